@@ -137,7 +137,7 @@ TR_FN(void, cancel, (tr_actor * self, tr_future future), (self, future))
 /* ---- fibers ----------------------------------------------------------------------------------------------
  */
 
-/* Fibers only: the next message, borrowed until the next receive or await; NULL: timeout, or being killed
+/* Fibers only: the next message, borrowed until the next receive; NULL: timeout, or being killed
  * (tr_last_error says which). */
 TR_FN(const tr_msg *, receive, (tr_actor * self, uint64_t timeout_ns), (self, timeout_ns))
 /* Fibers only. TR_EKILLED when being killed. */
