@@ -14,7 +14,7 @@ char *tr__strndup(const char *text, size_t length); /* at most length bytes, les
 void tr__free(void *block);                         /* NULL is fine */
 
 /* Tests: the n-th allocation from now fails (1 = the next), of this thread only; 0 switches it off. Only
- * that one fails; errno is ENOMEM then. Returns how many allocations this thread tried since then. */
+ * that one fails; errno is ENOMEM then. Returns how many allocations this thread tried since last time. */
 uint64_t tr__alloc_fail_at(uint64_t nth);
 
 #endif
