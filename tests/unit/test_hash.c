@@ -17,6 +17,8 @@ static void fnv1a_gives_its_published_values(void **state)
     assert_int_equal(tr__hash_more(TR__HASH_INIT, "", 0), 0xcbf29ce484222325ull);
     assert_int_equal(tr__hash_more(TR__HASH_INIT, "a", 1), 0xaf63dc4c8601ec8cull);
     assert_int_equal(tr__hash_more(TR__HASH_INIT, "foobar", 6), 0x85944171f73967e8ull);
+    assert_int_equal(tr__hash_more(TR__HASH_INIT, "\xff\x80", 2),
+                     0xa9a2607b6f6e56aull); /* bytes have no sign */
 }
 
 static void the_final_mix_gives_murmurs_values(void **state)
@@ -38,7 +40,6 @@ static void parts_hash_like_the_whole(void **state)
         assert_int_equal(tr__hash_done(hash), tr__hash_text(text));
     }
     assert_int_equal(tr__hash(text, length), tr__hash_text(text));
-    assert_true(tr__hash("\xff", 1) != tr__hash("\x7f", 1));
 }
 
 /* Ids travel on the wire: these must never change. */

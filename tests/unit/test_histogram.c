@@ -124,6 +124,15 @@ static void percentiles_agree_with_the_sorted_list(void **state)
     assert_int_equal(tr__histogram_at(&a, 4000000), a.max);
 }
 
+static void a_share_that_begins_a_value_counts_it(void **state)
+{
+    (void)state;
+    tr__histogram_add(&a, 1);
+    tr__histogram_add(&a, 20);
+    assert_int_equal(tr__histogram_at(&a, 500000), 1);
+    assert_int_equal(tr__histogram_at(&a, 500001), 20);
+}
+
 static void merged_is_as_if_added_to_one(void **state)
 {
     (void)state;
@@ -174,6 +183,7 @@ int main(void)
         cmocka_unit_test_setup(both_sides_of_each_power_of_two_differ, empty_all),
         cmocka_unit_test_setup(the_largest_value_has_a_bucket, empty_all),
         cmocka_unit_test_setup(percentiles_agree_with_the_sorted_list, empty_all),
+        cmocka_unit_test_setup(a_share_that_begins_a_value_counts_it, empty_all),
         cmocka_unit_test_setup(merged_is_as_if_added_to_one, empty_all),
         cmocka_unit_test_setup(merging_an_empty_one_changes_nothing, empty_all),
         cmocka_unit_test_setup(a_full_bucket_stays_full, empty_all),

@@ -165,7 +165,10 @@ static void time_that_goes_back_finds_nothing(void **state)
     assert_null(tr__wheel_pop(&wheel, 100 * TICK));
     tr__wheel_set(&wheel, &timers[0], 101 * TICK);
     assert_null(tr__wheel_pop(&wheel, 7 * TICK));
+    tr__wheel_set(&wheel, &timers[1], 50 * TICK);
+    assert_null(tr__wheel_pop(&wheel, 60 * TICK));
     assert_ptr_equal(tr__wheel_pop(&wheel, 101 * TICK), &timers[0]);
+    assert_ptr_equal(tr__wheel_pop(&wheel, 101 * TICK), &timers[1]);
 }
 
 static void a_deadline_beyond_the_wheels_reach_waits_for_its_time(void **state)
