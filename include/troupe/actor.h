@@ -33,7 +33,7 @@ typedef struct tr_actor_def {
     /* A fiber's body. `arg` as given to tr_spawn (a fiber with state_size gets it by tr_state). What it
      * returns is its exit reason. */
     tr_err (*run)(tr_actor *self, void *arg);
-    /* Last call, whatever the reason; release what tr_ calls did not give you. */
+    /* Last call, whatever the reason, if init succeeded; release what tr_ calls did not give you. */
     void (*stop)(tr_actor *self, void *state);
     /* With it, the spawn's argument is a struct of this message type and is copied, strings and all; without
      * it the pointer itself is passed on, and what it points to must live until init (a fiber: until it is

@@ -124,8 +124,8 @@ TR_FN(tr_err, await_msg, (tr_actor * self, tr_future future, const tr_msg **msg)
  * casts). */
 TR_FN(tr_err, await_type, (tr_actor * self, tr_future future, tr_type *type, const void **out),
       (self, future, type, out))
-/* A future that settles when all of them have: with no message if all have values, else with the error of the
- * first (in the array's order) that failed. Each then gives its own result at once by await or take_result. */
+/* A future that settles when all of them have: with no message if all have values, else with the error of the one that
+ * failed first. Each then gives its own result at once by await or take_result. */
 TR_FN(tr_future, gather, (tr_actor * self, const tr_future *futures, size_t count), (self, futures, count))
 /* The result of a settled future, consuming it: TR_EAGAIN if it isn't settled. *msg is borrowed as for await.
  */
@@ -137,7 +137,7 @@ TR_FN(void, cancel, (tr_actor * self, tr_future future), (self, future))
 /* ---- fibers ----------------------------------------------------------------------------------------------
  */
 
-/* Fibers only: the next message, borrowed until the next receive or await; NULL: timeout, or being killed
+/* Fibers only: the next message, borrowed until the next receive; NULL: timeout, or being killed
  * (tr_last_error says which). */
 TR_FN(const tr_msg *, receive, (tr_actor * self, uint64_t timeout_ns), (self, timeout_ns))
 /* Fibers only. TR_EKILLED when being killed. */
