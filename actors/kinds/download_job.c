@@ -13,6 +13,7 @@
 #include "actors/kinds/download_job.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 
 #include "base/check.h"
 #include "base/err.h"

@@ -12,6 +12,7 @@
 #include <troupe/troupe.h>
 
 #include <inttypes.h>
+#include <stdio.h>
 
 #include "actors/kinds/download_job.h"
 #include "base/err.h"

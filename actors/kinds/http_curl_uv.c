@@ -139,28 +139,28 @@ static tr_err translate(tr__http_get *get, CURLcode result, char *text, size_t r
         return TR_OK;
     case CURLE_URL_MALFORMAT:
     case CURLE_UNSUPPORTED_PROTOCOL:
-        snprintf(text, room, "the URL, or where it leads to, can't be fetched: %s; give http:// or https://",
-                 why);
+        snprintf(text, room,
+                 "the URL, or where it leads to, can't be fetched: %.100s; give http:// or https://", why);
         return TR_EINVAL;
     case CURLE_COULDNT_RESOLVE_HOST:
-        snprintf(text, room, "%s; check the host's name and this machine's name service", why);
+        snprintf(text, room, "%.140s; check the host's name and this machine's name service", why);
         return TR_EADDR;
     case CURLE_COULDNT_CONNECT:
-        snprintf(text, room, "%s; check that the server runs and listens there", why);
+        snprintf(text, room, "%.140s; check that the server runs and listens there", why);
         return translate_connect(get->easy);
     case CURLE_OPERATION_TIMEDOUT:
-        snprintf(text, room, "%s; check the server, or raise connect_ns", why);
+        snprintf(text, room, "%.140s; check the server, or raise connect_ns", why);
         return TR_EDEADLINE;
     case CURLE_PARTIAL_FILE:
         snprintf(text, room,
-                 "the body ended early, after %" PRId64 " bytes (%s); try again, with resume to go on "
+                 "the body ended early, after %" PRId64 " bytes (%.80s); try again, with resume to go on "
                  "from there",
                  (int64_t)got, why);
         return TR_ESHORT;
     case CURLE_RECV_ERROR:
     case CURLE_SEND_ERROR:
     case CURLE_GOT_NOTHING:
-        snprintf(text, room, "the server cut the connection after %" PRId64 " bytes (%s); try again",
+        snprintf(text, room, "the server cut the connection after %" PRId64 " bytes (%.80s); try again",
                  (int64_t)got, why);
         return TR_ERESET;
     case CURLE_TOO_MANY_REDIRECTS:
@@ -170,7 +170,7 @@ static tr_err translate(tr__http_get *get, CURLcode result, char *text, size_t r
         snprintf(text, room, "no memory for the transfer");
         return TR_ENOMEM;
     default:
-        snprintf(text, room, "%s", why);
+        snprintf(text, room, "%.160s", why);
         return TR_EPROTO; /* not HTTP, or TLS that fails */
     }
 }
