@@ -132,13 +132,20 @@ static tr_err translate(tr__http_get *get, CURLcode result, char *text, size_t r
 {
     const char *why = get->why[0] ? get->why : curl_easy_strerror(result);
     curl_off_t got = 0;
+    long status = 0;
+    curl_easy_getinfo(get->easy, CURLINFO_RESPONSE_CODE, &status);
     curl_easy_getinfo(get->easy, CURLINFO_SIZE_DOWNLOAD_T, &got);
     switch (result) {
     case CURLE_OK:
         text[0] = '\0';
         return TR_OK;
-    case CURLE_URL_MALFORMAT:
     case CURLE_UNSUPPORTED_PROTOCOL:
+        if (status == 0) {
+            snprintf(text, room, "what answers there doesn't speak HTTP (%.80s); check host and port", why);
+            return TR_EPROTO;
+        }
+        /* fall through */
+    case CURLE_URL_MALFORMAT:
         snprintf(text, room,
                  "the URL, or where it leads to, can't be fetched: %.100s; give http:// or https://", why);
         return TR_EINVAL;

@@ -19,7 +19,7 @@ static bool have_tmpfs;
  * ------------------------------------------------------------------------------------------------ */
 
 static const char config[] =
-    "daemon off; master_process off; pid nginx.pid; error_log error.log; user root;\n"
+    "daemon off; worker_processes 1; pid nginx.pid; error_log error.log; user root;\n"
     "events { worker_connections 512; }\n"
     "http { access_log access.log; keepalive_requests 10; client_body_temp_path t1; proxy_temp_path t2;\n"
     " fastcgi_temp_path t3; uwsgi_temp_path t4; scgi_temp_path t5;\n"
@@ -72,7 +72,7 @@ static int set_up(void **state)
 {
     (void)state;
     const char *program = getenv("TROUPE_NGINX");
-    if (!program) {
+    if (!program || access(program, X_OK) != 0) {
         print_error(
             "TROUPE_NGINX isn't set: run this by ./dev test, which unpacks nginx and says where it is\n");
         return -1;
@@ -273,7 +273,6 @@ static tr_err fetch_to_bad_places(tr_actor *self, void *arg)
     WANT_ERROR(FETCH(dl, .url = url(self, "/small"), .into = work_dir), TR_EINVAL, "must end with '/'");
     WANT_ERROR(FETCH(dl, .url = url(self, "/small"), .into = "/proc/self/x", .resume = true), TR_ENOTFOUND,
                "/proc");
-    WANT_ERROR(FETCH(dl, .url = url(self, "/small"), .into = "/proc/self/x"), TR_ENOTFOUND, "/proc");
     if (have_tmpfs) {
         char full[ROOM];
         snprintf(full, sizeof(full), "%s/full", work_dir);
@@ -407,9 +406,9 @@ static tr_err fetch_slowly(tr_actor *self, void *arg)
 {
     (void)arg;
     const tr_fetched *f;
-    tr_addr dl = tr_spawn(self, &tr_downloader, &(tr_downloader_opts){.bytes_per_second = 100 * 1000});
-    TR_TRY(tr_await(self, FETCH(dl, .url = url(self, "/many-99"), .into = into_dir), tr_fetched, &f));
-    WANT(f->size == 104 * 1000 && f->elapsed_ns > TR_MILLIS(700) && f->elapsed_ns < TR_SECONDS(10));
+    tr_addr dl = tr_spawn(self, &tr_downloader, &(tr_downloader_opts){.bytes_per_second = 3000 * 1000});
+    TR_TRY(tr_await(self, FETCH(dl, .url = url(self, "/big"), .into = into_dir), tr_fetched, &f));
+    WANT(f->elapsed_ns > TR_MILLIS(800));
     return TR_OK;
 }
 
