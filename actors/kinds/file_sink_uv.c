@@ -392,11 +392,10 @@ static void advance(tr__file_sink *sink)
     uv_queue_work(sink->loop, &sink->work, on_pool, on_loop); /* fails only without a function */
 }
 
-static void tell(tr__file_sink *sink, sink_step step)
+/* What a step has come to. Not while the pool has the next one: its outcome goes to the same fields. */
+static void tell_outcome(tr__file_sink *sink, sink_step step)
 {
     const tr__file_upcalls *to = sink->upcalls;
-    if (sink->muted || atomic_load_explicit(&sink->closing, memory_order_relaxed) || sink->ended)
-        return;
     if (sink->error.code != TR_OK) {
         sink->ended = true;
         to->failed(sink->context, &sink->error);
@@ -404,12 +403,9 @@ static void tell(tr__file_sink *sink, sink_step step)
         tr__file_found found = {sink->size, sink->size ? sink->info.validator : "",
                                 sink->size ? sink->info.total : 0};
         to->opened(sink->context, &found);
-    } else if (step == STEP_FINISH) {
+    } else {
         sink->ended = true;
         to->finished(sink->context, sink->digest);
-    } else if (sink->refused) {
-        sink->refused = false;
-        to->drained(sink->context);
     }
 }
 
@@ -420,15 +416,21 @@ static void on_loop(uv_work_t *work, int status)
     sink_step step = sink->step;
     (void)status; /* never cancelled by us */
     sink->step = STEP_NONE;
+    bool deaf = sink->muted || sink->ended || atomic_load_explicit(&sink->closing, memory_order_relaxed);
     if (step == STEP_CLOSE) {
         if (!sink->muted)
             sink->upcalls->closed(sink->context);
         destroy(sink);
         return;
     }
-    advance(sink); /* first, so that the disk has work while the upcall refills the other buffer */
-    tell(sink, step);
-    advance(sink);
+    bool outcome = sink->error.code != TR_OK || step == STEP_OPEN || step == STEP_FINISH;
+    if (outcome && !deaf)
+        tell_outcome(sink, step);
+    advance(sink); /* before `drained`, so that the disk has work while the other buffer is refilled */
+    if (!outcome && !deaf && sink->refused) {
+        sink->refused = false;
+        sink->upcalls->drained(sink->context);
+    }
 }
 
 static char *put(char **at, const char *text, const char *tail)

@@ -29,7 +29,7 @@ static const char config[] =
     "  location = /away { return 302 ftp://127.0.0.1/small; }\n"
     "  location = /secret { return 403; }\n"
     "  location = /busy { return 503; }\n"
-    "  location /slow/ { alias %s/files/; limit_rate 1m; }\n"
+    "  location /slow/ { alias %s/files/; limit_rate 2m; }\n"
     " } }\n";
 
 /* A socket that listens on a port of its own; nginx inherits it, so there is no moment without a server. */
