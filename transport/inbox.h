@@ -1,0 +1,30 @@
+/* The door from foreign threads to a loop: a stack that any thread pushes to and one thread takes whole.
+ *
+ * R. K. Treiber's stack (1986), without pop: since it is only ever taken whole there is no ABA. Nodes are
+ * embedded in what is pushed; nothing is allocated and nothing fails. Order: what one thread pushes is taken
+ * in that order. */
+#ifndef TR_TRANSPORT_INBOX_H
+#define TR_TRANSPORT_INBOX_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+typedef struct tr__inbox_node {
+    struct tr__inbox_node *next;
+} tr__inbox_node;
+
+/* Zeroed = empty. */
+typedef struct tr__inbox {
+    _Atomic(tr__inbox_node *) top;
+} tr__inbox;
+
+/* Any thread. The node is the inbox's until it is taken. Returns whether the inbox was empty: then, and only
+ * then, the caller wakes the loop. What was written before the push is visible to who takes it. */
+bool tr__inbox_push(tr__inbox *inbox, tr__inbox_node *node);
+/* The owner's thread. All that was pushed so far, oldest first, chained by `next`; NULL when empty. */
+tr__inbox_node *tr__inbox_take(tr__inbox *inbox);
+/* Any thread: whether there was nothing at this moment. */
+bool tr__inbox_is_empty(const tr__inbox *inbox);
+
+#endif
