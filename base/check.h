@@ -1,12 +1,13 @@
-/* Checks of our own invariants and of the caller's contract. A failed check means a bug: it prints where, what
- * and the invariant's name and ends the process (a test can put a handler in its place, see tr__check_handler). */
+/* Checks of our own invariants and of the caller's contract. A failed check means a bug: it prints where,
+ * what and the invariant's name and ends the process (a test can put a handler in its place, see
+ * tr__check_handler). */
 #ifndef TR_BASE_CHECK_H
 #define TR_BASE_CHECK_H
 
-#define tr__check(condition, ...)                                                                            \
-    do {                                                                                                     \
-        if (__builtin_expect(!(condition), 0))                                                               \
-            tr__check_failed(__FILE__, __LINE__, #condition, __VA_ARGS__);                                   \
+#define tr__check(condition, ...)                                          \
+    do {                                                                   \
+        if (__builtin_expect(!(condition), 0))                             \
+            tr__check_failed(__FILE__, __LINE__, #condition, __VA_ARGS__); \
     } while (0)
 
 /* Walks and other costly checks: debug and sanitizer builds only. */

@@ -16,8 +16,8 @@ typedef struct tr__histogram {
 void tr__histogram_reset(tr__histogram *histogram);
 void tr__histogram_add(tr__histogram *histogram, uint64_t value);
 void tr__histogram_merge(tr__histogram *into, const tr__histogram *from);
-/* The value below which `per_million` of all lie (500000 = median), the upper end of its bucket but never above
- * max; 0 when empty. */
+/* The value below which `per_million` of all lie (500000 = median), the upper end of its bucket but never
+ * above max; 0 when empty. */
 uint64_t tr__histogram_at(const tr__histogram *histogram, uint32_t per_million);
 
 #endif
