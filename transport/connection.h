@@ -1,12 +1,12 @@
 /* One connection between two nodes, over one stream: handshake, batches with credit, acks, heartbeats,
  * goodbye.
  *
- *   greeting ──HELLO_ACK──▶ up ──close/GOODBYE──▶ draining ──▶ down
- *   waiting ──HELLO──▶ answered ──GRANT──▶ up          any ──refusal of ours──▶ refusing ──▶ down
+ *   greeting ──HELLO_ACK──▶ decided ──GRANT──▶ up ──close, GOODBYE──▶ draining ──▶ down
+ *   waiting ──HELLO──▶ answered ──GRANT──▶ up            any ──a refusal of ours──▶ refusing ──▶ down
  *
- * Who dialled greets (HELLO); who accepted waits for it and answers (HELLO_ACK); who dialled decides and
- * grants; with that grant the other side is up too, and grants. Batches flow against a grant only, so none
- * can come before a side has raised its limits.
+ * Who dialled greets (HELLO); who accepted answers (HELLO_ACK); who dialled decides whether this connection
+ * is the one to keep, and grants; the other side is up with that grant, and grants too; with that who dialled
+ * is up. Batches flow against a grant only, so none can come before a side has raised its limits.
  *
  * Credit: the receiver allows a total of bytes, batch frames counted whole; `window` of them are open at a
  * time. A message that doesn't fit may still be sent, as a frame of its own, when three quarters of the
@@ -22,12 +22,14 @@
 #include "transport/outgoing.h"
 #include "transport/stream.h"
 
+#define TR__CONTROL_MAX        1536        /* bytes of control frames in one send: one of each kind */
 #define TR__CONTROL_UNREAD_MAX (64u << 10) /* control frames a stuck owner may leave unread */
 
 typedef enum tr__connection_state {
     TR__CONNECTION_GREETING, /* we dialled, said HELLO, wait for HELLO_ACK */
     TR__CONNECTION_WAITING,  /* we accepted, wait for HELLO */
-    TR__CONNECTION_ANSWERED, /* said HELLO_ACK, wait for the first GRANT */
+    TR__CONNECTION_DECIDED,  /* we dialled, took their HELLO_ACK, granted, wait for their first GRANT */
+    TR__CONNECTION_ANSWERED, /* we accepted, said HELLO_ACK, wait for their first GRANT */
     TR__CONNECTION_UP,
     TR__CONNECTION_DRAINING, /* goodbye: nothing new is taken, what was taken is sent and acknowledged */
     TR__CONNECTION_REFUSING, /* a refusal is on its way to the other side */
@@ -74,8 +76,8 @@ typedef struct tr__connection_upcalls {
     void (*batch)(void *context, const uint8_t *bytes, size_t length, uint32_t messages);
     /* A send that was refused with TR_EAGAIN would be taken now. */
     void (*writable)(void *context);
-    /* Once, the last upcall. The stream is closed. `why` is TR_ECLOSED after a goodbye. `unknown`: messages
-     * taken by commit that aren't known to have arrived. */
+    /* Once, the last upcall; the connection is still used when it returns. The stream is closed. `why` is
+     * TR_ECLOSED after a goodbye. `unknown`: messages taken by commit that aren't known to have arrived. */
     void (*down)(void *context, const tr_error *why, uint64_t unknown);
 } tr__connection_upcalls;
 
@@ -87,25 +89,23 @@ struct tr__connection {
     tr__stream *stream; /* NULL once closed */
     tr__connection_state state;
     bool dialled; /* by us */
-    bool was_up;
     bool sending; /* one send is under way */
     bool want_hello, want_ack, want_grant, want_heartbeat, want_goodbye, want_refuse; /* to be sent */
-    bool goodbye_sent, goodbye_received, refuse_sent;
+    bool goodbye_sent, goodbye_received;
+    bool alone;   /* what was reserved goes beyond the credit: a frame of its own */
     bool blocked; /* a send was refused: a writable notice is owed */
     size_t blocked_cost;
     tr__hello peer; /* valid from judge on */
     tr__outgoing out;
-    uint64_t control_sequence;  /* of the last control frame sent */
-    uint64_t batch_sequence_in; /* of the last batch received */
-    tr__ack ack_sent;           /* what we last told */
-    size_t peer_window;         /* their first grant */
-    uint64_t now_ns;            /* of the last event or tick */
-    uint64_t entered_ns, heard_ns, spoke_ns, ack_due_ns;
+    uint64_t control_sequence; /* of the last control frame sent */
+    size_t peer_window;        /* their first grant */
+    uint64_t now_ns;           /* of the last event or tick */
+    uint64_t entered_ns;       /* the state; 0: at the next tick */
+    uint64_t heard_ns, spoke_ns, ack_due_ns;
     tr_error failure; /* to be reported by the next tick, or what the refusal says */
     tr__connection_counters counters;
-    uint8_t
-        control[TR__FRAME_SIZE_HELLO]; /* frames that the send under way borrows, in front of the batches */
-    uint8_t tail[TR__FRAME_SIZE_HELLO / 8]; /* goodbye, behind them */
+    uint8_t control[TR__CONTROL_MAX]; /* frames that the send under way borrows, before the batches */
+    uint8_t tail[TR__FRAME_HEADER];   /* goodbye, behind them */
 };
 
 /* The word for a state ("up"). Static storage. */

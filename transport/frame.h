@@ -80,7 +80,7 @@ bool tr__frame_may_begin(const uint8_t *bytes, size_t length);
 /* Write the header in front of the body that already stands at bytes + TR__FRAME_HEADER. */
 void tr__frame_seal(uint8_t *bytes, tr__frame_kind kind, uint32_t body_length, uint64_t sequence);
 
-/* Bodies. The encoders write a whole sealed frame at bytes, which has room for TR__FRAME_SIZE_HELLO, and
+/* Bodies. The encoders write a whole sealed frame at bytes, which has room for 512 bytes, and
  * return its size. The decoders answer TR_EPROTO and a text for anything that isn't exactly such a body. */
 size_t tr__frame_put_empty(uint8_t *bytes, tr__frame_kind kind, uint64_t sequence); /* HEARTBEAT, GOODBYE */
 size_t tr__frame_put_hello(uint8_t *bytes, tr__frame_kind kind, uint64_t sequence, const tr__hello *hello);

@@ -22,6 +22,16 @@ void tr__outgoing_fini(tr__outgoing *out)
     *out = (tr__outgoing){0};
 }
 
+void tr__outgoing_drop(tr__outgoing *out)
+{
+    free_chain(out->open);
+    free_chain(out->first);
+    out->open = out->first = out->last = NULL;
+    out->queued = 0;
+    for (const tr__batch *batch = out->sending; batch; batch = batch->next)
+        out->queued += batch->length;
+}
+
 static bool fits_open(const tr__outgoing *out, size_t length)
 {
     return out->open && length <= out->open->capacity - out->open->length;

@@ -25,6 +25,8 @@ typedef struct tr__outgoing {
 } tr__outgoing;              /* zeroed = empty */
 
 void tr__outgoing_fini(tr__outgoing *out);
+/* Forget what the stream doesn't borrow. */
+void tr__outgoing_drop(tr__outgoing *out);
 /* How many bytes of credit a message of `length` bytes costs now: more if it begins a frame. */
 size_t tr__outgoing_cost(const tr__outgoing *out, size_t length);
 /* Room for one message of up to `length` bytes; a message larger than a normal frame gets its own. NULL: no
