@@ -62,8 +62,7 @@ uint64_t tr__connection_unknown(const tr__connection *c)
     return c->counters.messages_out - c->counters.messages_acked;
 }
 
-/* States --------------------------------------------------------------------------------------------------
- */
+/* States ---- */
 
 static void enter(tr__connection *c, tr__connection_state state)
 {
@@ -86,6 +85,12 @@ static void go_down(tr__connection *c, const tr_error *why)
     c->net->close(c->stream);
     c->stream = NULL;
     c->upcalls->down(c->context, &said, tr__connection_unknown(c));
+}
+
+void tr__connection_cut(tr__connection *c, const tr_error *why)
+{
+    if (c->state != TR__CONNECTION_DOWN)
+        go_down(c, why);
 }
 
 /* To be reported by the next tick: where no upcall may be made. */
@@ -130,8 +135,7 @@ static void finish_draining(tr__connection *c)
     go_down(c, &why);
 }
 
-/* Saying --------------------------------------------------------------------------------------------------
- */
+/* Saying ---- */
 
 /* Write what is wanted of control frames; returns their bytes. */
 static size_t put_control(tr__connection *c)
@@ -189,8 +193,15 @@ static void pump(tr__connection *c)
         note_failure(c, &error);
 }
 
-/* Credit --------------------------------------------------------------------------------------------------
- */
+/* Whether there is something to say that doesn't wait for a batch. */
+static bool must_speak(const tr__connection *c, uint64_t now_ns)
+{
+    return c->want_hello || c->want_grant || c->want_heartbeat || c->want_refuse || c->out.first ||
+           (c->want_goodbye && !c->goodbye_sent) ||
+           (c->want_ack && (c->state == TR__CONNECTION_DRAINING || now_ns >= c->ack_due_ns));
+}
+
+/* Credit ---- */
 
 /* Whether a message that costs that much is within the credit, or may go beyond it (connection.h). */
 static bool has_credit(const tr__connection *c, size_t cost)
@@ -263,7 +274,7 @@ tr_err tr__connection_send(tr__connection *c, const void *bytes, size_t length)
 void tr__connection_flush(tr__connection *c)
 {
     tr__outgoing_close_batch(&c->out);
-    if (c->out.first)
+    if (must_speak(c, c->now_ns))
         pump(c);
 }
 
@@ -275,8 +286,7 @@ void tr__connection_consumed(tr__connection *c, size_t bytes)
         c->want_grant = true;
 }
 
-/* Hearing: a handler a kind. An error is our refusal -------------------------------------------------------
- */
+/* Hearing: a handler a kind. An error is our refusal ---- */
 
 /* Whether we want to be connected with who says so. */
 static tr_err judge(tr__connection *c, tr_error *refusal)
@@ -428,8 +438,7 @@ static tr_err hear(tr__connection *c, const uint8_t *bytes, size_t left, size_t 
     return HANDLERS[frame.kind](c, &frame, error);
 }
 
-/* Events --------------------------------------------------------------------------------------------------
- */
+/* Events ---- */
 
 void tr__connection_init(tr__connection *c, const tr__connection_config *config, tr__net *net,
                          tr__stream *stream, bool dialled, uint64_t now_ns,
@@ -528,14 +537,6 @@ static tr_err overdue(const tr__connection *c, tr_error *why)
         return why->code;
     }
     return TR_OK;
-}
-
-/* Whether there is something to say that doesn't wait for a batch. */
-static bool must_speak(const tr__connection *c, uint64_t now_ns)
-{
-    return c->want_hello || c->want_grant || c->want_heartbeat || c->want_refuse || c->out.first ||
-           (c->want_goodbye && !c->goodbye_sent) ||
-           (c->want_ack && (c->state == TR__CONNECTION_DRAINING || now_ns >= c->ack_due_ns));
 }
 
 void tr__connection_tick(tr__connection *c, uint64_t now_ns)

@@ -148,6 +148,9 @@ void tr__connection_close(tr__connection *connection);
 /* Tell the other side why, and end. In state up and draining as well: what is queued is dropped. */
 void tr__connection_refuse(tr__connection *connection, const tr_error *why);
 
+/* End it now, without a word to the other side; makes the upcall. Not from within its own upcalls. */
+void tr__connection_cut(tr__connection *connection, const tr_error *why);
+
 /* Messages taken and not known to have arrived. */
 uint64_t tr__connection_unknown(const tr__connection *connection);
 

@@ -24,8 +24,7 @@ static const struct kind_row {
     [TR__FRAME_BATCH] = {"batch", TR__LANE_NORMAL, 5, TR__FRAME_SIZE_MAX - TR__FRAME_HEADER},
 };
 
-/* Little-endian numbers -----------------------------------------------------------------------------------
- */
+/* Little-endian numbers ---- */
 
 static void put_u32(uint8_t *at, uint32_t value)
 {
@@ -49,8 +48,7 @@ static uint64_t get_u64(const uint8_t *at)
     return get_u32(at) | (uint64_t)get_u32(at + 4) << 32;
 }
 
-/* Headers -------------------------------------------------------------------------------------------------
- */
+/* Headers ---- */
 
 const char *tr__frame_kind_word(tr__frame_kind kind)
 {
@@ -130,8 +128,7 @@ void tr__frame_seal(uint8_t *bytes, tr__frame_kind kind, uint32_t body_length, u
     put_u32(bytes + 12, checksum(bytes, body_length));
 }
 
-/* Texts in bodies: one byte of length, then the bytes ------------------------------------------------------
- */
+/* Texts in bodies: one byte of length, then the bytes ---- */
 
 static uint8_t *put_text(uint8_t *at, const char *text, size_t length_max)
 {
@@ -156,8 +153,7 @@ static bool get_text(const uint8_t **at, const uint8_t *end, char *text, size_t 
     return true;
 }
 
-/* Bodies --------------------------------------------------------------------------------------------------
- */
+/* Bodies ---- */
 
 size_t tr__frame_put_empty(uint8_t *bytes, tr__frame_kind kind, uint64_t sequence)
 {

@@ -12,6 +12,7 @@
 
 typedef struct tr__inbox_node {
     struct tr__inbox_node *next;
+    int kind; /* the pusher's own: what the node is part of */
 } tr__inbox_node;
 
 /* Zeroed = empty. */

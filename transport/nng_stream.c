@@ -60,8 +60,7 @@ struct tr__dial {
     char address[TR__ADDRESS_MAX + 1];
 };
 
-/* Errors --------------------------------------------------------------------------------------------------
- */
+/* Errors ---- */
 
 static tr_err translate(int nng_error)
 {
@@ -92,8 +91,7 @@ static tr_err translate(int nng_error)
     }
 }
 
-/* Streams: receiving ---------------------------------------------------------------------------------------
- */
+/* Streams: receiving ---- */
 
 /* Note the first failure and end the receive. Any thread. */
 static void fail(tr__stream *stream, const tr_error *why)
@@ -174,8 +172,7 @@ static void received(void *argument)
         report_down(stream);
 }
 
-/* Streams: sending -----------------------------------------------------------------------------------------
- */
+/* Streams: sending ---- */
 
 /* Post what iov has left. */
 static void post_send(tr__stream *stream)
@@ -241,8 +238,7 @@ static tr_err stream_send(tr__stream *stream, const tr__iov *iov, unsigned count
     return TR_OK;
 }
 
-/* Streams: life --------------------------------------------------------------------------------------------
- */
+/* Streams: life ---- */
 
 static void stream_close(tr__stream *stream)
 {
@@ -309,8 +305,7 @@ static void stream_taken(tr__stream *stream, size_t bytes)
     atomic_fetch_sub(&stream->unread, bytes);
 }
 
-/* Listening ------------------------------------------------------------------------------------------------
- */
+/* Listening ---- */
 
 static void post_accept(tr__listener *listener)
 {
@@ -334,10 +329,10 @@ static void accepted(void *argument)
         listener->pausing = true;
     } else {
         tr__stream *stream = stream_create(nng_aio_get_output(listener->aio, 0));
-        if (stream)
-            listener->accepted(listener->context, stream);
-        else
+        if (!stream || !listener->accepted(listener->context, stream))
             listener->pausing = true; /* no memory: the newcomer is turned away */
+        if (stream && listener->pausing)
+            stream_close(stream); /* nothing was posted on it yet, so this waits for nothing */
     }
     post_accept(listener);
 }
@@ -444,8 +439,7 @@ static void net_unlisten(tr__listener *listener)
     tr__free(listener);
 }
 
-/* Dialling -------------------------------------------------------------------------------------------------
- */
+/* Dialling ---- */
 
 static void dialled(void *argument)
 {

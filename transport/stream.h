@@ -37,8 +37,8 @@ typedef struct tr__stream_upcalls {
     void (*down)(void *context, const tr_error *error);
 } tr__stream_upcalls;
 
-/* Somebody connected. The stream is the callee's. */
-typedef void tr__accepted_fn(void *context, tr__stream *stream);
+/* Somebody connected. True: the stream is the callee's now; false: no room for it, it is closed at once. */
+typedef bool tr__accepted_fn(void *context, tr__stream *stream);
 /* Once a dial: the stream (the callee's), or NULL and why not (TR_EREFUSED, TR_EDEADLINE, TR_EADDR ...). */
 typedef void tr__dialled_fn(void *context, tr__stream *stream, const tr_error *error);
 
