@@ -168,9 +168,15 @@ static void on_up(void *context)
     tr_error why;
     const tr__hello *hello = &l->connection.peer;
     for (tr__link *other; (other = other_with_id(l, hello->id));) {
-        tr__fail(&why, other->is_peer ? TR_ECLOSED : TR_EEXIST, "node %s replaced it by a newer connection",
-                 hello->name);
-        tr__connection_cut(&other->connection, &why);
+        if (other->is_peer) { /* that node lost it and we haven't heard yet: it is down before the new one is
+                                 up */
+            tr__fail(&why, TR_ECLOSED, "node %s replaced it by a newer connection", hello->name);
+            tr__connection_cut(&other->connection, &why);
+        } else {
+            tr__fail(&why, TR_EEXIST, "nodes %s and %s are connected already", e->config.self.name,
+                     hello->name);
+            tr__connection_refuse(&other->connection, &why);
+        }
     }
     if (l->accepted)
         e->unauthenticated--;
