@@ -24,8 +24,10 @@ static void on_batch(void *context, tr__peer *peer, const uint8_t *bytes, size_t
     for (size_t i = 0; i < length; i++)
         node->sum = node->sum * 31 + bytes[i];
     node->bytes += length;
-    if (node->echo)
-        tr__endpoint_send(node->endpoint, peer, bytes, length);
+    if (node->echo) {
+        tr_err err = tr__endpoint_send(node->endpoint, peer, bytes, length);
+        tr__check(err == TR_OK, "an echo was refused (%d): too much for the window", (int)err);
+    }
     if (!node->hold)
         tr__endpoint_consumed(node->endpoint, peer, length);
 }
