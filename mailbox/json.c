@@ -24,9 +24,19 @@
 
 #define BASE64 sodium_base64_VARIANT_ORIGINAL
 
+/* jansson's parser reports some failed allocations as errors in the text; this tells them apart. */
+static _Thread_local bool starved;
+
+static void *allocate(size_t size)
+{
+    void *block = tr__alloc(size);
+    starved |= !block;
+    return block;
+}
+
 static void use_our_memory(void)
 {
-    json_set_alloc_funcs(tr__alloc, tr__free);
+    json_set_alloc_funcs(allocate, tr__free);
 }
 
 /* Before each use of jansson. Its setting is the process's; tr__free() frees what malloc() gave, so a
@@ -350,8 +360,9 @@ tr_err tr__json_decode(const tr_typeinfo *type, const char *text, void **body, s
     reader r = {.type = type, .error = error};
     json_error_t wrong;
     prepare();
+    starved = false;
     json_t *object = json_loads(text, JSON_REJECT_DUPLICATES, &wrong);
-    if (!object && json_error_code(&wrong) == json_error_out_of_memory)
+    if (!object && starved)
         return tr__fail(error, TR_ENOMEM, "message %s: no memory to read its JSON", type->name);
     if (!object)
         return tr__fail(error, TR_EINVAL, "message %s: not JSON at line %d, column %d: %s", type->name,
