@@ -24,7 +24,8 @@
 
 #define BASE64 sodium_base64_VARIANT_ORIGINAL
 
-/* jansson's parser reports some failed allocations as errors in the text; this tells them apart. */
+/* Has an allocation of jansson's failed? Its parser (2.14) reports some of them as errors in the text, and
+ * its printer leaves out a key when its buffer can't grow, and reports nothing. */
 static _Thread_local bool starved;
 
 static void *allocate(size_t size)
@@ -146,6 +147,7 @@ static json_t *from_field(uint32_t kind, const void *at)
 char *tr__json_encode(const tr_typeinfo *type, const void *body)
 {
     prepare();
+    starved = false;
     json_t *object = json_object();
     char *text = NULL;
     if (!object)
@@ -156,6 +158,10 @@ char *tr__json_encode(const tr_typeinfo *type, const void *body)
             goto out;
     }
     text = json_dumps(object, JSON_COMPACT);
+    if (starved) {
+        tr__free(text);
+        text = NULL;
+    }
 out:
     json_decref(object);
     return text;

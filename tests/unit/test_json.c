@@ -364,6 +364,9 @@ static void when_an_allocation_fails_it_says_so(void **state)
         assert_true(nth < 1000);
     } while (!text);
     assert_true(nth > 10);
+    char *whole = tr__json_encode(info, &odd);
+    assert_string_equal(text, whole);
+    tr__free(whole);
     tr_err failed = TR_OK;
     void *body = NULL;
     nth = 0;
