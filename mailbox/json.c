@@ -24,8 +24,8 @@
 
 #define BASE64 sodium_base64_VARIANT_ORIGINAL
 
-/* Has an allocation of jansson's failed? Its parser (2.14) reports some of them as errors in the text, and
- * its printer leaves out a key when its buffer can't grow, and reports nothing. */
+/* Has an allocation of jansson's failed? It (2.14) reports some of them as errors in the text, and others not
+ * at all: when its buffer can't grow, the parser loses characters of a string and the printer a key. */
 static _Thread_local bool starved;
 
 static void *allocate(size_t size)
@@ -368,8 +368,10 @@ tr_err tr__json_decode(const tr_typeinfo *type, const char *text, void **body, s
     prepare();
     starved = false;
     json_t *object = json_loads(text, JSON_REJECT_DUPLICATES, &wrong);
-    if (!object && starved)
+    if (starved) {
+        json_decref(object);
         return tr__fail(error, TR_ENOMEM, "message %s: no memory to read its JSON", type->name);
+    }
     if (!object)
         return tr__fail(error, TR_EINVAL, "message %s: not JSON at line %d, column %d: %s", type->name,
                         wrong.line, wrong.column, wrong.text);
