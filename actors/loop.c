@@ -1,0 +1,208 @@
+/* The loop's turn: see loop.h for its order and for what keeps order per pair. The loop's own thread, but for the pushes
+ * on the three stacks. Fails only in tr__loop_init. */
+#include "actors/loop.h"
+
+#include <string.h>
+
+#include "actors/pending.h"
+#include "actors/remote.h"
+#include "base/mem.h"
+
+tr_err tr__loop_init(tr__loop *loop, tr_node *node, uint8_t index)
+{
+    memset(loop, 0, sizeof(*loop));
+    loop->node = node;
+    loop->index = index;
+    loop->queue_end = &loop->queue;
+    loop->now_ns = node->seams.now(node->seams.context);
+    tr__pool_init(&loop->pool);
+    tr__wheel_init(&loop->wheel, loop->now_ns);
+    tr__random_init(&loop->random, node->seams.seed + 0x9e3779b97f4a7c15ull * (index + 1));
+    loop->fibers = tr__fiber_pool_create();
+    loop->outboxes = tr__zalloc(node->loop_count * sizeof(*loop->outboxes));
+    loop->blocks_home = tr__zalloc(node->loop_count * sizeof(*loop->blocks_home));
+    loop->slots_home = tr__zalloc(node->loop_count * sizeof(*loop->slots_home));
+    if (loop->fibers && loop->outboxes && loop->blocks_home && loop->slots_home)
+        return TR_OK;
+    tr__loop_fini(loop);
+    return TR_ENOMEM;
+}
+
+void tr__loop_fini(tr__loop *loop)
+{
+    tr__scratch_free(loop);
+    tr__pendings_fini(loop);
+    tr__fiber_pool_destroy(loop->fibers);
+    tr__free(loop->outboxes);
+    tr__free(loop->blocks_home);
+    tr__free(loop->slots_home);
+    tr__pool_fini(&loop->pool);
+}
+
+/* ---- the inbox -------------------------------------------------------------------------------------------- */
+
+static void inbox_take(tr__loop *loop)
+{
+    /* acquire: pairs with the release of the push, so the messages' contents are seen */
+    tr_msg *stack = atomic_exchange_explicit(&loop->inbox, NULL, memory_order_acquire);
+    tr_msg *in_order = NULL;
+    while (stack) {
+        tr_msg *next = stack->next;
+        stack->next = in_order;
+        in_order = stack;
+        stack = next;
+    }
+    while (in_order) {
+        tr_msg *msg = in_order;
+        in_order = msg->next;
+        loop->counts.arrived++;
+        tr__deliver(loop, msg);
+    }
+}
+
+void tr__inbox_push(tr__loop *to, tr_msg *newest, tr_msg *oldest)
+{
+    tr_msg *seen = atomic_load_explicit(&to->inbox, memory_order_relaxed);
+    do
+        oldest->next = seen;
+    while (!atomic_compare_exchange_weak_explicit(&to->inbox, &seen, newest, memory_order_seq_cst,
+                                                  memory_order_relaxed));
+    /* seq_cst here and in tr__loop_may_sleep: either we see it sleeping, or it sees our chain. */
+    if (atomic_load_explicit(&to->sleeping, memory_order_seq_cst))
+        to->node->seams.wake(to->node->seams.context, to->index);
+}
+
+static void blocks_collect(tr__loop *loop)
+{
+    tr__block *block = atomic_exchange_explicit(&loop->blocks_back, NULL, memory_order_acquire);
+    while (block) {
+        tr__block *next = block->next;
+        tr_msg *msg = (tr_msg *)block;
+        tr__pool_give(&loop->pool, msg, msg->size_class);
+        block = next;
+    }
+    tr_actor *slot = atomic_exchange_explicit(&loop->slots_back, NULL, memory_order_acquire);
+    while (slot) {
+        tr_actor *next = slot->run_next;
+        slot->run_next = loop->slots_free;
+        loop->slots_free = slot;
+        slot = next;
+    }
+}
+
+/* ---- the end of a turn -------------------------------------------------------------------------------------- */
+
+static void blocks_send_home(tr__loop *loop, tr__loop *home)
+{
+    tr__block *first = loop->blocks_home[home->index];
+    if (first) {
+        tr__block *last = first;
+        while (last->next)
+            last = last->next;
+        tr__block *seen = atomic_load_explicit(&home->blocks_back, memory_order_relaxed);
+        do
+            last->next = seen;
+        while (!atomic_compare_exchange_weak_explicit(&home->blocks_back, &seen, first, memory_order_release,
+                                                      memory_order_relaxed));
+        loop->blocks_home[home->index] = NULL;
+    }
+    tr_actor *slot = loop->slots_home[home->index];
+    if (slot) {
+        tr_actor *end = slot;
+        while (end->run_next)
+            end = end->run_next;
+        tr_actor *seen = atomic_load_explicit(&home->slots_back, memory_order_relaxed);
+        do
+            end->run_next = seen;
+        while (!atomic_compare_exchange_weak_explicit(&home->slots_back, &seen, slot, memory_order_release,
+                                                      memory_order_relaxed));
+        loop->slots_home[home->index] = NULL;
+    }
+}
+
+static void flush(tr__loop *loop)
+{
+    tr__holds_return(loop);
+    for (uint32_t i = 0; i < loop->node->loop_count; i++) {
+        if (i == loop->index)
+            continue;
+        tr__chain *out = &loop->outboxes[i];
+        if (out->head) {
+            tr_msg *newest = out->head, *oldest = out->tail;
+            out->head = out->tail = NULL;
+            tr__inbox_push(loop->node->loops[i], newest, oldest);
+        }
+        blocks_send_home(loop, loop->node->loops[i]);
+    }
+}
+
+/* ---- the turn ------------------------------------------------------------------------------------------------- */
+
+static void fire_timers(tr__loop *loop)
+{
+    tr__timer *timer;
+    while ((timer = tr__wheel_pop(&loop->wheel, loop->now_ns)))
+        tr__pending_due(loop, timer);
+}
+
+bool tr__loop_turn(tr__loop *loop)
+{
+    const tr__seams *seams = &loop->node->seams;
+    loop->now_ns = seams->now(seams->context);
+    inbox_take(loop);
+    blocks_collect(loop);
+    if (loop->wheel.count)
+        fire_timers(loop);
+    if (loop->index == 0)
+        tr__remote_step(loop->node->remote, loop->now_ns);
+    uint64_t until = loop->now_ns + TR__TURN_NS;
+    tr_actor *actor;
+    for (uint32_t ran = 1; (actor = tr__next_runnable(loop)); ran++) {
+        tr__run(loop, actor);
+        if (ran % TR__TURN_CHECK == 0 && seams->now(seams->context) >= until)
+            break;
+    }
+    atomic_store_explicit(&loop->watch.slot, 0, memory_order_relaxed);
+    if (loop->index == 0)
+        tr__remote_flush(loop->node->remote);
+    flush(loop);
+    return loop->fresh || loop->queue || atomic_load_explicit(&loop->inbox, memory_order_relaxed);
+}
+
+uint64_t tr__loop_next_due(const tr__loop *loop)
+{
+    uint64_t due = tr__wheel_next_due(&loop->wheel);
+    if (loop->index == 0) {
+        uint64_t remote = tr__remote_next_due(loop->node->remote);
+        if (remote < due)
+            due = remote;
+    }
+    return due;
+}
+
+bool tr__loop_may_sleep(tr__loop *loop)
+{
+    atomic_store_explicit(&loop->sleeping, true, memory_order_seq_cst);
+    if (!atomic_load_explicit(&loop->inbox, memory_order_seq_cst) && !loop->fresh && !loop->queue)
+        return true;
+    tr__loop_awake(loop);
+    return false;
+}
+
+void tr__loop_awake(tr__loop *loop)
+{
+    atomic_store_explicit(&loop->sleeping, false, memory_order_relaxed);
+}
+
+void tr__loop_end_actors(tr__loop *loop)
+{
+    static const tr__reason shutdown = {.kind = TR_EXIT_SHUTDOWN, .text = "the node stops"};
+    tr_node *node = loop->node;
+    loop->stopping = true;
+    uint32_t segments = atomic_load_explicit(&node->segment_count, memory_order_acquire);
+    for (uint32_t i = segments * TR__SEGMENT_SLOTS; i-- > 0;) {
+        tr_actor *actor = tr__slot(node, i);
+        if (actor && tr__owner(actor) == loop && actor->state != TR__ACTOR_FREE)
+            tr__actor_finish(loop, actor, &shutdown);
+    }
+}

@@ -1,0 +1,244 @@
+/* A loop: the scheduler of the actors that belong to it. One thread a loop; all that isn't atomic is that thread's.
+ *
+ * A driver (loop_uv.c, or a test) pumps it by tr__loop_turn() and tr__loop_next_due(); nothing here does I/O.
+ *
+ *     turn:  stamp the clock ─► take the inbox ─► fire timers ─► run actors, by count and time ─► flush outboxes
+ *
+ * Order. The outbox of a destination holds its messages newest first, and is pushed on the inbox stack as one chain
+ * by one atomic operation; the owner takes the whole stack and reverses it. So order per pair holds (M3).
+ *
+ * Run queue. What the running actor wakes goes on `fresh`, a stack, and runs next: its data is in the cache. After
+ * TR__FRESH_MAX of those in a row the queue's oldest has its turn, so a runnable actor waits for at most
+ * TR__FRESH_MAX others per place in the queue. */
+#ifndef TR_ACTORS_LOOP_H
+#define TR_ACTORS_LOOP_H
+
+#include <stdatomic.h>
+
+#include <troupe/node.h>
+
+#include "actors/actor.h"
+#include "base/random.h"
+#include "base/seams.h"
+
+#define TR__FRESH_MAX   256
+#define TR__TURN_NS     TR_MICROS(100)
+#define TR__TURN_CHECK  16   /* actors between two looks at the clock */
+#define TR__BATCH_MAX   2048 /* messages an actor handles in one go */
+#define TR__HOLD_SLOTS  64   /* mailboxes of other loops that this one holds places of, at a time */
+#define TR__LOOPS_MAX   64
+
+typedef struct tr__chain {
+    tr_msg *head, *tail; /* newest first */
+} tr__chain;
+
+/* Places drawn from another loop's mailbox, not yet used. */
+typedef struct tr__hold {
+    tr_actor *slot;
+    uint32_t generation, places;
+} tr__hold;
+
+/* Temporary text, freed when the handler returns. */
+typedef struct tr__scratch {
+    struct tr__scratch *next;
+    char text[];
+} tr__scratch;
+
+typedef struct tr__loop_counts {
+    uint64_t accepted, arrived, handled, passed, sent, received, lost;
+    uint64_t dropped[TR_DROP_COUNT];
+} tr__loop_counts;
+
+/* What the watchdog reads: the actor that runs (index + 1; 0: none) and how often that has changed. */
+typedef struct tr__watch {
+    _Atomic uint32_t slot;
+    _Atomic uint64_t runs;
+    _Atomic(const tr_typeinfo *) type;
+} tr__watch;
+
+struct tr__loop {
+    tr_node *node;
+    uint8_t index;
+    bool stopping;
+    uint64_t now_ns; /* stamped when the turn began */
+    tr__pool pool;
+
+    tr_actor *fresh;
+    tr_actor *queue, **queue_end;
+    uint32_t stretch; /* of fresh ones in a row */
+
+    tr_actor *running;   /* whose code runs now */
+    tr_msg *current;     /* what it handles; NULL once taken */
+    tr_msg *answer;      /* tr_take_result's, borrowed until the handler returns */
+    tr__scratch *scratch;
+
+    tr__wheel wheel;
+    struct tr__pending **pendings; /* segments */
+    uint32_t pending_segments, pending_next;
+    struct tr__pending *pending_free;
+
+    tr_actor *slots_free;
+    uint32_t slots_next, slots_end; /* never used ones of the newest segment */
+
+    tr__chain *outboxes;       /* by destination loop */
+    tr__block **blocks_home;   /* chains of foreign blocks, by home loop */
+    tr_actor **slots_home;     /* the like of slots, by run_next */
+    tr__hold holds[TR__HOLD_SLOTS];
+    uint32_t holds_used;
+
+    tr__fiber_pool *fibers;
+    tr__random random;
+    tr__loop_counts counts;
+    uint64_t next_number; /* of monitors */
+    uint32_t next_place;  /* of TR_PLACE_SPREAD */
+    uint64_t actors;      /* alive here */
+    uint64_t dead_letters_logged_ns;
+    uint64_t dead_letters_silent;
+    void *driver;
+
+    /* Any thread */
+    char line[64]; /* keeps what others write off the lines above */
+    _Atomic(tr_msg *) inbox;
+    _Atomic(tr__block *) blocks_back;
+    _Atomic(tr_actor *) slots_back;
+    _Atomic bool sleeping;
+    tr__watch watch;
+};
+
+/* ---- life and drive (loop.c) --------------------------------------------------------------------------- */
+
+tr_err tr__loop_init(tr__loop *loop, tr_node *node, uint8_t index);
+void tr__loop_fini(tr__loop *loop);
+/* One turn; true if actors are still runnable, or messages wait: turn again soon. */
+bool tr__loop_turn(tr__loop *loop);
+/* When the loop must turn next by its timers: ns, TR__NEVER if there are none. */
+uint64_t tr__loop_next_due(const tr__loop *loop);
+/* Before a driver sleeps: true if it may; from then on who sends to it wakes it. */
+bool tr__loop_may_sleep(tr__loop *loop);
+void tr__loop_awake(tr__loop *loop);
+/* End every actor of this loop, with stop called: at the node's end. */
+void tr__loop_end_actors(tr__loop *loop);
+
+/* Push a chain of messages, newest first, on a loop's inbox, and wake it if it sleeps. Any thread. */
+void tr__inbox_push(tr__loop *to, tr_msg *newest, tr_msg *oldest);
+
+/* ---- delivery (deliver.c) ------------------------------------------------------------------------------- */
+
+/* Send a message that needs no place, or has it: takes it, always. Counted as accepted. */
+void tr__submit(tr__loop *loop, tr_addr to, tr_msg *msg);
+/* The like for one that was counted already (taken from another loop, or sent on). */
+void tr__pass(tr__loop *loop, tr_addr to, tr_msg *msg);
+/* It can't be delivered: count, report, tell who waits for an answer, free. Takes it. */
+void tr__drop(tr__loop *loop, tr_msg *msg, tr_drop why);
+/* Free a message without counting it; an unanswered ask fails at its asker. */
+void tr__release(tr__loop *loop, tr_msg *msg);
+/* Free the block alone. */
+void tr__msg_free(tr__loop *loop, tr_msg *msg);
+/* The child of a tr_spawn_ask ended before it was ready. Takes msg. */
+void tr__started_failed(tr__loop *loop, tr_msg *msg, const tr__reason *reason);
+/* A message that arrives at this loop, its owner's. Takes it. */
+void tr__deliver(tr__loop *loop, tr_msg *msg);
+/* Draw `places` (or, of a smaller mailbox, all) for a message to `to`; *places says how many. TR_OK also for an actor
+ * that is gone (0 places: it will be a dead letter); TR_EFULL. */
+tr_err tr__reserve(tr__loop *loop, tr_addr to, uint32_t *places);
+void tr__unreserve(tr__loop *loop, tr_addr to, uint32_t places);
+/* Give back what other loops' mailboxes this loop holds; at the end of a turn. */
+void tr__holds_return(tr__loop *loop);
+/* Messages of ended handling give their places back through this. */
+void tr__places_back(tr__loop *loop, tr_actor *actor, uint32_t places);
+/* Tell those who wait for places, as far as there are any. */
+void tr__tell_writable(tr__loop *loop, tr_actor *actor);
+
+/* ---- running (run.c) ------------------------------------------------------------------------------------- */
+
+/* Put it in the run queue, to run next. */
+static inline void tr__wake(tr__loop *loop, tr_actor *actor)
+{
+    if (!actor->queued) {
+        actor->queued = true;
+        actor->run_next = loop->fresh;
+        loop->fresh = actor;
+    }
+}
+/* The next runnable actor, taken off the queue; NULL: none. */
+tr_actor *tr__next_runnable(tr__loop *loop);
+/* A message for the runtime or for the actor's futures. Takes msg. */
+void tr__runtime_message(tr__loop *loop, tr_actor *actor, tr_msg *msg);
+/* Hand a message to the actor's code, with all that goes around it. Takes msg. */
+void tr__handle(tr__loop *loop, tr_actor *actor, tr_msg *msg);
+/* Let it handle what is in its mailbox now. */
+void tr__run(tr__loop *loop, tr_actor *actor);
+/* Settle what the handler left: free temporary text, end the actor if it is to end: then false. */
+bool tr__after_handler(tr__loop *loop, tr_actor *actor);
+/* End it when the running handler returns, or at once if it isn't running. */
+void tr__end(tr__loop *loop, tr_actor *actor, const tr__reason *reason);
+void tr__scratch_free(tr__loop *loop);
+
+/* ---- life of actors (life.c) ------------------------------------------------------------------------------- */
+
+/* Start an actor (spawn.c): TR_OK and its address, or TR_ENOMEM, TR_EEXIST, TR_EINVAL. */
+tr_err tr__spawn(tr__loop *loop, const tr_actor_def *def, const void *arg, const tr_spawn_opts *opts, tr_addr *address,
+                 tr_error *error);
+tr_actor *tr__slot_take(tr__loop *loop);
+/* On the owner's loop: state, arg and run queue; false: no memory. */
+bool tr__actor_arrive(tr__loop *loop, tr_actor *actor);
+/* Its init, or its fiber's start; false: it ended. */
+bool tr__actor_init(tr__loop *loop, tr_actor *actor);
+/* How an actor that ends with that code ends; the text is its last error's if that had the code. */
+tr__reason tr__error_reason(const tr_actor *actor, tr_err code);
+/* The arg goes back. */
+void tr__arg_free(tr__loop *loop, tr_actor *actor);
+/* The whole end: stop, release, tell, free the slot. Not while its code runs. */
+void tr__actor_finish(tr__loop *loop, tr_actor *actor, const tr__reason *reason);
+/* Its extras, made if need be; NULL: no memory. */
+tr__extras *tr__extras_of(tr__loop *loop, tr_actor *actor);
+tr_err tr__self_fail(tr_actor *self, tr_err code, const char *format, ...) __attribute__((format(printf, 3, 4)));
+
+/* ---- fibers as actors (fiber_actor.c) ------------------------------------------------------------------------ */
+
+tr_err tr__fiber_start(tr__loop *loop, tr_actor *actor);
+void tr__fiber_run(tr__loop *loop, tr_actor *actor);
+/* Its waits return TR_EKILLED from now on; the stack is dropped after a grace period. */
+void tr__fiber_kill(tr__loop *loop, tr_actor *actor, const tr__reason *reason);
+void tr__fiber_finish(tr__loop *loop, tr_actor *actor);
+/* A future of it settled, or its time is up. */
+void tr__fiber_wake(tr__loop *loop, tr_actor *actor, uint64_t pending);
+void tr__fiber_mail(tr__loop *loop, tr_actor *actor);
+
+/* ---- relations (relations.c) ------------------------------------------------------------------------------- */
+
+void tr__watch_add(tr__loop *loop, tr_actor *target, tr_msg *monitor);
+void tr__watch_remove(tr__loop *loop, tr_actor *target, const tr_msg *demonitor);
+void tr__link_add(tr__loop *loop, tr_actor *target, tr_msg *link);
+void tr__link_remove(tr__loop *loop, tr_actor *target, tr_addr other);
+/* Turn a MONITOR or LINK block into its notice and send it. */
+void tr__watch_fire(tr__loop *loop, tr_msg *monitor, tr_addr target, const tr__reason *reason);
+void tr__link_fire(tr__loop *loop, tr_msg *link, tr_addr from, const tr__reason *reason);
+/* At its end: tell all who watch or are linked. */
+void tr__relations_end(tr__loop *loop, tr_actor *actor, const tr__reason *reason);
+/* A tr_down is about to be handled: false if its monitor was taken back. */
+bool tr__monitor_expected(tr__loop *loop, tr_actor *actor, const tr_msg *down);
+/* An exit signal from a linked actor. Takes msg. */
+void tr__exit_signal(tr__loop *loop, tr_actor *actor, tr_msg *msg);
+
+#include "actors/node.h"
+
+static inline tr_addr tr__addr_of(const tr_actor *actor)
+{
+    tr__loop *loop = atomic_load_explicit(&((tr_actor *)actor)->owner, memory_order_relaxed);
+    return (tr_addr){loop->node->id, actor->index,
+                     atomic_load_explicit(&((tr_actor *)actor)->generation, memory_order_relaxed)};
+}
+
+/* The clock itself, not the turn's stamp: 24 ns. */
+static inline uint64_t tr__now_fresh(const tr__loop *loop)
+{
+    return loop->node->seams.now(loop->node->seams.context);
+}
+
+static inline tr__loop *tr__owner(const tr_actor *actor)
+{
+    return atomic_load_explicit(&((tr_actor *)actor)->owner, memory_order_relaxed);
+}
+
+#endif

@@ -1,0 +1,74 @@
+/* A node: its loops, its directory of slots, its names. What its parts share; each field says who may touch it. */
+#ifndef TR_ACTORS_NODE_H
+#define TR_ACTORS_NODE_H
+
+#include <stdatomic.h>
+
+#include <troupe/node.h>
+
+#include "actors/actor.h"
+#include "base/seams.h"
+#include "base/spin.h"
+
+struct tr__remote;
+
+struct tr_node {
+    /* Fixed once it runs */
+    uint64_t id; /* the random incarnation: what addresses carry */
+    char name[TR_NAME_MAX];
+    char cluster[TR_NAME_MAX];
+    tr__seams seams;
+    uint32_t loop_count;
+    tr__loop **loops;
+    tr_node_opts opts;
+    void (*log)(void *context, tr_log_level level, const char *line);
+    void *log_context;
+    tr_log_level log_level;
+    struct tr__driver_uv *driver; /* NULL under a test driver */
+    bool ran;
+    tr_addr first;  /* the actor of opts.start */
+    tr_addr warden; /* the node's own actor, slot 0: names, node events */
+
+    /* Any thread: segments are appended only */
+    _Atomic(tr_actor *) segments[TR__SEGMENTS_MAX];
+    _Atomic uint32_t segment_count;
+    _Atomic bool stop_asked;
+    _Atomic uint64_t posted;
+
+    /* Under the lock */
+    tr__spin names_lock;
+    struct tr__name *names;
+
+    /* Loop 0 */
+    struct tr__remote *remote; /* connections to other nodes; NULL: none */
+    tr_err outcome;            /* of opts.start */
+    tr_error outcome_error;
+};
+
+/* The slot of an address on this node; NULL if no such slot was ever made. Any thread. */
+static inline tr_actor *tr__slot(const tr_node *node, uint32_t index)
+{
+    uint32_t segment = index >> TR__SEGMENT_BITS;
+    if (segment >= TR__SEGMENTS_MAX)
+        return NULL;
+    tr_actor *base = atomic_load_explicit(&((tr_node *)node)->segments[segment], memory_order_acquire);
+    return base ? base + (index & (TR__SEGMENT_SLOTS - 1)) : NULL;
+}
+
+/* Everything but connections and drivers. NULL: see *error. */
+tr_node *tr__node_make(const tr_node_opts *opts, const tr__seams *seams, tr_error *error);
+void tr__node_unmake(tr_node *node);
+/* Spawn the warden and, if there is one, the first actor; on loop 0 before its first turn. */
+tr_err tr__node_begin(tr_node *node, tr_error *error);
+/* A line for the log, if its level is wanted. Any thread. */
+void tr__node_log(tr_node *node, tr_log_level level, const char *format, ...) __attribute__((format(printf, 3, 4)));
+
+/* ---- names (names.c): any thread ------------------------------------------------------------------------- */
+
+tr_err tr__name_put(tr_node *node, const char *name, tr_addr address, tr_error *error);
+tr_addr tr__name_get(tr_node *node, const char *name);
+/* Every name of that address; at its end. */
+void tr__names_drop(tr_node *node, tr_addr address);
+void tr__names_fini(tr_node *node);
+
+#endif

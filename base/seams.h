@@ -1,0 +1,18 @@
+/* The seams: what the core asks of the world. One set is libuv and the OS; another is a test's manual clock, and later
+ * the simulator. The core itself calls no clock, no random source, no thread function. */
+#ifndef TR_BASE_SEAMS_H
+#define TR_BASE_SEAMS_H
+
+#include <stdint.h>
+
+typedef struct tr__seams {
+    /* Monotonic time in ns. Called by any loop's thread. */
+    uint64_t (*now)(void *context);
+    /* Make loop `index` turn soon; called by any thread, when that loop said it sleeps. */
+    void (*wake)(void *context, unsigned index);
+    void *context;
+    /* For the node's incarnation and the loops' random sources; a real one is from the OS. */
+    uint64_t seed;
+} tr__seams;
+
+#endif

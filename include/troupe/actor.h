@@ -1,0 +1,138 @@
+/* Actors: how one is declared, how it ends, and what it hears from the runtime. */
+#ifndef TROUPE_ACTOR_H
+#define TROUPE_ACTOR_H
+
+#include <stdint.h>
+
+#include <troupe/err.h>
+#include <troupe/message.h>
+
+typedef struct tr_actor tr_actor; /* the running actor: `self`; never another one */
+typedef struct tr_node tr_node;
+
+/* Durations and times are nanoseconds. */
+#define TR_MICROS(n)  ((uint64_t)(n)*1000u)
+#define TR_MILLIS(n)  ((uint64_t)(n)*1000000u)
+#define TR_SECONDS(n) ((uint64_t)(n)*1000000000u)
+#define TR_MINUTES(n) ((uint64_t)(n)*60000000000u)
+#define TR_FOREVER    UINT64_MAX
+
+#define TR_COUNT(array) (sizeof(array) / sizeof((array)[0]))
+
+#define TR_NAME_MAX 64 /* bytes of an actor's or a node's name, with the NUL */
+
+/* An actor's definition: constant data, usually made by TR_ACTOR. Either `receive` (called for each message)
+ * or `run` (a fiber: straight-line code that may await). */
+typedef struct tr_actor_def {
+    const char *name;  /* the kind's, for people */
+    size_t state_size; /* zeroed before init; released after stop */
+    /* Before the first message. An error ends the actor with that error as its reason. */
+    tr_err (*init)(tr_actor *self, void *state, const void *arg);
+    /* For each message; `msg` is borrowed for the call. */
+    void (*receive)(tr_actor *self, void *state, const tr_msg *msg);
+    /* A fiber's body. `arg` as given to tr_spawn (a fiber with state_size gets it by tr_state). What it
+     * returns is its exit reason. */
+    tr_err (*run)(tr_actor *self, void *arg);
+    /* Last call, whatever the reason, if init succeeded; release what tr_ calls did not give you. */
+    void (*stop)(tr_actor *self, void *state);
+    /* With it, the spawn's argument is a struct of this message type and is copied, strings and all; without
+     * it the pointer itself is passed on, and what it points to must live until init (a fiber: until it is
+     * done). */
+    tr_type *arg_type;
+    uint32_t mailbox_places; /* 0 = 1,024; a message takes one a started KiB */
+    uint32_t stack_size;     /* a fiber's, bytes; 0 = 64 KiB */
+} tr_actor_def;
+
+#define TR_ACTOR(def_, ...) static const tr_actor_def def_ = {.name = #def_, __VA_ARGS__}
+
+/* Where a new actor lives. */
+typedef enum tr_place {
+    TR_PLACE_DEFAULT, /* the spawner's loop; supervisors' children are spread */
+    TR_PLACE_HERE,
+    TR_PLACE_SPREAD, /* the loops in turn */
+    TR_PLACE_LOOP,   /* the loop given in `loop` */
+} tr_place;
+
+typedef struct tr_spawn_opts {
+    tr_place place;
+    uint32_t loop;
+    uint32_t mailbox_places; /* 0 = as the definition says */
+    const char *name;        /* registered before the address is returned; NULL: none */
+    bool link;               /* link the spawner to it at once */
+    uint64_t *monitor;       /* monitor it at once; where the monitor's number goes */
+} tr_spawn_opts;
+
+/* Why an actor ended. */
+typedef enum tr_exit_kind {
+    TR_EXIT_NORMAL,
+    TR_EXIT_SHUTDOWN, /* asked to stop */
+    TR_EXIT_KILLED,
+    TR_EXIT_ERROR,         /* its own error: code and text */
+    TR_EXIT_CRASHED,       /* a signal, in a child process */
+    TR_EXIT_NO_CONNECTION, /* the node it lives on can't be reached: an opinion */
+    TR_EXIT_OVERRUN,
+    TR_EXIT_OUT_OF_MEMORY,
+    TR_EXIT_NO_ACTOR, /* it was gone before the monitor or link was made */
+} tr_exit_kind;
+
+/* An ask's answer to come. A value; stale ones are refused, never mistaken. Settled once with a message or an
+ * error; consumed by the first of await, result, then's callback, cancel. */
+typedef struct tr_future {
+    uint64_t id; /* 0: none, the ask failed at once: tr_await on it gives that error */
+} tr_future;
+
+typedef struct tr_timer {
+    uint64_t id;
+} tr_timer;
+
+/* How an ask ended, for tr_then's callback. Borrowed for the call. */
+typedef struct tr_result {
+    tr_err err;
+    const tr_msg *msg;     /* NULL on an error */
+    const tr_error *error; /* NULL if none */
+} tr_result;
+typedef void (*tr_then_fn)(tr_actor *self, void *state, const tr_result *result, void *context);
+
+/* ---- messages from the runtime ------------------------------------------------------------------------- */
+
+/* A monitored actor is gone, or can't be reached. `kind` is a tr_exit_kind, `code` a tr_err. */
+TR_MESSAGE(tr_down, (addr, actor), (u64, monitor), (u32, kind), (u32, code), (string, text))
+/* A linked actor is gone, and this one traps exits. */
+TR_MESSAGE(tr_exited, (addr, actor), (u32, kind), (u32, code), (string, text))
+/* The mailbox, or the connection to the node, that refused has places again. */
+TR_MESSAGE(tr_writable, (addr, actor))
+/* Who asked this (see tr_msg_ask_number) no longer wants the answer. Comes only for a kept ask. */
+TR_MESSAGE(tr_canceled, (addr, asker), (u64, ask))
+/* A node came or went; to those who called tr_watch_nodes. */
+TR_MESSAGE(tr_node_event, (string, name), (u64, node), (bool, up), (string, reason))
+/* tr_lookup's answer. */
+TR_MESSAGE(tr_found, (addr, actor))
+
+/* ---- supervision --------------------------------------------------------------------------------------- */
+
+typedef enum tr_restart {
+    TR_PERMANENT, /* always restarted */
+    TR_TRANSIENT, /* restarted unless it ended normally or by shutdown */
+    TR_TEMPORARY, /* never */
+} tr_restart;
+
+typedef struct tr_child_spec {
+    const char *id; /* registered as the child's name if `named` */
+    const tr_actor_def *def;
+    const void *arg; /* as for tr_spawn; must live as long as the supervisor */
+    tr_restart restart;
+    bool named;
+} tr_child_spec;
+
+/* One-for-one: a child that ends is restarted alone. More than max_restarts within `within_ns` ends the
+ * supervisor (and with it all children) with an error. */
+typedef struct tr_supervisor_spec {
+    const tr_child_spec *children; /* copied; the strings must live as long as the supervisor */
+    uint32_t count;
+    uint32_t max_restarts; /* 0 = 5 */
+    uint64_t within_ns;    /* 0 = 10 s */
+} tr_supervisor_spec;
+
+typedef enum tr_log_level { TR_LOG_ERROR, TR_LOG_WARN, TR_LOG_INFO, TR_LOG_DEBUG } tr_log_level;
+
+#endif

@@ -1,0 +1,183 @@
+/* The API as one list: every function that an actor may call, in a program or in a plugin. From it come the
+ * prototypes (troupe.h), the host table that plugins are given, and the calls through that table (plugin.h).
+ * It has no include guard: include it with TR_FN and TR_FNV defined.
+ *
+ *   TR_FN(returns, name, (parameters), (arguments))           tr_name
+ *   TR_FNV(returns, name, index, (parameters), (arguments))   tr_name, printf-like; `index` is the format's
+ * position
+ *
+ * Order is ABI: append only. All are called by the actor itself, on its loop's thread, with its own `self`,
+ * unless they say "any thread". What a failed call was about: tr_last_error(self). */
+
+/* ---- sending ---------------------------------------------------------------------------------------------
+ */
+
+/* Send a copy of `body`, a struct of that type (the macro tr_send makes it). TR_OK: accepted; it arrives, in
+ * order with what this actor sent before, or is counted and reported as a dead letter. TR_EFULL: the mailbox
+ * has no place; TR_EAGAIN: the connection has no credit (ask for a notice: tr_notify_writable); TR_ENOCONN;
+ * TR_ETOOBIG; TR_ENOMEM. */
+TR_FN(tr_err, send_body, (tr_actor * self, tr_addr to, tr_type *type, const void *body),
+      (self, to, type, body))
+/* The same for a message made by tr_msg_make. On TR_OK it is taken and *msg is NULL; else it is still yours.
+ */
+TR_FN(tr_err, send_msg, (tr_actor * self, tr_addr to, tr_msg **msg), (self, to, msg))
+/* After TR_EFULL or TR_EAGAIN: have a tr_writable sent to this actor when it is worth trying again. One
+ * notice a call. Notices are given in order of asking, from a quarter of the mailbox free. */
+TR_FN(tr_err, notify_writable, (tr_actor * self, tr_addr to), (self, to))
+
+/* ---- messages --------------------------------------------------------------------------------------------
+ */
+
+/* A message of one's own with a copy of `body`; NULL if memory ran out. Free it with tr_msg_free or send it.
+ */
+TR_FN(tr_msg *, msg_make, (tr_actor * self, tr_type *type, const void *body), (self, type, body))
+/* Free a made or kept message; *msg becomes NULL. A kept ask that wasn't answered fails at the asker
+ * (no-actor). */
+TR_FN(void, msg_free, (tr_actor * self, tr_msg **msg), (self, msg))
+/* Keep the message that is being handled beyond the call: it is yours until tr_msg_free. NULL if it isn't the
+ * one being handled, or is kept already. */
+TR_FN(tr_msg *, msg_take, (tr_actor * self, const tr_msg *msg), (self, msg))
+/* The struct if the message is of that type, else NULL (the macro tr_match casts it). Any thread. */
+TR_FN(const void *, match_type, (const tr_msg *msg, tr_type *type), (msg, type))
+/* The name of a message's type; static. Any thread. */
+TR_FN(const char *, msg_type_name, (const tr_msg *msg), (msg))
+/* Who sent it; TR_ADDR_NONE from outside any actor. */
+TR_FN(tr_addr, msg_sender, (const tr_msg *msg), (msg))
+/* Identifies an ask together with its sender (see tr_canceled); 0 if it is not an ask. */
+TR_FN(uint64_t, msg_ask_number, (const tr_msg *msg), (msg))
+/* What is left until the ask's deadline, ns; TR_FOREVER if it has none, 0 if it has passed. */
+TR_FN(uint64_t, msg_remaining, (tr_actor * self, const tr_msg *msg), (self, msg))
+/* The message as JSON, to be freed with free(); NULL if memory ran out. Any thread. */
+TR_FN(char *, msg_json, (const tr_msg *msg), (msg))
+
+/* ---- actors ----------------------------------------------------------------------------------------------
+ */
+
+/* Start an actor; its address is good at once. TR_ADDR_NONE: see tr_last_error (TR_ENOMEM, TR_EEXIST for a
+ * name that is taken, TR_EINVAL). What fails later (its init) its monitors and links hear. `opts` may be
+ * NULL. */
+TR_FN(tr_addr, spawn_with,
+      (tr_actor * self, const tr_actor_def *def, const void *arg, const tr_spawn_opts *opts),
+      (self, def, arg, opts))
+/* As spawn_with, and a future that settles with tr_found when init has succeeded, or with its error. */
+TR_FN(tr_future, spawn_ask,
+      (tr_actor * self, const tr_actor_def *def, const void *arg, const tr_spawn_opts *opts),
+      (self, def, arg, opts))
+/* This actor's address. */
+TR_FN(tr_addr, self, (const tr_actor *self), (self))
+/* This actor's state. */
+TR_FN(void *, state, (tr_actor * self), (self))
+/* End this actor with an error when the handler returns; printf-like text. TR_OK as code ends it normally. */
+TR_FNV(void, exit, 3, (tr_actor * self, tr_err code, const char *format), (self, code, format))
+/* Ask another actor to end: TR_EXIT_SHUTDOWN in order with its messages, TR_EXIT_KILLED at once, ahead of
+ * them. */
+TR_FN(tr_err, stop, (tr_actor * self, tr_addr to, tr_exit_kind how), (self, to, how))
+
+/* ---- links, monitors, names, supervision -----------------------------------------------------------------
+ */
+
+/* Hear of its end by one tr_down that carries the returned number; 0: no memory, or too many (4,096). An
+ * actor that is gone, or a node without a connection, is reported at once, by a tr_down as well. */
+TR_FN(uint64_t, monitor, (tr_actor * self, tr_addr to), (self, to))
+/* No tr_down with that number is handled after this call. */
+TR_FN(void, demonitor, (tr_actor * self, uint64_t monitor), (self, monitor))
+/* Share fate: when one ends other than normally, so does the other, or hears tr_exited if it traps exits. */
+TR_FN(tr_err, link, (tr_actor * self, tr_addr to), (self, to))
+TR_FN(tr_err, unlink, (tr_actor * self, tr_addr to), (self, to))
+TR_FN(void, trap_exit, (tr_actor * self, bool on), (self, on))
+/* Give this actor a name, unique on its node, until it ends. TR_EEXIST, TR_EINVAL (empty, too long, or with
+ * '/'). */
+TR_FN(tr_err, register_name, (tr_actor * self, const char *name), (self, name))
+/* The actor of that name on this node, TR_ADDR_NONE if there is none. */
+TR_FN(tr_addr, whereis, (tr_actor * self, const char *name), (self, name))
+/* The same on any node: "node/name", or "name" for this one. Answers tr_found; waits for the node to connect
+ * and for the name to be registered, until the timeout. */
+TR_FN(tr_future, lookup, (tr_actor * self, const char *path, uint64_t timeout_ns), (self, path, timeout_ns))
+/* Hear tr_node_event from now on; those that are up are reported at once. */
+TR_FN(tr_err, watch_nodes, (tr_actor * self), (self))
+/* Start a supervisor with its children, linked to this actor. TR_ADDR_NONE: see tr_last_error. */
+TR_FN(tr_addr, supervise, (tr_actor * self, const tr_supervisor_spec *spec), (self, spec))
+
+/* ---- asks and futures ------------------------------------------------------------------------------------
+ */
+
+/* Ask: send a copy of `body` and get a future of the answer, until timeout_ns from now. It fails with
+ * TR_EDEADLINE, TR_ENOACTOR (gone, or it dropped the ask unanswered), TR_ENOCONN, TR_EFULL, TR_ECANCELED, or
+ * what the callee said by tr_reply_error. At most 4,096 are outstanding an actor. */
+TR_FN(tr_future, ask_body,
+      (tr_actor * self, tr_addr to, uint64_t timeout_ns, tr_type *type, const void *body),
+      (self, to, timeout_ns, type, body))
+/* Answer an ask, once: TR_EINVAL if it isn't one or was answered already; TR_ENOMEM (the asker then hears
+ * that). */
+TR_FN(tr_err, reply_body, (tr_actor * self, const tr_msg *ask, tr_type *type, const void *body),
+      (self, ask, type, body))
+/* Answer an ask with an error. */
+TR_FNV(tr_err, reply_error, 4, (tr_actor * self, const tr_msg *ask, tr_err code, const char *format),
+       (self, ask, code, format))
+/* Have `then` called with the result, in this actor, once, in order with its other messages. */
+TR_FN(tr_err, then, (tr_actor * self, tr_future future, tr_then_fn then, void *context),
+      (self, future, then, context))
+/* Fibers only (TR_EINVAL elsewhere): wait for it. *msg (which may be NULL) is borrowed until the next await
+ * or receive. TR_EKILLED: return from the body. */
+TR_FN(tr_err, await_msg, (tr_actor * self, tr_future future, const tr_msg **msg), (self, future, msg))
+/* The same, and the answer's struct: TR_ETYPE if it is of another type than asked for (the macro tr_await
+ * casts). */
+TR_FN(tr_err, await_type, (tr_actor * self, tr_future future, tr_type *type, const void **out),
+      (self, future, type, out))
+/* A future that settles when all of them have: with no message if all have values, else with the error of the one that
+ * failed first. Each then gives its own result at once by await or take_result. */
+TR_FN(tr_future, gather, (tr_actor * self, const tr_future *futures, size_t count), (self, futures, count))
+/* The result of a settled future, consuming it: TR_EAGAIN if it isn't settled. *msg is borrowed as for await.
+ */
+TR_FN(tr_err, take_result, (tr_actor * self, tr_future future, const tr_msg **msg), (self, future, msg))
+/* Give it up: the callee is told (tr_canceled, or the queued ask is dropped), a late answer reaches nobody,
+ * nothing is called. A stale future is left alone. */
+TR_FN(void, cancel, (tr_actor * self, tr_future future), (self, future))
+
+/* ---- fibers ----------------------------------------------------------------------------------------------
+ */
+
+/* Fibers only: the next message, borrowed until the next receive; NULL: timeout, or being killed
+ * (tr_last_error says which). */
+TR_FN(const tr_msg *, receive, (tr_actor * self, uint64_t timeout_ns), (self, timeout_ns))
+/* Fibers only. TR_EKILLED when being killed. */
+TR_FN(tr_err, sleep, (tr_actor * self, uint64_t duration_ns), (self, duration_ns))
+
+/* ---- time, chance, words ---------------------------------------------------------------------------------
+ */
+
+/* The node's monotonic clock as it was when this turn began, ns. */
+TR_FN(uint64_t, now, (tr_actor * self), (self))
+/* Send this actor a copy of `body` after delay_ns. {0}: no memory. */
+TR_FN(tr_timer, after_body, (tr_actor * self, uint64_t delay_ns, tr_type *type, const void *body),
+      (self, delay_ns, type, body))
+/* True if it had not fired; its message is then never handled. */
+TR_FN(bool, timer_cancel, (tr_actor * self, tr_timer timer), (self, timer))
+/* A random number from the loop's seeded source. Not for secrets. */
+TR_FN(uint64_t, random, (tr_actor * self), (self))
+/* Formatted text that lives until this handler returns (a fiber: until its next await, receive or sleep). ""
+ * if memory ran out. */
+TR_FNV(const char *, fmt, 2, (tr_actor * self, const char *format), (self, format))
+/* The last failed call's error, borrowed until the next failing call; its code is TR_OK if none failed. */
+TR_FN(const tr_error *, last_error, (tr_actor * self), (self))
+/* Record an error as this actor's last one and return its code: `return tr_fail(self, TR_EAPP, "...")`. */
+TR_FNV(tr_err, fail, 3, (tr_actor * self, tr_err code, const char *format), (self, code, format))
+/* A line for the node's log. */
+TR_FNV(void, log, 3, (tr_actor * self, tr_log_level level, const char *format), (self, level, format))
+
+/* ---- from outside ----------------------------------------------------------------------------------------
+ */
+
+/* Send a copy of `body` from any thread that is no loop. TR_OK, TR_EFULL, TR_ENOMEM, TR_ENOCONN for another
+ * node's actor (not possible from outside), TR_ECLOSED. */
+TR_FN(tr_err, post_body, (tr_node * node, tr_addr to, tr_type *type, const void *body),
+      (node, to, type, body))
+/* The node of an actor; lives as long as the node runs. */
+TR_FN(tr_node *, node_of, (tr_actor * self), (self))
+/* The address as text, "<node.slot.generation>"; `out` has TR_ADDR_TEXT_MAX bytes. Returns out. Any thread.
+ */
+TR_FN(const char *, addr_format, (tr_addr address, char *out), (address, out))
+/* The reverse; TR_EADDR. Any thread. */
+TR_FN(tr_err, addr_parse, (const char *text, tr_addr *address), (text, address))
+/* The word for a code ("no-connection"); static. Any thread. */
+TR_FN(const char *, err_word, (tr_err code), (code))

@@ -1,0 +1,71 @@
+/* Nodes, for programs that run one by hand (tr_main does it for the others). Not for plugins. */
+#ifndef TROUPE_NODE_H
+#define TROUPE_NODE_H
+
+#include <stdio.h>
+
+#include <troupe/actor.h>
+
+typedef struct tr_node_opts {
+    const char *name;        /* NULL: "node" */
+    const char *cluster;     /* nodes of other clusters are refused; NULL: "troupe" */
+    uint32_t loops;          /* 0 = 1 */
+    const char *listen;      /* "127.0.0.1:0"; NULL: doesn't listen */
+    const char *const *join; /* addresses to connect to and stay connected to; ends with NULL; NULL: none */
+    tr_log_level log_level;
+    /* Each log line, without its newline, from any thread; NULL: stderr. */
+    void (*log)(void *context, tr_log_level level, const char *line);
+    void *log_context;
+    /* The first actor; the node stops when it returns. NULL: it runs until tr_node_stop. */
+    tr_err (*start)(tr_actor *self, void *arg);
+    void *arg;
+} tr_node_opts;
+
+/* The sums of one node at rest: accepted + arrived == handled + dropped + queued + passed, and over all loops
+ * passed == arrived. Counted per loop; this is their total. */
+#define TR_DROPS(X)                   \
+    X(NO_ACTOR, "no-actor")           \
+    X(LEFT, "left-at-exit")           \
+    X(FULL, "full")                   \
+    X(CANCELED, "canceled")           \
+    X(LATE_REPLY, "late-reply")       \
+    X(NO_CONNECTION, "no-connection") \
+    X(UNKNOWN_TYPE, "unknown-type")   \
+    X(MALFORMED, "malformed")         \
+    X(NO_MEMORY, "no-memory")         \
+    X(SHUTDOWN, "shutdown")
+#define TR__ENUM(name, word) TR_DROP_##name,
+typedef enum tr_drop { TR_DROPS(TR__ENUM) TR_DROP_COUNT } tr_drop;
+#undef TR__ENUM
+
+typedef struct tr_sums {
+    uint64_t accepted; /* sends that returned TR_OK, and the runtime's own messages */
+    uint64_t arrived;  /* from other loops and foreign threads */
+    uint64_t handled;
+    uint64_t dropped[TR_DROP_COUNT];
+    uint64_t queued;   /* counted by walking the mailboxes */
+    uint64_t passed;   /* to other loops */
+    uint64_t posted;   /* by foreign threads */
+    uint64_t sent;     /* to other nodes: encoded into a connection */
+    uint64_t received; /* from other nodes */
+    uint64_t lost;     /* sent, but not known to have arrived when its connection broke */
+} tr_sums;
+
+/* A node, not yet running. NULL with *error filled: TR_EINVAL, TR_EADDR, TR_EADDRINUSE, TR_EPERM (a listen
+ * address that isn't loopback), TR_ENOMEM. It listens when this returns. */
+tr_node *tr_node_create(const tr_node_opts *opts, tr_error *error);
+/* Run it on the calling thread (loop 0) and threads of its own until it stops: TR_OK, or what `start`
+ * returned, with the text in *error (which may be NULL). */
+tr_err tr_node_run(tr_node *node, tr_error *error);
+/* Ask it to stop, in order: any thread, also a signal handler. */
+void tr_node_stop(tr_node *node);
+/* After tr_node_run, or instead of it. NULL is fine. */
+void tr_node_destroy(tr_node *node);
+/* "127.0.0.1:40123" as it listens, "" if it doesn't. Lives as long as the node. */
+const char *tr_node_listen(const tr_node *node);
+/* The node's incarnation: what tr_addr.node is in its actors' addresses. */
+uint64_t tr_node_id(const tr_node *node);
+/* The sums; call after tr_node_run, or within an actor for a snapshot that need not add up. */
+void tr_node_sums(const tr_node *node, tr_sums *sums);
+
+#endif

@@ -1,0 +1,51 @@
+/* Troupe: actors in C. Include this one; <troupe/node.h> besides in programs that run nodes by hand, and the
+ * headers of the shipped kinds as they are needed.
+ *
+ * Actors call what api_list.h lists; the macros below make typed calls of it. */
+#ifndef TROUPE_TROUPE_H
+#define TROUPE_TROUPE_H
+
+#include <stdarg.h>
+#include <string.h>
+
+#include <troupe/actor.h>
+#include <troupe/err.h>
+#include <troupe/message.h>
+
+#ifdef TR_PLUGIN
+#include <troupe/plugin.h>
+#else
+#define TR_FN(returns, name, parameters, arguments) returns tr_##name parameters;
+#define TR_FNV(returns, name, index, parameters, arguments) \
+    returns tr_##name(TR__UNWRAP parameters, ...) __attribute__((format(printf, index, index + 1)));
+#include <troupe/api_list.h>
+#undef TR_FN
+#undef TR_FNV
+#endif
+
+/* tr_send(self, to, greet, .name = "ada") */
+#define tr_send(self, to, type, ...) tr_send_body((self), (to), &type##_type, &(type){__VA_ARGS__})
+/* tr_future f = tr_ask(self, to, TR_SECONDS(1), greet, .name = "ada") */
+#define tr_ask(self, to, timeout_ns, type, ...) \
+    tr_ask_body((self), (to), (timeout_ns), &type##_type, &(type){__VA_ARGS__})
+/* tr_reply(self, msg, greeting, .text = "hello") */
+#define tr_reply(self, msg, type, ...) tr_reply_body((self), (msg), &type##_type, &(type){__VA_ARGS__})
+/* tr_after(self, TR_SECONDS(1), tick, .n = 1) */
+#define tr_after(self, delay_ns, type, ...) \
+    tr_after_body((self), (delay_ns), &type##_type, &(type){__VA_ARGS__})
+/* tr_post(node, to, greet, .name = "ada"): from any foreign thread */
+#define tr_post(node, to, type, ...) tr_post_body((node), (to), &type##_type, &(type){__VA_ARGS__})
+#define tr_spawn(self, def, arg)     tr_spawn_with((self), (def), (arg), NULL)
+/* const greeting *g; tr_err e = tr_await(self, future, greeting, &g): TR_ETYPE if the answer is of another
+ * type. */
+#define tr_await(self, future, type, out) \
+    tr_await_type((self), (future), &type##_type, (const void **)(1 ? (out) : (const type **)0))
+
+/* Run a node until `start`, its first actor, returns; then shut down in order. Takes the common options out
+ * of argv
+ * (--name --cluster --loops --listen --join --log; --help tells them); what is left is handed to `start` as a
+ * char ** that ends with NULL if `arg` is NULL. Returns the exit status: 0 if start returned TR_OK, 1 if not,
+ * 2 for a bad option; errors are printed. Once a process. */
+int tr_main(int argc, char **argv, tr_err (*start)(tr_actor *self, void *arg), void *arg);
+
+#endif

@@ -1,0 +1,12 @@
+/* See message.h. */
+#include "mailbox/message.h"
+
+#include "base/mem.h"
+
+tr_msg *tr__msg_alloc_plain(size_t size)
+{
+    tr_msg *msg = tr__alloc(sizeof(tr_msg) + size);
+    if (msg)
+        *msg = (tr_msg){.size = (uint32_t)size, .home = TR__HOME_NONE, .size_class = TR__CLASS_LARGE};
+    return msg;
+}

@@ -1,0 +1,73 @@
+/* Messages inside the runtime: their kinds and blocks.
+ *
+ * M1  A message has one owner: a queue, the handler that borrows it for the call, or the actor that keeps it.
+ * M2  An ask is answered exactly once: by a reply, or by being released unanswered, which fails it at the asker. */
+#ifndef TR_MAILBOX_MESSAGE_H
+#define TR_MAILBOX_MESSAGE_H
+
+#include <troupe/message.h>
+
+#include "mailbox/pool.h"
+#include "mailbox/type.h"
+
+typedef enum tr__msg_kind {
+    /* For the actor's code: */
+    TR__MSG_NORMAL,
+    TR__MSG_ASK,
+    TR__MSG_NOTICE, /* from the runtime: tr_down, tr_exited, tr_writable, tr_canceled, a timer's, an adapter's */
+    /* For its futures: */
+    TR__MSG_REPLY,
+    TR__MSG_FAILURE, /* body tr__failure if there was room for it, else none; `error` says the code */
+    /* For the runtime, in order with the sender's messages: */
+    TR__MSG_MONITOR,   /* becomes the tr_down */
+    TR__MSG_DEMONITOR,
+    TR__MSG_LINK,      /* becomes the link's end: an EXIT signal */
+    TR__MSG_UNLINK,
+    TR__MSG_EXIT,      /* a linked actor ended */
+    TR__MSG_SHUTDOWN,
+    TR__MSG_STARTED,   /* tr_spawn_ask's: answered by the runtime after init */
+    /* For the runtime, at arrival: */
+    TR__MSG_SPAWN,
+    TR__MSG_KILL,
+    TR__MSG_CANCEL,       /* becomes the tr_canceled */
+    TR__MSG_WANT_WRITABLE, /* becomes the tr_writable */
+} tr__msg_kind;
+
+enum tr__msg_flag {
+    TR__MSG_ANSWERED = 1, /* an ask that has its reply */
+    TR__MSG_KEPT = 2,     /* by tr_msg_take */
+};
+
+#define TR__HOME_NONE 0xff /* a plain allocation: any thread may free it */
+
+static inline void *tr__msg_body(const tr_msg *msg)
+{
+    return (void *)(msg + 1);
+}
+
+/* A block with room for `size` bytes of body; header zeroed but for size, home and class. NULL: no memory. */
+static inline tr_msg *tr__msg_alloc(tr__pool *pool, uint8_t home, size_t size)
+{
+    uint8_t size_class = tr__pool_class(sizeof(tr_msg) + size);
+    tr_msg *msg = tr__pool_take(pool, size_class, sizeof(tr_msg) + size);
+    if (__builtin_expect(msg == NULL, 0))
+        return NULL;
+    *msg = (tr_msg){.size = (uint32_t)size, .home = home, .size_class = size_class};
+    return msg;
+}
+
+/* The same as a plain allocation, for threads that are no loop. */
+tr_msg *tr__msg_alloc_plain(size_t size);
+
+/* The places that a body of that size takes: one a started KiB. */
+static inline uint32_t tr__msg_places(size_t size)
+{
+    return size <= 1024 ? 1 : size >= (size_t)64 << 20 ? 65535 : (uint32_t)((size + 1023) / 1024);
+}
+
+/* A failed ask's answer; with a text of up to TR__REASON_TEXT bytes behind it where the block has that room. */
+TR_MESSAGE(tr__failure, (u32, code), (string, text))
+#define TR__REASON_TEXT  128
+#define TR__FAILURE_ROOM (sizeof(tr__failure) + TR__REASON_TEXT)
+
+#endif

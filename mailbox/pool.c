@@ -1,0 +1,61 @@
+/* See pool.h. The owning loop's thread only; fails only by NULL. */
+#include "mailbox/pool.h"
+
+#include <string.h>
+
+#include "base/mem.h"
+
+const uint16_t tr__pool_class_size[TR__POOL_CLASSES] = {32, 64, 96, 128, 192, 256, 384, 512, 1024, 2048, 4096};
+
+/* Index: started 32-byte units. */
+const uint8_t tr__pool_class_of[TR__POOL_MAX / 32 + 1] = {
+    [0 ... 1] = 0, [2] = 1,         [3] = 2,         [4] = 3,          [5 ... 6] = 4,    [7 ... 8] = 5,
+    [9 ... 12] = 6, [13 ... 16] = 7, [17 ... 32] = 8, [33 ... 64] = 9, [65 ... 128] = 10,
+};
+
+void tr__pool_init(tr__pool *pool)
+{
+    memset(pool, 0, sizeof(*pool));
+}
+
+void tr__pool_fini(tr__pool *pool)
+{
+    while (pool->chunks) {
+        tr__block *chunk = pool->chunks;
+        pool->chunks = chunk->next;
+        tr__free(chunk);
+    }
+    memset(pool, 0, sizeof(*pool));
+}
+
+void *tr__pool_refill(tr__pool *pool, uint8_t size_class, size_t size)
+{
+#ifdef TR_PLAIN_POOLS
+    (void)pool;
+    (void)size_class;
+    return tr__alloc(size);
+#else
+    if (size_class == TR__CLASS_LARGE)
+        return tr__alloc(size);
+    size_t bytes = tr__pool_class_size[size_class];
+    if ((size_t)(pool->bump_end - pool->bump) < bytes) {
+        tr__block *chunk = tr__alloc(TR__POOL_CHUNK);
+        if (!chunk)
+            return NULL;
+        chunk->next = pool->chunks;
+        pool->chunks = chunk;
+        pool->bump = (char *)chunk + 32; /* keeps blocks aligned; what the old chunk had left is lost: < 4 KiB */
+        pool->bump_end = (char *)chunk + TR__POOL_CHUNK;
+    }
+    void *block = pool->bump;
+    pool->bump += bytes;
+    return block;
+#endif
+}
+
+void tr__pool_give_slow(tr__pool *pool, void *block, uint8_t size_class)
+{
+    (void)pool;
+    (void)size_class;
+    tr__free(block);
+}
