@@ -1,6 +1,6 @@
-/* What waits for a peer: the blocks of asks and monitors that went to it. Each block is the failure or the tr_down to be,
- * so a lost connection needs no memory to be told. A hash table over the blocks themselves (chained by `next`); the
- * connection's loop only. */
+/* What waits for a peer: the blocks of asks and monitors that went to it. Each block is the failure or the
+ * tr_down to be, so a lost connection needs no memory to be told. A hash table over the blocks themselves
+ * (chained by `next`); the connection's loop only. */
 #ifndef TR_ACTORS_WAITS_H
 #define TR_ACTORS_WAITS_H
 

@@ -65,7 +65,15 @@ static uint64_t get_fixed(reader *r)
 }
 
 /* What each kind carries besides the addresses, in this order. */
-enum { HAS_ASK = 1, HAS_REMAINING = 2, HAS_TYPE = 4, HAS_EXIT = 8, HAS_CODE = 16, HAS_SCHEMA = 32, HAS_BODY = 64 };
+enum {
+    HAS_ASK = 1,
+    HAS_REMAINING = 2,
+    HAS_TYPE = 4,
+    HAS_EXIT = 8,
+    HAS_CODE = 16,
+    HAS_SCHEMA = 32,
+    HAS_BODY = 64
+};
 
 static const uint8_t parts[TR__WIRE_KINDS] = {
     [TR__WIRE_TYPE] = HAS_TYPE | HAS_SCHEMA | HAS_BODY,
@@ -139,7 +147,8 @@ tr_err tr__wire_get(const uint8_t *in, size_t length, tr__record *record, size_t
     memset(record, 0, sizeof(*record));
     record->remaining_ns = UINT64_MAX;
     if (length == 0 || in[0] == 0 || in[0] >= TR__WIRE_KINDS)
-        return tr__fail(error, TR_EPROTO, "a batch holds a record of kind %d, which is none", length ? in[0] : -1);
+        return tr__fail(error, TR_EPROTO, "a batch holds a record of kind %d, which is none",
+                        length ? in[0] : -1);
     record->kind = (tr__wire_kind)*r.at++;
     record->to_slot = get_small(&r);
     record->to_generation = get_small(&r);
@@ -147,8 +156,8 @@ tr_err tr__wire_get(const uint8_t *in, size_t length, tr__record *record, size_t
     record->from_generation = get_small(&r);
     get_parts(&r, record);
     if (r.bad)
-        return tr__fail(error, TR_EPROTO, "a record of kind %d in a batch is cut short or has a number out of range",
-                        in[0]);
+        return tr__fail(error, TR_EPROTO,
+                        "a record of kind %d in a batch is cut short or has a number out of range", in[0]);
     *used = (size_t)(r.at - in);
     return TR_OK;
 }

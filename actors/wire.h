@@ -1,5 +1,5 @@
-/* Actor messages on a connection: how one becomes a record of bytes, and back. Pure functions over bytes; any thread. The
- * decoder trusts nothing: every length is checked against what is there before it is used.
+/* Actor messages on a connection: how one becomes a record of bytes, and back. Pure functions over bytes; any
+ * thread. The decoder trusts nothing: every length is checked against what is there before it is used.
  *
  * A record, numbers as LEB128 varints unless a width is given:
  *
@@ -13,8 +13,9 @@
  *     MONITOR, DEMONITOR    number
  *     DOWN                  number, exit kind, code, text
  *
- * A body is a length and that many bytes of CBOR; a text is a length and that many bytes. A type's number is the
- * sender's, told by a TYPE record before its first use on that connection, so a schema is compared once a connection. */
+ * A body is a length and that many bytes of CBOR; a text is a length and that many bytes. A type's number is
+ * the sender's, told by a TYPE record before its first use on that connection, so a schema is compared once a
+ * connection. */
 #ifndef TR_ACTORS_WIRE_H
 #define TR_ACTORS_WIRE_H
 
@@ -48,8 +49,8 @@ typedef struct tr__record {
 
 #define TR__WIRE_HEADER_MAX 96 /* of a record without its body */
 
-/* Write the record without its body's bytes, which the caller puts behind; the length is the body's. Returns the bytes
- * written, at most TR__WIRE_HEADER_MAX. */
+/* Write the record without its body's bytes, which the caller puts behind; the length is the body's. Returns
+ * the bytes written, at most TR__WIRE_HEADER_MAX. */
 size_t tr__wire_put(uint8_t *out, const tr__record *record);
 /* The record at the front of `in`; *used says how long it is. TR_EPROTO with a text for anything else. */
 tr_err tr__wire_get(const uint8_t *in, size_t length, tr__record *record, size_t *used, tr_error *error);
