@@ -28,7 +28,7 @@ static item *items[THREADS];
 static void what_is_pushed_is_taken_whole_and_in_order(void **state)
 {
     (void)state;
-    tr__mpsc box = {0};
+    static tr__mpsc box;
     tr__mpsc_node nodes[3];
     assert_true(tr__mpsc_is_empty(&box));
     assert_null(tr__mpsc_take(&box));

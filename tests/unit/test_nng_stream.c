@@ -116,7 +116,7 @@ static void on_dialled(void *context, tr__stream *stream, const tr_error *error)
             late = pthread_cond_timedwait(&changed, &lock, &until); \
         pthread_mutex_unlock(&lock);                                \
         if (late)                                                   \
-            fail_msg("waited in vain for " #condition);             \
+            fail_msg("waited in vain for %s", #condition);          \
     } while (0)
 
 static int setup(void **state)
@@ -153,7 +153,8 @@ static void close_all(fixture *f)
     f->dialled = false;
     pthread_mutex_lock(&lock);
     f->client = (end){0};
-    f->server = (end){.stream = f->server.stream}; /* of a dial given up: accepted late, closed the next time */
+    f->server =
+        (end){.stream = f->server.stream}; /* of a dial given up: accepted late, closed the next time */
     pthread_mutex_unlock(&lock);
 }
 
@@ -396,7 +397,7 @@ static void open_node(test_node *node, const char *name, uint64_t id)
                 tr__endpoint_flush(stepped[i]->endpoint);                             \
             }                                                                         \
             if (now_ns() > until)                                                     \
-                fail_msg("waited in vain for " #condition);                           \
+                fail_msg("waited in vain for %s", #condition);                        \
             struct timespec pause;                                                    \
             clock_gettime(CLOCK_REALTIME, &pause);                                    \
             pause.tv_nsec += 10000000;                                                \
