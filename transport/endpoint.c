@@ -52,7 +52,7 @@ static void handle_dialled(tr__link *l)
     }
 }
 
-static void handle(tr__endpoint *e, tr__inbox_node *node)
+static void handle(tr__endpoint *e, tr__mpsc_node *node)
 {
     tr__link *l;
     tr__slice *slice;
@@ -126,7 +126,7 @@ void tr__endpoint_step(tr__endpoint *e, uint64_t now_ns)
     e->now_ns = now_ns;
     tr__link *graves = e->graves;
     e->graves = NULL;
-    for (tr__inbox_node *node = tr__inbox_take(&e->inbox), *next; node; node = next) {
+    for (tr__mpsc_node *node = tr__mpsc_take(&e->inbox), *next; node; node = next) {
         next = node->next;
         handle(e, node);
     }
@@ -146,7 +146,7 @@ void tr__endpoint_step(tr__endpoint *e, uint64_t now_ns)
 uint64_t tr__endpoint_next_due(const tr__endpoint *e)
 {
     uint64_t due = UINT64_MAX;
-    if (e->graves || !tr__inbox_is_empty(&e->inbox))
+    if (e->graves || !tr__mpsc_is_empty(&e->inbox))
         return 0;
     for (const tr__link *l = e->links; l; l = l->next) {
         uint64_t one = l->connected ? tr__connection_next_due(&l->connection) : UINT64_MAX;
@@ -244,7 +244,7 @@ void tr__endpoint_close(tr__endpoint *e, uint64_t now_ns)
 
 bool tr__endpoint_is_closed(const tr__endpoint *e)
 {
-    return e->closing && !e->links && !e->graves && tr__inbox_is_empty(&e->inbox);
+    return e->closing && !e->links && !e->graves && tr__mpsc_is_empty(&e->inbox);
 }
 
 void tr__endpoint_destroy(tr__endpoint *e)
@@ -261,7 +261,7 @@ void tr__endpoint_destroy(tr__endpoint *e)
             e->net->undial(l->dial);
         l->dial = NULL;
     }
-    for (tr__inbox_node *node = tr__inbox_take(&e->inbox), *next; node; node = next) {
+    for (tr__mpsc_node *node = tr__mpsc_take(&e->inbox), *next; node; node = next) {
         next = node->next;
         if (node->kind == TR__EVENT_RECEIVED)
             tr__slice_destroy((tr__slice *)node);

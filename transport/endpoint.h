@@ -42,12 +42,14 @@ typedef struct tr__endpoint_options {
 } tr__endpoint_options;
 
 typedef struct tr__endpoint_upcalls {
-    void (*wake)(void *context); /* any thread: call step soon */
+    /* Any thread, from within open until destroy has returned: call step soon. */
+    void (*wake)(void *context);
     void (*peer_up)(void *context, tr__peer *peer);
     /* As in connection.h; report the bytes by tr__endpoint_consumed. */
     void (*batch)(void *context, tr__peer *peer, const uint8_t *bytes, size_t length, uint32_t messages);
     void (*writable)(void *context, tr__peer *peer);
-    /* The peer is gone when this returns. `unknown`: messages not known to have arrived. */
+    /* The peer is gone when this returns: nothing is to be reported as consumed any more. `unknown`: messages
+     * not known to have arrived. */
     void (*peer_down)(void *context, tr__peer *peer, const tr_error *why, uint64_t unknown);
     /* An attempt to reach `address` failed (also: it was refused there, in its words); again at next_ns. */
     void (*dial_failed)(void *context, const char *address, const tr_error *why, uint64_t next_ns);

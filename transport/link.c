@@ -11,10 +11,10 @@
 
 /* What streams and the net report: any thread ---- */
 
-static void push(tr__endpoint *e, tr__inbox_node *node, tr__event_kind kind)
+static void push(tr__endpoint *e, tr__mpsc_node *node, tr__event_kind kind)
 {
     node->kind = kind;
-    if (tr__inbox_push(&e->inbox, node))
+    if (tr__mpsc_push(&e->inbox, node))
         e->upcalls->wake(e->context);
 }
 

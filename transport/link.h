@@ -29,7 +29,7 @@ typedef struct tr__link {
     uint64_t up_ns;
     tr__peer peer;
     tr__connection connection;
-    tr__inbox_node sent_event, down_event, dialled_event;
+    tr__mpsc_node sent_event, down_event, dialled_event;
     size_t sent_bytes;
     tr_error down_why;
     tr__stream *dialled_stream;
@@ -37,7 +37,7 @@ typedef struct tr__link {
 } tr__link;
 
 typedef struct tr__accept_event {
-    tr__inbox_node node;
+    tr__mpsc_node node;
     tr__stream *stream;
 } tr__accept_event;
 
@@ -54,7 +54,7 @@ struct tr__endpoint {
     tr__link *links, *graves, *dirty;
     unsigned peers, unauthenticated; /* links that are peers; accepted ones that aren't */
     tr__endpoint_counters counters;
-    tr__inbox inbox;
+    tr__mpsc inbox;
 };
 
 /* The upcalls that push onto the inbox; the context is the link, for the net's the endpoint and the link. */

@@ -12,7 +12,7 @@
 #define TR_TRANSPORT_SPLITTER_H
 
 #include "transport/frame.h"
-#include "transport/inbox.h"
+#include "transport/mpsc.h"
 
 #define TR__CHUNK_SIZE (128u << 10)
 
@@ -24,7 +24,7 @@ typedef struct tr__chunk {
 
 /* One or more whole frames; holds a reference to its chunk. */
 typedef struct tr__slice {
-    tr__inbox_node node; /* for who passes it on */
+    tr__mpsc_node node; /* for who passes it on */
     void *context;       /* likewise */
     tr__chunk *chunk;
     const uint8_t *bytes;

@@ -1,9 +1,9 @@
-/* See inbox.h. Any thread pushes, one thread takes; nothing here fails or waits. */
-#include "transport/inbox.h"
+/* See mpsc.h. Any thread pushes, one thread takes; nothing here fails or waits. */
+#include "transport/mpsc.h"
 
-bool tr__inbox_push(tr__inbox *inbox, tr__inbox_node *node)
+bool tr__mpsc_push(tr__mpsc *inbox, tr__mpsc_node *node)
 {
-    tr__inbox_node *top = atomic_load_explicit(&inbox->top, memory_order_relaxed);
+    tr__mpsc_node *top = atomic_load_explicit(&inbox->top, memory_order_relaxed);
     do {
         node->next = top;
         /* Release: pairs with the acquire in take, which hands over what the node carries. The whole chain is
@@ -13,14 +13,14 @@ bool tr__inbox_push(tr__inbox *inbox, tr__inbox_node *node)
     return top == NULL;
 }
 
-tr__inbox_node *tr__inbox_take(tr__inbox *inbox)
+tr__mpsc_node *tr__mpsc_take(tr__mpsc *inbox)
 {
     if (!atomic_load_explicit(&inbox->top, memory_order_relaxed))
         return NULL;
-    tr__inbox_node *node = atomic_exchange_explicit(&inbox->top, NULL, memory_order_acquire);
-    tr__inbox_node *oldest = NULL;
+    tr__mpsc_node *node = atomic_exchange_explicit(&inbox->top, NULL, memory_order_acquire);
+    tr__mpsc_node *oldest = NULL;
     while (node) {
-        tr__inbox_node *next = node->next;
+        tr__mpsc_node *next = node->next;
         node->next = oldest;
         oldest = node;
         node = next;
@@ -28,7 +28,7 @@ tr__inbox_node *tr__inbox_take(tr__inbox *inbox)
     return oldest;
 }
 
-bool tr__inbox_is_empty(const tr__inbox *inbox)
+bool tr__mpsc_is_empty(const tr__mpsc *inbox)
 {
     return atomic_load_explicit(&inbox->top, memory_order_relaxed) == NULL;
 }
