@@ -281,6 +281,27 @@ static tr_err fetch_what_changes(tr_actor *self, void *arg)
     return TR_OK;
 }
 
+static tr_err fetch_another_url(tr_actor *self, void *arg)
+{
+    (void)arg;
+    const tr_fetched *f;
+    char path[ROOM];
+    tr_addr dl = tr_spawn(self, &tr_downloader, NULL);
+    snprintf(path, sizeof(path), "%sfile", into_dir);
+    WANT_ERROR(FETCH(dl, .url = url(self, "/flaky"), .into = path, .resume = true), TR_ESHORT, "ended early");
+    atomic_store(&whole, true);
+    TR_TRY(
+        tr_await(self, FETCH(dl, .url = url(self, "/hold"), .into = path, .resume = true), tr_fetched, &f));
+    WANT(f->resumed_from == 0 && atomic_load(&asked_from) == 0);
+    return TR_OK;
+}
+
+static void a_part_of_another_url_is_not_used(void **state)
+{
+    (void)state;
+    run(fetch_another_url, NULL);
+}
+
 static void a_part_of_an_older_version_is_not_used(void **state)
 {
     (void)state;
@@ -497,6 +518,7 @@ int main(int argc, char **argv)
         cmocka_unit_test_setup(a_server_that_falls_silent_ends_in_a_deadline, fresh),
         cmocka_unit_test_setup(what_broke_off_goes_on_at_the_byte_it_had, fresh),
         cmocka_unit_test_setup(a_part_of_an_older_version_is_not_used, fresh),
+        cmocka_unit_test_setup(a_part_of_another_url_is_not_used, fresh),
         cmocka_unit_test_setup(as_many_run_as_allowed_and_the_queue_is_bounded, fresh),
         cmocka_unit_test_setup(a_cancel_ends_the_transfer_and_leaves_nothing, fresh),
         cmocka_unit_test_setup(a_node_that_stops_leaves_only_what_can_be_resumed, fresh),
