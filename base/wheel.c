@@ -41,21 +41,30 @@ static inline void make_empty(tr__timer *head)
     head->next = head->prev = head;
 }
 
-/* Behind the last of its list. */
-static inline void append(tr__timer *head, tr__timer *timer)
+static inline void insert(tr__timer *prev, tr__timer *timer, tr__timer *next)
 {
-    tr__timer *last = head->prev;
-    timer->next = head;
-    timer->prev = last;
-    last->next = timer;
-    head->prev = timer;
+    timer->next = next;
+    timer->prev = prev;
+    prev->next = timer;
+    next->prev = timer;
 }
 
-/* Into the slot that the digits say; timer->due_ns is set. */
-static inline void place(tr__wheel *wheel, tr__timer *timer)
+/* All of `from`, which isn't empty, behind the last of `to`. Leaves `from` as it was: to be made empty, or
+ * left. */
+static inline void append_all(tr__timer *to, tr__timer *from)
+{
+    tr__timer *first = from->next, *last = from->prev, *before = to->prev;
+    before->next = first;
+    first->prev = before;
+    last->next = to;
+    to->prev = last;
+}
+
+/* The slot that the digits say, over all levels; marked as in use, since the timer goes there. */
+static inline unsigned claim_slot(tr__wheel *wheel, uint64_t due_ns)
 {
     uint64_t now = wheel->tick;
-    uint64_t tick = tick_after(timer->due_ns);
+    uint64_t tick = tick_after(due_ns);
     if (tick < now)
         tick = now;
     else if (__builtin_expect(tick - now > REACH, 0))
@@ -65,7 +74,7 @@ static inline void place(tr__wheel *wheel, tr__timer *timer)
         level = TOP;
     unsigned slot = (tick >> (level * DIGIT_BITS)) % TR__WHEEL_SLOTS;
     wheel->occupied[level] |= 1ull << slot;
-    append(&wheel->slots[level][slot], timer);
+    return level * TR__WHEEL_SLOTS + slot;
 }
 
 /* Out of its list, and the slot's bit off if it was alone there: then both its neighbours are the list's
@@ -100,7 +109,8 @@ void tr__wheel_set(tr__wheel *wheel, tr__timer *timer, uint64_t due_ns)
     else
         wheel->count++;
     timer->due_ns = due_ns;
-    place(wheel, timer);
+    tr__timer *head = &wheel->slots[0][0] + claim_slot(wheel, due_ns);
+    insert(head->prev, timer, head);
 }
 
 void tr__wheel_cancel(tr__wheel *wheel, tr__timer *timer)
@@ -132,29 +142,44 @@ static inline slot_found earliest_slot(const tr__wheel *wheel)
 static void expire(tr__wheel *wheel, unsigned slot)
 {
     tr__timer *head = &wheel->slots[0][slot];
-    tr__timer *first = head->next, *last = head->prev, *before = wheel->expired.prev;
-    before->next = first;
-    first->prev = before;
-    last->next = &wheel->expired;
-    wheel->expired.prev = last;
+    append_all(&wheel->expired, head);
     make_empty(head);
     wheel->occupied[0] &= ~(1ull << slot);
 }
 
 /* The wheel enters the slot's span: its timers go to lower levels. Those beyond the wheel's reach may come
- * back to the top level, to another slot. */
+ * back to the top level, to another slot. A long list isn't in cache, and each step waits for memory. So it
+ * is walked from both ends at once, which waits for two at a time: what comes from the back is put, from the
+ * back, into lists of its own, which are joined to the others in the end. */
 static void cascade(tr__wheel *wheel, int level, unsigned slot)
 {
-    tr__timer *head = &wheel->slots[level][slot];
-    tr__timer *timer = head->next;
-    head->prev->next = NULL;
+    tr__timer backs[TR__WHEEL_LEVELS * TR__WHEEL_SLOTS]; /* list heads, made when first used */
+    uint64_t made[TR__WHEEL_LEVELS] = {0};
+    tr__timer *heads = &wheel->slots[0][0], *head = &wheel->slots[level][slot];
+    tr__timer *front = head->next, *back = head->prev;
     make_empty(head);
     wheel->occupied[level] &= ~(1ull << slot);
-    while (timer) {
-        tr__timer *next = timer->next;
-        __builtin_prefetch(next, 1);
-        place(wheel, timer);
-        timer = next;
+    for (bool more = true; more;) {
+        tr__timer *front_next = front->next, *back_prev = back->prev;
+        more = front != back && front_next != back;
+        if (front != back) {
+            unsigned to = claim_slot(wheel, back->due_ns);
+            uint64_t *mask = &made[to / TR__WHEEL_SLOTS], bit = 1ull << to % TR__WHEEL_SLOTS;
+            if (!(*mask & bit))
+                make_empty(&backs[to]);
+            *mask |= bit;
+            insert(&backs[to], back, backs[to].next);
+        }
+        head = heads + claim_slot(wheel, front->due_ns);
+        insert(head->prev, front, head);
+        front = front_next;
+        back = back_prev;
+    }
+    for (unsigned i = 0; i < TR__WHEEL_LEVELS; i++) {
+        for (; made[i]; made[i] &= made[i] - 1) {
+            unsigned to = i * TR__WHEEL_SLOTS + (unsigned)__builtin_ctzll(made[i]);
+            append_all(heads + to, &backs[to]);
+        }
     }
 }
 
