@@ -232,7 +232,8 @@ static int on_headers(http_parser *http)
         return refuse(self, TR_EPROTO, "an answer came that nobody asked for", 0);
     if (http->status_code == 101)
         return refuse(self, TR_EPROTO, "the server switched protocols (101) unasked", 0);
-    if (question.no_body)
+    /* The parser itself would wait for the body that a 304 tells the length of. */
+    if (question.no_body || http->status_code < 200 || http->status_code == 204 || http->status_code == 304)
         return 1;
     if ((http->flags & F_CONTENTLENGTH) && http->content_length > self->limits.answer_max)
         return refuse(self, TR_ETOOBIG, "the answer's body would", self->limits.answer_max);
