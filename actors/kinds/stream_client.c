@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "actors/kinds/stream_pool.h"
+#include "base/err.h"
 #include "base/mem.h"
 
 #define CONNECTIONS_MAX   256u
@@ -89,7 +90,7 @@ static void on_query(tr__stream *c, const tr_msg *msg, const tr_stream_query *qu
 
 static void sweep_waiting(tr__stream *c, uint64_t now, uint64_t *next)
 {
-    char text[TR_ERROR_TEXT_MAX];
+    tr_error error;
     for (tr__stream_request **at = &c->waiting.head; *at;) {
         tr__stream_request *r = *at;
         if (r->deadline_ns > now) {
@@ -97,10 +98,10 @@ static void sweep_waiting(tr__stream *c, uint64_t now, uint64_t *next)
             at = &r->next;
             continue;
         }
-        snprintf(text, sizeof(text), "%.80s: the deadline passed before this was sent%s%.100s", c->address,
+        tr__fail(&error, TR_EDEADLINE, "%.80s: the deadline passed before this was sent%s%.100s", c->address,
                  c->failures > 0 ? "; " : " (raise connections or in_flight)",
                  c->failures > 0 ? c->last_error.text : "");
-        tr__stream_fail(c, tr__stream_take_waiting(c, at), TR_EDEADLINE, text);
+        tr__stream_fail(c, tr__stream_take_waiting(c, at), TR_EDEADLINE, error.text);
     }
 }
 static void on_tick(tr__stream *c, const tr__stream_tick *tick)
@@ -132,7 +133,7 @@ static tr_err parse_address(tr_actor *self, tr__stream *c, const char *text)
         port = 0; /* IPv6 without brackets: where the port begins is anybody's guess */
     }
     if (length == 0 || length >= sizeof(c->host) || port == 0 || port > 65535 || *end ||
-        strpbrk(text, " \r\n\t/@"))
+        strpbrk(text, " \r\n\t/@") || memchr(host, '[', length))
         return tr_fail(self, TR_EADDR,
                        "stream client: address \"%.100s\" isn't \"host:port\" or \"[::1]:port\"", text);
     snprintf(c->host, sizeof(c->host), "%.*s", (int)length, host);
@@ -213,23 +214,19 @@ static void receive(tr_actor *self, void *state, const tr_msg *msg)
 static void stop(tr_actor *self, void *state)
 {
     tr__stream *c = state;
+    tr_error error;
     c->self = self;
-    if (c->pool) {
-        char text[TR_ERROR_TEXT_MAX];
-        snprintf(text, sizeof(text),
-                 "the stream client of %.100s ended; this may or may not have been executed", c->address);
-        for (uint32_t i = 0; i < c->connections; i++) {
-            tr__stream_connection *k = &c->pool[i];
-            if (k->state != TR__STREAM_CLOSED)
-                tr__stream_close(k);
-            while (k->in_flight.head)
-                tr__stream_fail(c, tr__stream_take(&k->in_flight, &k->in_flight.head), TR_ECLOSED, text);
-        }
-        snprintf(text, sizeof(text), "the stream client of %.100s ended; this was not sent", c->address);
-        tr_error error = {.code = TR_ECLOSED};
-        memcpy(error.text, text, sizeof(text));
-        tr__stream_fail_waiting(c, &error);
+    tr__fail(&error, TR_ECLOSED, "the stream client of %.80s ended; this may or may not have been executed",
+             c->address);
+    for (uint32_t i = 0; c->pool && i < c->connections; i++) {
+        tr__stream_connection *k = &c->pool[i];
+        if (k->state != TR__STREAM_CLOSED)
+            tr__stream_close(k);
+        while (k->in_flight.head)
+            tr__stream_fail(c, tr__stream_take(&k->in_flight, &k->in_flight.head), error.code, error.text);
     }
+    tr__fail(&error, TR_ECLOSED, "the stream client of %.80s ended; this was not sent", c->address);
+    tr__stream_fail_waiting(c, &error);
     tr__free(c->pool);
     tr__buf_fini(&c->scratch);
 }

@@ -12,10 +12,10 @@
  * A server that announces its last answer (Connection: close; nginx does so every keepalive_requests) has not
  * touched what was asked behind it, so that goes again, whatever it is. The number that it answered is
  * remembered, and no more are sent on one connection until an answer shows that it is no limit any more. */
-#include <stdio.h>
 #include <string.h>
 
 #include "actors/kinds/stream_pool.h"
+#include "base/err.h"
 
 /* The pause before the next connect: doubled at each failure, and between half and all of that by chance, so
  * that many clients of one server don't come back at once. */
@@ -56,7 +56,7 @@ static bool goes_again(tr__stream *c, tr__stream_connection *k, tr__stream_reque
  * first in flight, gets that; what else was in flight goes again or fails with TR_ERESET. */
 static void cut(tr__stream *c, tr__stream_connection *k, const tr_error *why)
 {
-    char text[TR_ERROR_TEXT_MAX];
+    tr_error reset;
     tr__stream_list again, old = k->in_flight;
     bool first = true, of_answer = why->code == TR_EPROTO || why->code == TR_ETOOBIG ||
                                    why->code == TR_EDEADLINE || why->code == TR_ENOMEM;
@@ -79,13 +79,13 @@ static void cut(tr__stream *c, tr__stream_connection *k, const tr_error *why)
             c->waiting_bytes += r->msg->size;
             tr__stream_push(&again, r);
         } else {
-            snprintf(
-                text, sizeof(text),
+            tr__fail(
+                &reset, TR_ERESET,
                 "%.80s: cut after %llu answers on that connection (%.60s); this one may or may not have been "
                 "executed%s",
                 c->address, (unsigned long long)k->answered, why->text,
                 r->question.idempotent ? "" : ": check, or mark it idempotent");
-            tr__stream_fail(c, r, TR_ERESET, text);
+            tr__stream_fail(c, r, TR_ERESET, reset.text);
         }
     }
     tr__stream_push_front(&c->waiting, &again);
@@ -102,10 +102,11 @@ static void connect_failed(tr__stream *c, tr__stream_connection *k, tr_err code,
         any_open |= c->pool[i].state == TR__STREAM_OPEN;
     c->failures++;
     back_off(c);
-    c->last_error.code = code;
-    snprintf(c->last_error.text, sizeof(c->last_error.text),
+    tr_error error;
+    tr__fail(&error, code,
              "%.100s: %.80s (try %u); is the server running there? Start it, or give another address",
              c->address, text, c->failures);
+    c->last_error = error; /* `text` may be the old one's */
     if (!any_open && c->failures >= c->tries)
         tr__stream_fail_waiting(c, &c->last_error);
     tr__stream_dispatch(c);
@@ -185,7 +186,7 @@ static void send_one(tr__stream *c, tr__stream_connection *k)
     tr__stream_request *r = tr__stream_take_waiting(c, &c->waiting.head);
     tr_err err = encode(c, r, &error);
     if (err == TR_OK && (err = c->tcp->write(k->tcp, c->scratch.data, c->scratch.size)) != TR_OK)
-        snprintf(error.text, sizeof(error.text), "%.100s: cannot send: %s", c->address, tr_err_word(err));
+        tr__fail(&error, err, "%.100s: cannot send: %s", c->address, tr_err_word(err));
     if (err != TR_OK) {
         tr__stream_fail(c, r, err, error.text);
         return;
@@ -264,13 +265,11 @@ void tr__stream_on_data(tr__stream *c, const tr__tcp_data *data)
     k->heard_ns = tr_now(c->self);
     tr_err err = c->codec->feed(k->parser, data->data.data, data->data.size, &error);
     if (err != TR_OK) {
-        char text[TR_ERROR_TEXT_MAX];
-        snprintf(text, sizeof(text), "%.80s: %.150s", c->address, error.text);
+        tr_error named;
+        tr__fail(&named, err, "%.80s: %.150s", c->address, error.text);
         if (k->in_flight.count == 0)
-            tr_log(c->self, TR_LOG_WARN, "stream client: %s; connection dropped", text);
-        memcpy(error.text, text, sizeof(text));
-        error.code = err;
-        cut(c, k, &error);
+            tr_log(c->self, TR_LOG_WARN, "stream client: %s; connection dropped", named.text);
+        cut(c, k, &named);
     } else if (k->last) {
         cut(c, k, &(tr_error){TR_ECLOSED, "the server announced its last answer"});
     } else {
@@ -289,7 +288,7 @@ void tr__stream_on_down(tr__stream *c, const tr__tcp_down *down)
         connect_failed(c, k, down->code, down->text);
         return;
     }
-    snprintf(error.text, sizeof(error.text), "%s", down->text);
+    tr__fail(&error, TR_ERESET, "%s", down->text);
     if (down->code == TR_ECLOSED && c->codec->finish(k->parser, &broken) != TR_OK)
         memcpy(error.text, broken.text, sizeof(error.text)); /* else an answer may have ended by this end */
     cut(c, k, &error);
@@ -328,8 +327,8 @@ void tr__stream_sweep(tr__stream *c, tr__stream_connection *k, uint64_t now, uin
     } else if (connecting) {
         connect_failed(c, k, TR_EDEADLINE, "no connection within connect_timeout_ns");
     } else {
-        snprintf(error.text, sizeof(error.text), "%.80s: silent for %llu ms with %u requests in flight",
-                 c->address, (unsigned long long)(limit / TR_MILLIS(1)), k->in_flight.count);
+        tr__fail(&error, TR_EDEADLINE, "%.80s: silent for %llu ms with %u requests in flight", c->address,
+                 (unsigned long long)(limit / TR_MILLIS(1)), k->in_flight.count);
         cut(c, k, &error);
     }
 }

@@ -1,4 +1,5 @@
-/* Test servers, see stream_servers.h. The raw server's thread touches its struct alone, but for the atomics. */
+/* Test servers, see stream_servers.h. The raw server's thread touches its struct alone, but for the atomics.
+ */
 #include "tests/kit/stream_servers.h"
 
 #include <arpa/inet.h>
@@ -28,7 +29,7 @@ static void die(const char *format, ...)
     exit(1);
 }
 
-/* ---- ports ------------------------------------------------------------------------------------------- */
+/* ---- ports ------------------------------------------------------------------------------------------ */
 
 static int listen_on(uint16_t port, uint16_t *bound)
 {
@@ -61,7 +62,7 @@ static bool accepts(uint16_t port)
     return up;
 }
 
-/* ---- Redis and nginx --------------------------------------------------------------------------------- */
+/* ---- Redis and nginx -------------------------------------------------------------------------------- */
 
 static const char *program(const char *variable)
 {
@@ -106,8 +107,8 @@ void test_redis_start(test_server *server, uint16_t port)
     snprintf(server->address, sizeof(server->address), "127.0.0.1:%u", server->port);
     char log[96];
     snprintf(log, sizeof(log), "%s/log", server->directory);
-    char *argv[] = {"redis-server", "--port", number, "--bind", "127.0.0.1", "--save",  "", "--appendonly", "no",
-                    "--dir", server->directory, "--logfile", log, NULL};
+    char *argv[] = {"redis-server", "--port", number,  "--bind",          "127.0.0.1", "--save", "",
+                    "--appendonly", "no",     "--dir", server->directory, "--logfile", log,      NULL};
     spawn(server, path, argv);
 }
 
@@ -122,8 +123,10 @@ static void write_nginx_files(test_server *server, const char *config, size_t la
         die("cannot write into %s: %s", server->directory, strerror(errno));
     const char *d = server->directory;
     fprintf(file,
-            "daemon off;\nmaster_process off;\npid %s/pid;\nerror_log %s/log;\nevents {}\nhttp {\naccess_log off;\n"
-            "client_body_temp_path %s/t1;\nproxy_temp_path %s/t2;\nfastcgi_temp_path %s/t3;\nuwsgi_temp_path %s/t4;\n"
+            "daemon off;\nmaster_process off;\npid %s/pid;\nerror_log %s/log;\nevents {}\nhttp {\naccess_log "
+            "off;\n"
+            "client_body_temp_path %s/t1;\nproxy_temp_path %s/t2;\nfastcgi_temp_path %s/t3;\nuwsgi_temp_path "
+            "%s/t4;\n"
             "scgi_temp_path %s/t5;\n",
             d, d, d, d, d, d, d);
     for (int ten = 0; ten < 2; ten++)
@@ -163,7 +166,7 @@ void test_server_stop(test_server *server)
         fprintf(stderr, "%s is left over\n", server->directory);
 }
 
-/* ---- the raw server ---------------------------------------------------------------------------------- */
+/* ---- the raw server --------------------------------------------------------------------------------- */
 
 static bool wait_readable(raw_server *server, int fd)
 {

@@ -1,6 +1,7 @@
-/* Servers for tests of the stream client: real Redis and nginx as child processes, and a raw one, a thread that does
- * to its connections what a test's function says. All on free loopback ports; all blocking; calls come from the
- * test's main thread (or a fiber on it). What goes wrong in starting one ends the test program with a text. */
+/* Servers for tests of the stream client: real Redis and nginx as child processes, and a raw one, a thread
+ * that does to its connections what a test's function says. All on free loopback ports; all blocking; calls
+ * come from the test's main thread (or a fiber on it). What goes wrong in starting one ends the test program
+ * with a text. */
 #ifndef TR_TESTS_KIT_STREAM_SERVERS_H
 #define TR_TESTS_KIT_STREAM_SERVERS_H
 
@@ -22,7 +23,8 @@ typedef struct test_server {
 uint16_t test_free_port(void);
 /* Starts it and waits until it accepts; port 0: a free one. */
 void test_redis_start(test_server *server, uint16_t port);
-/* nginx answers /echo... with the path asked for; /large is a file of `large` bytes, byte i being i * 7 % 251. */
+/* nginx answers /echo... with the path asked for; /large is a file of `large` bytes, byte i being i * 7 %
+ * 251. */
 void test_nginx_start(test_server *server, size_t large);
 /* Kills it (SIGKILL) and removes its directory. */
 void test_server_stop(test_server *server);
@@ -48,8 +50,8 @@ struct raw_server {
 void raw_start(raw_server *server, uint16_t port, raw_serve_fn serve);
 void raw_stop(raw_server *server);
 
-/* For raw_serve_fn. Read until `count` requests (without bodies) were read on this connection; false: the client
- * closed, or the test is over. */
+/* For raw_serve_fn. Read until `count` requests (without bodies) were read on this connection; false: the
+ * client closed, or the test is over. */
 bool raw_read(raw_server *server, int fd, unsigned count);
 /* Read what comes until nothing has come for `quiet_ms`. */
 bool raw_read_until_quiet(raw_server *server, int fd, int quiet_ms);
