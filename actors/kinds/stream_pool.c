@@ -149,7 +149,7 @@ static void on_answer(void *context, tr_type *type, const void *body, bool last)
 
 static bool has_place(const tr__stream *c, const tr__stream_connection *k)
 {
-    return k->state == TR__STREAM_OPEN && !k->last && k->in_flight.count < c->in_flight &&
+    return k->state == TR__STREAM_OPEN && !k->last && !k->ended && k->in_flight.count < c->in_flight &&
            (c->learned == 0 || k->sent < c->learned || k->in_flight.count == 0) &&
            c->tcp->unsent(k->tcp) <= TR__TCP_UNSENT;
 }
@@ -185,7 +185,20 @@ static void send_one(tr__stream *c, tr__stream_connection *k)
     tr_error error = {0};
     tr__stream_request *r = tr__stream_take_waiting(c, &c->waiting.head);
     tr_err err = encode(c, r, &error);
-    if (err == TR_OK && (err = c->tcp->write(k->tcp, c->scratch.data, c->scratch.size)) != TR_OK)
+    if (err == TR_OK)
+        err = c->tcp->write(k->tcp, c->scratch.data, c->scratch.size);
+    if (err == TR_ECLOSED) { /* its end is in our mailbox already; nothing of this was sent */
+        tr__stream_list back;
+        tr__stream_list_init(&back);
+        tr__stream_push(&back, r);
+        tr__stream_push_front(&c->waiting, &back);
+        c->waiting_bytes += r->msg->size;
+        k->ended = true;
+        k->heard_ns = tr_now(c->self);
+        tr__stream_wake_at(c, tr__stream_after(c, c->answer_timeout_ns));
+        return;
+    }
+    if (err != TR_OK && error.code == TR_OK)
         tr__fail(&error, err, "%.100s: cannot send: %s", c->address, tr_err_word(err));
     if (err != TR_OK) {
         tr__stream_fail(c, r, err, error.text);
@@ -315,7 +328,7 @@ void tr__stream_sweep(tr__stream *c, tr__stream_connection *k, uint64_t now, uin
     tr_error error = {.code = TR_EDEADLINE};
     bool connecting = k->state == TR__STREAM_CONNECTING;
     sweep_in_flight(c, k, now, next);
-    if (k->state == TR__STREAM_CLOSED || (!connecting && k->in_flight.count == 0))
+    if (k->state == TR__STREAM_CLOSED || (!connecting && k->in_flight.count == 0 && !k->ended))
         return;
     uint64_t limit = connecting ? c->connect_timeout_ns : c->answer_timeout_ns;
     uint64_t due = k->heard_ns > TR__NEVER - limit ? TR__NEVER : k->heard_ns + limit;

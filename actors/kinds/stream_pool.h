@@ -40,6 +40,7 @@ typedef struct tr__stream_connection {
     uint64_t sent, answered; /* on this tr__stream_connection */
     uint64_t heard_ns;       /* the last byte came, or the waiting for one began */
     bool last;               /* the server has given its last answer */
+    bool ended;              /* it takes nothing any more; tr__tcp_down comes */
 } tr__stream_connection;
 
 typedef struct tr__stream {

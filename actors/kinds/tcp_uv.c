@@ -10,6 +10,8 @@
  *
  * Life: the struct is freed by the last of its callbacks after close(): resolving, and the two handles. */
 #include <netdb.h>
+#include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <uv.h>
@@ -314,6 +316,17 @@ static int resolve(tr__tcp *tcp, const char *host)
     return err;
 }
 
+/* libuv 1.44 writes without MSG_NOSIGNAL: a server that has just closed would end the process by SIGPIPE. So
+ * it is held back on the loop's thread, where the write happens; the process's own handling stays as it is.
+ */
+static void hold_sigpipe(void)
+{
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGPIPE);
+    pthread_sigmask(SIG_BLOCK, &set, NULL);
+}
+
 static tr__tcp *tcp_open(tr__loop *loop, tr_addr owner, uint64_t key, const char *host, uint16_t port,
                          tr_error *error)
 {
@@ -323,6 +336,7 @@ static tr__tcp *tcp_open(tr__loop *loop, tr_addr owner, uint64_t key, const char
         tr__fail(error, TR_ENOMEM, "no memory for a connection");
         return NULL;
     }
+    hold_sigpipe();
     tcp->loop = loop;
     tcp->uv = tr__loop_driver(loop);
     tcp->owner = owner;

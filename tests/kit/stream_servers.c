@@ -272,6 +272,11 @@ void raw_echo(raw_server *server, int fd, unsigned index)
     raw_write(fd, answer);
 }
 
+void raw_reset_at_close(int fd)
+{
+    setsockopt(fd, SOL_SOCKET, SO_LINGER, &(struct linger){.l_onoff = 1}, sizeof(struct linger));
+}
+
 void raw_wait_go(raw_server *server)
 {
     while (!atomic_load(&server->go) && !atomic_load(&server->stopping))

@@ -58,6 +58,8 @@ bool raw_read_until_quiet(raw_server *server, int fd, int quiet_ms);
 void raw_write(int fd, const char *text);
 /* Answer with the path of that request. */
 void raw_echo(raw_server *server, int fd, unsigned index);
+/* Have the connection end by a reset, not in order. */
+void raw_reset_at_close(int fd);
 /* Until server->go, or the test is over. */
 void raw_wait_go(raw_server *server);
 

@@ -101,6 +101,38 @@ static void redis_replies_of_every_kind_arrive(void **state)
     stream_run(kinds_of_redis, NULL);
 }
 
+/* More than the system takes at once: the client waits until it is writable again. */
+static tr_err large_requests(tr_actor *self, void *arg)
+{
+    (void)arg;
+    enum { COUNT = 8, SIZE = 400 * 1024 };
+    tr_future futures[2 * COUNT];
+    const tr_redis_reply *reply;
+    char *value = malloc(SIZE);
+    tr_addr client =
+        stream_spawn(self, (tr_stream_opts){.address = redis.address, .codec = "resp", .connections = 1});
+    for (unsigned i = 0; i < COUNT; i++) {
+        memset(value, 'a' + (int)i, SIZE);
+        futures[i] =
+            tr_ask(self, client, TR_SECONDS(10), tr_redis_command, .words = tr_fmt(self, "SET large:%u", i),
+                   .with_value = true, .value = {value, SIZE});
+        futures[COUNT + i] = tr_ask(self, client, TR_SECONDS(10), tr_redis_command,
+                                    .words = tr_fmt(self, "GETRANGE large:%u -2 -1", i));
+    }
+    free(value);
+    for (unsigned i = 0; i < 2 * COUNT; i++) {
+        TR_TRY(tr_await(self, futures[i], tr_redis_reply, &reply));
+        EXPECT(i < COUNT || *(const char *)reply->text.data == 'a' + (int)(i - COUNT), "content");
+    }
+    return TR_OK;
+}
+
+static void large_requests_wait_until_the_connection_takes_them(void **state)
+{
+    (void)state;
+    stream_run(large_requests, NULL);
+}
+
 static tr_err ten_thousand(tr_actor *self, void *arg)
 {
     (void)arg;
@@ -271,6 +303,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(redis_answers_hundred_pipelined_requests_in_order),
         cmocka_unit_test(redis_replies_of_every_kind_arrive),
+        cmocka_unit_test(large_requests_wait_until_the_connection_takes_them),
         cmocka_unit_test(nginx_answers_ten_thousand_over_four_connections),
         cmocka_unit_test(nginx_that_closes_every_ten_requests_answers_all),
         cmocka_unit_test(large_bodies_arrive_whole_or_are_too_big),

@@ -7,6 +7,7 @@
 
 #include <cmocka.h>
 
+#include "base/mem.h"
 #include "tests/kit/stream_asks.h"
 
 #define MANY 200u
@@ -165,6 +166,86 @@ static void a_body_may_end_by_the_close(void **state)
     stream_run_raw(until_close, serve_until_close);
 }
 
+/* Answers some, in pieces of any length, then closes, every third time by a reset; the numbers are seeded. */
+static void serve_and_cut(raw_server *raw, int fd, unsigned nth)
+{
+    unsigned seed = nth * 2654435761u + 1;
+    for (unsigned i = 0; i <= nth % 12; i++) {
+        char answer[256];
+        if (!raw_read(raw, fd, i + 1))
+            return;
+        size_t length = strlen(raw->paths[i]);
+        snprintf(answer, sizeof(answer),
+                 "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n%zx\r\n%s\r\n0\r\n\r\n", length,
+                 raw->paths[i]);
+        for (char *at = answer; *at;) {
+            char piece[64];
+            seed = seed * 1664525u + 1013904223u;
+            size_t size = strnlen(at, 1 + (seed >> 16) % 60);
+            memcpy(piece, at, size);
+            piece[size] = '\0';
+            raw_write(fd, piece);
+            at += size;
+        }
+    }
+    if (nth % 3 == 0)
+        raw_reset_at_close(fd);
+}
+
+static tr_err cut_often(tr_actor *self, void *arg)
+{
+    raw_server *raw = arg;
+    tr_addr client = stream_spawn(self, (tr_stream_opts){.address = raw->address,
+                                                         .codec = "http",
+                                                         .connections = 3,
+                                                         .in_flight = 16,
+                                                         .tries = 100,
+                                                         .backoff_ns = 1});
+    TR_TRY(stream_ask_many(self, client, "GET", 0, 600));
+    return stream_ask_many(self, client, "PUT", 1000, 400);
+}
+
+static void answers_match_however_often_connections_are_cut(void **state)
+{
+    (void)state;
+    stream_run_raw(cut_often, serve_and_cut);
+}
+
+/* ---- memory ------------------------------------------------------------------------------------------- */
+
+static void serve_all(raw_server *raw, int fd, unsigned nth)
+{
+    (void)nth;
+    for (unsigned i = 0; raw_read(raw, fd, i + 1); i++)
+        raw_echo(raw, fd, i);
+}
+
+/* The n-th allocation from the spawn on fails, n = 1, 2, ... until nothing fails any more. */
+static tr_err without_memory(tr_actor *self, void *arg)
+{
+    raw_server *raw = arg;
+    for (unsigned n = 1, whole = 0; whole < 3; n++) {
+        tr__alloc_fail_at(n);
+        tr_stream_opts opts = {.address = raw->address, .codec = "http", .connections = 1};
+        tr_addr client = tr_spawn(self, &tr_stream_client, &opts);
+        tr_future f =
+            tr_ask(self, client, TR_MILLIS(300), tr_http_request, .method = "GET", .path = "/echo?n=1");
+        tr_err err = stream_await(self, f, 1);
+        tr__alloc_fail_at(0);
+        (void)tr_stop(self, client, TR_EXIT_KILLED);
+        whole = err == TR_OK ? whole + 1 : 0;
+        EXPECT(err != TR_EAPP, LAST);
+        EXPECT(n < 500, "it never works again");
+    }
+    return TR_OK;
+}
+
+static void a_failed_allocation_is_an_error_never_a_crash(void **state)
+{
+    (void)state;
+    stream_run_raw(without_memory, serve_all);
+}
+
 /* ---- those who stop waiting ------------------------------------------------------------------------- */
 
 /* Reads two, waits for the test, then answers everything. */
@@ -307,6 +388,8 @@ int main(void)
         cmocka_unit_test(no_more_than_the_bound_is_in_flight),
         cmocka_unit_test(a_malformed_answer_is_named_and_the_connection_dropped),
         cmocka_unit_test(a_body_may_end_by_the_close),
+        cmocka_unit_test(answers_match_however_often_connections_are_cut),
+        cmocka_unit_test(a_failed_allocation_is_an_error_never_a_crash),
         cmocka_unit_test(cancelled_asks_keep_the_order_of_the_others),
         cmocka_unit_test(asks_past_their_deadline_keep_the_order_of_the_others),
         cmocka_unit_test(a_full_queue_is_told_to_the_asker),
