@@ -13,7 +13,9 @@
 #include "base/err.h"
 #include "base/mem.h"
 
-/* ---- errors ------------------------------------------------------------------------------------------------------------ */
+/* ---- errors
+ * ------------------------------------------------------------------------------------------------------------
+ */
 
 tr_err tr__self_fail(tr_actor *self, tr_err code, const char *format, ...)
 {
@@ -30,15 +32,6 @@ tr_err tr_vfail(tr_actor *self, tr_err code, const char *format, va_list args)
     return extras ? tr__vfail(&extras->last_error, code, format, args) : code;
 }
 
-tr_err tr_fail(tr_actor *self, tr_err code, const char *format, ...)
-{
-    va_list args;
-    va_start(args, format);
-    tr_err err = tr_vfail(self, code, format, args);
-    va_end(args);
-    return err;
-}
-
 const tr_error *tr_last_error(tr_actor *self)
 {
     static const tr_error none = {TR_OK, ""};
@@ -52,7 +45,8 @@ const char *tr_err_word(tr_err code)
     return tr__err_word(code);
 }
 
-/* ---- the actor itself --------------------------------------------------------------------------------------------------- */
+/* ---- the actor itself
+ * --------------------------------------------------------------------------------------------------- */
 
 tr_addr tr_self(const tr_actor *self)
 {
@@ -76,20 +70,13 @@ void tr_vexit(tr_actor *self, tr_err code, const char *format, va_list args)
     tr__end(tr__owner(self), self, &reason);
 }
 
-void tr_exit(tr_actor *self, tr_err code, const char *format, ...)
-{
-    va_list args;
-    va_start(args, format);
-    tr_vexit(self, code, format, args);
-    va_end(args);
-}
-
 uint64_t tr_random(tr_actor *self)
 {
     return tr__random_next(&tr__owner(self)->random);
 }
 
-/* ---- names and nodes ---------------------------------------------------------------------------------------------------- */
+/* ---- names and nodes
+ * ---------------------------------------------------------------------------------------------------- */
 
 tr_err tr_register_name(tr_actor *self, const char *name)
 {
@@ -127,7 +114,9 @@ tr_err tr_addr_parse(const char *text, tr_addr *address)
     return tr__addr_parse(text, address, NULL);
 }
 
-/* ---- time ------------------------------------------------------------------------------------------------------------------ */
+/* ---- time
+ * ------------------------------------------------------------------------------------------------------------------
+ */
 
 uint64_t tr_now(tr_actor *self)
 {
@@ -163,7 +152,9 @@ bool tr_timer_cancel(tr_actor *self, tr_timer timer)
     return true;
 }
 
-/* ---- words ------------------------------------------------------------------------------------------------------------------ */
+/* ---- words
+ * ------------------------------------------------------------------------------------------------------------------
+ */
 
 const char *tr_vfmt(tr_actor *self, const char *format, va_list args)
 {
@@ -181,15 +172,6 @@ const char *tr_vfmt(tr_actor *self, const char *format, va_list args)
     return text ? text->text : "";
 }
 
-const char *tr_fmt(tr_actor *self, const char *format, ...)
-{
-    va_list args;
-    va_start(args, format);
-    const char *text = tr_vfmt(self, format, args);
-    va_end(args);
-    return text;
-}
-
 void tr_vlog(tr_actor *self, tr_log_level level, const char *format, va_list args)
 {
     char line[512];
@@ -198,12 +180,4 @@ void tr_vlog(tr_actor *self, tr_log_level level, const char *format, va_list arg
         return;
     vsnprintf(line, sizeof(line), format, args);
     tr__node_log(node, level, "%s: %s", self->def->name, line);
-}
-
-void tr_log(tr_actor *self, tr_log_level level, const char *format, ...)
-{
-    va_list args;
-    va_start(args, format);
-    tr_vlog(self, level, format, args);
-    va_end(args);
 }
