@@ -244,6 +244,15 @@ bool raw_read(raw_server *server, int fd, unsigned count)
     return true;
 }
 
+bool raw_read_within(raw_server *server, int fd, unsigned count, int wait_ms)
+{
+    struct pollfd poller = {.fd = fd, .events = POLLIN};
+    while (server->count < count)
+        if (atomic_load(&server->stopping) || poll(&poller, 1, wait_ms) <= 0 || !read_some(server, fd))
+            return false;
+    return true;
+}
+
 bool raw_read_until_quiet(raw_server *server, int fd, int quiet_ms)
 {
     struct pollfd poller = {.fd = fd, .events = POLLIN};

@@ -53,6 +53,8 @@ void raw_stop(raw_server *server);
 /* For raw_serve_fn. Read until `count` requests (without bodies) were read on this connection; false: the
  * client closed, or the test is over. */
 bool raw_read(raw_server *server, int fd, unsigned count);
+/* The same, false also if nothing came for `wait_ms`. */
+bool raw_read_within(raw_server *server, int fd, unsigned count, int wait_ms);
 /* Read what comes until nothing has come for `quiet_ms`. */
 bool raw_read_until_quiet(raw_server *server, int fd, int quiet_ms);
 void raw_write(int fd, const char *text);
