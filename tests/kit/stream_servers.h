@@ -38,11 +38,12 @@ struct raw_server {
     raw_serve_fn serve;
     int listener;
     pthread_t thread;
-    atomic_bool stopping, go; /* go: a test lets its function go on */
-    atomic_uint seen;         /* requests read, all connections */
-    unsigned most;            /* unanswered at a time */
-    char paths[256][64];      /* of the connection's requests */
-    unsigned count;           /* of paths */
+    atomic_bool stopping;
+    int go;              /* an eventfd: readable when the test lets raw_wait_go() return */
+    atomic_uint seen;    /* requests read, all connections */
+    unsigned most;       /* unanswered at a time */
+    char paths[256][64]; /* of the connection's requests */
+    unsigned count;      /* of paths */
     char unread[4096];
     size_t unread_size;
 };
@@ -62,7 +63,8 @@ void raw_write(int fd, const char *text);
 void raw_echo(raw_server *server, int fd, unsigned index);
 /* Have the connection end by a reset, not in order. */
 void raw_reset_at_close(int fd);
-/* Until server->go, or the test is over. */
+/* Until the test calls raw_go(), or is over. */
 void raw_wait_go(raw_server *server);
+void raw_go(raw_server *server);
 
 #endif
