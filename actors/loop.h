@@ -69,6 +69,7 @@ struct tr__loop {
 
     tr_actor *running;   /* whose code runs now */
     tr_msg *current;     /* what it handles; NULL once taken */
+    tr_msg *answer;      /* tr_take_result's, borrowed until the handler returns */
     tr__scratch *scratch;
 
     tr__wheel wheel;
@@ -117,6 +118,9 @@ void tr__loop_awake(tr__loop *loop);
 /* End every actor of this loop, with stop called: at the node's end. */
 void tr__loop_end_actors(tr__loop *loop);
 
+/* Push a chain of messages, newest first, on a loop's inbox, and wake it if it sleeps. Any thread. */
+void tr__inbox_push(tr__loop *to, tr_msg *newest, tr_msg *oldest);
+
 /* ---- delivery (deliver.c) ------------------------------------------------------------------------------- */
 
 /* Send a message that needs no place, or has it: takes it, always. Counted as accepted. */
@@ -155,10 +159,14 @@ static inline void tr__wake(tr__loop *loop, tr_actor *actor)
 }
 /* The next runnable actor, taken off the queue; NULL: none. */
 tr_actor *tr__next_runnable(tr__loop *loop);
+/* A message for the runtime or for the actor's futures. Takes msg. */
+void tr__runtime_message(tr__loop *loop, tr_actor *actor, tr_msg *msg);
+/* Hand a message to the actor's code, with all that goes around it. Takes msg. */
+void tr__handle(tr__loop *loop, tr_actor *actor, tr_msg *msg);
 /* Let it handle what is in its mailbox now. */
 void tr__run(tr__loop *loop, tr_actor *actor);
-/* Settle what the handler left: end the actor if it is to end, free temporary text. */
-void tr__after_handler(tr__loop *loop, tr_actor *actor);
+/* Settle what the handler left: free temporary text, end the actor if it is to end: then false. */
+bool tr__after_handler(tr__loop *loop, tr_actor *actor);
 /* End it when the running handler returns, or at once if it isn't running. */
 void tr__end(tr__loop *loop, tr_actor *actor, const tr__reason *reason);
 void tr__scratch_free(tr__loop *loop);
@@ -168,6 +176,10 @@ void tr__scratch_free(tr__loop *loop);
 tr_actor *tr__slot_take(tr__loop *loop);
 /* On the owner's loop: state, arg and run queue; false: no memory. */
 bool tr__actor_arrive(tr__loop *loop, tr_actor *actor);
+/* Its init, or its fiber's start; false: it ended. */
+bool tr__actor_init(tr__loop *loop, tr_actor *actor);
+/* How an actor that ends with that code ends; the text is its last error's if that had the code. */
+tr__reason tr__error_reason(const tr_actor *actor, tr_err code);
 /* The arg goes back. */
 void tr__arg_free(tr__loop *loop, tr_actor *actor);
 /* The whole end: stop, release, tell, free the slot. Not while its code runs. */
@@ -203,8 +215,6 @@ bool tr__monitor_expected(tr__loop *loop, tr_actor *actor, const tr_msg *down);
 /* An exit signal from a linked actor. Takes msg. */
 void tr__exit_signal(tr__loop *loop, tr_actor *actor, tr_msg *msg);
 
-static inline tr_addr tr__addr_of(const tr_actor *actor);
-
 #include "actors/node.h"
 
 static inline tr_addr tr__addr_of(const tr_actor *actor)
@@ -212,6 +222,12 @@ static inline tr_addr tr__addr_of(const tr_actor *actor)
     tr__loop *loop = atomic_load_explicit(&((tr_actor *)actor)->owner, memory_order_relaxed);
     return (tr_addr){loop->node->id, actor->index,
                      atomic_load_explicit(&((tr_actor *)actor)->generation, memory_order_relaxed)};
+}
+
+/* The clock itself, not the turn's stamp: 24 ns. */
+static inline uint64_t tr__now_fresh(const tr__loop *loop)
+{
+    return loop->node->seams.now(loop->node->seams.context);
 }
 
 static inline tr__loop *tr__owner(const tr_actor *actor)

@@ -22,6 +22,8 @@ typedef struct tr_typeinfo {
     struct tr_typeinfo *next;
 } tr_typeinfo;
 
+/* The word of a kind as declarations have it ("u32"); "unknown" for a number that is none. Static storage. */
+const char *tr__kind_word(uint32_t kind);
 /* The registered form of a declared type; NULL only if memory ran out. Fast when it was used before. */
 const tr_typeinfo *tr__type_register(tr_type *type);
 static inline const tr_typeinfo *tr__type_of(tr_type *type)
@@ -35,28 +37,36 @@ const tr_typeinfo *tr__type_find(uint64_t id, uint64_t fingerprint);
 const tr_typeinfo *tr__type_find_name(const char *name);
 
 /* Bytes of a self-contained copy of `body`: the struct and, each behind the other, its strings (with NUL) and
- * bytes. SIZE_MAX if it would exceed TR__BODY_MAX. */
+ * bytes. SIZE_MAX if it would exceed TR__BODY_MAX. In a copy, and in what decoding makes, no string and no
+ * bytes.data is NULL. */
 #define TR__BODY_MAX ((size_t)1 << 30)
 size_t tr__body_size(const tr_typeinfo *type, const void *body);
 /* Make that copy; `into` has tr__body_size() bytes and is aligned to 8. */
 void tr__body_copy(const tr_typeinfo *type, void *into, const void *body);
 
 /* CBOR (RFC 8949, by libcbor's streaming layer): an array of the fields by position; an address is an array
- * of three. Bytes written, or 0 if `room` is too little (tr__cbor_bound() is always enough). */
+ * of three. Bytes written, or 0 if `room` is too little (tr__cbor_bound() is always enough). A string goes
+ * out as it is: if it isn't UTF-8, the receiver refuses the message. */
 size_t tr__cbor_bound(const tr_typeinfo *type, const void *body);
 size_t tr__cbor_encode(const tr_typeinfo *type, const void *body, uint8_t *out, size_t room);
 /* Decoding takes two steps so that the body is allocated once, by what is there and not by what is claimed:
- * measure checks everything (TR_EPROTO with a text that names the field and the byte) and says how large the
- * body will be; decode fills it. `length` bytes must be exactly one item. */
+ * measure checks everything (TR_EPROTO with a text that names the field and the byte; TR_ETOOBIG beyond
+ * TR__BODY_MAX) and says how large the body will be; decode fills it. `length` bytes must be exactly one
+ * item. `into` is aligned to 8 and must not overlap `in`. */
 tr_err tr__cbor_measure(const tr_typeinfo *type, const uint8_t *in, size_t length, size_t *body_size,
                         tr_error *error);
 void tr__cbor_decode(const tr_typeinfo *type, const uint8_t *in, size_t length, void *into);
 
-/* JSON (by jansson): an object of the fields by name; bytes as base64, an address as its text. The caller
+/* JSON (by jansson): an object of the fields by name, in their order; bytes as base64, an address as its
+ * text. What JSON's numbers don't have is a string, both ways: a u64 above INT64_MAX its digits, an f64
+ * "NaN", "Infinity" or
+ * "-Infinity". Other 64-bit integers are numbers with all their digits; a reader that takes them for doubles
+ * (JavaScript) is exact to 2^53 only. Bytes of a string that aren't UTF-8 come out as U+FFFD. The caller
  * frees the text with tr__free(); NULL if memory ran out. */
 char *tr__json_encode(const tr_typeinfo *type, const void *body);
 /* A self-contained body from JSON text, to be freed with tr__free(). Missing fields are zero, unknown ones
- * are an error (TR_EINVAL), as is a value of the wrong kind or out of range; the text names the field. */
+ * are an error (TR_EINVAL), as is a value of the wrong kind or out of range; the text names the field. An f64
+ * may be given as an integer; null is no value. TR_ETOOBIG, TR_ENOMEM as they say. */
 tr_err tr__json_decode(const tr_typeinfo *type, const char *text, void **body, size_t *body_size,
                        tr_error *error);
 

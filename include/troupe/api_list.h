@@ -124,8 +124,8 @@ TR_FN(tr_err, await_msg, (tr_actor * self, tr_future future, const tr_msg **msg)
  * casts). */
 TR_FN(tr_err, await_type, (tr_actor * self, tr_future future, tr_type *type, const void **out),
       (self, future, type, out))
-/* A future that settles when all of them have: with no message if all have values, else with the error of the
- * first (in the array's order) that failed. Each then gives its own result at once by await or take_result. */
+/* A future that settles when all of them have: with no message if all have values, else with the error of the one that
+ * failed first. Each then gives its own result at once by await or take_result. */
 TR_FN(tr_future, gather, (tr_actor * self, const tr_future *futures, size_t count), (self, futures, count))
 /* The result of a settled future, consuming it: TR_EAGAIN if it isn't settled. *msg is borrowed as for await.
  */

@@ -1,0 +1,355 @@
+/* Delivery: from a sender's call to the receiver's mailbox. The sending loop's thread reserves and routes; the owner's
+ * thread delivers. What can't be delivered goes through tr__drop(), the one place where a message is lost: it counts,
+ * reports, and answers who waits.
+ *
+ * Sums, per loop: accepted + arrived == handled + dropped + queued + passed (see troupe/node.h). */
+#include <string.h>
+
+#include "actors/loop.h"
+#include "actors/pending.h"
+#include "actors/remote.h"
+#include "base/mem.h"
+
+/* ---- blocks ---------------------------------------------------------------------------------------------------- */
+
+void tr__msg_free(tr__loop *loop, tr_msg *msg)
+{
+    if (msg->home == loop->index) {
+        tr__pool_give(&loop->pool, msg, msg->size_class);
+    } else if (msg->home == TR__HOME_NONE || msg->size_class == TR__CLASS_LARGE) {
+        tr__free(msg);
+    } else {
+#ifdef TR_PLAIN_POOLS
+        tr__free(msg);
+#else
+        tr__block *block = (tr__block *)msg; /* `next` is the first field of both */
+        block->next = loop->blocks_home[msg->home];
+        loop->blocks_home[msg->home] = block;
+#endif
+    }
+}
+
+/* Make the block of an unanswered ask its own failure, and send it back: costs no allocation, so can't fail (M2). */
+static void fail_ask(tr__loop *loop, tr_msg *ask, tr_err code)
+{
+    tr_addr asker = ask->sender;
+    ask->sender = (tr_addr){loop->node->id, ask->to.slot, ask->to.generation};
+    ask->kind = TR__MSG_FAILURE;
+    ask->flags = 0;
+    ask->error = (uint8_t)code;
+    ask->places = 0;
+    ask->size = 0;
+    tr__submit(loop, asker, ask);
+}
+
+void tr__release(tr__loop *loop, tr_msg *msg)
+{
+    if (msg->kind == TR__MSG_ASK && !(msg->flags & TR__MSG_ANSWERED) && !loop->stopping)
+        fail_ask(loop, msg, TR_ENOACTOR);
+    else
+        tr__msg_free(loop, msg);
+}
+
+/* ---- what can't be delivered --------------------------------------------------------------------------------- */
+
+static const char *const drop_words[TR_DROP_COUNT] = {
+#define TR__WORD(name, word) word,
+    TR_DROPS(TR__WORD)
+#undef TR__WORD
+};
+
+static tr_err drop_error(tr_drop why)
+{
+    switch (why) {
+    case TR_DROP_FULL:
+        return TR_EFULL;
+    case TR_DROP_NO_CONNECTION:
+        return TR_ENOCONN;
+    case TR_DROP_CANCELED:
+        return TR_ECANCELED;
+    case TR_DROP_UNKNOWN_TYPE:
+        return TR_ETYPE;
+    case TR_DROP_MALFORMED:
+        return TR_EPROTO;
+    case TR_DROP_NO_MEMORY:
+        return TR_ENOMEM;
+    default:
+        return TR_ENOACTOR;
+    }
+}
+
+/* At most one line a second and loop; the others are counted into the next line. */
+static void report(tr__loop *loop, const tr_msg *msg, tr_drop why)
+{
+    if (loop->now_ns - loop->dead_letters_logged_ns < TR_SECONDS(1) && loop->dead_letters_logged_ns) {
+        loop->dead_letters_silent++;
+        return;
+    }
+    loop->dead_letters_logged_ns = loop->now_ns;
+    tr__node_log(loop->node, TR_LOG_DEBUG, "dead letter (%s): %s for slot %u.%u (%llu more since the last line)",
+                 drop_words[why], msg->type ? msg->type->name : "a signal", msg->to.slot, msg->to.generation,
+                 (unsigned long long)loop->dead_letters_silent);
+    loop->dead_letters_silent = 0;
+}
+
+void tr__drop(tr__loop *loop, tr_msg *msg, tr_drop why)
+{
+    loop->counts.dropped[why]++;
+    report(loop, msg, why);
+    tr_addr target = {loop->node->id, msg->to.slot, msg->to.generation};
+    tr__reason reason = {.kind = why == TR_DROP_NO_CONNECTION ? TR_EXIT_NO_CONNECTION : TR_EXIT_NO_ACTOR,
+                         .code = drop_error(why)};
+    switch ((tr__msg_kind)msg->kind) {
+    case TR__MSG_ASK:
+        if (loop->stopping || (msg->flags & TR__MSG_ANSWERED))
+            tr__msg_free(loop, msg);
+        else
+            fail_ask(loop, msg, reason.code);
+        break;
+    case TR__MSG_MONITOR:
+        tr__watch_fire(loop, msg, target, &reason);
+        break;
+    case TR__MSG_LINK:
+        tr__link_fire(loop, msg, target, &reason);
+        break;
+    case TR__MSG_WANT_WRITABLE: /* whoever waits may try again, and learn */
+        msg->kind = TR__MSG_NOTICE;
+        tr__submit(loop, msg->sender, msg);
+        break;
+    default:
+        tr__msg_free(loop, msg);
+    }
+}
+
+/* ---- places ------------------------------------------------------------------------------------------------------ */
+
+/* The owner's loop draws in chunks, so that most local sends touch no atomic; it keeps at most a quarter while idle,
+ * and of a mailbox of less than four places nothing. */
+static uint32_t local_chunk(const tr_actor *actor)
+{
+    uint32_t chunk = actor->capacity / 8;
+    return chunk < 1 ? 1 : chunk;
+}
+
+static tr_err reserve_local(tr_actor *actor, uint32_t generation, uint32_t places)
+{
+    if (__builtin_expect(actor->local >= places, 1)) {
+        actor->local -= places;
+        return TR_OK;
+    }
+    bool stale;
+    uint32_t missing = places - actor->local, want = local_chunk(actor);
+    uint32_t got = tr__places_draw(&actor->places, generation, missing, want > missing ? want : missing, &stale);
+    if (!got)
+        return TR_EFULL;
+    actor->local += got - places;
+    return TR_OK;
+}
+
+static tr__hold *hold_of(tr__loop *loop, tr_actor *slot, uint32_t generation)
+{
+    tr__hold *hold = &loop->holds[slot->index % TR__HOLD_SLOTS];
+    if (hold->slot != slot || hold->generation != generation) {
+        if (hold->slot && hold->places)
+            tr__places_give(&hold->slot->places, hold->generation, hold->places);
+        if (!hold->slot)
+            loop->holds_used++;
+        *hold = (tr__hold){.slot = slot, .generation = generation};
+    }
+    return hold;
+}
+
+static uint32_t remote_chunk(const tr__loop *loop, const tr_actor *slot)
+{
+    uint32_t chunk = slot->capacity / (4 * loop->node->loop_count);
+    return chunk < 1 ? 1 : chunk > 32 ? 32 : chunk;
+}
+
+tr_err tr__reserve(tr__loop *loop, tr_addr to, uint32_t *places)
+{
+    tr_actor *slot = tr__slot(loop->node, to.slot);
+    if (!slot || atomic_load_explicit(&slot->generation, memory_order_relaxed) != to.generation) {
+        *places = 0;
+        return TR_OK;
+    }
+    if (*places > slot->capacity)
+        *places = slot->capacity;
+    if (tr__owner(slot) == loop)
+        return reserve_local(slot, to.generation, *places);
+    tr__hold *hold = hold_of(loop, slot, to.generation);
+    if (hold->places < *places) {
+        bool stale;
+        uint32_t missing = *places - hold->places, want = remote_chunk(loop, slot);
+        uint32_t got = tr__places_draw(&slot->places, to.generation, missing, want > missing ? want : missing, &stale);
+        if (stale) {
+            *places = 0;
+            return TR_OK;
+        }
+        if (!got)
+            return TR_EFULL;
+        hold->places += got;
+    }
+    hold->places -= *places;
+    return TR_OK;
+}
+
+void tr__unreserve(tr__loop *loop, tr_addr to, uint32_t places)
+{
+    tr_actor *slot = places ? tr__slot(loop->node, to.slot) : NULL;
+    if (slot)
+        tr__places_give(&slot->places, to.generation, places);
+}
+
+void tr__holds_return(tr__loop *loop)
+{
+    if (!loop->holds_used)
+        return;
+    for (uint32_t i = 0; i < TR__HOLD_SLOTS; i++) {
+        tr__hold *hold = &loop->holds[i];
+        if (hold->slot && hold->places)
+            tr__places_give(&hold->slot->places, hold->generation, hold->places);
+        hold->slot = NULL;
+    }
+    loop->holds_used = 0;
+}
+
+void tr__places_back(tr__loop *loop, tr_actor *actor, uint32_t places)
+{
+    (void)loop;
+    actor->local += places;
+    uint32_t keep = actor->capacity / 4;
+    if (actor->local > keep) {
+        tr__places_give(&actor->places, atomic_load_explicit(&actor->generation, memory_order_relaxed),
+                        actor->local - keep / 2);
+        actor->local = keep / 2;
+    }
+}
+
+/* From a quarter free, at most free/32 (at least one) at a time: the woken ones find room, and not all at once. */
+void tr__tell_writable(tr__loop *loop, tr_actor *actor)
+{
+    tr__extras *extras = actor->extras;
+    if (!extras || !extras->want_writable)
+        return;
+    uint32_t free = actor->local + tr__places_free(&actor->places);
+    /* With an empty mailbox what is missing is in other loops' hands and comes back unannounced: let them try. */
+    if (free < (actor->capacity + 3) / 4 && actor->count)
+        return;
+    for (uint32_t left = free / 32 ? free / 32 : 1; left && extras->want_writable; left--) {
+        tr_msg *msg = extras->want_writable;
+        extras->want_writable = msg->next;
+        if (!msg->next)
+            extras->want_writable_end = &extras->want_writable;
+        msg->kind = TR__MSG_NOTICE;
+        tr__submit(loop, msg->sender, msg);
+    }
+}
+
+/* ---- routes -------------------------------------------------------------------------------------------------------- */
+
+void tr__pass(tr__loop *loop, tr_addr to, tr_msg *msg)
+{
+    msg->to.slot = to.slot;
+    msg->to.generation = to.generation;
+    if (__builtin_expect(to.node != loop->node->id, 0)) {
+        tr__remote_send(loop, to.node, msg);
+        return;
+    }
+    tr_actor *slot = tr__slot(loop->node, to.slot);
+    tr__loop *owner = slot ? atomic_load_explicit(&slot->owner, memory_order_acquire) : loop;
+    if (owner == loop || !owner) {
+        tr__deliver(loop, msg);
+        return;
+    }
+    loop->counts.passed++;
+    tr__chain *out = &loop->outboxes[owner->index];
+    msg->next = out->head;
+    if (!out->head)
+        out->tail = msg;
+    out->head = msg;
+}
+
+void tr__submit(tr__loop *loop, tr_addr to, tr_msg *msg)
+{
+    loop->counts.accepted++;
+    tr__pass(loop, to, msg);
+}
+
+static void append(tr_actor *actor, tr_msg *msg)
+{
+    msg->next = NULL;
+    if (actor->head)
+        actor->tail->next = msg;
+    else
+        actor->head = msg;
+    actor->tail = msg;
+    actor->count++;
+}
+
+static void want_writable_arrived(tr__loop *loop, tr_actor *actor, tr_msg *msg)
+{
+    tr__extras *extras = tr__extras_of(loop, actor);
+    if (!extras) {
+        tr__drop(loop, msg, TR_DROP_NO_MEMORY); /* tells the sender to try again */
+        return;
+    }
+    loop->counts.handled++;
+    msg->next = NULL;
+    *extras->want_writable_end = msg;
+    extras->want_writable_end = &msg->next;
+    tr__tell_writable(loop, actor);
+}
+
+static void spawn_arrived(tr__loop *loop, tr_actor *actor, tr_msg *msg)
+{
+    loop->counts.handled++;
+    tr__msg_free(loop, msg);
+    tr__actor_arrive(loop, actor);
+}
+
+static void kill_arrived(tr__loop *loop, tr_actor *actor, tr_msg *msg)
+{
+    static const tr__reason killed = {.kind = TR_EXIT_KILLED, .code = TR_EKILLED, .text = "killed"};
+    loop->counts.handled++;
+    tr__msg_free(loop, msg);
+    tr__end(loop, actor, &killed);
+}
+
+void tr__deliver(tr__loop *loop, tr_msg *msg)
+{
+    tr_actor *actor = tr__slot(loop->node, msg->to.slot);
+    if (__builtin_expect(!actor || tr__owner(actor) != loop ||
+                             atomic_load_explicit(&actor->generation, memory_order_relaxed) != msg->to.generation ||
+                             actor->state == TR__ACTOR_FREE,
+                         0)) {
+        tr__drop(loop, msg,
+                 msg->kind == TR__MSG_REPLY || msg->kind == TR__MSG_FAILURE ? TR_DROP_LATE_REPLY : TR_DROP_NO_ACTOR);
+        return;
+    }
+    switch ((tr__msg_kind)msg->kind) {
+    case TR__MSG_SPAWN:
+        spawn_arrived(loop, actor, msg);
+        return;
+    case TR__MSG_KILL:
+        kill_arrived(loop, actor, msg);
+        return;
+    case TR__MSG_CANCEL:
+        tr__cancel_arrived(loop, actor, msg);
+        return;
+    case TR__MSG_WANT_WRITABLE:
+        want_writable_arrived(loop, actor, msg);
+        return;
+    default:
+        break;
+    }
+    if (actor->fiber && msg->kind >= TR__MSG_REPLY) {
+        /* A fiber may be waiting for long: what is for its futures or for the runtime doesn't queue behind its mail. */
+        tr__runtime_message(loop, actor, msg);
+        return;
+    }
+    append(actor, msg);
+    if (__builtin_expect(actor->fiber != NULL, 0))
+        tr__fiber_mail(loop, actor);
+    else if (actor->state != TR__ACTOR_COMING) /* A3: a coming one hears of it after init */
+        tr__wake(loop, actor);
+}

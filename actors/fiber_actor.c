@@ -1,0 +1,258 @@
+/* Fibers as actors: what one waits for, and how it is resumed and ended.
+ *
+ *     running ──await, receive, sleep──► waiting ──settled, mail, time, kill──► queued ──► running ──► body returns
+ *
+ * A killed one gets TR_EKILLED from every wait and must return; after GRACE its stack is dropped: what it took through
+ * the API is released, plain malloc isn't. The owner's loop only. */
+#include <troupe/troupe.h>
+
+#include "actors/loop.h"
+#include "actors/pending.h"
+#include "base/mem.h"
+
+#define GRACE TR_SECONDS(1)
+
+static void entry(void *arg)
+{
+    tr_actor *actor = arg;
+    const tr_actor_def *def = actor->def;
+    void *run_arg = def->arg_type && actor->arg ? tr__msg_body(actor->arg) : actor->arg;
+    actor->fiber->returned = def->run(actor, run_arg);
+}
+
+tr_err tr__fiber_start(tr__loop *loop, tr_actor *actor)
+{
+    tr__fiber_state *state = tr__zalloc(sizeof(*state));
+    if (!state)
+        return TR_ENOMEM;
+    state->fiber = tr__fiber_create(loop->fibers, actor->def->stack_size, entry, actor);
+    if (!state->fiber) {
+        tr__free(state);
+        return TR_ENOMEM;
+    }
+    state->wake = true;
+    actor->fiber = state;
+    return TR_OK;
+}
+
+void tr__fiber_run(tr__loop *loop, tr_actor *actor)
+{
+    tr__fiber_state *state = actor->fiber;
+    if (!state->wake)
+        return;
+    state->wake = false;
+    loop->running = actor;
+    int done = tr__fiber_resume(state->fiber);
+    loop->running = NULL;
+    tr__scratch_free(loop);
+    if (!done)
+        return;
+    tr__reason reason = {.kind = TR_EXIT_NORMAL};
+    if (actor->extras && actor->extras->reason)
+        reason = *actor->extras->reason;
+    else if (state->returned != TR_OK)
+        reason = tr__error_reason(actor, state->returned);
+    tr__actor_finish(loop, actor, &reason);
+}
+
+void tr__fiber_finish(tr__loop *loop, tr_actor *actor)
+{
+    tr__fiber_state *state = actor->fiber;
+    actor->fiber = NULL;
+    if (state->received)
+        tr__release(loop, state->received);
+    if (state->answer)
+        tr__release(loop, state->answer);
+    tr__fiber_destroy(state->fiber);
+    tr__free(state);
+}
+
+static void resume_soon(tr__loop *loop, tr_actor *actor)
+{
+    actor->fiber->wake = true;
+    tr__wake(loop, actor);
+}
+
+void tr__fiber_mail(tr__loop *loop, tr_actor *actor)
+{
+    if (actor->fiber->wait == TR__WAIT_MESSAGE)
+        resume_soon(loop, actor);
+}
+
+void tr__fiber_wake(tr__loop *loop, tr_actor *actor, uint64_t pending)
+{
+    tr__fiber_state *state = actor->fiber;
+    if (state && ((state->wait == TR__WAIT_FUTURE && state->awaited == pending) || state->timer == pending))
+        resume_soon(loop, actor);
+}
+
+void tr__fiber_kill(tr__loop *loop, tr_actor *actor, const tr__reason *reason)
+{
+    tr__fiber_state *state = actor->fiber;
+    tr__extras *extras = tr__extras_of(loop, actor);
+    if (extras && (!extras->reason || reason->kind == TR_EXIT_KILLED)) {
+        tr__reason *kept = extras->reason ? extras->reason : tr__alloc(sizeof(*kept));
+        if (kept)
+            *kept = *reason;
+        extras->reason = kept;
+    }
+    if (state->killed)
+        return;
+    state->killed = true;
+    tr__pending *grace = tr__pending_make(loop, actor, TR__PENDING_GRACE);
+    if (grace)
+        tr__wheel_set(&loop->wheel, &grace->timer, loop->now_ns + GRACE);
+    if (loop->running != actor)
+        resume_soon(loop, actor);
+}
+
+/* ---- within the fiber ------------------------------------------------------------------------------------------------- */
+
+static tr_err killed(tr_actor *self)
+{
+    return tr__self_fail(self, TR_EKILLED, "this actor is asked to end: return from its body");
+}
+
+/* Wait until woken. A killed fiber that waits again steps aside for one round, so that its grace period can pass. */
+static tr_err wait_for(tr_actor *self, tr__wait what)
+{
+    tr__fiber_state *state = self->fiber;
+    tr__loop *loop = tr__owner(self);
+    state->wait = what;
+    if (state->killed)
+        resume_soon(loop, self);
+    tr__fiber_yield(state->fiber);
+    state->wait = TR__WAIT_NONE;
+    return state->killed ? killed(self) : TR_OK;
+}
+
+static bool is_fiber(tr_actor *self, const char *what)
+{
+    if (self->fiber)
+        return true;
+    tr__self_fail(self, TR_EINVAL, "%s in %s, which is no fiber: only actors with `run` may wait; use tr_then or tr_after",
+                  what, self->def->name);
+    return false;
+}
+
+/* A timer that wakes this fiber; false: no memory. */
+static bool bound_wait(tr_actor *self, uint64_t timeout_ns)
+{
+    tr__loop *loop = tr__owner(self);
+    self->fiber->timer = 0;
+    if (timeout_ns == TR_FOREVER)
+        return true;
+    tr__pending *pending = tr__pending_make(loop, self, TR__PENDING_WAKE);
+    if (!pending) {
+        tr__self_fail(self, TR_ENOMEM, "no memory for a timer");
+        return false;
+    }
+    uint64_t now = tr__now_fresh(loop);
+    tr__wheel_set(&loop->wheel, &pending->timer, timeout_ns > UINT64_MAX - now ? UINT64_MAX : now + timeout_ns);
+    self->fiber->timer = tr__pending_id(pending);
+    return true;
+}
+
+static bool bound_passed(tr_actor *self)
+{
+    tr__loop *loop = tr__owner(self);
+    return self->fiber->timer && !tr__pending_get(loop, self, self->fiber->timer);
+}
+
+static void bound_end(tr_actor *self)
+{
+    tr__loop *loop = tr__owner(self);
+    tr__pending *pending = self->fiber->timer ? tr__pending_get(loop, self, self->fiber->timer) : NULL;
+    if (pending)
+        tr__pending_free(loop, pending);
+    self->fiber->timer = 0;
+}
+
+tr_err tr_sleep(tr_actor *self, uint64_t duration_ns)
+{
+    if (!is_fiber(self, "tr_sleep"))
+        return TR_EINVAL;
+    if (!bound_wait(self, duration_ns))
+        return TR_ENOMEM;
+    tr_err err;
+    do
+        err = wait_for(self, TR__WAIT_SLEEP);
+    while (err == TR_OK && !bound_passed(self));
+    bound_end(self);
+    return err;
+}
+
+tr_err tr_await_msg(tr_actor *self, tr_future future, const tr_msg **msg)
+{
+    tr__loop *loop = tr__owner(self);
+    if (msg)
+        *msg = NULL;
+    if (!is_fiber(self, "tr_await"))
+        return TR_EINVAL;
+    if (future.id == 0)
+        return tr_last_error(self)->code ? tr_last_error(self)->code
+                                         : tr__self_fail(self, TR_EINVAL, "tr_await: no future");
+    tr__pending *pending = tr__pending_get(loop, self, future.id);
+    while (pending && !pending->settled) {
+        self->fiber->awaited = future.id;
+        TR_TRY(wait_for(self, TR__WAIT_FUTURE));
+        pending = tr__pending_get(loop, self, future.id);
+    }
+    return tr_take_result(self, future, msg);
+}
+
+/* The next message that is still wanted, or NULL. */
+static tr_msg *next_mail(tr__loop *loop, tr_actor *self)
+{
+    while (self->head) {
+        tr_msg *msg = self->head;
+        self->head = msg->next;
+        self->count--;
+        loop->counts.handled++;
+        self->handled++;
+        if (msg->places) {
+            tr__places_back(loop, self, msg->places);
+            tr__tell_writable(loop, self);
+        }
+        if (msg->kind != TR__MSG_NOTICE || tr__monitor_expected(loop, self, msg))
+            return msg;
+        tr__msg_free(loop, msg);
+    }
+    return NULL;
+}
+
+/* A shutdown comes in order: what was queued before it is still received. */
+static bool is_over(const tr_actor *self)
+{
+    const tr__reason *reason = self->extras ? self->extras->reason : NULL;
+    return self->fiber->killed && !(self->head && reason && reason->kind == TR_EXIT_SHUTDOWN);
+}
+
+const tr_msg *tr_receive(tr_actor *self, uint64_t timeout_ns)
+{
+    tr__loop *loop = tr__owner(self);
+    if (!is_fiber(self, "tr_receive"))
+        return NULL;
+    tr__fiber_state *state = self->fiber;
+    if (state->received) {
+        tr__release(loop, state->received);
+        state->received = NULL;
+    }
+    bool bounded = false;
+    for (;;) {
+        if (!is_over(self) && (state->received = next_mail(loop, self)))
+            break;
+        if (!bounded && !bound_wait(self, timeout_ns))
+            return NULL;
+        bounded = true;
+        tr_err err = wait_for(self, TR__WAIT_MESSAGE);
+        if (err != TR_OK && is_over(self))
+            break;
+        if (!self->head && bound_passed(self)) {
+            tr__self_fail(self, TR_EDEADLINE, "no message within the time given");
+            break;
+        }
+    }
+    bound_end(self);
+    return state->received;
+}

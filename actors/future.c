@@ -1,0 +1,214 @@
+/* Asks and their answers, as actors use them. The actor's own loop; what settles a future is in pending.c. */
+#include <stdio.h>
+#include <string.h>
+
+#include <troupe/troupe.h>
+
+#include "actors/loop.h"
+#include "actors/pending.h"
+#include "actors/remote.h"
+#include "actors/send.h"
+#include "base/err.h"
+
+#define NO_FUTURE ((tr_future){0})
+
+tr_future tr_ask_body(tr_actor *self, tr_addr to, uint64_t timeout_ns, tr_type *type, const void *body)
+{
+    tr__loop *loop = tr__owner(self);
+    if (self->asks >= TR__ASKS_MAX) {
+        tr__self_fail(self, TR_EFULL, "more than %u asks of %s are outstanding: await some first", TR__ASKS_MAX,
+                      self->def->name);
+        return NO_FUTURE;
+    }
+    tr_msg *msg;
+    if (tr__prepare(self, to, type, body, &msg) != TR_OK)
+        return NO_FUTURE;
+    tr__pending *pending = tr__pending_make(loop, self, TR__PENDING_ASK);
+    if (!pending) {
+        tr__unprepare(self, to, msg);
+        tr__self_fail(self, TR_ENOMEM, "no memory for a future");
+        return NO_FUTURE;
+    }
+    self->asks++;
+    pending->callee = to;
+    pending->asked = msg->type;
+    uint64_t due = timeout_ns > UINT64_MAX - loop->now_ns ? UINT64_MAX : loop->now_ns + timeout_ns;
+    if (due != UINT64_MAX)
+        tr__wheel_set(&loop->wheel, &pending->timer, due);
+    uint64_t id = tr__pending_id(pending);
+    msg->kind = TR__MSG_ASK;
+    msg->ask = id;
+    msg->deadline_ns = due;
+    tr__submit(loop, to, msg);
+    return (tr_future){id};
+}
+
+/* ---- answers -------------------------------------------------------------------------------------------------------- */
+
+static tr_err check_ask(tr_actor *self, const tr_msg *ask)
+{
+    if (ask->kind != TR__MSG_ASK)
+        return tr__self_fail(self, TR_EINVAL, "a %s that was sent, not asked, can't be replied to: tr_send to its sender",
+                             tr_msg_type_name(ask));
+    if (ask->flags & TR__MSG_ANSWERED)
+        return tr__self_fail(self, TR_EINVAL, "this %s has been answered already", tr_msg_type_name(ask));
+    return TR_OK;
+}
+
+static void answer(tr_actor *self, const tr_msg *ask, tr_msg *msg, uint8_t kind)
+{
+    tr__loop *loop = tr__owner(self);
+    ((tr_msg *)ask)->flags |= TR__MSG_ANSWERED;
+    msg->kind = kind;
+    msg->sender = tr__addr_of(self);
+    msg->ask = ask->ask;
+    tr__submit(loop, ask->sender, msg);
+}
+
+tr_err tr_reply_body(tr_actor *self, const tr_msg *ask, tr_type *type, const void *body)
+{
+    TR_TRY(check_ask(self, ask));
+    tr_msg *msg = tr_msg_make(self, type, body);
+    if (!msg)
+        return tr_last_error(self)->code; /* the asker hears when the ask is released */
+    answer(self, ask, msg, TR__MSG_REPLY);
+    return TR_OK;
+}
+
+tr_err tr_reply_error(tr_actor *self, const tr_msg *ask, tr_err code, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    tr_err err = tr_vreply_error(self, ask, code, format, args);
+    va_end(args);
+    return err;
+}
+
+tr_err tr_vreply_error(tr_actor *self, const tr_msg *ask, tr_err code, const char *format, va_list args)
+{
+    TR_TRY(check_ask(self, ask));
+    tr_error error;
+    tr__vfail(&error, code == TR_OK ? TR_EAPP : code, format, args);
+    tr__failure failure = {.code = error.code, .text = error.text};
+    tr_msg *msg = tr_msg_make(self, &tr__failure_type, &failure);
+    if (!msg)
+        return TR_ENOMEM;
+    msg->error = (uint8_t)error.code;
+    answer(self, ask, msg, TR__MSG_FAILURE);
+    return TR_OK;
+}
+
+/* ---- futures -------------------------------------------------------------------------------------------------------- */
+
+static tr__pending *future_of(tr_actor *self, tr_future future, const char *what)
+{
+    tr__pending *pending = tr__pending_get(tr__owner(self), self, future.id);
+    if (!pending || (pending->kind != TR__PENDING_ASK && pending->kind != TR__PENDING_GATHER)) {
+        if (future.id != 0)
+            tr__self_fail(self, TR_EINVAL, "%s: this future was consumed already, or is another actor's", what);
+        return NULL;
+    }
+    return pending;
+}
+
+static tr_err no_future(tr_actor *self)
+{
+    tr_err err = tr_last_error(self)->code;
+    return err ? err : TR_EINVAL;
+}
+
+tr_err tr_then(tr_actor *self, tr_future future, tr_then_fn then, void *context)
+{
+    tr__loop *loop = tr__owner(self);
+    if (self->def->run)
+        return tr__self_fail(self, TR_EINVAL, "tr_then in %s, which is a fiber: await it", self->def->name);
+    tr__pending *pending = future_of(self, future, "tr_then");
+    if (!pending)
+        return no_future(self);
+    pending->then = then;
+    pending->context = context;
+    if (pending->settled) /* called in its turn, never from within this call */
+        tr__wheel_set(&loop->wheel, &pending->timer, loop->now_ns);
+    return TR_OK;
+}
+
+tr_err tr_take_result(tr_actor *self, tr_future future, const tr_msg **msg)
+{
+    tr__loop *loop = tr__owner(self);
+    if (msg)
+        *msg = NULL;
+    tr__pending *pending = future_of(self, future, "tr_take_result");
+    if (!pending)
+        return no_future(self);
+    if (!pending->settled)
+        return tr__self_fail(self, TR_EAGAIN, "this future is not settled yet");
+    tr_error error = {0};
+    tr_err err = tr__pending_error(pending, &error);
+    if (err != TR_OK) {
+        tr__pending_free(loop, pending);
+        return tr__self_fail(self, err, "%s", error.text);
+    }
+    tr_msg *answer_msg = pending->msg;
+    pending->msg = NULL;
+    tr__pending_free(loop, pending);
+    tr_msg **place = self->fiber ? &self->fiber->answer : &loop->answer;
+    if (*place)
+        tr__release(loop, *place);
+    *place = answer_msg;
+    if (msg)
+        *msg = answer_msg;
+    return TR_OK;
+}
+
+tr_err tr_await_type(tr_actor *self, tr_future future, tr_type *type, const void **out)
+{
+    const tr_msg *msg;
+    *out = NULL;
+    TR_TRY(tr_await_msg(self, future, &msg));
+    *out = msg ? tr_match_type(msg, type) : NULL;
+    return *out ? TR_OK
+                : tr__self_fail(self, TR_ETYPE, "the answer is a %s, not a %s", msg ? tr_msg_type_name(msg) : "gather",
+                                type->name);
+}
+
+tr_future tr_gather(tr_actor *self, const tr_future *futures, size_t count)
+{
+    tr__loop *loop = tr__owner(self);
+    for (size_t i = 0; i < count; i++)
+        if (!future_of(self, futures[i], "tr_gather"))
+            return NO_FUTURE;
+    tr__pending *gather = tr__pending_make(loop, self, TR__PENDING_GATHER);
+    if (!gather) {
+        tr__self_fail(self, TR_ENOMEM, "no memory for a future");
+        return NO_FUTURE;
+    }
+    for (size_t i = 0; i < count; i++) {
+        tr__pending *member = future_of(self, futures[i], "tr_gather");
+        if (member->settled) {
+            if (member->error && !gather->error) {
+                gather->error = member->error;
+                gather->gather = tr__pending_id(member);
+            }
+        } else if (member->kind == TR__PENDING_ASK) {
+            member->gather = tr__pending_id(gather);
+            gather->left++;
+        }
+    }
+    if (gather->left == 0)
+        gather->settled = true;
+    return (tr_future){tr__pending_id(gather)};
+}
+
+void tr_cancel(tr_actor *self, tr_future future)
+{
+    tr__loop *loop = tr__owner(self);
+    tr__pending *pending = tr__pending_get(loop, self, future.id);
+    if (!pending || (pending->kind != TR__PENDING_ASK && pending->kind != TR__PENDING_GATHER))
+        return;
+    if (pending->kind == TR__PENDING_ASK && !pending->settled) {
+        tr__cancel_callee(loop, pending);
+        if (pending->gather) /* the gather goes on without it */
+            tr__pending_settle(loop, pending, NULL, TR_ECANCELED);
+    }
+    tr__pending_free(loop, pending);
+}

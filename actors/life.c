@@ -1,0 +1,258 @@
+/* Life of actors: taking a slot, arriving at the owner, init, and the end. States and invariants: actor.h. */
+#include <stdio.h>
+#include <string.h>
+
+#include "actors/loop.h"
+#include "actors/pending.h"
+#include "base/err.h"
+#include "base/mem.h"
+
+/* ---- slots ------------------------------------------------------------------------------------------------------- */
+
+static bool segment_add(tr__loop *loop)
+{
+    tr_node *node = loop->node;
+    tr_actor *base = tr__zalloc((size_t)TR__SEGMENT_SLOTS * sizeof(tr_actor));
+    if (!base)
+        return false;
+    uint32_t segment = atomic_fetch_add_explicit(&node->segment_count, 1, memory_order_relaxed);
+    if (segment >= TR__SEGMENTS_MAX) {
+        atomic_fetch_sub_explicit(&node->segment_count, 1, memory_order_relaxed);
+        tr__free(base);
+        return false;
+    }
+    loop->slots_next = segment << TR__SEGMENT_BITS;
+    loop->slots_end = loop->slots_next + TR__SEGMENT_SLOTS;
+    /* release: who finds the segment finds it zeroed */
+    atomic_store_explicit(&node->segments[segment], base, memory_order_release);
+    return true;
+}
+
+tr_actor *tr__slot_take(tr__loop *loop)
+{
+    tr_actor *slot = loop->slots_free;
+    if (slot) {
+        loop->slots_free = slot->run_next;
+        return slot;
+    }
+    if (loop->slots_next == loop->slots_end && !segment_add(loop))
+        return NULL;
+    uint32_t index = loop->slots_next++;
+    slot = tr__slot(loop->node, index);
+    slot->index = index;
+    slot->home = loop->index;
+    atomic_store_explicit(&slot->generation, 1, memory_order_relaxed);
+    return slot;
+}
+
+/* R1: the generation moves on before the slot is free; one that would wrap is never used again. */
+static void slot_free(tr__loop *loop, tr_actor *slot)
+{
+    uint32_t generation = atomic_load_explicit(&slot->generation, memory_order_relaxed) + 1;
+    tr__places_shut(&slot->places);
+    slot->state = TR__ACTOR_FREE;
+    atomic_store_explicit(&slot->generation, generation, memory_order_relaxed);
+    loop->actors--;
+    if (generation == 0)
+        return;
+    if (slot->home == loop->index) {
+        slot->run_next = loop->slots_free;
+        loop->slots_free = slot;
+    } else {
+        slot->run_next = loop->slots_home[slot->home];
+        loop->slots_home[slot->home] = slot;
+    }
+}
+
+tr__extras *tr__extras_of(tr__loop *loop, tr_actor *actor)
+{
+    (void)loop;
+    if (!actor->extras) {
+        actor->extras = tr__zalloc(sizeof(*actor->extras));
+        if (actor->extras)
+            actor->extras->want_writable_end = &actor->extras->want_writable;
+    }
+    return actor->extras;
+}
+
+/* ---- the beginning -------------------------------------------------------------------------------------------------- */
+
+void tr__arg_free(tr__loop *loop, tr_actor *actor)
+{
+    if (actor->arg && actor->def->arg_type)
+        tr__msg_free(loop, actor->arg);
+    actor->arg = NULL;
+}
+
+bool tr__actor_arrive(tr__loop *loop, tr_actor *actor)
+{
+    static const tr__reason no_memory = {.kind = TR_EXIT_OUT_OF_MEMORY, .code = TR_ENOMEM, .text = "no memory to start it"};
+    const tr_actor_def *def = actor->def;
+    loop->actors++;
+    if (def->state_size) {
+        actor->state_block = tr__pool_take(&loop->pool, tr__pool_class(def->state_size), def->state_size);
+        if (!actor->state_block) {
+            tr__actor_finish(loop, actor, &no_memory);
+            return false;
+        }
+        memset(actor->state_block, 0, def->state_size);
+    }
+    tr__wake(loop, actor);
+    return true;
+}
+
+tr__reason tr__error_reason(const tr_actor *actor, tr_err code)
+{
+    tr__reason reason = {.kind = code == TR_OK ? TR_EXIT_NORMAL : TR_EXIT_ERROR, .code = code};
+    const tr__extras *extras = actor->extras;
+    if (code != TR_OK)
+        snprintf(reason.text, sizeof(reason.text), "%s",
+                 extras && extras->last_error.code == code ? extras->last_error.text : tr__err_meaning(code));
+    return reason;
+}
+
+bool tr__actor_init(tr__loop *loop, tr_actor *actor)
+{
+    const tr_actor_def *def = actor->def;
+    tr_err err = TR_OK;
+    if (def->init) {
+        loop->running = actor;
+        const void *arg = actor->arg && def->arg_type ? tr__msg_body(actor->arg) : actor->arg;
+        err = def->init(actor, actor->state_block, arg);
+        tr__scratch_free(loop);
+        loop->running = NULL;
+    }
+    if (err == TR_OK && def->run)
+        err = tr__fiber_start(loop, actor);
+    if (err != TR_OK) {
+        tr__reason reason = tr__error_reason(actor, err);
+        tr__actor_finish(loop, actor, &reason);
+        return false;
+    }
+    if (!def->run)
+        tr__arg_free(loop, actor);
+    actor->state = TR__ACTOR_RUNNING;
+    if (actor->exiting && !actor->fiber) {
+        tr__after_handler(loop, actor);
+        return false;
+    }
+    return true;
+}
+
+/* ---- the end ---------------------------------------------------------------------------------------------------------- */
+
+/* What nobody will handle any more. Who waits for an answer hears it; who wants to watch hears why it ended. */
+static void mailbox_end(tr__loop *loop, tr_actor *actor, const tr__reason *reason)
+{
+    tr_addr self = tr__addr_of(actor);
+    while (actor->head) {
+        tr_msg *msg = actor->head;
+        actor->head = msg->next;
+        actor->count--;
+        if (msg->kind == TR__MSG_MONITOR || msg->kind == TR__MSG_LINK) {
+            loop->counts.handled++;
+            if (msg->kind == TR__MSG_MONITOR)
+                tr__watch_fire(loop, msg, self, reason);
+            else
+                tr__link_fire(loop, msg, self, reason);
+        } else {
+            tr__drop(loop, msg, loop->stopping ? TR_DROP_SHUTDOWN : TR_DROP_LEFT);
+        }
+    }
+    actor->tail = NULL;
+}
+
+/* What it owned. */
+static void extras_release(tr__loop *loop, tr_actor *actor)
+{
+    tr__extras *extras = actor->extras;
+    while (extras->kept) {
+        tr_msg *msg = extras->kept;
+        tr_msg_free(actor, &msg);
+    }
+    while (extras->want_writable) {
+        tr_msg *msg = extras->want_writable;
+        extras->want_writable = msg->next;
+        msg->kind = TR__MSG_NOTICE;
+        tr__submit(loop, msg->sender, msg);
+    }
+    while (extras->monitors) {
+        struct tr__own_monitor *monitor = extras->monitors;
+        extras->monitors = monitor->next;
+        tr__free(monitor);
+    }
+    if (extras->name_count)
+        tr__names_drop(loop->node, tr__addr_of(actor));
+}
+
+static void extras_free(tr_actor *actor)
+{
+    tr__free(actor->extras->reason);
+    tr__free(actor->extras);
+    actor->extras = NULL;
+}
+
+/* Off the run queue, wherever it stands there: only a kill or the node's end finds it queued, so it may cost. */
+static void unqueue(tr__loop *loop, tr_actor *actor)
+{
+    tr_actor **at;
+    for (at = &loop->fresh; *at; at = &(*at)->run_next)
+        if (*at == actor) {
+            *at = actor->run_next;
+            actor->queued = false;
+            return;
+        }
+    for (at = &loop->queue; *at; at = &(*at)->run_next)
+        if (*at == actor) {
+            *at = actor->run_next;
+            if (!*at)
+                loop->queue_end = at;
+            break;
+        }
+    actor->queued = false;
+}
+
+/* May happen within another actor's handler, by a kill: what that one had is put back. */
+static void call_stop(tr__loop *loop, tr_actor *actor)
+{
+    tr_actor *running = loop->running;
+    tr_msg *current = loop->current;
+    tr__scratch *scratch = loop->scratch;
+    loop->running = actor;
+    loop->current = NULL;
+    loop->scratch = NULL;
+    actor->def->stop(actor, actor->state_block);
+    tr__scratch_free(loop);
+    loop->running = running;
+    loop->current = current;
+    loop->scratch = scratch;
+}
+
+/* What it owned is released before those hear who watch it. */
+void tr__actor_finish(tr__loop *loop, tr_actor *actor, const tr__reason *why)
+{
+    tr__reason reason = *why;
+    bool ran = actor->state == TR__ACTOR_RUNNING;
+    actor->state = TR__ACTOR_STOPPING;
+    if (actor->fiber)
+        tr__fiber_finish(loop, actor);
+    if (ran && actor->def->stop)
+        call_stop(loop, actor);
+    tr__pendings_end(loop, actor);
+    tr__arg_free(loop, actor);
+    if (actor->state_block) {
+        tr__pool_give(&loop->pool, actor->state_block, tr__pool_class(actor->def->state_size));
+        actor->state_block = NULL;
+    }
+    if (actor->queued)
+        unqueue(loop, actor);
+    if (actor->extras)
+        extras_release(loop, actor);
+    if (actor->head)
+        mailbox_end(loop, actor, &reason);
+    if (actor->extras) {
+        tr__relations_end(loop, actor, &reason);
+        extras_free(actor);
+    }
+    slot_free(loop, actor);
+}

@@ -1,0 +1,70 @@
+/* The names of a node's actors: one table a node, under a lock that is held for a look-up. Any thread. */
+#include <stdio.h>
+#include <string.h>
+#include <uthash.h>
+
+#include "actors/node.h"
+#include "base/err.h"
+#include "base/mem.h"
+
+struct tr__name {
+    char name[TR_NAME_MAX];
+    tr_addr address;
+    UT_hash_handle hh;
+};
+
+tr_err tr__name_put(tr_node *node, const char *name, tr_addr address, tr_error *error)
+{
+    size_t length = name ? strlen(name) : 0;
+    if (length == 0 || length >= TR_NAME_MAX || strchr(name, '/'))
+        return tr__fail(error, TR_EINVAL, "\"%s\" can't be a name: 1 to %d bytes, no '/'", name ? name : "",
+                        TR_NAME_MAX - 1);
+    struct tr__name *entry = tr__zalloc(sizeof(*entry)), *taken;
+    if (!entry)
+        return tr__fail(error, TR_ENOMEM, "no memory to register the name \"%s\"", name);
+    memcpy(entry->name, name, length);
+    entry->address = address;
+    tr__spin_lock(&node->names_lock);
+    HASH_FIND_STR(node->names, name, taken);
+    if (!taken)
+        HASH_ADD_STR(node->names, name, entry);
+    tr__spin_unlock(&node->names_lock);
+    if (!taken)
+        return TR_OK;
+    tr__free(entry);
+    return tr__fail(error, TR_EEXIST, "the name \"%s\" is taken on node %s", name, node->name);
+}
+
+tr_addr tr__name_get(tr_node *node, const char *name)
+{
+    struct tr__name *entry;
+    tr__spin_lock(&node->names_lock);
+    HASH_FIND_STR(node->names, name, entry);
+    tr_addr address = entry ? entry->address : TR_ADDR_NONE;
+    tr__spin_unlock(&node->names_lock);
+    return address;
+}
+
+void tr__names_drop(tr_node *node, tr_addr address)
+{
+    struct tr__name *entry, *next;
+    tr__spin_lock(&node->names_lock);
+    HASH_ITER(hh, node->names, entry, next)
+    {
+        if (!tr_addr_equal(entry->address, address))
+            continue;
+        HASH_DEL(node->names, entry);
+        tr__free(entry);
+    }
+    tr__spin_unlock(&node->names_lock);
+}
+
+void tr__names_fini(tr_node *node)
+{
+    struct tr__name *entry, *next;
+    HASH_ITER(hh, node->names, entry, next)
+    {
+        HASH_DEL(node->names, entry);
+        tr__free(entry);
+    }
+}

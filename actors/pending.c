@@ -1,0 +1,300 @@
+/* The table of futures and timers, and how they settle: see pending.h. The loop's thread only. */
+#include "actors/pending.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/err.h"
+#include "base/mem.h"
+
+#define SEGMENT_BITS 9
+#define SEGMENT      (1u << SEGMENT_BITS)
+
+/* ---- the table ------------------------------------------------------------------------------------------------------ */
+
+static bool segment_add(tr__loop *loop)
+{
+    uint32_t count = loop->pending_segments;
+    if ((count & (count - 1)) == 0) {
+        tr__pending **bigger = tr__realloc(loop->pendings, (count ? count * 2 : 1) * sizeof(*bigger));
+        if (!bigger)
+            return false;
+        loop->pendings = bigger;
+    }
+    tr__pending *segment = tr__alloc(SEGMENT * sizeof(*segment));
+    if (!segment)
+        return false;
+    loop->pendings[loop->pending_segments++] = segment;
+    return true;
+}
+
+static tr__pending *entry(const tr__loop *loop, uint32_t index)
+{
+    return &loop->pendings[index >> SEGMENT_BITS][index & (SEGMENT - 1)];
+}
+
+tr__pending *tr__pending_make(tr__loop *loop, tr_actor *owner, tr__pending_kind kind)
+{
+    tr__pending *pending = loop->pending_free;
+    if (pending) {
+        loop->pending_free = pending->next;
+    } else {
+        if (loop->pending_next == loop->pending_segments * SEGMENT && !segment_add(loop))
+            return NULL;
+        pending = entry(loop, loop->pending_next);
+        pending->index = loop->pending_next++;
+        pending->generation = 1;
+    }
+    pending->timer.next = pending->timer.prev = NULL;
+    pending->kind = (uint8_t)kind;
+    pending->settled = false;
+    pending->error = TR_OK;
+    pending->left = 0;
+    pending->owner = owner;
+    pending->msg = NULL;
+    pending->callee = TR_ADDR_NONE;
+    pending->asked = NULL;
+    pending->then = NULL;
+    pending->gather = 0;
+    pending->prev = NULL;
+    pending->next = owner->pendings;
+    if (pending->next)
+        pending->next->prev = pending;
+    owner->pendings = pending;
+    return pending;
+}
+
+tr__pending *tr__pending_get(tr__loop *loop, const tr_actor *owner, uint64_t id)
+{
+    uint32_t index = (uint32_t)id - 1;
+    if ((uint32_t)id == 0 || index >= loop->pending_next)
+        return NULL;
+    tr__pending *pending = entry(loop, index);
+    return pending->generation == (uint32_t)(id >> 32) && pending->kind != TR__PENDING_FREE && pending->owner == owner
+               ? pending
+               : NULL;
+}
+
+void tr__pending_free(tr__loop *loop, tr__pending *pending)
+{
+    tr_actor *owner = pending->owner;
+    tr__wheel_cancel(&loop->wheel, &pending->timer);
+    if (pending->msg)
+        tr__release(loop, pending->msg);
+    if (pending->kind == TR__PENDING_ASK)
+        owner->asks--;
+    if (pending->prev)
+        pending->prev->next = pending->next;
+    else
+        owner->pendings = pending->next;
+    if (pending->next)
+        pending->next->prev = pending->prev;
+    pending->kind = TR__PENDING_FREE;
+    if (++pending->generation == 0)
+        pending->generation = 1;
+    pending->next = loop->pending_free;
+    loop->pending_free = pending;
+}
+
+void tr__pendings_end(tr__loop *loop, tr_actor *owner)
+{
+    while (owner->pendings) {
+        tr__pending *pending = owner->pendings;
+        if (pending->kind == TR__PENDING_ASK && !pending->settled)
+            tr__cancel_callee(loop, pending);
+        tr__pending_free(loop, pending);
+    }
+}
+
+void tr__pendings_fini(tr__loop *loop)
+{
+    for (uint32_t i = 0; i < loop->pending_segments; i++)
+        tr__free(loop->pendings[i]);
+    tr__free(loop->pendings);
+}
+
+/* ---- settling ---------------------------------------------------------------------------------------------------------- */
+
+tr_err tr__pending_error(const tr__pending *pending, tr_error *error)
+{
+    if (!pending->error)
+        return TR_OK;
+    if (pending->kind == TR__PENDING_GATHER) {
+        const tr__pending *failed = tr__pending_get(tr__owner(pending->owner), pending->owner, pending->gather);
+        return failed ? tr__pending_error(failed, error) : tr__fail(error, pending->error, "one of those gathered failed");
+    }
+    const tr__failure *failure = NULL;
+    if (pending->msg && pending->msg->size)
+        failure = tr__msg_body(pending->msg);
+    if (failure && failure->text && failure->text[0])
+        return tr__fail(error, pending->error, "%s", failure->text);
+    char address[TR_ADDR_TEXT_MAX];
+    tr__addr_format(pending->callee, address);
+    return tr__fail(error, pending->error, "asking %s of %s: %s", pending->asked->name, address, tr__err_meaning(pending->error));
+}
+
+static void call_then(tr__loop *loop, tr__pending *pending)
+{
+    tr_actor *owner = pending->owner;
+    tr_error error = {0};
+    tr_result result = {.err = tr__pending_error(pending, &error)};
+    if (result.err == TR_OK)
+        result.msg = pending->msg;
+    else
+        result.error = &error;
+    tr_then_fn then = pending->then;
+    void *context = pending->context;
+    tr_msg *msg = pending->msg;
+    pending->msg = NULL;
+    tr__pending_free(loop, pending);
+    loop->running = owner;
+    loop->current = msg;
+    then(owner, owner->state_block, &result, context);
+    if (loop->current)
+        tr__release(loop, loop->current);
+    loop->current = NULL;
+}
+
+/* A member of a gather settled. */
+static void gather_tell(tr__loop *loop, tr_actor *owner, uint64_t id, uint64_t member, tr_err error)
+{
+    tr__pending *gather = tr__pending_get(loop, owner, id);
+    if (!gather || gather->settled)
+        return;
+    if (error && !gather->error) {
+        gather->error = (uint8_t)error;
+        gather->gather = member;
+    }
+    if (--gather->left == 0)
+        tr__pending_settle(loop, gather, NULL, gather->error);
+}
+
+void tr__pending_settle(tr__loop *loop, tr__pending *pending, tr_msg *msg, tr_err error)
+{
+    tr_actor *owner = pending->owner;
+    uint64_t id = tr__pending_id(pending), gather = pending->kind == TR__PENDING_ASK ? pending->gather : 0;
+    tr__wheel_cancel(&loop->wheel, &pending->timer);
+    pending->settled = true;
+    pending->msg = msg;
+    pending->error = (uint8_t)error;
+    if (owner->fiber)
+        tr__fiber_wake(loop, owner, id);
+    else if (pending->then)
+        call_then(loop, pending);
+    if (gather)
+        gather_tell(loop, owner, gather, id, error);
+}
+
+void tr__answer(tr__loop *loop, tr_actor *asker, tr_msg *msg)
+{
+    tr__pending *pending = tr__pending_get(loop, asker, msg->ask);
+    if (!pending || pending->kind != TR__PENDING_ASK || pending->settled) {
+        loop->counts.handled--;
+        tr__drop(loop, msg, TR_DROP_LATE_REPLY);
+        return;
+    }
+    tr__pending_settle(loop, pending, msg, msg->kind == TR__MSG_FAILURE ? msg->error : TR_OK);
+}
+
+void tr__pending_due(tr__loop *loop, tr__timer *timer)
+{
+    tr__pending *pending = (tr__pending *)timer;
+    tr_actor *owner = pending->owner;
+    static const tr__reason killed = {.kind = TR_EXIT_KILLED, .code = TR_EKILLED, .text = "killed; did not return in time"};
+    switch ((tr__pending_kind)pending->kind) {
+    case TR__PENDING_MESSAGE: {
+        tr_msg *msg = pending->msg;
+        pending->msg = NULL;
+        tr__pending_free(loop, pending);
+        tr__submit(loop, tr__addr_of(owner), msg);
+        break;
+    }
+    case TR__PENDING_WAKE: {
+        uint64_t id = tr__pending_id(pending);
+        tr__pending_free(loop, pending);
+        tr__fiber_wake(loop, owner, id);
+        break;
+    }
+    case TR__PENDING_GRACE:
+        tr__pending_free(loop, pending);
+        tr__actor_finish(loop, owner, owner->extras && owner->extras->reason ? owner->extras->reason : &killed);
+        break;
+    default:
+        if (pending->settled) { /* `then` was set on a settled one: its callback's turn has come */
+            call_then(loop, pending);
+        } else {
+            if (pending->kind == TR__PENDING_ASK)
+                tr__cancel_callee(loop, pending);
+            tr__pending_settle(loop, pending, NULL, TR_EDEADLINE);
+        }
+        if (!owner->fiber)
+            tr__after_handler(loop, owner);
+    }
+}
+
+/* ---- cancel ------------------------------------------------------------------------------------------------------------ */
+
+void tr__cancel_callee(tr__loop *loop, const tr__pending *pending)
+{
+    if (loop->stopping)
+        return;
+    /* Best effort: without memory the callee works for nothing, but nobody is misled. */
+    tr_msg *msg = tr__msg_alloc(&loop->pool, loop->index, sizeof(tr_canceled));
+    if (!msg)
+        return;
+    msg->kind = TR__MSG_CANCEL;
+    msg->type = tr__type_of(&tr_canceled_type);
+    msg->sender = tr__addr_of(pending->owner);
+    msg->ask = tr__pending_id(pending);
+    *(tr_canceled *)tr__msg_body(msg) = (tr_canceled){.asker = msg->sender, .ask = msg->ask};
+    tr__submit(loop, pending->callee, msg);
+}
+
+static bool is_ask(const tr_msg *msg, const tr_msg *cancel)
+{
+    return msg && msg->kind == TR__MSG_ASK && msg->ask == cancel->ask && tr_addr_equal(msg->sender, cancel->sender);
+}
+
+/* Drop the queued ask; its asker has gone on, so no answer is made. */
+static bool drop_queued(tr__loop *loop, tr_actor *callee, const tr_msg *cancel)
+{
+    tr_msg *before = NULL;
+    for (tr_msg *msg = callee->head; msg; before = msg, msg = msg->next)
+        if (is_ask(msg, cancel)) {
+            *(before ? &before->next : &callee->head) = msg->next;
+            if (!msg->next)
+                callee->tail = before;
+            callee->count--;
+            tr__places_back(loop, callee, msg->places);
+            msg->flags |= TR__MSG_ANSWERED;
+            tr__drop(loop, msg, TR_DROP_CANCELED);
+            tr__tell_writable(loop, callee);
+            return true;
+        }
+    return false;
+}
+
+static bool is_kept(const tr_actor *callee, const tr_msg *cancel)
+{
+    const tr_msg *first = callee->extras ? callee->extras->kept : NULL, *msg = first;
+    if (callee->fiber && is_ask(callee->fiber->received, cancel))
+        return true;
+    if (msg)
+        do {
+            if (is_ask(msg, cancel))
+                return true;
+            msg = msg->next;
+        } while (msg != first);
+    return false;
+}
+
+void tr__cancel_arrived(tr__loop *loop, tr_actor *callee, tr_msg *msg)
+{
+    if (!drop_queued(loop, callee, msg) && is_kept(callee, msg)) {
+        msg->kind = TR__MSG_NOTICE; /* the block was made for this */
+        tr__deliver(loop, msg);
+        return;
+    }
+    loop->counts.handled++;
+    tr__msg_free(loop, msg);
+}

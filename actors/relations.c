@@ -1,0 +1,248 @@
+/* Links and monitors. Each is one block that is made when the relation is made and travels: a MONITOR goes to the
+ * target, waits there, and comes back as the tr_down; a LINK waits at each side and becomes the exit signal to the other.
+ * So neither a full mailbox nor a failed allocation loses the news (paid ahead). The owner's loop only. */
+#include <stdio.h>
+#include <string.h>
+
+#include <troupe/troupe.h>
+
+#include "actors/loop.h"
+#include "actors/pending.h"
+#include "base/err.h"
+#include "base/mem.h"
+
+#define NOTICE_ROOM (sizeof(tr_down) + sizeof(((tr__reason *)0)->text))
+
+/* ---- monitors, at the target --------------------------------------------------------------------------------------- */
+
+void tr__watch_add(tr__loop *loop, tr_actor *target, tr_msg *monitor)
+{
+    tr__extras *extras = tr__extras_of(loop, target);
+    if (!extras) {
+        loop->counts.handled--;
+        tr__drop(loop, monitor, TR_DROP_NO_MEMORY); /* fires it: better early than never */
+        return;
+    }
+    monitor->next = extras->watchers;
+    extras->watchers = monitor;
+}
+
+void tr__watch_remove(tr__loop *loop, tr_actor *target, const tr_msg *demonitor)
+{
+    if (!target->extras)
+        return;
+    for (tr_msg **at = &target->extras->watchers; *at; at = &(*at)->next)
+        if ((*at)->ask == demonitor->ask && tr_addr_equal((*at)->sender, demonitor->sender)) {
+            tr_msg *found = *at;
+            *at = found->next;
+            tr__msg_free(loop, found);
+            return;
+        }
+}
+
+void tr__watch_fire(tr__loop *loop, tr_msg *monitor, tr_addr target, const tr__reason *reason)
+{
+    tr_addr watcher = monitor->sender;
+    tr_down *down = tr__msg_body(monitor);
+    char *text = (char *)(down + 1);
+    snprintf(text, sizeof(reason->text), "%s", reason->text);
+    *down = (tr_down){
+        .actor = target, .monitor = monitor->ask, .kind = reason->kind, .code = reason->code, .text = text};
+    monitor->kind = TR__MSG_NOTICE;
+    monitor->type = tr__type_of(&tr_down_type);
+    monitor->sender = target;
+    monitor->ask = 0;
+    tr__submit(loop, watcher, monitor);
+}
+
+/* ---- monitors, at the watcher -------------------------------------------------------------------------------------- */
+
+static tr_msg *relation_make(tr_actor *self, uint8_t kind, size_t size)
+{
+    tr__loop *loop = tr__owner(self);
+    tr_msg *msg = tr__type_of(&tr_down_type) && tr__type_of(&tr_exited_type)
+                      ? tr__msg_alloc(&loop->pool, loop->index, size)
+                      : NULL;
+    if (!msg) {
+        tr__self_fail(self, TR_ENOMEM, "no memory for a monitor or link");
+        return NULL;
+    }
+    msg->kind = kind;
+    msg->sender = tr__addr_of(self);
+    return msg;
+}
+
+uint64_t tr_monitor(tr_actor *self, tr_addr to)
+{
+    tr__loop *loop = tr__owner(self);
+    tr__extras *extras = tr__extras_of(loop, self);
+    if (!extras || extras->monitor_count >= TR__MONITORS_MAX) {
+        tr__self_fail(self, extras ? TR_EFULL : TR_ENOMEM, "more than %u monitors of one actor", TR__MONITORS_MAX);
+        return 0;
+    }
+    struct tr__own_monitor *own = tr__alloc(sizeof(*own));
+    tr_msg *msg = own ? relation_make(self, TR__MSG_MONITOR, NOTICE_ROOM) : NULL;
+    if (!msg) {
+        tr__free(own);
+        tr__self_fail(self, TR_ENOMEM, "no memory for a monitor");
+        return 0;
+    }
+    *own = (struct tr__own_monitor){.next = extras->monitors, .number = ++loop->next_number, .target = to};
+    extras->monitors = own;
+    extras->monitor_count++;
+    msg->ask = own->number;
+    tr__submit(loop, to, msg);
+    return own->number;
+}
+
+/* Off the list of those that may still fire; false: it isn't there. */
+static bool own_monitor_remove(tr_actor *self, uint64_t number, tr_addr *target)
+{
+    if (!self->extras)
+        return false;
+    for (struct tr__own_monitor **at = &self->extras->monitors; *at; at = &(*at)->next)
+        if ((*at)->number == number) {
+            struct tr__own_monitor *own = *at;
+            *target = own->target;
+            *at = own->next;
+            self->extras->monitor_count--;
+            tr__free(own);
+            return true;
+        }
+    return false;
+}
+
+bool tr__monitor_expected(tr__loop *loop, tr_actor *actor, const tr_msg *down)
+{
+    (void)loop;
+    tr_addr target;
+    return down->type != tr__type_of(&tr_down_type) ||
+           own_monitor_remove(actor, ((const tr_down *)tr__msg_body(down))->monitor, &target);
+}
+
+void tr_demonitor(tr_actor *self, uint64_t number)
+{
+    tr_addr target;
+    if (!own_monitor_remove(self, number, &target))
+        return;
+    /* Best effort: if there is no memory the tr_down comes, and is not handled. */
+    tr_msg *msg = relation_make(self, TR__MSG_DEMONITOR, 0);
+    if (!msg)
+        return;
+    msg->ask = number;
+    tr__submit(tr__owner(self), target, msg);
+}
+
+/* ---- links ------------------------------------------------------------------------------------------------------------ */
+
+void tr__link_remove(tr__loop *loop, tr_actor *target, tr_addr other)
+{
+    if (!target->extras)
+        return;
+    for (tr_msg **at = &target->extras->links; *at; at = &(*at)->next)
+        if (tr_addr_equal((*at)->sender, other)) {
+            tr_msg *found = *at;
+            *at = found->next;
+            tr__msg_free(loop, found);
+            return;
+        }
+}
+
+/* `sender` of a kept link block is the other side: whom the exit signal goes to. */
+void tr__link_add(tr__loop *loop, tr_actor *target, tr_msg *link)
+{
+    tr__extras *extras = tr__extras_of(loop, target);
+    if (!extras) {
+        loop->counts.handled--;
+        tr__drop(loop, link, TR_DROP_NO_MEMORY);
+        return;
+    }
+    tr__link_remove(loop, target, link->sender);
+    link->next = extras->links;
+    extras->links = link;
+}
+
+void tr__link_fire(tr__loop *loop, tr_msg *link, tr_addr from, const tr__reason *reason)
+{
+    tr_addr other = link->sender;
+    tr_exited *exited = tr__msg_body(link);
+    char *text = (char *)(exited + 1);
+    snprintf(text, sizeof(reason->text), "%s", reason->text);
+    *exited = (tr_exited){.actor = from, .kind = reason->kind, .code = reason->code, .text = text};
+    link->kind = TR__MSG_EXIT;
+    link->type = tr__type_of(&tr_exited_type);
+    link->sender = from;
+    tr__submit(loop, other, link);
+}
+
+void tr__exit_signal(tr__loop *loop, tr_actor *actor, tr_msg *msg)
+{
+    const tr_exited *exited = tr__msg_body(msg);
+    tr__link_remove(loop, actor, exited->actor);
+    if (actor->trap_exit) {
+        msg->kind = TR__MSG_NOTICE;
+        if (actor->fiber) {
+            loop->counts.handled--;
+            tr__deliver(loop, msg);
+        } else {
+            tr__handle(loop, actor, msg);
+        }
+        return;
+    }
+    tr__reason reason = {.kind = exited->kind, .code = exited->code};
+    snprintf(reason.text, sizeof(reason.text), "%s", exited->text);
+    tr__msg_free(loop, msg);
+    if (reason.kind != TR_EXIT_NORMAL)
+        tr__end(loop, actor, &reason);
+}
+
+tr_err tr_link(tr_actor *self, tr_addr to)
+{
+    tr__loop *loop = tr__owner(self);
+    if (tr_addr_equal(to, tr__addr_of(self)))
+        return TR_OK;
+    tr__extras *extras = tr__extras_of(loop, self);
+    tr_msg *here = extras ? relation_make(self, TR__MSG_LINK, NOTICE_ROOM) : NULL;
+    tr_msg *there = here ? relation_make(self, TR__MSG_LINK, NOTICE_ROOM) : NULL;
+    if (!there) {
+        if (here)
+            tr__msg_free(loop, here);
+        return tr__self_fail(self, TR_ENOMEM, "no memory for a link");
+    }
+    here->sender = to;
+    tr__link_add(loop, self, here);
+    tr__submit(loop, to, there);
+    return TR_OK;
+}
+
+tr_err tr_unlink(tr_actor *self, tr_addr to)
+{
+    tr__loop *loop = tr__owner(self);
+    tr__link_remove(loop, self, to);
+    tr_msg *msg = relation_make(self, TR__MSG_UNLINK, 0);
+    if (!msg)
+        return TR_ENOMEM;
+    tr__submit(loop, to, msg);
+    return TR_OK;
+}
+
+void tr_trap_exit(tr_actor *self, bool on)
+{
+    self->trap_exit = on;
+}
+
+void tr__relations_end(tr__loop *loop, tr_actor *actor, const tr__reason *reason)
+{
+    tr_addr self = tr__addr_of(actor);
+    tr__extras *extras = actor->extras;
+    while (extras->links) {
+        tr_msg *link = extras->links;
+        extras->links = link->next;
+        tr__link_fire(loop, link, self, reason);
+    }
+    while (extras->watchers) {
+        tr_msg *monitor = extras->watchers;
+        extras->watchers = monitor->next;
+        tr__watch_fire(loop, monitor, self, reason);
+    }
+}

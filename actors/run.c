@@ -1,0 +1,190 @@
+/* Running actors: the queue, the batch, the handler and what follows it. The owner's loop only; nothing fails. */
+#include "actors/loop.h"
+#include "actors/pending.h"
+#include "base/mem.h"
+
+/* ---- the queue ---------------------------------------------------------------------------------------------------- */
+
+static void queue_put(tr__loop *loop, tr_actor *actor)
+{
+    actor->queued = true;
+    actor->run_next = NULL;
+    *loop->queue_end = actor;
+    loop->queue_end = &actor->run_next;
+}
+
+/* The fresh ones have had their stretch: behind the others, the newest first as before. */
+static void queue_fresh(tr__loop *loop)
+{
+    loop->stretch = 0;
+    while (loop->fresh) {
+        tr_actor *actor = loop->fresh;
+        loop->fresh = actor->run_next;
+        queue_put(loop, actor);
+    }
+}
+
+tr_actor *tr__next_runnable(tr__loop *loop)
+{
+    tr_actor *actor = loop->fresh;
+    if (actor && (!loop->queue || loop->stretch < TR__FRESH_MAX)) {
+        loop->fresh = actor->run_next;
+        loop->stretch++;
+    } else {
+        queue_fresh(loop);
+        actor = loop->queue;
+        if (!actor)
+            return NULL;
+        loop->queue = actor->run_next;
+        if (!loop->queue)
+            loop->queue_end = &loop->queue;
+    }
+    actor->queued = false;
+    return actor;
+}
+
+/* ---- the handler ---------------------------------------------------------------------------------------------------- */
+
+void tr__scratch_free(tr__loop *loop)
+{
+    while (loop->scratch) {
+        tr__scratch *text = loop->scratch;
+        loop->scratch = text->next;
+        tr__free(text);
+    }
+}
+
+bool tr__after_handler(tr__loop *loop, tr_actor *actor)
+{
+    if (__builtin_expect(loop->scratch != NULL, 0))
+        tr__scratch_free(loop);
+    if (__builtin_expect(loop->answer != NULL, 0)) {
+        tr__release(loop, loop->answer);
+        loop->answer = NULL;
+    }
+    loop->running = NULL;
+    if (__builtin_expect(!actor->exiting, 1))
+        return true;
+    if (actor->fiber)
+        return false;
+    static const tr__reason normal = {.kind = TR_EXIT_NORMAL};
+    tr__actor_finish(loop, actor, actor->extras && actor->extras->reason ? actor->extras->reason : &normal);
+    return false;
+}
+
+void tr__handle(tr__loop *loop, tr_actor *actor, tr_msg *msg)
+{
+    loop->running = actor;
+    loop->current = msg;
+    atomic_store_explicit(&loop->watch.type, msg->type, memory_order_relaxed);
+    actor->def->receive(actor, actor->state_block, msg);
+    if (loop->current)
+        tr__release(loop, msg);
+    loop->current = NULL;
+}
+
+static void shutdown_message(tr__loop *loop, tr_actor *actor, tr_msg *msg)
+{
+    static const tr__reason shutdown = {.kind = TR_EXIT_SHUTDOWN, .text = "asked to stop"};
+    tr__msg_free(loop, msg);
+    tr__end(loop, actor, &shutdown);
+}
+
+void tr__runtime_message(tr__loop *loop, tr_actor *actor, tr_msg *msg)
+{
+    loop->counts.handled++;
+    switch ((tr__msg_kind)msg->kind) {
+    case TR__MSG_REPLY:
+    case TR__MSG_FAILURE:
+        tr__answer(loop, actor, msg);
+        break;
+    case TR__MSG_MONITOR:
+        tr__watch_add(loop, actor, msg);
+        break;
+    case TR__MSG_DEMONITOR:
+        tr__watch_remove(loop, actor, msg);
+        tr__msg_free(loop, msg);
+        break;
+    case TR__MSG_LINK:
+        tr__link_add(loop, actor, msg);
+        break;
+    case TR__MSG_UNLINK:
+        tr__link_remove(loop, actor, msg->sender);
+        tr__msg_free(loop, msg);
+        break;
+    case TR__MSG_EXIT:
+        tr__exit_signal(loop, actor, msg);
+        break;
+    case TR__MSG_SHUTDOWN:
+        shutdown_message(loop, actor, msg);
+        break;
+    default:
+        tr__msg_free(loop, msg);
+    }
+}
+
+/* One message off the mailbox; false when the actor is gone. */
+static inline bool step(tr__loop *loop, tr_actor *actor, uint32_t *freed)
+{
+    tr_msg *msg = actor->head;
+    actor->head = msg->next;
+    actor->count--;
+    *freed += msg->places;
+    if (__builtin_expect(msg->kind >= TR__MSG_REPLY, 0)) {
+        uint32_t generation = atomic_load_explicit(&actor->generation, memory_order_relaxed);
+        tr__runtime_message(loop, actor, msg);
+        return atomic_load_explicit(&actor->generation, memory_order_relaxed) == generation &&
+               tr__after_handler(loop, actor);
+    }
+    loop->counts.handled++;
+    actor->handled++;
+    if (__builtin_expect(msg->kind == TR__MSG_NOTICE, 0) && !tr__monitor_expected(loop, actor, msg)) {
+        tr__msg_free(loop, msg);
+        return true;
+    }
+    tr__handle(loop, actor, msg);
+    return tr__after_handler(loop, actor);
+}
+
+void tr__run(tr__loop *loop, tr_actor *actor)
+{
+    atomic_store_explicit(&loop->watch.slot, actor->index + 1, memory_order_relaxed);
+    atomic_store_explicit(&loop->watch.runs, loop->watch.runs + 1, memory_order_relaxed);
+    if (__builtin_expect(actor->state == TR__ACTOR_COMING, 0) && !tr__actor_init(loop, actor))
+        return;
+    if (__builtin_expect(actor->fiber != NULL, 0)) {
+        tr__fiber_run(loop, actor);
+        return;
+    }
+    /* What was there when the turn began, so that a flooded receiver keeps up with its senders. */
+    uint32_t batch = actor->count < TR__BATCH_MAX ? actor->count : TR__BATCH_MAX;
+    uint32_t freed = 0;
+    while (batch--)
+        if (!step(loop, actor, &freed))
+            return;
+    if (freed) {
+        tr__places_back(loop, actor, freed);
+        tr__tell_writable(loop, actor);
+    }
+    if (actor->head && !actor->queued)
+        queue_put(loop, actor);
+}
+
+void tr__end(tr__loop *loop, tr_actor *actor, const tr__reason *reason)
+{
+    if (actor->fiber) {
+        tr__fiber_kill(loop, actor, reason);
+        return;
+    }
+    if (loop->running != actor) {
+        tr__actor_finish(loop, actor, reason);
+        return;
+    }
+    tr__extras *extras = tr__extras_of(loop, actor);
+    actor->exiting = true;
+    if (extras && !extras->reason) {
+        extras->reason = tr__alloc(sizeof(*extras->reason));
+        if (extras->reason)
+            *extras->reason = *reason;
+    }
+}

@@ -1,0 +1,284 @@
+/* Sending, and messages in an actor's hand. The sending actor's loop; a failure leaves nothing behind but the actor's
+ * last error. */
+#include "actors/send.h"
+
+#include <string.h>
+
+#include "actors/adapter.h"
+#include "actors/loop.h"
+#include "actors/pending.h"
+#include "actors/remote.h"
+#include "base/err.h"
+#include "base/mem.h"
+
+static tr_err refuse(tr_actor *self, tr_addr to, tr_err code, const char *type)
+{
+    char address[TR_ADDR_TEXT_MAX];
+    tr__addr_format(to, address);
+    return tr__self_fail(self, code, "sending %s to %s: %s", type, address, tr__err_meaning(code));
+}
+
+/* Inlined into its callers' hot paths: the usual type is flat, so its size is known without a walk. */
+static inline size_t body_size(const tr_typeinfo *info, const void *body)
+{
+    return info->inline_count ? tr__body_size(info, body) : info->size;
+}
+
+static inline void body_copy(const tr_typeinfo *info, tr_msg *msg, const void *body)
+{
+    msg->type = info;
+    if (info->inline_count)
+        tr__body_copy(info, tr__msg_body(msg), body);
+    else
+        memcpy(tr__msg_body(msg), body, info->size);
+}
+
+tr_err tr__prepare(tr_actor *self, tr_addr to, tr_type *type, const void *body, tr_msg **out)
+{
+    tr__loop *loop = tr__owner(self);
+    const tr_typeinfo *info = tr__type_of(type);
+    if (__builtin_expect(!info, 0))
+        return tr__self_fail(self, TR_ENOMEM, "no memory to register the type %s", type->name);
+    size_t size = body_size(info, body);
+    if (__builtin_expect(size == SIZE_MAX, 0))
+        return refuse(self, to, TR_ETOOBIG, info->name);
+    uint32_t places = 0;
+    bool local = to.node == loop->node->id;
+    if (local)
+        places = tr__msg_places(size);
+    tr_err err = local ? tr__reserve(loop, to, &places) : tr__remote_check(loop->node, to.node);
+    if (__builtin_expect(err != TR_OK, 0))
+        return refuse(self, to, err, info->name);
+    tr_msg *msg = tr__msg_alloc(&loop->pool, loop->index, size);
+    if (__builtin_expect(!msg, 0)) {
+        tr__unreserve(loop, to, places);
+        return refuse(self, to, TR_ENOMEM, info->name);
+    }
+    msg->places = (uint16_t)places;
+    msg->sender = tr__addr_of(self);
+    body_copy(info, msg, body);
+    *out = msg;
+    return TR_OK;
+}
+
+void tr__unprepare(tr_actor *self, tr_addr to, tr_msg *msg)
+{
+    tr__loop *loop = tr__owner(self);
+    tr__unreserve(loop, to, msg->places);
+    tr__msg_free(loop, msg);
+}
+
+tr_err tr_send_body(tr_actor *self, tr_addr to, tr_type *type, const void *body)
+{
+    tr_msg *msg;
+    TR_TRY(tr__prepare(self, to, type, body, &msg));
+    tr__submit(tr__owner(self), to, msg);
+    return TR_OK;
+}
+
+static void unkeep(tr_actor *self, tr_msg *msg)
+{
+    tr__extras *extras = self->extras;
+    if (msg->next == msg) {
+        extras->kept = NULL;
+    } else {
+        msg->next->prev = msg->prev;
+        msg->prev->next = msg->next;
+        if (extras->kept == msg)
+            extras->kept = msg->next;
+    }
+    msg->flags &= (uint8_t)~TR__MSG_KEPT;
+    msg->to.slot = self->index; /* who it was for, again */
+    msg->to.generation = atomic_load_explicit(&self->generation, memory_order_relaxed);
+}
+
+tr_err tr_send_msg(tr_actor *self, tr_addr to, tr_msg **out)
+{
+    tr__loop *loop = tr__owner(self);
+    tr_msg *msg = *out;
+    if (!msg || msg->kind == TR__MSG_ASK)
+        return tr__self_fail(self, TR_EINVAL, "tr_send_msg: %s", msg ? "a kept ask is answered, not sent on" : "no message");
+    uint32_t places = 0;
+    bool local = to.node == loop->node->id;
+    if (local)
+        places = tr__msg_places(msg->size);
+    tr_err err = local ? tr__reserve(loop, to, &places) : tr__remote_check(loop->node, to.node);
+    if (err != TR_OK)
+        return refuse(self, to, err, tr_msg_type_name(msg));
+    if (msg->flags & TR__MSG_KEPT)
+        unkeep(self, msg);
+    msg->kind = TR__MSG_NORMAL;
+    msg->places = (uint16_t)places;
+    msg->sender = tr__addr_of(self);
+    *out = NULL;
+    tr__submit(loop, to, msg);
+    return TR_OK;
+}
+
+tr_err tr_notify_writable(tr_actor *self, tr_addr to)
+{
+    tr__loop *loop = tr__owner(self);
+    const tr_typeinfo *info = tr__type_of(&tr_writable_type);
+    tr_msg *msg = info ? tr__msg_alloc(&loop->pool, loop->index, sizeof(tr_writable)) : NULL;
+    if (!msg)
+        return tr__self_fail(self, TR_ENOMEM, "no memory for a writable notice");
+    msg->kind = TR__MSG_WANT_WRITABLE;
+    msg->type = info;
+    msg->sender = tr__addr_of(self);
+    *(tr_writable *)tr__msg_body(msg) = (tr_writable){.actor = to};
+    tr__submit(loop, to, msg);
+    return TR_OK;
+}
+
+/* ---- messages in hand ------------------------------------------------------------------------------------------------- */
+
+tr_msg *tr_msg_make(tr_actor *self, tr_type *type, const void *body)
+{
+    tr__loop *loop = tr__owner(self);
+    const tr_typeinfo *info = tr__type_of(type);
+    size_t size = info ? body_size(info, body) : 0;
+    if (size == SIZE_MAX) {
+        tr__self_fail(self, TR_ETOOBIG, "a %s of more than %zu bytes", type->name, TR__BODY_MAX);
+        return NULL;
+    }
+    tr_msg *msg = info ? tr__msg_alloc(&loop->pool, loop->index, size) : NULL;
+    if (!msg) {
+        tr__self_fail(self, TR_ENOMEM, "no memory for a %s of %zu bytes", type->name, size);
+        return NULL;
+    }
+    body_copy(info, msg, body);
+    return msg;
+}
+
+void tr_msg_free(tr_actor *self, tr_msg **msg)
+{
+    tr_msg *m = *msg;
+    *msg = NULL;
+    if (!m)
+        return;
+    if (m->flags & TR__MSG_KEPT)
+        unkeep(self, m);
+    tr__release(tr__owner(self), m);
+}
+
+tr_msg *tr_msg_take(tr_actor *self, const tr_msg *msg)
+{
+    tr__loop *loop = tr__owner(self);
+    tr__extras *extras = tr__extras_of(loop, self);
+    tr_msg **place = self->fiber && self->fiber->received == msg ? &self->fiber->received
+                     : self->fiber && self->fiber->answer == msg ? &self->fiber->answer
+                                                                 : &loop->current;
+    if (!extras || !msg || *place != msg) {
+        tr__self_fail(self, extras ? TR_EINVAL : TR_ENOMEM, "tr_msg_take: this message isn't the one being handled");
+        return NULL;
+    }
+    tr_msg *taken = *place;
+    *place = NULL;
+    taken->flags |= TR__MSG_KEPT;
+    if (extras->kept) {
+        taken->next = extras->kept;
+        taken->prev = extras->kept->prev;
+        taken->prev->next = taken;
+        taken->next->prev = taken;
+    } else {
+        taken->next = taken->prev = extras->kept = taken;
+    }
+    return taken;
+}
+
+const void *tr_match_type(const tr_msg *msg, tr_type *type)
+{
+    return msg->type == tr__type_of(type) ? tr__msg_body(msg) : NULL;
+}
+
+const char *tr_msg_type_name(const tr_msg *msg)
+{
+    return msg->type ? msg->type->name : "signal";
+}
+
+tr_addr tr_msg_sender(const tr_msg *msg)
+{
+    return msg->sender;
+}
+
+uint64_t tr_msg_ask_number(const tr_msg *msg)
+{
+    return msg->kind == TR__MSG_ASK ? msg->ask : 0;
+}
+
+uint64_t tr_msg_remaining(tr_actor *self, const tr_msg *msg)
+{
+    if (msg->kind != TR__MSG_ASK || msg->deadline_ns == UINT64_MAX)
+        return TR_FOREVER;
+    uint64_t now = tr__now_fresh(tr__owner(self));
+    return msg->deadline_ns > now ? msg->deadline_ns - now : 0;
+}
+
+char *tr_msg_json(const tr_msg *msg)
+{
+    return msg->type ? tr__json_encode(msg->type, tr__msg_body(msg)) : tr__strdup("null");
+}
+
+/* ---- from outside ------------------------------------------------------------------------------------------------------- */
+
+tr_err tr__inject_body(tr__loop *loop, tr_addr to, tr_type *type, const void *body)
+{
+    const tr_typeinfo *info = tr__type_of(type);
+    size_t size = info ? body_size(info, body) : 0;
+    if (size == SIZE_MAX)
+        return TR_ETOOBIG;
+    tr_msg *msg = info ? tr__msg_alloc(&loop->pool, loop->index, size) : NULL;
+    if (!msg)
+        return TR_ENOMEM;
+    body_copy(info, msg, body);
+    msg->kind = TR__MSG_NOTICE;
+    tr__submit(loop, to, msg);
+    return TR_OK;
+}
+
+tr_err tr_post_body(tr_node *node, tr_addr to, tr_type *type, const void *body)
+{
+    const tr_typeinfo *info = tr__type_of(type);
+    if (to.node != node->id)
+        return TR_ENOCONN;
+    if (atomic_load_explicit(&node->stop_asked, memory_order_relaxed))
+        return TR_ECLOSED;
+    tr_actor *slot = tr__slot(node, to.slot);
+    tr__loop *owner = slot ? atomic_load_explicit(&slot->owner, memory_order_acquire) : node->loops[0];
+    size_t size = info ? body_size(info, body) : 0;
+    uint32_t places = tr__msg_places(size);
+    bool stale = true;
+    if (slot && places > slot->capacity)
+        places = slot->capacity;
+    if (slot && !tr__places_draw(&slot->places, to.generation, places, places, &stale) && !stale)
+        return TR_EFULL;
+    tr_msg *msg = info && size != SIZE_MAX ? tr__msg_alloc_plain(size) : NULL;
+    if (!msg) {
+        if (!stale)
+            tr__places_give(&slot->places, to.generation, places);
+        return TR_ENOMEM;
+    }
+    body_copy(info, msg, body);
+    msg->kind = TR__MSG_NORMAL;
+    msg->places = (uint16_t)(stale ? 0 : places);
+    msg->to.slot = to.slot;
+    msg->to.generation = to.generation;
+    atomic_fetch_add_explicit(&node->posted, 1, memory_order_relaxed);
+    tr__inbox_push(owner ? owner : node->loops[0], msg, msg);
+    return TR_OK;
+}
+
+tr__loop *tr__loop_of(tr_actor *self)
+{
+    return tr__owner(self);
+}
+
+void *tr__loop_driver(tr__loop *loop)
+{
+    return loop->driver;
+}
+
+uint64_t tr__loop_clock(tr__loop *loop)
+{
+    return tr__now_fresh(loop);
+}

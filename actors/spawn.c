@@ -1,0 +1,153 @@
+/* Spawning: the address is known at once, whatever loop the child will live on. The spawning loop takes the slot from its
+ * own table and opens it (generation, places, state COMING, then the owner) before the address leaves; a child of
+ * another loop goes there as a SPAWN message, in order with what is sent to it afterwards. */
+#include <string.h>
+
+#include <troupe/troupe.h>
+
+#include "actors/loop.h"
+#include "actors/pending.h"
+#include "base/err.h"
+
+/* The argument as the child will get it: the pointer, or a copy in a block. */
+static tr_err take_arg(tr__loop *loop, const tr_actor_def *def, const void *arg, void **taken, tr_error *error)
+{
+    *taken = (void *)arg;
+    if (!def->arg_type || !arg)
+        return TR_OK;
+    const tr_typeinfo *info = tr__type_of(def->arg_type);
+    size_t size = info ? tr__body_size(info, arg) : 0;
+    tr_msg *msg = info && size != SIZE_MAX ? tr__msg_alloc(&loop->pool, loop->index, size) : NULL;
+    if (!msg)
+        return tr__fail(error, TR_ENOMEM, "no memory for the arguments of %s", def->name);
+    msg->type = info;
+    tr__body_copy(info, tr__msg_body(msg), arg);
+    *taken = msg;
+    return TR_OK;
+}
+
+static tr__loop *place_of(tr__loop *loop, const tr_spawn_opts *opts)
+{
+    tr_node *node = loop->node;
+    switch (opts ? opts->place : TR_PLACE_DEFAULT) {
+    case TR_PLACE_SPREAD:
+        return node->loops[loop->next_place++ % node->loop_count];
+    case TR_PLACE_LOOP:
+        return node->loops[opts->loop % node->loop_count];
+    default:
+        return loop;
+    }
+}
+
+static void open_slot(tr_actor *slot, const tr_actor_def *def, tr__loop *owner, uint32_t places)
+{
+    slot->state = TR__ACTOR_COMING;
+    slot->trap_exit = slot->exiting = false;
+    slot->asks = 0;
+    slot->local = 0;
+    slot->handled = 0;
+    slot->def = def;
+    slot->capacity = places ? places : def->mailbox_places ? def->mailbox_places : TR__PLACES_DEFAULT;
+    if (slot->capacity > UINT16_MAX)
+        slot->capacity = UINT16_MAX;
+    tr__places_open(&slot->places, atomic_load_explicit(&slot->generation, memory_order_relaxed), slot->capacity);
+    /* release: who sees the owner sees the rest */
+    atomic_store_explicit(&slot->owner, owner, memory_order_release);
+}
+
+tr_err tr__spawn(tr__loop *loop, const tr_actor_def *def, const void *arg, const tr_spawn_opts *opts, tr_addr *address,
+                 tr_error *error)
+{
+    tr__loop *owner = place_of(loop, opts);
+    if (!def->receive == !def->run)
+        return tr__fail(error, TR_EINVAL, "actor definition %s: give either receive or run", def->name);
+    void *taken;
+    TR_TRY(take_arg(loop, def, arg, &taken, error));
+    tr_msg *spawn = owner == loop ? NULL : tr__msg_alloc(&loop->pool, loop->index, 0);
+    tr_actor *slot = owner == loop || spawn ? tr__slot_take(loop) : NULL;
+    if (!slot) {
+        if (taken && def->arg_type)
+            tr__msg_free(loop, taken);
+        if (spawn)
+            tr__msg_free(loop, spawn);
+        return tr__fail(error, TR_ENOMEM, "no memory for another actor (%s)", def->name);
+    }
+    slot->arg = taken;
+    open_slot(slot, def, owner, opts ? opts->mailbox_places : 0);
+    *address = (tr_addr){loop->node->id, slot->index,
+                         atomic_load_explicit(&slot->generation, memory_order_relaxed)};
+    if (owner == loop) {
+        if (!tr__actor_arrive(loop, slot)) {
+            *address = TR_ADDR_NONE;
+            return tr__fail(error, TR_ENOMEM, "no memory for the state of %s", def->name);
+        }
+        return TR_OK;
+    }
+    spawn->kind = TR__MSG_SPAWN;
+    tr__submit(loop, *address, spawn);
+    return TR_OK;
+}
+
+/* A name is put before the address is given away; the slot must exist first, so a name that is taken ends the child
+ * before its init. */
+static tr_err name_child(tr_actor *self, tr_addr child, const char *name)
+{
+    tr__loop *loop = tr__owner(self);
+    tr_error error;
+    tr_err err = tr__name_put(loop->node, name, child, &error);
+    if (err == TR_OK)
+        return TR_OK;
+    tr_stop(self, child, TR_EXIT_KILLED);
+    return tr__self_fail(self, err, "%s", error.text);
+}
+
+tr_addr tr_spawn_with(tr_actor *self, const tr_actor_def *def, const void *arg, const tr_spawn_opts *opts)
+{
+    tr__loop *loop = tr__owner(self);
+    tr_addr child = TR_ADDR_NONE;
+    tr_error error;
+    tr_err err = tr__spawn(loop, def, arg, opts, &child, &error);
+    if (err != TR_OK) {
+        tr__self_fail(self, err, "%s", error.text);
+        return TR_ADDR_NONE;
+    }
+    if (!opts)
+        return child;
+    if (opts->name && name_child(self, child, opts->name) != TR_OK)
+        return TR_ADDR_NONE;
+    if (opts->name)
+        tr__slot(loop->node, child.slot)->named = true;
+    bool linked = !opts->link || tr_link(self, child) == TR_OK;
+    if (opts->monitor)
+        *opts->monitor = tr_monitor(self, child);
+    if (linked && (!opts->monitor || *opts->monitor))
+        return child;
+    tr_stop(self, child, TR_EXIT_KILLED);
+    return TR_ADDR_NONE;
+}
+
+/* The child asks nobody: its spawner asks it for nothing, and the runtime answers after init. */
+tr_future tr_spawn_ask(tr_actor *self, const tr_actor_def *def, const void *arg, const tr_spawn_opts *opts)
+{
+    tr_addr child = tr_spawn_with(self, def, arg, opts);
+    if (tr_addr_is_none(child))
+        return (tr_future){0};
+    tr_future future = tr_ask_body(self, child, TR_FOREVER, &tr_found_type, &(tr_found){.actor = child});
+    if (future.id == 0)
+        tr_stop(self, child, TR_EXIT_KILLED);
+    return future;
+}
+
+tr_err tr_stop(tr_actor *self, tr_addr to, tr_exit_kind how)
+{
+    tr__loop *loop = tr__owner(self);
+    if (how != TR_EXIT_SHUTDOWN && how != TR_EXIT_KILLED)
+        return tr__self_fail(self, TR_EINVAL, "tr_stop takes TR_EXIT_SHUTDOWN or TR_EXIT_KILLED");
+    tr_msg *msg = tr__msg_alloc(&loop->pool, loop->index, 0);
+    if (!msg)
+        return tr__self_fail(self, TR_ENOMEM, "no memory to stop an actor");
+    msg->kind = how == TR_EXIT_KILLED ? TR__MSG_KILL : TR__MSG_SHUTDOWN;
+    msg->sender = tr__addr_of(self);
+    tr__submit(loop, to, msg);
+    return TR_OK;
+}

@@ -1,0 +1,69 @@
+/* Allocation: plain malloc, and a count a thread that lets a test make one allocation fail. Any thread; the
+ * count is the calling thread's, so a test isn't disturbed by others. Fails by returning NULL, with errno
+ * ENOMEM. */
+#include "base/mem.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+static _Thread_local uint64_t made;      /* since the last tr__alloc_fail_at */
+static _Thread_local uint64_t countdown; /* allocations up to and with the one that fails; 0 = none does */
+
+/* Counts an allocation; true if it is the one that shall fail. */
+static inline int shall_fail(void)
+{
+    made++;
+    if (__builtin_expect(countdown == 0, 1) || --countdown > 0)
+        return 0;
+    errno = ENOMEM;
+    return 1;
+}
+
+void *tr__alloc(size_t size)
+{
+    return shall_fail() ? NULL : malloc(size ? size : 1);
+}
+
+void *tr__zalloc(size_t size)
+{
+    return shall_fail() ? NULL : calloc(1, size ? size : 1);
+}
+
+void *tr__realloc(void *block, size_t size)
+{
+    return shall_fail() ? NULL : realloc(block, size ? size : 1);
+}
+
+char *tr__strdup(const char *text)
+{
+    size_t length = strlen(text);
+    char *copy = tr__alloc(length + 1);
+    if (copy)
+        memcpy(copy, text, length + 1);
+    return copy;
+}
+
+char *tr__strndup(const char *text, size_t length)
+{
+    length = strnlen(text, length);
+    char *copy = tr__alloc(length + 1);
+    if (copy) {
+        memcpy(copy, text, length);
+        copy[length] = '\0';
+    }
+    return copy;
+}
+
+void tr__free(void *block)
+{
+    free(block);
+}
+
+uint64_t tr__alloc_fail_at(uint64_t nth)
+{
+    uint64_t before = made;
+    made = 0;
+    countdown = nth;
+    return before;
+}
