@@ -15,11 +15,7 @@ const char *tr__err_meaning(tr_err code);
 tr_err tr__err_from_errno(int number);
 /* Fill *error (which may be NULL) with the code and the formatted text; returns the code, so that
  * `return tr__fail(error, TR_EINVAL, ...)` reads well. Text beyond TR_ERROR_TEXT_MAX is cut at a character.
-<<<<<<< HEAD
- */
-=======
  * The arguments may quote error->text itself: that is how an error is wrapped. */
->>>>>>> base
 tr_err tr__fail(tr_error *error, tr_err code, const char *format, ...) __attribute__((format(printf, 3, 4)));
 tr_err tr__vfail(tr_error *error, tr_err code, const char *format, va_list args);
 

@@ -1,9 +1,5 @@
 /* FNV-1a, 64 bits, with a final mix: names of types and actors to ids. Stable for ever: ids travel on the
-<<<<<<< HEAD
- * wire. */
-=======
  * wire. Pure functions: any thread, no failure. */
->>>>>>> base
 #ifndef TR_BASE_HASH_H
 #define TR_BASE_HASH_H
 
@@ -16,14 +12,10 @@ uint64_t tr__hash_more(uint64_t hash, const void *bytes, size_t length); /* no f
 uint64_t tr__hash_done(uint64_t hash);                                   /* the final mix (murmur3 fmix64) */
 uint64_t tr__hash(const void *bytes, size_t length);
 uint64_t tr__hash_text(const char *text);
-<<<<<<< HEAD
-uint32_t tr__crc32c(uint32_t crc, const void *bytes, size_t length); /* Castagnoli; start with 0 */
-=======
 
 /* CRC-32C (Castagnoli): start with 0, go on with what came back. The second never uses the processor's own
  * instruction: for tests, which compare the two. */
 uint32_t tr__crc32c(uint32_t crc, const void *bytes, size_t length);
 uint32_t tr__crc32c_by_table(uint32_t crc, const void *bytes, size_t length);
->>>>>>> base
 
 #endif

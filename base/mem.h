@@ -1,31 +1,17 @@
 /* All memory that Troupe allocates comes through here, so that a test can make the n-th allocation fail.
-<<<<<<< HEAD
- * Thread-safe. Every function that allocates returns NULL on failure and leaves its arguments as they were.
- */
-=======
  * Thread-safe. Every function that allocates returns NULL on failure and changes no argument. */
->>>>>>> base
 #ifndef TR_BASE_MEM_H
 #define TR_BASE_MEM_H
 
 #include <stddef.h>
 #include <stdint.h>
 
-<<<<<<< HEAD
-void *tr__alloc(size_t size);  /* uninitialised; size 0 gives a valid block */
-void *tr__zalloc(size_t size); /* zeroed */
-void *tr__realloc(void *block, size_t size);
-char *tr__strdup(const char *text);
-char *tr__strndup(const char *text, size_t length);
-void tr__free(void *block); /* NULL is fine */
-=======
 void *tr__alloc(size_t size);                /* uninitialised; size 0 gives a valid block */
 void *tr__zalloc(size_t size);               /* zeroed */
 void *tr__realloc(void *block, size_t size); /* counts as one allocation; NULL: block is as it was */
 char *tr__strdup(const char *text);
 char *tr__strndup(const char *text, size_t length); /* at most length bytes, less if a NUL comes first */
 void tr__free(void *block);                         /* NULL is fine */
->>>>>>> base
 
 /* Tests: the n-th allocation from now fails (1 = the next), of this thread only; 0 switches it off. Only
  * that one fails; errno is ENOMEM then. Returns how many allocations this thread tried since last time. */

@@ -1,5 +1,5 @@
-/* The demo's picture: the Mandelbrot set in tiles, and PNG files. Pure but for the file; any thread. The same view gives
- * the same bytes, whole or in tiles, as long as the same program draws it. */
+/* The demo's picture: the Mandelbrot set in tiles, and PNG files. Pure but for the file; any thread. The same
+ * view gives the same bytes, whole or in tiles, as long as the same program draws it. */
 #ifndef TR_CLI_MANDELBROT_H
 #define TR_CLI_MANDELBROT_H
 
@@ -7,11 +7,11 @@
 
 /* What to draw: a picture of width x height pixels around a point. */
 typedef struct tr__mandelbrot_view {
-    uint32_t width, height;     /* pixels, 1 to 16,384 each */
-    uint32_t iterations;        /* at most, 1 to 1,000,000 */
-    uint32_t spare;             /* 0 */
-    double centre_x, centre_y;  /* of the plane */
-    double span;                /* of the plane that the width shows */
+    uint32_t width, height;    /* pixels, 1 to 16,384 each */
+    uint32_t iterations;       /* at most, 1 to 1,000,000 */
+    uint32_t samples;          /* a pixel is the mean of samples x samples points; 1 to 16 */
+    double centre_x, centre_y; /* of the plane */
+    double span;               /* of the plane that the width shows */
 } tr__mandelbrot_view;
 
 /* A tile of it. This is the input of the function "mandelbrot", in this machine's byte order; its output is
@@ -30,7 +30,8 @@ static inline tr_bytes tr__mandelbrot_input(const tr__mandelbrot_tile *tile)
 {
     return (tr_bytes){tile, sizeof(*tile)};
 }
-/* Draw one tile into `rgb`, which has room for it. False: `out` (which may be NULL) says that it is canceled. */
+/* Draw one tile into `rgb`, which has room for it. False: `out` (which may be NULL) says that it is canceled.
+ */
 bool tr__mandelbrot_draw(const tr__mandelbrot_tile *tile, uint8_t *rgb, const tr_compute_out *out);
 /* Copy a tile's pixels to their place in the whole picture. */
 void tr__mandelbrot_place(const tr__mandelbrot_tile *tile, const uint8_t *rgb, uint8_t *picture);

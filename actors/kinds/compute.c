@@ -1,11 +1,12 @@
-/* The compute actor: takes requests, keeps their queue, starts at most `parallel` at once, and ends them by deadline or
- * cancel. Commands are in compute_command.c. It runs on its loop and calls nothing of the OS: children and threads are
- * behind the seams of process.h and worker_pool.h, whose events come as messages.
+/* The compute actor: takes requests, keeps their queue, starts at most `parallel` at once, and ends them by
+ * deadline or cancel. Commands are in compute_command.c. It runs on its loop and calls nothing of the OS:
+ * children and threads are behind the seams of process.h and worker_pool.h, whose events come as messages.
  *
- *     ask ─► checked ─► queue ─► started when there is a place ─► events ─► over: answered, removed, the next one starts
+ *     ask ─► checked ─► queue ─► started when there is a place ─► events ─► over: answered, removed, the next
+ * one starts
  *
- * What can go wrong is an error of the one job, told to its asker; the actor itself only fails to start, for lack of
- * memory or for options that are out of range. */
+ * What can go wrong is an error of the one job, told to its asker; the actor itself only fails to start, for
+ * lack of memory or for options that are out of range. */
 #include <string.h>
 
 #include "actors/kinds/compute_job.h"
@@ -34,7 +35,8 @@ static tr_err compute_init(tr_actor *self, void *state, const void *arg)
     return TR_OK;
 }
 
-/* ---- the end of a job ----------------------------------------------------------------------------------- */
+/* ---- the end of a job -----------------------------------------------------------------------------------
+ */
 
 static void answer_error(tr_actor *self, tr__job *job, const tr_error *error)
 {
@@ -105,7 +107,8 @@ static void settle(tr_actor *self, tr__compute *compute, tr__job *job)
         job_remove(self, compute, job);
 }
 
-/* ---- start ---------------------------------------------------------------------------------------------- */
+/* ---- start ----------------------------------------------------------------------------------------------
+ */
 
 static tr_err call_start(tr_actor *self, tr__compute *compute, tr__job *job, tr_error *error)
 {
@@ -116,8 +119,8 @@ static tr_err call_start(tr_actor *self, tr__compute *compute, tr__job *job, tr_
         if (!compute->workers)
             return error->code;
     }
-    job->work = compute->threads->submit(compute->workers, job->id, call->function, job->function, call->input,
-                                         job->limit, error);
+    job->work = compute->threads->submit(compute->workers, job->id, call->function, job->function,
+                                         call->input, job->limit, error);
     return job->work ? TR_OK : error->code;
 }
 
@@ -173,7 +176,8 @@ static bool asked(tr_actor *self, const tr_msg *msg)
 {
     if (tr_msg_ask_number(msg))
         return true;
-    tr_log(self, TR_LOG_WARN, "compute: a %s was sent, not asked, and is ignored; use tr_ask", tr_msg_type_name(msg));
+    tr_log(self, TR_LOG_WARN, "compute: a %s was sent, not asked, and is ignored; use tr_ask",
+           tr_msg_type_name(msg));
     return false;
 }
 
@@ -189,7 +193,8 @@ static void on_run(tr_actor *self, tr__compute *compute, const tr_msg *msg, cons
     bool streams = !tr_addr_is_none(run->output);
     if ((run->input_more && tr__jobs_of_asker(&compute->jobs, tr_msg_sender(msg), run->job)) ||
         (streams && tr__jobs_of_consumer(&compute->jobs, run->output, run->job))) {
-        tr_reply_error(self, msg, TR_EEXIST, "compute: a job %llu streams already; give each its own tr_run.job",
+        tr_reply_error(self, msg, TR_EEXIST,
+                       "compute: a job %llu streams already; give each its own tr_run.job",
                        (unsigned long long)run->job);
         return;
     }
@@ -212,9 +217,10 @@ static void on_call(tr_actor *self, tr__compute *compute, const tr_msg *msg, con
         return;
     tr_compute_fn function = tr__compute_function(call->function);
     if (!function) {
-        tr_reply_error(self, msg, TR_ENOTFOUND,
-                       "compute: no function '%.63s' in this process; call tr_compute_register for it at its start",
-                       call->function);
+        tr_reply_error(
+            self, msg, TR_ENOTFOUND,
+            "compute: no function '%.63s' in this process; call tr_compute_register for it at its start",
+            call->function);
         return;
     }
     if (call->limit > TR__LIMIT_MAX) {
@@ -229,7 +235,8 @@ static void on_call(tr_actor *self, tr__compute *compute, const tr_msg *msg, con
     job->limit = call->limit ? call->limit : TR__CALL_LIMIT_DEFAULT;
 }
 
-/* ---- events --------------------------------------------------------------------------------------------- */
+/* ---- events ---------------------------------------------------------------------------------------------
+ */
 
 static void on_due(tr_actor *self, tr__compute *compute, const tr__job_due *due)
 {

@@ -1,11 +1,12 @@
-/* A running command of the compute actor: its input, its output and its end. Runs in the actor; what happens in the
- * world comes as the process seam's messages.
+/* A running command of the compute actor: its input, its output and its end. Runs in the actor; what happens
+ * in the world comes as the process seam's messages.
  *
  *     start ─► outputs, input ─► exit and both streams' ends, in whatever order ─► tr_ran
  *
- * What can go wrong: it can't be started (the asker gets the seam's error); too much output (killed, TR_ETOOBIG); the
- * consumer is gone or can't be sent to (ended, TR_ENOACTOR or what the send said); no memory for output (ended); it
- * closes its stdin (the rest of the input is dropped, which is no error: head does so). */
+ * What can go wrong: it can't be started (the asker gets the seam's error); too much output (killed,
+ * TR_ETOOBIG); the consumer is gone or can't be sent to (ended, TR_ENOACTOR or what the send said); no memory
+ * for output (ended); it closes its stdin (the rest of the input is dropped, which is no error: head does
+ * so). */
 #include <string.h>
 
 #include "actors/kinds/compute_job.h"
@@ -26,7 +27,8 @@ static void fail(tr_actor *self, tr__compute *compute, tr__job *job, bool hard, 
     tr__job_fail(self, compute, job, hard, &error);
 }
 
-/* ---- input ---------------------------------------------------------------------------------------------- */
+/* ---- input ----------------------------------------------------------------------------------------------
+ */
 
 bool tr__command_feed(tr__job *job, tr_msg *msg, tr_bytes data, bool end)
 {
@@ -75,7 +77,8 @@ static void feed_next(tr_actor *self, tr__compute *compute, tr__job *job)
         size_t left = feed->data.size - job->fed;
         if (left) {
             size_t piece = left < TR__CHILD_PIECE ? left : TR__CHILD_PIECE;
-            if (compute->process->write(job->child, (const uint8_t *)feed->data.data + job->fed, piece) != TR_OK) {
+            if (compute->process->write(job->child, (const uint8_t *)feed->data.data + job->fed, piece) !=
+                TR_OK) {
                 fail(self, compute, job, true, TR_ENOMEM, "no memory for its input");
                 return;
             }
@@ -122,11 +125,13 @@ void tr__command_input(tr_actor *self, tr__compute *compute, tr__job *job, const
     /* One is always let in, so that no size is impossible. */
     if (job->input_waiting && job->input_waiting + input->data.size > TR__INPUT_WAITING_MAX) {
         if (asked)
-            tr_reply_error(self, msg, TR_EFULL, "job %llu: %zu bytes of input wait already; wait for their answers",
+            tr_reply_error(self, msg, TR_EFULL,
+                           "job %llu: %zu bytes of input wait already; wait for their answers",
                            (unsigned long long)job->number, job->input_waiting);
         else
             fail(self, compute, job, false, TR_EFULL,
-                 "more than 1 MiB of input waits; ask tr_run_input and await the answer instead of sending it");
+                 "more than 1 MiB of input waits; ask tr_run_input and await the answer instead of sending "
+                 "it");
         return;
     }
     tr_msg *kept = tr_msg_take(self, msg);
@@ -139,7 +144,8 @@ void tr__command_input(tr_actor *self, tr__compute *compute, tr__job *job, const
     feed_next(self, compute, job);
 }
 
-/* ---- start and end -------------------------------------------------------------------------------------- */
+/* ---- start and end --------------------------------------------------------------------------------------
+ */
 
 tr_err tr__command_start(tr_actor *self, tr__compute *compute, tr__job *job, tr_error *error)
 {
@@ -237,9 +243,11 @@ void tr__command_kill(tr__compute *compute, tr__job *job)
         compute->process->drain(job->child);
 }
 
-/* ---- output --------------------------------------------------------------------------------------------- */
+/* ---- output ---------------------------------------------------------------------------------------------
+ */
 
-/* Send the consumer one piece, or a stream's end: true if it was accepted. Else the job is blocked, or failed. */
+/* Send the consumer one piece, or a stream's end: true if it was accepted. Else the job is blocked, or
+ * failed. */
 static bool offer(tr_actor *self, tr__compute *compute, tr__job *job, uint32_t stream, tr_bytes data)
 {
     tr_err err = tr_send(self, job->output, tr_output, .job = job->number, .stream = stream, .data = data);

@@ -1,6 +1,6 @@
-/* The table of C functions for tr_call, and their outputs. Registration and look-up: any thread, under one lock; an
- * output: only the thread that runs the function. Fails by running out of memory or of the call's limit, and says
- * which. */
+/* The table of C functions for tr_call, and their outputs. Registration and look-up: any thread, under one
+ * lock; an output: only the thread that runs the function. Fails by running out of memory or of the call's
+ * limit, and says which. */
 #include <pthread.h>
 #include <string.h>
 
@@ -55,7 +55,8 @@ tr_compute_fn tr__compute_function(const char *name)
     return found;
 }
 
-/* ---- outputs -------------------------------------------------------------------------------------------- */
+/* ---- outputs --------------------------------------------------------------------------------------------
+ */
 
 void tr__compute_out_init(tr_compute_out *out, size_t limit)
 {
@@ -122,9 +123,10 @@ tr_err tr_compute_fail(tr_compute_out *out, tr_err code, const char *format, ...
 void tr__compute_out_settle(tr_compute_out *out, const char *name, tr_err returned)
 {
     if (out->refused == TR_ETOOBIG)
-        tr__fail(&out->error, TR_ETOOBIG,
-                 "function '%s': its output is more than the call's limit of %zu bytes; raise .limit of tr_call",
-                 name, out->limit);
+        tr__fail(
+            &out->error, TR_ETOOBIG,
+            "function '%s': its output is more than the call's limit of %zu bytes; raise .limit of tr_call",
+            name, out->limit);
     else if (out->refused != TR_OK)
         tr__fail(&out->error, out->refused, "function '%s': no memory for its output", name);
     else if (returned == TR_OK)

@@ -1,5 +1,5 @@
-/* The C functions that tr_call knows, and what one writes into. The table is the process's, under a lock; an output
- * belongs to the thread that runs the function until that has returned. */
+/* The C functions that tr_call knows, and what one writes into. The table is the process's, under a lock; an
+ * output belongs to the thread that runs the function until that has returned. */
 #ifndef TR_ACTORS_KINDS_COMPUTE_FUNCTION_H
 #define TR_ACTORS_KINDS_COMPUTE_FUNCTION_H
 
@@ -22,7 +22,8 @@ tr_compute_fn tr__compute_function(const char *name);
 
 void tr__compute_out_init(tr_compute_out *out, size_t limit);
 void tr__compute_out_fini(tr_compute_out *out);
-/* What the call comes to, from what the function returned: fills out->error, its code TR_OK if all is well. */
+/* What the call comes to, from what the function returned: fills out->error, its code TR_OK if all is well.
+ */
 void tr__compute_out_settle(tr_compute_out *out, const char *name, tr_err returned);
 
 #endif

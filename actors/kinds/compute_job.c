@@ -1,5 +1,5 @@
-/* The compute actor's table of jobs and their states, and the checks of a request. Runs in the actor; pure but for
- * memory. Fails by running out of it, then nothing has changed. */
+/* The compute actor's table of jobs and their states, and the checks of a request. Runs in the actor; pure
+ * but for memory. Fails by running out of it, then nothing has changed. */
 #include <string.h>
 
 #include "actors/kinds/compute_job.h"
@@ -58,7 +58,8 @@ void tr__job_move(tr__jobs *jobs, tr__job *job, tr__job_state to)
     job->state = to;
 }
 
-/* ---- the table ------------------------------------------------------------------------------------------ */
+/* ---- the table ------------------------------------------------------------------------------------------
+ */
 
 static bool grow(tr__jobs *jobs)
 {
@@ -171,7 +172,8 @@ void tr__jobs_fini(tr__jobs *jobs)
     memset(jobs, 0, sizeof(*jobs));
 }
 
-/* ---- bytes ---------------------------------------------------------------------------------------------- */
+/* ---- bytes ----------------------------------------------------------------------------------------------
+ */
 
 bool tr__gather_add(tr__gather *gather, const void *data, size_t size)
 {
@@ -201,7 +203,8 @@ const char **tr__argv_split(tr_bytes block, const char *what, tr_error *error)
 {
     const char *text = block.data;
     if (block.size && text[block.size - 1] != '\0') {
-        tr__fail(error, TR_EINVAL, "tr_run.%s doesn't end with a NUL: make it with TR_ARGV or tr_argv_join", what);
+        tr__fail(error, TR_EINVAL, "tr_run.%s doesn't end with a NUL: make it with TR_ARGV or tr_argv_join",
+                 what);
         return NULL;
     }
     size_t count = 0;
@@ -224,16 +227,19 @@ tr_err tr__run_check(const tr_run *run, tr_error *error)
 {
     const char *argv = run->argv.data, *environment = run->environment.data;
     if (run->argv.size == 0 || argv[0] == '\0')
-        return tr__fail(error, TR_EINVAL,
-                        "tr_run without a command: give .argv = TR_ARGV(\"command\", ...); beyond %d bytes use "
-                        "tr_argv_join",
-                        TR_ARGV_MAX);
+        return tr__fail(
+            error, TR_EINVAL,
+            "tr_run without a command: give .argv = TR_ARGV(\"command\", ...); beyond %d bytes use "
+            "tr_argv_join",
+            TR_ARGV_MAX);
     if (argv[run->argv.size - 1] != '\0')
-        return tr__fail(error, TR_EINVAL, "tr_run.argv doesn't end with a NUL: make it with TR_ARGV or tr_argv_join");
+        return tr__fail(error, TR_EINVAL,
+                        "tr_run.argv doesn't end with a NUL: make it with TR_ARGV or tr_argv_join");
     for (size_t i = 0; i < run->environment.size;) {
         size_t length = strnlen(environment + i, run->environment.size - i);
         if (i + length == run->environment.size)
-            return tr__fail(error, TR_EINVAL, "tr_run.environment doesn't end with a NUL: make it with TR_ARGV");
+            return tr__fail(error, TR_EINVAL,
+                            "tr_run.environment doesn't end with a NUL: make it with TR_ARGV");
         const char *equals = memchr(environment + i, '=', length);
         if (!equals || equals == environment + i)
             return tr__fail(error, TR_EINVAL, "tr_run.environment: '%.60s' isn't of the form NAME=value",
@@ -241,6 +247,7 @@ tr_err tr__run_check(const tr_run *run, tr_error *error)
         i += length + 1;
     }
     if (run->limit > TR__LIMIT_MAX)
-        return tr__fail(error, TR_EINVAL, "tr_run.limit is %llu, more than 1 GiB", (unsigned long long)run->limit);
+        return tr__fail(error, TR_EINVAL, "tr_run.limit is %llu, more than 1 GiB",
+                        (unsigned long long)run->limit);
     return TR_OK;
 }

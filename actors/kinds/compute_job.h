@@ -1,5 +1,5 @@
-/* The compute actor's inside: its jobs, and what its two files share. All of it runs in the actor, on its loop;
- * compute_job.c is pure but for memory.
+/* The compute actor's inside: its jobs, and what its two files share. All of it runs in the actor, on its
+ * loop; compute_job.c is pure but for memory.
  *
  *     QUEUED ──place free──► RUNNING ──its end──────────────────────────────► (answered, removed)
  *        │                    │   └─command exits, output open─► LEFT ─ends────►   │
@@ -9,9 +9,10 @@
  *        │                    └────── output beyond the limit ──►┘                │
  *        └───deadline, cancel, could not start───────────────────────────────────►┘
  *
- * J1  A job is in exactly one list: `queued` in state QUEUED, `running` otherwise; running ones are `parallel` at most.
- * J2  `ask` is kept until the job is answered; it is answered once, at the latest when it is removed.
- * J3  A job whose answer was an error (`failed`) stays among the running ones until what it started has ended. */
+ * J1  A job is in exactly one list: `queued` in state QUEUED, `running` otherwise; running ones are
+ * `parallel` at most. J2  `ask` is kept until the job is answered; it is answered once, at the latest when it
+ * is removed. J3  A job whose answer was an error (`failed`) stays among the running ones until what it
+ * started has ended. */
 #ifndef TR_ACTORS_KINDS_COMPUTE_JOB_H
 #define TR_ACTORS_KINDS_COMPUTE_JOB_H
 
@@ -102,7 +103,8 @@ typedef struct tr__compute {
 enum tr__due { TR__DUE_DEADLINE, TR__DUE_GRACE };
 TR_MESSAGE(tr__job_due, (u64, job), (u32, what))
 
-/* ---- the table (compute_job.c) -------------------------------------------------------------------------- */
+/* ---- the table (compute_job.c) --------------------------------------------------------------------------
+ */
 
 /* A new job at the end of the queue; NULL: no memory. */
 tr__job *tr__jobs_add(tr__jobs *jobs);
@@ -124,9 +126,9 @@ void tr__job_move(tr__jobs *jobs, tr__job *job, tr__job_state to);
 bool tr__gather_add(tr__gather *gather, const void *data, size_t size);
 void tr__gather_fini(tr__gather *gather);
 
-/* Strings of a block, each with its NUL, as a list that ends with NULL; the strings stay in the block. The list is to
- * be freed with tr__free(). NULL: *error (TR_EINVAL: the block doesn't end with a NUL; TR_ENOMEM). `what` names the
- * field in the text. */
+/* Strings of a block, each with its NUL, as a list that ends with NULL; the strings stay in the block. The
+ * list is to be freed with tr__free(). NULL: *error (TR_EINVAL: the block doesn't end with a NUL; TR_ENOMEM).
+ * `what` names the field in the text. */
 const char **tr__argv_split(tr_bytes block, const char *what, tr_error *error);
 /* All that can be said about a tr_run before anything is started. */
 tr_err tr__run_check(const tr_run *run, tr_error *error);
@@ -142,7 +144,8 @@ static inline bool tr__job_streams(const tr__job *job)
     return !tr_addr_is_none(job->output);
 }
 
-/* ---- a running command (compute_command.c) -------------------------------------------------------------- */
+/* ---- a running command (compute_command.c) --------------------------------------------------------------
+ */
 
 /* Start it; on an error it is still queued. */
 tr_err tr__command_start(tr_actor *self, tr__compute *compute, tr__job *job, tr_error *error);
@@ -166,10 +169,11 @@ bool tr__command_over(tr_actor *self, tr__job *job);
 /* Give back what it holds: child, monitor, input. */
 void tr__command_release(tr_actor *self, tr__compute *compute, tr__job *job);
 
-/* ---- the actor (compute.c) ------------------------------------------------------------------------------ */
+/* ---- the actor (compute.c) ------------------------------------------------------------------------------
+ */
 
-/* Answer with an error if it isn't answered yet, and have it end: gently, or `hard`. It stays in its list: the end of
- * each message's handling removes it when it is over. */
+/* Answer with an error if it isn't answered yet, and have it end: gently, or `hard`. It stays in its list:
+ * the end of each message's handling removes it when it is over. */
 void tr__job_fail(tr_actor *self, tr__compute *compute, tr__job *job, bool hard, const tr_error *error);
 /* Start its grace; false: no memory. */
 bool tr__job_grace(tr_actor *self, const tr__compute *compute, tr__job *job);

@@ -1,8 +1,8 @@
 /* Child processes as the compute actor sees them: a seam. process_uv.c is the real one.
  *
- * All functions are called on the loop's thread, by the actor that owns the child. What happens comes as messages
- * to that actor: outputs, then each stream's end; the exit comes whenever it comes. After close() nothing is sent
- * any more. */
+ * All functions are called on the loop's thread, by the actor that owns the child. What happens comes as
+ * messages to that actor: outputs, then each stream's end; the exit comes whenever it comes. After close()
+ * nothing is sent any more. */
 #ifndef TR_ACTORS_KINDS_PROCESS_H
 #define TR_ACTORS_KINDS_PROCESS_H
 
@@ -33,8 +33,10 @@ typedef struct tr__child_spec {
 typedef struct tr__process_seam {
     /* How many cores this process may use; at least 1. */
     uint32_t (*cores)(void);
-    /* Start one, in a process group of its own; messages go to `owner` and carry `job`. NULL: *error says why. */
-    tr__child *(*start)(tr__loop *loop, tr_addr owner, uint64_t job, const tr__child_spec *spec, tr_error *error);
+    /* Start one, in a process group of its own; messages go to `owner` and carry `job`. NULL: *error says
+     * why. */
+    tr__child *(*start)(tr__loop *loop, tr_addr owner, uint64_t job, const tr__child_spec *spec,
+                        tr_error *error);
     /* Give it input; it is copied. One at a time: a tr__child_wrote follows. TR_ENOMEM. */
     tr_err (*write)(tr__child *child, const void *data, size_t size);
     /* Its stdin ends; not while a write is under way. */

@@ -1,16 +1,19 @@
-/* Child processes by posix_spawn, their pipes on the loop's uv loop, their end by a pidfd. Everything runs on the
- * loop's thread; the callbacks run in its driver.
+/* Child processes by posix_spawn, their pipes on the loop's uv loop, their end by a pidfd. Everything runs on
+ * the loop's thread; the callbacks run in its driver.
  *
- *     start ─► uv_read on two pipes, uv_poll on the pidfd ─► messages ─► close: kill, reap, close handles ─► freed
+ *     start ─► uv_read on two pipes, uv_poll on the pidfd ─► messages ─► close: kill, reap, close handles ─►
+ * freed
  *
- * Why posix_spawn: it shares memory with the child until exec (CLONE_VM), so its cost doesn't grow with the process:
- * 100 us here at 1 GiB resident as at 1 MiB, where uv_spawn's fork took 57 ms. The loop waits for the exec.
- * Why a pidfd (Linux 5.3, no fallback): no SIGCHLD handler, which would be the whole process's; and a child is only
- * reaped by close(), so its pid, which is its group's number, isn't given to anybody else while we may signal it.
+ * Why posix_spawn: it shares memory with the child until exec (CLONE_VM), so its cost doesn't grow with the
+ * process: 100 us here at 1 GiB resident as at 1 MiB, where uv_spawn's fork took 57 ms. The loop waits for
+ * the exec. Why a pidfd (Linux 5.3, no fallback): no SIGCHLD handler, which would be the whole process's; and
+ * a child is only reaped by close(), so its pid, which is its group's number, isn't given to anybody else
+ * while we may signal it.
  *
- * What can go wrong: nothing to run, no permission, no descriptors, no memory: start() says so. Memory runs out for a
- * message with output: the group is killed, and the exit says so. For any other message: tried again every 20 ms.
- * Somebody else in this process reaped the child (a waitpid for all): the exit says TR_EIO. */
+ * What can go wrong: nothing to run, no permission, no descriptors, no memory: start() says so. Memory runs
+ * out for a message with output: the group is killed, and the exit says so. For any other message: tried
+ * again every 20 ms. Somebody else in this process reaped the child (a waitpid for all): the exit says
+ * TR_EIO. */
 #include <errno.h>
 #include <fcntl.h>
 #include <sched.h>
@@ -63,15 +66,16 @@ struct tr__child {
 /* Reads of all children of a loop go here and are copied into a message at once. */
 static _Thread_local char scratch[TR__CHILD_PIECE];
 
-/* ---- telling the actor ---------------------------------------------------------------------------------- */
+/* ---- telling the actor ----------------------------------------------------------------------------------
+ */
 
 static void on_retry(uv_timer_t *timer);
 
 static tr_err tell_one(tr__child *child, enum owed what)
 {
     if (what == OWED_EXIT)
-        return tr__inject(child->loop, child->owner, tr__child_exited, .job = child->job, .status = child->status,
-                          .signal = child->signal, .error = child->lost);
+        return tr__inject(child->loop, child->owner, tr__child_exited, .job = child->job,
+                          .status = child->status, .signal = child->signal, .error = child->lost);
     if (what == OWED_WROTE)
         return tr__inject(child->loop, child->owner, tr__child_wrote, .job = child->job,
                           .closed = child->wrote_closed);
@@ -94,11 +98,13 @@ static void on_retry(uv_timer_t *timer)
     tell(timer->data, 0);
 }
 
-/* ---- output --------------------------------------------------------------------------------------------- */
+/* ---- output ---------------------------------------------------------------------------------------------
+ */
 
 static void signal_group(const tr__child *child, int number)
 {
-    /* ESRCH: all of it is gone. EPERM: what is left is somebody else's now (setuid). Neither can be helped. */
+    /* ESRCH: all of it is gone. EPERM: what is left is somebody else's now (setuid). Neither can be helped.
+     */
     if (child->pid && !child->reaped)
         (void)kill(-child->pid, number);
 }
@@ -172,14 +178,16 @@ static void drain(tr__child *child)
         int fd, there = 0;
         if (child->ended[i])
             continue;
-        if (uv_fileno((uv_handle_t *)&child->out[i], &fd) == 0 && ioctl(fd, FIONREAD, &there) == 0 && there > 0)
+        if (uv_fileno((uv_handle_t *)&child->out[i], &fd) == 0 && ioctl(fd, FIONREAD, &there) == 0 &&
+            there > 0)
             child->drain_left[i] = (size_t)there;
         else
             stream_ended(child, i);
     }
 }
 
-/* ---- input ---------------------------------------------------------------------------------------------- */
+/* ---- input ----------------------------------------------------------------------------------------------
+ */
 
 static void on_closed(uv_handle_t *handle)
 {
@@ -226,7 +234,8 @@ static tr_err write_input(tr__child *child, const void *data, size_t size)
     return TR_OK;
 }
 
-/* ---- the end -------------------------------------------------------------------------------------------- */
+/* ---- the end --------------------------------------------------------------------------------------------
+ */
 
 /* True if it has ended; then its status is known. Doesn't wait. */
 static bool look(tr__child *child, int reap)
@@ -298,9 +307,11 @@ static void close_child(tr__child *child)
     uv_close((uv_handle_t *)&child->retry, on_closed);
 }
 
-/* ---- start ---------------------------------------------------------------------------------------------- */
+/* ---- start ----------------------------------------------------------------------------------------------
+ */
 
-/* A close-on-exec descriptor above the standard three, so that placing those in the child can't overwrite it. */
+/* A close-on-exec descriptor above the standard three, so that placing those in the child can't overwrite it.
+ */
 static int above_standard(int fd)
 {
     if (fd < 0 || fd > 2)
@@ -362,41 +373,48 @@ static tr_err start_failed(const tr__child_spec *spec, int err, tr_error *error)
     switch (err) {
     case ENOENT:
         if (path && access(command, F_OK) == 0)
-            return tr__fail(error, TR_ENOTFOUND,
-                            "can't run '%.80s': the interpreter that it names (its #! line, or its loader) isn't "
-                            "there; install that",
-                            command);
+            return tr__fail(
+                error, TR_ENOTFOUND,
+                "can't run '%.80s': the interpreter that it names (its #! line, or its loader) isn't "
+                "there; install that",
+                command);
         if (path)
-            return tr__fail(error, TR_ENOTFOUND, "no command '%.80s': no such file; check the path in tr_run.argv",
-                            command);
-        return tr__fail(error, TR_ENOTFOUND,
-                        "no command '%.80s' in the node's PATH; install it, or give its whole path in tr_run.argv",
-                        command);
+            return tr__fail(error, TR_ENOTFOUND,
+                            "no command '%.80s': no such file; check the path in tr_run.argv", command);
+        return tr__fail(
+            error, TR_ENOTFOUND,
+            "no command '%.80s' in the node's PATH; install it, or give its whole path in tr_run.argv",
+            command);
     case EACCES:
     case EPERM:
-        return tr__fail(error, TR_EPERM,
-                        "'%.80s' isn't executable for this user; check its mode (chmod +x) and its file system "
-                        "(noexec)",
-                        command);
+        return tr__fail(
+            error, TR_EPERM,
+            "'%.80s' isn't executable for this user; check its mode (chmod +x) and its file system "
+            "(noexec)",
+            command);
     case ENOEXEC:
-        return tr__fail(error, TR_EINVAL,
-                        "'%.80s' isn't a program for this machine, nor a script with a #! line; there is no shell: "
-                        "run TR_ARGV(\"sh\", \"%.40s\")",
-                        command, command);
+        return tr__fail(
+            error, TR_EINVAL,
+            "'%.80s' isn't a program for this machine, nor a script with a #! line; there is no shell: "
+            "run TR_ARGV(\"sh\", \"%.40s\")",
+            command, command);
     case E2BIG:
-        return tr__fail(error, TR_ETOOBIG,
-                        "the arguments and the environment of '%.80s' are too long for the system; pass data by "
-                        "tr_run.input",
-                        command);
+        return tr__fail(
+            error, TR_ETOOBIG,
+            "the arguments and the environment of '%.80s' are too long for the system; pass data by "
+            "tr_run.input",
+            command);
     case EAGAIN:
-        return tr__fail(error, TR_EIO, "can't run '%.80s': no more processes allowed; see ulimit -u", command);
+        return tr__fail(error, TR_EIO, "can't run '%.80s': no more processes allowed; see ulimit -u",
+                        command);
     default:
         return tr__fail(error, tr__err_from_errno(err), "can't run '%.80s': %s", command, strerror(err));
     }
 }
 
 /* posix_spawn with the child's ends as its standard three. An errno. */
-static int spawn(pid_t *pid, const tr__child_spec *spec, int directory, const int standard[3], char **environment)
+static int spawn(pid_t *pid, const tr__child_spec *spec, int directory, const int standard[3],
+                 char **environment)
 {
     posix_spawn_file_actions_t actions;
     posix_spawnattr_t attr;
@@ -419,7 +437,8 @@ static int spawn(pid_t *pid, const tr__child_spec *spec, int directory, const in
         posix_spawnattr_setsigmask(&attr, &none);
         posix_spawnattr_setsigdefault(&attr, &all);
         posix_spawnattr_setpgroup(&attr, 0);
-        posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
+        posix_spawnattr_setflags(&attr,
+                                 POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
         err = posix_spawnp(pid, spec->argv[0], &actions, &attr, (char *const *)spec->argv, environment);
         posix_spawnattr_destroy(&attr);
     }
@@ -497,15 +516,17 @@ static int launch(tr__child *child, const tr__child_spec *spec, int directory, c
     return err;
 }
 
-static tr__child *start(tr__loop *loop, tr_addr owner, uint64_t job, const tr__child_spec *spec, tr_error *error)
+static tr__child *start(tr__loop *loop, tr_addr owner, uint64_t job, const tr__child_spec *spec,
+                        tr_error *error)
 {
     int directory = -1;
     if (spec->directory && spec->directory[0]) {
         directory = above_standard(open(spec->directory, O_PATH | O_DIRECTORY | O_CLOEXEC));
         if (directory < 0) {
             int number = errno;
-            tr__fail(error, tr__err_from_errno(number), "can't run in directory '%.100s': %s; check tr_run.directory",
-                     spec->directory, strerror(number));
+            tr__fail(error, tr__err_from_errno(number),
+                     "can't run in directory '%.100s': %s; check tr_run.directory", spec->directory,
+                     strerror(number));
             return NULL;
         }
     }
@@ -531,8 +552,8 @@ static tr__child *start(tr__loop *loop, tr_addr owner, uint64_t job, const tr__c
         child = NULL;
         goto out;
     }
-    /* A command that ends without reading its input must not end this process: SIGPIPE is held back on the loop's
-     * thread, where the write happens, and not for the whole process. */
+    /* A command that ends without reading its input must not end this process: SIGPIPE is held back on the
+     * loop's thread, where the write happens, and not for the whole process. */
     sigset_t pipe;
     sigemptyset(&pipe);
     sigaddset(&pipe, SIGPIPE);

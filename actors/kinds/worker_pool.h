@@ -1,7 +1,7 @@
 /* Threads for C functions, as the compute actor sees them: a seam. worker_pool_uv.c is the real one.
  *
- * All functions are called on the loop's thread, by the actor that owns the pool. The actor bounds what it has
- * submitted. After close() nothing is sent any more. */
+ * All functions are called on the loop's thread, by the actor that owns the pool. The actor bounds what it
+ * has submitted. After close() nothing is sent any more. */
 #ifndef TR_ACTORS_KINDS_WORKER_POOL_H
 #define TR_ACTORS_KINDS_WORKER_POOL_H
 

@@ -1,14 +1,15 @@
-/* Threads for the C functions of a compute actor. Why not libuv's pool: it has four threads that files and DNS need, and
- * work in it can't be marked as unwanted once it runs.
+/* Threads for the C functions of a compute actor. Why not libuv's pool: it has four threads that files and
+ * DNS need, and work in it can't be marked as unwanted once it runs.
  *
- *     loop's thread   submit ─► todo ─────┐                            ┌─► uv_async ─► message to the actor ─► release
- *     a worker                            └─► runs the function ─► done┘
+ *     loop's thread   submit ─► todo ─────┐                            ┌─► uv_async ─► message to the actor
+ * ─► release a worker                            └─► runs the function ─► done┘
  *
- * Everything shared is under `lock`. Threads are detached: a function that never returns holds its thread and the pool's
- * memory, but not the node's end. The pool is freed by whoever leaves last, the loop's handles or a thread.
+ * Everything shared is under `lock`. Threads are detached: a function that never returns holds its thread and
+ * the pool's memory, but not the node's end. The pool is freed by whoever leaves last, the loop's handles or
+ * a thread.
  *
- * What can go wrong: no thread can be started (an error of that submit, if there is no thread at all); the message that
- * something is done can't be sent for lack of memory (tried again every 20 ms). */
+ * What can go wrong: no thread can be started (an error of that submit, if there is no thread at all); the
+ * message that something is done can't be sent for lack of memory (tried again every 20 ms). */
 #include <pthread.h>
 #include <signal.h>
 #include <string.h>
@@ -84,7 +85,8 @@ static void leave(tr__workers *workers)
     tr__free(workers);
 }
 
-/* ---- a worker ------------------------------------------------------------------------------------------- */
+/* ---- a worker -------------------------------------------------------------------------------------------
+ */
 
 static void run(tr__work *work)
 {
@@ -155,7 +157,8 @@ static int thread_start(tr__workers *workers)
     return err;
 }
 
-/* ---- the loop's side ------------------------------------------------------------------------------------ */
+/* ---- the loop's side ------------------------------------------------------------------------------------
+ */
 
 static void on_retry(uv_timer_t *timer);
 
@@ -186,7 +189,8 @@ static void on_retry(uv_timer_t *timer)
     tell(timer->data);
 }
 
-static tr__workers *open_workers(tr__loop *loop, tr_addr owner, uint32_t threads, int32_t nice, tr_error *error)
+static tr__workers *open_workers(tr__loop *loop, tr_addr owner, uint32_t threads, int32_t nice,
+                                 tr_error *error)
 {
     tr__workers *workers = tr__zalloc(sizeof(*workers));
     if (!workers) {
@@ -214,13 +218,14 @@ static tr__workers *open_workers(tr__loop *loop, tr_addr owner, uint32_t threads
     return workers;
 }
 
-static tr__work *submit(tr__workers *workers, uint64_t job, const char *name, tr_compute_fn function, tr_bytes input,
-                        size_t limit, tr_error *error)
+static tr__work *submit(tr__workers *workers, uint64_t job, const char *name, tr_compute_fn function,
+                        tr_bytes input, size_t limit, tr_error *error)
 {
     /* Aligned to 16 as malloc's blocks are. */
     tr__work *work = tr__alloc(sizeof(*work) + input.size);
     if (!work) {
-        tr__fail(error, TR_ENOMEM, "compute: no memory for a call of '%s' with %zu bytes of input", name, input.size);
+        tr__fail(error, TR_ENOMEM, "compute: no memory for a call of '%s' with %zu bytes of input", name,
+                 input.size);
         return NULL;
     }
     memset(work, 0, sizeof(*work));
@@ -238,7 +243,8 @@ static tr__work *submit(tr__workers *workers, uint64_t job, const char *name, tr
         err = thread_start(workers);
     if (workers->threads == 0) {
         pthread_mutex_unlock(&workers->lock);
-        tr__fail(error, TR_EIO, "compute: no thread can be started: %s; see the limits on threads (ulimit -u)",
+        tr__fail(error, TR_EIO,
+                 "compute: no thread can be started: %s; see the limits on threads (ulimit -u)",
                  strerror(err));
         work_free(work);
         return NULL;
