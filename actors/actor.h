@@ -36,7 +36,7 @@ typedef enum tr__actor_state {
 typedef struct tr__reason {
     tr_exit_kind kind;
     tr_err code;
-    char text[128];
+    char text[TR__REASON_TEXT];
 } tr__reason;
 
 /* What a fiber waits for. */
@@ -62,7 +62,6 @@ typedef struct tr__extras {
     tr_msg *kept;      /* ring of taken messages */
     struct tr__own_monitor *monitors; /* monitors made by this actor that haven't fired */
     uint32_t monitor_count;
-    uint32_t name_count;
     tr_msg *want_writable, **want_writable_end; /* who waits for places here, in order of asking */
     tr__reason *reason;                         /* set by tr_exit and the like: end when the handler returns */
     tr_error last_error;
@@ -81,7 +80,7 @@ struct tr_actor {
     bool queued;  /* in the run queue */
     bool trap_exit;
     bool exiting; /* ends when the handler returns */
-    uint8_t links_made;
+    bool named;   /* some name in the node's table is its */
     uint16_t asks; /* outstanding */
     uint32_t capacity;
     uint32_t local; /* free places in the owner's hand */
@@ -98,6 +97,17 @@ struct tr_actor {
     uint64_t handled;
 };
 
+static inline void tr__mailbox_append(tr_actor *actor, tr_msg *msg)
+{
+    msg->next = NULL;
+    if (actor->head)
+        actor->tail->next = msg;
+    else
+        actor->head = msg;
+    actor->tail = msg;
+    actor->count++;
+}
+
 /* 4,096 slots a segment; 16,384 segments. */
 #define TR__SEGMENT_BITS  12
 #define TR__SEGMENT_SLOTS (1u << TR__SEGMENT_BITS)
@@ -106,7 +116,6 @@ struct tr_actor {
 #define TR__PLACES_DEFAULT 1024u
 #define TR__ASKS_MAX       4096u
 #define TR__MONITORS_MAX   4096u
-#define TR__NAMES_MAX      16u
 
 struct tr__own_monitor {
     struct tr__own_monitor *next;

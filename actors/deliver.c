@@ -3,6 +3,7 @@
  * reports, and answers who waits.
  *
  * Sums, per loop: accepted + arrived == handled + dropped + queued + passed (see troupe/node.h). */
+#include <stdio.h>
 #include <string.h>
 
 #include "actors/loop.h"
@@ -40,6 +41,20 @@ static void fail_ask(tr__loop *loop, tr_msg *ask, tr_err code)
     ask->places = 0;
     ask->size = 0;
     tr__submit(loop, asker, ask);
+}
+
+void tr__started_failed(tr__loop *loop, tr_msg *msg, const tr__reason *reason)
+{
+    tr_addr asker = msg->sender;
+    tr__failure *failure = tr__msg_body(msg);
+    char *text = (char *)(failure + 1);
+    snprintf(text, TR__REASON_TEXT, "%s", reason->text);
+    *failure = (tr__failure){.code = reason->code ? reason->code : TR_ENOACTOR, .text = text};
+    msg->kind = TR__MSG_FAILURE;
+    msg->error = (uint8_t)failure->code;
+    msg->size = TR__FAILURE_ROOM;
+    msg->type = tr__type_of(&tr__failure_type);
+    tr__submit(loop, asker, msg);
 }
 
 void tr__release(tr__loop *loop, tr_msg *msg)
@@ -105,6 +120,9 @@ void tr__drop(tr__loop *loop, tr_msg *msg, tr_drop why)
             tr__msg_free(loop, msg);
         else
             fail_ask(loop, msg, reason.code);
+        break;
+    case TR__MSG_STARTED:
+        tr__started_failed(loop, msg, &reason);
         break;
     case TR__MSG_MONITOR:
         tr__watch_fire(loop, msg, target, &reason);
@@ -275,17 +293,6 @@ void tr__submit(tr__loop *loop, tr_addr to, tr_msg *msg)
     tr__pass(loop, to, msg);
 }
 
-static void append(tr_actor *actor, tr_msg *msg)
-{
-    msg->next = NULL;
-    if (actor->head)
-        actor->tail->next = msg;
-    else
-        actor->head = msg;
-    actor->tail = msg;
-    actor->count++;
-}
-
 static void want_writable_arrived(tr__loop *loop, tr_actor *actor, tr_msg *msg)
 {
     tr__extras *extras = tr__extras_of(loop, actor);
@@ -347,7 +354,7 @@ void tr__deliver(tr__loop *loop, tr_msg *msg)
         tr__runtime_message(loop, actor, msg);
         return;
     }
-    append(actor, msg);
+    tr__mailbox_append(actor, msg);
     if (__builtin_expect(actor->fiber != NULL, 0))
         tr__fiber_mail(loop, actor);
     else if (actor->state != TR__ACTOR_COMING) /* A3: a coming one hears of it after init */

@@ -2,16 +2,12 @@
  *
  * One pool a loop; a fiber is resumed only by the loop's thread. Stacks come from mmap, with a guard page
  * below as long as the process has fewer than 16,000 of them (the kernel's limit on mappings), and go back to
-<<<<<<< HEAD
- * the pool. ASan, TSan and valgrind are told of every stack and switch. */
-=======
  * the pool. ASan, TSan and valgrind are told of every stack and switch.
  *
  * Resume and yield are here and inline because the processor predicts a return by the call it saw last, which
  * after a switch was another stack's: a function around the jump costs a misprediction each way, 12 ns a
  * switch in place of
  * 6. The structs are to be read by them and by fiber.c alone. */
->>>>>>> types
 #ifndef TR_ACTORS_FIBER_H
 #define TR_ACTORS_FIBER_H
 
@@ -31,24 +27,14 @@ tr__fiber_pool *tr__fiber_pool_create(void);       /* NULL: no memory */
 void tr__fiber_pool_destroy(tr__fiber_pool *pool); /* all fibers of it must be gone */
 
 /* A fiber that will run entry(arg) at its first resume; NULL if there is no memory or no mapping left.
-<<<<<<< HEAD
- * stack_size is rounded up to pages; 0 = the default. */
-=======
  * stack_size is rounded up to a power of two, at least 16 KiB; 0 = the default; over 1 GiB gives NULL. */
->>>>>>> types
 tr__fiber *tr__fiber_create(tr__fiber_pool *pool, size_t stack_size, void (*entry)(void *arg), void *arg);
 /* Run it until it yields or its entry returns; true when the entry has returned. Not from within a fiber. */
 static inline int tr__fiber_resume(tr__fiber *fiber);
 /* Within the fiber: back to who resumed it. */
-<<<<<<< HEAD
-void tr__fiber_yield(tr__fiber *fiber);
-/* Give its stack back; of a fiber that is suspended or done, not of the running one. A suspended fiber's
- * frames are dropped without unwinding. */
-=======
 static inline void tr__fiber_yield(tr__fiber *fiber);
 /* Give its stack back; of a fiber that is suspended or done, not of the running one. A suspended fiber's
  * frames are dropped without unwinding. NULL is fine. */
->>>>>>> types
 void tr__fiber_destroy(tr__fiber *fiber);
 
 /* ---- private to resume, yield and fiber.c ----------------------------------------------------------------

@@ -20,6 +20,22 @@ static void entry(void *arg)
     actor->fiber->returned = def->run(actor, run_arg);
 }
 
+/* What came for the runtime while the actor was coming: out of its mailbox, which only its own receive reads. */
+static void early_mail(tr__loop *loop, tr_actor *actor)
+{
+    tr_msg *msg = actor->head;
+    actor->head = actor->tail = NULL;
+    actor->count = 0;
+    while (msg) {
+        tr_msg *next = msg->next;
+        if (msg->kind >= TR__MSG_REPLY)
+            tr__runtime_message(loop, actor, msg);
+        else
+            tr__mailbox_append(actor, msg);
+        msg = next;
+    }
+}
+
 tr_err tr__fiber_start(tr__loop *loop, tr_actor *actor)
 {
     tr__fiber_state *state = tr__zalloc(sizeof(*state));
@@ -32,6 +48,7 @@ tr_err tr__fiber_start(tr__loop *loop, tr_actor *actor)
     }
     state->wake = true;
     actor->fiber = state;
+    early_mail(loop, actor);
     return TR_OK;
 }
 

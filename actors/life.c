@@ -2,6 +2,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include <troupe/troupe.h>
+
 #include "actors/loop.h"
 #include "actors/pending.h"
 #include "base/err.h"
@@ -106,7 +108,7 @@ tr__reason tr__error_reason(const tr_actor *actor, tr_err code)
     tr__reason reason = {.kind = code == TR_OK ? TR_EXIT_NORMAL : TR_EXIT_ERROR, .code = code};
     const tr__extras *extras = actor->extras;
     if (code != TR_OK)
-        snprintf(reason.text, sizeof(reason.text), "%s",
+        snprintf(reason.text, sizeof(reason.text), "%.*s", TR__REASON_TEXT - 1,
                  extras && extras->last_error.code == code ? extras->last_error.text : tr__err_meaning(code));
     return reason;
 }
@@ -149,13 +151,20 @@ static void mailbox_end(tr__loop *loop, tr_actor *actor, const tr__reason *reaso
         tr_msg *msg = actor->head;
         actor->head = msg->next;
         actor->count--;
-        if (msg->kind == TR__MSG_MONITOR || msg->kind == TR__MSG_LINK) {
+        switch ((tr__msg_kind)msg->kind) {
+        case TR__MSG_MONITOR:
             loop->counts.handled++;
-            if (msg->kind == TR__MSG_MONITOR)
-                tr__watch_fire(loop, msg, self, reason);
-            else
-                tr__link_fire(loop, msg, self, reason);
-        } else {
+            tr__watch_fire(loop, msg, self, reason);
+            break;
+        case TR__MSG_LINK:
+            loop->counts.handled++;
+            tr__link_fire(loop, msg, self, reason);
+            break;
+        case TR__MSG_STARTED:
+            loop->counts.handled++;
+            tr__started_failed(loop, msg, reason);
+            break;
+        default:
             tr__drop(loop, msg, loop->stopping ? TR_DROP_SHUTDOWN : TR_DROP_LEFT);
         }
     }
@@ -181,8 +190,6 @@ static void extras_release(tr__loop *loop, tr_actor *actor)
         extras->monitors = monitor->next;
         tr__free(monitor);
     }
-    if (extras->name_count)
-        tr__names_drop(loop->node, tr__addr_of(actor));
 }
 
 static void extras_free(tr_actor *actor)
@@ -246,6 +253,8 @@ void tr__actor_finish(tr__loop *loop, tr_actor *actor, const tr__reason *why)
     }
     if (actor->queued)
         unqueue(loop, actor);
+    if (actor->named)
+        tr__names_drop(loop->node, tr__addr_of(actor));
     if (actor->extras)
         extras_release(loop, actor);
     if (actor->head)

@@ -97,7 +97,8 @@ struct tr__loop {
     void *driver;
 
     /* Any thread */
-    _Alignas(64) _Atomic(tr_msg *) inbox;
+    char line[64]; /* keeps what others write off the lines above */
+    _Atomic(tr_msg *) inbox;
     _Atomic(tr__block *) blocks_back;
     _Atomic(tr_actor *) slots_back;
     _Atomic bool sleeping;
@@ -133,6 +134,8 @@ void tr__drop(tr__loop *loop, tr_msg *msg, tr_drop why);
 void tr__release(tr__loop *loop, tr_msg *msg);
 /* Free the block alone. */
 void tr__msg_free(tr__loop *loop, tr_msg *msg);
+/* The child of a tr_spawn_ask ended before it was ready. Takes msg. */
+void tr__started_failed(tr__loop *loop, tr_msg *msg, const tr__reason *reason);
 /* A message that arrives at this loop, its owner's. Takes it. */
 void tr__deliver(tr__loop *loop, tr_msg *msg);
 /* Draw `places` (or, of a smaller mailbox, all) for a message to `to`; *places says how many. TR_OK also for an actor
@@ -173,6 +176,9 @@ void tr__scratch_free(tr__loop *loop);
 
 /* ---- life of actors (life.c) ------------------------------------------------------------------------------- */
 
+/* Start an actor (spawn.c): TR_OK and its address, or TR_ENOMEM, TR_EEXIST, TR_EINVAL. */
+tr_err tr__spawn(tr__loop *loop, const tr_actor_def *def, const void *arg, const tr_spawn_opts *opts, tr_addr *address,
+                 tr_error *error);
 tr_actor *tr__slot_take(tr__loop *loop);
 /* On the owner's loop: state, arg and run queue; false: no memory. */
 bool tr__actor_arrive(tr__loop *loop, tr_actor *actor);

@@ -24,6 +24,8 @@ struct tr_node {
     void (*log)(void *context, tr_log_level level, const char *line);
     void *log_context;
     tr_log_level log_level;
+    struct tr__driver_uv *driver; /* NULL under a test driver */
+    bool ran;
     tr_addr first;  /* the actor of opts.start */
     tr_addr warden; /* the node's own actor, slot 0: names, node events */
 

@@ -16,7 +16,5 @@ void tr__remote_step(tr__remote *remote, uint64_t now_ns);
 /* Start sending what the turn gathered. */
 void tr__remote_flush(tr__remote *remote);
 uint64_t tr__remote_next_due(const tr__remote *remote);
-/* The id of a connected node of that name; 0 if there is none. */
-uint64_t tr__remote_find(const tr__remote *remote, const char *name);
 
 #endif

@@ -90,6 +90,15 @@ static void shutdown_message(tr__loop *loop, tr_actor *actor, tr_msg *msg)
     tr__end(loop, actor, &shutdown);
 }
 
+/* Its init succeeded: the block, which names it, is the answer. */
+static void started(tr__loop *loop, tr_actor *actor, tr_msg *msg)
+{
+    tr_addr asker = msg->sender;
+    msg->kind = TR__MSG_REPLY;
+    msg->sender = tr__addr_of(actor);
+    tr__submit(loop, asker, msg);
+}
+
 void tr__runtime_message(tr__loop *loop, tr_actor *actor, tr_msg *msg)
 {
     loop->counts.handled++;
@@ -114,6 +123,9 @@ void tr__runtime_message(tr__loop *loop, tr_actor *actor, tr_msg *msg)
         break;
     case TR__MSG_EXIT:
         tr__exit_signal(loop, actor, msg);
+        break;
+    case TR__MSG_STARTED:
+        started(loop, actor, msg);
         break;
     case TR__MSG_SHUTDOWN:
         shutdown_message(loop, actor, msg);

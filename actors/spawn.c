@@ -55,6 +55,18 @@ static void open_slot(tr_actor *slot, const tr_actor_def *def, tr__loop *owner, 
     atomic_store_explicit(&slot->owner, owner, memory_order_release);
 }
 
+static void give_back(tr__loop *loop, const tr_actor_def *def, void *taken, tr_msg *spawn, tr_actor *slot)
+{
+    if (taken && def->arg_type)
+        tr__msg_free(loop, taken);
+    if (spawn)
+        tr__msg_free(loop, spawn);
+    if (slot) { /* its address never left: the same generation is used again */
+        slot->run_next = loop->slots_free;
+        loop->slots_free = slot;
+    }
+}
+
 tr_err tr__spawn(tr__loop *loop, const tr_actor_def *def, const void *arg, const tr_spawn_opts *opts, tr_addr *address,
                  tr_error *error)
 {
@@ -65,40 +77,27 @@ tr_err tr__spawn(tr__loop *loop, const tr_actor_def *def, const void *arg, const
     TR_TRY(take_arg(loop, def, arg, &taken, error));
     tr_msg *spawn = owner == loop ? NULL : tr__msg_alloc(&loop->pool, loop->index, 0);
     tr_actor *slot = owner == loop || spawn ? tr__slot_take(loop) : NULL;
-    if (!slot) {
-        if (taken && def->arg_type)
-            tr__msg_free(loop, taken);
-        if (spawn)
-            tr__msg_free(loop, spawn);
-        return tr__fail(error, TR_ENOMEM, "no memory for another actor (%s)", def->name);
+    tr_err err = slot ? TR_OK : tr__fail(error, TR_ENOMEM, "no memory for another actor (%s)", def->name);
+    if (slot) {
+        *address = (tr_addr){loop->node->id, slot->index,
+                             atomic_load_explicit(&slot->generation, memory_order_relaxed)};
+        slot->named = opts && opts->name;
+        if (slot->named)
+            err = tr__name_put(loop->node, opts->name, *address, error);
+    }
+    if (err != TR_OK) {
+        give_back(loop, def, taken, spawn, slot);
+        *address = TR_ADDR_NONE;
+        return err;
     }
     slot->arg = taken;
     open_slot(slot, def, owner, opts ? opts->mailbox_places : 0);
-    *address = (tr_addr){loop->node->id, slot->index,
-                         atomic_load_explicit(&slot->generation, memory_order_relaxed)};
-    if (owner == loop) {
-        if (!tr__actor_arrive(loop, slot)) {
-            *address = TR_ADDR_NONE;
-            return tr__fail(error, TR_ENOMEM, "no memory for the state of %s", def->name);
-        }
-        return TR_OK;
-    }
+    if (owner == loop)
+        return tr__actor_arrive(loop, slot) ? TR_OK
+                                            : tr__fail(error, TR_ENOMEM, "no memory for the state of %s", def->name);
     spawn->kind = TR__MSG_SPAWN;
     tr__submit(loop, *address, spawn);
     return TR_OK;
-}
-
-/* A name is put before the address is given away; the slot must exist first, so a name that is taken ends the child
- * before its init. */
-static tr_err name_child(tr_actor *self, tr_addr child, const char *name)
-{
-    tr__loop *loop = tr__owner(self);
-    tr_error error;
-    tr_err err = tr__name_put(loop->node, name, child, &error);
-    if (err == TR_OK)
-        return TR_OK;
-    tr_stop(self, child, TR_EXIT_KILLED);
-    return tr__self_fail(self, err, "%s", error.text);
 }
 
 tr_addr tr_spawn_with(tr_actor *self, const tr_actor_def *def, const void *arg, const tr_spawn_opts *opts)
@@ -113,10 +112,6 @@ tr_addr tr_spawn_with(tr_actor *self, const tr_actor_def *def, const void *arg, 
     }
     if (!opts)
         return child;
-    if (opts->name && name_child(self, child, opts->name) != TR_OK)
-        return TR_ADDR_NONE;
-    if (opts->name)
-        tr__slot(loop->node, child.slot)->named = true;
     bool linked = !opts->link || tr_link(self, child) == TR_OK;
     if (opts->monitor)
         *opts->monitor = tr_monitor(self, child);
@@ -126,16 +121,36 @@ tr_addr tr_spawn_with(tr_actor *self, const tr_actor_def *def, const void *arg, 
     return TR_ADDR_NONE;
 }
 
-/* The child asks nobody: its spawner asks it for nothing, and the runtime answers after init. */
+/* The runtime answers for the child once its init has succeeded; if it ends before, the block becomes the failure. */
 tr_future tr_spawn_ask(tr_actor *self, const tr_actor_def *def, const void *arg, const tr_spawn_opts *opts)
 {
-    tr_addr child = tr_spawn_with(self, def, arg, opts);
+    tr__loop *loop = tr__owner(self);
+    tr_future none = {0};
+    const tr_typeinfo *info = tr__type_of(&tr_found_type);
+    tr_addr child = info ? tr_spawn_with(self, def, arg, opts) : TR_ADDR_NONE;
     if (tr_addr_is_none(child))
-        return (tr_future){0};
-    tr_future future = tr_ask_body(self, child, TR_FOREVER, &tr_found_type, &(tr_found){.actor = child});
-    if (future.id == 0)
+        return none;
+    tr__pending *pending = tr__pending_make(loop, self, TR__PENDING_ASK);
+    tr_msg *msg = pending ? tr__msg_alloc(&loop->pool, loop->index, TR__FAILURE_ROOM) : NULL;
+    if (!msg) {
+        if (pending) {
+            self->asks++;
+            tr__pending_free(loop, pending);
+        }
         tr_stop(self, child, TR_EXIT_KILLED);
-    return future;
+        tr__self_fail(self, TR_ENOMEM, "no memory for a future");
+        return none;
+    }
+    self->asks++;
+    pending->callee = child;
+    pending->asked = info;
+    msg->kind = TR__MSG_STARTED;
+    msg->type = info;
+    msg->sender = tr__addr_of(self);
+    msg->ask = tr__pending_id(pending);
+    *(tr_found *)tr__msg_body(msg) = (tr_found){.actor = child};
+    tr__submit(loop, child, msg);
+    return (tr_future){msg->ask};
 }
 
 tr_err tr_stop(tr_actor *self, tr_addr to, tr_exit_kind how)

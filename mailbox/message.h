@@ -25,6 +25,7 @@ typedef enum tr__msg_kind {
     TR__MSG_UNLINK,
     TR__MSG_EXIT,      /* a linked actor ended */
     TR__MSG_SHUTDOWN,
+    TR__MSG_STARTED,   /* tr_spawn_ask's: answered by the runtime after init */
     /* For the runtime, at arrival: */
     TR__MSG_SPAWN,
     TR__MSG_KILL,
@@ -64,7 +65,9 @@ static inline uint32_t tr__msg_places(size_t size)
     return size <= 1024 ? 1 : size >= (size_t)64 << 20 ? 65535 : (uint32_t)((size + 1023) / 1024);
 }
 
-/* A failed ask's answer. */
+/* A failed ask's answer; with a text of up to TR__REASON_TEXT bytes behind it where the block has that room. */
 TR_MESSAGE(tr__failure, (u32, code), (string, text))
+#define TR__REASON_TEXT  128
+#define TR__FAILURE_ROOM (sizeof(tr__failure) + TR__REASON_TEXT)
 
 #endif

@@ -1,0 +1,125 @@
+/* tr_main: the common options of every program, and a node that runs its first actor. The main thread. */
+#include <getopt.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <troupe/node.h>
+#include <troupe/troupe.h>
+
+#define JOINS_MAX 64
+
+static const char help[] =
+    "  --name NAME       this node's name, unique in its cluster (default: node)\n"
+    "  --cluster NAME    nodes of other clusters are refused (default: troupe)\n"
+    "  --loops N         loops, each a thread of its own (default: 1)\n"
+    "  --listen ADDR     accept other nodes on HOST:PORT, loopback only; port 0 takes a free one\n"
+    "  --join ADDR       connect to the node that listens there, and stay connected; may be repeated\n"
+    "  --log LEVEL       error, warn, info or debug (default: warn)\n";
+
+static const struct option options[] = {
+    {"name", required_argument, NULL, 'n'},   {"cluster", required_argument, NULL, 'c'},
+    {"loops", required_argument, NULL, 'l'},  {"listen", required_argument, NULL, 'a'},
+    {"join", required_argument, NULL, 'j'},   {"log", required_argument, NULL, 'g'},
+    {"help", no_argument, NULL, 'h'},         {NULL, 0, NULL, 0},
+};
+
+typedef struct parsed {
+    tr_node_opts node;
+    const char *joins[JOINS_MAX + 1];
+    size_t join_count;
+    bool help;
+} parsed;
+
+static int bad(const char *program, const char *option, const char *value, const char *want)
+{
+    fprintf(stderr, "%s: --%s %s: %s\n", program, option, value, want);
+    return 2;
+}
+
+static int parse_log(const char *word, tr_log_level *level)
+{
+    static const char *const words[] = {"error", "warn", "info", "debug"};
+    for (int i = 0; i < 4; i++)
+        if (strcmp(word, words[i]) == 0) {
+            *level = (tr_log_level)i;
+            return 0;
+        }
+    return 2;
+}
+
+static int take(const char *program, int option, const char *value, parsed *p)
+{
+    char *end = "";
+    switch (option) {
+    case 'n':
+        p->node.name = value;
+        return 0;
+    case 'c':
+        p->node.cluster = value;
+        return 0;
+    case 'l':
+        p->node.loops = (uint32_t)strtoul(value, &end, 10);
+        return *end || p->node.loops < 1 || p->node.loops > 64 ? bad(program, "loops", value, "a number from 1 to 64") : 0;
+    case 'a':
+        p->node.listen = value;
+        return 0;
+    case 'j':
+        if (p->join_count == JOINS_MAX)
+            return bad(program, "join", value, "at most 64 of these");
+        p->joins[p->join_count++] = value;
+        return 0;
+    case 'g':
+        return parse_log(value, &p->node.log_level) ? bad(program, "log", value, "one of error, warn, info, debug") : 0;
+    case 'h':
+        p->help = true;
+        return 0;
+    default:
+        fprintf(stderr, "%s: --help tells the options\n", program);
+        return 2;
+    }
+}
+
+static tr_node *volatile running_node;
+
+static void on_signal(int number)
+{
+    (void)number;
+    if (running_node)
+        tr_node_stop(running_node);
+}
+
+int tr_main(int argc, char **argv, tr_err (*start)(tr_actor *self, void *arg), void *arg)
+{
+    parsed p = {.node = {.log_level = TR_LOG_WARN, .start = start}};
+    const char *program = argc > 0 ? argv[0] : "program";
+    int option, status = 0;
+    optind = 1;
+    while (status == 0 && (option = getopt_long(argc, argv, "+", options, NULL)) != -1)
+        status = take(program, option, optarg, &p);
+    if (status != 0)
+        return status;
+    if (p.help) {
+        printf("usage: %s [options] [arguments]\n%s", program, help);
+        return 0;
+    }
+    p.node.join = p.joins;
+    p.node.arg = arg ? arg : argv + optind;
+    tr_error error = {0};
+    tr_node *node = tr_node_create(&p.node, &error);
+    if (!node) {
+        fprintf(stderr, "%s: %s\n", program, error.text);
+        return 1;
+    }
+    running_node = node;
+    signal(SIGINT, on_signal);
+    signal(SIGTERM, on_signal);
+    signal(SIGPIPE, SIG_IGN);
+    tr_err err = tr_node_run(node, &error);
+    running_node = NULL;
+    tr_node_destroy(node);
+    if (err != TR_OK)
+        fprintf(stderr, "%s: %s: %s\n", program, tr_err_word(err), error.text);
+    return err == TR_OK ? 0 : 1;
+}

@@ -1,0 +1,168 @@
+/* The node's parts made and unmade, its log and its sums. The thread that creates it, but for the log. */
+#include "actors/node.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "actors/loop.h"
+#include "actors/warden.h"
+#include "base/err.h"
+#include "base/hash.h"
+#include "base/mem.h"
+
+static void log_to_stderr(void *context, tr_log_level level, const char *line)
+{
+    static const char *const words[] = {"error", "warn", "info", "debug"};
+    (void)context;
+    fprintf(stderr, "%s: %s\n", words[level], line);
+}
+
+void tr__node_log(tr_node *node, tr_log_level level, const char *format, ...)
+{
+    char line[768];
+    if (level > node->log_level)
+        return;
+    va_list args;
+    va_start(args, format);
+    vsnprintf(line, sizeof(line), format, args);
+    va_end(args);
+    node->log(node->log_context, level, line);
+}
+
+static tr_err check_opts(const tr_node_opts *opts, tr_error *error)
+{
+    const char *names[] = {opts->name, opts->cluster};
+    for (int i = 0; i < 2; i++)
+        if (names[i] && (!names[i][0] || strlen(names[i]) >= TR_NAME_MAX || strpbrk(names[i], "/ \n")))
+            return tr__fail(error, TR_EINVAL, "--%s \"%s\": 1 to %d bytes, no '/' and no spaces", i ? "cluster" : "name",
+                            names[i], TR_NAME_MAX - 1);
+    if (opts->loops > TR__LOOPS_MAX)
+        return tr__fail(error, TR_EINVAL, "--loops %u: at most %d", opts->loops, TR__LOOPS_MAX);
+    return TR_OK;
+}
+
+static bool loops_make(tr_node *node)
+{
+    node->loops = tr__zalloc(node->loop_count * sizeof(*node->loops));
+    for (uint32_t i = 0; node->loops && i < node->loop_count; i++) {
+        node->loops[i] = tr__alloc(sizeof(tr__loop));
+        if (!node->loops[i])
+            return false;
+        if (tr__loop_init(node->loops[i], node, (uint8_t)i) != TR_OK) {
+            tr__free(node->loops[i]);
+            node->loops[i] = NULL;
+            return false;
+        }
+    }
+    return node->loops != NULL;
+}
+
+tr_node *tr__node_make(const tr_node_opts *opts, const tr__seams *seams, tr_error *error)
+{
+    if (check_opts(opts, error) != TR_OK)
+        return NULL;
+    tr_node *node = tr__zalloc(sizeof(*node));
+    if (!node) {
+        tr__fail(error, TR_ENOMEM, "no memory for a node");
+        return NULL;
+    }
+    node->opts = *opts;
+    node->seams = *seams;
+    /* Never 0, which is no node. */
+    node->id = tr__hash(&seams->seed, sizeof(seams->seed)) | 1;
+    snprintf(node->name, sizeof(node->name), "%s", opts->name ? opts->name : "node");
+    snprintf(node->cluster, sizeof(node->cluster), "%s", opts->cluster ? opts->cluster : "troupe");
+    node->log = opts->log ? opts->log : log_to_stderr;
+    node->log_context = opts->log_context;
+    node->log_level = opts->log_level;
+    node->loop_count = opts->loops ? opts->loops : 1;
+    if (!loops_make(node)) {
+        tr__node_unmake(node);
+        tr__fail(error, TR_ENOMEM, "no memory for %u loops", opts->loops);
+        return NULL;
+    }
+    return node;
+}
+
+void tr__node_unmake(tr_node *node)
+{
+    if (!node)
+        return;
+    for (uint32_t i = 0; node->loops && i < node->loop_count; i++)
+        if (node->loops[i]) {
+            tr__loop_fini(node->loops[i]);
+            tr__free(node->loops[i]);
+        }
+    tr__free(node->loops);
+    for (uint32_t i = 0; i < TR__SEGMENTS_MAX && node->segments[i]; i++)
+        tr__free(node->segments[i]);
+    tr__names_fini(node);
+    tr__free(node);
+}
+
+/* ---- the first actors ---------------------------------------------------------------------------------------------------- */
+
+/* Runs opts.start as a fiber; its end is the node's. */
+static tr_err run_first(tr_actor *self, void *arg)
+{
+    tr_node *node = tr__owner(self)->node;
+    tr_err err = node->opts.start(self, arg);
+    node->outcome = err;
+    node->outcome_error = (tr_error){.code = err};
+    if (err != TR_OK) {
+        tr__reason reason = tr__error_reason(self, err);
+        snprintf(node->outcome_error.text, sizeof(node->outcome_error.text), "%s", reason.text);
+    }
+    tr_node_stop(node);
+    return err;
+}
+
+static const tr_actor_def first_def = {.name = "start", .run = run_first, .stack_size = 256 * 1024};
+
+tr_err tr__node_begin(tr_node *node, tr_error *error)
+{
+    tr__loop *loop = node->loops[0];
+    TR_TRY(tr__spawn(loop, &tr__warden_def, NULL, NULL, &node->warden, error));
+    if (node->opts.start)
+        TR_TRY(tr__spawn(loop, &first_def, node->opts.arg, NULL, &node->first, error));
+    return TR_OK;
+}
+
+/* ---- what is known of it ---------------------------------------------------------------------------------------------------- */
+
+uint64_t tr_node_id(const tr_node *node)
+{
+    return node->id;
+}
+
+static uint64_t queued(const tr_node *node)
+{
+    uint64_t sum = 0;
+    uint32_t segments = atomic_load_explicit(&((tr_node *)node)->segment_count, memory_order_acquire);
+    for (uint32_t i = 0; i < segments * TR__SEGMENT_SLOTS; i++) {
+        const tr_actor *actor = tr__slot(node, i);
+        for (const tr_msg *msg = actor ? actor->head : NULL; msg; msg = msg->next)
+            sum++;
+    }
+    return sum;
+}
+
+void tr_node_sums(const tr_node *node, tr_sums *sums)
+{
+    memset(sums, 0, sizeof(*sums));
+    for (uint32_t i = 0; i < node->loop_count; i++) {
+        const tr__loop_counts *counts = &node->loops[i]->counts;
+        sums->accepted += counts->accepted;
+        sums->arrived += counts->arrived;
+        sums->handled += counts->handled;
+        sums->passed += counts->passed;
+        sums->sent += counts->sent;
+        sums->received += counts->received;
+        sums->lost += counts->lost;
+        for (int why = 0; why < TR_DROP_COUNT; why++)
+            sums->dropped[why] += counts->dropped[why];
+    }
+    sums->posted = atomic_load_explicit(&((tr_node *)node)->posted, memory_order_relaxed);
+    sums->queued = queued(node);
+}

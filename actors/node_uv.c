@@ -1,0 +1,277 @@
+/* The real driver: one thread and one uv loop for each loop of the node, and one more, the control thread, for what must
+ * go on while a handler is stuck (signals to stop, the watchdog).
+ *
+ * A loop's thread: turn; then uv_run(NOWAIT), which costs 222 ns, every POLL_NS while there is work; with none, say that
+ * the loop sleeps, arm the timer for the wheel, and sleep in uv_run(ONCE). Who sends to a sleeping loop wakes it by
+ * uv_async_send. Fails only at the start, with an error. */
+#include <pthread.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/random.h>
+#include <sys/timerfd.h>
+#include <unistd.h>
+#include <uv.h>
+
+#include "actors/loop.h"
+#include "actors/node_uv.h"
+#include "base/err.h"
+#include "base/mem.h"
+
+#define POLL_NS  TR_MICROS(50)
+#define CLOSE_NS TR_SECONDS(3) /* what is left to close after the last actor has this long */
+
+typedef struct driver {
+    uv_loop_t uv;
+    uv_async_t wake;
+    uv_poll_t timer; /* a timerfd: uv's own timers know only milliseconds */
+    int timer_fd;
+    uint64_t armed; /* when the timer fires; TR__NEVER: it doesn't */
+    tr__loop *loop;
+    pthread_t thread;
+} driver;
+
+struct tr__driver_uv {
+    tr_node *node;
+    uint32_t count;
+    driver *loops;
+    tr__control control;
+    _Atomic uint32_t running;
+};
+
+static uint64_t now(void *context)
+{
+    (void)context;
+    return uv_hrtime();
+}
+
+static void wake(void *context, unsigned index)
+{
+    struct tr__driver_uv *all = context;
+    uv_async_send(&all->loops[index].wake);
+}
+
+static void on_wake(uv_async_t *handle)
+{
+    (void)handle; /* what woke us is in the inbox; the turn takes it */
+}
+
+static void on_timer(uv_poll_t *handle, int status, int events)
+{
+    driver *d = handle->data;
+    uint64_t count;
+    (void)status;
+    (void)events;
+    if (read(d->timer_fd, &count, sizeof(count)) > 0)
+        d->armed = TR__NEVER;
+}
+
+static tr_err driver_open(driver *d, tr__loop *loop, tr_error *error)
+{
+    d->loop = loop;
+    d->armed = TR__NEVER;
+    d->timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
+    if (d->timer_fd < 0)
+        return tr__fail(error, TR_EIO, "timerfd_create failed: too many open files? (ulimit -n)");
+    if (uv_loop_init(&d->uv) != 0) {
+        close(d->timer_fd);
+        return tr__fail(error, TR_EIO, "uv_loop_init failed: too many open files? (ulimit -n)");
+    }
+    uv_async_init(&d->uv, &d->wake, on_wake);
+    uv_poll_init(&d->uv, &d->timer, d->timer_fd);
+    d->timer.data = d;
+    uv_poll_start(&d->timer, UV_READABLE, on_timer);
+    loop->driver = &d->uv;
+    return TR_OK;
+}
+
+static void driver_close(driver *d)
+{
+    uv_close((uv_handle_t *)&d->wake, NULL);
+    uv_close((uv_handle_t *)&d->timer, NULL);
+    /* What the kinds left (a child being reaped, a file being closed) gets its callbacks, for a bounded time. */
+    uint64_t until = uv_hrtime() + CLOSE_NS;
+    while (uv_run(&d->uv, UV_RUN_NOWAIT) && uv_hrtime() < until)
+        uv_sleep(1);
+    if (uv_loop_close(&d->uv) != 0)
+        tr__node_log(d->loop->node, TR_LOG_WARN, "loop %u: something still runs after %d s; it is abandoned",
+                     d->loop->index, (int)(CLOSE_NS / 1000000000u));
+    close(d->timer_fd);
+}
+
+/* ---- a loop's thread --------------------------------------------------------------------------------------------------- */
+
+static void arm(driver *d, uint64_t due)
+{
+    if (due == d->armed)
+        return;
+    d->armed = due;
+    struct itimerspec spec = {0};
+    if (due != TR__NEVER) {
+        if (due == 0)
+            due = 1; /* 0 would disarm */
+        spec.it_value.tv_sec = (time_t)(due / 1000000000u);
+        spec.it_value.tv_nsec = (long)(due % 1000000000u);
+    }
+    timerfd_settime(d->timer_fd, TFD_TIMER_ABSTIME, &spec, NULL);
+}
+
+static void sleep_until_woken(driver *d)
+{
+    if (!tr__loop_may_sleep(d->loop))
+        return;
+    uint64_t due = tr__loop_next_due(d->loop);
+    arm(d, due);
+    uv_run(&d->uv, UV_RUN_ONCE);
+    tr__loop_awake(d->loop);
+}
+
+static void pump(driver *d)
+{
+    tr_node *node = d->loop->node;
+    uint64_t polled = 0;
+    while (!atomic_load_explicit(&node->stop_asked, memory_order_acquire)) {
+        bool more = tr__loop_turn(d->loop);
+        if (!more) {
+            sleep_until_woken(d);
+            continue;
+        }
+        uint64_t at = uv_hrtime();
+        if (at - polled >= POLL_NS) {
+            polled = at;
+            uv_run(&d->uv, UV_RUN_NOWAIT);
+        }
+    }
+}
+
+/* In order: every loop stops turning, then each ends its own actors, then closes. */
+static void loop_run(struct tr__driver_uv *all, driver *d)
+{
+    pump(d);
+    tr__loop_end_actors(d->loop);
+    atomic_fetch_sub(&all->running, 1);
+    while (atomic_load(&all->running))
+        uv_sleep(1); /* others may still pass blocks home */
+    driver_close(d);
+}
+
+typedef struct thread_arg {
+    struct tr__driver_uv *all;
+    driver *driver;
+} thread_arg;
+
+static void *thread_main(void *arg)
+{
+    thread_arg a = *(thread_arg *)arg;
+    tr__free(arg);
+    loop_run(a.all, a.driver);
+    return NULL;
+}
+
+static tr_err threads_start(struct tr__driver_uv *all, tr_error *error)
+{
+    for (uint32_t i = 1; i < all->count; i++) {
+        thread_arg *arg = tr__alloc(sizeof(*arg));
+        if (arg)
+            *arg = (thread_arg){all, &all->loops[i]};
+        if (!arg || pthread_create(&all->loops[i].thread, NULL, thread_main, arg) != 0) {
+            tr__free(arg);
+            atomic_store(&all->running, i);
+            all->count = i;
+            return tr__fail(error, TR_EAGAIN, "can't start a thread for loop %u: lower --loops", i);
+        }
+    }
+    return TR_OK;
+}
+
+/* ---- a node's life ------------------------------------------------------------------------------------------------------- */
+
+static uint64_t os_seed(void)
+{
+    uint64_t seed = 0;
+    if (getrandom(&seed, sizeof(seed), 0) != sizeof(seed))
+        seed = uv_hrtime() ^ (uint64_t)uv_os_getpid() << 32;
+    return seed;
+}
+
+static void all_free(struct tr__driver_uv *all, uint32_t opened)
+{
+    for (uint32_t i = 0; i < opened; i++)
+        driver_close(&all->loops[i]);
+    tr__free(all->loops);
+    tr__free(all);
+}
+
+tr_node *tr_node_create(const tr_node_opts *opts, tr_error *error)
+{
+    uint32_t count = opts->loops ? opts->loops : 1, opened = 0;
+    struct tr__driver_uv *all = tr__zalloc(sizeof(*all));
+    if (!all || !(all->loops = tr__zalloc(count * sizeof(*all->loops)))) {
+        tr__free(all);
+        tr__fail(error, TR_ENOMEM, "no memory for a node");
+        return NULL;
+    }
+    tr__seams seams = {.now = now, .wake = wake, .context = all, .seed = os_seed()};
+    tr_node *node = tr__node_make(opts, &seams, error);
+    while (node && opened < count && driver_open(&all->loops[opened], node->loops[opened], error) == TR_OK)
+        opened++;
+    if (!node || opened < count) {
+        all_free(all, opened);
+        tr__node_unmake(node);
+        return NULL;
+    }
+    all->node = node;
+    all->count = count;
+    node->driver = all;
+    if (tr__node_begin(node, error) != TR_OK) {
+        tr_node_destroy(node);
+        return NULL;
+    }
+    return node;
+}
+
+tr_err tr_node_run(tr_node *node, tr_error *error)
+{
+    struct tr__driver_uv *all = node->driver;
+    atomic_store(&all->running, all->count);
+    tr_err err = tr__control_start(&all->control, node, error);
+    if (err == TR_OK)
+        err = threads_start(all, error);
+    if (err != TR_OK)
+        tr_node_stop(node);
+    loop_run(all, &all->loops[0]);
+    for (uint32_t i = 1; i < all->count; i++)
+        pthread_join(all->loops[i].thread, NULL);
+    tr__control_stop(&all->control);
+    node->ran = true;
+    if (err == TR_OK && node->outcome != TR_OK) {
+        err = node->outcome;
+        if (error)
+            *error = node->outcome_error;
+    }
+    return err;
+}
+
+/* Async-signal-safe: an atomic store and uv_async_send, which is a write to a pipe. */
+void tr_node_stop(tr_node *node)
+{
+    struct tr__driver_uv *all = node->driver;
+    atomic_store_explicit(&node->stop_asked, true, memory_order_release);
+    for (uint32_t i = 0; i < all->count; i++)
+        uv_async_send(&all->loops[i].wake);
+}
+
+void tr_node_destroy(tr_node *node)
+{
+    if (!node)
+        return;
+    struct tr__driver_uv *all = node->driver;
+    if (!node->ran) {
+        for (uint32_t i = 0; i < all->count; i++)
+            tr__loop_end_actors(node->loops[i]);
+        for (uint32_t i = 0; i < all->count; i++)
+            driver_close(&all->loops[i]);
+    }
+    tr__free(all->loops);
+    tr__free(all);
+    tr__node_unmake(node);
+}

@@ -1,0 +1,30 @@
+/* What the driver's files share. */
+#ifndef TR_ACTORS_NODE_UV_H
+#define TR_ACTORS_NODE_UV_H
+
+#include <pthread.h>
+#include <uv.h>
+
+#include "actors/node.h"
+
+#define TR__STUCK_NS TR_MILLIS(50) /* a handler that runs for longer is named in the log */
+
+/* The control thread: a small uv loop of its own, for what must go on while a handler is stuck. */
+typedef struct tr__control {
+    tr_node *node;
+    uv_loop_t uv;
+    uv_async_t quit;
+    uv_timer_t watchdog;
+    pthread_t thread;
+    bool started;
+    uint64_t *seen_runs; /* by loop: what the watchdog saw last, and since when */
+    uint64_t *seen_since;
+    uint64_t *told; /* the run that was already reported */
+} tr__control;
+
+/* Start its thread. TR_EAGAIN, TR_ENOMEM, TR_EIO. */
+tr_err tr__control_start(tr__control *control, tr_node *node, tr_error *error);
+/* End and join it; nothing if it wasn't started. */
+void tr__control_stop(tr__control *control);
+
+#endif
