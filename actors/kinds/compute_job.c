@@ -129,12 +129,13 @@ static bool is_ask(const tr__job *job, tr_addr asker, uint64_t number)
 
 static bool is_asker(const tr__job *job, tr_addr asker, uint64_t number)
 {
-    return job->takes_input && job->number == number && tr_addr_equal(job->asker, asker);
+    return job->takes_input && !job->failed && job->number == number && tr_addr_equal(job->asker, asker);
 }
 
 static bool is_consumer(const tr__job *job, tr_addr output, uint64_t number)
 {
-    return tr__job_streams(job) && job->number == number && tr_addr_equal(job->output, output);
+    return tr__job_streams(job) && !job->failed && job->number == number &&
+           tr_addr_equal(job->output, output);
 }
 
 tr__job *tr__jobs_of_ask(const tr__jobs *jobs, tr_addr asker, uint64_t ask_number)

@@ -112,9 +112,9 @@ tr__job *tr__jobs_add(tr__jobs *jobs);
 tr__job *tr__jobs_get(const tr__jobs *jobs, uint64_t id);
 /* The job that this is the ask of; NULL: none. */
 tr__job *tr__jobs_of_ask(const tr__jobs *jobs, tr_addr asker, uint64_t ask_number);
-/* The asker's streaming job of that number; NULL: none. */
+/* The asker's job of that number that takes input and hasn't failed; NULL: none. */
 tr__job *tr__jobs_of_asker(const tr__jobs *jobs, tr_addr asker, uint64_t number);
-/* The consumer's job of that number; NULL: none. */
+/* The consumer's job of that number that hasn't failed; NULL: none. */
 tr__job *tr__jobs_of_consumer(const tr__jobs *jobs, tr_addr output, uint64_t number);
 /* Take it out and free it; what it holds of others must be given back before. */
 void tr__jobs_remove(tr__jobs *jobs, tr__job *job);
