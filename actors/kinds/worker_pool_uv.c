@@ -23,7 +23,7 @@
 
 #define RETRY_MS 20
 
-typedef enum work_state { TODO, RUNNING, DONE, TOLD } work_state;
+typedef enum work_state { WAITING, RUNNING, DONE, TOLD } work_state;
 
 struct tr__work {
     tr__work *next, *prev; /* in the list of all */

@@ -1,6 +1,8 @@
 /* The compute actor: commands, what they get and what they say. */
 #include "tests/system/compute_kit.h"
 
+#include "base/mem.h"
+
 /* ---- commands -------------------------------------------------------------------------------------------
  */
 
@@ -233,6 +235,38 @@ static void input_that_waits_is_bounded(void **state)
     run(too_much_input);
 }
 
+/* ---- memory ---------------------------------------------------------------------------------------------
+ */
+
+static tr_err starved(tr_actor *self, void *arg)
+{
+    (void)arg;
+    tr_addr compute = tr_spawn(self, &tr_compute, &(tr_compute_opts){.parallel = 1});
+    tr_err err = TR_ENOMEM;
+    uint64_t nth = 0;
+    for (int well = 0; well < 3; well = err == TR_OK ? well + 1 : 0) {
+        EXPECT(++nth < 300, "never well");
+        tr_future job =
+            tr_ask(self, compute, LONG, tr_run, SHELL("cat; echo hi >&2"), .input = {"hello", 5}, .job = nth);
+        tr__alloc_fail_at(nth);
+        const tr_ran *ran = NULL;
+        err = tr_await(self, job, tr_ran, &ran);
+        tr__alloc_fail_at(0);
+        EXPECT(err == TR_OK || err == TR_ENOMEM, "allocation %d: %s", (int)nth, tr_err_word(err));
+        EXPECT(err != TR_OK || (equal(ran->out, "hello") && equal(ran->err, "hi\n")),
+               "allocation %d: %zu %zu", (int)nth, ran->out.size, ran->err.size);
+    }
+    EXPECT(nth > 10, "%d", (int)nth);
+    EXPECT(marked_become(self, 0), "%d left", marked(0));
+    return TR_OK;
+}
+
+static void allocation_that_fails_is_told_and_leaves_nothing(void **state)
+{
+    (void)state;
+    run(starved);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -245,6 +279,7 @@ int main(void)
         cmocka_unit_test(input_may_come_in_pieces),
         cmocka_unit_test(command_that_does_not_read_its_input_does_no_harm),
         cmocka_unit_test(input_that_waits_is_bounded),
+        cmocka_unit_test(allocation_that_fails_is_told_and_leaves_nothing),
     };
     return cmocka_run_group_tests(tests, compute_prepare, compute_tidy);
 }

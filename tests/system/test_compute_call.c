@@ -1,4 +1,5 @@
 /* The compute actor: how many at once, C functions, and the loop meanwhile. */
+#include <sched.h>
 #include <stdatomic.h>
 
 #include "tests/system/compute_kit.h"
@@ -68,6 +69,13 @@ static void queue_is_bounded_and_in_order_and_canceled_ones_leave_it(void **stat
 
 static atomic_int inside, most, entered, left_canceled;
 
+static uint64_t clock_ns(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
 static tr_err reverse(const void *in, size_t in_size, tr_compute_out *out)
 {
     const char *from = in;
@@ -91,7 +99,7 @@ static tr_err forever(const void *in, size_t in_size, tr_compute_out *out)
     (void)in_size;
     entered++;
     while (!tr_compute_canceled(out))
-        usleep(1000);
+        sched_yield();
     left_canceled++;
     return TR_ECANCELED;
 }
@@ -103,13 +111,8 @@ static tr_err busy(const void *in, size_t in_size, tr_compute_out *out)
     for (int seen = most; now_inside > seen && !atomic_compare_exchange_weak(&most, &seen, now_inside);)
         ;
     uint64_t duration = *(const uint64_t *)in;
-    struct timespec t;
-    uint64_t start = 0, at;
-    do {
-        clock_gettime(CLOCK_MONOTONIC, &t);
-        at = (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-        start = start ? start : at;
-    } while (at - start < duration && !tr_compute_canceled(out));
+    for (uint64_t until = clock_ns() + duration; clock_ns() < until && !tr_compute_canceled(out);)
+        ;
     inside--;
     return TR_OK;
 }
@@ -205,8 +208,9 @@ static void end_of_the_node_cancels_functions(void **state)
 {
     (void)state;
     run(call_abandon);
-    for (int i = 0; i < 5000 && left_canceled < 2; i++)
-        usleep(1000);
+    /* Their threads may outlive the node by a moment. */
+    for (uint64_t until = clock_ns() + TR_SECONDS(10); left_canceled < 2 && clock_ns() < until;)
+        sched_yield();
     assert_int_equal(left_canceled, 2);
 }
 
@@ -224,12 +228,9 @@ static tr_err lateness(tr_actor *self, const char *what, int32_t nice)
 {
     uint64_t late[200];
     for (size_t i = 0; i < TR_COUNT(late); i++) {
-        struct timespec before, after;
-        clock_gettime(CLOCK_MONOTONIC, &before);
+        uint64_t before = clock_ns();
         TR_TRY(tr_sleep(self, TR_MILLIS(2)));
-        clock_gettime(CLOCK_MONOTONIC, &after);
-        uint64_t took = (uint64_t)(after.tv_sec - before.tv_sec) * 1000000000u + (uint64_t)after.tv_nsec -
-                        (uint64_t)before.tv_nsec;
+        uint64_t took = clock_ns() - before;
         late[i] = took > TR_MILLIS(2) ? took - TR_MILLIS(2) : 0;
     }
     qsort(late, TR_COUNT(late), sizeof(late[0]), by_value);
@@ -237,7 +238,8 @@ static tr_err lateness(tr_actor *self, const char *what, int32_t nice)
              worst = late[TR_COUNT(late) - 1];
     printf("  timers late, %-22s nice %2d p50 %6.3f ms  p99 %6.3f ms  worst %6.3f ms\n", what,
            nice < 0 ? 0 : nice, (double)p50 / 1e6, (double)p99 / 1e6, (double)worst / 1e6);
-    EXPECT(p50 < TR_MILLIS(20) && p99 < TR_MILLIS(100), "%s: p99 %llu ns", what, (unsigned long long)p99);
+    /* Generous: other programs may be at work. A loop that computes itself would be seconds late. */
+    EXPECT(p50 < TR_MILLIS(50) && p99 < TR_MILLIS(500), "%s: p99 %llu ns", what, (unsigned long long)p99);
     return TR_OK;
 }
 
