@@ -1,16 +1,16 @@
-/* One actor: its slot in the node's directory. Slots are never unmapped, so an address that is late finds a slot of
- * another generation, never freed memory.
+/* One actor: its slot in the node's directory. Slots are never unmapped, so an address that is late finds a
+ * slot of another generation, never freed memory.
  *
  * States (tr__actor_state), and who moves them:
  *
- *     FREE ──spawn (home loop)──► COMING ──init ok (owner)──► RUNNING ──exit──► STOPPING ──► FREE (next generation)
- *                                   └──────init failed, or no memory───────────────────────►┘
+ *     FREE ──spawn (home loop)──► COMING ──init ok (owner)──► RUNNING ──exit──► STOPPING ──► FREE (next
+ * generation) └──────init failed, or no memory───────────────────────►┘
  *
  * A1  An actor runs on one loop, its owner; only that loop's thread touches what isn't atomic here.
  * A2  It is in the run queue iff `queued`.
  * A3  Messages for a COMING actor are queued and handed over after init.
- * R1  A stale address never resolves: the generation is advanced before the slot is free, and a slot whose generation
- *     would wrap is retired. */
+ * R1  A stale address never resolves: the generation is advanced before the slot is free, and a slot whose
+ * generation would wrap is retired. */
 #ifndef TR_ACTORS_ACTOR_H
 #define TR_ACTORS_ACTOR_H
 
@@ -40,30 +40,36 @@ typedef struct tr__reason {
 } tr__reason;
 
 /* What a fiber waits for. */
-typedef enum tr__wait { TR__WAIT_NONE, TR__WAIT_FUTURE, TR__WAIT_MESSAGE, TR__WAIT_SLEEP, TR__WAIT_YIELD } tr__wait;
+typedef enum tr__wait {
+    TR__WAIT_NONE,
+    TR__WAIT_FUTURE,
+    TR__WAIT_MESSAGE,
+    TR__WAIT_SLEEP,
+    TR__WAIT_YIELD
+} tr__wait;
 
 typedef struct tr__fiber_state {
     tr__fiber *fiber;
     tr__wait wait;
-    bool wake;             /* what it waits for is there, or its time is up */
-    bool killed;           /* every wait returns TR_EKILLED */
-    tr_err returned;       /* by its body */
-    uint64_t awaited;      /* the pending's id, of TR__WAIT_FUTURE */
-    uint64_t timer;        /* the pending's id that bounds the wait; 0: none */
-    uint64_t grace;        /* the pending's id that drops the stack of a killed one */
-    tr_msg *received;      /* borrowed until the next receive */
-    tr_msg *answer;        /* borrowed until the next await */
+    bool wake;        /* what it waits for is there, or its time is up */
+    bool killed;      /* every wait returns TR_EKILLED */
+    tr_err returned;  /* by its body */
+    uint64_t awaited; /* the pending's id, of TR__WAIT_FUTURE */
+    uint64_t timer;   /* the pending's id that bounds the wait; 0: none */
+    uint64_t grace;   /* the pending's id that drops the stack of a killed one */
+    tr_msg *received; /* borrowed until the next receive */
+    tr_msg *answer;   /* borrowed until the next await */
 } tr__fiber_state;
 
 /* What few actors have: made at first need. */
 typedef struct tr__extras {
-    tr_msg *watchers;  /* TR__MSG_MONITOR blocks of who monitors this actor: each will be the tr_down */
-    tr_msg *links;     /* TR__MSG_LINK blocks: each will be the exit signal to that actor */
-    tr_msg *kept;      /* ring of taken messages */
+    tr_msg *watchers; /* TR__MSG_MONITOR blocks of who monitors this actor: each will be the tr_down */
+    tr_msg *links;    /* TR__MSG_LINK blocks: each will be the exit signal to that actor */
+    tr_msg *kept;     /* ring of taken messages */
     struct tr__own_monitor *monitors; /* monitors made by this actor that haven't fired */
     uint32_t monitor_count;
     tr_msg *want_writable, **want_writable_end; /* who waits for places here, in order of asking */
-    tr__reason *reason;                         /* set by tr_exit and the like: end when the handler returns */
+    tr__reason *reason; /* set by tr_exit and the like: end when the handler returns */
     tr_error last_error;
 } tr__extras;
 
@@ -79,8 +85,8 @@ struct tr_actor {
     uint8_t home; /* the loop whose table the slot is of */
     bool queued;  /* in the run queue */
     bool trap_exit;
-    bool exiting; /* ends when the handler returns */
-    bool named;   /* some name in the node's table is its */
+    bool exiting;  /* ends when the handler returns */
+    bool named;    /* some name in the node's table is its */
     uint16_t asks; /* outstanding */
     uint32_t capacity;
     uint32_t local; /* free places in the owner's hand */

@@ -1,5 +1,5 @@
-/* The control thread. Now: the watchdog, which names an actor whose handler runs for longer than TR__STUCK_NS, once a
- * run. It reads what the loops publish in atomics and never stops them. */
+/* The control thread. Now: the watchdog, which names an actor whose handler runs for longer than
+ * TR__STUCK_NS, once a run. It reads what the loops publish in atomics and never stops them. */
 #include <string.h>
 #include <uv.h>
 
@@ -15,7 +15,8 @@ static void name_stuck(tr__control *control, tr__loop *loop, uint32_t slot, uint
     const tr_actor *actor = tr__slot(control->node, slot - 1);
     const tr_typeinfo *type = atomic_load_explicit(&loop->watch.type, memory_order_relaxed);
     tr__node_log(control->node, TR_LOG_WARN,
-                 "loop %u: actor %s (slot %u) has been handling %s for %llu ms; the loop's other actors wait. Give long "
+                 "loop %u: actor %s (slot %u) has been handling %s for %llu ms; the loop's other actors "
+                 "wait. Give long "
                  "work to the compute kind",
                  loop->index, actor ? actor->def->name : "?", slot - 1, type ? type->name : "its start",
                  (unsigned long long)((uv_hrtime() - since) / 1000000u));

@@ -1,8 +1,9 @@
-/* Delivery: from a sender's call to the receiver's mailbox. The sending loop's thread reserves and routes; the owner's
- * thread delivers. What can't be delivered goes through tr__drop(), the one place where a message is lost: it counts,
- * reports, and answers who waits.
+/* Delivery: from a sender's call to the receiver's mailbox. The sending loop's thread reserves and routes;
+ * the owner's thread delivers. What can't be delivered goes through tr__drop(), the one place where a message
+ * is lost: it counts, reports, and answers who waits.
  *
- * Sums, per loop: accepted + arrived == handled + dropped + queued + passed (see troupe/node.h). */
+ * Sums, per loop: accepted + arrived + received == handled + dropped + queued + passed + sent
+ * (troupe/node.h). */
 #include <stdio.h>
 #include <string.h>
 
@@ -11,7 +12,8 @@
 #include "actors/remote.h"
 #include "base/mem.h"
 
-/* ---- blocks ---------------------------------------------------------------------------------------------------- */
+/* ---- blocks
+ * ---------------------------------------------------------------------------------------------------- */
 
 void tr__msg_free(tr__loop *loop, tr_msg *msg)
 {
@@ -30,11 +32,12 @@ void tr__msg_free(tr__loop *loop, tr_msg *msg)
     }
 }
 
-/* Make the block of an unanswered ask its own failure, and send it back: costs no allocation, so can't fail (M2). */
-static void fail_ask(tr__loop *loop, tr_msg *ask, tr_err code)
+/* Make the block of an unanswered ask its own failure, and send it back: costs no allocation, so can't fail
+ * (M2). */
+void tr__fail_ask(tr__loop *loop, tr_msg *ask, uint64_t callee_node, tr_err code)
 {
     tr_addr asker = ask->sender;
-    ask->sender = (tr_addr){loop->node->id, ask->to.slot, ask->to.generation};
+    ask->sender = (tr_addr){callee_node, ask->to.slot, ask->to.generation};
     ask->kind = TR__MSG_FAILURE;
     ask->flags = 0;
     ask->error = (uint8_t)code;
@@ -60,12 +63,13 @@ void tr__started_failed(tr__loop *loop, tr_msg *msg, const tr__reason *reason)
 void tr__release(tr__loop *loop, tr_msg *msg)
 {
     if (msg->kind == TR__MSG_ASK && !(msg->flags & TR__MSG_ANSWERED) && !loop->stopping)
-        fail_ask(loop, msg, TR_ENOACTOR);
+        tr__fail_ask(loop, msg, loop->node->id, TR_ENOACTOR);
     else
         tr__msg_free(loop, msg);
 }
 
-/* ---- what can't be delivered --------------------------------------------------------------------------------- */
+/* ---- what can't be delivered
+ * --------------------------------------------------------------------------------- */
 
 static const char *const drop_words[TR_DROP_COUNT] = {
 #define TR__WORD(name, word) word,
@@ -101,17 +105,23 @@ static void report(tr__loop *loop, const tr_msg *msg, tr_drop why)
         return;
     }
     loop->dead_letters_logged_ns = loop->now_ns;
-    tr__node_log(loop->node, TR_LOG_DEBUG, "dead letter (%s): %s for slot %u.%u (%llu more since the last line)",
-                 drop_words[why], msg->type ? msg->type->name : "a signal", msg->to.slot, msg->to.generation,
+    tr__node_log(loop->node, TR_LOG_DEBUG,
+                 "dead letter (%s): %s for slot %u.%u (%llu more since the last line)", drop_words[why],
+                 msg->type ? msg->type->name : "a signal", msg->to.slot, msg->to.generation,
                  (unsigned long long)loop->dead_letters_silent);
     loop->dead_letters_silent = 0;
 }
 
 void tr__drop(tr__loop *loop, tr_msg *msg, tr_drop why)
 {
+    tr__drop_for(loop, loop->node->id, msg, why);
+}
+
+void tr__drop_for(tr__loop *loop, uint64_t node, tr_msg *msg, tr_drop why)
+{
     loop->counts.dropped[why]++;
     report(loop, msg, why);
-    tr_addr target = {loop->node->id, msg->to.slot, msg->to.generation};
+    tr_addr target = {node, msg->to.slot, msg->to.generation};
     tr__reason reason = {.kind = why == TR_DROP_NO_CONNECTION ? TR_EXIT_NO_CONNECTION : TR_EXIT_NO_ACTOR,
                          .code = drop_error(why)};
     switch ((tr__msg_kind)msg->kind) {
@@ -119,7 +129,7 @@ void tr__drop(tr__loop *loop, tr_msg *msg, tr_drop why)
         if (loop->stopping || (msg->flags & TR__MSG_ANSWERED))
             tr__msg_free(loop, msg);
         else
-            fail_ask(loop, msg, reason.code);
+            tr__fail_ask(loop, msg, node, reason.code);
         break;
     case TR__MSG_STARTED:
         tr__started_failed(loop, msg, &reason);
@@ -139,10 +149,11 @@ void tr__drop(tr__loop *loop, tr_msg *msg, tr_drop why)
     }
 }
 
-/* ---- places ------------------------------------------------------------------------------------------------------ */
+/* ---- places
+ * ------------------------------------------------------------------------------------------------------ */
 
-/* The owner's loop draws in chunks, so that most local sends touch no atomic; it keeps at most a quarter while idle,
- * and of a mailbox of less than four places nothing. */
+/* The owner's loop draws in chunks, so that most local sends touch no atomic; it keeps at most a quarter
+ * while idle, and of a mailbox of less than four places nothing. */
 static uint32_t local_chunk(const tr_actor *actor)
 {
     uint32_t chunk = actor->capacity / 8;
@@ -157,7 +168,8 @@ static tr_err reserve_local(tr_actor *actor, uint32_t generation, uint32_t place
     }
     bool stale;
     uint32_t missing = places - actor->local, want = local_chunk(actor);
-    uint32_t got = tr__places_draw(&actor->places, generation, missing, want > missing ? want : missing, &stale);
+    uint32_t got =
+        tr__places_draw(&actor->places, generation, missing, want > missing ? want : missing, &stale);
     if (!got)
         return TR_EFULL;
     actor->local += got - places;
@@ -198,7 +210,8 @@ tr_err tr__reserve(tr__loop *loop, tr_addr to, uint32_t *places)
     if (hold->places < *places) {
         bool stale;
         uint32_t missing = *places - hold->places, want = remote_chunk(loop, slot);
-        uint32_t got = tr__places_draw(&slot->places, to.generation, missing, want > missing ? want : missing, &stale);
+        uint32_t got =
+            tr__places_draw(&slot->places, to.generation, missing, want > missing ? want : missing, &stale);
         if (stale) {
             *places = 0;
             return TR_OK;
@@ -243,14 +256,16 @@ void tr__places_back(tr__loop *loop, tr_actor *actor, uint32_t places)
     }
 }
 
-/* From a quarter free, at most free/32 (at least one) at a time: the woken ones find room, and not all at once. */
+/* From a quarter free, at most free/32 (at least one) at a time: the woken ones find room, and not all at
+ * once. */
 void tr__tell_writable(tr__loop *loop, tr_actor *actor)
 {
     tr__extras *extras = actor->extras;
     if (!extras || !extras->want_writable)
         return;
     uint32_t free = actor->local + tr__places_free(&actor->places);
-    /* With an empty mailbox what is missing is in other loops' hands and comes back unannounced: let them try. */
+    /* With an empty mailbox what is missing is in other loops' hands and comes back unannounced: let them
+     * try. */
     if (free < (actor->capacity + 3) / 4 && actor->count)
         return;
     for (uint32_t left = free / 32 ? free / 32 : 1; left && extras->want_writable; left--) {
@@ -263,14 +278,15 @@ void tr__tell_writable(tr__loop *loop, tr_actor *actor)
     }
 }
 
-/* ---- routes -------------------------------------------------------------------------------------------------------- */
+/* ---- routes
+ * -------------------------------------------------------------------------------------------------------- */
 
 void tr__pass(tr__loop *loop, tr_addr to, tr_msg *msg)
 {
     msg->to.slot = to.slot;
     msg->to.generation = to.generation;
     if (__builtin_expect(to.node != loop->node->id, 0)) {
-        tr__remote_send(loop, to.node, msg);
+        tr__remote_route(loop, to.node, msg);
         return;
     }
     tr_actor *slot = tr__slot(loop->node, to.slot);
@@ -279,8 +295,13 @@ void tr__pass(tr__loop *loop, tr_addr to, tr_msg *msg)
         tr__deliver(loop, msg);
         return;
     }
+    tr__to_loop(loop, owner->index, msg);
+}
+
+void tr__to_loop(tr__loop *loop, uint8_t index, tr_msg *msg)
+{
+    tr__chain *out = &loop->outboxes[index];
     loop->counts.passed++;
-    tr__chain *out = &loop->outboxes[owner->index];
     msg->next = out->head;
     if (!out->head)
         out->tail = msg;
@@ -324,13 +345,19 @@ static void kill_arrived(tr__loop *loop, tr_actor *actor, tr_msg *msg)
 
 void tr__deliver(tr__loop *loop, tr_msg *msg)
 {
+    if (__builtin_expect(msg->route != 0, 0)) {
+        tr__remote_send(loop, msg);
+        return;
+    }
     tr_actor *actor = tr__slot(loop->node, msg->to.slot);
     if (__builtin_expect(!actor || tr__owner(actor) != loop ||
-                             atomic_load_explicit(&actor->generation, memory_order_relaxed) != msg->to.generation ||
+                             atomic_load_explicit(&actor->generation, memory_order_relaxed) !=
+                                 msg->to.generation ||
                              actor->state == TR__ACTOR_FREE,
                          0)) {
         tr__drop(loop, msg,
-                 msg->kind == TR__MSG_REPLY || msg->kind == TR__MSG_FAILURE ? TR_DROP_LATE_REPLY : TR_DROP_NO_ACTOR);
+                 msg->kind == TR__MSG_REPLY || msg->kind == TR__MSG_FAILURE ? TR_DROP_LATE_REPLY
+                                                                            : TR_DROP_NO_ACTOR);
         return;
     }
     switch ((tr__msg_kind)msg->kind) {
@@ -350,7 +377,8 @@ void tr__deliver(tr__loop *loop, tr_msg *msg)
         break;
     }
     if (actor->fiber && msg->kind >= TR__MSG_REPLY) {
-        /* A fiber may be waiting for long: what is for its futures or for the runtime doesn't queue behind its mail. */
+        /* A fiber may be waiting for long: what is for its futures or for the runtime doesn't queue behind
+         * its mail. */
         tr__runtime_message(loop, actor, msg);
         return;
     }

@@ -1,9 +1,10 @@
 /* Fibers as actors: what one waits for, and how it is resumed and ended.
  *
- *     running ──await, receive, sleep──► waiting ──settled, mail, time, kill──► queued ──► running ──► body returns
+ *     running ──await, receive, sleep──► waiting ──settled, mail, time, kill──► queued ──► running ──► body
+ * returns
  *
- * A killed one gets TR_EKILLED from every wait and must return; after GRACE its stack is dropped: what it took through
- * the API is released, plain malloc isn't. The owner's loop only. */
+ * A killed one gets TR_EKILLED from every wait and must return; after GRACE its stack is dropped: what it
+ * took through the API is released, plain malloc isn't. The owner's loop only. */
 #include <troupe/troupe.h>
 
 #include "actors/loop.h"
@@ -20,7 +21,8 @@ static void entry(void *arg)
     actor->fiber->returned = def->run(actor, run_arg);
 }
 
-/* What came for the runtime while the actor was coming: out of its mailbox, which only its own receive reads. */
+/* What came for the runtime while the actor was coming: out of its mailbox, which only its own receive reads.
+ */
 static void early_mail(tr__loop *loop, tr_actor *actor)
 {
     tr_msg *msg = actor->head;
@@ -123,14 +125,16 @@ void tr__fiber_kill(tr__loop *loop, tr_actor *actor, const tr__reason *reason)
         resume_soon(loop, actor);
 }
 
-/* ---- within the fiber ------------------------------------------------------------------------------------------------- */
+/* ---- within the fiber
+ * ------------------------------------------------------------------------------------------------- */
 
 static tr_err killed(tr_actor *self)
 {
     return tr__self_fail(self, TR_EKILLED, "this actor is asked to end: return from its body");
 }
 
-/* Wait until woken. A killed fiber that waits again steps aside for one round, so that its grace period can pass. */
+/* Wait until woken. A killed fiber that waits again steps aside for one round, so that its grace period can
+ * pass. */
 static tr_err wait_for(tr_actor *self, tr__wait what)
 {
     tr__fiber_state *state = self->fiber;
@@ -147,7 +151,8 @@ static bool is_fiber(tr_actor *self, const char *what)
 {
     if (self->fiber)
         return true;
-    tr__self_fail(self, TR_EINVAL, "%s in %s, which is no fiber: only actors with `run` may wait; use tr_then or tr_after",
+    tr__self_fail(self, TR_EINVAL,
+                  "%s in %s, which is no fiber: only actors with `run` may wait; use tr_then or tr_after",
                   what, self->def->name);
     return false;
 }
@@ -165,7 +170,8 @@ static bool bound_wait(tr_actor *self, uint64_t timeout_ns)
         return false;
     }
     uint64_t now = tr__now_fresh(loop);
-    tr__wheel_set(&loop->wheel, &pending->timer, timeout_ns > UINT64_MAX - now ? UINT64_MAX : now + timeout_ns);
+    tr__wheel_set(&loop->wheel, &pending->timer,
+                  timeout_ns > UINT64_MAX - now ? UINT64_MAX : now + timeout_ns);
     self->fiber->timer = tr__pending_id(pending);
     return true;
 }

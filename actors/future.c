@@ -16,8 +16,8 @@ tr_future tr_ask_body(tr_actor *self, tr_addr to, uint64_t timeout_ns, tr_type *
 {
     tr__loop *loop = tr__owner(self);
     if (self->asks >= TR__ASKS_MAX) {
-        tr__self_fail(self, TR_EFULL, "more than %u asks of %s are outstanding: await some first", TR__ASKS_MAX,
-                      self->def->name);
+        tr__self_fail(self, TR_EFULL, "more than %u asks of %s are outstanding: await some first",
+                      TR__ASKS_MAX, self->def->name);
         return NO_FUTURE;
     }
     tr_msg *msg;
@@ -43,12 +43,14 @@ tr_future tr_ask_body(tr_actor *self, tr_addr to, uint64_t timeout_ns, tr_type *
     return (tr_future){id};
 }
 
-/* ---- answers -------------------------------------------------------------------------------------------------------- */
+/* ---- answers
+ * -------------------------------------------------------------------------------------------------------- */
 
 static tr_err check_ask(tr_actor *self, const tr_msg *ask)
 {
     if (ask->kind != TR__MSG_ASK)
-        return tr__self_fail(self, TR_EINVAL, "a %s that was sent, not asked, can't be replied to: tr_send to its sender",
+        return tr__self_fail(self, TR_EINVAL,
+                             "a %s that was sent, not asked, can't be replied to: tr_send to its sender",
                              tr_msg_type_name(ask));
     if (ask->flags & TR__MSG_ANSWERED)
         return tr__self_fail(self, TR_EINVAL, "this %s has been answered already", tr_msg_type_name(ask));
@@ -98,14 +100,16 @@ tr_err tr_vreply_error(tr_actor *self, const tr_msg *ask, tr_err code, const cha
     return TR_OK;
 }
 
-/* ---- futures -------------------------------------------------------------------------------------------------------- */
+/* ---- futures
+ * -------------------------------------------------------------------------------------------------------- */
 
 static tr__pending *future_of(tr_actor *self, tr_future future, const char *what)
 {
     tr__pending *pending = tr__pending_get(tr__owner(self), self, future.id);
     if (!pending || (pending->kind != TR__PENDING_ASK && pending->kind != TR__PENDING_GATHER)) {
         if (future.id != 0)
-            tr__self_fail(self, TR_EINVAL, "%s: this future was consumed already, or is another actor's", what);
+            tr__self_fail(self, TR_EINVAL, "%s: this future was consumed already, or is another actor's",
+                          what);
         return NULL;
     }
     return pending;
@@ -167,8 +171,8 @@ tr_err tr_await_type(tr_actor *self, tr_future future, tr_type *type, const void
     TR_TRY(tr_await_msg(self, future, &msg));
     *out = msg ? tr_match_type(msg, type) : NULL;
     return *out ? TR_OK
-                : tr__self_fail(self, TR_ETYPE, "the answer is a %s, not a %s", msg ? tr_msg_type_name(msg) : "gather",
-                                type->name);
+                : tr__self_fail(self, TR_ETYPE, "the answer is a %s, not a %s",
+                                msg ? tr_msg_type_name(msg) : "gather", type->name);
 }
 
 tr_future tr_gather(tr_actor *self, const tr_future *futures, size_t count)

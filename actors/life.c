@@ -9,7 +9,8 @@
 #include "base/err.h"
 #include "base/mem.h"
 
-/* ---- slots ------------------------------------------------------------------------------------------------------- */
+/* ---- slots
+ * ------------------------------------------------------------------------------------------------------- */
 
 static bool segment_add(tr__loop *loop)
 {
@@ -77,7 +78,8 @@ tr__extras *tr__extras_of(tr__loop *loop, tr_actor *actor)
     return actor->extras;
 }
 
-/* ---- the beginning -------------------------------------------------------------------------------------------------- */
+/* ---- the beginning
+ * -------------------------------------------------------------------------------------------------- */
 
 void tr__arg_free(tr__loop *loop, tr_actor *actor)
 {
@@ -88,7 +90,8 @@ void tr__arg_free(tr__loop *loop, tr_actor *actor)
 
 bool tr__actor_arrive(tr__loop *loop, tr_actor *actor)
 {
-    static const tr__reason no_memory = {.kind = TR_EXIT_OUT_OF_MEMORY, .code = TR_ENOMEM, .text = "no memory to start it"};
+    static const tr__reason no_memory = {
+        .kind = TR_EXIT_OUT_OF_MEMORY, .code = TR_ENOMEM, .text = "no memory to start it"};
     const tr_actor_def *def = actor->def;
     loop->actors++;
     if (def->state_size) {
@@ -141,9 +144,12 @@ bool tr__actor_init(tr__loop *loop, tr_actor *actor)
     return true;
 }
 
-/* ---- the end ---------------------------------------------------------------------------------------------------------- */
+/* ---- the end
+ * ----------------------------------------------------------------------------------------------------------
+ */
 
-/* What nobody will handle any more. Who waits for an answer hears it; who wants to watch hears why it ended. */
+/* What nobody will handle any more. Who waits for an answer hears it; who wants to watch hears why it ended.
+ */
 static void mailbox_end(tr__loop *loop, tr_actor *actor, const tr__reason *reason)
 {
     tr_addr self = tr__addr_of(actor);
@@ -199,7 +205,8 @@ static void extras_free(tr_actor *actor)
     actor->extras = NULL;
 }
 
-/* Off the run queue, wherever it stands there: only a kill or the node's end finds it queued, so it may cost. */
+/* Off the run queue, wherever it stands there: only a kill or the node's end finds it queued, so it may cost.
+ */
 static void unqueue(tr__loop *loop, tr_actor *actor)
 {
     tr_actor **at;

@@ -1,5 +1,5 @@
-/* The loop's turn: see loop.h for its order and for what keeps order per pair. The loop's own thread, but for the pushes
- * on the three stacks. Fails only in tr__loop_init. */
+/* The loop's turn: see loop.h for its order and for what keeps order per pair. The loop's own thread, but for
+ * the pushes on the three stacks. Fails only in tr__loop_init. */
 #include "actors/loop.h"
 
 #include <string.h>
@@ -39,7 +39,8 @@ void tr__loop_fini(tr__loop *loop)
     tr__pool_fini(&loop->pool);
 }
 
-/* ---- the inbox -------------------------------------------------------------------------------------------- */
+/* ---- the inbox --------------------------------------------------------------------------------------------
+ */
 
 static void inbox_take(tr__loop *loop)
 {
@@ -60,7 +61,7 @@ static void inbox_take(tr__loop *loop)
     }
 }
 
-void tr__inbox_push(tr__loop *to, tr_msg *newest, tr_msg *oldest)
+void tr__loop_push(tr__loop *to, tr_msg *newest, tr_msg *oldest)
 {
     tr_msg *seen = atomic_load_explicit(&to->inbox, memory_order_relaxed);
     do
@@ -90,7 +91,8 @@ static void blocks_collect(tr__loop *loop)
     }
 }
 
-/* ---- the end of a turn -------------------------------------------------------------------------------------- */
+/* ---- the end of a turn
+ * -------------------------------------------------------------------------------------- */
 
 static void blocks_send_home(tr__loop *loop, tr__loop *home)
 {
@@ -130,13 +132,14 @@ static void flush(tr__loop *loop)
         if (out->head) {
             tr_msg *newest = out->head, *oldest = out->tail;
             out->head = out->tail = NULL;
-            tr__inbox_push(loop->node->loops[i], newest, oldest);
+            tr__loop_push(loop->node->loops[i], newest, oldest);
         }
         blocks_send_home(loop, loop->node->loops[i]);
     }
 }
 
-/* ---- the turn ------------------------------------------------------------------------------------------------- */
+/* ---- the turn
+ * ------------------------------------------------------------------------------------------------- */
 
 static void fire_timers(tr__loop *loop)
 {
@@ -183,7 +186,8 @@ uint64_t tr__loop_next_due(const tr__loop *loop)
 bool tr__loop_may_sleep(tr__loop *loop)
 {
     atomic_store_explicit(&loop->sleeping, true, memory_order_seq_cst);
-    if (!atomic_load_explicit(&loop->inbox, memory_order_seq_cst) && !loop->fresh && !loop->queue)
+    if (!atomic_load_explicit(&loop->inbox, memory_order_seq_cst) && !loop->fresh && !loop->queue &&
+        !(loop->index == 0 && tr__remote_is_woken(loop->node->remote)))
         return true;
     tr__loop_awake(loop);
     return false;
@@ -205,4 +209,17 @@ void tr__loop_end_actors(tr__loop *loop)
         if (actor && tr__owner(actor) == loop && actor->state != TR__ACTOR_FREE)
             tr__actor_finish(loop, actor, &shutdown);
     }
+    flush(loop);
+}
+
+void tr__loop_end(tr__loop *loop)
+{
+    tr_msg *msg = atomic_exchange_explicit(&loop->inbox, NULL, memory_order_acquire);
+    while (msg) {
+        tr_msg *next = msg->next;
+        loop->counts.arrived++;
+        tr__drop(loop, msg, TR_DROP_SHUTDOWN);
+        msg = next;
+    }
+    flush(loop);
 }

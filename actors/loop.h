@@ -1,15 +1,18 @@
-/* A loop: the scheduler of the actors that belong to it. One thread a loop; all that isn't atomic is that thread's.
+/* A loop: the scheduler of the actors that belong to it. One thread a loop; all that isn't atomic is that
+ * thread's.
  *
  * A driver (loop_uv.c, or a test) pumps it by tr__loop_turn() and tr__loop_next_due(); nothing here does I/O.
  *
- *     turn:  stamp the clock ─► take the inbox ─► fire timers ─► run actors, by count and time ─► flush outboxes
+ *     turn:  stamp the clock ─► take the inbox ─► fire timers ─► run actors, by count and time ─► flush
+ * outboxes
  *
- * Order. The outbox of a destination holds its messages newest first, and is pushed on the inbox stack as one chain
- * by one atomic operation; the owner takes the whole stack and reverses it. So order per pair holds (M3).
+ * Order. The outbox of a destination holds its messages newest first, and is pushed on the inbox stack as one
+ * chain by one atomic operation; the owner takes the whole stack and reverses it. So order per pair holds
+ * (M3).
  *
- * Run queue. What the running actor wakes goes on `fresh`, a stack, and runs next: its data is in the cache. After
- * TR__FRESH_MAX of those in a row the queue's oldest has its turn, so a runnable actor waits for at most
- * TR__FRESH_MAX others per place in the queue. */
+ * Run queue. What the running actor wakes goes on `fresh`, a stack, and runs next: its data is in the cache.
+ * After TR__FRESH_MAX of those in a row the queue's oldest has its turn, so a runnable actor waits for at
+ * most TR__FRESH_MAX others per place in the queue. */
 #ifndef TR_ACTORS_LOOP_H
 #define TR_ACTORS_LOOP_H
 
@@ -21,12 +24,12 @@
 #include "base/random.h"
 #include "base/seams.h"
 
-#define TR__FRESH_MAX   256
-#define TR__TURN_NS     TR_MICROS(100)
-#define TR__TURN_CHECK  16   /* actors between two looks at the clock */
-#define TR__BATCH_MAX   2048 /* messages an actor handles in one go */
-#define TR__HOLD_SLOTS  64   /* mailboxes of other loops that this one holds places of, at a time */
-#define TR__LOOPS_MAX   64
+#define TR__FRESH_MAX  256
+#define TR__TURN_NS    TR_MICROS(100)
+#define TR__TURN_CHECK 16   /* actors between two looks at the clock */
+#define TR__BATCH_MAX  2048 /* messages an actor handles in one go */
+#define TR__HOLD_SLOTS 64   /* mailboxes of other loops that this one holds places of, at a time */
+#define TR__LOOPS_MAX  64
 
 typedef struct tr__chain {
     tr_msg *head, *tail; /* newest first */
@@ -67,9 +70,9 @@ struct tr__loop {
     tr_actor *queue, **queue_end;
     uint32_t stretch; /* of fresh ones in a row */
 
-    tr_actor *running;   /* whose code runs now */
-    tr_msg *current;     /* what it handles; NULL once taken */
-    tr_msg *answer;      /* tr_take_result's, borrowed until the handler returns */
+    tr_actor *running; /* whose code runs now */
+    tr_msg *current;   /* what it handles; NULL once taken */
+    tr_msg *answer;    /* tr_take_result's, borrowed until the handler returns */
     tr__scratch *scratch;
 
     tr__wheel wheel;
@@ -80,9 +83,9 @@ struct tr__loop {
     tr_actor *slots_free;
     uint32_t slots_next, slots_end; /* never used ones of the newest segment */
 
-    tr__chain *outboxes;       /* by destination loop */
-    tr__block **blocks_home;   /* chains of foreign blocks, by home loop */
-    tr_actor **slots_home;     /* the like of slots, by run_next */
+    tr__chain *outboxes;     /* by destination loop */
+    tr__block **blocks_home; /* chains of foreign blocks, by home loop */
+    tr_actor **slots_home;   /* the like of slots, by run_next */
     tr__hold holds[TR__HOLD_SLOTS];
     uint32_t holds_used;
 
@@ -118,11 +121,14 @@ bool tr__loop_may_sleep(tr__loop *loop);
 void tr__loop_awake(tr__loop *loop);
 /* End every actor of this loop, with stop called: at the node's end. */
 void tr__loop_end_actors(tr__loop *loop);
+/* When all loops have ended theirs: what still came is dropped, and counted. */
+void tr__loop_end(tr__loop *loop);
 
 /* Push a chain of messages, newest first, on a loop's inbox, and wake it if it sleeps. Any thread. */
-void tr__inbox_push(tr__loop *to, tr_msg *newest, tr_msg *oldest);
+void tr__loop_push(tr__loop *to, tr_msg *newest, tr_msg *oldest);
 
-/* ---- delivery (deliver.c) ------------------------------------------------------------------------------- */
+/* ---- delivery (deliver.c) -------------------------------------------------------------------------------
+ */
 
 /* Send a message that needs no place, or has it: takes it, always. Counted as accepted. */
 void tr__submit(tr__loop *loop, tr_addr to, tr_msg *msg);
@@ -130,6 +136,10 @@ void tr__submit(tr__loop *loop, tr_addr to, tr_msg *msg);
 void tr__pass(tr__loop *loop, tr_addr to, tr_msg *msg);
 /* It can't be delivered: count, report, tell who waits for an answer, free. Takes it. */
 void tr__drop(tr__loop *loop, tr_msg *msg, tr_drop why);
+/* The like for a message to an actor of another node. */
+void tr__drop_for(tr__loop *loop, uint64_t node, tr_msg *msg, tr_drop why);
+/* Make the block of an unanswered ask its own failure and send it back. Takes it; can't fail. */
+void tr__fail_ask(tr__loop *loop, tr_msg *ask, uint64_t callee_node, tr_err code);
 /* Free a message without counting it; an unanswered ask fails at its asker. */
 void tr__release(tr__loop *loop, tr_msg *msg);
 /* Free the block alone. */
@@ -138,8 +148,10 @@ void tr__msg_free(tr__loop *loop, tr_msg *msg);
 void tr__started_failed(tr__loop *loop, tr_msg *msg, const tr__reason *reason);
 /* A message that arrives at this loop, its owner's. Takes it. */
 void tr__deliver(tr__loop *loop, tr_msg *msg);
-/* Draw `places` (or, of a smaller mailbox, all) for a message to `to`; *places says how many. TR_OK also for an actor
- * that is gone (0 places: it will be a dead letter); TR_EFULL. */
+/* Into the outbox for another loop. */
+void tr__to_loop(tr__loop *loop, uint8_t index, tr_msg *msg);
+/* Draw `places` (or, of a smaller mailbox, all) for a message to `to`; *places says how many. TR_OK also for
+ * an actor that is gone (0 places: it will be a dead letter); TR_EFULL. */
 tr_err tr__reserve(tr__loop *loop, tr_addr to, uint32_t *places);
 void tr__unreserve(tr__loop *loop, tr_addr to, uint32_t places);
 /* Give back what other loops' mailboxes this loop holds; at the end of a turn. */
@@ -149,7 +161,8 @@ void tr__places_back(tr__loop *loop, tr_actor *actor, uint32_t places);
 /* Tell those who wait for places, as far as there are any. */
 void tr__tell_writable(tr__loop *loop, tr_actor *actor);
 
-/* ---- running (run.c) ------------------------------------------------------------------------------------- */
+/* ---- running (run.c) -------------------------------------------------------------------------------------
+ */
 
 /* Put it in the run queue, to run next. */
 static inline void tr__wake(tr__loop *loop, tr_actor *actor)
@@ -174,11 +187,12 @@ bool tr__after_handler(tr__loop *loop, tr_actor *actor);
 void tr__end(tr__loop *loop, tr_actor *actor, const tr__reason *reason);
 void tr__scratch_free(tr__loop *loop);
 
-/* ---- life of actors (life.c) ------------------------------------------------------------------------------- */
+/* ---- life of actors (life.c)
+ * ------------------------------------------------------------------------------- */
 
 /* Start an actor (spawn.c): TR_OK and its address, or TR_ENOMEM, TR_EEXIST, TR_EINVAL. */
-tr_err tr__spawn(tr__loop *loop, const tr_actor_def *def, const void *arg, const tr_spawn_opts *opts, tr_addr *address,
-                 tr_error *error);
+tr_err tr__spawn(tr__loop *loop, const tr_actor_def *def, const void *arg, const tr_spawn_opts *opts,
+                 tr_addr *address, tr_error *error);
 tr_actor *tr__slot_take(tr__loop *loop);
 /* On the owner's loop: state, arg and run queue; false: no memory. */
 bool tr__actor_arrive(tr__loop *loop, tr_actor *actor);
@@ -192,9 +206,11 @@ void tr__arg_free(tr__loop *loop, tr_actor *actor);
 void tr__actor_finish(tr__loop *loop, tr_actor *actor, const tr__reason *reason);
 /* Its extras, made if need be; NULL: no memory. */
 tr__extras *tr__extras_of(tr__loop *loop, tr_actor *actor);
-tr_err tr__self_fail(tr_actor *self, tr_err code, const char *format, ...) __attribute__((format(printf, 3, 4)));
+tr_err tr__self_fail(tr_actor *self, tr_err code, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
 
-/* ---- fibers as actors (fiber_actor.c) ------------------------------------------------------------------------ */
+/* ---- fibers as actors (fiber_actor.c)
+ * ------------------------------------------------------------------------ */
 
 tr_err tr__fiber_start(tr__loop *loop, tr_actor *actor);
 void tr__fiber_run(tr__loop *loop, tr_actor *actor);
@@ -205,7 +221,8 @@ void tr__fiber_finish(tr__loop *loop, tr_actor *actor);
 void tr__fiber_wake(tr__loop *loop, tr_actor *actor, uint64_t pending);
 void tr__fiber_mail(tr__loop *loop, tr_actor *actor);
 
-/* ---- relations (relations.c) ------------------------------------------------------------------------------- */
+/* ---- relations (relations.c)
+ * ------------------------------------------------------------------------------- */
 
 void tr__watch_add(tr__loop *loop, tr_actor *target, tr_msg *monitor);
 void tr__watch_remove(tr__loop *loop, tr_actor *target, const tr_msg *demonitor);
@@ -214,6 +231,8 @@ void tr__link_remove(tr__loop *loop, tr_actor *target, tr_addr other);
 /* Turn a MONITOR or LINK block into its notice and send it. */
 void tr__watch_fire(tr__loop *loop, tr_msg *monitor, tr_addr target, const tr__reason *reason);
 void tr__link_fire(tr__loop *loop, tr_msg *link, tr_addr from, const tr__reason *reason);
+/* A MONITOR block for that watcher and number; NULL: no memory. */
+tr_msg *tr__monitor_make(tr__loop *loop, tr_addr watcher, uint64_t number);
 /* At its end: tell all who watch or are linked. */
 void tr__relations_end(tr__loop *loop, tr_actor *actor, const tr__reason *reason);
 /* A tr_down is about to be handled: false if its monitor was taken back. */

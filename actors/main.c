@@ -19,10 +19,10 @@ static const char help[] =
     "  --log LEVEL       error, warn, info or debug (default: warn)\n";
 
 static const struct option options[] = {
-    {"name", required_argument, NULL, 'n'},   {"cluster", required_argument, NULL, 'c'},
-    {"loops", required_argument, NULL, 'l'},  {"listen", required_argument, NULL, 'a'},
-    {"join", required_argument, NULL, 'j'},   {"log", required_argument, NULL, 'g'},
-    {"help", no_argument, NULL, 'h'},         {NULL, 0, NULL, 0},
+    {"name", required_argument, NULL, 'n'},  {"cluster", required_argument, NULL, 'c'},
+    {"loops", required_argument, NULL, 'l'}, {"listen", required_argument, NULL, 'a'},
+    {"join", required_argument, NULL, 'j'},  {"log", required_argument, NULL, 'g'},
+    {"help", no_argument, NULL, 'h'},        {NULL, 0, NULL, 0},
 };
 
 typedef struct parsed {
@@ -61,7 +61,9 @@ static int take(const char *program, int option, const char *value, parsed *p)
         return 0;
     case 'l':
         p->node.loops = (uint32_t)strtoul(value, &end, 10);
-        return *end || p->node.loops < 1 || p->node.loops > 64 ? bad(program, "loops", value, "a number from 1 to 64") : 0;
+        return *end || p->node.loops < 1 || p->node.loops > 64
+                   ? bad(program, "loops", value, "a number from 1 to 64")
+                   : 0;
     case 'a':
         p->node.listen = value;
         return 0;
@@ -71,7 +73,9 @@ static int take(const char *program, int option, const char *value, parsed *p)
         p->joins[p->join_count++] = value;
         return 0;
     case 'g':
-        return parse_log(value, &p->node.log_level) ? bad(program, "log", value, "one of error, warn, info, debug") : 0;
+        return parse_log(value, &p->node.log_level)
+                   ? bad(program, "log", value, "one of error, warn, info, debug")
+                   : 0;
     case 'h':
         p->help = true;
         return 0;

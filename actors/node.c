@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "actors/loop.h"
+#include "actors/remote.h"
 #include "actors/warden.h"
 #include "base/err.h"
 #include "base/hash.h"
@@ -35,8 +36,8 @@ static tr_err check_opts(const tr_node_opts *opts, tr_error *error)
     const char *names[] = {opts->name, opts->cluster};
     for (int i = 0; i < 2; i++)
         if (names[i] && (!names[i][0] || strlen(names[i]) >= TR_NAME_MAX || strpbrk(names[i], "/ \n")))
-            return tr__fail(error, TR_EINVAL, "--%s \"%s\": 1 to %d bytes, no '/' and no spaces", i ? "cluster" : "name",
-                            names[i], TR_NAME_MAX - 1);
+            return tr__fail(error, TR_EINVAL, "--%s \"%s\": 1 to %d bytes, no '/' and no spaces",
+                            i ? "cluster" : "name", names[i], TR_NAME_MAX - 1);
     if (opts->loops > TR__LOOPS_MAX)
         return tr__fail(error, TR_EINVAL, "--loops %u: at most %d", opts->loops, TR__LOOPS_MAX);
     return TR_OK;
@@ -62,7 +63,7 @@ tr_node *tr__node_make(const tr_node_opts *opts, const tr__seams *seams, tr_erro
 {
     if (check_opts(opts, error) != TR_OK)
         return NULL;
-    tr_node *node = tr__zalloc(sizeof(*node));
+    tr_node *node = tr__types_register_all() == TR_OK ? tr__zalloc(sizeof(*node)) : NULL;
     if (!node) {
         tr__fail(error, TR_ENOMEM, "no memory for a node");
         return NULL;
@@ -89,6 +90,8 @@ void tr__node_unmake(tr_node *node)
 {
     if (!node)
         return;
+    if (node->remote)
+        tr__remote_free(node);
     for (uint32_t i = 0; node->loops && i < node->loop_count; i++)
         if (node->loops[i]) {
             tr__loop_fini(node->loops[i]);
@@ -101,7 +104,8 @@ void tr__node_unmake(tr_node *node)
     tr__free(node);
 }
 
-/* ---- the first actors ---------------------------------------------------------------------------------------------------- */
+/* ---- the first actors
+ * ---------------------------------------------------------------------------------------------------- */
 
 /* Runs opts.start as a fiber; its end is the node's. */
 static tr_err run_first(tr_actor *self, void *arg)
@@ -124,12 +128,19 @@ tr_err tr__node_begin(tr_node *node, tr_error *error)
 {
     tr__loop *loop = node->loops[0];
     TR_TRY(tr__spawn(loop, &tr__warden_def, NULL, NULL, &node->warden, error));
+    TR_TRY(tr__remote_open(node, node->seams.net, error));
     if (node->opts.start)
         TR_TRY(tr__spawn(loop, &first_def, node->opts.arg, NULL, &node->first, error));
     return TR_OK;
 }
 
-/* ---- what is known of it ---------------------------------------------------------------------------------------------------- */
+/* ---- what is known of it
+ * ---------------------------------------------------------------------------------------------------- */
+
+const char *tr_node_listen(const tr_node *node)
+{
+    return tr__remote_address(node->remote);
+}
 
 uint64_t tr_node_id(const tr_node *node)
 {

@@ -1,4 +1,5 @@
-/* A node: its loops, its directory of slots, its names. What its parts share; each field says who may touch it. */
+/* A node: its loops, its directory of slots, its names. What its parts share; each field says who may touch
+ * it. */
 #ifndef TR_ACTORS_NODE_H
 #define TR_ACTORS_NODE_H
 
@@ -61,9 +62,11 @@ void tr__node_unmake(tr_node *node);
 /* Spawn the warden and, if there is one, the first actor; on loop 0 before its first turn. */
 tr_err tr__node_begin(tr_node *node, tr_error *error);
 /* A line for the log, if its level is wanted. Any thread. */
-void tr__node_log(tr_node *node, tr_log_level level, const char *format, ...) __attribute__((format(printf, 3, 4)));
+void tr__node_log(tr_node *node, tr_log_level level, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
 
-/* ---- names (names.c): any thread ------------------------------------------------------------------------- */
+/* ---- names (names.c): any thread -------------------------------------------------------------------------
+ */
 
 tr_err tr__name_put(tr_node *node, const char *name, tr_addr address, tr_error *error);
 tr_addr tr__name_get(tr_node *node, const char *name);

@@ -1,9 +1,9 @@
-/* The real driver: one thread and one uv loop for each loop of the node, and one more, the control thread, for what must
- * go on while a handler is stuck (signals to stop, the watchdog).
+/* The real driver: one thread and one uv loop for each loop of the node, and one more, the control thread,
+ * for what must go on while a handler is stuck (signals to stop, the watchdog).
  *
- * A loop's thread: turn; then uv_run(NOWAIT), which costs 222 ns, every POLL_NS while there is work; with none, say that
- * the loop sleeps, arm the timer for the wheel, and sleep in uv_run(ONCE). Who sends to a sleeping loop wakes it by
- * uv_async_send. Fails only at the start, with an error. */
+ * A loop's thread: turn; then uv_run(NOWAIT), which costs 222 ns, every POLL_NS while there is work; with
+ * none, say that the loop sleeps, arm the timer for the wheel, and sleep in uv_run(ONCE). Who sends to a
+ * sleeping loop wakes it by uv_async_send. Fails only at the start, with an error. */
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
@@ -14,8 +14,10 @@
 
 #include "actors/loop.h"
 #include "actors/node_uv.h"
+#include "actors/remote.h"
 #include "base/err.h"
 #include "base/mem.h"
+#include "transport/nng_stream.h"
 
 #define POLL_NS  TR_MICROS(50)
 #define CLOSE_NS TR_SECONDS(3) /* what is left to close after the last actor has this long */
@@ -88,7 +90,8 @@ static void driver_close(driver *d)
 {
     uv_close((uv_handle_t *)&d->wake, NULL);
     uv_close((uv_handle_t *)&d->timer, NULL);
-    /* What the kinds left (a child being reaped, a file being closed) gets its callbacks, for a bounded time. */
+    /* What the kinds left (a child being reaped, a file being closed) gets its callbacks, for a bounded time.
+     */
     uint64_t until = uv_hrtime() + CLOSE_NS;
     while (uv_run(&d->uv, UV_RUN_NOWAIT) && uv_hrtime() < until)
         uv_sleep(1);
@@ -98,7 +101,8 @@ static void driver_close(driver *d)
     close(d->timer_fd);
 }
 
-/* ---- a loop's thread --------------------------------------------------------------------------------------------------- */
+/* ---- a loop's thread
+ * --------------------------------------------------------------------------------------------------- */
 
 static void arm(driver *d, uint64_t due)
 {
@@ -143,6 +147,17 @@ static void pump(driver *d)
     }
 }
 
+/* What was sent is delivered, as far as the peers take it within the connections' own bound. */
+static void say_goodbye(tr_node *node)
+{
+    tr__remote_close(node->remote);
+    while (!tr__remote_is_closed(node->remote)) {
+        tr__remote_step(node->remote, uv_hrtime());
+        tr__remote_flush(node->remote);
+        uv_sleep(1);
+    }
+}
+
 /* In order: every loop stops turning, then each ends its own actors, then closes. */
 static void loop_run(struct tr__driver_uv *all, driver *d)
 {
@@ -150,7 +165,10 @@ static void loop_run(struct tr__driver_uv *all, driver *d)
     tr__loop_end_actors(d->loop);
     atomic_fetch_sub(&all->running, 1);
     while (atomic_load(&all->running))
-        uv_sleep(1); /* others may still pass blocks home */
+        uv_sleep(1); /* others may still send here, and pass blocks home */
+    tr__loop_end(d->loop);
+    if (d->loop->index == 0)
+        say_goodbye(d->loop->node);
     driver_close(d);
 }
 
@@ -183,7 +201,8 @@ static tr_err threads_start(struct tr__driver_uv *all, tr_error *error)
     return TR_OK;
 }
 
-/* ---- a node's life ------------------------------------------------------------------------------------------------------- */
+/* ---- a node's life
+ * ------------------------------------------------------------------------------------------------------- */
 
 static uint64_t os_seed(void)
 {
@@ -210,7 +229,7 @@ tr_node *tr_node_create(const tr_node_opts *opts, tr_error *error)
         tr__fail(error, TR_ENOMEM, "no memory for a node");
         return NULL;
     }
-    tr__seams seams = {.now = now, .wake = wake, .context = all, .seed = os_seed()};
+    tr__seams seams = {.now = now, .wake = wake, .context = all, .net = tr__nng_net(), .seed = os_seed()};
     tr_node *node = tr__node_make(opts, &seams, error);
     while (node && opened < count && driver_open(&all->loops[opened], node->loops[opened], error) == TR_OK)
         opened++;

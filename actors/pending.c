@@ -10,7 +10,8 @@
 #define SEGMENT_BITS 9
 #define SEGMENT      (1u << SEGMENT_BITS)
 
-/* ---- the table ------------------------------------------------------------------------------------------------------ */
+/* ---- the table
+ * ------------------------------------------------------------------------------------------------------ */
 
 static bool segment_add(tr__loop *loop)
 {
@@ -70,7 +71,8 @@ tr__pending *tr__pending_get(tr__loop *loop, const tr_actor *owner, uint64_t id)
     if ((uint32_t)id == 0 || index >= loop->pending_next)
         return NULL;
     tr__pending *pending = entry(loop, index);
-    return pending->generation == (uint32_t)(id >> 32) && pending->kind != TR__PENDING_FREE && pending->owner == owner
+    return pending->generation == (uint32_t)(id >> 32) && pending->kind != TR__PENDING_FREE &&
+                   pending->owner == owner
                ? pending
                : NULL;
 }
@@ -113,15 +115,19 @@ void tr__pendings_fini(tr__loop *loop)
     tr__free(loop->pendings);
 }
 
-/* ---- settling ---------------------------------------------------------------------------------------------------------- */
+/* ---- settling
+ * ----------------------------------------------------------------------------------------------------------
+ */
 
 tr_err tr__pending_error(const tr__pending *pending, tr_error *error)
 {
     if (!pending->error)
         return TR_OK;
     if (pending->kind == TR__PENDING_GATHER) {
-        const tr__pending *failed = tr__pending_get(tr__owner(pending->owner), pending->owner, pending->gather);
-        return failed ? tr__pending_error(failed, error) : tr__fail(error, pending->error, "one of those gathered failed");
+        const tr__pending *failed =
+            tr__pending_get(tr__owner(pending->owner), pending->owner, pending->gather);
+        return failed ? tr__pending_error(failed, error)
+                      : tr__fail(error, pending->error, "one of those gathered failed");
     }
     const tr__failure *failure = NULL;
     if (pending->msg && pending->msg->size)
@@ -130,7 +136,8 @@ tr_err tr__pending_error(const tr__pending *pending, tr_error *error)
         return tr__fail(error, pending->error, "%s", failure->text);
     char address[TR_ADDR_TEXT_MAX];
     tr__addr_format(pending->callee, address);
-    return tr__fail(error, pending->error, "asking %s of %s: %s", pending->asked->name, address, tr__err_meaning(pending->error));
+    return tr__fail(error, pending->error, "asking %s of %s: %s", pending->asked->name, address,
+                    tr__err_meaning(pending->error));
 }
 
 static void call_then(tr__loop *loop, tr__pending *pending)
@@ -200,7 +207,8 @@ void tr__pending_due(tr__loop *loop, tr__timer *timer)
 {
     tr__pending *pending = (tr__pending *)timer;
     tr_actor *owner = pending->owner;
-    static const tr__reason killed = {.kind = TR_EXIT_KILLED, .code = TR_EKILLED, .text = "killed; did not return in time"};
+    static const tr__reason killed = {
+        .kind = TR_EXIT_KILLED, .code = TR_EKILLED, .text = "killed; did not return in time"};
     switch ((tr__pending_kind)pending->kind) {
     case TR__PENDING_MESSAGE: {
         tr_msg *msg = pending->msg;
@@ -217,7 +225,8 @@ void tr__pending_due(tr__loop *loop, tr__timer *timer)
     }
     case TR__PENDING_GRACE:
         tr__pending_free(loop, pending);
-        tr__actor_finish(loop, owner, owner->extras && owner->extras->reason ? owner->extras->reason : &killed);
+        tr__actor_finish(loop, owner,
+                         owner->extras && owner->extras->reason ? owner->extras->reason : &killed);
         break;
     default:
         if (pending->settled) { /* `then` was set on a settled one: its callback's turn has come */
@@ -232,7 +241,9 @@ void tr__pending_due(tr__loop *loop, tr__timer *timer)
     }
 }
 
-/* ---- cancel ------------------------------------------------------------------------------------------------------------ */
+/* ---- cancel
+ * ------------------------------------------------------------------------------------------------------------
+ */
 
 void tr__cancel_callee(tr__loop *loop, const tr__pending *pending)
 {
@@ -252,7 +263,8 @@ void tr__cancel_callee(tr__loop *loop, const tr__pending *pending)
 
 static bool is_ask(const tr_msg *msg, const tr_msg *cancel)
 {
-    return msg && msg->kind == TR__MSG_ASK && msg->ask == cancel->ask && tr_addr_equal(msg->sender, cancel->sender);
+    return msg && msg->kind == TR__MSG_ASK && msg->ask == cancel->ask &&
+           tr_addr_equal(msg->sender, cancel->sender);
 }
 
 /* Drop the queued ask; its asker has gone on, so no answer is made. */

@@ -1,11 +1,12 @@
-/* What an actor waits for: futures and timers, one kind of entry in one table a loop, named by index and generation, so
- * a late answer or a stale handle finds nothing.
+/* What an actor waits for: futures and timers, one kind of entry in one table a loop, named by index and
+ * generation, so a late answer or a stale handle finds nothing.
  *
  * F1  An entry is settled at most once.
  * F2  An entry is in its owner's list until it is freed; the owner's end frees them all.
  *
- *     WAITING ──answer, failure, deadline, all members──► SETTLED ──await, take_result, then's callback──► free
- *        └───────────────cancel, owner's end────────────────────────────────────────────────────────────────┘ */
+ *     WAITING ──answer, failure, deadline, all members──► SETTLED ──await, take_result, then's callback──►
+ * free └───────────────cancel, owner's end────────────────────────────────────────────────────────────────┘
+ */
 #ifndef TR_ACTORS_PENDING_H
 #define TR_ACTORS_PENDING_H
 
@@ -25,12 +26,12 @@ typedef struct tr__pending {
     uint32_t index, generation;
     uint8_t kind;
     bool settled;
-    uint8_t error;           /* tr_err, when settled without a message */
-    uint32_t left;           /* of a gather: members not settled */
+    uint8_t error; /* tr_err, when settled without a message */
+    uint32_t left; /* of a gather: members not settled */
     tr_actor *owner;
     struct tr__pending *next, *prev; /* in the owner's list; next also in the free list */
-    tr_msg *msg;             /* the answer, or the timer's message */
-    tr_addr callee;          /* of an ask */
+    tr_msg *msg;                     /* the answer, or the timer's message */
+    tr_addr callee;                  /* of an ask */
     const tr_typeinfo *asked;
     tr_then_fn then;
     void *context;
@@ -52,8 +53,8 @@ void tr__pending_free(tr__loop *loop, tr__pending *pending);
 void tr__pendings_end(tr__loop *loop, tr_actor *owner);
 /* A timer of the wheel is due. */
 void tr__pending_due(tr__loop *loop, tr__timer *timer);
-/* Settle by an answer (taken) or, with msg NULL, by an error; tells the fiber, the gather, and calls `then`: so only
- * where the owner's code may run. */
+/* Settle by an answer (taken) or, with msg NULL, by an error; tells the fiber, the gather, and calls `then`:
+ * so only where the owner's code may run. */
 void tr__pending_settle(tr__loop *loop, tr__pending *pending, tr_msg *msg, tr_err error);
 /* An answer came to its asker's loop. Takes msg. */
 void tr__answer(tr__loop *loop, tr_actor *asker, tr_msg *msg);

@@ -1,6 +1,7 @@
-/* Links and monitors. Each is one block that is made when the relation is made and travels: a MONITOR goes to the
- * target, waits there, and comes back as the tr_down; a LINK waits at each side and becomes the exit signal to the other.
- * So neither a full mailbox nor a failed allocation loses the news (paid ahead). The owner's loop only. */
+/* Links and monitors. Each is one block that is made when the relation is made and travels: a MONITOR goes to
+ * the target, waits there, and comes back as the tr_down; a LINK waits at each side and becomes the exit
+ * signal to the other. So neither a full mailbox nor a failed allocation loses the news (paid ahead). The
+ * owner's loop only. */
 #include <stdio.h>
 #include <string.h>
 
@@ -13,7 +14,8 @@
 
 #define NOTICE_ROOM (sizeof(tr_down) + sizeof(((tr__reason *)0)->text))
 
-/* ---- monitors, at the target --------------------------------------------------------------------------------------- */
+/* ---- monitors, at the target
+ * --------------------------------------------------------------------------------------- */
 
 void tr__watch_add(tr__loop *loop, tr_actor *target, tr_msg *monitor)
 {
@@ -55,20 +57,34 @@ void tr__watch_fire(tr__loop *loop, tr_msg *monitor, tr_addr target, const tr__r
     tr__submit(loop, watcher, monitor);
 }
 
-/* ---- monitors, at the watcher -------------------------------------------------------------------------------------- */
+/* ---- monitors, at the watcher
+ * -------------------------------------------------------------------------------------- */
 
-static tr_msg *relation_make(tr_actor *self, uint8_t kind, size_t size)
+static tr_msg *block_make(tr__loop *loop, uint8_t kind, tr_addr sender, size_t size)
 {
-    tr__loop *loop = tr__owner(self);
     tr_msg *msg = tr__type_of(&tr_down_type) && tr__type_of(&tr_exited_type)
                       ? tr__msg_alloc(&loop->pool, loop->index, size)
                       : NULL;
-    if (!msg) {
-        tr__self_fail(self, TR_ENOMEM, "no memory for a monitor or link");
-        return NULL;
+    if (msg) {
+        msg->kind = kind;
+        msg->sender = sender;
     }
-    msg->kind = kind;
-    msg->sender = tr__addr_of(self);
+    return msg;
+}
+
+tr_msg *tr__monitor_make(tr__loop *loop, tr_addr watcher, uint64_t number)
+{
+    tr_msg *msg = block_make(loop, TR__MSG_MONITOR, watcher, NOTICE_ROOM);
+    if (msg)
+        msg->ask = number;
+    return msg;
+}
+
+static tr_msg *relation_make(tr_actor *self, uint8_t kind, size_t size)
+{
+    tr_msg *msg = block_make(tr__owner(self), kind, tr__addr_of(self), size);
+    if (!msg)
+        tr__self_fail(self, TR_ENOMEM, "no memory for a monitor or link");
     return msg;
 }
 
@@ -77,7 +93,8 @@ uint64_t tr_monitor(tr_actor *self, tr_addr to)
     tr__loop *loop = tr__owner(self);
     tr__extras *extras = tr__extras_of(loop, self);
     if (!extras || extras->monitor_count >= TR__MONITORS_MAX) {
-        tr__self_fail(self, extras ? TR_EFULL : TR_ENOMEM, "more than %u monitors of one actor", TR__MONITORS_MAX);
+        tr__self_fail(self, extras ? TR_EFULL : TR_ENOMEM, "more than %u monitors of one actor",
+                      TR__MONITORS_MAX);
         return 0;
     }
     struct tr__own_monitor *own = tr__alloc(sizeof(*own));
@@ -133,7 +150,9 @@ void tr_demonitor(tr_actor *self, uint64_t number)
     tr__submit(tr__owner(self), target, msg);
 }
 
-/* ---- links ------------------------------------------------------------------------------------------------------------ */
+/* ---- links
+ * ------------------------------------------------------------------------------------------------------------
+ */
 
 void tr__link_remove(tr__loop *loop, tr_actor *target, tr_addr other)
 {
@@ -201,6 +220,9 @@ tr_err tr_link(tr_actor *self, tr_addr to)
     tr__loop *loop = tr__owner(self);
     if (tr_addr_equal(to, tr__addr_of(self)))
         return TR_OK;
+    if (to.node != loop->node->id)
+        return tr__self_fail(self, TR_EINVAL,
+                             "tr_link: links don't cross nodes in this version; tr_monitor does");
     tr__extras *extras = tr__extras_of(loop, self);
     tr_msg *here = extras ? relation_make(self, TR__MSG_LINK, NOTICE_ROOM) : NULL;
     tr_msg *there = here ? relation_make(self, TR__MSG_LINK, NOTICE_ROOM) : NULL;

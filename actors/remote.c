@@ -1,32 +1,270 @@
-/* See remote.h. */
-#include "actors/remote.h"
+/* Connections to other nodes, as the core uses them: see remote.h. Loop 0's thread owns all of it; other
+ * loops only read the table of routes, and reach a connection through loop 0's inbox.
+ *
+ * What goes out: a message becomes a record in the peer's open batch (wire.h). With no credit it is held
+ * here, in order; from then on tr_send says TR_EAGAIN until the connection is writable, so what is held is
+ * bounded by what other loops had under way. An ask's or monitor's own block stays in `waits`: it is the
+ * failure, or the tr_down, if the connection breaks.
+ *
+ * What comes in: records become messages, which are delivered as local ones are. */
+#include <stdio.h>
+#include <string.h>
+
+#include <troupe/troupe.h>
+
+#include "actors/adapter.h"
+#include "actors/remote_peer.h"
+#include "actors/warden.h"
+#include "base/err.h"
+#include "base/mem.h"
+
+/* ---- routes: which nodes are connected; any loop reads
+ * ------------------------------------------------------------------ */
+
+static tr__route *route_of(tr__remote *remote, uint64_t id)
+{
+    uint32_t count = atomic_load_explicit(&remote->route_count, memory_order_acquire);
+    for (uint32_t i = 0; i < count; i++)
+        if (atomic_load_explicit(&remote->routes[i].id, memory_order_relaxed) == id)
+            return &remote->routes[i];
+    return NULL;
+}
+
+static tr__route *route_add(tr__remote *remote, uint64_t id)
+{
+    uint32_t count = atomic_load_explicit(&remote->route_count, memory_order_relaxed);
+    tr__route *free_one = NULL;
+    for (uint32_t i = 0; i < count && !free_one; i++)
+        if (atomic_load_explicit(&remote->routes[i].id, memory_order_relaxed) == 0)
+            free_one = &remote->routes[i];
+    if (!free_one && count < TR__PEERS_MAX) {
+        free_one = &remote->routes[count];
+        atomic_store_explicit(&remote->route_count, count + 1, memory_order_release);
+    }
+    if (free_one) {
+        atomic_store_explicit(&free_one->blocked, false, memory_order_relaxed);
+        atomic_fetch_add_explicit(&free_one->epoch, 1, memory_order_relaxed);
+        atomic_store_explicit(&free_one->id, id, memory_order_release);
+    }
+    return free_one;
+}
 
 tr_err tr__remote_check(tr_node *node, uint64_t to_node)
 {
-    (void)node;
-    (void)to_node;
-    return TR_ENOCONN;
+    tr__route *route = node->remote ? route_of(node->remote, to_node) : NULL;
+    if (!route)
+        return TR_ENOCONN;
+    return atomic_load_explicit(&route->blocked, memory_order_relaxed) ? TR_EAGAIN : TR_OK;
 }
 
-void tr__remote_send(tr__loop *loop, uint64_t to_node, tr_msg *msg)
+/* ---- upcalls of the endpoint
+ * -------------------------------------------------------------------------------------------------- */
+
+static void on_wake(void *context)
 {
-    (void)to_node;
-    tr__drop(loop, msg, TR_DROP_NO_CONNECTION);
+    tr__remote *remote = context;
+    atomic_store_explicit(&remote->woken, true, memory_order_release);
+    remote->loop->node->seams.wake(remote->loop->node->seams.context, 0);
+}
+
+static void tell_warden(tr__remote *remote, const tr__peer *peer, bool up, const char *reason)
+{
+    if (tr__inject(remote->loop, remote->loop->node->warden, tr__node_changed, .name = peer->name,
+                   .node = peer->id, .up = up, .reason = reason) != TR_OK)
+        tr__node_log(remote->loop->node, TR_LOG_ERROR, "no memory to tell that node %s is %s", peer->name,
+                     up ? "up" : "down");
+}
+
+static void on_peer_up(void *context, tr__peer *peer)
+{
+    tr__remote *remote = context;
+    tr__remote_peer *p = tr__zalloc(sizeof(*p));
+    tr__route *route = p ? route_add(remote, peer->id) : NULL;
+    if (!route) {
+        tr__free(p);
+        tr__node_log(remote->loop->node, TR_LOG_ERROR, "no memory for the connection to node %s", peer->name);
+        tr__endpoint_disconnect(remote->endpoint, peer);
+        return;
+    }
+    p->remote = remote;
+    p->peer = peer;
+    p->route = route;
+    route->peer = p;
+    p->held_end = &p->held;
+    p->wanting_end = &p->wanting;
+    peer->user = p;
+    tr__node_log(remote->loop->node, TR_LOG_INFO, "node %s is up, incarnation %016llx", peer->name,
+                 (unsigned long long)peer->id);
+    tell_warden(remote, peer, true, "");
+}
+
+static void on_batch(void *context, tr__peer *peer, const uint8_t *bytes, size_t length, uint32_t messages)
+{
+    tr__remote *remote = context;
+    tr__remote_peer *p = peer->user;
+    (void)messages;
+    if (p)
+        tr__remote_take_batch(p, bytes, length);
+    tr__endpoint_consumed(remote->endpoint, peer, length);
+}
+
+static void on_writable(void *context, tr__peer *peer)
+{
+    (void)context;
+    if (peer->user)
+        tr__remote_writable(peer->user);
+}
+
+static void on_peer_down(void *context, tr__peer *peer, const tr_error *why, uint64_t unknown)
+{
+    tr__remote *remote = context;
+    tr__remote_peer *p = peer->user;
+    if (!p)
+        return;
+    peer->user = NULL;
+    remote->loop->counts.lost += unknown;
+    tr__node_log(remote->loop->node, TR_LOG_INFO,
+                 "node %s is down: %s (%llu messages not known to have arrived)", peer->name, why->text,
+                 (unsigned long long)unknown);
+    tell_warden(remote, peer, false, why->text);
+    tr__remote_peer_end(p);
+}
+
+static void on_dial_failed(void *context, const char *address, const tr_error *why, uint64_t next_ns)
+{
+    tr__remote *remote = context;
+    (void)next_ns;
+    tr__node_log(remote->loop->node, TR_LOG_WARN, "--join %s: %s; trying again", address, why->text);
+}
+
+static const tr__endpoint_upcalls upcalls = {
+    .wake = on_wake,
+    .peer_up = on_peer_up,
+    .batch = on_batch,
+    .writable = on_writable,
+    .peer_down = on_peer_down,
+    .dial_failed = on_dial_failed,
+};
+
+/* ---- life
+ * ------------------------------------------------------------------------------------------------------------------------
+ */
+
+tr_err tr__remote_open(tr_node *node, tr__net *net, tr_error *error)
+{
+    const tr_node_opts *opts = &node->opts;
+    if (!opts->listen && !(opts->join && opts->join[0]))
+        return TR_OK;
+    tr__remote *remote = tr__zalloc(sizeof(*remote));
+    if (!remote)
+        return tr__fail(error, TR_ENOMEM, "no memory for connections");
+    remote->loop = node->loops[0];
+    tr__endpoint_options options = {
+        .cluster = node->cluster,
+        .name = node->name,
+        .id = node->id,
+        .listen = opts->listen,
+        .random_seed = tr__random_next(&remote->loop->random),
+    };
+    node->remote = remote;
+    tr_err err =
+        tr__endpoint_open(&options, net, remote->loop->now_ns, &upcalls, remote, &remote->endpoint, error);
+    for (size_t i = 0; err == TR_OK && opts->join && opts->join[i]; i++)
+        err = tr__endpoint_dial(remote->endpoint, opts->join[i], error);
+    if (err != TR_OK)
+        tr__remote_free(node);
+    return err;
+}
+
+const char *tr__remote_address(const tr__remote *remote)
+{
+    return remote ? tr__endpoint_address(remote->endpoint) : "";
+}
+
+void tr__remote_free(tr_node *node)
+{
+    tr__remote *remote = node->remote;
+    if (!remote)
+        return;
+    node->remote = NULL;
+    tr__peer *peer = NULL;
+    while (remote->endpoint && (peer = tr__endpoint_next_peer(remote->endpoint, peer)))
+        if (peer->user) {
+            tr__remote_peer_end(peer->user);
+            peer->user = NULL;
+        }
+    tr__endpoint_destroy(remote->endpoint);
+    tr__free(remote);
+}
+
+void tr__remote_close(tr__remote *remote)
+{
+    if (remote)
+        tr__endpoint_close(remote->endpoint, tr__now_fresh(remote->loop));
+}
+
+bool tr__remote_is_closed(const tr__remote *remote)
+{
+    return !remote || tr__endpoint_is_closed(remote->endpoint);
 }
 
 void tr__remote_step(tr__remote *remote, uint64_t now_ns)
 {
-    (void)remote;
-    (void)now_ns;
+    if (!remote)
+        return;
+    if (!atomic_exchange_explicit(&remote->woken, false, memory_order_acquire) &&
+        now_ns < tr__endpoint_next_due(remote->endpoint))
+        return;
+    tr__endpoint_step(remote->endpoint, now_ns);
 }
 
 void tr__remote_flush(tr__remote *remote)
 {
-    (void)remote;
+    if (remote)
+        tr__endpoint_flush(remote->endpoint);
 }
 
 uint64_t tr__remote_next_due(const tr__remote *remote)
 {
-    (void)remote;
-    return TR__NEVER;
+    return remote ? tr__endpoint_next_due(remote->endpoint) : TR__NEVER;
+}
+
+bool tr__remote_is_woken(const tr__remote *remote)
+{
+    return remote && atomic_load_explicit(&((tr__remote *)remote)->woken, memory_order_acquire);
+}
+
+/* ---- sending
+ * ---------------------------------------------------------------------------------------------------------------------
+ */
+
+void tr__remote_route(tr__loop *loop, uint64_t to_node, tr_msg *msg)
+{
+    tr__remote *remote = loop->node->remote;
+    tr__route *route = remote ? route_of(remote, to_node) : NULL;
+    if (!route) {
+        tr__drop_for(loop, to_node, msg, TR_DROP_NO_CONNECTION);
+        return;
+    }
+    msg->route = (uint16_t)(route - remote->routes + 1);
+    msg->route_epoch = atomic_load_explicit(&route->epoch, memory_order_relaxed);
+    if (loop->index == 0)
+        tr__remote_send(loop, msg);
+    else
+        tr__to_loop(loop, 0, msg);
+}
+
+/* A route that was given to another node meanwhile has another epoch: nothing reaches a new incarnation by
+ * mistake. */
+void tr__remote_send(tr__loop *loop, tr_msg *msg)
+{
+    tr__remote *remote = loop->node->remote;
+    tr__route *route = remote ? &remote->routes[msg->route - 1] : NULL;
+    bool same = route && atomic_load_explicit(&route->epoch, memory_order_relaxed) == msg->route_epoch;
+    uint64_t id = same ? atomic_load_explicit(&route->id, memory_order_relaxed) : 0;
+    msg->route = 0;
+    if (id && route->peer)
+        tr__remote_peer_send(route->peer, msg);
+    else
+        tr__drop_for(loop, id, msg, TR_DROP_NO_CONNECTION);
 }

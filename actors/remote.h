@@ -1,20 +1,37 @@
-/* Actors of other nodes, as far as the core sees them: where a message for another node goes, and what comes back.
- * Loop 0's thread, unless said otherwise. All functions accept a NULL remote: a node without connections. */
+/* Actors of other nodes, as far as the core sees them: where a message for another node goes, and what comes
+ * back. Loop 0's thread, unless said otherwise. All functions accept a NULL remote: a node without
+ * connections. */
 #ifndef TR_ACTORS_REMOTE_H
 #define TR_ACTORS_REMOTE_H
 
 #include "actors/loop.h"
 
+struct tr__net;
+
 typedef struct tr__remote tr__remote;
 
 /* May a message for that node be sent now: TR_OK, TR_EAGAIN (no credit), TR_ENOCONN. Any loop. */
 tr_err tr__remote_check(tr_node *node, uint64_t to_node);
-/* Encode it into the connection, or drop it as undeliverable. Takes msg. */
-void tr__remote_send(tr__loop *loop, uint64_t to_node, tr_msg *msg);
+/* A message for another node, counted as accepted: on its way, or undeliverable. Takes msg. Any loop. */
+void tr__remote_route(tr__loop *loop, uint64_t to_node, tr_msg *msg);
+/* One that was routed here, to the loop that has the connections. Takes msg. */
+void tr__remote_send(tr__loop *loop, tr_msg *msg);
+
+/* Listen and dial as the node's options say; nothing if they don't. TR_EADDR, TR_EADDRINUSE, TR_EPERM,
+ * TR_ENOMEM. */
+tr_err tr__remote_open(tr_node *node, struct tr__net *net, tr_error *error);
+/* "127.0.0.1:40123", "" if the node doesn't listen. */
+const char *tr__remote_address(const tr__remote *remote);
 /* Feed what the network brought; in each turn. */
 void tr__remote_step(tr__remote *remote, uint64_t now_ns);
 /* Start sending what the turn gathered. */
 void tr__remote_flush(tr__remote *remote);
 uint64_t tr__remote_next_due(const tr__remote *remote);
+/* Something came since the last step: don't sleep. */
+bool tr__remote_is_woken(const tr__remote *remote);
+/* Say goodbye to all peers; step on until it is closed. */
+void tr__remote_close(tr__remote *remote);
+bool tr__remote_is_closed(const tr__remote *remote);
+void tr__remote_free(tr_node *node);
 
 #endif

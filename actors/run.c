@@ -1,9 +1,11 @@
-/* Running actors: the queue, the batch, the handler and what follows it. The owner's loop only; nothing fails. */
+/* Running actors: the queue, the batch, the handler and what follows it. The owner's loop only; nothing
+ * fails. */
 #include "actors/loop.h"
 #include "actors/pending.h"
 #include "base/mem.h"
 
-/* ---- the queue ---------------------------------------------------------------------------------------------------- */
+/* ---- the queue
+ * ---------------------------------------------------------------------------------------------------- */
 
 static void queue_put(tr__loop *loop, tr_actor *actor)
 {
@@ -43,7 +45,8 @@ tr_actor *tr__next_runnable(tr__loop *loop)
     return actor;
 }
 
-/* ---- the handler ---------------------------------------------------------------------------------------------------- */
+/* ---- the handler
+ * ---------------------------------------------------------------------------------------------------- */
 
 void tr__scratch_free(tr__loop *loop)
 {

@@ -1,5 +1,5 @@
-/* Sending, and messages in an actor's hand. The sending actor's loop; a failure leaves nothing behind but the actor's
- * last error. */
+/* Sending, and messages in an actor's hand. The sending actor's loop; a failure leaves nothing behind but the
+ * actor's last error. */
 #include "actors/send.h"
 
 #include <string.h>
@@ -97,7 +97,8 @@ tr_err tr_send_msg(tr_actor *self, tr_addr to, tr_msg **out)
     tr__loop *loop = tr__owner(self);
     tr_msg *msg = *out;
     if (!msg || msg->kind == TR__MSG_ASK)
-        return tr__self_fail(self, TR_EINVAL, "tr_send_msg: %s", msg ? "a kept ask is answered, not sent on" : "no message");
+        return tr__self_fail(self, TR_EINVAL, "tr_send_msg: %s",
+                             msg ? "a kept ask is answered, not sent on" : "no message");
     uint32_t places = 0;
     bool local = to.node == loop->node->id;
     if (local)
@@ -130,7 +131,8 @@ tr_err tr_notify_writable(tr_actor *self, tr_addr to)
     return TR_OK;
 }
 
-/* ---- messages in hand ------------------------------------------------------------------------------------------------- */
+/* ---- messages in hand
+ * ------------------------------------------------------------------------------------------------- */
 
 tr_msg *tr_msg_make(tr_actor *self, tr_type *type, const void *body)
 {
@@ -169,7 +171,8 @@ tr_msg *tr_msg_take(tr_actor *self, const tr_msg *msg)
                      : self->fiber && self->fiber->answer == msg ? &self->fiber->answer
                                                                  : &loop->current;
     if (!extras || !msg || *place != msg) {
-        tr__self_fail(self, extras ? TR_EINVAL : TR_ENOMEM, "tr_msg_take: this message isn't the one being handled");
+        tr__self_fail(self, extras ? TR_EINVAL : TR_ENOMEM,
+                      "tr_msg_take: this message isn't the one being handled");
         return NULL;
     }
     tr_msg *taken = *place;
@@ -219,7 +222,8 @@ char *tr_msg_json(const tr_msg *msg)
     return msg->type ? tr__json_encode(msg->type, tr__msg_body(msg)) : tr__strdup("null");
 }
 
-/* ---- from outside ------------------------------------------------------------------------------------------------------- */
+/* ---- from outside
+ * ------------------------------------------------------------------------------------------------------- */
 
 tr_err tr__inject_body(tr__loop *loop, tr_addr to, tr_type *type, const void *body)
 {
@@ -264,7 +268,7 @@ tr_err tr_post_body(tr_node *node, tr_addr to, tr_type *type, const void *body)
     msg->to.slot = to.slot;
     msg->to.generation = to.generation;
     atomic_fetch_add_explicit(&node->posted, 1, memory_order_relaxed);
-    tr__inbox_push(owner ? owner : node->loops[0], msg, msg);
+    tr__loop_push(owner ? owner : node->loops[0], msg, msg);
     return TR_OK;
 }
 

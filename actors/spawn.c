@@ -1,6 +1,7 @@
-/* Spawning: the address is known at once, whatever loop the child will live on. The spawning loop takes the slot from its
- * own table and opens it (generation, places, state COMING, then the owner) before the address leaves; a child of
- * another loop goes there as a SPAWN message, in order with what is sent to it afterwards. */
+/* Spawning: the address is known at once, whatever loop the child will live on. The spawning loop takes the
+ * slot from its own table and opens it (generation, places, state COMING, then the owner) before the address
+ * leaves; a child of another loop goes there as a SPAWN message, in order with what is sent to it afterwards.
+ */
 #include <string.h>
 
 #include <troupe/troupe.h>
@@ -10,7 +11,8 @@
 #include "base/err.h"
 
 /* The argument as the child will get it: the pointer, or a copy in a block. */
-static tr_err take_arg(tr__loop *loop, const tr_actor_def *def, const void *arg, void **taken, tr_error *error)
+static tr_err take_arg(tr__loop *loop, const tr_actor_def *def, const void *arg, void **taken,
+                       tr_error *error)
 {
     *taken = (void *)arg;
     if (!def->arg_type || !arg)
@@ -50,7 +52,8 @@ static void open_slot(tr_actor *slot, const tr_actor_def *def, tr__loop *owner, 
     slot->capacity = places ? places : def->mailbox_places ? def->mailbox_places : TR__PLACES_DEFAULT;
     if (slot->capacity > UINT16_MAX)
         slot->capacity = UINT16_MAX;
-    tr__places_open(&slot->places, atomic_load_explicit(&slot->generation, memory_order_relaxed), slot->capacity);
+    tr__places_open(&slot->places, atomic_load_explicit(&slot->generation, memory_order_relaxed),
+                    slot->capacity);
     /* release: who sees the owner sees the rest */
     atomic_store_explicit(&slot->owner, owner, memory_order_release);
 }
@@ -67,8 +70,8 @@ static void give_back(tr__loop *loop, const tr_actor_def *def, void *taken, tr_m
     }
 }
 
-tr_err tr__spawn(tr__loop *loop, const tr_actor_def *def, const void *arg, const tr_spawn_opts *opts, tr_addr *address,
-                 tr_error *error)
+tr_err tr__spawn(tr__loop *loop, const tr_actor_def *def, const void *arg, const tr_spawn_opts *opts,
+                 tr_addr *address, tr_error *error)
 {
     tr__loop *owner = place_of(loop, opts);
     if (!def->receive == !def->run)
@@ -93,8 +96,9 @@ tr_err tr__spawn(tr__loop *loop, const tr_actor_def *def, const void *arg, const
     slot->arg = taken;
     open_slot(slot, def, owner, opts ? opts->mailbox_places : 0);
     if (owner == loop)
-        return tr__actor_arrive(loop, slot) ? TR_OK
-                                            : tr__fail(error, TR_ENOMEM, "no memory for the state of %s", def->name);
+        return tr__actor_arrive(loop, slot)
+                   ? TR_OK
+                   : tr__fail(error, TR_ENOMEM, "no memory for the state of %s", def->name);
     spawn->kind = TR__MSG_SPAWN;
     tr__submit(loop, *address, spawn);
     return TR_OK;
@@ -121,7 +125,8 @@ tr_addr tr_spawn_with(tr_actor *self, const tr_actor_def *def, const void *arg, 
     return TR_ADDR_NONE;
 }
 
-/* The runtime answers for the child once its init has succeeded; if it ends before, the block becomes the failure. */
+/* The runtime answers for the child once its init has succeeded; if it ends before, the block becomes the
+ * failure. */
 tr_future tr_spawn_ask(tr_actor *self, const tr_actor_def *def, const void *arg, const tr_spawn_opts *opts)
 {
     tr__loop *loop = tr__owner(self);
@@ -158,6 +163,9 @@ tr_err tr_stop(tr_actor *self, tr_addr to, tr_exit_kind how)
     tr__loop *loop = tr__owner(self);
     if (how != TR_EXIT_SHUTDOWN && how != TR_EXIT_KILLED)
         return tr__self_fail(self, TR_EINVAL, "tr_stop takes TR_EXIT_SHUTDOWN or TR_EXIT_KILLED");
+    if (to.node != loop->node->id)
+        return tr__self_fail(self, TR_EPERM,
+                             "tr_stop: actors of another node can't be stopped from here; ask them");
     tr_msg *msg = tr__msg_alloc(&loop->pool, loop->index, 0);
     if (!msg)
         return tr__self_fail(self, TR_ENOMEM, "no memory to stop an actor");

@@ -1,5 +1,5 @@
-/* See warden.h. An actor like others; what it can't answer yet it keeps, and tries again every RETRY and when a node
- * comes. Bounded: WAITING_MAX look-ups wait, WATCHERS_MAX watch. */
+/* See warden.h. An actor like others; what it can't answer yet it keeps, and tries again every RETRY and when
+ * a node comes. Bounded: WAITING_MAX look-ups wait, WATCHERS_MAX watch. */
 #include "actors/warden.h"
 
 #include <stdio.h>
@@ -71,7 +71,8 @@ static bool try_find(tr_actor *self, warden *w, tr_msg *ask)
     uint64_t id = peer_id(w, find->path, length);
     if (!id)
         return false;
-    tr_future future = tr_ask(self, TR__WARDEN_OF(id), tr_msg_remaining(self, ask), tr__find_name, .path = name);
+    tr_future future =
+        tr_ask(self, TR__WARDEN_OF(id), tr_msg_remaining(self, ask), tr__find_name, .path = name);
     return tr_then(self, future, answered, ask) == TR_OK; /* on an error: it waits for the node to be back */
 }
 
@@ -150,8 +151,8 @@ static void node_changed(tr_actor *self, warden *w, const tr__node_changed *chan
         w->peers[i] = w->peers[--w->peer_count];
     }
     for (uint32_t j = 0; j < w->watcher_count; j++)
-        if (tr_send(self, w->watchers[j], tr_node_event, .name = change->name, .node = change->node, .up = change->up,
-                    .reason = change->reason) != TR_OK)
+        if (tr_send(self, w->watchers[j], tr_node_event, .name = change->name, .node = change->node,
+                    .up = change->up, .reason = change->reason) != TR_OK)
             tr_log(self, TR_LOG_WARN, "a node event was lost: %s", tr_last_error(self)->text);
     if (change->up)
         retry_all(self, w);
@@ -168,7 +169,7 @@ static void receive(tr_actor *self, void *state, const tr_msg *msg)
         find(self, w, msg);
     } else if ((watch_nodes = tr_match(msg, tr__watch_nodes))) {
         watch(self, w, watch_nodes->watcher);
-    } else if ((change = tr_match(msg, tr__node_changed)) && tr_addr_is_none(tr_msg_sender(msg))) {
+    } else if ((change = tr_match(msg, tr__node_changed)) && msg->kind == TR__MSG_NOTICE) {
         node_changed(self, w, change); /* from the connections only: no actor, no peer can say so */
     } else if ((down = tr_match(msg, tr_down))) {
         unwatch(w, down->actor);

@@ -1,5 +1,6 @@
-/* The warden: a node's own actor, always its first (slot 0, generation 1), so every node knows every other's. It answers
- * look-ups of names, its own and for other nodes, and tells who asked of nodes that come and go. */
+/* The warden: a node's own actor, always its first (slot 0, generation 1), so every node knows every other's.
+ * It answers look-ups of names, its own and for other nodes, and tells who asked of nodes that come and go.
+ */
 #ifndef TR_ACTORS_WARDEN_H
 #define TR_ACTORS_WARDEN_H
 

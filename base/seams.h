@@ -5,12 +5,16 @@
 
 #include <stdint.h>
 
+struct tr__net;
+
 typedef struct tr__seams {
     /* Monotonic time in ns. Called by any loop's thread. */
     uint64_t (*now)(void *context);
     /* Make loop `index` turn soon; called by any thread, when that loop said it sleeps. */
     void (*wake)(void *context, unsigned index);
     void *context;
+    /* What carries connections (transport/stream.h); NULL: nodes that listen or join can't be made. */
+    struct tr__net *net;
     /* For the node's incarnation and the loops' random sources; a real one is from the OS. */
     uint64_t seed;
 } tr__seams;

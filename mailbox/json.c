@@ -24,9 +24,20 @@
 
 #define BASE64 sodium_base64_VARIANT_ORIGINAL
 
+/* Has an allocation of jansson's failed? It (2.14) reports some of them as errors in the text, and others not
+ * at all: when its buffer can't grow, the parser loses characters of a string and the printer a key. */
+static _Thread_local bool starved;
+
+static void *allocate(size_t size)
+{
+    void *block = tr__alloc(size);
+    starved |= !block;
+    return block;
+}
+
 static void use_our_memory(void)
 {
-    json_set_alloc_funcs(tr__alloc, tr__free);
+    json_set_alloc_funcs(allocate, tr__free);
 }
 
 /* Before each use of jansson. Its setting is the process's; tr__free() frees what malloc() gave, so a
@@ -136,6 +147,7 @@ static json_t *from_field(uint32_t kind, const void *at)
 char *tr__json_encode(const tr_typeinfo *type, const void *body)
 {
     prepare();
+    starved = false;
     json_t *object = json_object();
     char *text = NULL;
     if (!object)
@@ -146,6 +158,10 @@ char *tr__json_encode(const tr_typeinfo *type, const void *body)
             goto out;
     }
     text = json_dumps(object, JSON_COMPACT);
+    if (starved) {
+        tr__free(text);
+        text = NULL;
+    }
 out:
     json_decref(object);
     return text;
@@ -350,9 +366,12 @@ tr_err tr__json_decode(const tr_typeinfo *type, const char *text, void **body, s
     reader r = {.type = type, .error = error};
     json_error_t wrong;
     prepare();
+    starved = false;
     json_t *object = json_loads(text, JSON_REJECT_DUPLICATES, &wrong);
-    if (!object && json_error_code(&wrong) == json_error_out_of_memory)
+    if (starved) {
+        json_decref(object);
         return tr__fail(error, TR_ENOMEM, "message %s: no memory to read its JSON", type->name);
+    }
     if (!object)
         return tr__fail(error, TR_EINVAL, "message %s: not JSON at line %d, column %d: %s", type->name,
                         wrong.line, wrong.column, wrong.text);

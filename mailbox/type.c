@@ -206,3 +206,15 @@ void tr__body_copy(const tr_typeinfo *type, void *into, const void *body)
         }
     }
 }
+
+/* The linker makes these two for a section whose name is an identifier; weak: a program may declare none. */
+extern tr_type *const __start_tr_types[] __attribute__((weak, visibility("hidden")));
+extern tr_type *const __stop_tr_types[] __attribute__((weak, visibility("hidden")));
+
+tr_err tr__types_register_all(void)
+{
+    for (tr_type *const *entry = __start_tr_types; entry < __stop_tr_types; entry++)
+        if (!tr__type_of(*entry))
+            return TR_ENOMEM;
+    return TR_OK;
+}

@@ -31,6 +31,9 @@ static inline const tr_typeinfo *tr__type_of(tr_type *type)
     const tr_typeinfo *info = __atomic_load_n(&type->registered, __ATOMIC_ACQUIRE);
     return __builtin_expect(info != NULL, 1) ? info : tr__type_register(type);
 }
+/* Register every type that was declared in this program, so that messages of other nodes find them; at a
+ * node's start. TR_ENOMEM. */
+tr_err tr__types_register_all(void);
 /* A type by id and fingerprint (fingerprint 0: any schema of that id); NULL if none is registered. */
 const tr_typeinfo *tr__type_find(uint64_t id, uint64_t fingerprint);
 /* A type by name, the one registered first; NULL if there is none. */

@@ -81,7 +81,8 @@ TR_FN(tr_err, stop, (tr_actor * self, tr_addr to, tr_exit_kind how), (self, to, 
 TR_FN(uint64_t, monitor, (tr_actor * self, tr_addr to), (self, to))
 /* No tr_down with that number is handled after this call. */
 TR_FN(void, demonitor, (tr_actor * self, uint64_t monitor), (self, monitor))
-/* Share fate: when one ends other than normally, so does the other, or hears tr_exited if it traps exits. */
+/* Share fate: when one ends other than normally, so does the other, or hears tr_exited if it traps exits. Between actors
+ * of one node (TR_EINVAL). */
 TR_FN(tr_err, link, (tr_actor * self, tr_addr to), (self, to))
 TR_FN(tr_err, unlink, (tr_actor * self, tr_addr to), (self, to))
 TR_FN(void, trap_exit, (tr_actor * self, bool on), (self, on))

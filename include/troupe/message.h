@@ -4,17 +4,17 @@
  *
  *     TR_MESSAGE(greet, (string, name), (u32, times))
  *
- * which gives a C struct `greet` with those fields and a table `greet_type` that describes it (data, not code, so
- * it can be compared, sent and printed). Field kinds:
+ * which gives a C struct `greet` with those fields and a table `greet_type` that describes it (data, not
+ * code, so it can be compared, sent and printed). Field kinds:
  *
  *     bool i32 i64 u32 u64 f64     as in C
  *     string                       const char *, NUL-terminated UTF-8; NULL travels as ""
  *     bytes                        tr_bytes { data, size }
  *     addr                         tr_addr
  *
- * A message is one self-contained block with one owner: this header, the struct, and behind it its strings and
- * bytes; making one copies them. The receiver borrows it for the call (a fiber: until its next receive or await);
- * tr_msg_take() keeps it. */
+ * A message is one self-contained block with one owner: this header, the struct, and behind it its strings
+ * and bytes; making one copies them. The receiver borrows it for the call (a fiber: until its next receive or
+ * await); tr_msg_take() keeps it. */
 #ifndef TROUPE_MESSAGE_H
 #define TROUPE_MESSAGE_H
 
@@ -22,16 +22,17 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Names one actor for ever: node (its random incarnation), slot in that node, generation of the slot. A value:
- * copy it, send it, print it (tr_addr_format). An address whose actor is gone never names a newer one. */
+/* Names one actor for ever: node (its random incarnation), slot in that node, generation of the slot. A
+ * value: copy it, send it, print it (tr_addr_format). An address whose actor is gone never names a newer one.
+ */
 typedef struct tr_addr {
     uint64_t node;
     uint32_t slot;
     uint32_t generation; /* never 0 in an address that names an actor */
 } tr_addr;
 
-#define TR_ADDR_NONE       ((tr_addr){0, 0, 0})
-#define TR_ADDR_TEXT_MAX   48 /* bytes that tr_addr_format() needs at most, with the NUL */
+#define TR_ADDR_NONE     ((tr_addr){0, 0, 0})
+#define TR_ADDR_TEXT_MAX 48 /* bytes that tr_addr_format() needs at most, with the NUL */
 
 static inline bool tr_addr_is_none(tr_addr a)
 {
@@ -78,7 +79,8 @@ typedef struct tr_type {
     const struct tr_typeinfo *registered;
 } tr_type;
 
-/* The header of every message. Its layout is fixed; read it through the tr_msg_...() functions and tr_match(). */
+/* The header of every message. Its layout is fixed; read it through the tr_msg_...() functions and
+ * tr_match(). */
 typedef struct tr_msg {
     struct tr_msg *next;
     const struct tr_typeinfo *type;
@@ -98,24 +100,28 @@ typedef struct tr_msg {
     uint8_t home;         /* the loop whose pool the block is of */
     uint8_t size_class;   /* in that pool */
     uint8_t error;        /* a failed answer's tr_err */
-    uint8_t spare[5];
+    uint8_t spare;
+    uint16_t route, route_epoch; /* on its way to another node, by way of the loop that has the connection */
 } tr_msg;
 
 /* The struct of a message, as a pointer of that type, or NULL if the message is of another type. */
 #define tr_match(msg, type) ((const type *)tr_match_type((msg), &type##_type))
 
-/* ---- how TR_MESSAGE is made ---------------------------------------------------------------------------- */
+/* ---- how TR_MESSAGE is made ------------------------------------------------------------------------------ */
 
-#define TR__C_bool   bool
-#define TR__C__Bool  bool
-#define TR__C_i32    int32_t
-#define TR__C_i64    int64_t
-#define TR__C_u32    uint32_t
-#define TR__C_u64    uint64_t
-#define TR__C_f64    double
-#define TR__C_string const char *
-#define TR__C_bytes  tr_bytes
-#define TR__C_addr   tr_addr
+/* Each declaration also leaves a pointer in the section tr_types, so that a node knows its program's types before the
+ * first message of another node comes. */
+
+#define TR__C_bool    bool
+#define TR__C__Bool   bool
+#define TR__C_i32     int32_t
+#define TR__C_i64     int64_t
+#define TR__C_u32     uint32_t
+#define TR__C_u64     uint64_t
+#define TR__C_f64     double
+#define TR__C_string  const char *
+#define TR__C_bytes   tr_bytes
+#define TR__C_addr    tr_addr
 #define TR_KIND__Bool TR_KIND_bool
 
 #define TR__SCAN(...)  TR__SCAN3(TR__SCAN3(TR__SCAN3(__VA_ARGS__)))
@@ -125,24 +131,25 @@ typedef struct tr_msg {
 #define TR__PARENS     ()
 /* macro(context, item) for each item: up to 27 fields. */
 #define TR__EACH(macro, context, ...) __VA_OPT__(TR__SCAN(TR__EACH_ONE(macro, context, __VA_ARGS__)))
-#define TR__EACH_ONE(macro, context, item, ...)                                                              \
+#define TR__EACH_ONE(macro, context, item, ...) \
     macro(context, item) __VA_OPT__(TR__EACH_AGAIN TR__PARENS(macro, context, __VA_ARGS__))
 #define TR__EACH_AGAIN() TR__EACH_ONE
 
-#define TR__MEMBER(context, item)           TR__MEMBER_OF item
-#define TR__MEMBER_OF(kind, name)           TR__MEMBER_AS(kind, name)
-#define TR__MEMBER_AS(kind, name)           TR__C_##kind name;
-#define TR__FIELD(type, item)               TR__FIELD_OF(type, TR__UNWRAP item)
-#define TR__UNWRAP(...)                     __VA_ARGS__
-#define TR__FIELD_OF(...)                   TR__FIELD_AS(__VA_ARGS__)
-#define TR__FIELD_AS(type, kind, name)      {#name, TR_KIND_##kind, offsetof(type, name)},
+#define TR__MEMBER(context, item)      TR__MEMBER_OF item
+#define TR__MEMBER_OF(kind, name)      TR__MEMBER_AS(kind, name)
+#define TR__MEMBER_AS(kind, name)      TR__C_##kind name;
+#define TR__FIELD(type, item)          TR__FIELD_OF(type, TR__UNWRAP item)
+#define TR__UNWRAP(...)                __VA_ARGS__
+#define TR__FIELD_OF(...)              TR__FIELD_AS(__VA_ARGS__)
+#define TR__FIELD_AS(type, kind, name) {#name, TR_KIND_##kind, offsetof(type, name)},
 
-#define TR_MESSAGE(name_, ...)                                                                               \
-    typedef struct name_ {                                                                                   \
-        TR__EACH(TR__MEMBER, _, __VA_ARGS__)                                                                 \
-    } name_;                                                                                                 \
-    static const tr_field name_##_fields[]                                                                   \
-        __attribute__((unused)) = {TR__EACH(TR__FIELD, name_, __VA_ARGS__){NULL, TR_KIND_END, 0}};           \
-    static tr_type name_##_type __attribute__((unused)) = {#name_, name_##_fields, sizeof(name_), 0, NULL};
+#define TR_MESSAGE(name_, ...)                                                                              \
+    typedef struct name_ {                                                                                  \
+        TR__EACH(TR__MEMBER, _, __VA_ARGS__)                                                                \
+    } name_;                                                                                                \
+    static const tr_field name_##_fields[]                                                                  \
+        __attribute__((unused)) = {TR__EACH(TR__FIELD, name_, __VA_ARGS__){NULL, TR_KIND_END, 0}};          \
+    static tr_type name_##_type __attribute__((unused)) = {#name_, name_##_fields, sizeof(name_), 0, NULL}; \
+    static tr_type *const name_##_entry __attribute__((used, section("tr_types"))) = &name_##_type;
 
 #endif

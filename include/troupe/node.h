@@ -21,8 +21,8 @@ typedef struct tr_node_opts {
     void *arg;
 } tr_node_opts;
 
-/* The sums of one node at rest: accepted + arrived == handled + dropped + queued + passed, and over all loops
- * passed == arrived. Counted per loop; this is their total. */
+/* The sums of one node at rest: accepted + arrived + received == handled + dropped + queued + passed + sent, and over all
+ * loops arrived == passed + posted. Counted per loop; this is their total. */
 #define TR_DROPS(X)                   \
     X(NO_ACTOR, "no-actor")           \
     X(LEFT, "left-at-exit")           \

@@ -363,6 +363,22 @@ static void what_has_no_place_in_a_message_is_refused(void **state)
     REFUSED(nothing, "more bytes", 0x80, 0x80);
 }
 
+/* With as much behind it as the argument of such a head would be, if there were one. */
+static void heads_without_a_meaning_are_refused_however_long_the_input(void **state)
+{
+    (void)state;
+    uint8_t bytes[300] = {0x81};
+    for (int info = 28; info < 32; info++) {
+        for (int major = 0; major < 8; major++) {
+            bytes[1] = (uint8_t)(major << 5 | info);
+            refused(&one_u64_type, bytes, sizeof bytes,
+                    info == 31 && major > 1 && major != 6 ? "found a" : "CBOR");
+            uint8_t at_the_start = bytes[1];
+            refused(&one_u64_type, &at_the_start, 1, "found");
+        }
+    }
+}
+
 static void longer_forms_and_shorter_floats_are_taken(void **state)
 {
     (void)state;
@@ -463,6 +479,7 @@ int main(void)
         cmocka_unit_test(addresses_that_are_none_are_refused),
         cmocka_unit_test(lengths_beyond_the_input_are_refused),
         cmocka_unit_test(what_has_no_place_in_a_message_is_refused),
+        cmocka_unit_test(heads_without_a_meaning_are_refused_however_long_the_input),
         cmocka_unit_test(longer_forms_and_shorter_floats_are_taken),
         cmocka_unit_test(every_truncation_is_refused),
         cmocka_unit_test(every_changed_byte_is_refused_or_gives_a_good_body),

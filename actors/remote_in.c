@@ -1,0 +1,357 @@
+/* What comes in from one peer: the records of its batches become messages. Nothing in them is trusted: what
+ * can't be read cuts the connection, what can't be delivered is a counted dead letter. Loop 0 only. */
+#include <stdio.h>
+#include <string.h>
+#include <uthash.h>
+
+#include <troupe/troupe.h>
+
+#include "actors/remote_peer.h"
+#include "actors/wire.h"
+#include "base/mem.h"
+
+typedef struct tr__heard_type {
+    const tr_typeinfo *type; /* NULL: nobody here knows it, so far */
+    uint64_t id, fingerprint;
+    char name[TR_NAME_MAX];
+} heard_type;
+
+/* ---- monitors of theirs
+ * --------------------------------------------------------------------------------------------------- */
+
+typedef struct watching_key {
+    uint32_t slot, generation;
+    uint64_t number;
+} watching_key;
+
+typedef struct tr__watching {
+    watching_key key;
+    tr_addr target;
+    UT_hash_handle hh;
+} watching;
+
+bool tr__watching_put(tr__remote_peer *p, uint32_t slot, uint32_t generation, uint64_t number, tr_addr target)
+{
+    watching *entry = HASH_COUNT(p->watching) < TR__WATCHING_MAX ? tr__zalloc(sizeof(*entry)) : NULL;
+    if (!entry)
+        return false;
+    entry->key = (watching_key){slot, generation, number};
+    entry->target = target;
+    HASH_ADD(hh, p->watching, key, sizeof(entry->key), entry);
+    return true;
+}
+
+bool tr__watching_take(tr__remote_peer *p, uint32_t slot, uint32_t generation, uint64_t number,
+                       tr_addr *target)
+{
+    watching_key key = {slot, generation, number};
+    watching *entry;
+    HASH_FIND(hh, p->watching, &key, sizeof(key), entry);
+    if (!entry)
+        return false;
+    *target = entry->target;
+    HASH_DEL(p->watching, entry);
+    tr__free(entry);
+    return true;
+}
+
+static void demonitor(tr__remote_peer *p, const watching_key *key, tr_addr target)
+{
+    tr__loop *loop = p->remote->loop;
+    tr_msg *msg = loop->stopping ? NULL : tr__msg_alloc(&loop->pool, loop->index, 0);
+    if (!msg)
+        return; /* its tr_down will find no connection */
+    msg->kind = TR__MSG_DEMONITOR;
+    msg->sender = (tr_addr){p->peer->id, key->slot, key->generation};
+    msg->ask = key->number;
+    tr__submit(loop, target, msg);
+}
+
+void tr__watching_end(tr__remote_peer *p)
+{
+    watching *entry, *next;
+    HASH_ITER(hh, p->watching, entry, next)
+    {
+        HASH_DEL(p->watching, entry);
+        demonitor(p, &entry->key, entry->target);
+        tr__free(entry);
+    }
+}
+
+/* ---- types of theirs
+ * ---------------------------------------------------------------------------------------------------------
+ */
+
+void tr__heard_types_end(tr__remote_peer *p)
+{
+    tr__free(p->heard);
+}
+
+static tr_err hear_type(tr__remote_peer *p, const tr__record *r)
+{
+    if (r->type != p->heard_count || r->type >= TR__TYPES_MAX || r->length >= TR_NAME_MAX)
+        return TR_EPROTO;
+    if (p->heard_count == p->heard_room) {
+        uint32_t room = p->heard_room ? p->heard_room * 2 : 16;
+        heard_type *bigger = tr__realloc(p->heard, room * sizeof(*bigger));
+        if (!bigger)
+            return TR_ENOMEM;
+        p->heard = bigger;
+        p->heard_room = room;
+    }
+    heard_type *heard = &p->heard[p->heard_count++];
+    *heard = (heard_type){tr__type_find(r->type_id, r->fingerprint), r->type_id, r->fingerprint, ""};
+    memcpy(heard->name, r->body, r->length);
+    return TR_OK;
+}
+
+/* ---- messages
+ * --------------------------------------------------------------------------------------------------------------------
+ */
+
+/* A message of the record's type and body, not yet of any kind. NULL: *why says why not. */
+static tr_msg *decode(tr__remote_peer *p, const tr__record *r, tr_drop *why)
+{
+    tr__loop *loop = p->remote->loop;
+    heard_type *heard = &p->heard[r->type];
+    if (!heard->type) /* declared since? */
+        heard->type = tr__type_find(heard->id, heard->fingerprint);
+    size_t size;
+    *why = TR_DROP_UNKNOWN_TYPE;
+    if (!heard->type)
+        return NULL;
+    *why = TR_DROP_MALFORMED;
+    if (tr__cbor_measure(heard->type, r->body, r->length, &size, NULL) != TR_OK)
+        return NULL;
+    *why = TR_DROP_NO_MEMORY;
+    tr_msg *msg = tr__msg_alloc(&loop->pool, loop->index, size);
+    if (!msg)
+        return NULL;
+    msg->type = heard->type;
+    tr__cbor_decode(heard->type, r->body, r->length, tr__msg_body(msg));
+    return msg;
+}
+
+static void log_undecoded(tr__remote_peer *p, const tr__record *r, tr_drop why)
+{
+    const char *name = p->heard[r->type].name;
+    tr__node_log(p->remote->loop->node, TR_LOG_DEBUG, "dead letter from node %s: a %s %s", p->peer->name,
+                 name,
+                 why == TR_DROP_UNKNOWN_TYPE ? "of a type, or with a schema, that no actor here has declared"
+                 : why == TR_DROP_MALFORMED  ? "that can't be decoded"
+                                             : "for which there is no memory");
+}
+
+/* Tell the asker that its ask came to nothing here. */
+static void refuse_ask(tr__remote_peer *p, const tr__record *r, tr_err code, const char *text)
+{
+    tr__loop *loop = p->remote->loop;
+    tr_msg *msg = tr__msg_alloc(&loop->pool, loop->index, TR__FAILURE_ROOM);
+    if (!msg)
+        return; /* its deadline tells it */
+    tr__reason reason = {.code = code};
+    snprintf(reason.text, sizeof(reason.text), "%s", text);
+    msg->sender = (tr_addr){p->peer->id, r->from_slot, r->from_generation};
+    msg->ask = r->ask;
+    tr__started_failed(loop, msg, &reason);
+}
+
+static void take_message(tr__remote_peer *p, const tr__record *r)
+{
+    tr__loop *loop = p->remote->loop;
+    tr_addr to = {loop->node->id, r->to_slot, r->to_generation};
+    tr_drop why;
+    tr_msg *msg = decode(p, r, &why);
+    if (!msg) {
+        loop->counts.dropped[why]++;
+        log_undecoded(p, r, why);
+        if (r->kind == TR__WIRE_ASK)
+            refuse_ask(p, r,
+                       why == TR_DROP_UNKNOWN_TYPE ? TR_ETYPE
+                       : why == TR_DROP_MALFORMED  ? TR_EPROTO
+                                                   : TR_ENOMEM,
+                       why == TR_DROP_UNKNOWN_TYPE
+                           ? "that node knows no such message type, or another schema of it"
+                           : "that node could not decode it");
+        return;
+    }
+    msg->kind = r->kind == TR__WIRE_ASK ? TR__MSG_ASK : TR__MSG_NORMAL;
+    msg->sender = (tr_addr){p->peer->id, r->from_slot, r->from_generation};
+    msg->ask = r->ask;
+    msg->deadline_ns =
+        r->remaining_ns > UINT64_MAX - loop->now_ns ? UINT64_MAX : loop->now_ns + r->remaining_ns;
+    msg->to.slot = to.slot;
+    msg->to.generation = to.generation;
+    uint32_t places = tr__msg_places(msg->size);
+    if (tr__reserve(loop, to, &places) != TR_OK) {
+        tr__drop(loop, msg, TR_DROP_FULL);
+        return;
+    }
+    msg->places = (uint16_t)places;
+    tr__pass(loop, to, msg);
+}
+
+static void take_reply(tr__remote_peer *p, const tr__record *r)
+{
+    tr__loop *loop = p->remote->loop;
+    tr_addr to = {loop->node->id, r->to_slot, r->to_generation};
+    tr_msg *wait = tr__waits_take(&p->waits, TR__MSG_ASK, r->ask, r->to_slot, r->to_generation);
+    if (!wait) {
+        loop->counts.dropped[TR_DROP_LATE_REPLY]++;
+        return;
+    }
+    tr_drop why;
+    tr_msg *msg = decode(p, r, &why);
+    if (!msg) {
+        loop->counts.dropped[why]++;
+        log_undecoded(p, r, why);
+        tr__fail_ask(loop, wait, p->peer->id, why == TR_DROP_NO_MEMORY ? TR_ENOMEM : TR_ETYPE);
+        return;
+    }
+    tr__msg_free(loop, wait);
+    msg->kind = TR__MSG_REPLY;
+    msg->sender = (tr_addr){p->peer->id, r->from_slot, r->from_generation};
+    msg->ask = r->ask;
+    tr__pass(loop, to, msg);
+}
+
+static void take_failure(tr__remote_peer *p, const tr__record *r)
+{
+    tr__loop *loop = p->remote->loop;
+    tr_msg *wait = tr__waits_take(&p->waits, TR__MSG_ASK, r->ask, r->to_slot, r->to_generation);
+    if (!wait) {
+        loop->counts.dropped[TR_DROP_LATE_REPLY]++;
+        return;
+    }
+    tr_err code = r->code > TR_OK && r->code < TR_ERR_COUNT ? (tr_err)r->code : TR_EPROTO;
+    loop->counts.handled++;
+    size_t length = r->length < TR_ERROR_TEXT_MAX - 1 ? r->length : TR_ERROR_TEXT_MAX - 1;
+    tr_msg *msg = length ? tr__msg_alloc(&loop->pool, loop->index, sizeof(tr__failure) + length + 1) : NULL;
+    if (!msg) {
+        tr__fail_ask(loop, wait, p->peer->id, code);
+        return;
+    }
+    char *text = (char *)tr__msg_body(msg) + sizeof(tr__failure);
+    memcpy(text, r->body, length);
+    text[length] = 0;
+    *(tr__failure *)tr__msg_body(msg) = (tr__failure){.code = code, .text = text};
+    msg->kind = TR__MSG_FAILURE;
+    msg->type = tr__type_of(&tr__failure_type);
+    msg->error = (uint8_t)code;
+    msg->sender = (tr_addr){p->peer->id, r->from_slot, r->from_generation};
+    msg->ask = r->ask;
+    tr__msg_free(loop, wait);
+    tr__submit(loop, (tr_addr){loop->node->id, r->to_slot, r->to_generation}, msg);
+}
+
+static void take_cancel(tr__remote_peer *p, const tr__record *r)
+{
+    tr__loop *loop = p->remote->loop;
+    tr_msg *msg = tr__msg_alloc(&loop->pool, loop->index, sizeof(tr_canceled));
+    if (!msg) {
+        loop->counts.dropped[TR_DROP_NO_MEMORY]++;
+        return;
+    }
+    msg->kind = TR__MSG_CANCEL;
+    msg->type = tr__type_of(&tr_canceled_type);
+    msg->sender = (tr_addr){p->peer->id, r->from_slot, r->from_generation};
+    msg->ask = r->ask;
+    *(tr_canceled *)tr__msg_body(msg) = (tr_canceled){.asker = msg->sender, .ask = r->ask};
+    tr__pass(loop, (tr_addr){loop->node->id, r->to_slot, r->to_generation}, msg);
+}
+
+static void take_monitor(tr__remote_peer *p, const tr__record *r)
+{
+    tr__loop *loop = p->remote->loop;
+    tr_addr target = {loop->node->id, r->to_slot, r->to_generation};
+    tr_addr watcher = {p->peer->id, r->from_slot, r->from_generation};
+    tr_msg *msg = tr__monitor_make(loop, watcher, r->ask);
+    if (!msg) {
+        loop->counts.dropped[TR_DROP_NO_MEMORY]++;
+        return;
+    }
+    msg->to.slot = target.slot;
+    msg->to.generation = target.generation;
+    if (tr__watching_put(p, r->from_slot, r->from_generation, r->ask, target))
+        tr__pass(loop, target, msg);
+    else
+        tr__drop(loop, msg, TR_DROP_FULL); /* which tells it that nobody watches */
+}
+
+static void take_demonitor(tr__remote_peer *p, const tr__record *r)
+{
+    tr_addr target;
+    p->remote->loop->counts.handled++;
+    if (tr__watching_take(p, r->from_slot, r->from_generation, r->ask, &target))
+        demonitor(p, &(watching_key){r->from_slot, r->from_generation, r->ask}, target);
+}
+
+static void take_down(tr__remote_peer *p, const tr__record *r)
+{
+    tr__loop *loop = p->remote->loop;
+    tr_msg *wait = tr__waits_take(&p->waits, TR__MSG_MONITOR, r->ask, r->to_slot, r->to_generation);
+    loop->counts.handled++;
+    if (!wait)
+        return; /* taken back meanwhile */
+    tr__reason reason = {.kind =
+                             r->exit_kind <= TR_EXIT_NO_ACTOR ? (tr_exit_kind)r->exit_kind : TR_EXIT_ERROR,
+                         .code = r->code < TR_ERR_COUNT ? (tr_err)r->code : TR_EPROTO};
+    size_t length = r->length < sizeof(reason.text) - 1 ? r->length : sizeof(reason.text) - 1;
+    memcpy(reason.text, r->body, length);
+    tr_addr target = {p->peer->id, wait->to.slot, wait->to.generation};
+    tr__watch_fire(loop, wait, target, &reason);
+}
+
+static tr_err take(tr__remote_peer *p, const tr__record *r)
+{
+    bool typed = r->kind == TR__WIRE_NORMAL || r->kind == TR__WIRE_ASK || r->kind == TR__WIRE_REPLY;
+    if (r->kind == TR__WIRE_TYPE)
+        return hear_type(p, r);
+    if (typed && r->type >= p->heard_count)
+        return TR_EPROTO;
+    p->remote->loop->counts.received++;
+    switch (r->kind) {
+    case TR__WIRE_REPLY:
+        take_reply(p, r);
+        break;
+    case TR__WIRE_FAILURE:
+        take_failure(p, r);
+        break;
+    case TR__WIRE_CANCEL:
+        take_cancel(p, r);
+        break;
+    case TR__WIRE_MONITOR:
+        take_monitor(p, r);
+        break;
+    case TR__WIRE_DEMONITOR:
+        take_demonitor(p, r);
+        break;
+    case TR__WIRE_DOWN:
+        take_down(p, r);
+        break;
+    default:
+        take_message(p, r);
+    }
+    return TR_OK;
+}
+
+void tr__remote_take_batch(tr__remote_peer *p, const uint8_t *bytes, size_t length)
+{
+    tr_error error = {0};
+    while (length) {
+        tr__record record;
+        size_t used;
+        tr_err err = tr__wire_get(bytes, length, &record, &used, &error);
+        if (err == TR_OK)
+            err = take(p, &record);
+        if (err != TR_OK) {
+            tr__node_log(p->remote->loop->node, TR_LOG_ERROR,
+                         "node %s sent a bad batch (%s); the connection is cut", p->peer->name,
+                         error.text[0] ? error.text : "a type that was not told before");
+            tr__endpoint_disconnect(p->remote->endpoint, p->peer);
+            return;
+        }
+        bytes += used;
+        length -= used;
+    }
+}

@@ -1,0 +1,299 @@
+/* What goes out to one peer: messages become records in its open batch. Loop 0 only. */
+#include <string.h>
+#include <uthash.h>
+
+#include <troupe/troupe.h>
+
+#include "actors/remote_peer.h"
+#include "actors/wire.h"
+#include "base/mem.h"
+
+typedef struct tr__told_type {
+    const tr_typeinfo *type;
+    uint32_t number;
+    UT_hash_handle hh;
+} told_type;
+
+/* ---- records
+ * -----------------------------------------------------------------------------------------------------------
+ */
+
+static tr_err put(tr__remote_peer *p, tr__record *record, const void *bytes)
+{
+    uint8_t *at;
+    TR_TRY(tr__endpoint_reserve(p->remote->endpoint, p->peer, TR__WIRE_HEADER_MAX + record->length, &at));
+    size_t head = tr__wire_put(at, record);
+    if (bytes && record->length)
+        memcpy(at + head, bytes, record->length);
+    tr__endpoint_commit(p->remote->endpoint, p->peer, head + record->length);
+    return TR_OK;
+}
+
+/* The record and the message's struct as CBOR. The body is written where the longest header would end, and
+ * moved to where this one does. */
+static tr_err put_body(tr__remote_peer *p, tr__record *record, const tr_msg *msg)
+{
+    const void *body = tr__msg_body(msg);
+    size_t bound = tr__cbor_bound(msg->type, body);
+    uint8_t *at;
+    TR_TRY(tr__endpoint_reserve(p->remote->endpoint, p->peer, TR__WIRE_HEADER_MAX + bound, &at));
+    record->length = tr__cbor_encode(msg->type, body, at + TR__WIRE_HEADER_MAX, bound);
+    size_t head = tr__wire_put(at, record);
+    memmove(at + head, at + TR__WIRE_HEADER_MAX, record->length);
+    tr__endpoint_commit(p->remote->endpoint, p->peer, head + record->length);
+    return TR_OK;
+}
+
+/* The number of a type on this connection; told at its first use. */
+static tr_err type_number(tr__remote_peer *p, const tr_typeinfo *type, uint32_t *number)
+{
+    if (p->last_type == type) {
+        *number = p->last_number;
+        return TR_OK;
+    }
+    told_type *told;
+    HASH_FIND_PTR(p->told, &type, told);
+    if (!told) {
+        uint32_t next = HASH_COUNT(p->told);
+        if (next >= TR__TYPES_MAX || !(told = tr__alloc(sizeof(*told))))
+            return TR_ENOMEM;
+        *told = (told_type){.type = type, .number = next};
+        tr__record record = {.kind = TR__WIRE_TYPE,
+                             .type = next,
+                             .type_id = type->id,
+                             .fingerprint = type->fingerprint,
+                             .length = strlen(type->name)};
+        tr_err err = put(p, &record, type->name);
+        if (err != TR_OK) {
+            tr__free(told);
+            return err;
+        }
+        HASH_ADD_PTR(p->told, type, told);
+    }
+    p->last_type = type;
+    p->last_number = *number = told->number;
+    return TR_OK;
+}
+
+static tr_err put_typed(tr__remote_peer *p, tr__record *record, const tr_msg *msg)
+{
+    TR_TRY(type_number(p, msg->type, &record->type));
+    return put_body(p, record, msg);
+}
+
+static tr_err put_ask(tr__remote_peer *p, tr__record *record, const tr_msg *msg)
+{
+    uint64_t now = p->remote->loop->now_ns;
+    if (msg->deadline_ns != UINT64_MAX)
+        record->remaining_ns = msg->deadline_ns > now ? msg->deadline_ns - now : 0;
+    return put_typed(p, record, msg);
+}
+
+static tr_err put_failure(tr__remote_peer *p, tr__record *record, const tr_msg *msg)
+{
+    const tr__failure *failure = msg->size ? tr__msg_body(msg) : NULL;
+    const char *text = failure && failure->text ? failure->text : "";
+    record->code = msg->error;
+    record->length = strlen(text);
+    return put(p, record, text);
+}
+
+static tr_err put_down(tr__remote_peer *p, tr__record *record, const tr_msg *msg)
+{
+    const tr_down *down = tr__msg_body(msg);
+    record->ask = down->monitor;
+    record->exit_kind = down->kind;
+    record->code = down->code;
+    record->length = strlen(down->text);
+    return put(p, record, down->text);
+}
+
+static tr_err put_plain(tr__remote_peer *p, tr__record *record, const tr_msg *msg)
+{
+    (void)msg;
+    return put(p, record, NULL);
+}
+
+/* How each kind goes; those without a row don't cross connections. */
+static const struct {
+    tr__wire_kind wire;
+    tr_err (*put)(tr__remote_peer *p, tr__record *record, const tr_msg *msg);
+    bool waits; /* its block stays until the answer */
+} ways[] = {
+    [TR__MSG_NORMAL] = {TR__WIRE_NORMAL, put_typed, false},
+    [TR__MSG_ASK] = {TR__WIRE_ASK, put_ask, true},
+    [TR__MSG_NOTICE] = {TR__WIRE_DOWN, put_down, false},
+    [TR__MSG_REPLY] = {TR__WIRE_REPLY, put_typed, false},
+    [TR__MSG_FAILURE] = {TR__WIRE_FAILURE, put_failure, false},
+    [TR__MSG_MONITOR] = {TR__WIRE_MONITOR, put_plain, true},
+    [TR__MSG_DEMONITOR] = {TR__WIRE_DEMONITOR, put_plain, false},
+    [TR__MSG_CANCEL] = {TR__WIRE_CANCEL, put_plain, false},
+    [TR__MSG_WANT_WRITABLE] = {0, NULL, false},
+};
+
+/* ---- sending
+ * -------------------------------------------------------------------------------------------------------------
+ */
+
+/* What is over with a message's leaving: an ask that is given up waits no more, a monitor that fired is
+ * forgotten. */
+static void leaving(tr__remote_peer *p, const tr_msg *msg)
+{
+    tr__loop *loop = p->remote->loop;
+    tr_msg *waiting = NULL;
+    tr_addr target;
+    if (msg->kind == TR__MSG_CANCEL)
+        waiting = tr__waits_take(&p->waits, TR__MSG_ASK, msg->ask, msg->sender.slot, msg->sender.generation);
+    else if (msg->kind == TR__MSG_DEMONITOR)
+        waiting =
+            tr__waits_take(&p->waits, TR__MSG_MONITOR, msg->ask, msg->sender.slot, msg->sender.generation);
+    else if (msg->kind == TR__MSG_NOTICE)
+        tr__watching_take(p, msg->to.slot, msg->to.generation, ((tr_down *)tr__msg_body(msg))->monitor,
+                          &target);
+    if (waiting)
+        tr__msg_free(loop, waiting);
+}
+
+/* TR_OK: sent, msg is taken. TR_EAGAIN: not now. Else: never, msg is still the caller's. */
+static tr_err send_now(tr__remote_peer *p, tr_msg *msg)
+{
+    tr__loop *loop = p->remote->loop;
+    tr__record record = {.kind = ways[msg->kind].wire,
+                         .to_slot = msg->to.slot,
+                         .to_generation = msg->to.generation,
+                         .from_slot = msg->sender.slot,
+                         .from_generation = msg->sender.generation,
+                         .ask = msg->ask,
+                         .remaining_ns = UINT64_MAX};
+    TR_TRY(ways[msg->kind].put(p, &record, msg));
+    loop->counts.sent++;
+    leaving(p, msg);
+    if (ways[msg->kind].waits && tr__waits_put(&p->waits, msg))
+        return TR_OK;
+    tr__msg_free(loop, msg);
+    return TR_OK;
+}
+
+static void hold(tr__remote_peer *p, tr_msg *msg)
+{
+    msg->next = NULL;
+    *p->held_end = msg;
+    p->held_end = &msg->next;
+    atomic_store_explicit(&p->route->blocked, true, memory_order_relaxed);
+    if (++p->held_count == TR__HELD_MAX) {
+        tr__node_log(p->remote->loop->node, TR_LOG_WARN,
+                     "node %s takes nothing: %d messages are held for it; cutting it", p->peer->name,
+                     TR__HELD_MAX);
+        tr__endpoint_disconnect(p->remote->endpoint, p->peer);
+    }
+}
+
+static tr_drop drop_of(tr_err err)
+{
+    return err == TR_ETOOBIG ? TR_DROP_FULL : err == TR_ENOMEM ? TR_DROP_NO_MEMORY : TR_DROP_NO_CONNECTION;
+}
+
+void tr__remote_peer_send(tr__remote_peer *p, tr_msg *msg)
+{
+    tr__loop *loop = p->remote->loop;
+    if (msg->kind == TR__MSG_WANT_WRITABLE) {
+        loop->counts.handled++;
+        msg->next = NULL;
+        *p->wanting_end = msg;
+        p->wanting_end = &msg->next;
+        if (!p->held)
+            tr__remote_writable(p);
+        return;
+    }
+    if (msg->kind >= TR_COUNT(ways) || !ways[msg->kind].put) {
+        tr__drop_for(loop, p->peer->id, msg, TR_DROP_NO_ACTOR);
+        return;
+    }
+    if (p->held) {
+        hold(p, msg);
+        return;
+    }
+    tr_err err = send_now(p, msg);
+    if (err == TR_EAGAIN)
+        hold(p, msg);
+    else if (err != TR_OK)
+        tr__drop_for(loop, p->peer->id, msg, drop_of(err));
+}
+
+void tr__remote_writable(tr__remote_peer *p)
+{
+    tr__loop *loop = p->remote->loop;
+    while (p->held) {
+        tr_msg *msg = p->held, *next = msg->next;
+        tr_err err = send_now(p, msg);
+        if (err == TR_EAGAIN)
+            return;
+        p->held = next;
+        if (!next)
+            p->held_end = &p->held;
+        p->held_count--;
+        if (err != TR_OK)
+            tr__drop_for(loop, p->peer->id, msg, drop_of(err));
+    }
+    atomic_store_explicit(&p->route->blocked, false, memory_order_relaxed);
+    while (p->wanting) {
+        tr_msg *msg = p->wanting;
+        p->wanting = msg->next;
+        if (!msg->next)
+            p->wanting_end = &p->wanting;
+        msg->kind = TR__MSG_NOTICE;
+        tr__submit(loop, msg->sender, msg);
+    }
+}
+
+/* ---- the end
+ * ---------------------------------------------------------------------------------------------------------------
+ */
+
+static void waits_end(tr__remote_peer *p)
+{
+    tr__loop *loop = p->remote->loop;
+    tr__reason reason = {
+        .kind = TR_EXIT_NO_CONNECTION, .code = TR_ENOCONN, .text = "the connection to its node is down"};
+    tr_msg *msg;
+    while ((msg = tr__waits_pop(&p->waits))) {
+        tr_addr target = {p->peer->id, msg->to.slot, msg->to.generation};
+        if (loop->stopping)
+            tr__msg_free(loop, msg);
+        else if (msg->kind == TR__MSG_ASK)
+            tr__fail_ask(loop, msg, p->peer->id, TR_ENOCONN);
+        else
+            tr__watch_fire(loop, msg, target, &reason);
+    }
+    tr__waits_fini(&p->waits);
+}
+
+void tr__remote_peer_end(tr__remote_peer *p)
+{
+    tr__loop *loop = p->remote->loop;
+    uint64_t id = p->peer->id;
+    atomic_store_explicit(&p->route->id, 0, memory_order_release);
+    p->route->peer = NULL;
+    waits_end(p);
+    tr_msg *lists[] = {p->held, p->wanting};
+    for (int i = 0; i < 2; i++)
+        while (lists[i]) {
+            tr_msg *msg = lists[i];
+            lists[i] = msg->next;
+            if (msg->kind == TR__MSG_WANT_WRITABLE) {
+                msg->kind = TR__MSG_NOTICE;
+                tr__submit(loop, msg->sender, msg);
+            } else {
+                tr__drop_for(loop, id, msg, TR_DROP_NO_CONNECTION);
+            }
+        }
+    tr__watching_end(p);
+    tr__heard_types_end(p);
+    told_type *told, *next;
+    HASH_ITER(hh, p->told, told, next)
+    {
+        HASH_DEL(p->told, told);
+        tr__free(told);
+    }
+    tr__free(p);
+}

@@ -1,0 +1,66 @@
+/* One connected node, as the core sees it: what is held for it, what waits for it, which types were told.
+ * Loop 0 only, but for the routes. */
+#ifndef TR_ACTORS_REMOTE_PEER_H
+#define TR_ACTORS_REMOTE_PEER_H
+
+#include <stdatomic.h>
+
+#include "actors/loop.h"
+#include "actors/remote.h"
+#include "actors/waits.h"
+#include "transport/endpoint.h"
+
+#define TR__HELD_MAX     65536 /* messages held without credit before the connection is cut */
+#define TR__TYPES_MAX    4096  /* types told on one connection */
+#define TR__WATCHING_MAX 65536 /* monitors that one peer has here */
+
+/* Where messages for a node go; read by any loop. A free one has id 0; its next use has another epoch. */
+typedef struct tr__route {
+    _Atomic uint64_t id;
+    _Atomic uint16_t epoch;
+    _Atomic bool blocked;         /* no credit: tr_send says TR_EAGAIN */
+    struct tr__remote_peer *peer; /* loop 0's */
+} tr__route;
+
+struct tr__remote {
+    tr__loop *loop;
+    tr__endpoint *endpoint;
+    _Atomic bool woken;
+    _Atomic uint32_t route_count;
+    tr__route routes[TR__PEERS_MAX];
+};
+
+typedef struct tr__remote_peer {
+    tr__remote *remote;
+    tr__peer *peer;
+    tr__route *route;
+    tr_msg *held, **held_end; /* accepted, waiting for credit, in order */
+    uint32_t held_count;
+    tr_msg *wanting, **wanting_end; /* writable notices to be */
+    tr__waits waits;                /* asks and monitors of ours */
+    struct tr__watching *watching;  /* monitors of theirs */
+    struct tr__told_type *told;     /* types that we told, by pointer */
+    const tr_typeinfo *last_type;   /* the one told or looked up last, and its number */
+    uint32_t last_number;
+    struct tr__heard_type *heard; /* types that they told, by number */
+    uint32_t heard_count, heard_room;
+} tr__remote_peer;
+
+/* Send, or hold until there is credit. Takes msg. */
+void tr__remote_peer_send(tr__remote_peer *p, tr_msg *msg);
+/* There is credit again. */
+void tr__remote_writable(tr__remote_peer *p);
+/* The records of one batch. */
+void tr__remote_take_batch(tr__remote_peer *p, const uint8_t *bytes, size_t length);
+/* The connection is gone: asks fail, monitors fire, what was held is undeliverable. Frees p. */
+void tr__remote_peer_end(tr__remote_peer *p);
+
+/* A monitor of theirs on an actor of ours; kept so that it is taken back when the connection breaks. */
+bool tr__watching_put(tr__remote_peer *p, uint32_t slot, uint32_t generation, uint64_t number,
+                      tr_addr target);
+bool tr__watching_take(tr__remote_peer *p, uint32_t slot, uint32_t generation, uint64_t number,
+                       tr_addr *target);
+void tr__watching_end(tr__remote_peer *p);
+void tr__heard_types_end(tr__remote_peer *p);
+
+#endif

@@ -1,0 +1,163 @@
+/* See wire.h. */
+#include "actors/wire.h"
+
+#include <string.h>
+
+#include "base/err.h"
+
+static uint8_t *put_number(uint8_t *out, uint64_t number)
+{
+    while (number >= 0x80) {
+        *out++ = (uint8_t)number | 0x80;
+        number >>= 7;
+    }
+    *out++ = (uint8_t)number;
+    return out;
+}
+
+static uint8_t *put_fixed(uint8_t *out, uint64_t number)
+{
+    for (int i = 0; i < 8; i++)
+        *out++ = (uint8_t)(number >> (8 * i));
+    return out;
+}
+
+typedef struct reader {
+    const uint8_t *at, *end;
+    bool bad;
+} reader;
+
+static uint64_t get_number(reader *r)
+{
+    uint64_t number = 0;
+    for (unsigned shift = 0; shift < 64; shift += 7) {
+        if (r->at == r->end)
+            break;
+        uint8_t byte = *r->at++;
+        if (shift == 63 && byte > 1)
+            break;
+        number |= (uint64_t)(byte & 0x7f) << shift;
+        if (!(byte & 0x80))
+            return number;
+    }
+    r->bad = true;
+    return 0;
+}
+
+static uint32_t get_small(reader *r)
+{
+    uint64_t number = get_number(r);
+    if (number > UINT32_MAX)
+        r->bad = true;
+    return (uint32_t)number;
+}
+
+static uint64_t get_fixed(reader *r)
+{
+    uint64_t number = 0;
+    if (r->end - r->at < 8) {
+        r->bad = true;
+        return 0;
+    }
+    for (int i = 0; i < 8; i++)
+        number |= (uint64_t)*r->at++ << (8 * i);
+    return number;
+}
+
+/* What each kind carries besides the addresses, in this order. */
+enum {
+    HAS_ASK = 1,
+    HAS_REMAINING = 2,
+    HAS_TYPE = 4,
+    HAS_EXIT = 8,
+    HAS_CODE = 16,
+    HAS_SCHEMA = 32,
+    HAS_BODY = 64
+};
+
+static const uint8_t parts[TR__WIRE_KINDS] = {
+    [TR__WIRE_TYPE] = HAS_TYPE | HAS_SCHEMA | HAS_BODY,
+    [TR__WIRE_NORMAL] = HAS_TYPE | HAS_BODY,
+    [TR__WIRE_ASK] = HAS_ASK | HAS_REMAINING | HAS_TYPE | HAS_BODY,
+    [TR__WIRE_REPLY] = HAS_ASK | HAS_TYPE | HAS_BODY,
+    [TR__WIRE_FAILURE] = HAS_ASK | HAS_CODE | HAS_BODY,
+    [TR__WIRE_CANCEL] = HAS_ASK,
+    [TR__WIRE_MONITOR] = HAS_ASK,
+    [TR__WIRE_DEMONITOR] = HAS_ASK,
+    [TR__WIRE_DOWN] = HAS_ASK | HAS_EXIT | HAS_CODE | HAS_BODY,
+};
+
+size_t tr__wire_put(uint8_t *out, const tr__record *record)
+{
+    uint8_t *at = out, has = parts[record->kind];
+    *at++ = (uint8_t)record->kind;
+    at = put_number(at, record->to_slot);
+    at = put_number(at, record->to_generation);
+    at = put_number(at, record->from_slot);
+    at = put_number(at, record->from_generation);
+    if (has & HAS_ASK)
+        at = put_number(at, record->ask);
+    if (has & HAS_REMAINING)
+        at = put_number(at, record->remaining_ns + 1);
+    if (has & HAS_TYPE)
+        at = put_number(at, record->type);
+    if (has & HAS_EXIT)
+        at = put_number(at, record->exit_kind);
+    if (has & HAS_CODE)
+        at = put_number(at, record->code);
+    if (has & HAS_SCHEMA)
+        at = put_fixed(put_fixed(at, record->type_id), record->fingerprint);
+    if (has & HAS_BODY)
+        at = put_number(at, record->length);
+    return (size_t)(at - out);
+}
+
+static void get_parts(reader *r, tr__record *record)
+{
+    uint8_t has = parts[record->kind];
+    if (has & HAS_ASK)
+        record->ask = get_number(r);
+    if (has & HAS_REMAINING)
+        record->remaining_ns = get_number(r) - 1;
+    if (has & HAS_TYPE)
+        record->type = get_small(r);
+    if (has & HAS_EXIT)
+        record->exit_kind = get_small(r);
+    if (has & HAS_CODE)
+        record->code = get_small(r);
+    if (has & HAS_SCHEMA) {
+        record->type_id = get_fixed(r);
+        record->fingerprint = get_fixed(r);
+    }
+    if (!(has & HAS_BODY))
+        return;
+    uint64_t length = get_number(r);
+    record->body = r->at;
+    if (r->bad || length > (size_t)(r->end - r->at)) {
+        r->bad = true;
+        return;
+    }
+    record->length = (size_t)length;
+    r->at += length;
+}
+
+tr_err tr__wire_get(const uint8_t *in, size_t length, tr__record *record, size_t *used, tr_error *error)
+{
+    reader r = {in, in + length, false};
+    memset(record, 0, sizeof(*record));
+    record->remaining_ns = UINT64_MAX;
+    if (length == 0 || in[0] == 0 || in[0] >= TR__WIRE_KINDS)
+        return tr__fail(error, TR_EPROTO, "a batch holds a record of kind %d, which is none",
+                        length ? in[0] : -1);
+    record->kind = (tr__wire_kind)*r.at++;
+    record->to_slot = get_small(&r);
+    record->to_generation = get_small(&r);
+    record->from_slot = get_small(&r);
+    record->from_generation = get_small(&r);
+    get_parts(&r, record);
+    if (r.bad)
+        return tr__fail(error, TR_EPROTO,
+                        "a record of kind %d in a batch is cut short or has a number out of range", in[0]);
+    *used = (size_t)(r.at - in);
+    return TR_OK;
+}

@@ -1,0 +1,532 @@
+/* nng's byte streams behind the seam, over real loopback sockets. Waits for events only, each with a
+ * deadline. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "tests/kit/endpoints.h"
+#include "transport/nng_stream.h"
+
+/* Fixture: a listener, and both ends of one stream ---- */
+
+typedef struct end {
+    tr__stream *stream;
+    size_t sent, sends, received;
+    uint64_t sum;
+    bool down;
+    tr_error why;
+} end;
+
+typedef struct fixture {
+    tr__net *net;
+    tr__listener *listener;
+    tr__net_address address;
+    tr__dial *dial;
+    end client, server;
+    bool dialled;
+    tr_error dial_why;
+} fixture;
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t changed = PTHREAD_COND_INITIALIZER;
+
+static void notify(void)
+{
+    pthread_cond_broadcast(&changed);
+    pthread_mutex_unlock(&lock);
+}
+
+static void on_received(void *context, tr__slice *slice)
+{
+    end *e = context;
+    pthread_mutex_lock(&lock);
+    for (size_t i = 0; i < slice->length; i++)
+        e->sum = e->sum * 31 + slice->bytes[i];
+    e->received += slice->length;
+    if (e->stream)
+        tr__nng_net()->taken(e->stream,
+                             slice->length); /* atomic; the test's owner has no thread of its own */
+    tr__slice_destroy(slice);
+    notify();
+}
+
+static void on_sent(void *context, size_t bytes)
+{
+    end *e = context;
+    pthread_mutex_lock(&lock);
+    e->sent += bytes;
+    e->sends++;
+    notify();
+}
+
+static void on_down(void *context, const tr_error *error)
+{
+    end *e = context;
+    pthread_mutex_lock(&lock);
+    e->down = true;
+    e->why = *error;
+    notify();
+}
+
+static const tr__stream_upcalls UPCALLS = {on_received, on_sent, on_down};
+
+static bool on_accepted(void *context, tr__stream *stream)
+{
+    fixture *f = context;
+    pthread_mutex_lock(&lock);
+    bool take = !f->server.stream;
+    if (take)
+        f->server.stream = stream;
+    notify();
+    return take;
+}
+
+static void on_dialled(void *context, tr__stream *stream, const tr_error *error)
+{
+    fixture *f = context;
+    pthread_mutex_lock(&lock);
+    f->dialled = true;
+    f->client.stream = stream;
+    f->dial_why = *error;
+    notify();
+}
+
+/* Wait until the condition holds, at most 20 s; in the lock. */
+#define WAIT_FOR(condition)                                         \
+    do {                                                            \
+        struct timespec until;                                      \
+        clock_gettime(CLOCK_REALTIME, &until);                      \
+        until.tv_sec += 20;                                         \
+        pthread_mutex_lock(&lock);                                  \
+        int late = 0;                                               \
+        while (!(condition) && !late)                               \
+            late = pthread_cond_timedwait(&changed, &lock, &until); \
+        pthread_mutex_unlock(&lock);                                \
+        if (late)                                                   \
+            fail_msg("waited in vain for %s", #condition);          \
+    } while (0)
+
+static int setup(void **state)
+{
+    static fixture f;
+    tr_error error;
+    f = (fixture){.net = tr__nng_net()};
+    assert_int_equal(tr__net_address_parse("127.0.0.1:0", true, &f.address, &error), TR_OK);
+    if (f.net->listen(f.net, &f.address, on_accepted, &f, &f.listener, &error))
+        fail_msg("%s", error.text);
+    f.address.port = f.net->port(f.listener);
+    assert_int_not_equal(f.address.port, 0);
+    *state = &f;
+    return 0;
+}
+
+static void close_end(fixture *f, end *e)
+{
+    pthread_mutex_lock(&lock);
+    tr__stream *stream = e->stream;
+    e->stream = NULL;
+    pthread_mutex_unlock(&lock);
+    if (stream)
+        f->net->close(stream);
+}
+
+static void close_all(fixture *f)
+{
+    close_end(f, &f->client);
+    close_end(f, &f->server);
+    if (f->dial)
+        f->net->undial(f->dial);
+    f->dial = NULL;
+    f->dialled = false;
+    pthread_mutex_lock(&lock);
+    f->client = (end){0};
+    f->server =
+        (end){.stream = f->server.stream}; /* of a dial given up: accepted late, closed the next time */
+    pthread_mutex_unlock(&lock);
+}
+
+static int teardown(void **state)
+{
+    fixture *f = *state;
+    f->net->unlisten(f->listener);
+    close_all(f);
+    return 0;
+}
+
+static void dial(fixture *f)
+{
+    tr_error error;
+    assert_int_equal(f->net->dial(f->net, &f->address, 5000000000ull, on_dialled, f, &f->dial, &error),
+                     TR_OK);
+    WAIT_FOR(f->dialled);
+}
+
+static void start(fixture *f, end *e)
+{
+    tr_error error;
+    f->net->limit(e->stream, TR__FRAME_SIZE_MAX, 64u << 20);
+    assert_int_equal(f->net->start(e->stream, &UPCALLS, e, &error), TR_OK);
+}
+
+static void establish(fixture *f)
+{
+    dial(f);
+    assert_non_null(f->client.stream);
+    WAIT_FOR(f->server.stream);
+    start(f, &f->client);
+    start(f, &f->server);
+}
+
+/* A batch frame of that size, its bytes a pattern. */
+static uint8_t *make_frame(size_t size, uint64_t sequence)
+{
+    uint8_t *frame = malloc(size);
+    for (size_t i = TR__BATCH_OVERHEAD; i < size; i++)
+        frame[i] = (uint8_t)(i * 7 + (i >> 9));
+    tr__frame_put_count(frame + TR__FRAME_HEADER, 1);
+    tr__frame_seal(frame, TR__FRAME_BATCH, (uint32_t)(size - TR__FRAME_HEADER), sequence);
+    return frame;
+}
+
+static uint64_t sum_of(const uint8_t *bytes, size_t length, uint64_t sum)
+{
+    for (size_t i = 0; i < length; i++)
+        sum = sum * 31 + bytes[i];
+    return sum;
+}
+
+/* Streams ---- */
+
+static void ten_megabytes_in_one_send_arrive_whole(void **state)
+{
+    fixture *f = *state;
+    size_t sizes[3] = {100, 10u << 20, 50000};
+    uint8_t *frames[3];
+    tr__iov iov[3];
+    uint64_t sum = 0;
+    size_t total = 0;
+    establish(f);
+    for (int i = 0; i < 3; i++) {
+        frames[i] = make_frame(sizes[i], (uint64_t)i + 1);
+        iov[i] = (tr__iov){frames[i], sizes[i]};
+        sum = sum_of(frames[i], sizes[i], sum);
+        total += sizes[i];
+    }
+    assert_int_equal(f->net->send(f->client.stream, iov, 3, NULL), TR_OK);
+    WAIT_FOR(f->client.sends == 1 && f->server.received == total);
+    assert_int_equal(f->client.sent, total);
+    assert_int_equal(f->server.sum, sum);
+    for (int i = 0; i < 3; i++)
+        free(frames[i]);
+}
+
+static void a_closed_peer_is_reported_once_behind_its_last_frame(void **state)
+{
+    fixture *f = *state;
+    establish(f);
+    uint8_t *frame = make_frame(1000, 1);
+    assert_int_equal(f->net->send(f->client.stream, &(tr__iov){frame, 1000}, 1, NULL), TR_OK);
+    WAIT_FOR(f->client.sends == 1);
+    close_end(f, &f->client);
+    WAIT_FOR(f->server.down);
+    assert_int_equal(f->server.received, 1000);
+    assert_int_equal(f->server.why.code, TR_ERESET);
+    assert_int_not_equal(f->net->send(f->server.stream, &(tr__iov){frame, 1000}, 1, NULL), TR_OK);
+    free(frame);
+}
+
+static void what_nobody_reads_is_cut_at_its_bound(void **state)
+{
+    fixture *f = *state;
+    uint8_t *frame = make_frame(60000, 1);
+    dial(f);
+    WAIT_FOR(f->server.stream);
+    start(f, &f->client);
+    tr__stream *server = f->server.stream;
+    f->server.stream = NULL; /* so that on_received reports nothing as taken */
+    f->net->limit(server, TR__FRAME_SIZE_MAX, 100000);
+    assert_int_equal(f->net->start(server, &UPCALLS, &f->server, NULL), TR_OK);
+    for (unsigned i = 1; i <= 20 && f->client.sends == i - 1; i++) {
+        tr__frame_seal(frame, TR__FRAME_BATCH, 60000 - TR__FRAME_HEADER, i);
+        if (f->net->send(f->client.stream, &(tr__iov){frame, 60000}, 1, NULL))
+            break;
+        WAIT_FOR(f->client.sends == i || f->client.down);
+    }
+    WAIT_FOR(f->server.down);
+    assert_int_equal(f->server.why.code, TR_EPROTO);
+    assert_true(f->server.received <= 100000 + 2 * TR__CHUNK_SIZE);
+    f->net->close(server);
+    close_end(f, &f->client);
+    free(frame);
+}
+
+static void closing_at_any_moment_neither_hangs_nor_crashes(void **state)
+{
+    fixture *f = *state;
+    uint8_t *frame = make_frame(300000, 1);
+    for (unsigned cycle = 0; cycle < 500; cycle++) {
+        establish(f);
+        f->net->send(f->client.stream, &(tr__iov){frame, 300000}, 1, NULL);
+        if (cycle % 3 == 0)
+            f->net->send(f->server.stream, &(tr__iov){frame, 300000}, 1, NULL);
+        if (cycle % 5 == 0)
+            WAIT_FOR(f->server.received > 0);
+        close_end(f, cycle % 2 ? &f->client : &f->server);
+        if (cycle % 7 == 0)
+            WAIT_FOR((cycle % 2 ? &f->server : &f->client)->down);
+        close_all(f);
+    }
+    free(frame);
+}
+
+static void a_dial_can_be_given_up_at_any_moment(void **state)
+{
+    fixture *f = *state;
+    for (unsigned cycle = 0; cycle < 200; cycle++) {
+        tr_error error;
+        assert_int_equal(f->net->dial(f->net, &f->address, 5000000000ull, on_dialled, f, &f->dial, &error),
+                         TR_OK);
+        if (cycle % 2)
+            WAIT_FOR(f->dialled);
+        close_all(f);
+    }
+}
+
+static void nobody_there_is_refused_by_name(void **state)
+{
+    fixture *f = *state;
+    f->net->unlisten(f->listener);
+    dial(f);
+    assert_null(f->client.stream);
+    assert_int_equal(f->dial_why.code, TR_EREFUSED);
+    assert_non_null(strstr(f->dial_why.text, "cannot reach 127.0.0.1:"));
+    f->address.port = 0;
+    assert_int_equal(f->net->listen(f->net, &f->address, on_accepted, f, &f->listener, NULL), TR_OK);
+}
+
+static void a_port_in_use_is_told_with_the_option_that_changes_it(void **state)
+{
+    fixture *f = *state;
+    tr_error error;
+    tr__listener *second;
+    assert_int_equal(f->net->listen(f->net, &f->address, on_accepted, f, &second, &error), TR_EADDRINUSE);
+    assert_non_null(strstr(error.text, "--listen"));
+}
+
+static void names_are_listened_on_only_if_they_are_loopback(void **state)
+{
+    fixture *f = *state;
+    tr_error error;
+    tr__listener *listener;
+    tr__net_address address;
+    assert_int_equal(tr__net_address_parse("localhost:0", true, &address, &error), TR_OK);
+    assert_int_equal(f->net->listen(f->net, &address, on_accepted, f, &listener, &error), TR_OK);
+    f->net->unlisten(listener);
+    assert_int_equal(tr__net_address_parse("no-such-host.invalid:0", true, &address, &error), TR_OK);
+    assert_int_equal(f->net->listen(f->net, &address, on_accepted, f, &listener, &error), TR_EADDR);
+}
+
+static void ipv6_loopback_works_where_there_is_one(void **state)
+{
+    fixture *f = *state;
+    tr__net_address address;
+    tr__listener *listener;
+    assert_int_equal(tr__net_address_parse("[::1]:0", true, &address, NULL), TR_OK);
+    if (f->net->listen(f->net, &address, on_accepted, f, &listener, NULL))
+        skip();
+    f->address = address;
+    f->address.port = f->net->port(listener);
+    establish(f);
+    f->net->unlisten(listener);
+}
+
+/* Endpoints over it: the whole stack, with raw sockets against it ---- */
+
+static _Atomic unsigned wakes;
+
+static void on_wake(void *context)
+{
+    (void)context;
+    pthread_mutex_lock(&lock);
+    wakes++;
+    notify();
+}
+
+static uint64_t now_ns(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * SECONDS + (uint64_t)now.tv_nsec;
+}
+
+static tr__endpoint_upcalls node_upcalls;
+
+static void open_node(test_node *node, const char *name, uint64_t id)
+{
+    tr_error error;
+    tr__endpoint_options options = test_options(name, id);
+    *node = (test_node){.endpoint = NULL};
+    node_upcalls = test_node_upcalls;
+    node_upcalls.wake = on_wake;
+    if (tr__endpoint_open(&options, tr__nng_net(), now_ns(), &node_upcalls, node, &node->endpoint, &error))
+        fail_msg("%s", error.text);
+}
+
+/* Step both until the condition holds, at most 20 s. Sleeps on the wakes, 10 ms at most. */
+#define STEP_UNTIL(condition, ...)                                                    \
+    do {                                                                              \
+        uint64_t until = now_ns() + 20 * SECONDS;                                     \
+        test_node *stepped[] = {__VA_ARGS__};                                         \
+        while (!(condition)) {                                                        \
+            unsigned seen = wakes;                                                    \
+            for (size_t i = 0; i < sizeof stepped / sizeof *stepped; i++) {           \
+                tr__endpoint_step(stepped[i]->endpoint, now_ns());                    \
+                tr__endpoint_flush(stepped[i]->endpoint);                             \
+            }                                                                         \
+            if (now_ns() > until)                                                     \
+                fail_msg("waited in vain for %s", #condition);                        \
+            struct timespec pause;                                                    \
+            clock_gettime(CLOCK_REALTIME, &pause);                                    \
+            pause.tv_nsec += 10000000;                                                \
+            if (pause.tv_nsec >= 1000000000)                                          \
+                pause.tv_sec++, pause.tv_nsec -= 1000000000;                          \
+            pthread_mutex_lock(&lock);                                                \
+            while (wakes == seen && !pthread_cond_timedwait(&changed, &lock, &pause)) \
+                continue;                                                             \
+            pthread_mutex_unlock(&lock);                                              \
+        }                                                                             \
+    } while (0)
+
+static void ten_megabytes_each_way_cross_and_goodbye_loses_none(void **state)
+{
+    (void)state;
+    test_node alice, bob, *nodes[] = {&alice, &bob};
+    static uint8_t message[1000];
+    uint64_t sum = 0;
+    unsigned sent[2] = {0, 0}, writables[2];
+    open_node(&alice, "alice", 10);
+    open_node(&bob, "bob", 20);
+    test_dial(&alice, &bob);
+    STEP_UNTIL(alice.peer && bob.peer, &alice, &bob);
+    for (unsigned n = 0; n < 10000; n++) {
+        memset(message, (int)(n % 251), sizeof message);
+        sum = sum_of(message, sizeof message, sum);
+    }
+    while (sent[0] < 10000 || sent[1] < 10000) {
+        for (int i = 0; i < 2; i++) {
+            tr_err err = TR_OK;
+            writables[i] = sent[i] < 10000 ? nodes[i]->writables : UINT32_MAX;
+            while (sent[i] < 10000 && err == TR_OK) {
+                memset(message, (int)(sent[i] % 251), sizeof message);
+                err = tr__endpoint_send(nodes[i]->endpoint, nodes[i]->peer, message, sizeof message);
+                sent[i] += err == TR_OK;
+            }
+            assert_true(err == TR_OK || err == TR_EAGAIN);
+        }
+        if (sent[0] < 10000 || sent[1] < 10000)
+            STEP_UNTIL((sent[0] < 10000 && alice.writables > writables[0]) ||
+                           (sent[1] < 10000 && bob.writables > writables[1]),
+                       &alice, &bob);
+    }
+    tr__endpoint_close(alice.endpoint, now_ns());
+    STEP_UNTIL(tr__endpoint_is_closed(alice.endpoint), &alice, &bob);
+    STEP_UNTIL(bob.downs == 1, &bob);
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(nodes[i]->bytes, 10000000);
+        assert_int_equal(nodes[i]->messages, 10000);
+        assert_int_equal(nodes[i]->sum, sum);
+        assert_int_equal(nodes[i]->unknown, 0);
+        assert_int_equal(nodes[i]->down_why.code, TR_ECLOSED);
+    }
+    tr__endpoint_destroy(alice.endpoint);
+    tr__endpoint_destroy(bob.endpoint);
+}
+
+static void a_peer_that_is_gone_is_down_at_once(void **state)
+{
+    (void)state;
+    test_node alice, bob;
+    open_node(&alice, "alice", 10);
+    open_node(&bob, "bob", 20);
+    test_dial(&alice, &bob);
+    STEP_UNTIL(alice.peer && bob.peer, &alice, &bob);
+    uint64_t before = now_ns();
+    tr__endpoint_destroy(bob.endpoint);
+    STEP_UNTIL(alice.downs == 1, &alice);
+    assert_true(now_ns() - before < SECONDS);
+    assert_int_equal(alice.down_why.code, TR_ERESET);
+    STEP_UNTIL(alice.dial_failures > 0, &alice);
+    assert_int_equal(alice.dial_why.code, TR_EREFUSED);
+    tr__endpoint_destroy(alice.endpoint);
+}
+
+static int raw_connect(uint16_t port)
+{
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(port)};
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+    assert_int_equal(connect(fd, (struct sockaddr *)&address, sizeof address), 0);
+    return fd;
+}
+
+static void garbage_and_absurd_lengths_are_cut_and_others_served(void **state)
+{
+    (void)state;
+    static const uint8_t huge[24] = {'T', 'R', 'P', 'E', 1, 1, 0, 0, 255, 255, 255, 255, 0, 0, 0, 0, 1};
+    uint8_t noise[4096];
+    test_node alice, bob;
+    tr__endpoint_counters counters;
+    open_node(&alice, "alice", 10);
+    open_node(&bob, "bob", 20);
+    srandom(1);
+    for (int round = 0; round < 20; round++) {
+        int fd = raw_connect(tr__endpoint_port(alice.endpoint));
+        for (size_t i = 0; i < sizeof noise; i++)
+            noise[i] = (uint8_t)random();
+        if (round % 2)
+            assert_int_equal(write(fd, huge, sizeof huge), sizeof huge);
+        else
+            assert_true(write(fd, noise, sizeof noise) > 0);
+        STEP_UNTIL((tr__endpoint_counters_get(alice.endpoint, &counters),
+                    counters.handshakes_failed == (uint64_t)round + 1),
+                   &alice);
+        close(fd);
+    }
+    test_dial(&alice, &bob);
+    STEP_UNTIL(alice.peer && bob.peer, &alice, &bob);
+    tr__endpoint_destroy(bob.endpoint);
+    tr__endpoint_destroy(alice.endpoint);
+}
+
+int main(void)
+{
+#define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+    const struct CMUnitTest tests[] = {
+        CASE(ten_megabytes_in_one_send_arrive_whole),
+        CASE(a_closed_peer_is_reported_once_behind_its_last_frame),
+        CASE(what_nobody_reads_is_cut_at_its_bound),
+        CASE(closing_at_any_moment_neither_hangs_nor_crashes),
+        CASE(a_dial_can_be_given_up_at_any_moment),
+        CASE(nobody_there_is_refused_by_name),
+        CASE(a_port_in_use_is_told_with_the_option_that_changes_it),
+        CASE(names_are_listened_on_only_if_they_are_loopback),
+        CASE(ipv6_loopback_works_where_there_is_one),
+        cmocka_unit_test(ten_megabytes_each_way_cross_and_goodbye_loses_none),
+        cmocka_unit_test(a_peer_that_is_gone_is_down_at_once),
+        cmocka_unit_test(garbage_and_absurd_lengths_are_cut_and_others_served),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

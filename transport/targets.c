@@ -1,0 +1,135 @@
+/* See targets.h. The endpoint's thread; what can fail is memory and the text of an address. */
+#include "transport/targets.h"
+
+#include <string.h>
+
+#include "base/err.h"
+#include "base/mem.h"
+
+void tr__targets_init(tr__targets *targets, uint64_t seed, uint64_t backoff_min_ns, uint64_t backoff_max_ns)
+{
+    *targets = (tr__targets){
+        .backoff_min_ns = backoff_min_ns ? backoff_min_ns : 100000000,
+        .backoff_max_ns = backoff_max_ns ? backoff_max_ns : 5000000000,
+    };
+    tr__random_init(&targets->random, seed);
+}
+
+void tr__targets_fini(tr__targets *targets)
+{
+    while (targets->first) {
+        tr__target *target = targets->first;
+        targets->first = target->next;
+        tr__free(target);
+    }
+}
+
+tr_err tr__targets_add(tr__targets *targets, const char *address, unsigned count_max, tr_error *error)
+{
+    tr__net_address parsed;
+    char text[TR__ADDRESS_MAX + 1];
+    TR_TRY(tr__net_address_parse(address, false, &parsed, error));
+    tr__net_address_print(&parsed, text);
+    for (tr__target *target = targets->first; target; target = target->next) {
+        if (strcmp(target->text, text) == 0) {
+            target->forgotten = false;
+            return TR_OK;
+        }
+    }
+    if (targets->count >= count_max)
+        return tr__fail(error, TR_EFULL,
+                        "cannot dial %.80s: %u addresses are dialled already, as many as a node dials", text,
+                        count_max);
+    tr__target *target = tr__zalloc(sizeof *target);
+    if (!target)
+        return tr__fail(error, TR_ENOMEM, "no memory to dial %.80s", text);
+    target->address = parsed;
+    memcpy(target->text, text, sizeof text);
+    target->backoff_ns = targets->backoff_min_ns;
+    target->next = targets->first;
+    targets->first = target;
+    targets->count++;
+    return TR_OK;
+}
+
+void tr__targets_forget(tr__targets *targets, const char *address)
+{
+    tr__net_address parsed;
+    char text[TR__ADDRESS_MAX + 1];
+    if (tr__net_address_parse(address, false, &parsed, NULL))
+        return;
+    tr__net_address_print(&parsed, text);
+    for (tr__target *target = targets->first; target; target = target->next) {
+        if (strcmp(target->text, text) == 0)
+            target->forgotten = true;
+    }
+}
+
+void tr__targets_forget_all(tr__targets *targets)
+{
+    for (tr__target *target = targets->first; target; target = target->next)
+        target->forgotten = true;
+}
+
+void tr__targets_sweep(tr__targets *targets)
+{
+    for (tr__target **at = &targets->first; *at;) {
+        tr__target *target = *at;
+        if (!target->forgotten || target->busy) {
+            at = &target->next;
+            continue;
+        }
+        *at = target->next;
+        targets->count--;
+        tr__free(target);
+    }
+}
+
+uint64_t tr__target_due(const tr__target *target)
+{
+    return target->busy || target->satisfied_by || target->forgotten ? UINT64_MAX : target->next_ns;
+}
+
+uint64_t tr__targets_due(const tr__targets *targets)
+{
+    uint64_t due = UINT64_MAX;
+    for (const tr__target *target = targets->first; target; target = target->next) {
+        uint64_t one = target->forgotten ? 0 : tr__target_due(target);
+        if (one < due)
+            due = one;
+    }
+    return due;
+}
+
+/* Half to the whole of the back-off from now: many that lost the same node don't come back at once. */
+static void schedule(tr__targets *targets, tr__target *target, uint64_t now_ns)
+{
+    uint64_t half = target->backoff_ns / 2;
+    target->next_ns = now_ns + half + tr__random_below(&targets->random, half + 1);
+}
+
+void tr__targets_failed(tr__targets *targets, tr__target *target, uint64_t now_ns)
+{
+    schedule(targets, target, now_ns);
+    target->backoff_ns *= 2;
+    if (target->backoff_ns > targets->backoff_max_ns)
+        target->backoff_ns = targets->backoff_max_ns;
+}
+
+void tr__targets_lost(tr__targets *targets, tr__target *target, uint64_t now_ns, uint64_t up_ns)
+{
+    if (up_ns >= targets->backoff_max_ns)
+        target->backoff_ns = targets->backoff_min_ns;
+    tr__targets_failed(targets, target, now_ns);
+}
+
+void tr__targets_unsatisfied(tr__targets *targets, uint64_t id, uint64_t now_ns)
+{
+    for (tr__target *target = targets->first; target; target = target->next) {
+        if (target->satisfied_by == id) {
+            target->satisfied_by = 0;
+            target->backoff_ns = targets->backoff_min_ns;
+            schedule(targets, target, now_ns);
+        }
+    }
+}
