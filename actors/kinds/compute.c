@@ -273,10 +273,13 @@ static void on_work_done(tr_actor *self, tr__compute *compute, const tr__work_do
     if (!result.error)
         return; /* another actor made it up */
     if (!job->failed) {
-        if (result.error->code == TR_OK)
-            tr_reply(self, job->ask, tr_called, .output = result.output, .elapsed_ns = result.elapsed_ns);
-        else
-            tr_reply_error(self, job->ask, result.error->code, "%s", result.error->text);
+        tr_err err = result.error->code;
+        if (err != TR_OK)
+            tr_reply_error(self, job->ask, err, "%s", result.error->text);
+        else if ((err = tr_reply(self, job->ask, tr_called, .output = result.output,
+                                 .elapsed_ns = result.elapsed_ns)) != TR_OK)
+            tr_reply_error(self, job->ask, err, "compute: no memory for the function's answer of %zu bytes",
+                           result.output.size);
     }
     compute->threads->release(compute->workers, job->work);
     job->work = NULL;
