@@ -73,8 +73,8 @@ static int set_up(void **state)
     (void)state;
     const char *program = getenv("TROUPE_NGINX");
     if (!program || access(program, X_OK) != 0) {
-        print_error(
-            "TROUPE_NGINX isn't set: run this by ./dev test, which unpacks nginx and says where it is\n");
+        print_error("no nginx that runs at TROUPE_NGINX=%s: use ./dev test, which unpacks one there\n",
+                    program ? program : "");
         return -1;
     }
     make_work_dir();
