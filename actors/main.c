@@ -8,7 +8,8 @@
 #include <troupe/node.h>
 #include <troupe/troupe.h>
 
-#define JOINS_MAX 64
+#define JOINS_MAX   64
+#define PLUGINS_MAX 64
 
 static const char help[] =
     "  --name NAME       this node's name, unique in its cluster (default: node)\n"
@@ -16,19 +17,27 @@ static const char help[] =
     "  --loops N         loops, each a thread of its own (default: 1)\n"
     "  --listen ADDR     accept other nodes on HOST:PORT, loopback only; port 0 takes a free one\n"
     "  --join ADDR       connect to the node that listens there, and stay connected; may be repeated\n"
+    "  --plugin FILE.so  run this plugin's actors in the node; may be repeated\n"
     "  --log LEVEL       error, warn, info or debug (default: warn)\n";
 
 static const struct option options[] = {
-    {"name", required_argument, NULL, 'n'},  {"cluster", required_argument, NULL, 'c'},
-    {"loops", required_argument, NULL, 'l'}, {"listen", required_argument, NULL, 'a'},
-    {"join", required_argument, NULL, 'j'},  {"log", required_argument, NULL, 'g'},
-    {"help", no_argument, NULL, 'h'},        {NULL, 0, NULL, 0},
+    {"name", required_argument, NULL, 'n'},
+    {"cluster", required_argument, NULL, 'c'},
+    {"loops", required_argument, NULL, 'l'},
+    {"listen", required_argument, NULL, 'a'},
+    {"join", required_argument, NULL, 'j'},
+    {"log", required_argument, NULL, 'g'},
+    {"help", no_argument, NULL, 'h'},
+    {"plugin", required_argument, NULL, 'p'},
+    {NULL, 0, NULL, 0},
 };
 
 typedef struct parsed {
     tr_node_opts node;
     const char *joins[JOINS_MAX + 1];
     size_t join_count;
+    const char *plugins[PLUGINS_MAX + 1];
+    size_t plugin_count;
     bool help;
 } parsed;
 
@@ -72,6 +81,11 @@ static int take(const char *program, int option, const char *value, parsed *p)
             return bad(program, "join", value, "at most 64 of these");
         p->joins[p->join_count++] = value;
         return 0;
+    case 'p':
+        if (p->plugin_count == PLUGINS_MAX)
+            return bad(program, "plugin", value, "at most 64 of these");
+        p->plugins[p->plugin_count++] = value;
+        return 0;
     case 'g':
         return parse_log(value, &p->node.log_level)
                    ? bad(program, "log", value, "one of error, warn, info, debug")
@@ -109,6 +123,7 @@ int tr_main(int argc, char **argv, tr_err (*start)(tr_actor *self, void *arg), v
         return 0;
     }
     p.node.join = p.joins;
+    p.node.plugins = p.plugin_count ? p.plugins : NULL;
     p.node.arg = arg ? arg : argv + optind;
     tr_error error = {0};
     tr_node *node = tr_node_create(&p.node, &error);

@@ -107,11 +107,20 @@ void tr__node_unmake(tr_node *node)
 /* ---- the first actors
  * ---------------------------------------------------------------------------------------------------- */
 
-/* Runs opts.start as a fiber; its end is the node's. */
+/* Starts the plugins, then runs opts.start as a fiber; its end is the node's. */
 static tr_err run_first(tr_actor *self, void *arg)
 {
     tr_node *node = tr__owner(self)->node;
-    tr_err err = node->opts.start(self, arg);
+    const char *const *plugin = node->opts.plugins;
+    tr_err err = TR_OK;
+    for (; plugin && *plugin && err == TR_OK; plugin++)
+        err = tr_plugin_start(self, *plugin);
+    if (err == TR_OK && !node->opts.start)
+        return TR_OK; /* it runs until tr_node_stop */
+    if (err == TR_OK)
+        err = node->opts.start(self, arg);
+    if (node->outcome != TR_OK)
+        return err; /* it stops already, and for another reason */
     node->outcome = err;
     node->outcome_error = (tr_error){.code = err};
     if (err != TR_OK) {
@@ -129,7 +138,7 @@ tr_err tr__node_begin(tr_node *node, tr_error *error)
     tr__loop *loop = node->loops[0];
     TR_TRY(tr__spawn(loop, &tr__warden_def, NULL, NULL, &node->warden, error));
     TR_TRY(tr__remote_open(node, node->seams.net, error));
-    if (node->opts.start)
+    if (node->opts.start || node->opts.plugins)
         TR_TRY(tr__spawn(loop, &first_def, node->opts.arg, NULL, &node->first, error));
     return TR_OK;
 }

@@ -19,6 +19,10 @@ typedef struct tr_node_opts {
     /* The first actor; the node stops when it returns. NULL: it runs until tr_node_stop. */
     tr_err (*start)(tr_actor *self, void *arg);
     void *arg;
+    /* Plugins (.so files) that run when `start` begins, in this order, as by tr_plugin_start; one that can't
+     * be loaded or started stops the node with that error. Ends with NULL; NULL: none. Must live as long as the
+     * node. */
+    const char *const *plugins;
 } tr_node_opts;
 
 /* The sums of one node at rest: accepted + arrived + received == handled + dropped + queued + passed + sent, and over all
@@ -65,6 +69,12 @@ void tr_node_destroy(tr_node *node);
 const char *tr_node_listen(const tr_node *node);
 /* The node's incarnation: what tr_addr.node is in its actors' addresses. */
 uint64_t tr_node_id(const tr_node *node);
+/* For an actor with `run`: load a plugin into this process and start its actors, supervised (plugin.h says which
+ * and how they are named); returns when the init of each has succeeded. An error names the file and says what
+ * to do: TR_ENOTFOUND, TR_EPERM (others can write to the file or its directory), TR_EVERSION (built for another
+ * ABI), TR_EINVAL (no plugin, or a broken one), TR_EEXIST (its name is taken), or that of an init. Later, a
+ * plugin whose actors end more than 5 times in 10 s stops the node with an error. */
+tr_err tr_plugin_start(tr_actor *self, const char *file);
 /* The sums; call after tr_node_run, or within an actor for a snapshot that need not add up. */
 void tr_node_sums(const tr_node *node, tr_sums *sums);
 
