@@ -19,6 +19,7 @@ typedef struct test_node {
     uint64_t next_dial_ns;
     bool hold; /* don't report bytes as consumed */
     bool echo; /* send each batch back as one message */
+    bool stuck; /* its home does nothing; its control thread goes on */
 } test_node;
 
 typedef struct test_cluster {
@@ -43,6 +44,8 @@ void test_cluster_destroy(test_cluster *cluster, test_node *node);
 void test_cluster_settle(test_cluster *cluster);
 /* Time goes on by that much, stopping wherever something is due. */
 void test_cluster_advance(test_cluster *cluster, uint64_t by_ns);
+/* Of the node's peer. */
+tr__connection_counters test_counters(const test_node *node);
 void test_dial(test_node *from, test_node *to);
 
 #endif
