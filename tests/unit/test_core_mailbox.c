@@ -517,7 +517,7 @@ static void a_send_without_memory_is_told_and_holds_no_place(void **state)
     }
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(messages_of_one_sender_arrive_in_order),
@@ -538,5 +538,7 @@ int main(void)
         cmocka_unit_test(a_sleeping_loop_with_work_does_not_sleep),
         cmocka_unit_test(a_send_without_memory_is_told_and_holds_no_place),
     };
+    if (argc > 1)
+        cmocka_set_test_filter(argv[1]);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
