@@ -44,8 +44,7 @@ typedef enum tr__wait {
     TR__WAIT_NONE,
     TR__WAIT_FUTURE,
     TR__WAIT_MESSAGE,
-    TR__WAIT_SLEEP,
-    TR__WAIT_YIELD
+    TR__WAIT_SLEEP
 } tr__wait;
 
 typedef struct tr__fiber_state {
@@ -54,6 +53,7 @@ typedef struct tr__fiber_state {
     bool wake;        /* what it waits for is there, or its time is up */
     bool killed;      /* every wait returns TR_EKILLED */
     tr_err returned;  /* by its body */
+    uint32_t received_in_a_row; /* without stepping aside */
     uint64_t awaited; /* the pending's id, of TR__WAIT_FUTURE */
     uint64_t timer;   /* the pending's id that bounds the wait; 0: none */
     uint64_t grace;   /* the pending's id that drops the stack of a killed one */
@@ -69,6 +69,9 @@ typedef struct tr__extras {
     struct tr__own_monitor *monitors; /* monitors made by this actor that haven't fired */
     uint32_t monitor_count;
     tr_msg *want_writable, **want_writable_end; /* who waits for places here, in order of asking */
+    struct tr_actor *retell_next;               /* in the loop's list of those with waiters to tell */
+    bool retelling;
+    uint32_t link_count;
     tr__reason *reason; /* set by tr_exit and the like: end when the handler returns */
     tr_error last_error;
 } tr__extras;
@@ -85,7 +88,7 @@ struct tr_actor {
     uint8_t home; /* the loop whose table the slot is of */
     bool queued;  /* in the run queue */
     bool trap_exit;
-    bool exiting;  /* ends when the handler returns */
+    uint8_t exiting; /* 1 + tr_exit_kind: ends when the handler returns, or when it runs next */
     bool named;    /* some name in the node's table is its */
     uint16_t asks; /* outstanding */
     uint32_t capacity;
@@ -102,6 +105,12 @@ struct tr_actor {
     struct tr__pending *pendings; /* futures and timers of this actor */
     uint64_t handled;
 };
+
+/* Read by any loop that sends, also while the slot's home opens it anew: then the places' word refuses. */
+static inline uint32_t tr__capacity(const tr_actor *actor)
+{
+    return __atomic_load_n(&actor->capacity, __ATOMIC_RELAXED);
+}
 
 static inline void tr__mailbox_append(tr_actor *actor, tr_msg *msg)
 {

@@ -63,7 +63,7 @@ void tr__started_failed(tr__loop *loop, tr_msg *msg, const tr__reason *reason)
 void tr__release(tr__loop *loop, tr_msg *msg)
 {
     if (msg->kind == TR__MSG_ASK && !(msg->flags & TR__MSG_ANSWERED) && !loop->stopping)
-        tr__fail_ask(loop, msg, loop->node->id, TR_ENOACTOR);
+        tr__fail_ask(loop, msg, loop->node->id, msg->error ? (tr_err)msg->error : TR_ENOACTOR);
     else
         tr__msg_free(loop, msg);
 }
@@ -121,6 +121,10 @@ void tr__drop_for(tr__loop *loop, uint64_t node, tr_msg *msg, tr_drop why)
 {
     loop->counts.dropped[why]++;
     report(loop, msg, why);
+    if (loop->stopping && why == TR_DROP_SHUTDOWN) { /* all others end as well: nobody is left to tell */
+        tr__msg_free(loop, msg);
+        return;
+    }
     tr_addr target = {node, msg->to.slot, msg->to.generation};
     tr__reason reason = {.kind = why == TR_DROP_NO_CONNECTION ? TR_EXIT_NO_CONNECTION : TR_EXIT_NO_ACTOR,
                          .code = drop_error(why)};
@@ -191,20 +195,25 @@ static tr__hold *hold_of(tr__loop *loop, tr_actor *slot, uint32_t generation)
 
 static uint32_t remote_chunk(const tr__loop *loop, const tr_actor *slot)
 {
-    uint32_t chunk = slot->capacity / (4 * loop->node->loop_count);
+    uint32_t chunk = tr__capacity(slot) / (4 * loop->node->loop_count);
     return chunk < 1 ? 1 : chunk > 32 ? 32 : chunk;
 }
 
 tr_err tr__reserve(tr__loop *loop, tr_addr to, uint32_t *places)
 {
     tr_actor *slot = tr__slot(loop->node, to.slot);
-    if (!slot || atomic_load_explicit(&slot->generation, memory_order_relaxed) != to.generation) {
+    /* The owner first (acquire): if it is this loop and the generation, read after it, is the address's, then
+     * it is so until this loop itself ends the actor. The other way round the slot could have come here anew
+     * in between. */
+    tr__loop *owner = slot ? atomic_load_explicit(&slot->owner, memory_order_acquire) : NULL;
+    if (!owner || atomic_load_explicit(&slot->generation, memory_order_relaxed) != to.generation) {
         *places = 0;
         return TR_OK;
     }
-    if (*places > slot->capacity)
-        *places = slot->capacity;
-    if (tr__owner(slot) == loop)
+    uint32_t capacity = tr__capacity(slot);
+    if (*places > capacity)
+        *places = capacity;
+    if (owner == loop)
         return reserve_local(slot, to.generation, *places);
     tr__hold *hold = hold_of(loop, slot, to.generation);
     if (hold->places < *places) {
@@ -256,14 +265,50 @@ void tr__places_back(tr__loop *loop, tr_actor *actor, uint32_t places)
     }
 }
 
+static void retell_next_turn(tr__loop *loop, tr_actor *actor)
+{
+    if (actor->extras->retelling)
+        return;
+    actor->extras->retelling = true;
+    actor->extras->retell_next = loop->retell;
+    loop->retell = actor;
+}
+
+void tr__retell(tr__loop *loop)
+{
+    tr_actor *actor = loop->retell;
+    loop->retell = NULL;
+    while (actor) {
+        tr_actor *next = actor->extras->retell_next;
+        actor->extras->retelling = false;
+        tr__tell_writable(loop, actor);
+        actor = next;
+    }
+}
+
+void tr__retell_forget(tr__loop *loop, tr_actor *actor)
+{
+    for (tr_actor **at = &loop->retell; *at; at = &(*at)->extras->retell_next)
+        if (*at == actor) {
+            *at = actor->extras->retell_next;
+            return;
+        }
+}
+
 /* From a quarter free, at most free/32 (at least one) at a time: the woken ones find room, and not all at
- * once. */
+ * once. Those that are left hear when the next messages were handled; with an empty mailbox that would be
+ * never if the woken ones don't send, so they hear in the next turn. */
 void tr__tell_writable(tr__loop *loop, tr_actor *actor)
 {
     tr__extras *extras = actor->extras;
     if (!extras || !extras->want_writable)
         return;
-    uint32_t free = actor->local + tr__places_free(&actor->places);
+    if (actor->local) { /* who waits may be on another loop, and need them all */
+        tr__places_give(&actor->places, atomic_load_explicit(&actor->generation, memory_order_relaxed),
+                        actor->local);
+        actor->local = 0;
+    }
+    uint32_t free = tr__places_free(&actor->places);
     /* With an empty mailbox what is missing is in other loops' hands and comes back unannounced: let them
      * try. */
     if (free < (actor->capacity + 3) / 4 && actor->count)
@@ -276,6 +321,8 @@ void tr__tell_writable(tr__loop *loop, tr_actor *actor)
         msg->kind = TR__MSG_NOTICE;
         tr__submit(loop, msg->sender, msg);
     }
+    if (extras->want_writable && !actor->count)
+        retell_next_turn(loop, actor);
 }
 
 /* ---- routes
@@ -340,7 +387,14 @@ static void kill_arrived(tr__loop *loop, tr_actor *actor, tr_msg *msg)
     static const tr__reason killed = {.kind = TR_EXIT_KILLED, .code = TR_EKILLED, .text = "killed"};
     loop->counts.handled++;
     tr__msg_free(loop, msg);
-    tr__end(loop, actor, &killed);
+    if (actor->fiber) {
+        tr__fiber_kill(loop, actor, &killed);
+        return;
+    }
+    /* Never here: another actor's handler may be running, and its stop may kill in its turn. */
+    tr__end_soon(loop, actor, &killed);
+    if (loop->running != actor)
+        tr__wake(loop, actor);
 }
 
 void tr__deliver(tr__loop *loop, tr_msg *msg)
@@ -353,7 +407,7 @@ void tr__deliver(tr__loop *loop, tr_msg *msg)
     if (__builtin_expect(!actor || tr__owner(actor) != loop ||
                              atomic_load_explicit(&actor->generation, memory_order_relaxed) !=
                                  msg->to.generation ||
-                             actor->state == TR__ACTOR_FREE,
+                             actor->state == TR__ACTOR_FREE || actor->state == TR__ACTOR_STOPPING,
                          0)) {
         tr__drop(loop, msg,
                  msg->kind == TR__MSG_REPLY || msg->kind == TR__MSG_FAILURE ? TR_DROP_LATE_REPLY

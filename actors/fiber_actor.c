@@ -60,6 +60,7 @@ void tr__fiber_run(tr__loop *loop, tr_actor *actor)
     if (!state->wake)
         return;
     state->wake = false;
+    state->received_in_a_row = 0;
     loop->running = actor;
     int done = tr__fiber_resume(state->fiber);
     loop->running = NULL;
@@ -133,14 +134,14 @@ static tr_err killed(tr_actor *self)
     return tr__self_fail(self, TR_EKILLED, "this actor is asked to end: return from its body");
 }
 
-/* Wait until woken. A killed fiber that waits again steps aside for one round, so that its grace period can
+/* Wait until woken: at once if there is mail, when others had their turn for what this one did in a row. A killed fiber that waits again steps aside for one round, so that its grace period can
  * pass. */
 static tr_err wait_for(tr_actor *self, tr__wait what)
 {
     tr__fiber_state *state = self->fiber;
     tr__loop *loop = tr__owner(self);
     state->wait = what;
-    if (state->killed)
+    if (state->killed || (what == TR__WAIT_MESSAGE && self->head))
         resume_soon(loop, self);
     tr__fiber_yield(state->fiber);
     state->wait = TR__WAIT_NONE;
@@ -233,10 +234,9 @@ static tr_msg *next_mail(tr__loop *loop, tr_actor *self)
         self->count--;
         loop->counts.handled++;
         self->handled++;
-        if (msg->places) {
+        if (msg->places)
             tr__places_back(loop, self, msg->places);
-            tr__tell_writable(loop, self);
-        }
+        tr__tell_writable(loop, self);
         if (msg->kind != TR__MSG_NOTICE || tr__monitor_expected(loop, self, msg))
             return msg;
         tr__msg_free(loop, msg);
@@ -263,18 +263,21 @@ const tr_msg *tr_receive(tr_actor *self, uint64_t timeout_ns)
     }
     bool bounded = false;
     for (;;) {
-        if (!is_over(self) && (state->received = next_mail(loop, self)))
+        if (state->received_in_a_row < TR__BATCH_MAX && !is_over(self) &&
+            (state->received = next_mail(loop, self))) {
+            state->received_in_a_row++;
             break;
+        }
+        if (bounded && !self->head && bound_passed(self)) {
+            tr__self_fail(self, TR_EDEADLINE, "no message within the time given");
+            break;
+        }
         if (!bounded && !bound_wait(self, timeout_ns))
             return NULL;
         bounded = true;
         tr_err err = wait_for(self, TR__WAIT_MESSAGE);
         if (err != TR_OK && is_over(self))
             break;
-        if (!self->head && bound_passed(self)) {
-            tr__self_fail(self, TR_EDEADLINE, "no message within the time given");
-            break;
-        }
     }
     bound_end(self);
     return state->received;

@@ -156,6 +156,8 @@ bool tr__loop_turn(tr__loop *loop)
     blocks_collect(loop);
     if (loop->wheel.count)
         fire_timers(loop);
+    if (__builtin_expect(loop->retell != NULL, 0))
+        tr__retell(loop);
     if (loop->index == 0)
         tr__remote_step(loop->node->remote, loop->now_ns);
     uint64_t until = loop->now_ns + TR__TURN_NS;
@@ -169,7 +171,7 @@ bool tr__loop_turn(tr__loop *loop)
     if (loop->index == 0)
         tr__remote_flush(loop->node->remote);
     flush(loop);
-    return loop->fresh || loop->queue || atomic_load_explicit(&loop->inbox, memory_order_relaxed);
+    return loop->fresh || loop->queue || loop->retell || atomic_load_explicit(&loop->inbox, memory_order_relaxed);
 }
 
 uint64_t tr__loop_next_due(const tr__loop *loop)
@@ -186,7 +188,7 @@ uint64_t tr__loop_next_due(const tr__loop *loop)
 bool tr__loop_may_sleep(tr__loop *loop)
 {
     atomic_store_explicit(&loop->sleeping, true, memory_order_seq_cst);
-    if (!atomic_load_explicit(&loop->inbox, memory_order_seq_cst) && !loop->fresh && !loop->queue &&
+    if (!atomic_load_explicit(&loop->inbox, memory_order_seq_cst) && !loop->fresh && !loop->queue && !loop->retell &&
         !(loop->index == 0 && tr__remote_is_woken(loop->node->remote)))
         return true;
     tr__loop_awake(loop);

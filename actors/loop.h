@@ -69,6 +69,7 @@ struct tr__loop {
     tr_actor *fresh;
     tr_actor *queue, **queue_end;
     uint32_t stretch; /* of fresh ones in a row */
+    tr_actor *retell; /* those with an empty mailbox and senders that wait for places */
 
     tr_actor *running; /* whose code runs now */
     tr_msg *current;   /* what it handles; NULL once taken */
@@ -94,7 +95,6 @@ struct tr__loop {
     tr__loop_counts counts;
     uint64_t next_number; /* of monitors */
     uint32_t next_place;  /* of TR_PLACE_SPREAD */
-    uint64_t actors;      /* alive here */
     uint64_t dead_letters_logged_ns;
     uint64_t dead_letters_silent;
     void *driver;
@@ -160,6 +160,10 @@ void tr__holds_return(tr__loop *loop);
 void tr__places_back(tr__loop *loop, tr_actor *actor, uint32_t places);
 /* Tell those who wait for places, as far as there are any. */
 void tr__tell_writable(tr__loop *loop, tr_actor *actor);
+/* Once a turn: those that wait although nothing is queued. */
+void tr__retell(tr__loop *loop);
+/* At the actor's end. */
+void tr__retell_forget(tr__loop *loop, tr_actor *actor);
 
 /* ---- running (run.c) -------------------------------------------------------------------------------------
  */
@@ -183,8 +187,11 @@ void tr__handle(tr__loop *loop, tr_actor *actor, tr_msg *msg);
 void tr__run(tr__loop *loop, tr_actor *actor);
 /* Settle what the handler left: free temporary text, end the actor if it is to end: then false. */
 bool tr__after_handler(tr__loop *loop, tr_actor *actor);
-/* End it when the running handler returns, or at once if it isn't running. */
+/* End it when the running handler returns, or at once if it isn't running: only where no other actor's code
+ * runs, since its stop is called. */
 void tr__end(tr__loop *loop, tr_actor *actor, const tr__reason *reason);
+/* Mark it, no fiber, as ending: it handles nothing more and ends after its handler, or when it next runs. */
+void tr__end_soon(tr__loop *loop, tr_actor *actor, const tr__reason *reason);
 void tr__scratch_free(tr__loop *loop);
 
 /* ---- life of actors (life.c)
@@ -227,7 +234,8 @@ void tr__fiber_mail(tr__loop *loop, tr_actor *actor);
 void tr__watch_add(tr__loop *loop, tr_actor *target, tr_msg *monitor);
 void tr__watch_remove(tr__loop *loop, tr_actor *target, const tr_msg *demonitor);
 void tr__link_add(tr__loop *loop, tr_actor *target, tr_msg *link);
-void tr__link_remove(tr__loop *loop, tr_actor *target, tr_addr other);
+/* False: there is none. */
+bool tr__link_remove(tr__loop *loop, tr_actor *target, tr_addr other);
 /* Turn a MONITOR or LINK block into its notice and send it. */
 void tr__watch_fire(tr__loop *loop, tr_msg *monitor, tr_addr target, const tr__reason *reason);
 void tr__link_fire(tr__loop *loop, tr_msg *link, tr_addr from, const tr__reason *reason);

@@ -29,7 +29,8 @@ static void queue_fresh(tr__loop *loop)
 tr_actor *tr__next_runnable(tr__loop *loop)
 {
     tr_actor *actor = loop->fresh;
-    if (actor && (!loop->queue || loop->stretch < TR__FRESH_MAX)) {
+    /* With an empty queue as well: who is deep in the stack must have its turn. */
+    if (actor && loop->stretch < TR__FRESH_MAX) {
         loop->fresh = actor->run_next;
         loop->stretch++;
     } else {
@@ -70,8 +71,9 @@ bool tr__after_handler(tr__loop *loop, tr_actor *actor)
         return true;
     if (actor->fiber)
         return false;
-    static const tr__reason normal = {.kind = TR_EXIT_NORMAL};
-    tr__actor_finish(loop, actor, actor->extras && actor->extras->reason ? actor->extras->reason : &normal);
+    /* Without memory for the reason its kind is all that is known. */
+    tr__reason bare = {.kind = (tr_exit_kind)(actor->exiting - 1)};
+    tr__actor_finish(loop, actor, actor->extras && actor->extras->reason ? actor->extras->reason : &bare);
     return false;
 }
 
@@ -165,6 +167,10 @@ void tr__run(tr__loop *loop, tr_actor *actor)
 {
     atomic_store_explicit(&loop->watch.slot, actor->index + 1, memory_order_relaxed);
     atomic_store_explicit(&loop->watch.runs, loop->watch.runs + 1, memory_order_relaxed);
+    if (__builtin_expect(actor->exiting, 0)) { /* killed while it wasn't running */
+        tr__after_handler(loop, actor);
+        return;
+    }
     if (__builtin_expect(actor->state == TR__ACTOR_COMING, 0) && !tr__actor_init(loop, actor))
         return;
     if (__builtin_expect(actor->fiber != NULL, 0)) {
@@ -174,29 +180,33 @@ void tr__run(tr__loop *loop, tr_actor *actor)
     /* What was there when the turn began, so that a flooded receiver keeps up with its senders. */
     uint32_t batch = actor->count < TR__BATCH_MAX ? actor->count : TR__BATCH_MAX;
     uint32_t freed = 0;
-    while (batch--)
+    while (batch-- && actor->head) /* a handler may have cancelled what was queued */
         if (!step(loop, actor, &freed))
             return;
-    if (freed) {
+    if (freed)
         tr__places_back(loop, actor, freed);
+    if (__builtin_expect(actor->extras != NULL, 0))
         tr__tell_writable(loop, actor);
-    }
     if (actor->head && !actor->queued)
         queue_put(loop, actor);
 }
 
 void tr__end(tr__loop *loop, tr_actor *actor, const tr__reason *reason)
 {
-    if (actor->fiber) {
+    if (actor->fiber)
         tr__fiber_kill(loop, actor, reason);
-        return;
-    }
-    if (loop->running != actor) {
+    else if (loop->running != actor)
         tr__actor_finish(loop, actor, reason);
+    else
+        tr__end_soon(loop, actor, reason);
+}
+
+void tr__end_soon(tr__loop *loop, tr_actor *actor, const tr__reason *reason)
+{
+    if (actor->exiting)
         return;
-    }
     tr__extras *extras = tr__extras_of(loop, actor);
-    actor->exiting = true;
+    actor->exiting = (uint8_t)(1 + reason->kind);
     if (extras && !extras->reason) {
         extras->reason = tr__alloc(sizeof(*extras->reason));
         if (extras->reason)
