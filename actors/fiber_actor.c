@@ -12,6 +12,7 @@
 #include "base/mem.h"
 
 #define GRACE TR_SECONDS(1)
+#define END_WAITS 1000 /* that a body may go through after the node's end has begun */
 
 static void entry(void *arg)
 {
@@ -124,6 +125,19 @@ void tr__fiber_kill(tr__loop *loop, tr_actor *actor, const tr__reason *reason)
         tr__wheel_set(&loop->wheel, &grace->timer, loop->now_ns + GRACE);
     if (loop->running != actor)
         resume_soon(loop, actor);
+}
+
+bool tr__fiber_end(tr__loop *loop, tr_actor *actor, const tr__reason *reason)
+{
+    uint32_t generation = atomic_load_explicit(&actor->generation, memory_order_relaxed);
+    tr__fiber_kill(loop, actor, reason);
+    for (int waits = 0; waits < END_WAITS; waits++) {
+        actor->fiber->wake = true;
+        tr__fiber_run(loop, actor);
+        if (atomic_load_explicit(&actor->generation, memory_order_relaxed) != generation)
+            return true;
+    }
+    return false;
 }
 
 /* ---- within the fiber

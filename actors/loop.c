@@ -205,10 +205,14 @@ void tr__loop_end_actors(tr__loop *loop)
     static const tr__reason shutdown = {.kind = TR_EXIT_SHUTDOWN, .text = "the node stops"};
     tr_node *node = loop->node;
     loop->stopping = true;
+    loop->fresh = loop->queue = NULL; /* nobody's turn comes any more */
+    loop->queue_end = &loop->queue;
     uint32_t segments = atomic_load_explicit(&node->segment_count, memory_order_acquire);
     for (uint32_t i = segments * TR__SEGMENT_SLOTS; i-- > 0;) {
         tr_actor *actor = tr__slot(node, i);
-        if (actor && tr__owner(actor) == loop && actor->state != TR__ACTOR_FREE)
+        if (!actor || tr__owner(actor) != loop || actor->state == TR__ACTOR_FREE)
+            continue;
+        if (!actor->fiber || !tr__fiber_end(loop, actor, &shutdown))
             tr__actor_finish(loop, actor, &shutdown);
     }
     flush(loop);

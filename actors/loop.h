@@ -223,6 +223,8 @@ tr_err tr__fiber_start(tr__loop *loop, tr_actor *actor);
 void tr__fiber_run(tr__loop *loop, tr_actor *actor);
 /* Its waits return TR_EKILLED from now on; the stack is dropped after a grace period. */
 void tr__fiber_kill(tr__loop *loop, tr_actor *actor, const tr__reason *reason);
+/* At the node's end: let its body return, as far as it does so within a few waits; true: it has ended. */
+bool tr__fiber_end(tr__loop *loop, tr_actor *actor, const tr__reason *reason);
 void tr__fiber_finish(tr__loop *loop, tr_actor *actor);
 /* A future of it settled, or its time is up. */
 void tr__fiber_wake(tr__loop *loop, tr_actor *actor, uint64_t pending);
