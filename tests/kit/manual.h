@@ -2,18 +2,19 @@
  *
  *     manual *m = manual_open(2);                      two loops, no threads
  *     manual_puppet p = {0};
- *     manual_spawn(m, 0, &p, NULL);                    an actor that does what it is told and notes what it hears
- *     manual_do(m, p.address, some_function, context); some_function(self, context) runs in it
+ *     manual_spawn(m, 0, &p, NULL);                    an actor that does what it is told and notes what it
+ * hears manual_do(m, p.address, some_function, context); some_function(self, context) runs in it
  *     assert_string_equal(p.trail, "init 1 2 ");
  *     manual_step(m, TR_SECONDS(1));                   a second passes, timer by timer
  *     manual_close(m);                                 ends the actors, checks, frees
  *
- * Loops turn one after the other, until none has anything to do; in which order is the test's choice, so that a race
- * between loops is a line of the test and not luck. The same test gives the same run.
+ * Loops turn one after the other, until none has anything to do; in which order is the test's choice, so that
+ * a race between loops is a line of the test and not luck. The same test gives the same run.
  *
- * manual_close (and manual_check, at rest in between) asserts what must hold for every node: the sums, per loop and
- * over all loops (troupe/node.h); the places of every mailbox (B1 in mailbox/places.h); no actor, future or timer left
- * at the end. Leaks are found by the sanitizer: with TR_PLAIN_POOLS every block is an allocation of its own. */
+ * manual_close (and manual_check, at rest in between) asserts what must hold for every node: the sums, per
+ * loop and over all loops (troupe/node.h); the places of every mailbox (B1 in mailbox/places.h); no actor,
+ * future or timer left at the end. Leaks are found by the sanitizer: with TR_PLAIN_POOLS every block is an
+ * allocation of its own. */
 #ifndef TR_TESTS_KIT_MANUAL_H
 #define TR_TESTS_KIT_MANUAL_H
 
@@ -53,9 +54,9 @@ TR_MESSAGE(mark, (u64, n))
 /* A message of any size. */
 TR_MESSAGE(blob, (u64, n), (bytes, data))
 
-/* An actor that does what it is told (manual_do) and notes in its trail what it hears, a word each: "init", the `n` of
- * a mark or blob, "down:KIND", "exited:KIND", "writable", "canceled", "stop". In the test's memory; lives as long as
- * the actor. */
+/* An actor that does what it is told (manual_do) and notes in its trail what it hears, a word each: "init",
+ * the `n` of a mark or blob, "down:KIND", "exited:KIND", "writable", "canceled", "stop". In the test's
+ * memory; lives as long as the actor. */
 typedef struct manual_puppet {
     tr_addr address; /* filled by manual_spawn */
     /* Called for each message after it was noted; NULL: nothing. */
@@ -102,7 +103,8 @@ void manual_step(manual *m, uint64_t duration_ns);
 tr_actor *manual_actor(manual *m, tr_addr address);
 uint64_t manual_dropped(manual *m, tr_drop why);
 
-/* Within a puppet: have the future's outcome noted in the trail: "reply:N" (of a mark), "reply:TYPE", "error:WORD". */
+/* Within a puppet: have the future's outcome noted in the trail: "reply:N" (of a mark), "reply:TYPE",
+ * "error:WORD". */
 void manual_then(tr_actor *self, tr_future future);
 /* Add a word to the trail of a puppet. */
 void manual_note(manual_puppet *puppet, const char *format, ...) __attribute__((format(printf, 2, 3)));

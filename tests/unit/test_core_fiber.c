@@ -6,12 +6,12 @@
 
 #include "base/mem.h"
 
-/* ---- helpers ------------------------------------------------------------------------------------------------ */
+/* ---- helpers
+ * ------------------------------------------------------------------------------------------------ */
 
 static char trail[4096];
 
-static void note(const char *format, ...) __attribute__((format(printf, 1, 2)));
-static void note(const char *format, ...)
+__attribute__((format(printf, 1, 2))) static void note(const char *format, ...)
 {
     size_t length = strlen(trail);
     va_list args;
@@ -30,7 +30,8 @@ typedef struct rig {
     uint64_t size;
 } rig;
 
-/* A puppet on the last loop and, on loop 0, a fiber with the rig as its argument, which the puppet watches. */
+/* A puppet on the last loop and, on loop 0, a fiber with the rig as its argument, which the puppet watches.
+ */
 static rig *open_rig(uint32_t loops, const tr_actor_def *def)
 {
     static rig r;
@@ -87,7 +88,8 @@ static void close_rig(rig *r)
     manual_close(r->m);
 }
 
-/* ---- await ------------------------------------------------------------------------------------------------------- */
+/* ---- await
+ * ------------------------------------------------------------------------------------------------------- */
 
 static tr_err awaits_twice(tr_actor *self, void *arg)
 {
@@ -174,7 +176,8 @@ static void a_gather_can_be_awaited(void **state)
     }
 }
 
-/* ---- receive and sleep ------------------------------------------------------------------------------------------ */
+/* ---- receive and sleep
+ * ------------------------------------------------------------------------------------------ */
 
 static tr_err receives(tr_actor *self, void *arg)
 {
@@ -340,7 +343,8 @@ static tr_err takes_messages(tr_actor *self, void *arg)
     assert_non_null(kept);
     assert_null(tr_msg_take(self, msg));
     const tr_msg *second = tr_receive(self, TR_FOREVER);
-    note("%llu %llu", (unsigned long long)tr_match(kept, mark)->n, (unsigned long long)tr_match(second, mark)->n);
+    note("%llu %llu", (unsigned long long)tr_match(kept, mark)->n,
+         (unsigned long long)tr_match(second, mark)->n);
     tr_msg_free(self, &kept);
     assert_non_null(tr_msg_take(self, second)); /* released at the end */
     return TR_OK;
@@ -358,7 +362,8 @@ static void what_a_fiber_takes_is_its_own(void **state)
     close_rig(r);
 }
 
-/* ---- the end ------------------------------------------------------------------------------------------------------- */
+/* ---- the end
+ * ------------------------------------------------------------------------------------------------------- */
 
 static tr_err waits_for_ever(tr_actor *self, void *arg)
 {
@@ -404,12 +409,8 @@ static void a_killed_fiber_may_return_from_any_wait(void **state)
 
 static tr_err never_returns(tr_actor *self, void *arg)
 {
-    rig *r = arg;
-    for (;;) {
+    for (;; ((rig *)arg)->size++)
         tr_sleep(self, TR_MILLIS(1));
-        r->size++;
-    }
-    return TR_OK;
 }
 
 TR_ACTOR(stubborn, .run = never_returns, .stop = fiber_stop);
@@ -541,7 +542,8 @@ static void a_fiber_shares_fate_or_traps_exits(void **state)
     }
 }
 
-/* ---- no memory ----------------------------------------------------------------------------------------------------- */
+/* ---- no memory
+ * ----------------------------------------------------------------------------------------------------- */
 
 static tr_err waits_with_failing_allocations(tr_actor *self, void *arg)
 {

@@ -1,4 +1,5 @@
-/* mailbox/places.h, actors/deliver.c, send.c: what is sent arrives, in order, or is told; bounds; writable notices. */
+/* mailbox/places.h, actors/deliver.c, send.c: what is sent arrives, in order, or is told; bounds; writable
+ * notices. */
 #include <stdio.h>
 #include <string.h>
 
@@ -7,7 +8,8 @@
 #include "actors/adapter.h"
 #include "base/mem.h"
 
-/* ---- helpers ------------------------------------------------------------------------------------------------ */
+/* ---- helpers
+ * ------------------------------------------------------------------------------------------------ */
 
 typedef struct sends {
     tr_addr to;
@@ -51,7 +53,8 @@ static tr_spawn_opts places(uint32_t count)
     return (tr_spawn_opts){.mailbox_places = count};
 }
 
-/* ---- delivery ------------------------------------------------------------------------------------------------- */
+/* ---- delivery
+ * ------------------------------------------------------------------------------------------------- */
 
 static void messages_of_one_sender_arrive_in_order(void **state)
 {
@@ -180,7 +183,8 @@ static void a_kill_overtakes_and_a_shutdown_does_not(void **state)
     }
 }
 
-/* ---- places ---------------------------------------------------------------------------------------------------- */
+/* ---- places
+ * ---------------------------------------------------------------------------------------------------- */
 
 static void a_full_mailbox_refuses_at_once(void **state)
 {
@@ -259,8 +263,8 @@ static void a_message_takes_a_place_per_kib(void **state)
     }
 }
 
-/* The owner's loop keeps free places in its hand while the mailbox is idle: another loop's large message must get them
- * all the same, after a notice. */
+/* The owner's loop keeps free places in its hand while the mailbox is idle: another loop's large message must
+ * get them all the same, after a notice. */
 static void a_large_message_of_another_loop_is_admitted(void **state)
 {
     (void)state;
@@ -284,7 +288,8 @@ static void a_large_message_of_another_loop_is_admitted(void **state)
     manual_close(m);
 }
 
-/* ---- writable notices ------------------------------------------------------------------------------------------- */
+/* ---- writable notices
+ * ------------------------------------------------------------------------------------------- */
 
 static char told[64]; /* who was told, in order */
 
@@ -371,7 +376,8 @@ static void a_notice_of_a_dead_receiver_comes_at_once(void **state)
     manual_close(m);
 }
 
-/* Every sender sends on each notice until it has sent its ten: nobody waits for ever, whatever the capacity. */
+/* Every sender sends on each notice until it has sent its ten: nobody waits for ever, whatever the capacity.
+ */
 static void send_ten(tr_actor *self, void *context)
 {
     sends *s = context;
@@ -427,7 +433,8 @@ static void tiny_mailboxes_of_many_loops_do_not_deadlock(void **state)
         }
 }
 
-/* ---- from outside -------------------------------------------------------------------------------------------- */
+/* ---- from outside
+ * -------------------------------------------------------------------------------------------- */
 
 static void posts_are_bounded_and_counted(void **state)
 {
@@ -474,7 +481,8 @@ static void a_sleeping_loop_with_work_does_not_sleep(void **state)
     manual_close(m);
 }
 
-/* ---- no memory ----------------------------------------------------------------------------------------------- */
+/* ---- no memory
+ * ----------------------------------------------------------------------------------------------- */
 
 static void send_with_failing_allocations(tr_actor *self, void *context)
 {

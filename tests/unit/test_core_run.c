@@ -1,10 +1,12 @@
-/* actors/run.c, life.c, loop.c: who runs when; an actor's beginning and end, in every order they can be reached in. */
+/* actors/run.c, life.c, loop.c: who runs when; an actor's beginning and end, in every order they can be
+ * reached in. */
 #include <stdio.h>
 #include <string.h>
 
 #include "tests/kit/manual.h"
 
-/* ---- helpers ------------------------------------------------------------------------------------------------ */
+/* ---- helpers
+ * ------------------------------------------------------------------------------------------------ */
 
 static void stop_it(tr_actor *self, void *context)
 {
@@ -37,7 +39,8 @@ static void exit_with_error(tr_actor *self, void *context)
     tr_exit(self, TR_EAPP, "%s", (char *)context);
 }
 
-/* ---- fairness ------------------------------------------------------------------------------------------------ */
+/* ---- fairness
+ * ------------------------------------------------------------------------------------------------ */
 
 typedef struct ping {
     manual_puppet *other;
@@ -156,7 +159,8 @@ static void a_turn_ends_by_time(void **state)
     manual_close(m);
 }
 
-/* ---- the beginning ---------------------------------------------------------------------------------------------- */
+/* ---- the beginning
+ * ---------------------------------------------------------------------------------------------- */
 
 static void a_coming_actor_keeps_its_messages(void **state)
 {
@@ -208,8 +212,8 @@ static void a_kill_may_come_before_the_spawn(void **state)
     manual_spawn(m, 0, &a, NULL);
     manual_spawn(m, 1, &killer, NULL);
     manual_pump(m);
-    b.address = manual_spawn_def(m, 0, &manual_puppet_def, &b,
-                                 &(tr_spawn_opts){.place = TR_PLACE_LOOP, .loop = 2});
+    b.address =
+        manual_spawn_def(m, 0, &manual_puppet_def, &b, &(tr_spawn_opts){.place = TR_PLACE_LOOP, .loop = 2});
     manual_tell(m, killer.address, watch_it, &b.address);
     manual_tell(m, killer.address, kill_it, &b.address);
     manual_turn(m, 1);
@@ -289,7 +293,8 @@ static void one_killed_in_init_never_runs(void **state)
     }
 }
 
-/* ---- the end ------------------------------------------------------------------------------------------------------- */
+/* ---- the end
+ * ------------------------------------------------------------------------------------------------------- */
 
 static void exit_reasons_are_told(void **state)
 {
@@ -389,7 +394,8 @@ static void ask_self_and_exit(tr_actor *self, void *context)
     tr_exit(self, TR_OK, "done");
 }
 
-/* It ends with an ask of its own kept and another in its mailbox: both fail towards an actor that is ending. */
+/* It ends with an ask of its own kept and another in its mailbox: both fail towards an actor that is ending.
+ */
 static void one_that_asked_itself_can_end(void **state)
 {
     (void)state;
@@ -484,7 +490,8 @@ static void slots_go_home_and_are_used_again(void **state)
     manual_close(m);
 }
 
-/* ---- the node's end -------------------------------------------------------------------------------------------------- */
+/* ---- the node's end
+ * -------------------------------------------------------------------------------------------------- */
 
 static void spawn_in_stop(tr_actor *self, manual_puppet *puppet)
 {

@@ -1,6 +1,6 @@
-/* The core under its real driver: threads, clocks and wakes as they are. What the manual driver shows one schedule at a
- * time is here shown to hold under whatever schedule comes; run with the thread sanitizer. No sleeps: each test ends by
- * count, or by a timer of the node. */
+/* The core under its real driver: threads, clocks and wakes as they are. What the manual driver shows one
+ * schedule at a time is here shown to hold under whatever schedule comes; run with the thread sanitizer. No
+ * sleeps: each test ends by count, or by a timer of the node. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -26,7 +26,8 @@ TR_MESSAGE(item, (u32, sender), (u64, n))
 TR_MESSAGE(tick)
 TR_MESSAGE(stop_now)
 
-/* ---- helpers ------------------------------------------------------------------------------------------------ */
+/* ---- helpers
+ * ------------------------------------------------------------------------------------------------ */
 
 static void quiet(void *context, tr_log_level level, const char *line)
 {
@@ -55,7 +56,8 @@ static void run_node(uint32_t loops, tr_err (*start)(tr_actor *, void *), void *
     assert_int_equal(s.accepted + s.arrived, s.handled + dropped + s.passed);
 }
 
-/* ---- order per pair ------------------------------------------------------------------------------------------- */
+/* ---- order per pair
+ * ------------------------------------------------------------------------------------------- */
 
 #define SENDERS   6
 #define RECEIVERS 4
@@ -150,7 +152,8 @@ static void *post_all(void *arg)
         done = 0;
         for (uint32_t r = 0; r < RECEIVERS; r++) {
             for (int i = 0; i < 20 && sent[r] < ITEMS; i++)
-                sent[r] += tr_post(t->node, t->receivers[r], item, .sender = POSTER, .n = sent[r] + 1) == TR_OK;
+                sent[r] +=
+                    tr_post(t->node, t->receivers[r], item, .sender = POSTER, .n = sent[r] + 1) == TR_OK;
             done += sent[r] == ITEMS;
         }
     }
@@ -195,12 +198,14 @@ static void order_per_pair_holds_under_load(void **state)
         }
 }
 
-/* ---- chaos ------------------------------------------------------------------------------------------------------- */
+/* ---- chaos
+ * ------------------------------------------------------------------------------------------------------- */
 
 #define KNOWN      32
 #define POPULATION 2000
 
-static _Atomic uint64_t known_addresses[KNOWN][2]; /* generation and slot; the node's id apart: stale ones, often */
+static _Atomic uint64_t
+    known_addresses[KNOWN][2]; /* generation and slot; the node's id apart: stale ones, often */
 static atomic_int population;
 static atomic_ullong inits, stops;
 static uint64_t node_id;
@@ -213,7 +218,8 @@ typedef struct chaos {
 static tr_addr someone(tr_actor *self)
 {
     uint64_t which = tr_random(self) % KNOWN;
-    return (tr_addr){node_id, (uint32_t)atomic_load_explicit(&known_addresses[which][0], memory_order_relaxed),
+    return (tr_addr){node_id,
+                     (uint32_t)atomic_load_explicit(&known_addresses[which][0], memory_order_relaxed),
                      (uint32_t)atomic_load_explicit(&known_addresses[which][1], memory_order_relaxed)};
 }
 
@@ -419,7 +425,8 @@ static void chaos_adds_up(void **state)
     }
 }
 
-/* ---- the end --------------------------------------------------------------------------------------------------- */
+/* ---- the end
+ * --------------------------------------------------------------------------------------------------- */
 
 static void *stop_the_node(void *arg)
 {
