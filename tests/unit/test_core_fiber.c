@@ -411,6 +411,7 @@ static tr_err never_returns(tr_actor *self, void *arg)
 {
     for (;; ((rig *)arg)->size++)
         tr_sleep(self, TR_MILLIS(1));
+    return TR_OK;
 }
 
 TR_ACTOR(stubborn, .run = never_returns, .stop = fiber_stop);
