@@ -65,8 +65,16 @@ tr_node *tr_node_of(tr_actor *self)
 
 void tr_vexit(tr_actor *self, tr_err code, const char *format, va_list args)
 {
-    tr__reason reason = {.kind = code == TR_OK ? TR_EXIT_NORMAL : TR_EXIT_ERROR, .code = code};
-    vsnprintf(reason.text, sizeof(reason.text), format, args);
+    tr__reason reason;
+    reason.kind = code == TR_OK ? TR_EXIT_NORMAL : TR_EXIT_ERROR;
+    reason.code = code;
+    if (strpbrk(format, "%")) {
+        vsnprintf(reason.text, sizeof(reason.text), format, args);
+    } else { /* usual, and many times cheaper */
+        size_t length = strnlen(format, sizeof(reason.text) - 1);
+        memcpy(reason.text, format, length);
+        reason.text[length] = '\0';
+    }
     tr__end(tr__owner(self), self, &reason);
 }
 

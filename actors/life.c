@@ -243,9 +243,8 @@ static void call_stop(tr__loop *loop, tr_actor *actor)
 }
 
 /* What it owned is released before those hear who watch it. */
-void tr__actor_finish(tr__loop *loop, tr_actor *actor, const tr__reason *why)
+void tr__actor_finish(tr__loop *loop, tr_actor *actor, const tr__reason *reason)
 {
-    tr__reason reason = *why;
     bool ran = actor->state == TR__ACTOR_RUNNING;
     actor->state = TR__ACTOR_STOPPING;
     if (actor->fiber)
@@ -265,9 +264,9 @@ void tr__actor_finish(tr__loop *loop, tr_actor *actor, const tr__reason *why)
     if (actor->extras)
         extras_release(loop, actor);
     if (actor->head)
-        mailbox_end(loop, actor, &reason);
+        mailbox_end(loop, actor, reason);
     if (actor->extras) {
-        tr__relations_end(loop, actor, &reason);
+        tr__relations_end(loop, actor, reason);
         extras_free(actor);
     }
     slot_free(loop, actor);

@@ -73,6 +73,7 @@ struct tr__loop {
     tr_actor *running; /* whose code runs now */
     tr_msg *current;   /* what it handles; NULL once taken */
     tr_msg *answer;    /* tr_take_result's, borrowed until the handler returns */
+    tr__reason ending; /* why the running one ends when its handler returns; valid while that is `exiting` */
     tr__scratch *scratch;
 
     tr__wheel wheel;

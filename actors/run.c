@@ -70,8 +70,7 @@ bool tr__after_handler(tr__loop *loop, tr_actor *actor)
         return true;
     if (actor->fiber)
         return false;
-    static const tr__reason normal = {.kind = TR_EXIT_NORMAL};
-    tr__actor_finish(loop, actor, actor->extras && actor->extras->reason ? actor->extras->reason : &normal);
+    tr__actor_finish(loop, actor, &loop->ending);
     return false;
 }
 
@@ -195,11 +194,8 @@ void tr__end(tr__loop *loop, tr_actor *actor, const tr__reason *reason)
         tr__actor_finish(loop, actor, reason);
         return;
     }
-    tr__extras *extras = tr__extras_of(loop, actor);
+    if (actor->exiting || actor->state == TR__ACTOR_STOPPING)
+        return; /* the first reason counts */
     actor->exiting = true;
-    if (extras && !extras->reason) {
-        extras->reason = tr__alloc(sizeof(*extras->reason));
-        if (extras->reason)
-            *extras->reason = *reason;
-    }
+    loop->ending = *reason;
 }
