@@ -60,7 +60,7 @@ void tr__started_failed(tr__loop *loop, tr_msg *msg, const tr__reason *reason)
     tr__submit(loop, asker, msg);
 }
 
-void tr__release(tr__loop *loop, tr_msg *msg)
+void tr__release_slow(tr__loop *loop, tr_msg *msg)
 {
     if (msg->kind == TR__MSG_ASK && !(msg->flags & TR__MSG_ANSWERED) && !loop->stopping)
         tr__fail_ask(loop, msg, loop->node->id, TR_ENOACTOR);
@@ -244,21 +244,22 @@ void tr__holds_return(tr__loop *loop)
     loop->holds_used = 0;
 }
 
-void tr__places_back(tr__loop *loop, tr_actor *actor, uint32_t places)
+static void tell_writable(tr__loop *loop, tr_actor *actor);
+
+void tr__places_back_slow(tr__loop *loop, tr_actor *actor)
 {
-    (void)loop;
-    actor->local += places;
     uint32_t keep = actor->capacity / 4;
     if (actor->local > keep) {
         tr__places_give(&actor->places, atomic_load_explicit(&actor->generation, memory_order_relaxed),
                         actor->local - keep / 2);
         actor->local = keep / 2;
     }
+    tell_writable(loop, actor);
 }
 
 /* From a quarter free, at most free/32 (at least one) at a time: the woken ones find room, and not all at
  * once. */
-void tr__tell_writable(tr__loop *loop, tr_actor *actor)
+static void tell_writable(tr__loop *loop, tr_actor *actor)
 {
     tr__extras *extras = actor->extras;
     if (!extras || !extras->want_writable)
@@ -325,7 +326,7 @@ static void want_writable_arrived(tr__loop *loop, tr_actor *actor, tr_msg *msg)
     msg->next = NULL;
     *extras->want_writable_end = msg;
     extras->want_writable_end = &msg->next;
-    tr__tell_writable(loop, actor);
+    tell_writable(loop, actor);
 }
 
 static void spawn_arrived(tr__loop *loop, tr_actor *actor, tr_msg *msg)
@@ -382,9 +383,5 @@ void tr__deliver(tr__loop *loop, tr_msg *msg)
         tr__runtime_message(loop, actor, msg);
         return;
     }
-    tr__mailbox_append(actor, msg);
-    if (__builtin_expect(actor->fiber != NULL, 0))
-        tr__fiber_mail(loop, actor);
-    else if (actor->state != TR__ACTOR_COMING) /* A3: a coming one hears of it after init */
-        tr__wake(loop, actor);
+    tr__enqueue(loop, actor, msg);
 }

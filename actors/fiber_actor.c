@@ -233,10 +233,8 @@ static tr_msg *next_mail(tr__loop *loop, tr_actor *self)
         self->count--;
         loop->counts.handled++;
         self->handled++;
-        if (msg->places) {
+        if (msg->places)
             tr__places_back(loop, self, msg->places);
-            tr__tell_writable(loop, self);
-        }
         if (msg->kind != TR__MSG_NOTICE || tr__monitor_expected(loop, self, msg))
             return msg;
         tr__msg_free(loop, msg);

@@ -15,13 +15,13 @@
 static bool segment_add(tr__loop *loop)
 {
     tr_node *node = loop->node;
-    tr_actor *base = tr__zalloc((size_t)TR__SEGMENT_SLOTS * sizeof(tr_actor));
+    tr_actor *base = tr__zalloc_line((size_t)TR__SEGMENT_SLOTS * sizeof(tr_actor));
     if (!base)
         return false;
     uint32_t segment = atomic_fetch_add_explicit(&node->segment_count, 1, memory_order_relaxed);
     if (segment >= TR__SEGMENTS_MAX) {
         atomic_fetch_sub_explicit(&node->segment_count, 1, memory_order_relaxed);
-        tr__free(base);
+        tr__free_line(base);
         return false;
     }
     loop->slots_next = segment << TR__SEGMENT_BITS;
@@ -53,6 +53,7 @@ static void slot_free(tr__loop *loop, tr_actor *slot)
 {
     uint32_t generation = atomic_load_explicit(&slot->generation, memory_order_relaxed) + 1;
     tr__places_shut(&slot->places);
+    slot->local = 0;
     slot->state = TR__ACTOR_FREE;
     atomic_store_explicit(&slot->generation, generation, memory_order_relaxed);
     loop->actors--;

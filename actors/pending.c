@@ -280,7 +280,6 @@ static bool drop_queued(tr__loop *loop, tr_actor *callee, const tr_msg *cancel)
             tr__places_back(loop, callee, msg->places);
             msg->flags |= TR__MSG_ANSWERED;
             tr__drop(loop, msg, TR_DROP_CANCELED);
-            tr__tell_writable(loop, callee);
             return true;
         }
     return false;
