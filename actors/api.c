@@ -68,13 +68,14 @@ void tr_vexit(tr_actor *self, tr_err code, const char *format, va_list args)
     tr__reason reason;
     reason.kind = code == TR_OK ? TR_EXIT_NORMAL : TR_EXIT_ERROR;
     reason.code = code;
-    if (strpbrk(format, "%")) {
-        vsnprintf(reason.text, sizeof(reason.text), format, args);
-    } else { /* usual, and many times cheaper */
-        size_t length = strnlen(format, sizeof(reason.text) - 1);
-        memcpy(reason.text, format, length);
-        reason.text[length] = '\0';
+    size_t length = 0; /* most texts are plain: copied without printf they cost a tenth */
+    while (length < sizeof(reason.text) - 1 && format[length] && format[length] != '%') {
+        reason.text[length] = format[length];
+        length++;
     }
+    reason.text[length] = '\0';
+    if (format[length])
+        vsnprintf(reason.text, sizeof(reason.text), format, args);
     tr__end(tr__owner(self), self, &reason);
 }
 

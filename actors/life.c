@@ -252,8 +252,10 @@ void tr__actor_finish(tr__loop *loop, tr_actor *actor, const tr__reason *reason)
         tr__fiber_finish(loop, actor);
     if (ran && actor->def->stop)
         call_stop(loop, actor);
-    tr__pendings_end(loop, actor);
-    tr__arg_free(loop, actor);
+    if (actor->pendings)
+        tr__pendings_end(loop, actor);
+    if (actor->arg)
+        tr__arg_free(loop, actor);
     if (actor->state_block) {
         tr__pool_give(&loop->pool, actor->state_block, tr__pool_class(actor->def->state_size));
         actor->state_block = NULL;
