@@ -282,6 +282,8 @@ static void tell_writable(tr__loop *loop, tr_actor *actor)
 /* ---- routes
  * -------------------------------------------------------------------------------------------------------- */
 
+static void deliver(tr__loop *loop, tr_actor *actor, tr_msg *msg);
+
 void tr__pass(tr__loop *loop, tr_addr to, tr_msg *msg)
 {
     msg->to.slot = to.slot;
@@ -293,7 +295,7 @@ void tr__pass(tr__loop *loop, tr_addr to, tr_msg *msg)
     tr_actor *slot = tr__slot(loop->node, to.slot);
     tr__loop *owner = slot ? atomic_load_explicit(&slot->owner, memory_order_acquire) : loop;
     if (owner == loop || !owner) {
-        tr__deliver(loop, msg);
+        deliver(loop, slot, msg);
         return;
     }
     tr__to_loop(loop, owner->index, msg);
@@ -344,23 +346,8 @@ static void kill_arrived(tr__loop *loop, tr_actor *actor, tr_msg *msg)
     tr__end(loop, actor, &killed);
 }
 
-void tr__deliver(tr__loop *loop, tr_msg *msg)
+void tr__arrive(tr__loop *loop, tr_actor *actor, tr_msg *msg)
 {
-    if (__builtin_expect(msg->route != 0, 0)) {
-        tr__remote_send(loop, msg);
-        return;
-    }
-    tr_actor *actor = tr__slot(loop->node, msg->to.slot);
-    if (__builtin_expect(!actor || tr__owner(actor) != loop ||
-                             atomic_load_explicit(&actor->generation, memory_order_relaxed) !=
-                                 msg->to.generation ||
-                             actor->state == TR__ACTOR_FREE,
-                         0)) {
-        tr__drop(loop, msg,
-                 msg->kind == TR__MSG_REPLY || msg->kind == TR__MSG_FAILURE ? TR_DROP_LATE_REPLY
-                                                                            : TR_DROP_NO_ACTOR);
-        return;
-    }
     switch ((tr__msg_kind)msg->kind) {
     case TR__MSG_SPAWN:
         spawn_arrived(loop, actor, msg);
@@ -378,10 +365,30 @@ void tr__deliver(tr__loop *loop, tr_msg *msg)
         break;
     }
     if (actor->fiber && msg->kind >= TR__MSG_REPLY) {
-        /* A fiber may be waiting for long: what is for its futures or for the runtime doesn't queue behind
-         * its mail. */
+        /* A fiber may be waiting for long: what is for its futures or for the runtime doesn't queue behind its mail. */
         tr__runtime_message(loop, actor, msg);
         return;
     }
     tr__enqueue(loop, actor, msg);
+}
+
+/* `actor` is the slot that the message names, or NULL. */
+static void deliver(tr__loop *loop, tr_actor *actor, tr_msg *msg)
+{
+    if (__builtin_expect(actor && tr__owner(actor) == loop && tr__is_generation(actor, msg->to.generation) &&
+                             actor->state != TR__ACTOR_FREE,
+                         1))
+        tr__arrive(loop, actor, msg);
+    else
+        tr__drop(loop, msg,
+                 msg->kind == TR__MSG_REPLY || msg->kind == TR__MSG_FAILURE ? TR_DROP_LATE_REPLY
+                                                                            : TR_DROP_NO_ACTOR);
+}
+
+void tr__deliver(tr__loop *loop, tr_msg *msg)
+{
+    if (__builtin_expect(msg->route != 0, 0))
+        tr__remote_send(loop, msg);
+    else
+        deliver(loop, tr__slot(loop->node, msg->to.slot), msg);
 }

@@ -221,7 +221,9 @@ tr_err tr_await_msg(tr_actor *self, tr_future future, const tr_msg **msg)
         TR_TRY(wait_for(self, TR__WAIT_FUTURE));
         pending = tr__pending_get(loop, self, future.id);
     }
-    return tr_take_result(self, future, msg);
+    if (pending && (pending->kind == TR__PENDING_ASK || pending->kind == TR__PENDING_GATHER))
+        return tr__pending_take(loop, pending, msg);
+    return tr_take_result(self, future, msg); /* says what is wrong with it */
 }
 
 /* The next message that is still wanted, or NULL. */

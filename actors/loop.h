@@ -157,6 +157,8 @@ void tr__msg_free(tr__loop *loop, tr_msg *msg);
 void tr__started_failed(tr__loop *loop, tr_msg *msg, const tr__reason *reason);
 /* A message that arrives at this loop, its owner's. Takes it. */
 void tr__deliver(tr__loop *loop, tr_msg *msg);
+/* The like for one whose actor was found already. */
+void tr__arrive(tr__loop *loop, tr_actor *actor, tr_msg *msg);
 /* Into the outbox for another loop. */
 void tr__to_loop(tr__loop *loop, uint8_t index, tr_msg *msg);
 /* Draw `places` (or, of a smaller mailbox, all) for a message to `to`; *places says how many. TR_OK also for

@@ -68,49 +68,16 @@ void tr__unprepare(tr_actor *self, tr_addr to, tr_msg *msg)
     tr__msg_free(loop, msg);
 }
 
-/* Sizes that most messages have are copied without a call. */
-static inline void copy_flat(void *into, const void *body, size_t size)
-{
-    switch (size) {
-    case 8:
-        memcpy(into, body, 8);
-        break;
-    case 16:
-        memcpy(into, body, 16);
-        break;
-    case 24:
-        memcpy(into, body, 24);
-        break;
-    case 32:
-        memcpy(into, body, 32);
-        break;
-    default:
-        memcpy(into, body, size);
-    }
-}
-
-/* The short way, of most messages: a flat type that was used before, to an actor of this loop that has a place in hand.
- * One look-up, no atomic operation. False: nothing is done, and the long way says what is so. */
+/* The short way, of most messages: a flat type that was used before, to an actor of this loop that has a place in
+ * hand. False: nothing is done, and the long way says what is so. */
 static inline bool send_here(tr_actor *self, tr_addr to, const tr_typeinfo *info, const void *body)
 {
     tr__loop *loop = tr__owner(self);
-    tr_actor *actor = to.node == loop->node->id ? tr__slot(loop->node, to.slot) : NULL;
-    if (!actor || tr__owner(actor) != loop || !tr__is_generation(actor, to.generation) || !actor->local ||
-        !info || info->flat_class == TR__CLASS_LARGE || info->size > 1024)
-        return false;
-    tr_msg *msg = tr__pool_take(&loop->pool, info->flat_class, sizeof(tr_msg) + info->size);
+    tr_actor *actor = tr__near(loop, to);
+    tr_msg *msg = actor && actor->local ? tr__make_flat(loop, self, to, info, body) : NULL;
     if (!msg)
         return false;
-    *msg = (tr_msg){
-        .type = info,
-        .sender = tr__addr_of(self),
-        .to = {to.slot, to.generation},
-        .size = info->size,
-        .places = 1,
-        .home = loop->index,
-        .size_class = info->flat_class,
-    };
-    copy_flat(tr__msg_body(msg), body, info->size);
+    msg->places = 1;
     actor->local--;
     loop->counts.accepted++;
     tr__enqueue(loop, actor, msg);
