@@ -277,6 +277,10 @@ static void tell_writable(tr__loop *loop, tr_actor *actor)
         msg->kind = TR__MSG_NOTICE;
         tr__submit(loop, msg->sender, msg);
     }
+    /* Who was told may be gone, or have nothing to send any more: then no message comes whose handling tells
+     * the next. So while its mailbox is empty and somebody waits, the actor is run, and tells more. */
+    if (extras->want_writable && actor->count == 0 && actor->state == TR__ACTOR_RUNNING)
+        tr__wake_last(loop, actor);
 }
 
 /* ---- routes

@@ -191,6 +191,8 @@ static inline void tr__wake(tr__loop *loop, tr_actor *actor)
         loop->fresh = actor;
     }
 }
+/* Put it in the run queue, to run after all others. */
+void tr__wake_last(tr__loop *loop, tr_actor *actor);
 /* Append it to the mailbox of an actor of this loop. A coming one (A3) hears of it after init; of one that is ending
  * nobody handles it any more. */
 static inline void tr__enqueue(tr__loop *loop, tr_actor *actor, tr_msg *msg)

@@ -7,12 +7,18 @@
 /* ---- the queue
  * ---------------------------------------------------------------------------------------------------- */
 
-static void queue_put(tr__loop *loop, tr_actor *actor)
+static inline void queue_put(tr__loop *loop, tr_actor *actor)
 {
     actor->queued = true;
     actor->run_next = NULL;
     *loop->queue_end = actor;
     loop->queue_end = &actor->run_next;
+}
+
+void tr__wake_last(tr__loop *loop, tr_actor *actor)
+{
+    if (!actor->queued)
+        queue_put(loop, actor);
 }
 
 /* The fresh ones have had their stretch: behind the others, the newest first as before. */
@@ -185,6 +191,8 @@ static inline void run(tr__loop *loop, tr_actor *actor)
     atomic_store_explicit(&loop->watch.runs, loop->watch.runs + 1, memory_order_relaxed);
     if (__builtin_expect(actor->state == TR__ACTOR_COMING, 0) && !tr__actor_init(loop, actor))
         return;
+    if (__builtin_expect(actor->count == 0, 0))
+        tr__places_back(loop, actor, 0); /* somebody may wait for places that nobody uses */
     if (__builtin_expect(actor->fiber != NULL, 0)) {
         tr__fiber_run(loop, actor);
         return;
@@ -198,8 +206,8 @@ static inline void run(tr__loop *loop, tr_actor *actor)
             return;
     if (freed)
         tr__places_back(loop, actor, freed);
-    if (actor->head && !actor->queued)
-        queue_put(loop, actor);
+    if (actor->head)
+        tr__wake_last(loop, actor);
 }
 
 void tr__run_until(tr__loop *loop, uint64_t until_ns)
