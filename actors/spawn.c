@@ -44,13 +44,13 @@ static tr__loop *place_of(tr__loop *loop, const tr_spawn_opts *opts)
     }
 }
 
-static void open_slot(tr_actor *slot, const tr_actor_def *def, tr__loop *owner, uint32_t places)
+/* An actor that stays here begins with a hand of its places drawn, so its first messages touch no atomic. */
+static void open_slot(tr__loop *loop, tr_actor *slot, const tr_actor_def *def, tr__loop *owner, uint32_t places)
 {
     slot->state = TR__ACTOR_COMING;
     slot->trap_exit = slot->queued = false;
     slot->exiting = 0;
     slot->asks = 0;
-    slot->local = 0;
     slot->handled = 0;
     __atomic_store_n(&slot->def, def, __ATOMIC_RELAXED); /* the watchdog may read it */
     uint32_t capacity = places ? places : def->mailbox_places ? def->mailbox_places : TR__PLACES_DEFAULT;
@@ -58,7 +58,9 @@ static void open_slot(tr_actor *slot, const tr_actor_def *def, tr__loop *owner, 
         capacity = UINT16_MAX;
     /* atomic: a late sender to the slot's last actor may look at it (tr__capacity) */
     __atomic_store_n(&slot->capacity, capacity, __ATOMIC_RELAXED);
-    tr__places_open(&slot->places, atomic_load_explicit(&slot->generation, memory_order_relaxed), capacity);
+    slot->local = owner == loop ? capacity / 8 : 0;
+    tr__places_open(&slot->places, atomic_load_explicit(&slot->generation, memory_order_relaxed),
+                    capacity - slot->local);
     /* release: who sees the owner sees the rest */
     atomic_store_explicit(&slot->owner, owner, memory_order_release);
 }
@@ -97,7 +99,7 @@ tr_err tr__spawn(tr__loop *loop, const tr_actor_def *def, const void *arg, const
                              atomic_load_explicit(&slot->generation, memory_order_relaxed)};
         slot->named = opts && opts->name;
         slot->arg = taken;
-        open_slot(slot, def, owner, opts ? opts->mailbox_places : 0);
+        open_slot(loop, slot, def, owner, opts ? opts->mailbox_places : 0);
         if (slot->named) /* when it is open: who finds the name may send at once */
             err = tr__name_put(loop->node, opts->name, *address, error);
     }

@@ -200,7 +200,8 @@ static void a_full_mailbox_refuses_at_once(void **state)
             sends s = {b.address, 1, 100, 0};
             manual_do(m, a.address, send_some, &s);
             assert_int_equal(s.last, TR_EFULL);
-            assert_int_equal(s.accepted, capacity);
+            /* What the owner's loop has in its hand another loop may miss. */
+            assert_in_range(s.accepted, loops == 1 ? capacity : capacity - capacity / 8, capacity);
             manual_check(m);
             s.from = 50;
             manual_do(m, a.address, send_some, &s); /* all were handled: as many again */

@@ -245,7 +245,7 @@ static void a_spawn_ask_fails_if_the_child_is_killed_first(void **state)
     spawns s = {.opts = {.name = "doomed"}};
     manual_tell(p->m, p->a.address, spawn_and_ask, &s);
     tr__loop *loop = p->m->node->loops[0];
-    tr__run(loop, tr__next_runnable(loop)); /* only a: the child has not begun */
+    tr__run_one(loop); /* only a: the child has not begun */
     tr_addr child = tr__name_get(p->m->node, "doomed");
     assert_false(tr_addr_is_none(child));
     manual_do(p->m, p->b.address, kill_it, &child);
@@ -335,7 +335,7 @@ static void fiber_start_with_failing_allocations(void **state)
         spawns s = {.def = &a_fiber};
         manual_tell(p->m, p->a.address, spawn_and_ask, &s);
         tr__loop *loop = p->m->node->loops[0];
-        tr__run(loop, tr__next_runnable(loop));
+        tr__run_one(loop);
         tr__alloc_fail_at(n);
         manual_pump(p->m);
         tr__alloc_fail_at(0);
