@@ -31,9 +31,13 @@ tr_future tr_ask_body(tr_actor *self, tr_addr to, uint64_t timeout_ns, tr_type *
                       TR__ASKS_MAX, self->def->name);
         return NO_FUTURE;
     }
+    tr_msg *msg;
     tr_actor *near = tr__near(loop, to);
-    tr_msg *msg = near && near->local ? tr__make_flat(loop, self, to, tr__type_of(type), body) : NULL;
-    if (msg) {
+    const tr_typeinfo *info = tr__type_of(type);
+    if (near && near->local && tr__is_flat(info)) {
+        msg = tr__make_flat(loop, self, to, info, body);
+        if (!msg)
+            return NO_FUTURE;
         near->local--;
         msg->places = 1;
     } else {
@@ -100,9 +104,9 @@ static tr_err unanswered(tr_actor *self, const tr_msg *ask)
 tr_err tr_reply_body(tr_actor *self, const tr_msg *ask, tr_type *type, const void *body)
 {
     TR_TRY(check_ask(self, ask));
-    tr_msg *msg = tr__make_flat(tr__owner(self), self, ask->sender, tr__type_of(type), body);
-    if (!msg)
-        msg = tr_msg_make(self, type, body);
+    const tr_typeinfo *info = tr__type_of(type);
+    tr_msg *msg = tr__is_flat(info) ? tr__make_flat(tr__owner(self), self, ask->sender, info, body)
+                                    : tr_msg_make(self, type, body);
     if (!msg)
         return unanswered(self, ask);
     answer(self, ask, msg, TR__MSG_REPLY);

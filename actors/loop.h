@@ -26,6 +26,7 @@
 
 #define TR__FRESH_MAX  256
 #define TR__TURN_NS    TR_MICROS(100)
+#define TR__TURN_WORK  512  /* messages handled and sent, after which a turn ends */
 #define TR__TURN_CHECK 16   /* actors between two looks at the clock */
 #define TR__BATCH_MAX  2048 /* messages an actor handles in one go */
 #define TR__HOLD_SLOTS 64   /* mailboxes of other loops that this one holds places of, at a time */
@@ -208,7 +209,7 @@ static inline void tr__enqueue(tr__loop *loop, tr_actor *actor, tr_msg *msg)
     else
         tr__wake(loop, actor);
 }
-/* Run what is runnable until the clock says `until_ns` or nothing is left. */
+/* Run what is runnable, for a turn: until nothing is left, the clock says `until_ns`, or enough was done. */
 void tr__run_until(tr__loop *loop, uint64_t until_ns);
 /* Only the next one; false: nobody is runnable. For drivers that step. */
 bool tr__run_one(tr__loop *loop);
