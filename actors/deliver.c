@@ -63,7 +63,7 @@ void tr__started_failed(tr__loop *loop, tr_msg *msg, const tr__reason *reason)
 void tr__release(tr__loop *loop, tr_msg *msg)
 {
     if (msg->kind == TR__MSG_ASK && !(msg->flags & TR__MSG_ANSWERED) && !loop->stopping)
-        tr__fail_ask(loop, msg, loop->node->id, TR_ENOACTOR);
+        tr__fail_ask(loop, msg, loop->node->id, msg->error ? msg->error : TR_ENOACTOR);
     else
         tr__msg_free(loop, msg);
 }

@@ -52,6 +52,8 @@ static tr_err check_ask(tr_actor *self, const tr_msg *ask)
         return tr__self_fail(self, TR_EINVAL,
                              "a %s that was sent, not asked, can't be replied to: tr_send to its sender",
                              tr_msg_type_name(ask));
+    if (ask->flags & TR__MSG_CANCELED)
+        return tr__self_fail(self, TR_ECANCELED, "whoever asked this %s has given it up", tr_msg_type_name(ask));
     if (ask->flags & TR__MSG_ANSWERED)
         return tr__self_fail(self, TR_EINVAL, "this %s has been answered already", tr_msg_type_name(ask));
     return TR_OK;
@@ -71,8 +73,10 @@ tr_err tr_reply_body(tr_actor *self, const tr_msg *ask, tr_type *type, const voi
 {
     TR_TRY(check_ask(self, ask));
     tr_msg *msg = tr_msg_make(self, type, body);
-    if (!msg)
-        return tr_last_error(self)->code; /* the asker hears when the ask is released */
+    if (!msg) {
+        ((tr_msg *)ask)->error = (uint8_t)tr_last_error(self)->code; /* the asker hears when the ask is released */
+        return tr_last_error(self)->code;
+    }
     answer(self, ask, msg, TR__MSG_REPLY);
     return TR_OK;
 }

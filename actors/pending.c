@@ -286,23 +286,26 @@ static bool drop_queued(tr__loop *loop, tr_actor *callee, const tr_msg *cancel)
     return false;
 }
 
-static bool is_kept(const tr_actor *callee, const tr_msg *cancel)
+/* The ask among what the callee keeps, or its fiber has received; NULL: it isn't there. */
+static tr_msg *kept_ask(const tr_actor *callee, const tr_msg *cancel)
 {
-    const tr_msg *first = callee->extras ? callee->extras->kept : NULL, *msg = first;
+    tr_msg *first = callee->extras ? callee->extras->kept : NULL, *msg = first;
     if (callee->fiber && is_ask(callee->fiber->received, cancel))
-        return true;
+        return callee->fiber->received;
     if (msg)
         do {
             if (is_ask(msg, cancel))
-                return true;
+                return msg;
             msg = msg->next;
         } while (msg != first);
-    return false;
+    return NULL;
 }
 
 void tr__cancel_arrived(tr__loop *loop, tr_actor *callee, tr_msg *msg)
 {
-    if (!drop_queued(loop, callee, msg) && is_kept(callee, msg)) {
+    tr_msg *kept = drop_queued(loop, callee, msg) ? NULL : kept_ask(callee, msg);
+    if (kept) {
+        kept->flags |= TR__MSG_ANSWERED | TR__MSG_CANCELED;
         msg->kind = TR__MSG_NOTICE; /* the block was made for this */
         tr__deliver(loop, msg);
         return;
