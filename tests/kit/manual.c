@@ -218,6 +218,8 @@ void manual_check(manual *m)
     uint32_t segments = atomic_load(&m->node->segment_count);
     for (uint32_t i = 0; i < segments * TR__SEGMENT_SLOTS; i++) {
         tr_actor *actor = tr__slot(m->node, i);
+        if (!actor)
+            continue;
         tr__loop *owner = tr__owner(actor);
         if (actor->state == TR__ACTOR_FREE || !owner) {
             assert_null(actor->head);

@@ -273,6 +273,27 @@ static void a_deadline_fails_the_ask_and_tells_the_callee(void **state)
     }
 }
 
+static void take(tr_actor *self, void *context)
+{
+    const tr_msg *msg;
+    tr_err err = tr_take_result(self, ((pair *)context)->future, &msg);
+    manual_note(manual_self(self), "%s:%s", tr_err_word(err), msg ? tr_msg_type_name(msg) : "none");
+}
+
+/* Its deadline passes unnoticed. */
+static void a_settled_future_waits_to_be_taken(void **state)
+{
+    (void)state;
+    pair *p = open_pair(1);
+    p->b.on = reply_n_plus_1;
+    manual_do(p->m, p->a.address, ask_without_then, p);
+    manual_step(p->m, TR_SECONDS(3));
+    manual_do(p->m, p->a.address, take, p);
+    manual_do(p->m, p->a.address, take, p);
+    assert_string_equal(p->a.trail, "init ok:mark invalid:none ");
+    close_pair(p);
+}
+
 /* The answer and the cancel cross: it reaches nobody. */
 static void a_late_answer_reaches_nobody(void **state)
 {
@@ -374,6 +395,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_callee_that_dies_fails_its_asks_at_once),
         cmocka_unit_test(an_asker_that_dies_cancels_its_asks),
         cmocka_unit_test(a_deadline_fails_the_ask_and_tells_the_callee),
+        cmocka_unit_test(a_settled_future_waits_to_be_taken),
         cmocka_unit_test(a_late_answer_reaches_nobody),
         cmocka_unit_test(an_answer_stops_the_deadline),
         cmocka_unit_test(a_cancel_drops_the_queued_ask),

@@ -200,6 +200,11 @@ static void a_typed_argument_is_copied(void **state)
         heard_arg[0] = '\0';
         manual_do(p->m, p->a.address, spawn_with_arg, &s);
         assert_string_equal(heard_arg, "hello 4");
+        s.opts.name = "x";
+        manual_do(p->m, p->a.address, spawn_with_arg, &s);
+        heard_arg[0] = '\0';
+        manual_do(p->m, p->a.address, spawn_with_arg, &s); /* refused: the name is taken; the copy is freed */
+        assert_string_equal(heard_arg, "");
         close_pair(p);
     }
 }

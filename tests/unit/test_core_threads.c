@@ -16,12 +16,6 @@
 #include <troupe/node.h>
 #include <troupe/troupe.h>
 
-#if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
-#define SCALE 1
-#else
-#define SCALE 10
-#endif
-
 TR_MESSAGE(item, (u32, sender), (u64, n))
 TR_MESSAGE(tick)
 TR_MESSAGE(stop_now)
@@ -62,7 +56,7 @@ static void run_node(uint32_t loops, tr_err (*start)(tr_actor *, void *), void *
 #define SENDERS   6
 #define RECEIVERS 4
 #define POSTER    SENDERS /* the foreign thread's number */
-#define ITEMS     (2000u * SCALE)
+#define ITEMS     2000u
 
 typedef struct traffic {
     tr_addr receivers[RECEIVERS];
