@@ -44,6 +44,7 @@ static void on_peer_down(void *context, tr__peer *peer, const tr_error *why, uin
     if (node->peer == peer)
         node->peer = NULL;
     node->downs++;
+    node->messages_at_down = node->messages;
     node->down_why = *why;
     node->unknown += unknown;
 }

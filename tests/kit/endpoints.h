@@ -14,6 +14,7 @@ typedef struct test_node {
     tr__peer *peer; /* that came up last and is still up */
     unsigned ups, downs, writables, dial_failures;
     uint64_t messages, bytes, unknown;
+    uint64_t messages_at_down;
     uint64_t sum; /* of all bytes, weighted by position: order matters */
     tr_error down_why, dial_why;
     uint64_t next_dial_ns;
