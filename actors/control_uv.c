@@ -58,7 +58,8 @@ static void step_connections(tr__control *control)
         uv_timer_stop(&control->due);
         return;
     }
-    uv_update_time(&control->uv); /* the timer counts from there; ms, rounded up so that it never fires early */
+    uv_update_time(
+        &control->uv); /* the timer counts from there; ms, rounded up so that it never fires early */
     uv_timer_start(&control->due, on_due, due > now ? (due - now + 999999u) / 1000000u : 0, 0);
 }
 
@@ -73,7 +74,8 @@ static void on_wake(uv_async_t *handle)
 }
 
 /* ---- its life
- * ---------------------------------------------------------------------------------------------------------- */
+ * ----------------------------------------------------------------------------------------------------------
+ */
 
 static void on_quit(uv_async_t *handle)
 {

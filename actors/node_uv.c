@@ -175,8 +175,9 @@ static void meet(struct tr__driver_uv *all, int step)
         uv_sleep(1);
 }
 
-/* In order: every loop stops turning, then each ends its own actors, then drops what the others' ends still sent,
- * then closes. None goes ahead: an actor could be on its way to a loop that has looked for its actors already. */
+/* In order: every loop stops turning, then each ends its own actors, then drops what the others' ends still
+ * sent, then closes. None goes ahead: an actor could be on its way to a loop that has looked for its actors
+ * already. */
 static void loop_run(struct tr__driver_uv *all, driver *d)
 {
     pump(d);

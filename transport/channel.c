@@ -197,9 +197,9 @@ tr_err tr__channel_on_ack(tr__channel *ch, const tr__frame *frame, tr_error *err
     uint64_t sent = atomic_load(&ch->messages_out), acked = atomic_load(&ch->messages_acked);
     if (ack.sequence > atomic_load(&ch->batches_out) || ack.messages > sent ||
         ack.sequence < atomic_load(&ch->batches_acked) || ack.messages < acked)
-        return tr__fail(error, TR_EPROTO,
-                        "an ack of %llu messages came where %llu were sent and %llu acknowledged",
-                        (unsigned long long)ack.messages, (unsigned long long)sent, (unsigned long long)acked);
+        return tr__fail(
+            error, TR_EPROTO, "an ack of %llu messages came where %llu were sent and %llu acknowledged",
+            (unsigned long long)ack.messages, (unsigned long long)sent, (unsigned long long)acked);
     atomic_store(&ch->batches_acked, ack.sequence);
     atomic_store(&ch->messages_acked, ack.messages);
     if (atomic_load(&ch->draining))
@@ -236,11 +236,12 @@ static tr_err settle(tr__channel *ch, const uint8_t *bytes, size_t left, tr_erro
 }
 
 /* Walk the frames: settle, and note which lanes the rest is for. *good: the bytes before what was wrong. */
-static tr_err sort(tr__channel *ch, tr__slice *slice, bool *data, bool *control, size_t *good, tr_error *error)
+static tr_err sort(tr__channel *ch, tr__slice *slice, bool *data, bool *control, size_t *good,
+                   tr_error *error)
 {
     enum {
-        SETTLED = TR__KIND_BIT(TR__FRAME_ACK) | TR__KIND_BIT(TR__FRAME_GRANT) |
-                  TR__KIND_BIT(TR__FRAME_HEARTBEAT)
+        SETTLED =
+            TR__KIND_BIT(TR__FRAME_ACK) | TR__KIND_BIT(TR__FRAME_GRANT) | TR__KIND_BIT(TR__FRAME_HEARTBEAT)
     };
     tr__frame frame;
     /* Both acquire, once a slice: who sends a batch has our grant, so it finds `open`. */

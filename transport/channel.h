@@ -50,8 +50,8 @@ typedef enum tr__want {
 
 /* From the stream's callbacks, on their threads (nudge: from any pump); they only pass it on. */
 typedef struct tr__channel_upcalls {
-    void (*control)(void *context, tr__slice *slice); /* frames for the control half; takes the slice */
-    void (*data)(void *context, tr__slice *slice);    /* batches for the home; takes the slice */
+    void (*control)(void *context, tr__slice *slice);  /* frames for the control half; takes the slice */
+    void (*data)(void *context, tr__slice *slice);     /* batches for the home; takes the slice */
     void (*fault)(void *context, const tr_error *why); /* once: refuse them; nothing more is handed up */
     void (*credit)(void *context);                     /* a blocked home should look again */
     void (*nudge)(void *context);                      /* while draining: the control half should look */
@@ -80,21 +80,23 @@ typedef struct tr__channel {
     tr__outgoing out;
     /* whoever holds `sending` */
     uint64_t control_sequence;
-    bool muted;                      /* the refusal was said */
+    bool muted;                       /* the refusal was said */
     uint8_t control[TR__CONTROL_MAX]; /* frames that the send under way borrows, before the batches */
     uint8_t tail[TR__FRAME_HEADER];   /* goodbye, behind them */
     /* written by whoever holds `sending`, read by others */
     _Atomic uint64_t bytes_out, batches_out;
-    _Atomic uint64_t spoken;        /* sends that were more than a heartbeat */
-    _Atomic uint64_t granted_by_us; /* stored before the grant is sent: their batch that uses it comes after */
-    _Atomic uint64_t acked_by_us;   /* batches */
+    _Atomic uint64_t spoken; /* sends that were more than a heartbeat */
+    _Atomic uint64_t
+        granted_by_us;            /* stored before the grant is sent: their batch that uses it comes after */
+    _Atomic uint64_t acked_by_us; /* batches */
     _Atomic bool goodbye_sent;
 
     /* Written by the home loop */
     _Atomic uint64_t messages_out, spent; /* stored before the batch is closed: acks and grants come after */
     _Atomic uint64_t messages_in, batches_in; /* in this order; read in the other (acquire), for an ack */
     _Atomic uint64_t consumed;                /* of what was received; before TR__WANT_GRANT */
-    _Atomic bool blocked; /* seq_cst: set, then credit is read again; who gives credit stores it, then reads this */
+    _Atomic bool
+        blocked; /* seq_cst: set, then credit is read again; who gives credit stores it, then reads this */
 
     /* Written by the receive callback (before up: by the control half) */
     _Atomic uint64_t bytes_in, heartbeats_in;

@@ -1,8 +1,8 @@
 /* See connection.h. The control thread only; no thread, clock or waiting of its own.
  *
- * The happy path: frames come in, a handler a frame kind changes the state and leaves with the channel what is
- * to be said. How it ends: the other side's goodbye or refusal, its bytes (we refuse, naming what was wrong),
- * its silence, the stream, memory; go_down is the one way out. */
+ * The happy path: frames come in, a handler a frame kind changes the state and leaves with the channel what
+ * is to be said. How it ends: the other side's goodbye or refusal, its bytes (we refuse, naming what was
+ * wrong), its silence, the stream, memory; go_down is the one way out. */
 #include "transport/connection.h"
 
 #include <string.h>
@@ -202,8 +202,8 @@ static tr_err on_goodbye(tr__connection *c, const tr__frame *frame, tr_error *er
 }
 
 static tr_err (*const HANDLERS[TR__FRAME_KINDS])(tr__connection *, const tr__frame *, tr_error *) = {
-    [TR__FRAME_HELLO] = on_hello,         [TR__FRAME_HELLO_ACK] = on_hello, [TR__FRAME_REFUSE] = on_refuse,
-    [TR__FRAME_HEARTBEAT] = on_nothing,   [TR__FRAME_ACK] = on_ack,         [TR__FRAME_GRANT] = on_grant,
+    [TR__FRAME_HELLO] = on_hello,       [TR__FRAME_HELLO_ACK] = on_hello, [TR__FRAME_REFUSE] = on_refuse,
+    [TR__FRAME_HEARTBEAT] = on_nothing, [TR__FRAME_ACK] = on_ack,         [TR__FRAME_GRANT] = on_grant,
     [TR__FRAME_GOODBYE] = on_goodbye,
 };
 

@@ -11,8 +11,8 @@
  * Goodbye: the home closes its half first (flow.h), or is told to by `drain`; each side's goodbye is behind
  * its last batch, and the connection ends when both are known to have got everything.
  *
- * Pure: no thread, clock, allocation of its own. The control thread calls everything; times are nanoseconds of
- * its clock. */
+ * Pure: no thread, clock, allocation of its own. The control thread calls everything; times are nanoseconds
+ * of its clock. */
 #ifndef TR_TRANSPORT_CONNECTION_H
 #define TR_TRANSPORT_CONNECTION_H
 
@@ -53,11 +53,11 @@ struct tr__connection {
     tr__flow *flow; /* for ack_watched alone */
     tr__connection_state state;
     bool goodbye_received;
-    tr__hello peer;      /* valid from judge on */
-    uint64_t now_ns;     /* of the last event or tick */
-    uint64_t entered_ns; /* the state */
-    uint64_t look_ns;    /* when to look next whether either side was silent */
-    uint64_t heard_ns;   /* of the look that found that something had come */
+    tr__hello peer;                    /* valid from judge on */
+    uint64_t now_ns;                   /* of the last event or tick */
+    uint64_t entered_ns;               /* the state */
+    uint64_t look_ns;                  /* when to look next whether either side was silent */
+    uint64_t heard_ns;                 /* of the look that found that something had come */
     uint64_t heard_bytes, spoken_seen; /* the channel's counts at the last look */
     uint64_t ack_due_ns;               /* UINT64_MAX: nothing to look for */
     tr_error failure;                  /* to be reported by the next tick, or what the refusal says */

@@ -1,10 +1,10 @@
 /* A node's end of all its connections: the listener, the addresses it dials, the connections, the peers.
  *
  * Two threads, which may be one. The *control thread* calls tr__endpoint_step when woken or due: it listens,
- * dials, shakes hands, notices silence, says goodbye; what streams report on threads of their own goes through
- * its inbox. The *home* (a loop) calls tr__endpoint_take when woken, sends to peers, flushes; batches come
- * straight to its own inbox, in order with peer_up before and peer_down behind them. Neither waits for the
- * other: a home that is stuck keeps its connections.
+ * dials, shakes hands, notices silence, says goodbye; what streams report on threads of their own goes
+ * through its inbox. The *home* (a loop) calls tr__endpoint_take when woken, sends to peers, flushes; batches
+ * come straight to its own inbox, in order with peer_up before and peer_down behind them. Neither waits for
+ * the other: a home that is stuck keeps its connections.
  *
  * Upcalls but the wakes and dial_failed come from tr__endpoint_take; in them everything of the home may be
  * called but take. */
@@ -88,7 +88,8 @@ tr_err tr__endpoint_open(const tr__endpoint_options *options, tr__net *net, uint
 uint16_t tr__endpoint_port(const tr__endpoint *endpoint);
 /* What it tells others: "host:port", or "". Any thread. */
 const char *tr__endpoint_address(const tr__endpoint *endpoint);
-/* Free it, when neither thread uses it any more; what is still open is cut, without an upcall. NULL is fine. */
+/* Free it, when neither thread uses it any more; what is still open is cut, without an upcall. NULL is fine.
+ */
 void tr__endpoint_destroy(tr__endpoint *endpoint);
 
 /* ---- the control thread (endpoint.c), or whoever opened it, before that runs --------------------------- */

@@ -134,8 +134,7 @@ static tr_err take_batch(tr__flow *f, const tr__frame *frame, tr_error *error)
     const uint8_t *bytes;
     size_t length, size = TR__FRAME_HEADER + (size_t)frame->length, window = ch->config->window;
     uint32_t messages;
-    int64_t open =
-        (int64_t)(atomic_load_explicit(&ch->granted_by_us, memory_order_acquire) - f->received);
+    int64_t open = (int64_t)(atomic_load_explicit(&ch->granted_by_us, memory_order_acquire) - f->received);
     TR_TRY(tr__frame_get_batch(frame, &bytes, &length, &messages, error));
     bool beyond = open >= (int64_t)(window - window / 4) && messages == 1;
     if ((int64_t)size > open && !beyond)
@@ -155,7 +154,8 @@ static tr_err take_all(tr__flow *f, const tr__slice *slice, tr_error *error)
         tr__frame frame;
         TR_TRY(tr__frame_header(slice->bytes + at, TR__FRAME_SIZE_MAX, &frame, error));
         if (frame.kind == TR__FRAME_BATCH) {
-            TR_TRY(tr__frame_decode(slice->bytes + at, slice->length - at, TR__FRAME_SIZE_MAX, &frame, error));
+            TR_TRY(
+                tr__frame_decode(slice->bytes + at, slice->length - at, TR__FRAME_SIZE_MAX, &frame, error));
             TR_TRY(take_batch(f, &frame, error));
         }
         at += TR__FRAME_HEADER + (size_t)frame.length;

@@ -4,8 +4,8 @@
  * A link is one connection from the first sign of it (a dial begun, a stream accepted) to its end. Events
  * point to their link, and some may still be in an inbox when the stream is closed; so a link that ends is
  * marked dead, buried at the end of the step, and freed by the next step, when what was pushed before is
- * behind us. One whose batches may have reached the home (`channel.open`) goes there first: `down`, behind the
- * last of them; when the home is done with it, it comes back as `gone`, and is freed. */
+ * behind us. One whose batches may have reached the home (`channel.open`) goes there first: `down`, behind
+ * the last of them; when the home is done with it, it comes back as `gone`, and is freed. */
 #ifndef TR_TRANSPORT_LINK_H
 #define TR_TRANSPORT_LINK_H
 
@@ -62,9 +62,9 @@ typedef struct tr__link {
     tr__mpsc_node *early, **early_end; /* batches that came before TR__HOME_UP */
 
     /* Events; what each carries is its pusher's until it is pushed */
-    tr__mpsc_node down_event, fault_event, dialled_event;                        /* of callbacks */
-    tr__mpsc_node home_fault_event, owes_ack_event, close_event, gone_event;     /* of the home */
-    tr__mpsc_node home_up_event, home_drain_event, home_down_event;              /* of the control thread */
+    tr__mpsc_node down_event, fault_event, dialled_event;                    /* of callbacks */
+    tr__mpsc_node home_fault_event, owes_ack_event, close_event, gone_event; /* of the home */
+    tr__mpsc_node home_up_event, home_drain_event, home_down_event;          /* of the control thread */
     tr__signal nudge, credit;
     tr_error down_why, fault_why, home_fault_why, home_down_why;
     tr__stream *dialled_stream;
@@ -90,7 +90,7 @@ struct tr__endpoint {
     bool closing_seen;
     tr__targets targets;
     tr__link *links, *graves, *leaving; /* leaving: until the home is done with them */
-    unsigned peers, unauthenticated; /* links that are peers; accepted ones that aren't */
+    unsigned peers, unauthenticated;    /* links that are peers; accepted ones that aren't */
     tr__mpsc inbox;
 
     /* The home's */
@@ -99,8 +99,8 @@ struct tr__endpoint {
 
     _Atomic bool closing, closed; /* the home asks; the control thread is done */
     struct {                      /* tr__endpoint_counters, written by either */
-        _Atomic uint64_t accepted, accept_refused, dials, dials_failed, handshakes_failed, peers_up, peers_down,
-            unknown;
+        _Atomic uint64_t accepted, accept_refused, dials, dials_failed, handshakes_failed, peers_up,
+            peers_down, unknown;
     } counters;
 };
 

@@ -34,9 +34,9 @@ struct tr__stream {
     tr_error failure; /* under lock: the first one */
     const tr__stream_upcalls *upcalls;
     void *context;
-    tr__splitter splitter;                /* the receive callback's */
-    _Atomic size_t frame_max;             /* the control thread writes */
-    nng_iov iov[TR__IOV_MAX];             /* what is left of the send under way: the send callback's */
+    tr__splitter splitter;    /* the receive callback's */
+    _Atomic size_t frame_max; /* the control thread writes */
+    nng_iov iov[TR__IOV_MAX]; /* what is left of the send under way: the send callback's */
     unsigned iov_count;
     size_t send_size;
 };

@@ -24,8 +24,8 @@ typedef struct tr__outgoing {
     tr__batch *open;   /* still gathering; NULL if none */
     uint64_t sequence; /* of the last closed frame */
     /* Between the two */
-    tr__mpsc closed;            /* frames that wait to be taken */
-    _Atomic size_t queued;      /* bytes in open, closed and sending frames: the home adds, the sender takes off */
+    tr__mpsc closed;       /* frames that wait to be taken */
+    _Atomic size_t queued; /* bytes in open, closed and sending frames: the home adds, the sender takes off */
     _Atomic(tr__batch *) spare; /* one kept of the normal size; whoever exchanges it owns it */
     /* The sender's */
     tr__mpsc_node *ready, **ready_end; /* taken off `closed`, not handed to the stream yet */
@@ -47,7 +47,8 @@ void tr__outgoing_close_batch(tr__outgoing *out);
 
 /* Whether closed frames wait. Sender. */
 bool tr__outgoing_waits(const tr__outgoing *out);
-/* Move up to `count` closed frames to `sending`, as pieces; returns how many. `sending` must be empty. Sender. */
+/* Move up to `count` closed frames to `sending`, as pieces; returns how many. `sending` must be empty.
+ * Sender. */
 unsigned tr__outgoing_take(tr__outgoing *out, tr__iov *iov, unsigned count);
 /* What was sending is sent. Sender. */
 void tr__outgoing_sent(tr__outgoing *out);

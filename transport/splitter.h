@@ -25,8 +25,8 @@ typedef struct tr__chunk {
 /* One or more whole frames; holds a reference to its chunk. */
 typedef struct tr__slice {
     tr__mpsc_node node; /* for who passes it on */
-    void *context;       /* likewise */
-    uint32_t elsewhere;  /* likewise: bits of frame kinds that somebody else takes */
+    void *context;      /* likewise */
+    uint32_t elsewhere; /* likewise: bits of frame kinds that somebody else takes */
     tr__chunk *chunk;
     const uint8_t *bytes;
     size_t length;

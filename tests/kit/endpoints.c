@@ -58,8 +58,8 @@ static void on_dial_failed(void *context, const char *address, const tr_error *w
     node->next_dial_ns = next_ns;
 }
 
-const tr__endpoint_upcalls test_node_upcalls = {
-    on_wake, on_wake, on_peer_up, on_batch, on_writable, on_peer_down, on_dial_failed};
+const tr__endpoint_upcalls test_node_upcalls = {on_wake,     on_wake,      on_peer_up,    on_batch,
+                                                on_writable, on_peer_down, on_dial_failed};
 
 void test_cluster_init(test_cluster *cluster, uint64_t seed)
 {

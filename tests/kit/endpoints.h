@@ -18,8 +18,8 @@ typedef struct test_node {
     uint64_t sum; /* of all bytes, weighted by position: order matters */
     tr_error down_why, dial_why;
     uint64_t next_dial_ns;
-    bool hold; /* don't report bytes as consumed */
-    bool echo; /* send each batch back as one message */
+    bool hold;  /* don't report bytes as consumed */
+    bool echo;  /* send each batch back as one message */
     bool stuck; /* its home does nothing; its control thread goes on */
 } test_node;
 

@@ -343,97 +343,6 @@ static void disconnecting_drains_both_ways(void **state)
     assert_int_equal(f->bob.down_why.code, TR_ECLOSED);
 }
 
-/* A home that is stuck ---- */
-
-static void a_stuck_home_keeps_its_connection_and_answers_later(void **state)
-{
-    fixture *f = *state;
-    f->bob.stuck = true;
-    assert_int_equal(send_size(f, 10), TR_OK);
-    test_cluster_advance(&f->cluster, 3600 * SECONDS);
-    assert_int_equal(f->alice.downs + f->bob.downs, 0);
-    assert_int_equal(f->bob.messages, 0);
-    assert_int_equal(out(f).messages_acked, 0); /* it isn't read */
-    f->bob.stuck = false;
-    test_cluster_advance(&f->cluster, 20 * MILLISECONDS);
-    assert_int_equal(f->bob.messages, 1);
-    assert_int_equal(out(f).messages_acked, 1);
-}
-
-static void a_stuck_home_lets_others_in(void **state)
-{
-    fixture *f = *state;
-    test_node carol;
-    f->alice.stuck = true;
-    open_node(f, &carol, "carol", 30);
-    test_dial(&carol, &f->alice);
-    test_cluster_settle(&f->cluster);
-    assert_non_null(carol.peer);
-    assert_int_equal(tr__endpoint_send(carol.endpoint, carol.peer, "abc", 3), TR_OK);
-    test_cluster_settle(&f->cluster);
-    f->alice.stuck = false;
-    test_cluster_settle(&f->cluster);
-    assert_int_equal(f->alice.ups, 2);
-    assert_int_equal(f->alice.messages, 1);
-    test_cluster_destroy(&f->cluster, &carol);
-}
-
-static void what_came_before_the_end_is_delivered_before_it_is_told(void **state)
-{
-    fixture *f = *state;
-    f->bob.stuck = true;
-    for (int i = 0; i < 3; i++) {
-        assert_int_equal(send_size(f, 10), TR_OK);
-        test_cluster_settle(&f->cluster);
-    }
-    memory_net_cut(&f->cluster.net);
-    test_cluster_settle(&f->cluster);
-    assert_int_equal(f->bob.downs, 0);
-    f->bob.stuck = false;
-    test_cluster_settle(&f->cluster);
-    assert_int_equal(f->bob.messages, 3);
-    assert_int_equal(f->bob.messages_at_down, 3);
-    assert_int_equal(f->bob.downs, 1);
-    assert_int_equal(f->alice.unknown, 3); /* no ack was sent */
-}
-
-static void what_is_sent_after_the_end_and_before_it_is_heard_is_unknown(void **state)
-{
-    fixture *f = *state;
-    f->alice.stuck = true;
-    memory_net_cut(&f->cluster.net);
-    test_cluster_settle(&f->cluster);
-    tr_err err = send_size(f, 10);
-    assert_true(err == TR_OK || err == TR_ENOCONN);
-    f->alice.stuck = false;
-    test_cluster_settle(&f->cluster);
-    assert_int_equal(f->alice.downs, 1);
-    assert_int_equal(f->alice.unknown, err == TR_OK);
-}
-
-static void batches_that_overtake_the_news_of_their_peer_wait_for_it(void **state)
-{
-    fixture *f = *state;
-    open_node(f, &f->bob, "bob", 20);
-    test_dial(&f->alice, &f->bob);
-    tr__endpoint_step(f->alice.endpoint, f->cluster.now_ns);
-    while (!f->bob.peer) {
-        memory_net_run(&f->cluster.net);
-        tr__endpoint_step(f->bob.endpoint, f->cluster.now_ns);
-        tr__endpoint_take(f->bob.endpoint);
-        if (!f->bob.peer)
-            tr__endpoint_step(f->alice.endpoint, f->cluster.now_ns);
-    }
-    assert_int_equal(tr__endpoint_send(f->bob.endpoint, f->bob.peer, "abc", 3), TR_OK);
-    tr__endpoint_flush(f->bob.endpoint);
-    memory_net_run(&f->cluster.net); /* alice has the grant and the batch, and has looked at neither */
-    tr__endpoint_take(f->alice.endpoint);
-    assert_int_equal(f->alice.messages, 0);
-    test_cluster_settle(&f->cluster);
-    assert_int_equal(f->alice.ups, 1);
-    assert_int_equal(f->alice.messages, 1);
-}
-
 /* A peer that breaks the rules ---- */
 
 static void a_scripted_peer_that_keeps_the_rules_is_served(void **state)
@@ -593,11 +502,6 @@ int main(void)
         CASE(an_idle_connection_stays_up_by_heartbeats),
         CASE(a_silent_peer_is_down_after_its_time_and_named),
         CASE(disconnecting_drains_both_ways),
-        CASE(a_stuck_home_keeps_its_connection_and_answers_later),
-        CASE(a_stuck_home_lets_others_in),
-        CASE(what_came_before_the_end_is_delivered_before_it_is_told),
-        CASE(what_is_sent_after_the_end_and_before_it_is_heard_is_unknown),
-        SCRIPT(batches_that_overtake_the_news_of_their_peer_wait_for_it),
         SCRIPT(a_scripted_peer_that_keeps_the_rules_is_served),
         SCRIPT(more_than_was_granted_is_cut),
         SCRIPT(what_a_stuck_home_leaves_unread_is_bounded),

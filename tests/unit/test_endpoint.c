@@ -108,8 +108,9 @@ static void nodes_that_dial_each_other_keep_one_connection_whatever_the_order(vo
         assert_non_null(f.alice.peer);
         assert_non_null(f.bob.peer);
         if (f.alice.downs + f.bob.downs + f.alice.dial_failures + f.bob.dial_failures)
-            print_message("seed %llu: alice down: %s; dial: %s; bob down: %s; dial: %s\n", (unsigned long long)seed,
-                          f.alice.down_why.text, f.alice.dial_why.text, f.bob.down_why.text, f.bob.dial_why.text);
+            print_message("seed %llu: alice down: %s; dial: %s; bob down: %s; dial: %s\n",
+                          (unsigned long long)seed, f.alice.down_why.text, f.alice.dial_why.text,
+                          f.bob.down_why.text, f.bob.dial_why.text);
         assert_int_equal(f.cluster.net.streams_open, 2);
         assert_int_equal(f.alice.ups, 1); /* and it never flapped */
         assert_int_equal(f.bob.ups, 1);
