@@ -58,6 +58,8 @@ void tr__pending_due(tr__loop *loop, tr__timer *timer);
 void tr__pending_settle(tr__loop *loop, tr__pending *pending, tr_msg *msg, tr_err error);
 /* An answer came to its asker's loop. Takes msg. */
 void tr__answer(tr__loop *loop, tr_actor *asker, tr_msg *msg);
+/* A member is being cancelled, by its owner's code: its gather counts it as failed, and calls nothing now. */
+void tr__gather_canceled(tr__loop *loop, const tr__pending *member);
 /* Tell the callee of an ask that nobody waits any more. */
 void tr__cancel_callee(tr__loop *loop, const tr__pending *pending);
 /* A cancel came to its callee's loop. Takes msg. */
@@ -65,6 +67,9 @@ void tr__cancel_arrived(tr__loop *loop, tr_actor *callee, tr_msg *msg);
 /* Fill *error with how a settled entry failed; TR_OK if it has its answer. */
 tr_err tr__pending_error(const tr__pending *pending, tr_error *error);
 
+/* What tr_await and tr_take_result do with a settled future: consume it, *msg (may be NULL) is borrowed by its owner.
+ * Else its error, with the text as the owner's last error. */
+tr_err tr__pending_take(tr__loop *loop, tr__pending *pending, const tr_msg **msg);
 void tr__pendings_fini(tr__loop *loop);
 
 #endif

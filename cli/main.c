@@ -9,6 +9,7 @@ static cli_run version, help;
 
 static const cli_command commands[] = {
     {"bench", "measure this machine: messages, actors, timers, connections", cli_bench},
+    {"bench-peer", NULL, cli_bench_peer},
     {"version", "print the version", version},
     {"help", "print this table", help},
 };
