@@ -216,6 +216,15 @@ void tr__handle(tr__loop *loop, tr_actor *actor, tr_msg *msg);
 bool tr__after_handler(tr__loop *loop, tr_actor *actor);
 /* End it when the running handler returns, or at once if it isn't running. */
 void tr__end(tr__loop *loop, tr_actor *actor, const tr__reason *reason);
+/* Have the running actor end when its handler returns: where to write why. NULL if it isn't that one, is a fiber, or
+ * ends already, for the first reason counts. */
+static inline tr__reason *tr__ending_of(tr__loop *loop, tr_actor *actor)
+{
+    if (loop->running != actor || actor->fiber || actor->exiting || actor->state == TR__ACTOR_STOPPING)
+        return NULL;
+    actor->exiting = true;
+    return &loop->ending;
+}
 void tr__scratch_free(tr__loop *loop);
 
 /* ---- life of actors (life.c)
