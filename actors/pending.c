@@ -181,6 +181,22 @@ static void gather_tell(tr__loop *loop, tr_actor *owner, uint64_t id, uint64_t m
         tr__pending_settle(loop, gather, NULL, gather->error);
 }
 
+void tr__gather_canceled(tr__loop *loop, const tr__pending *member)
+{
+    tr__pending *gather = tr__pending_get(loop, member->owner, member->gather);
+    if (!gather || gather->settled)
+        return;
+    if (!gather->error) {
+        gather->error = TR_ECANCELED;
+        gather->gather = tr__pending_id(member);
+    }
+    if (--gather->left)
+        return;
+    gather->settled = true;
+    if (gather->then) /* in its turn, as tr_then on a settled one */
+        tr__wheel_set(&loop->wheel, &gather->timer, loop->now_ns);
+}
+
 void tr__pending_settle(tr__loop *loop, tr__pending *pending, tr_msg *msg, tr_err error)
 {
     tr_actor *owner = pending->owner;
@@ -191,6 +207,8 @@ void tr__pending_settle(tr__loop *loop, tr__pending *pending, tr_msg *msg, tr_er
     pending->error = (uint8_t)error;
     if (owner->fiber)
         tr__fiber_wake(loop, owner, id);
+    else if (owner->exiting)
+        ; /* its code runs no more */
     else if (pending->then && loop->running == owner) /* within its handler: its turn comes later */
         tr__wheel_set(&loop->wheel, &pending->timer, loop->now_ns);
     else if (pending->then)
@@ -236,7 +254,9 @@ static void due(tr__loop *loop, tr__pending *pending)
                          owner->extras && owner->extras->reason ? owner->extras->reason : &killed);
         break;
     default:
-        if (pending->settled) { /* `then` was set on a settled one: its callback's turn has come */
+        if (owner->exiting) {
+            /* its code runs no more */
+        } else if (pending->settled) { /* `then` was set on a settled one: its callback's turn has come */
             call_then(loop, pending);
         } else {
             if (pending->kind == TR__PENDING_ASK)

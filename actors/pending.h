@@ -59,6 +59,8 @@ bool tr__pendings_fire(tr__loop *loop);
 void tr__pending_settle(tr__loop *loop, tr__pending *pending, tr_msg *msg, tr_err error);
 /* An answer came to its asker's loop. Takes msg. */
 void tr__answer(tr__loop *loop, tr_actor *asker, tr_msg *msg);
+/* A member is being cancelled, by its owner's code: its gather counts it as failed, and calls nothing now. */
+void tr__gather_canceled(tr__loop *loop, const tr__pending *member);
 /* Tell the callee of an ask that nobody waits any more. */
 void tr__cancel_callee(tr__loop *loop, const tr__pending *pending);
 /* A cancel came to its callee's loop. Takes msg. */

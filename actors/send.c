@@ -265,8 +265,8 @@ tr_err tr_post_body(tr_node *node, tr_addr to, tr_type *type, const void *body)
     size_t size = info ? body_size(info, body) : 0;
     uint32_t places = tr__msg_places(size);
     bool stale = true;
-    if (slot && places > slot->capacity)
-        places = slot->capacity;
+    if (slot && places > tr__capacity(slot))
+        places = tr__capacity(slot);
     if (slot && !tr__places_draw(&slot->places, to.generation, places, places, &stale) && !stale)
         return TR_EFULL;
     tr_msg *msg = info && size != SIZE_MAX ? tr__msg_alloc_plain(size) : NULL;

@@ -22,8 +22,7 @@ void tr__unprepare(tr_actor *self, tr_addr to, tr_msg *msg);
 static inline tr_actor *tr__near(tr__loop *loop, tr_addr to)
 {
     tr_actor *actor = to.node == loop->node->id ? tr__slot(loop->node, to.slot) : NULL;
-    return actor && tr__owner(actor) == loop && tr__is_generation(actor, to.generation) &&
-                   actor->state != TR__ACTOR_FREE
+    return actor && tr__is_owner(loop, actor) && tr__is_generation(actor, to.generation) && tr__takes_mail(actor)
                ? actor
                : NULL;
 }
