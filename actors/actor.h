@@ -143,10 +143,10 @@ static inline void tr__mailbox_append(tr_actor *actor, tr_msg *msg)
     actor->count++;
 }
 
-/* 4,096 slots a segment; 16,384 segments. */
-#define TR__SEGMENT_BITS  12
+/* 16,384 slots a segment of TR__HUGE bytes; 4,096 segments. */
+#define TR__SEGMENT_BITS  14
 #define TR__SEGMENT_SLOTS (1u << TR__SEGMENT_BITS)
-#define TR__SEGMENTS_MAX  16384u
+#define TR__SEGMENTS_MAX  4096u
 
 #define TR__PLACES_DEFAULT 1024u
 #define TR__ASKS_MAX       4096u

@@ -135,7 +135,9 @@ uint64_t tr_now(tr_actor *self)
 tr_timer tr_after_body(tr_actor *self, uint64_t delay_ns, tr_type *type, const void *body)
 {
     tr__loop *loop = tr__owner(self);
-    tr_msg *msg = tr_msg_make(self, type, body);
+    tr_addr to = tr__addr_of(self);
+    const tr_typeinfo *info = tr__type_of(type);
+    tr_msg *msg = tr__is_flat(info) ? tr__make_flat(loop, self, to, info, body) : tr_msg_make(self, type, body);
     tr__pending *pending = msg ? tr__pending_make(loop, self, TR__PENDING_MESSAGE) : NULL;
     if (!pending) {
         if (msg)
@@ -144,7 +146,9 @@ tr_timer tr_after_body(tr_actor *self, uint64_t delay_ns, tr_type *type, const v
         return (tr_timer){0};
     }
     msg->kind = TR__MSG_NOTICE;
-    msg->sender = tr__addr_of(self);
+    msg->sender = to;
+    msg->to.slot = to.slot;
+    msg->to.generation = to.generation;
     pending->msg = msg;
     uint64_t now = tr__now_fresh(loop);
     tr__wheel_set(&loop->wheel, &pending->timer, delay_ns > UINT64_MAX - now ? UINT64_MAX : now + delay_ns);

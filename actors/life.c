@@ -15,13 +15,14 @@
 static bool segment_add(tr__loop *loop)
 {
     tr_node *node = loop->node;
-    tr_actor *base = tr__zalloc_line((size_t)TR__SEGMENT_SLOTS * sizeof(tr_actor));
+    _Static_assert(TR__SEGMENT_SLOTS * sizeof(tr_actor) == TR__HUGE, "a segment is one huge block");
+    tr_actor *base = tr__huge_alloc(loop->slots_end > 0);
     if (!base)
         return false;
     uint32_t segment = atomic_fetch_add_explicit(&node->segment_count, 1, memory_order_relaxed);
     if (segment >= TR__SEGMENTS_MAX) {
         atomic_fetch_sub_explicit(&node->segment_count, 1, memory_order_relaxed);
-        tr__free_line(base);
+        tr__huge_free(base);
         return false;
     }
     loop->slots_next = segment << TR__SEGMENT_BITS;

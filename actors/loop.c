@@ -141,21 +141,13 @@ static void flush(tr__loop *loop)
 /* ---- the turn
  * ------------------------------------------------------------------------------------------------- */
 
-static void fire_timers(tr__loop *loop)
-{
-    tr__timer *timer;
-    while ((timer = tr__wheel_pop(&loop->wheel, loop->now_ns)))
-        tr__pending_due(loop, timer);
-}
-
 bool tr__loop_turn(tr__loop *loop)
 {
     const tr__seams *seams = &loop->node->seams;
     loop->now_ns = seams->now(seams->context);
     inbox_take(loop);
     blocks_collect(loop);
-    if (loop->wheel.count)
-        fire_timers(loop);
+    bool more_due = loop->wheel.count && tr__pendings_fire(loop);
     if (__builtin_expect(loop->retell != NULL, 0))
         tr__retell(loop);
     if (loop->index == 0)
@@ -164,7 +156,8 @@ bool tr__loop_turn(tr__loop *loop)
     if (loop->index == 0)
         tr__remote_flush(loop->node->remote);
     flush(loop);
-    return loop->fresh || loop->queue || loop->retell || atomic_load_explicit(&loop->inbox, memory_order_relaxed);
+    return more_due || loop->fresh || loop->queue || loop->retell ||
+           atomic_load_explicit(&loop->inbox, memory_order_relaxed);
 }
 
 uint64_t tr__loop_next_due(const tr__loop *loop)

@@ -7,8 +7,10 @@
 #include "base/err.h"
 #include "base/mem.h"
 
-#define SEGMENT_BITS 9
+#define SEGMENT_BITS 14
 #define SEGMENT      (1u << SEGMENT_BITS)
+#define FIRE_MAX     256 /* timers a turn */
+#define FIRE_AHEAD   16
 
 /* ---- the table
  * ------------------------------------------------------------------------------------------------------ */
@@ -22,7 +24,8 @@ static bool segment_add(tr__loop *loop)
             return false;
         loop->pendings = bigger;
     }
-    tr__pending *segment = tr__alloc(SEGMENT * sizeof(*segment));
+    _Static_assert(SEGMENT * sizeof(tr__pending) == TR__HUGE, "a segment is one huge block");
+    tr__pending *segment = tr__huge_alloc(count > 0);
     if (!segment)
         return false;
     loop->pendings[loop->pending_segments++] = segment;
@@ -111,7 +114,7 @@ void tr__pendings_end(tr__loop *loop, tr_actor *owner)
 void tr__pendings_fini(tr__loop *loop)
 {
     for (uint32_t i = 0; i < loop->pending_segments; i++)
-        tr__free(loop->pendings[i]);
+        tr__huge_free(loop->pendings[i]);
     tr__free(loop->pendings);
 }
 
@@ -225,9 +228,8 @@ void tr__answer(tr__loop *loop, tr_actor *asker, tr_msg *msg)
     tr__pending_settle(loop, pending, msg, msg->kind == TR__MSG_FAILURE ? msg->error : TR_OK);
 }
 
-void tr__pending_due(tr__loop *loop, tr__timer *timer)
+static void due(tr__loop *loop, tr__pending *pending)
 {
-    tr__pending *pending = (tr__pending *)timer;
     tr_actor *owner = pending->owner;
     static const tr__reason killed = {
         .kind = TR_EXIT_KILLED, .code = TR_EKILLED, .text = "killed; did not return in time"};
@@ -236,7 +238,8 @@ void tr__pending_due(tr__loop *loop, tr__timer *timer)
         tr_msg *msg = pending->msg;
         pending->msg = NULL;
         tr__pending_free(loop, pending);
-        tr__submit(loop, tr__addr_of(owner), msg);
+        loop->counts.accepted++;
+        tr__enqueue(loop, owner, msg);
         break;
     }
     case TR__PENDING_WAKE: {
@@ -263,6 +266,33 @@ void tr__pending_due(tr__loop *loop, tr__timer *timer)
         if (!owner->fiber)
             tr__after_handler(loop, owner);
     }
+}
+
+/* Many timers at once lie all over memory. So they are taken some at a time, and what each needs is on its way while
+ * others are taken; firing one may end others, which then have another generation. */
+bool tr__pendings_fire(tr__loop *loop)
+{
+    struct {
+        tr__pending *pending;
+        uint32_t generation;
+    } taken[FIRE_AHEAD];
+    for (unsigned fired = 0; fired < FIRE_MAX; fired += FIRE_AHEAD) {
+        unsigned count = 0;
+        tr__pending *pending;
+        while (count < FIRE_AHEAD && (pending = (tr__pending *)tr__wheel_pop(&loop->wheel, loop->now_ns))) {
+            taken[count].pending = pending;
+            taken[count++].generation = pending->generation;
+            __builtin_prefetch(pending->next, 1);
+            __builtin_prefetch(pending->prev, 1);
+            __builtin_prefetch(pending->msg, 1);
+        }
+        for (unsigned i = 0; i < count; i++)
+            if (taken[i].pending->generation == taken[i].generation)
+                due(loop, taken[i].pending);
+        if (count < FIRE_AHEAD)
+            return false;
+    }
+    return true;
 }
 
 /* ---- cancel
