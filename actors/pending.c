@@ -256,8 +256,11 @@ static void due(tr__loop *loop, tr__pending *pending)
     default:
         if (owner->exiting) {
             /* its code runs no more */
-        } else if (pending->settled) { /* `then` was set on a settled one: its callback's turn has come */
-            call_then(loop, pending);
+        } else if (pending->settled) {
+            /* `then` was set on a settled one: its callback's turn has come. Without one, it was settled since
+             * the wheel handed it out, by what an earlier timer of the tick did. */
+            if (pending->then)
+                call_then(loop, pending);
         } else {
             if (pending->kind == TR__PENDING_ASK)
                 tr__cancel_callee(loop, pending);
