@@ -257,8 +257,8 @@ static void due(tr__loop *loop, tr__pending *pending)
         if (owner->exiting) {
             /* its code runs no more */
         } else if (pending->settled) {
-            /* `then` was set on a settled one, whose callback's turn has come; or one that was taken off the wheel with
-             * this one settled it meanwhile, and nothing is to be done. */
+            /* `then` was set on a settled one: its callback's turn has come. Without one, it was settled since
+             * the wheel handed it out, by what an earlier timer of the tick did. */
             if (pending->then)
                 call_then(loop, pending);
         } else {
