@@ -65,18 +65,22 @@ tr_node *tr_node_of(tr_actor *self)
 
 void tr_vexit(tr_actor *self, tr_err code, const char *format, va_list args)
 {
-    tr__reason reason;
-    reason.kind = code == TR_OK ? TR_EXIT_NORMAL : TR_EXIT_ERROR;
-    reason.code = code;
+    tr__loop *loop = tr__owner(self);
+    tr__reason made, *reason = tr__ending_of(loop, self);
+    if (!reason)
+        reason = &made;
+    reason->kind = code == TR_OK ? TR_EXIT_NORMAL : TR_EXIT_ERROR;
+    reason->code = code;
     size_t length = 0; /* most texts are plain: copied without printf they cost a tenth */
-    while (length < sizeof(reason.text) - 1 && format[length] && format[length] != '%') {
-        reason.text[length] = format[length];
+    while (length < sizeof(reason->text) - 1 && format[length] && format[length] != '%') {
+        reason->text[length] = format[length];
         length++;
     }
-    reason.text[length] = '\0';
+    reason->text[length] = '\0';
     if (format[length])
-        vsnprintf(reason.text, sizeof(reason.text), format, args);
-    tr__end(tr__owner(self), self, &reason);
+        vsnprintf(reason->text, sizeof(reason->text), format, args);
+    if (reason == &made)
+        tr__end(loop, self, reason);
 }
 
 uint64_t tr_random(tr_actor *self)

@@ -224,6 +224,15 @@ bool tr__after_handler(tr__loop *loop, tr_actor *actor);
 /* End it when the running handler returns, or at once if it isn't running: only where no other actor's code
  * runs, since its stop is called. */
 void tr__end(tr__loop *loop, tr_actor *actor, const tr__reason *reason);
+/* Have the running actor end when its handler returns: where to write why. NULL if it isn't that one, is a fiber, or
+ * ends already, for the first reason counts. */
+static inline tr__reason *tr__ending_of(tr__loop *loop, tr_actor *actor)
+{
+    if (loop->running != actor || actor->fiber || actor->exiting || actor->state == TR__ACTOR_STOPPING)
+        return NULL;
+    actor->exiting = TR__EXITING;
+    return &loop->ending;
+}
 /* It handles nothing more, and ends after its handler or when its turn comes: at any time, also within another
  * actor's handler. */
 void tr__kill(tr__loop *loop, tr_actor *actor);

@@ -256,8 +256,11 @@ static void due(tr__loop *loop, tr__pending *pending)
     default:
         if (owner->exiting) {
             /* its code runs no more */
-        } else if (pending->settled) { /* `then` was set on a settled one: its callback's turn has come */
-            call_then(loop, pending);
+        } else if (pending->settled) {
+            /* `then` was set on a settled one: its callback's turn has come. Without one, it was settled since
+             * the wheel handed it out, by what an earlier timer of the tick did. */
+            if (pending->then)
+                call_then(loop, pending);
         } else {
             if (pending->kind == TR__PENDING_ASK)
                 tr__cancel_callee(loop, pending);
@@ -269,7 +272,7 @@ static void due(tr__loop *loop, tr__pending *pending)
 }
 
 /* Many timers at once lie all over memory. So they are taken some at a time, and what each needs is on its way while
- * others are taken; firing one may end others, which then have another generation. */
+ * others are taken; firing one may end others, which then have another generation, or settle them. */
 bool tr__pendings_fire(tr__loop *loop)
 {
     struct {

@@ -249,10 +249,9 @@ void tr__end(tr__loop *loop, tr_actor *actor, const tr__reason *reason)
         tr__actor_finish(loop, actor, reason);
         return;
     }
-    if (actor->exiting || actor->state == TR__ACTOR_STOPPING)
-        return; /* the first reason counts */
-    actor->exiting = TR__EXITING;
-    loop->ending = *reason;
+    tr__reason *ending = tr__ending_of(loop, actor);
+    if (ending)
+        *ending = *reason;
 }
 
 void tr__kill(tr__loop *loop, tr_actor *actor)

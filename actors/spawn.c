@@ -8,6 +8,7 @@
 
 #include "actors/loop.h"
 #include "actors/pending.h"
+#include "actors/send.h"
 #include "base/err.h"
 
 /* The argument as the child will get it: the pointer, or a copy in a block. */
@@ -18,15 +19,19 @@ static tr_err take_arg(tr__loop *loop, const tr_actor_def *def, const void *arg,
     if (!def->arg_type || !arg)
         return TR_OK;
     const tr_typeinfo *info = tr__type_of(def->arg_type);
-    size_t size = info ? tr__body_size(info, arg) : 0;
+    bool flat = tr__is_flat(info);
+    size_t size = flat ? info->size : info ? tr__body_size(info, arg) : 0;
     if (size == SIZE_MAX)
         return tr__fail(error, TR_ETOOBIG, "the arguments of %s have more than %zu bytes", def->name,
                         TR__BODY_MAX);
     tr_msg *msg = info ? tr__msg_alloc(&loop->pool, loop->index, size) : NULL;
-    if (!msg)
+    if (__builtin_expect(!msg, 0))
         return tr__fail(error, TR_ENOMEM, "no memory for the arguments of %s", def->name);
     msg->type = info;
-    tr__body_copy(info, tr__msg_body(msg), arg);
+    if (flat)
+        tr__copy_flat(tr__msg_body(msg), arg, size);
+    else
+        tr__body_copy(info, tr__msg_body(msg), arg);
     *taken = msg;
     return TR_OK;
 }
