@@ -148,8 +148,6 @@ void tr__link_bury(tr__endpoint *e)
         to = l->channel.open ? &e->leaving : &e->graves;
         l->next = *to;
         *to = l;
-        if (l->channel.open)
-            tr__push_home(e, &l->home_down_event, TR__HOME_DOWN);
     }
 }
 
@@ -286,7 +284,11 @@ static void on_down(void *context, const tr_error *why)
     else if (!l->is_peer)
         e->counters.handshakes_failed++;
     tr__link_end(l);
-    l->home_down_why = *why;
+    if (l->channel.open) { /* no callback comes any more: it is behind the last batch, and before a newer
+                              one's up */
+        l->home_down_why = *why;
+        tr__push_home(e, &l->home_down_event, TR__HOME_DOWN);
+    }
     if (!l->is_peer)
         return;
     e->peers--;

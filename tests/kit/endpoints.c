@@ -15,6 +15,7 @@ static void on_peer_up(void *context, tr__peer *peer)
     test_node *node = context;
     node->peer = peer;
     node->ups++;
+    node->downs_at_up = node->downs;
 }
 
 static void on_batch(void *context, tr__peer *peer, const uint8_t *bytes, size_t length, uint32_t messages)

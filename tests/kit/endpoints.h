@@ -13,6 +13,7 @@ typedef struct test_node {
     tr__endpoint *endpoint;
     tr__peer *peer; /* that came up last and is still up */
     unsigned ups, downs, writables, dial_failures;
+    unsigned downs_at_up; /* how many were down when the last came up */
     uint64_t messages, bytes, unknown;
     uint64_t messages_at_down;
     uint64_t sum; /* of all bytes, weighted by position: order matters */

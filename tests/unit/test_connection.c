@@ -393,6 +393,21 @@ static void a_batch_before_the_grant_is_cut(void **state)
     expect_refused(f, TR_EPROTO, "a batch frame came in state answered");
 }
 
+static void a_newer_connection_of_a_node_replaces_the_older_which_is_down_first(void **state)
+{
+    fixture *f = *state;
+    shake_hands(f);
+    tr__stream *first = f->raw;
+    f->sequence[TR__LANE_CONTROL] = 0;
+    say_hello(f);
+    say_grant(f, WINDOW);
+    assert_int_equal(f->alice.ups, 2);
+    assert_int_equal(f->alice.downs, 1);
+    assert_int_equal(f->alice.downs_at_up, 1);
+    assert_true(strstr(f->alice.down_why.text, "replaced it by a newer connection") != NULL);
+    memory_raw_close(first);
+}
+
 static void a_second_hello_is_cut(void **state)
 {
     fixture *f = *state;
@@ -506,6 +521,7 @@ int main(void)
         SCRIPT(more_than_was_granted_is_cut),
         SCRIPT(what_a_stuck_home_leaves_unread_is_bounded),
         SCRIPT(a_batch_before_the_grant_is_cut),
+        SCRIPT(a_newer_connection_of_a_node_replaces_the_older_which_is_down_first),
         SCRIPT(a_second_hello_is_cut),
         SCRIPT(acks_of_what_was_never_sent_are_cut),
         SCRIPT(grants_beyond_the_window_are_cut),

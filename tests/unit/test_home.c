@@ -91,6 +91,24 @@ static void a_stuck_home_lets_others_in(void **state)
     test_cluster_destroy(&f->cluster, &carol);
 }
 
+static void a_goodbye_waits_for_what_a_late_home_has_not_read(void **state)
+{
+    fixture *f = *state;
+    for (int i = 0; i < 5; i++)
+        assert_int_equal(tr__endpoint_send(f->bob.endpoint, f->bob.peer, "abc", 3), TR_OK);
+    tr__endpoint_forget(f->alice.endpoint, tr__endpoint_address(f->bob.endpoint));
+    tr__endpoint_disconnect(f->alice.endpoint, f->alice.peer);
+    f->alice.stuck = true;
+    test_cluster_settle(&f->cluster);
+    assert_int_equal(f->alice.messages, 0);
+    f->alice.stuck = false;
+    test_cluster_settle(&f->cluster);
+    assert_int_equal(f->alice.messages, 5);
+    assert_int_equal(f->bob.unknown, 0);
+    assert_int_equal(f->alice.down_why.code, TR_ECLOSED);
+    assert_int_equal(f->bob.down_why.code, TR_ECLOSED);
+}
+
 static void what_came_before_the_end_is_delivered_before_it_is_told(void **state)
 {
     fixture *f = *state;
@@ -153,6 +171,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         CASE(a_stuck_home_keeps_its_connection_and_answers_later),
         CASE(a_stuck_home_lets_others_in),
+        CASE(a_goodbye_waits_for_what_a_late_home_has_not_read),
         CASE(what_came_before_the_end_is_delivered_before_it_is_told),
         CASE(what_is_sent_after_the_end_and_before_it_is_heard_is_unknown),
         UNJOINED(batches_that_overtake_the_news_of_their_peer_wait_for_it),
