@@ -258,6 +258,8 @@ static tr_err full(tr_actor *self, void *arg)
     EXPECT(self, tr_await_msg(self, f, NULL) == TR_EFULL);
     EXPECT_TEXT(self, "app alice (a1) has 1024 items waiting for the app at nobody/app");
     tr_cancel(self, last);
+    TR_TRY(status(self, app, false, &s));
+    EXPECT(self, s->waiting == TR_APP_PUTS_MAX - 1);
     put(self, app, "x", &f);
     TR_TRY(status(self, app, false, &s));
     EXPECT(self, s->waiting == TR_APP_PUTS_MAX);

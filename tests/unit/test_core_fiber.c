@@ -302,6 +302,7 @@ static void a_sleep_is_not_ended_by_mail(void **state)
 {
     (void)state;
     rig *r = open_rig(1, &sleeper);
+    manual_pump(r->m); /* it sleeps */
     r->count = 2;
     manual_do(r->m, r->p.address, send_marks, r);
     manual_step(r->m, TR_MILLIS(29));

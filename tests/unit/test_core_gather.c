@@ -354,6 +354,36 @@ static void timers_of_a_dead_actor_do_not_fire(void **state)
     close_pair(p);
 }
 
+static void b_asks_and_exits_at_the_deadline(tr_actor *self, void *context)
+{
+    pair *p = context;
+    tr_future future = tr_ask(self, p->a.address, p->timeout_ns, mark, .n = 0);
+    assert_int_equal(tr_then(self, future, exits_in_then, p), TR_OK);
+}
+
+static tr_err asks_b_and_waits(tr_actor *self, void *arg)
+{
+    pair *p = arg;
+    tr_err err = tr_await_msg(self, tr_ask(self, p->b.address, p->timeout_ns, mark, .n = 1), NULL);
+    manual_note(&p->b, "awaited:%s", tr_err_word(err));
+    return TR_OK;
+}
+
+TR_ACTOR(waits_for_b, .run = asks_b_and_waits);
+
+/* Both deadlines are due in one tick. What the first one's callback does settles the second. */
+static void a_deadline_that_was_settled_meanwhile_does_nothing(void **state)
+{
+    (void)state;
+    pair *p = open_pair(1);
+    p->a.on = p->b.on = keep_ask;
+    manual_do(p->m, p->b.address, b_asks_and_exits_at_the_deadline, p);
+    manual_spawn_def(p->m, 0, &waits_for_b, p, NULL);
+    manual_step(p->m, TR_SECONDS(3));
+    assert_string_equal(p->b.trail, "init 1 stop awaited:no-actor ");
+    close_pair(p);
+}
+
 static void another_actors_future_is_refused(void **state)
 {
     (void)state;
@@ -466,6 +496,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(outstanding_asks_are_bounded),
         cmocka_unit_test(timers_fire_in_order_and_never_early),
         cmocka_unit_test(timers_of_a_dead_actor_do_not_fire),
+        cmocka_unit_test(a_deadline_that_was_settled_meanwhile_does_nothing),
         cmocka_unit_test(another_actors_future_is_refused),
         cmocka_unit_test(an_ask_without_memory_fails_at_once),
         cmocka_unit_test(a_gather_or_timer_without_memory_fails_at_once),
