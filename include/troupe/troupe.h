@@ -35,8 +35,8 @@
     tr_after_body((self), (delay_ns), &type##_type, &(type){__VA_ARGS__})
 /* tr_post(node, to, greet, .name = "ada"): from any foreign thread */
 #define tr_post(node, to, type, ...) tr_post_body((node), (to), &type##_type, &(type){__VA_ARGS__})
-#define tr_spawn(self, def, ...) \
-    tr_spawn_with((self), (def), __VA_ARGS__, NULL) /* the argument may have commas */
+/* The rest is the argument; variadic so that it may be a compound literal with commas in it. */
+#define tr_spawn(self, def, ...) tr_spawn_with((self), (def), (__VA_ARGS__), NULL)
 /* const greeting *g; tr_err e = tr_await(self, future, greeting, &g): TR_ETYPE if the answer is of another
  * type. */
 #define tr_await(self, future, type, out) \
