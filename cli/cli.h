@@ -1,0 +1,17 @@
+/* The `troupe` program's commands: each is one row of the table in main.c. The main thread. */
+#ifndef TR_CLI_CLI_H
+#define TR_CLI_CLI_H
+
+/* argv[0] is the command's own name. Returns the exit status: 0, 1 for what failed (told on stderr), 2 for a
+ * bad command line. */
+typedef int cli_run(int argc, char **argv);
+
+typedef struct cli_command {
+    const char *name;
+    const char *help; /* one line; NULL: hidden, one that the program starts by itself */
+    cli_run *run;
+} cli_command;
+
+cli_run cli_bench;
+
+#endif

@@ -1,0 +1,68 @@
+/* The `troupe` program: finds the command and runs it. The main thread. An unknown command is an error that
+ * says what there is; exit statuses: cli.h. */
+#include <stdio.h>
+#include <string.h>
+
+#include "cli/cli.h"
+
+static cli_run version, help;
+
+static const cli_command commands[] = {
+    {"bench", "measure this machine: messages, actors, timers, connections", cli_bench},
+    {"version", "print the version", version},
+    {"help", "print this table", help},
+};
+
+#define COMMANDS (sizeof(commands) / sizeof(commands[0]))
+
+static void print_table(FILE *to)
+{
+    fprintf(to, "troupe %s: actors in C\n\nusage: troupe COMMAND [options]\n\n", TR_VERSION);
+    for (size_t i = 0; i < COMMANDS; i++)
+        if (commands[i].help)
+            fprintf(to, "  %-10s %s\n", commands[i].name, commands[i].help);
+    fprintf(to, "\n`troupe COMMAND --help` tells a command's options.\n");
+}
+
+static int no_arguments(const char *command, int argc, char **argv)
+{
+    if (argc == 1)
+        return 0;
+    fprintf(stderr, "troupe %s: unexpected \"%s\": this command takes no arguments\n", command, argv[1]);
+    return 2;
+}
+
+static int version(int argc, char **argv)
+{
+    int status = no_arguments("version", argc, argv);
+    if (status == 0)
+        printf("troupe %s\n", TR_VERSION);
+    return status;
+}
+
+static int help(int argc, char **argv)
+{
+    int status = no_arguments("help", argc, argv);
+    if (status == 0)
+        print_table(stdout);
+    return status;
+}
+
+int main(int argc, char **argv)
+{
+    if (argc < 2) {
+        print_table(stdout);
+        return 0;
+    }
+    const char *name = argv[1];
+    if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0)
+        name = "help";
+    else if (strcmp(name, "--version") == 0)
+        name = "version";
+    for (size_t i = 0; i < COMMANDS; i++)
+        if (strcmp(name, commands[i].name) == 0)
+            return commands[i].run(argc - 1, argv + 1);
+    fprintf(stderr, "troupe: no %s \"%s\": `troupe help` lists the commands\n",
+            name[0] == '-' ? "option" : "command", argv[1]);
+    return 2;
+}
