@@ -27,8 +27,7 @@ typedef struct alice {
     tr_addr bob;
 } alice;
 
-/* ---- the web app ------------------------------------------------------------------------------------------
- */
+/* ---- the web app ----------------------------------------------------------------------------------- */
 
 /* What choosing gives back: a block of this process, whose owner is the one that reads it. */
 typedef struct choice {
@@ -101,8 +100,7 @@ static void chosen(tr_actor *self, void *state, const tr_result *result, void *c
     open_web(self, a);
 }
 
-/* ---- asks that fail ---------------------------------------------------------------------------------------
- */
+/* ---- asks that fail -------------------------------------------------------------------------------- */
 
 static void hold_ended(tr_actor *self, void *state, const tr_result *result, void *context)
 {
@@ -151,8 +149,7 @@ static void bob_found(tr_actor *self, void *state, const tr_result *result, void
     tr_then(self, tr_ask(self, f->actor, TR_SECONDS(5), demo_ready), bob_holds, NULL);
 }
 
-/* ---- the actor --------------------------------------------------------------------------------------------
- */
+/* ---- the actor ------------------------------------------------------------------------------------- */
 
 static tr_err alice_init(tr_actor *self, void *state, const void *arg)
 {

@@ -16,7 +16,9 @@
 
 TR_MESSAGE(bob_tick)
 
-#define TICK          TR_MILLIS(100)
+#define TICK          TR_MILLIS(20)
+#define REPORT_TICKS  5
+#define SHARE         4 /* of the rate, that one transfer may have: some are always half done */
 #define FETCH_TIMEOUT TR_SECONDS(90)
 #define ASK_TIMEOUT   TR_SECONDS(60)
 
@@ -30,13 +32,14 @@ typedef struct bob {
     tr_addr downloader, carol;
     char address[32], into[512];
     item *items;
-    uint32_t count, fetched, hashed, resumed;
+    uint32_t count, asked_for, fetched, hashed, resumed;
+    uint32_t ticks;
+    double rate, allowance; /* bytes a second; bytes that may be asked for now */
     uint64_t resumed_bytes;
     bool told_done;
 } bob;
 
-/* ---- helpers ----------------------------------------------------------------------------------------------
- */
+/* ---- helpers --------------------------------------------------------------------------------------- */
 
 static void give_up(tr_actor *self, const char *what, const tr_result *result)
 {
@@ -63,8 +66,7 @@ static void report(tr_actor *self, bob *b)
     b->told_done = done && err == TR_OK;
 }
 
-/* ---- digests ----------------------------------------------------------------------------------------------
- */
+/* ---- digests --------------------------------------------------------------------------------------- */
 
 static void noted(tr_actor *self, void *state, const tr_result *result, void *context)
 {
@@ -97,8 +99,7 @@ static void ask_digest(tr_actor *self, bob *b, uint32_t n)
             (void *)(uintptr_t)n);
 }
 
-/* ---- files ------------------------------------------------------------------------------------------------
- */
+/* ---- files ----------------------------------------------------------------------------------------- */
 
 static void fetched(tr_actor *self, void *state, const tr_result *result, void *context)
 {
@@ -136,6 +137,28 @@ static void fetch(tr_actor *self, bob *b, uint32_t n)
             fetched, (void *)(uintptr_t)n);
 }
 
+/* The demo is to be watched, so files are asked for no faster than the rate; what is there costs nothing. */
+static void ask_for_more(tr_actor *self, bob *b)
+{
+    while (b->asked_for < b->count && b->allowance > 0) {
+        uint32_t before = b->fetched, n = b->asked_for++;
+        fetch(self, b, n);
+        if (b->fetched == before)
+            b->allowance -= (double)b->items[n].size;
+    }
+}
+
+static void tick(tr_actor *self, bob *b)
+{
+    if (b->count) {
+        b->allowance += b->rate * (double)TICK / 1e9;
+        ask_for_more(self, b);
+    }
+    if (++b->ticks % REPORT_TICKS == 0)
+        report(self, b);
+    tr_after(self, TICK, bob_tick);
+}
+
 static void progress(bob *b, const tr_progress *p)
 {
     const char *slash = strrchr(p->url, '/');
@@ -144,8 +167,7 @@ static void progress(bob *b, const tr_progress *p)
         b->items[n].arrived = p->done;
 }
 
-/* ---- the list ---------------------------------------------------------------------------------------------
- */
+/* ---- the list -------------------------------------------------------------------------------------- */
 
 static bool read_list(bob *b, const char *path, uint64_t *bytes)
 {
@@ -180,8 +202,7 @@ static void list_came(tr_actor *self, void *state, const tr_result *result, void
         return;
     }
     tr_send(self, b->arg->observer, demo_listed, .files = b->count, .bytes = bytes);
-    for (uint32_t n = 0; n < b->count; n++)
-        fetch(self, b, n);
+    ask_for_more(self, b);
 }
 
 static void carol_found(tr_actor *self, void *state, const tr_result *result, void *context)
@@ -208,18 +229,18 @@ static void begin(tr_actor *self, bob *b, const demo_download *d)
     b->downloader = tr_spawn(self, &tr_downloader,
                              &(tr_downloader_opts){.parallel = d->parallel,
                                                    .queue = 4000,
-                                                   .bytes_per_second = d->bytes_per_second,
+                                                   .bytes_per_second = d->bytes_per_second / SHARE + 1,
                                                    .progress_ns = TR_MILLIS(50)});
     if (tr_addr_is_none(b->downloader)) {
         tr_exit(self, tr_last_error(self)->code, "the downloader: %s", tr_last_error(self)->text);
         return;
     }
+    b->rate = (double)d->bytes_per_second;
     tr_then(self, tr_lookup(self, "carol/carol", TR_SECONDS(5)), carol_found, NULL);
     tr_after(self, TICK, bob_tick);
 }
 
-/* ---- the actor --------------------------------------------------------------------------------------------
- */
+/* ---- the actor ------------------------------------------------------------------------------------- */
 
 static tr_err bob_init(tr_actor *self, void *state, const void *arg)
 {
@@ -243,8 +264,7 @@ static void bob_receive(tr_actor *self, void *state, const tr_msg *msg)
     } else if (tr_match(msg, demo_hold)) {
         tr_msg_take(self, msg); /* kept unanswered until the asker's deadline, or bob's end */
     } else if (tr_match(msg, bob_tick) && !b->told_done) {
-        report(self, b);
-        tr_after(self, TICK, bob_tick);
+        tick(self, b);
     }
 }
 

@@ -5,8 +5,7 @@
 
 #include <troupe/troupe.h>
 
-/* ---- every node -> observer -------------------------------------------------------------------------------
- */
+/* ---- every node -> observer ------------------------------------------------------------------------ */
 
 /* I am up. role: the actor that does this node's part. */
 TR_MESSAGE(demo_hello, (string, name), (u32, pid), (u64, node), (string, listen), (addr, role))
@@ -39,7 +38,7 @@ TR_MESSAGE(demo_asks_failed, (u32, asks), (u32, no_connection), (u64, at_ns), (s
 TR_MESSAGE(demo_hold)
 TR_MESSAGE(demo_ready)
 TR_MESSAGE(demo_yes)
-/* observer -> bob: get the list from http://address/list, and the files in it. */
+/* observer -> bob: get the list from http://address/list, and the files in it, no faster than that. */
 TR_MESSAGE(demo_download, (string, address), (string, into), (u64, bytes_per_second), (u32, parallel))
 /* bob -> observer: step one is done; then how far step two is. The last has done == true. */
 TR_MESSAGE(demo_listed, (u32, files), (u64, bytes))

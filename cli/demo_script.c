@@ -30,8 +30,7 @@
 #define RENDER_WORK   TR_SECONDS(7)
 #define CHECK_TIMEOUT TR_SECONDS(50)
 
-/* ---- waiting ----------------------------------------------------------------------------------------------
- */
+/* ---- waiting --------------------------------------------------------------------------------------- */
 
 static tr_err check_children(demo *d)
 {
@@ -102,8 +101,7 @@ static double scale(const demo *d)
     return share > 1 ? 1 : share < 0.1 ? 0.1 : share;
 }
 
-/* ---- start ------------------------------------------------------------------------------------------------
- */
+/* ---- start ----------------------------------------------------------------------------------------- */
 
 static bool alice_up(demo *d)
 {
@@ -161,14 +159,13 @@ static tr_err set_phase(demo *d, tr_addr probe, demo_phase_kind phase)
     return told(d, tr_send(d->self, probe, demo_phase, .phase = phase), "telling the probe");
 }
 
-/* ---- the downloads, and the crash -------------------------------------------------------------------------
- */
+/* ---- the downloads, and the crash ------------------------------------------------------------------ */
 
 static tr_err begin_download(demo *d)
 {
     char into[DEMO_PATH + 16];
     double seconds = DOWNLOAD_S * scale(d);
-    uint64_t rate = (uint64_t)((double)d->bytes / seconds / PARALLEL) + 1;
+    uint64_t rate = (uint64_t)((double)d->bytes / seconds) + 1;
     snprintf(into, sizeof(into), "%s/bob", d->directory);
     if (!d->download_began_ns)
         d->download_began_ns = demo_now();
@@ -241,8 +238,7 @@ static tr_err download(demo *d)
     return TR_OK;
 }
 
-/* ---- carol's part -----------------------------------------------------------------------------------------
- */
+/* ---- carol's part ---------------------------------------------------------------------------------- */
 
 static bool pipeline_done(demo *d)
 {
@@ -287,8 +283,7 @@ static tr_err render(demo *d, tr_addr compute, tr_future *reference)
     return wait_until(d, picture_done, WORK_WITHIN, "the picture");
 }
 
-/* ---- checks -----------------------------------------------------------------------------------------------
- */
+/* ---- checks ---------------------------------------------------------------------------------------- */
 
 static bool same_content(const char *one, const char *other)
 {
@@ -357,8 +352,7 @@ static tr_err check_digests(demo *d, tr_addr compute)
     return TR_OK;
 }
 
-/* ---- the end ----------------------------------------------------------------------------------------------
- */
+/* ---- the end --------------------------------------------------------------------------------------- */
 
 static bool all_gone(demo *d)
 {

@@ -8,11 +8,14 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <nng/nng.h>
@@ -30,7 +33,7 @@ typedef struct waiting {
 struct tr__web {
     tr__web_opts opts;
     nng_http_server *server;
-    uint16_t port;
+    atomic_uint port;
     char *list; /* GET /list's answer, made once */
     size_t list_size;
     atomic_uint_fast64_t served;
@@ -40,8 +43,7 @@ struct tr__web {
     bool closing;
 };
 
-/* ---- answers ----------------------------------------------------------------------------------------------
- */
+/* ---- answers --------------------------------------------------------------------------------------- */
 
 static void give(tr__web *web, nng_aio *aio, nng_http_res *res, int result)
 {
@@ -71,8 +73,7 @@ static void answer_data(tr__web *web, nng_aio *aio, const char *type, const void
     give(web, aio, res, result);
 }
 
-/* ---- files ------------------------------------------------------------------------------------------------
- */
+/* ---- files ----------------------------------------------------------------------------------------- */
 
 static void etag_of(const tr__web_file *file, char *out, size_t room)
 {
@@ -178,8 +179,7 @@ static void answer_file(tr__web *web, nng_aio *aio, nng_http_req *req, const tr_
     give(web, aio, res, result);
 }
 
-/* ---- echo -------------------------------------------------------------------------------------------------
- */
+/* ---- echo ------------------------------------------------------------------------------------------ */
 
 static void take_echo(tr__web *web, nng_aio *aio, uint64_t number)
 {
@@ -214,8 +214,31 @@ void tr__web_answer(tr__web *web, uint64_t ticket, const char *text)
         answer_status(web, aio, 503);
 }
 
-/* ---- the server -------------------------------------------------------------------------------------------
- */
+/* ---- the server ------------------------------------------------------------------------------------ */
+
+#define HOLES_MOST 64 /* numbers without a descriptor, after which there are no more */
+
+/* nng 1.5 switches TCP_NODELAY off on each connection that its HTTP server accepts, and has no option for it:
+ * a second small answer then waits until the client acknowledges the first, which a client that asks every
+ * 10 ms does with its next question only, so from then on each answer is 10 ms late. The connection's
+ * descriptor isn't to be had either, so all sockets of our port are set, at each request. A descriptor that
+ * another thread closes or opens meanwhile is no harm: only our port's sockets are touched. */
+static void no_delay(const tr__web *web)
+{
+    int on = 1;
+    unsigned port = atomic_load_explicit(&web->port, memory_order_relaxed);
+    for (int fd = 3, holes = 0; holes < HOLES_MOST; fd++) {
+        struct sockaddr_in address;
+        socklen_t size = sizeof(address);
+        if (getsockname(fd, (struct sockaddr *)&address, &size) == 0) {
+            if (address.sin_family == AF_INET && ntohs(address.sin_port) == port)
+                setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+            holes = 0;
+        } else {
+            holes = errno == EBADF ? holes + 1 : 0;
+        }
+    }
+}
 
 static void on_request(nng_aio *aio)
 {
@@ -224,6 +247,7 @@ static void on_request(nng_aio *aio)
     const char *path = nng_http_req_get_uri(req);
     uint64_t number;
     int end = 0;
+    no_delay(web);
     if (strcmp(path, "/list") == 0)
         answer_data(web, aio, "application/json", web->list, web->list_size);
     else if (sscanf(path, "/echo/%" SCNu64 "%n", &number, &end) == 1 && path[end] == 0)
@@ -293,7 +317,7 @@ static int start_server(tr__web *web)
     if (result == 0)
         result = nng_http_server_get_addr(web->server, &address);
     if (result == 0)
-        web->port = (uint16_t)(address.s_in.sa_port >> 8 | address.s_in.sa_port << 8); /* of network order */
+        atomic_store(&web->port, ntohs(address.s_in.sa_port));
     return result;
 }
 
@@ -334,7 +358,7 @@ tr__web *tr__web_open(const tr__web_opts *opts, tr_error *error)
 
 uint16_t tr__web_port(const tr__web *web)
 {
-    return web->port;
+    return (uint16_t)atomic_load(&web->port);
 }
 
 uint64_t tr__web_served(tr__web *web)
