@@ -32,15 +32,6 @@ tr_err tr_vfail(tr_actor *self, tr_err code, const char *format, va_list args)
     return extras ? tr__vfail(&extras->last_error, code, format, args) : code;
 }
 
-tr_err tr_fail(tr_actor *self, tr_err code, const char *format, ...)
-{
-    va_list args;
-    va_start(args, format);
-    tr_err err = tr_vfail(self, code, format, args);
-    va_end(args);
-    return err;
-}
-
 const tr_error *tr_last_error(tr_actor *self)
 {
     static const tr_error none = {TR_OK, ""};
@@ -77,14 +68,6 @@ void tr_vexit(tr_actor *self, tr_err code, const char *format, va_list args)
     tr__reason reason = {.kind = code == TR_OK ? TR_EXIT_NORMAL : TR_EXIT_ERROR, .code = code};
     vsnprintf(reason.text, sizeof(reason.text), format, args);
     tr__end(tr__owner(self), self, &reason);
-}
-
-void tr_exit(tr_actor *self, tr_err code, const char *format, ...)
-{
-    va_list args;
-    va_start(args, format);
-    tr_vexit(self, code, format, args);
-    va_end(args);
 }
 
 uint64_t tr_random(tr_actor *self)
@@ -189,15 +172,6 @@ const char *tr_vfmt(tr_actor *self, const char *format, va_list args)
     return text ? text->text : "";
 }
 
-const char *tr_fmt(tr_actor *self, const char *format, ...)
-{
-    va_list args;
-    va_start(args, format);
-    const char *text = tr_vfmt(self, format, args);
-    va_end(args);
-    return text;
-}
-
 void tr_vlog(tr_actor *self, tr_log_level level, const char *format, va_list args)
 {
     char line[512];
@@ -206,12 +180,4 @@ void tr_vlog(tr_actor *self, tr_log_level level, const char *format, va_list arg
         return;
     vsnprintf(line, sizeof(line), format, args);
     tr__node_log(node, level, "%s: %s", self->def->name, line);
-}
-
-void tr_log(tr_actor *self, tr_log_level level, const char *format, ...)
-{
-    va_list args;
-    va_start(args, format);
-    tr_vlog(self, level, format, args);
-    va_end(args);
 }

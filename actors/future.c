@@ -77,15 +77,6 @@ tr_err tr_reply_body(tr_actor *self, const tr_msg *ask, tr_type *type, const voi
     return TR_OK;
 }
 
-tr_err tr_reply_error(tr_actor *self, const tr_msg *ask, tr_err code, const char *format, ...)
-{
-    va_list args;
-    va_start(args, format);
-    tr_err err = tr_vreply_error(self, ask, code, format, args);
-    va_end(args);
-    return err;
-}
-
 tr_err tr_vreply_error(tr_actor *self, const tr_msg *ask, tr_err code, const char *format, va_list args)
 {
     TR_TRY(check_ask(self, ask));

@@ -238,7 +238,7 @@ tr_err tr__connection_reserve(tr__connection *c, size_t length, uint8_t **at)
     if (c->state != TR__CONNECTION_UP || c->failure.code)
         return TR_ENOCONN;
     size_t cost = tr__outgoing_cost(&c->out, length);
-    c->alone = (int64_t)(c->counters.granted_to_us - c->counters.spent) < (int64_t)cost;
+    bool beyond = (int64_t)(c->counters.granted_to_us - c->counters.spent) < (int64_t)cost;
     if (!has_credit(c, cost) || (c->out.queued > 0 && c->out.queued + cost > c->config->queue_max)) {
         c->blocked = true;
         c->counters.refused_sends++;
@@ -246,7 +246,7 @@ tr_err tr__connection_reserve(tr__connection *c, size_t length, uint8_t **at)
             c->blocked_cost = length + TR__BATCH_OVERHEAD;
         return TR_EAGAIN;
     }
-    if (c->alone)
+    if (beyond) /* a frame of its own; what joins it later is within the credit again */
         tr__outgoing_close_batch(&c->out);
     *at = tr__outgoing_reserve(&c->out, length);
     return *at ? TR_OK : TR_ENOMEM;
@@ -258,8 +258,6 @@ void tr__connection_commit(tr__connection *c, size_t length)
     tr__outgoing_commit(&c->out, length);
     c->counters.spent += c->out.queued - queued;
     c->counters.messages_out++;
-    if (c->alone)
-        tr__outgoing_close_batch(&c->out);
 }
 
 tr_err tr__connection_send(tr__connection *c, const void *bytes, size_t length)

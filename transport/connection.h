@@ -92,7 +92,6 @@ struct tr__connection {
     bool sending; /* one send is under way */
     bool want_hello, want_ack, want_grant, want_heartbeat, want_goodbye, want_refuse; /* to be sent */
     bool goodbye_sent, goodbye_received;
-    bool alone;   /* what was reserved goes beyond the credit: a frame of its own */
     bool blocked; /* a send was refused: a writable notice is owed */
     size_t blocked_cost;
     tr__hello peer; /* valid from judge on */

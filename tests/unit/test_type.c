@@ -137,7 +137,7 @@ static void without_memory_a_type_is_registered_at_the_next_use(void **state)
  */
 
 enum { THREADS = 4, TYPES = 300 };
-static char type_names[TYPES][16];
+static char type_names[TYPES][24];
 static const tr_field one_field[] = {{"n", TR_KIND_u64, 0}, {NULL, TR_KIND_END, 0}};
 static tr_type shared_types[TYPES];
 static const tr_typeinfo *seen[THREADS][TYPES];
