@@ -73,35 +73,42 @@ typedef struct tr__extras {
     tr_error last_error;
 } tr__extras;
 
+/* Two cache lines: what senders on other loops read lies apart from what the owner writes with each message. */
 struct tr_actor {
-    /* Any thread */
-    tr__places places;
-    _Atomic(tr__loop *) owner;
-    _Atomic uint32_t generation;
-    /* Fixed */
-    uint32_t index;
     /* The owner's loop only */
+    tr_msg *head, *tail; /* the mailbox */
+    uint32_t count;      /* of messages in it */
+    uint32_t local;      /* free places in the owner's hand */
     uint8_t state;
-    uint8_t home; /* the loop whose table the slot is of */
-    bool queued;  /* in the run queue */
+    bool queued; /* in the run queue */
     bool trap_exit;
     bool exiting;  /* ends when the handler returns */
     bool named;    /* some name in the node's table is its */
+    uint8_t home;  /* the loop whose table the slot is of; fixed */
     uint16_t asks; /* outstanding */
-    uint32_t capacity;
-    uint32_t local; /* free places in the owner's hand */
-    tr_msg *head, *tail;
-    uint32_t count;
-    uint32_t timers; /* not bounded, counted */
-    struct tr_actor *run_next;
     const tr_actor_def *def;
     void *state_block;
-    void *arg; /* until init: the pointer, or a tr_msg if the definition has an arg_type */
+    struct tr_actor *run_next;
     tr__fiber_state *fiber;
+
+    /* Any thread */
+    _Alignas(64) tr__places places;
+    _Atomic(tr__loop *) owner;
+    _Atomic uint32_t generation;
+    uint32_t index; /* fixed */
+    uint32_t capacity;
+    /* The owner's loop only, and seldom */
     tr__extras *extras;
     struct tr__pending *pendings; /* futures and timers of this actor */
+    void *arg; /* until init: the pointer, or a tr_msg if the definition has an arg_type */
     uint64_t handled;
 };
+
+/* The address's actor is this one, still. */
+static inline bool tr__is_generation(const tr_actor *actor, uint32_t generation)
+{
+    return atomic_load_explicit(&((tr_actor *)actor)->generation, memory_order_relaxed) == generation;
+}
 
 static inline void tr__mailbox_append(tr_actor *actor, tr_msg *msg)
 {

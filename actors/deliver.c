@@ -60,10 +60,10 @@ void tr__started_failed(tr__loop *loop, tr_msg *msg, const tr__reason *reason)
     tr__submit(loop, asker, msg);
 }
 
-void tr__release(tr__loop *loop, tr_msg *msg)
+void tr__release_slow(tr__loop *loop, tr_msg *msg)
 {
     if (msg->kind == TR__MSG_ASK && !(msg->flags & TR__MSG_ANSWERED) && !loop->stopping)
-        tr__fail_ask(loop, msg, loop->node->id, TR_ENOACTOR);
+        tr__fail_ask(loop, msg, loop->node->id, msg->error ? msg->error : TR_ENOACTOR);
     else
         tr__msg_free(loop, msg);
 }
@@ -244,21 +244,22 @@ void tr__holds_return(tr__loop *loop)
     loop->holds_used = 0;
 }
 
-void tr__places_back(tr__loop *loop, tr_actor *actor, uint32_t places)
+static void tell_writable(tr__loop *loop, tr_actor *actor);
+
+void tr__places_back_slow(tr__loop *loop, tr_actor *actor)
 {
-    (void)loop;
-    actor->local += places;
     uint32_t keep = actor->capacity / 4;
     if (actor->local > keep) {
         tr__places_give(&actor->places, atomic_load_explicit(&actor->generation, memory_order_relaxed),
                         actor->local - keep / 2);
         actor->local = keep / 2;
     }
+    tell_writable(loop, actor);
 }
 
 /* From a quarter free, at most free/32 (at least one) at a time: the woken ones find room, and not all at
  * once. */
-void tr__tell_writable(tr__loop *loop, tr_actor *actor)
+static void tell_writable(tr__loop *loop, tr_actor *actor)
 {
     tr__extras *extras = actor->extras;
     if (!extras || !extras->want_writable)
@@ -276,10 +277,16 @@ void tr__tell_writable(tr__loop *loop, tr_actor *actor)
         msg->kind = TR__MSG_NOTICE;
         tr__submit(loop, msg->sender, msg);
     }
+    /* Who was told may be gone, or have nothing to send any more: then no message comes whose handling tells
+     * the next. So while its mailbox is empty and somebody waits, the actor is run, and tells more. */
+    if (extras->want_writable && actor->count == 0 && actor->state == TR__ACTOR_RUNNING)
+        tr__wake_last(loop, actor);
 }
 
 /* ---- routes
  * -------------------------------------------------------------------------------------------------------- */
+
+static void deliver(tr__loop *loop, tr_actor *actor, tr_msg *msg);
 
 void tr__pass(tr__loop *loop, tr_addr to, tr_msg *msg)
 {
@@ -292,7 +299,7 @@ void tr__pass(tr__loop *loop, tr_addr to, tr_msg *msg)
     tr_actor *slot = tr__slot(loop->node, to.slot);
     tr__loop *owner = slot ? atomic_load_explicit(&slot->owner, memory_order_acquire) : loop;
     if (owner == loop || !owner) {
-        tr__deliver(loop, msg);
+        deliver(loop, slot, msg);
         return;
     }
     tr__to_loop(loop, owner->index, msg);
@@ -325,7 +332,7 @@ static void want_writable_arrived(tr__loop *loop, tr_actor *actor, tr_msg *msg)
     msg->next = NULL;
     *extras->want_writable_end = msg;
     extras->want_writable_end = &msg->next;
-    tr__tell_writable(loop, actor);
+    tell_writable(loop, actor);
 }
 
 static void spawn_arrived(tr__loop *loop, tr_actor *actor, tr_msg *msg)
@@ -343,23 +350,8 @@ static void kill_arrived(tr__loop *loop, tr_actor *actor, tr_msg *msg)
     tr__end(loop, actor, &killed);
 }
 
-void tr__deliver(tr__loop *loop, tr_msg *msg)
+void tr__arrive(tr__loop *loop, tr_actor *actor, tr_msg *msg)
 {
-    if (__builtin_expect(msg->route != 0, 0)) {
-        tr__remote_send(loop, msg);
-        return;
-    }
-    tr_actor *actor = tr__slot(loop->node, msg->to.slot);
-    if (__builtin_expect(!actor || tr__owner(actor) != loop ||
-                             atomic_load_explicit(&actor->generation, memory_order_relaxed) !=
-                                 msg->to.generation ||
-                             actor->state == TR__ACTOR_FREE,
-                         0)) {
-        tr__drop(loop, msg,
-                 msg->kind == TR__MSG_REPLY || msg->kind == TR__MSG_FAILURE ? TR_DROP_LATE_REPLY
-                                                                            : TR_DROP_NO_ACTOR);
-        return;
-    }
     switch ((tr__msg_kind)msg->kind) {
     case TR__MSG_SPAWN:
         spawn_arrived(loop, actor, msg);
@@ -377,14 +369,30 @@ void tr__deliver(tr__loop *loop, tr_msg *msg)
         break;
     }
     if (actor->fiber && msg->kind >= TR__MSG_REPLY) {
-        /* A fiber may be waiting for long: what is for its futures or for the runtime doesn't queue behind
-         * its mail. */
+        /* A fiber may be waiting for long: what is for its futures or for the runtime doesn't queue behind its mail. */
         tr__runtime_message(loop, actor, msg);
         return;
     }
-    tr__mailbox_append(actor, msg);
-    if (__builtin_expect(actor->fiber != NULL, 0))
-        tr__fiber_mail(loop, actor);
-    else if (actor->state != TR__ACTOR_COMING) /* A3: a coming one hears of it after init */
-        tr__wake(loop, actor);
+    tr__enqueue(loop, actor, msg);
+}
+
+/* `actor` is the slot that the message names, or NULL. */
+static void deliver(tr__loop *loop, tr_actor *actor, tr_msg *msg)
+{
+    if (__builtin_expect(actor && tr__owner(actor) == loop && tr__is_generation(actor, msg->to.generation) &&
+                             actor->state != TR__ACTOR_FREE,
+                         1))
+        tr__arrive(loop, actor, msg);
+    else
+        tr__drop(loop, msg,
+                 msg->kind == TR__MSG_REPLY || msg->kind == TR__MSG_FAILURE ? TR_DROP_LATE_REPLY
+                                                                            : TR_DROP_NO_ACTOR);
+}
+
+void tr__deliver(tr__loop *loop, tr_msg *msg)
+{
+    if (__builtin_expect(msg->route != 0, 0))
+        tr__remote_send(loop, msg);
+    else
+        deliver(loop, tr__slot(loop->node, msg->to.slot), msg);
 }

@@ -221,7 +221,9 @@ tr_err tr_await_msg(tr_actor *self, tr_future future, const tr_msg **msg)
         TR_TRY(wait_for(self, TR__WAIT_FUTURE));
         pending = tr__pending_get(loop, self, future.id);
     }
-    return tr_take_result(self, future, msg);
+    if (pending && (pending->kind == TR__PENDING_ASK || pending->kind == TR__PENDING_GATHER))
+        return tr__pending_take(loop, pending, msg);
+    return tr_take_result(self, future, msg); /* says what is wrong with it */
 }
 
 /* The next message that is still wanted, or NULL. */
@@ -233,10 +235,8 @@ static tr_msg *next_mail(tr__loop *loop, tr_actor *self)
         self->count--;
         loop->counts.handled++;
         self->handled++;
-        if (msg->places) {
+        if (msg->places)
             tr__places_back(loop, self, msg->places);
-            tr__tell_writable(loop, self);
-        }
         if (msg->kind != TR__MSG_NOTICE || tr__monitor_expected(loop, self, msg))
             return msg;
         tr__msg_free(loop, msg);

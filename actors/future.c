@@ -12,6 +12,17 @@
 
 #define NO_FUTURE ((tr_future){0})
 
+/* `near` is the receiver if it was found on this loop, else NULL. */
+static void submit(tr__loop *loop, tr_actor *near, tr_addr to, tr_msg *msg)
+{
+    if (near) {
+        loop->counts.accepted++;
+        tr__arrive(loop, near, msg);
+    } else {
+        tr__submit(loop, to, msg);
+    }
+}
+
 tr_future tr_ask_body(tr_actor *self, tr_addr to, uint64_t timeout_ns, tr_type *type, const void *body)
 {
     tr__loop *loop = tr__owner(self);
@@ -20,9 +31,16 @@ tr_future tr_ask_body(tr_actor *self, tr_addr to, uint64_t timeout_ns, tr_type *
                       TR__ASKS_MAX, self->def->name);
         return NO_FUTURE;
     }
-    tr_msg *msg;
-    if (tr__prepare(self, to, type, body, &msg) != TR_OK)
-        return NO_FUTURE;
+    tr_actor *near = tr__near(loop, to);
+    tr_msg *msg = near && near->local ? tr__make_flat(loop, self, to, tr__type_of(type), body) : NULL;
+    if (msg) {
+        near->local--;
+        msg->places = 1;
+    } else {
+        near = NULL;
+        if (tr__prepare(self, to, type, body, &msg) != TR_OK)
+            return NO_FUTURE;
+    }
     tr__pending *pending = tr__pending_make(loop, self, TR__PENDING_ASK);
     if (!pending) {
         tr__unprepare(self, to, msg);
@@ -39,7 +57,7 @@ tr_future tr_ask_body(tr_actor *self, tr_addr to, uint64_t timeout_ns, tr_type *
     msg->kind = TR__MSG_ASK;
     msg->ask = id;
     msg->deadline_ns = due;
-    tr__submit(loop, to, msg);
+    submit(loop, near, to, msg);
     return (tr_future){id};
 }
 
@@ -52,6 +70,8 @@ static tr_err check_ask(tr_actor *self, const tr_msg *ask)
         return tr__self_fail(self, TR_EINVAL,
                              "a %s that was sent, not asked, can't be replied to: tr_send to its sender",
                              tr_msg_type_name(ask));
+    if (ask->flags & TR__MSG_CANCELED)
+        return tr__self_fail(self, TR_ECANCELED, "whoever asked this %s has given it up", tr_msg_type_name(ask));
     if (ask->flags & TR__MSG_ANSWERED)
         return tr__self_fail(self, TR_EINVAL, "this %s has been answered already", tr_msg_type_name(ask));
     return TR_OK;
@@ -63,16 +83,22 @@ static void answer(tr_actor *self, const tr_msg *ask, tr_msg *msg, uint8_t kind)
     ((tr_msg *)ask)->flags |= TR__MSG_ANSWERED;
     msg->kind = kind;
     msg->sender = tr__addr_of(self);
+    msg->to.slot = ask->sender.slot;
+    msg->to.generation = ask->sender.generation;
     msg->ask = ask->ask;
-    tr__submit(loop, ask->sender, msg);
+    submit(loop, tr__near(loop, ask->sender), ask->sender, msg);
 }
 
 tr_err tr_reply_body(tr_actor *self, const tr_msg *ask, tr_type *type, const void *body)
 {
     TR_TRY(check_ask(self, ask));
-    tr_msg *msg = tr_msg_make(self, type, body);
+    tr_msg *msg = tr__make_flat(tr__owner(self), self, ask->sender, tr__type_of(type), body);
     if (!msg)
-        return tr_last_error(self)->code; /* the asker hears when the ask is released */
+        msg = tr_msg_make(self, type, body);
+    if (!msg) {
+        ((tr_msg *)ask)->error = (uint8_t)tr_last_error(self)->code; /* the asker hears when the ask is released */
+        return tr_last_error(self)->code;
+    }
     answer(self, ask, msg, TR__MSG_REPLY);
     return TR_OK;
 }
@@ -137,12 +163,23 @@ tr_err tr_take_result(tr_actor *self, tr_future future, const tr_msg **msg)
         return no_future(self);
     if (!pending->settled)
         return tr__self_fail(self, TR_EAGAIN, "this future is not settled yet");
+    return tr__pending_take(loop, pending, msg);
+}
+
+static tr_err take_error(tr__loop *loop, tr__pending *pending)
+{
+    tr_actor *self = pending->owner;
     tr_error error = {0};
     tr_err err = tr__pending_error(pending, &error);
-    if (err != TR_OK) {
-        tr__pending_free(loop, pending);
-        return tr__self_fail(self, err, "%s", error.text);
-    }
+    tr__pending_free(loop, pending);
+    return tr__self_fail(self, err, "%s", error.text);
+}
+
+tr_err tr__pending_take(tr__loop *loop, tr__pending *pending, const tr_msg **msg)
+{
+    tr_actor *self = pending->owner;
+    if (pending->error)
+        return take_error(loop, pending);
     tr_msg *answer_msg = pending->msg;
     pending->msg = NULL;
     tr__pending_free(loop, pending);

@@ -15,13 +15,13 @@
 static bool segment_add(tr__loop *loop)
 {
     tr_node *node = loop->node;
-    tr_actor *base = tr__zalloc((size_t)TR__SEGMENT_SLOTS * sizeof(tr_actor));
+    tr_actor *base = tr__zalloc_line((size_t)TR__SEGMENT_SLOTS * sizeof(tr_actor));
     if (!base)
         return false;
     uint32_t segment = atomic_fetch_add_explicit(&node->segment_count, 1, memory_order_relaxed);
     if (segment >= TR__SEGMENTS_MAX) {
         atomic_fetch_sub_explicit(&node->segment_count, 1, memory_order_relaxed);
-        tr__free(base);
+        tr__free_line(base);
         return false;
     }
     loop->slots_next = segment << TR__SEGMENT_BITS;
@@ -53,6 +53,7 @@ static void slot_free(tr__loop *loop, tr_actor *slot)
 {
     uint32_t generation = atomic_load_explicit(&slot->generation, memory_order_relaxed) + 1;
     tr__places_shut(&slot->places);
+    slot->local = 0;
     slot->state = TR__ACTOR_FREE;
     atomic_store_explicit(&slot->generation, generation, memory_order_relaxed);
     loop->actors--;
@@ -243,17 +244,18 @@ static void call_stop(tr__loop *loop, tr_actor *actor)
 }
 
 /* What it owned is released before those hear who watch it. */
-void tr__actor_finish(tr__loop *loop, tr_actor *actor, const tr__reason *why)
+void tr__actor_finish(tr__loop *loop, tr_actor *actor, const tr__reason *reason)
 {
-    tr__reason reason = *why;
     bool ran = actor->state == TR__ACTOR_RUNNING;
     actor->state = TR__ACTOR_STOPPING;
     if (actor->fiber)
         tr__fiber_finish(loop, actor);
     if (ran && actor->def->stop)
         call_stop(loop, actor);
-    tr__pendings_end(loop, actor);
-    tr__arg_free(loop, actor);
+    if (actor->pendings)
+        tr__pendings_end(loop, actor);
+    if (actor->arg)
+        tr__arg_free(loop, actor);
     if (actor->state_block) {
         tr__pool_give(&loop->pool, actor->state_block, tr__pool_class(actor->def->state_size));
         actor->state_block = NULL;
@@ -265,9 +267,9 @@ void tr__actor_finish(tr__loop *loop, tr_actor *actor, const tr__reason *why)
     if (actor->extras)
         extras_release(loop, actor);
     if (actor->head)
-        mailbox_end(loop, actor, &reason);
+        mailbox_end(loop, actor, reason);
     if (actor->extras) {
-        tr__relations_end(loop, actor, &reason);
+        tr__relations_end(loop, actor, reason);
         extras_free(actor);
     }
     slot_free(loop, actor);

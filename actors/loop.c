@@ -158,14 +158,7 @@ bool tr__loop_turn(tr__loop *loop)
         fire_timers(loop);
     if (loop->index == 0)
         tr__remote_step(loop->node->remote, loop->now_ns);
-    uint64_t until = loop->now_ns + TR__TURN_NS;
-    tr_actor *actor;
-    for (uint32_t ran = 1; (actor = tr__next_runnable(loop)); ran++) {
-        tr__run(loop, actor);
-        if (ran % TR__TURN_CHECK == 0 && seams->now(seams->context) >= until)
-            break;
-    }
-    atomic_store_explicit(&loop->watch.slot, 0, memory_order_relaxed);
+    tr__run_until(loop, loop->now_ns + TR__TURN_NS);
     if (loop->index == 0)
         tr__remote_flush(loop->node->remote);
     flush(loop);

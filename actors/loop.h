@@ -73,6 +73,7 @@ struct tr__loop {
     tr_actor *running; /* whose code runs now */
     tr_msg *current;   /* what it handles; NULL once taken */
     tr_msg *answer;    /* tr_take_result's, borrowed until the handler returns */
+    tr__reason ending; /* why the running one ends when its handler returns; valid while that is `exiting` */
     tr__scratch *scratch;
 
     tr__wheel wheel;
@@ -99,13 +100,14 @@ struct tr__loop {
     uint64_t dead_letters_silent;
     void *driver;
 
+    tr__watch watch;
+
     /* Any thread */
     char line[64]; /* keeps what others write off the lines above */
     _Atomic(tr_msg *) inbox;
     _Atomic(tr__block *) blocks_back;
     _Atomic(tr_actor *) slots_back;
     _Atomic bool sleeping;
-    tr__watch watch;
 };
 
 /* ---- life and drive (loop.c) --------------------------------------------------------------------------- */
@@ -141,13 +143,22 @@ void tr__drop_for(tr__loop *loop, uint64_t node, tr_msg *msg, tr_drop why);
 /* Make the block of an unanswered ask its own failure and send it back. Takes it; can't fail. */
 void tr__fail_ask(tr__loop *loop, tr_msg *ask, uint64_t callee_node, tr_err code);
 /* Free a message without counting it; an unanswered ask fails at its asker. */
-void tr__release(tr__loop *loop, tr_msg *msg);
+void tr__release_slow(tr__loop *loop, tr_msg *msg);
+static inline void tr__release(tr__loop *loop, tr_msg *msg)
+{
+    if (__builtin_expect(msg->kind != TR__MSG_ASK && msg->home == loop->index, 1))
+        tr__pool_give(&loop->pool, msg, msg->size_class);
+    else
+        tr__release_slow(loop, msg);
+}
 /* Free the block alone. */
 void tr__msg_free(tr__loop *loop, tr_msg *msg);
 /* The child of a tr_spawn_ask ended before it was ready. Takes msg. */
 void tr__started_failed(tr__loop *loop, tr_msg *msg, const tr__reason *reason);
 /* A message that arrives at this loop, its owner's. Takes it. */
 void tr__deliver(tr__loop *loop, tr_msg *msg);
+/* The like for one whose actor was found already. */
+void tr__arrive(tr__loop *loop, tr_actor *actor, tr_msg *msg);
 /* Into the outbox for another loop. */
 void tr__to_loop(tr__loop *loop, uint8_t index, tr_msg *msg);
 /* Draw `places` (or, of a smaller mailbox, all) for a message to `to`; *places says how many. TR_OK also for
@@ -156,10 +167,17 @@ tr_err tr__reserve(tr__loop *loop, tr_addr to, uint32_t *places);
 void tr__unreserve(tr__loop *loop, tr_addr to, uint32_t places);
 /* Give back what other loops' mailboxes this loop holds; at the end of a turn. */
 void tr__holds_return(tr__loop *loop);
-/* Messages of ended handling give their places back through this. */
-void tr__places_back(tr__loop *loop, tr_actor *actor, uint32_t places);
-/* Tell those who wait for places, as far as there are any. */
-void tr__tell_writable(tr__loop *loop, tr_actor *actor);
+/* Handled messages give their places back through this; who waits for places is told. */
+void tr__places_back_slow(tr__loop *loop, tr_actor *actor);
+static inline void tr__places_back(tr__loop *loop, tr_actor *actor, uint32_t places)
+{
+    actor->local += places;
+    if (__builtin_expect(actor->local > actor->capacity / 4 || actor->extras != NULL, 0))
+        tr__places_back_slow(loop, actor);
+}
+
+/* A message came for a fiber that may be waiting for one (fiber_actor.c). */
+void tr__fiber_mail(tr__loop *loop, tr_actor *actor);
 
 /* ---- running (run.c) -------------------------------------------------------------------------------------
  */
@@ -173,14 +191,26 @@ static inline void tr__wake(tr__loop *loop, tr_actor *actor)
         loop->fresh = actor;
     }
 }
-/* The next runnable actor, taken off the queue; NULL: none. */
-tr_actor *tr__next_runnable(tr__loop *loop);
+/* Put it in the run queue, to run after all others. */
+void tr__wake_last(tr__loop *loop, tr_actor *actor);
+/* Append it to the mailbox of an actor of this loop. A coming one (A3) hears of it after init; of one that is ending
+ * nobody handles it any more. */
+static inline void tr__enqueue(tr__loop *loop, tr_actor *actor, tr_msg *msg)
+{
+    tr__mailbox_append(actor, msg);
+    if (__builtin_expect(actor->state != TR__ACTOR_RUNNING, 0))
+        return;
+    if (__builtin_expect(actor->fiber != NULL, 0))
+        tr__fiber_mail(loop, actor);
+    else
+        tr__wake(loop, actor);
+}
+/* Run what is runnable until the clock says `until_ns` or nothing is left. */
+void tr__run_until(tr__loop *loop, uint64_t until_ns);
 /* A message for the runtime or for the actor's futures. Takes msg. */
 void tr__runtime_message(tr__loop *loop, tr_actor *actor, tr_msg *msg);
 /* Hand a message to the actor's code, with all that goes around it. Takes msg. */
 void tr__handle(tr__loop *loop, tr_actor *actor, tr_msg *msg);
-/* Let it handle what is in its mailbox now. */
-void tr__run(tr__loop *loop, tr_actor *actor);
 /* Settle what the handler left: free temporary text, end the actor if it is to end: then false. */
 bool tr__after_handler(tr__loop *loop, tr_actor *actor);
 /* End it when the running handler returns, or at once if it isn't running. */
@@ -219,7 +249,6 @@ void tr__fiber_kill(tr__loop *loop, tr_actor *actor, const tr__reason *reason);
 void tr__fiber_finish(tr__loop *loop, tr_actor *actor);
 /* A future of it settled, or its time is up. */
 void tr__fiber_wake(tr__loop *loop, tr_actor *actor, uint64_t pending);
-void tr__fiber_mail(tr__loop *loop, tr_actor *actor);
 
 /* ---- relations (relations.c)
  * ------------------------------------------------------------------------------- */

@@ -99,7 +99,7 @@ void tr__node_unmake(tr_node *node)
         }
     tr__free(node->loops);
     for (uint32_t i = 0; i < TR__SEGMENTS_MAX && node->segments[i]; i++)
-        tr__free(node->segments[i]);
+        tr__free_line(node->segments[i]);
     tr__names_fini(node);
     tr__free(node);
 }

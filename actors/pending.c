@@ -143,12 +143,14 @@ tr_err tr__pending_error(const tr__pending *pending, tr_error *error)
 static void call_then(tr__loop *loop, tr__pending *pending)
 {
     tr_actor *owner = pending->owner;
-    tr_error error = {0};
-    tr_result result = {.err = tr__pending_error(pending, &error)};
-    if (result.err == TR_OK)
+    tr_error error;
+    tr_result result = {.err = pending->error};
+    if (result.err == TR_OK) {
         result.msg = pending->msg;
-    else
+    } else {
+        tr__pending_error(pending, &error);
         result.error = &error;
+    }
     tr_then_fn then = pending->then;
     void *context = pending->context;
     tr_msg *msg = pending->msg;
@@ -186,6 +188,8 @@ void tr__pending_settle(tr__loop *loop, tr__pending *pending, tr_msg *msg, tr_er
     pending->error = (uint8_t)error;
     if (owner->fiber)
         tr__fiber_wake(loop, owner, id);
+    else if (pending->then && loop->running == owner) /* within its handler: its turn comes later */
+        tr__wheel_set(&loop->wheel, &pending->timer, loop->now_ns);
     else if (pending->then)
         call_then(loop, pending);
     if (gather)
@@ -280,29 +284,31 @@ static bool drop_queued(tr__loop *loop, tr_actor *callee, const tr_msg *cancel)
             tr__places_back(loop, callee, msg->places);
             msg->flags |= TR__MSG_ANSWERED;
             tr__drop(loop, msg, TR_DROP_CANCELED);
-            tr__tell_writable(loop, callee);
             return true;
         }
     return false;
 }
 
-static bool is_kept(const tr_actor *callee, const tr_msg *cancel)
+/* The ask among what the callee keeps, or its fiber has received; NULL: it isn't there. */
+static tr_msg *kept_ask(const tr_actor *callee, const tr_msg *cancel)
 {
-    const tr_msg *first = callee->extras ? callee->extras->kept : NULL, *msg = first;
+    tr_msg *first = callee->extras ? callee->extras->kept : NULL, *msg = first;
     if (callee->fiber && is_ask(callee->fiber->received, cancel))
-        return true;
+        return callee->fiber->received;
     if (msg)
         do {
             if (is_ask(msg, cancel))
-                return true;
+                return msg;
             msg = msg->next;
         } while (msg != first);
-    return false;
+    return NULL;
 }
 
 void tr__cancel_arrived(tr__loop *loop, tr_actor *callee, tr_msg *msg)
 {
-    if (!drop_queued(loop, callee, msg) && is_kept(callee, msg)) {
+    tr_msg *kept = drop_queued(loop, callee, msg) ? NULL : kept_ask(callee, msg);
+    if (kept) {
+        kept->flags |= TR__MSG_ANSWERED | TR__MSG_CANCELED;
         msg->kind = TR__MSG_NOTICE; /* the block was made for this */
         tr__deliver(loop, msg);
         return;

@@ -65,6 +65,9 @@ void tr__cancel_arrived(tr__loop *loop, tr_actor *callee, tr_msg *msg);
 /* Fill *error with how a settled entry failed; TR_OK if it has its answer. */
 tr_err tr__pending_error(const tr__pending *pending, tr_error *error);
 
+/* What tr_await and tr_take_result do with a settled future: consume it, *msg (may be NULL) is borrowed by its owner.
+ * Else its error, with the text as the owner's last error. */
+tr_err tr__pending_take(tr__loop *loop, tr__pending *pending, const tr_msg **msg);
 void tr__pendings_fini(tr__loop *loop);
 
 #endif

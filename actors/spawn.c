@@ -41,19 +41,20 @@ static tr__loop *place_of(tr__loop *loop, const tr_spawn_opts *opts)
     }
 }
 
-static void open_slot(tr_actor *slot, const tr_actor_def *def, tr__loop *owner, uint32_t places)
+/* An actor that stays here begins with a hand of its places drawn, so its first messages touch no atomic. */
+static void open_slot(tr__loop *loop, tr_actor *slot, const tr_actor_def *def, tr__loop *owner, uint32_t places)
 {
     slot->state = TR__ACTOR_COMING;
     slot->trap_exit = slot->exiting = false;
     slot->asks = 0;
-    slot->local = 0;
     slot->handled = 0;
     slot->def = def;
     slot->capacity = places ? places : def->mailbox_places ? def->mailbox_places : TR__PLACES_DEFAULT;
     if (slot->capacity > UINT16_MAX)
         slot->capacity = UINT16_MAX;
+    slot->local = owner == loop ? slot->capacity / 8 : 0;
     tr__places_open(&slot->places, atomic_load_explicit(&slot->generation, memory_order_relaxed),
-                    slot->capacity);
+                    slot->capacity - slot->local);
     /* release: who sees the owner sees the rest */
     atomic_store_explicit(&slot->owner, owner, memory_order_release);
 }
@@ -94,7 +95,7 @@ tr_err tr__spawn(tr__loop *loop, const tr_actor_def *def, const void *arg, const
         return err;
     }
     slot->arg = taken;
-    open_slot(slot, def, owner, opts ? opts->mailbox_places : 0);
+    open_slot(loop, slot, def, owner, opts ? opts->mailbox_places : 0);
     if (owner == loop)
         return tr__actor_arrive(loop, slot)
                    ? TR_OK

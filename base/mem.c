@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define LINE 64
+
 static _Thread_local uint64_t made;      /* since the last tr__alloc_fail_at */
 static _Thread_local uint64_t countdown; /* allocations up to and with the one that fails; 0 = none does */
 
@@ -58,6 +60,27 @@ char *tr__strndup(const char *text, size_t length)
 void tr__free(void *block)
 {
     free(block);
+}
+
+/* Not aligned_alloc(): calloc() leaves fresh pages untouched. What it gave lies just before the line. */
+void *tr__zalloc_line(size_t size)
+{
+    char *given = tr__zalloc(size + LINE + sizeof(void *));
+    if (!given)
+        return NULL;
+    char *line = given + sizeof(void *);
+    line += -(uintptr_t)line % LINE;
+    memcpy(line - sizeof(void *), &given, sizeof(void *));
+    return line;
+}
+
+void tr__free_line(void *block)
+{
+    if (!block)
+        return;
+    void *given;
+    memcpy(&given, (char *)block - sizeof(void *), sizeof(void *));
+    tr__free(given);
 }
 
 uint64_t tr__alloc_fail_at(uint64_t nth)

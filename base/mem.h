@@ -11,6 +11,9 @@ void *tr__zalloc(size_t size);               /* zeroed */
 void *tr__realloc(void *block, size_t size); /* counts as one allocation; NULL: block is as it was */
 char *tr__strdup(const char *text);
 char *tr__strndup(const char *text, size_t length); /* at most length bytes, less if a NUL comes first */
+/* Zeroed, and at the beginning of a cache line (64 bytes); to be freed by tr__free_line() only. */
+void *tr__zalloc_line(size_t size);
+void tr__free_line(void *block);                    /* NULL is fine */
 void tr__free(void *block);                         /* NULL is fine */
 
 /* Tests: the n-th allocation from now fails (1 = the next), of this thread only; 0 switches it off. Only

@@ -21,6 +21,7 @@
 static const bench *const benches[] = {
     &bench_pingpong, &bench_ring,      &bench_fan_in, &bench_counting, &bench_spawn,
     &bench_memory,   &bench_fork_join, &bench_fib,    &bench_ask,      &bench_timers,
+    &bench_remote_rtt, &bench_remote_flood, &bench_remote_asks, &bench_remote_bulk,
 };
 
 #define BENCHES (sizeof(benches) / sizeof(benches[0]))
@@ -109,11 +110,19 @@ static void progress(const char *name, uint32_t run, uint32_t runs)
 static int run_once(const bench *b, bench_run *run)
 {
     tr_error error = {0};
-    tr_node_opts opts = {
-        .name = "bench", .loops = run->loops, .log_level = TR_LOG_ERROR, .start = b->start, .arg = run};
-    tr_node *node = tr_node_create(&opts, &error);
-    tr_err err = node ? tr_node_run(node, &error) : error.code;
+    bench_peer peer = {0};
+    const char *join[] = {b->remote ? peer.address : NULL, NULL};
+    tr_node_opts opts = {.name = "bench",
+                         .loops = run->loops,
+                         .join = join,
+                         .log_level = TR_LOG_ERROR,
+                         .start = b->start,
+                         .arg = run};
+    tr_err err = b->remote ? bench_peer_open(&peer, &error) : TR_OK;
+    tr_node *node = err == TR_OK ? tr_node_create(&opts, &error) : NULL;
+    err = node ? tr_node_run(node, &error) : error.code;
     tr_node_destroy(node);
+    bench_peer_close(&peer);
 #ifdef __GLIBC__
     malloc_trim(0); /* the next run starts as this one did */
 #endif

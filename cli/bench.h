@@ -35,6 +35,7 @@ typedef struct bench {
     const char *name, *what;
     bench_takes takes[BENCH_TAKES_MAX]; /* the first with most == 0 ends them */
     bench_metric metrics[BENCH_METRICS_MAX];
+    bool remote; /* a peer process is started, and the node joins it */
     tr_err (*start)(tr_actor *self, void *run); /* a bench_run; an error: this run is no result */
 } bench;
 
@@ -45,13 +46,23 @@ typedef struct bench_run {
 } bench_run;
 
 extern const bench bench_pingpong, bench_ring, bench_fan_in, bench_counting, bench_spawn, bench_memory,
-    bench_fork_join, bench_fib, bench_ask, bench_timers;
+    bench_fork_join, bench_fib, bench_ask, bench_timers, bench_remote_rtt, bench_remote_flood, bench_remote_asks,
+    bench_remote_bulk;
 
 /* What an actor tells `start` at its end: how many it handled, and how many of those were not what was due.
  */
 TR_MESSAGE(bench_done, (u64, count), (u64, wrong))
 
 extern const tr_spawn_opts bench_spread; /* over the loops in turn */
+
+/* The other process of a remote benchmark. */
+typedef struct bench_peer {
+    int process;
+    char address[64];
+} bench_peer;
+
+tr_err bench_peer_open(bench_peer *peer, tr_error *error);
+void bench_peer_close(bench_peer *peer);
 
 /* A clock, ns. */
 uint64_t bench_now(void);

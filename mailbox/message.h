@@ -36,6 +36,7 @@ typedef enum tr__msg_kind {
 enum tr__msg_flag {
     TR__MSG_ANSWERED = 1, /* an ask that has its reply */
     TR__MSG_KEPT = 2,     /* by tr_msg_take */
+    TR__MSG_CANCELED = 4, /* a kept ask that its asker has given up: needs no answer */
 };
 
 #define TR__HOME_NONE 0xff /* a plain allocation: any thread may free it */

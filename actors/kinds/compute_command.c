@@ -208,10 +208,13 @@ bool tr__command_over(tr_actor *self, tr__job *job)
     if (streams && (job->kept[0].size || job->kept[1].size || job->end_owed[0] || job->end_owed[1]))
         return false;
     tr_bytes none = {NULL, 0};
-    tr_reply(self, job->ask, tr_ran, .exit_status = job->status, .signal = job->signal,
-             .out = streams ? none : (tr_bytes){job->kept[0].data, job->kept[0].size},
-             .err = streams ? none : (tr_bytes){job->kept[1].data, job->kept[1].size},
-             .elapsed_ns = tr_now(self) - job->started_ns);
+    tr_err err = tr_reply(self, job->ask, tr_ran, .exit_status = job->status, .signal = job->signal,
+                          .out = streams ? none : (tr_bytes){job->kept[0].data, job->kept[0].size},
+                          .err = streams ? none : (tr_bytes){job->kept[1].data, job->kept[1].size},
+                          .elapsed_ns = tr_now(self) - job->started_ns);
+    if (err != TR_OK)
+        tr_reply_error(self, job->ask, err, "%.80s ended, but there is no memory for the answer",
+                       command_of(job));
     return true;
 }
 

@@ -92,8 +92,10 @@ static tr__http_verdict on_data(void *context, const void *data, size_t size)
     job->paused = err == TR_EFULL;
     if (job->paused)
         return TR__HTTP_PAUSE;
-    if (err != TR_OK)
-        return TR__HTTP_ABORT; /* the sink's upcall has the better text */
+    if (err != TR_OK) {
+        note(job, err, err == TR_ENOMEM ? "no memory to write it" : "it can't be written any more");
+        return TR__HTTP_ABORT;
+    }
     job->done += size;
     return TR__HTTP_TAKE;
 }
@@ -105,6 +107,7 @@ static void on_done(void *context, tr_err code, const char *text)
     tr__dl_job *job = context;
     job->get = NULL;
     job->paused = false;
+    job->env->broken |= code == TR_ECLOSED;
     if (job->over_again && job->error.code == TR_OK) {
         job->over_again = false;
         job->started_over = true;

@@ -83,8 +83,11 @@ static void answer(tr_actor *self, task *t)
     }
     t->job.total = t->job.done;
     tell_progress(self, t);
-    tr_reply(self, t->ask, tr_fetched, .url = t->job.url, .path = t->job.path, .size = t->job.done,
-             .sha256 = t->job.digest, .resumed_from = t->job.from, .elapsed_ns = tr_now(self) - t->came_ns);
+    if (tr_reply(self, t->ask, tr_fetched, .url = t->job.url, .path = t->job.path, .size = t->job.done,
+                 .sha256 = t->job.digest, .resumed_from = t->job.from,
+                 .elapsed_ns = tr_now(self) - t->came_ns) == TR_ENOMEM)
+        tr_reply_error(self, t->ask, TR_ENOMEM, "%.150s: is there and whole, but no memory to say more",
+                       t->job.path);
 }
 
 static void free_task(tr_actor *self, task *t)

@@ -44,7 +44,9 @@ struct tr__http_source {
     tr__http_get *gets;
     tr__http_opts opts;
     uint32_t handles; /* uv's, that aren't closed */
-    bool broken, closing;
+    bool lame;        /* on_socket failed: curl says so only sometimes, and then does no more */
+    bool broken;      /* lame, and all gets were told */
+    bool closing, in_timer;
 };
 
 struct tr__http_get {
@@ -173,6 +175,9 @@ static tr_err translate(tr__http_get *get, CURLcode result, char *text, size_t r
     case CURLE_TOO_MANY_REDIRECTS:
         snprintf(text, room, "redirected more than %d times; check the URL", REDIRECTS_MAX);
         return TR_EPROTO;
+    case CURLE_ABORTED_BY_CALLBACK: /* of all its transfers, when on_socket failed for one */
+        snprintf(text, room, "no memory to watch a socket");
+        return TR_ECLOSED;
     case CURLE_OUT_OF_MEMORY:
         snprintf(text, room, "no memory for the transfer");
         return TR_ENOMEM;
@@ -227,15 +232,18 @@ static void drain(tr__http_source *source, CURLMcode code)
         curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, (char **)&get);
         finish_get(get, result);
     }
-    if (code != CURLM_OK && !source->broken)
-        break_down(source, curl_multi_strerror(code));
+    if ((code != CURLM_OK || source->lame) && !source->broken && !source->closing)
+        break_down(source, source->lame ? "no memory to watch a socket" : curl_multi_strerror(code));
 }
 
 static void kick(tr__http_source *source);
 
 static void on_timer(uv_timer_t *timer)
 {
-    kick(timer->data);
+    tr__http_source *source = timer->data;
+    source->in_timer = true;
+    kick(source);
+    source->in_timer = false;
 }
 
 static int on_timeout(CURLM *multi, long timeout_ms, void *context)
@@ -246,9 +254,11 @@ static int on_timeout(CURLM *multi, long timeout_ms, void *context)
         uv_timer_stop(&source->timer);
         return 0;
     }
-    /* uv counts from the start of its iteration, and both cut to milliseconds. */
+    /* uv counts from the start of its iteration, and both cut to milliseconds. It calls timers that are due
+     * at once before anything else happens, so from within one the next comes a little later. */
+    uint64_t delay = timeout_ms > 0 ? (uint64_t)timeout_ms + 2 : source->in_timer;
     uv_update_time(source->loop);
-    uv_timer_start(&source->timer, on_timer, timeout_ms > 0 ? (uint64_t)timeout_ms + 2 : 0, 0);
+    uv_timer_start(&source->timer, on_timer, delay, 0);
     return 0;
 }
 
@@ -336,12 +346,16 @@ static int on_socket(CURL *easy, curl_socket_t fd, int what, void *context, void
     }
     if (!w) {
         w = open_watch(source, fd);
+        source->lame |= !w;
         if (!w)
             return -1;
         curl_multi_assign(source->multi, fd, w);
     }
     int events = (what & CURL_POLL_IN ? UV_READABLE : 0) | (what & CURL_POLL_OUT ? UV_WRITABLE : 0);
-    return uv_poll_start(&w->poll, events, on_ready) == 0 ? 0 : -1;
+    if (uv_poll_start(&w->poll, events, on_ready) == 0)
+        return 0;
+    source->lame = true;
+    return -1;
 }
 
 /* ---- the seam --------------------------------------------------------------------------------------------
@@ -430,7 +444,7 @@ static CURLcode set_options(tr__http_get *get, const char *url)
 static tr__http_get *source_start(tr__http_source *source, const tr__http_request *request,
                                   const tr__http_upcalls *upcalls, void *context, tr_error *error)
 {
-    if (source->broken) {
+    if (source->broken || source->lame) {
         tr__fail(error, TR_ECLOSED, "libcurl failed earlier; the downloader has to be started again");
         return NULL;
     }

@@ -84,7 +84,7 @@ static void cut(tr__stream *c, tr__stream_connection *k, const tr_error *why)
                 "%.80s: cut after %llu answers on that connection (%.60s); this one may or may not have been "
                 "executed%s",
                 c->address, (unsigned long long)k->answered, why->text,
-                r->question.idempotent ? "" : ": check, or mark it idempotent");
+                r->question.idempotent ? "" : ": ask again only if twice does no harm");
             tr__stream_fail(c, r, TR_ERESET, reset.text);
         }
     }
@@ -92,8 +92,7 @@ static void cut(tr__stream *c, tr__stream_connection *k, const tr_error *why)
     tr__stream_dispatch(c);
 }
 
-/* Connecting failed. When that happened often enough in a row and no other connection is up, nobody waits on.
- */
+/* Connecting failed. Often enough in a row, and with no other connection up: nobody waits on. */
 static void connect_failed(tr__stream *c, tr__stream_connection *k, tr_err code, const char *text)
 {
     bool any_open = false;

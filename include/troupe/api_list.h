@@ -108,8 +108,8 @@ TR_FN(tr_addr, supervise, (tr_actor * self, const tr_supervisor_spec *spec), (se
 TR_FN(tr_future, ask_body,
       (tr_actor * self, tr_addr to, uint64_t timeout_ns, tr_type *type, const void *body),
       (self, to, timeout_ns, type, body))
-/* Answer an ask, once: TR_EINVAL if it isn't one or was answered already; TR_ENOMEM (the asker then hears
- * that). */
+/* Answer an ask, once: TR_EINVAL if it isn't one or was answered already; TR_ECANCELED if its asker has given
+ * it up; TR_ENOMEM (the asker then hears that). */
 TR_FN(tr_err, reply_body, (tr_actor * self, const tr_msg *ask, tr_type *type, const void *body),
       (self, ask, type, body))
 /* Answer an ask with an error. */

@@ -65,9 +65,8 @@ typedef enum tr_redis_kind {
     TR_REDIS_STRING,  /* text */
     TR_REDIS_ARRAY,   /* integer: how many; json: all of it */
 } tr_redis_kind;
-/* json: an array as JSON; a string that isn't UTF-8 is {"base64": "..."}, an error within is {"error":
- * "..."};
- * "" if it is no array. */
+/* json: an array as JSON, "" for anything else; within, a string that isn't UTF-8 is {"base64": "..."}, and
+ * an error is {"error": "..."}. */
 TR_MESSAGE(tr_redis_reply, (u32, kind), (i64, integer), (bytes, text), (string, json))
 
 /* ---- both ------------------------------------------------------------------------------------------- */

@@ -10,11 +10,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #define READY_TRIES 1000 /* of 10 ms */
@@ -83,11 +84,11 @@ static void spawn(test_server *server, const char *path, char *const argv[])
         execv(path, argv);
         _exit(127);
     }
-    for (int i = 0; !accepts(server->port); i++) {
-        if (i == READY_TRIES || waitpid(server->pid, NULL, WNOHANG) != 0)
+    struct pollfd death = {.fd = (int)syscall(SYS_pidfd_open, server->pid, 0), .events = POLLIN};
+    for (int i = 0; !accepts(server->port); i++)
+        if (i == READY_TRIES || poll(&death, 1, 10) != 0)
             die("%s did not start on port %u; its files are in %s", path, server->port, server->directory);
-        nanosleep(&(struct timespec){.tv_nsec = 10000000}, NULL);
-    }
+    close(death.fd);
 }
 
 static void make_directory(test_server *server)
@@ -197,8 +198,9 @@ void raw_start(raw_server *server, uint16_t port, raw_serve_fn serve)
     *server = (raw_server){.serve = serve};
     server->listener = listen_on(port, &server->port);
     snprintf(server->address, sizeof(server->address), "127.0.0.1:%u", server->port);
-    if (pthread_create(&server->thread, NULL, raw_main, server) != 0)
-        die("cannot start a thread");
+    server->go = eventfd(0, EFD_CLOEXEC);
+    if (server->go < 0 || pthread_create(&server->thread, NULL, raw_main, server) != 0)
+        die("cannot start a raw server");
 }
 
 void raw_stop(raw_server *server)
@@ -206,6 +208,7 @@ void raw_stop(raw_server *server)
     atomic_store(&server->stopping, true);
     pthread_join(server->thread, NULL);
     close(server->listener);
+    close(server->go);
 }
 
 /* Take the whole requests out of what was read. */
@@ -244,6 +247,15 @@ bool raw_read(raw_server *server, int fd, unsigned count)
     return true;
 }
 
+bool raw_read_within(raw_server *server, int fd, unsigned count, int wait_ms)
+{
+    struct pollfd poller = {.fd = fd, .events = POLLIN};
+    while (server->count < count)
+        if (atomic_load(&server->stopping) || poll(&poller, 1, wait_ms) <= 0 || !read_some(server, fd))
+            return false;
+    return true;
+}
+
 bool raw_read_until_quiet(raw_server *server, int fd, int quiet_ms)
 {
     struct pollfd poller = {.fd = fd, .events = POLLIN};
@@ -277,8 +289,13 @@ void raw_reset_at_close(int fd)
     setsockopt(fd, SOL_SOCKET, SO_LINGER, &(struct linger){.l_onoff = 1}, sizeof(struct linger));
 }
 
+void raw_go(raw_server *server)
+{
+    if (eventfd_write(server->go, 1) != 0)
+        die("cannot write to an eventfd");
+}
+
 void raw_wait_go(raw_server *server)
 {
-    while (!atomic_load(&server->go) && !atomic_load(&server->stopping))
-        nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+    (void)wait_readable(server, server->go);
 }

@@ -38,11 +38,12 @@ struct raw_server {
     raw_serve_fn serve;
     int listener;
     pthread_t thread;
-    atomic_bool stopping, go; /* go: a test lets its function go on */
-    atomic_uint seen;         /* requests read, all connections */
-    unsigned most;            /* unanswered at a time */
-    char paths[256][64];      /* of the connection's requests */
-    unsigned count;           /* of paths */
+    atomic_bool stopping;
+    int go;              /* an eventfd: readable when the test lets raw_wait_go() return */
+    atomic_uint seen;    /* requests read, all connections */
+    unsigned most;       /* unanswered at a time */
+    char paths[256][64]; /* of the connection's requests */
+    unsigned count;      /* of paths */
     char unread[4096];
     size_t unread_size;
 };
@@ -53,6 +54,8 @@ void raw_stop(raw_server *server);
 /* For raw_serve_fn. Read until `count` requests (without bodies) were read on this connection; false: the
  * client closed, or the test is over. */
 bool raw_read(raw_server *server, int fd, unsigned count);
+/* The same, false also if nothing came for `wait_ms`. */
+bool raw_read_within(raw_server *server, int fd, unsigned count, int wait_ms);
 /* Read what comes until nothing has come for `quiet_ms`. */
 bool raw_read_until_quiet(raw_server *server, int fd, int quiet_ms);
 void raw_write(int fd, const char *text);
@@ -60,7 +63,8 @@ void raw_write(int fd, const char *text);
 void raw_echo(raw_server *server, int fd, unsigned index);
 /* Have the connection end by a reset, not in order. */
 void raw_reset_at_close(int fd);
-/* Until server->go, or the test is over. */
+/* Until the test calls raw_go(), or is over. */
 void raw_wait_go(raw_server *server);
+void raw_go(raw_server *server);
 
 #endif

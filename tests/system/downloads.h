@@ -151,7 +151,7 @@ static inline void keep_quiet(void *context, tr_log_level level, const char *lin
 static inline void run(tr_err (*start)(tr_actor *self, void *arg), void *arg)
 {
     tr_error error = {0};
-    tr_node_opts opts = {.name = "test", .start = start, .arg = arg, .log = keep_quiet};
+    tr_node_opts opts = {.name = "test", .loops = 2, .start = start, .arg = arg, .log = keep_quiet};
     tr_node *node = tr_node_create(&opts, &error);
     if (!node)
         fail_msg("%s", error.text);

@@ -14,6 +14,28 @@ static tr_err endless(tr_actor *self, void *arg)
     return TR_OK;
 }
 
+static tr_err limits(tr_actor *self, void *arg)
+{
+    (void)arg;
+    tr_addr compute = tr_spawn(self, &tr_compute, NULL);
+    const tr_ran *ran;
+    TR_TRY(tr_await(
+        self,
+        tr_ask(self, compute, LONG, tr_run, SHELL("yes | head -c 900; yes | head -c 100 >&2"), .limit = 1000),
+        tr_ran, &ran));
+    EXPECT(ran->out.size == 900 && ran->err.size == 100, "%zu %zu", ran->out.size, ran->err.size);
+    EXPECT_ERROR(
+        tr_ask(self, compute, LONG, tr_run, SHELL("yes | head -c 900; yes | head -c 101 >&2"), .limit = 1000),
+        TR_ETOOBIG, "limit");
+    return TR_OK;
+}
+
+static void limit_is_of_both_streams_and_exact(void **state)
+{
+    (void)state;
+    run(limits);
+}
+
 static void endless_output_is_too_big_and_ends_the_group(void **state)
 {
     (void)state;
@@ -310,6 +332,7 @@ static void what_a_command_leaves_behind_has_the_grace(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(limit_is_of_both_streams_and_exact),
         cmocka_unit_test(endless_output_is_too_big_and_ends_the_group),
         cmocka_unit_test(streamed_output_pauses_until_the_consumer_has_dealt_with_it),
         cmocka_unit_test(streams_and_their_ends_reach_the_consumer),

@@ -9,6 +9,8 @@
 #include <sys/socket.h>
 #include <sys/wait.h>
 
+#include "base/mem.h"
+
 #define BODY   (4 * 1000 * 1000)
 #define CUT_AT (1500 * 1000)
 
@@ -279,6 +281,27 @@ static tr_err fetch_what_changes(tr_actor *self, void *arg)
     return TR_OK;
 }
 
+static tr_err fetch_another_url(tr_actor *self, void *arg)
+{
+    (void)arg;
+    const tr_fetched *f;
+    char path[ROOM];
+    tr_addr dl = tr_spawn(self, &tr_downloader, NULL);
+    snprintf(path, sizeof(path), "%sfile", into_dir);
+    WANT_ERROR(FETCH(dl, .url = url(self, "/flaky"), .into = path, .resume = true), TR_ESHORT, "ended early");
+    atomic_store(&whole, true);
+    TR_TRY(
+        tr_await(self, FETCH(dl, .url = url(self, "/hold"), .into = path, .resume = true), tr_fetched, &f));
+    WANT(f->resumed_from == 0 && atomic_load(&asked_from) == 0);
+    return TR_OK;
+}
+
+static void a_part_of_another_url_is_not_used(void **state)
+{
+    (void)state;
+    run(fetch_another_url, NULL);
+}
+
 static void a_part_of_an_older_version_is_not_used(void **state)
 {
     (void)state;
@@ -383,6 +406,38 @@ static void a_killed_downloader_leaves_nothing(void **state)
     assert_int_equal(count_files(into_dir), 0);
 }
 
+/* ---- no memory -------------------------------------------------------------------------------------------
+ */
+
+/* The n-th allocation of the loop's thread fails, wherever that is. */
+static tr_err fetch_without_memory(tr_actor *self, void *arg)
+{
+    (void)arg;
+    int well = 0, badly = 0;
+    atomic_store(&whole, true);
+    for (uint64_t nth = 1; nth < 60 && well < 10; nth++) {
+        /* A new one each time: it ends if libcurl can't go on. */
+        tr_addr dl = tr_spawn(self, &tr_downloader, NULL);
+        tr__alloc_fail_at(nth);
+        tr_err err = tr_await_msg(self, FETCH(dl, .url = url(self, "/flaky"), .into = into_dir), NULL);
+        tr__alloc_fail_at(0);
+        bool there = err == TR_OK || strstr(tr_last_error(self)->text, "is there and whole");
+        WANT(count_files(into_dir) == there);
+        well = there ? well + 1 : 0;
+        badly += err == TR_ENOMEM || err == TR_ECLOSED;
+        remove_tree(into_dir);
+        WANT(mkdir(into_dir, 0777) == 0);
+    }
+    WANT(well > 0 && badly > 0);
+    return TR_OK;
+}
+
+static void without_memory_a_fetch_fails_and_leaves_nothing(void **state)
+{
+    (void)state;
+    run(fetch_without_memory, NULL);
+}
+
 /* ---- the process is killed
  * --------------------------------------------------------------------------------------- */
 
@@ -463,10 +518,12 @@ int main(int argc, char **argv)
         cmocka_unit_test_setup(a_server_that_falls_silent_ends_in_a_deadline, fresh),
         cmocka_unit_test_setup(what_broke_off_goes_on_at_the_byte_it_had, fresh),
         cmocka_unit_test_setup(a_part_of_an_older_version_is_not_used, fresh),
+        cmocka_unit_test_setup(a_part_of_another_url_is_not_used, fresh),
         cmocka_unit_test_setup(as_many_run_as_allowed_and_the_queue_is_bounded, fresh),
         cmocka_unit_test_setup(a_cancel_ends_the_transfer_and_leaves_nothing, fresh),
         cmocka_unit_test_setup(a_node_that_stops_leaves_only_what_can_be_resumed, fresh),
         cmocka_unit_test_setup(a_killed_downloader_leaves_nothing, fresh),
+        cmocka_unit_test_setup(without_memory_a_fetch_fails_and_leaves_nothing, fresh),
         cmocka_unit_test_setup(after_a_kill_the_part_is_there_and_resume_goes_on, fresh),
         cmocka_unit_test_setup(after_a_kill_without_resume_nothing_is_there, fresh),
     };
