@@ -7,14 +7,18 @@
 #include <stdio.h>
 
 #include "base/mem.h"
+#include "cli/demo_apps.h"
 #include "cli/demo_files.h"
 #include "cli/demo_node.h"
 #include "cli/nng_web.h"
 
+TR_MESSAGE(alice_tick)
 TR_MESSAGE(alice_echo, (u64, ticket), (u64, number))
 
 #define CHOOSE_TIMEOUT TR_SECONDS(20)
 #define HOLD_TIMEOUT   TR_SECONDS(60)
+#define TICK           TR_MILLIS(100)
+#define AHEAD          16 /* items of hers that may be ahead of bob's */
 
 typedef struct alice {
     const demo_role_arg *arg;
@@ -24,7 +28,9 @@ typedef struct alice {
     tr__web_file *files;
     uint32_t file_count;
     uint32_t holds, failed, no_connection; /* asks that bob holds, and how they ended */
-    tr_addr bob;
+    tr_addr bob, app;
+    uint32_t given; /* items put */
+    bool publishing;
 } alice;
 
 /* ---- the web app ----------------------------------------------------------------------------------- */
@@ -100,6 +106,46 @@ static void chosen(tr_actor *self, void *state, const tr_result *result, void *c
     open_web(self, a);
 }
 
+/* ---- the exchange with bob's app ------------------------------------------------------------------ */
+
+static void put_ended(tr_actor *self, void *state, const tr_result *result, void *context)
+{
+    (void)state;
+    (void)context;
+    if (result->err != TR_OK)
+        tr_exit(self, result->err, "alice's app: %s", result->error ? result->error->text : "");
+}
+
+static void give_items(tr_actor *self, alice *a, uint64_t bobs)
+{
+    for (; a->given < a->file_count && a->given < bobs + AHEAD; a->given++) {
+        const tr__web_file *file = &a->files[a->given];
+        const char *item = tr_fmt(self, "offer %" PRIu32 " size %" PRIu64 " path %s", a->given, file->size, file->path);
+        tr_then(self, demo_app_put(self, a->app, item), put_ended, NULL);
+    }
+}
+
+static void app_status(tr_actor *self, void *state, const tr_result *result, void *context)
+{
+    alice *a = state;
+    (void)context;
+    const tr_app_status *s = result->msg ? tr_match(result->msg, tr_app_status) : NULL;
+    if (!s || strcmp(s->state, "stopped") == 0) {
+        tr_exit(self, result->err ? result->err : TR_EPROTO, "alice's app: %s",
+                s ? s->error : result->error ? result->error->text : "");
+        return;
+    }
+    tr_send(self, a->arg->observer, demo_journal, .last = s->last, .own = s->own, .other = s->other,
+            .waiting = s->waiting, .together = strcmp(s->state, "together") == 0);
+    give_items(self, a, s->other);
+    tr_after(self, TICK, alice_tick);
+}
+
+static void ask_status(tr_actor *self, alice *a)
+{
+    tr_then(self, tr_ask(self, a->app, DEMO_APP_TIMEOUT, tr_app_query, .together = false), app_status, NULL);
+}
+
 /* ---- asks that fail -------------------------------------------------------------------------------- */
 
 static void hold_ended(tr_actor *self, void *state, const tr_result *result, void *context)
@@ -158,6 +204,9 @@ static tr_err alice_init(tr_actor *self, void *state, const void *arg)
     a->node = tr_node_of(self);
     a->self_addr = tr_self(self);
     TR_TRY(tr_compute_register("demo-choose", choose));
+    a->app = demo_app_spawn(self, a->arg);
+    if (tr_addr_is_none(a->app))
+        return tr_last_error(self)->code;
     tr_addr compute = tr_spawn(self, &tr_compute, &(tr_compute_opts){.parallel = 1});
     const demo_node_args *args = a->arg->args;
     return tr_then(self,
@@ -176,6 +225,9 @@ static void alice_receive(tr_actor *self, void *state, const tr_msg *msg)
     } else if (arm) {
         a->holds = arm->asks;
         tr_then(self, tr_lookup(self, "bob/bob", TR_SECONDS(5)), bob_found, NULL);
+    } else if (tr_match(msg, alice_tick) || (tr_match(msg, demo_publish) && !a->publishing)) {
+        a->publishing = true;
+        ask_status(self, a);
     }
 }
 

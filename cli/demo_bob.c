@@ -1,5 +1,6 @@
 /* Bob: step one, the list of files from alice's web app; step two, the files, with carol computing each one's
- * digest. After he was killed he does the same again: what is whole stays, what was half goes on at its byte.
+ * digest, and a result goes into both journals. After he was killed he does the same again: what is whole or
+ * in the journal stays, what was half goes on at its byte.
  * His loop's thread.
  *
  * Failures: a download or a digest that fails ends him with an error that names it; the demo shows it. */
@@ -12,7 +13,7 @@
 #include <troupe/downloader.h>
 
 #include "base/mem.h"
-#include "cli/demo_node.h"
+#include "cli/demo_apps.h"
 
 TR_MESSAGE(bob_tick)
 
@@ -21,15 +22,21 @@ TR_MESSAGE(bob_tick)
 #define SHARE         4 /* of the rate, that one transfer may have: some are always half done */
 #define FETCH_TIMEOUT TR_SECONDS(90)
 #define ASK_TIMEOUT   TR_SECONDS(60)
+#define FILES_MOST    100000
 
 typedef struct item {
     uint64_t size, arrived; /* bytes */
-    bool fetched, hashed;
+    bool fetched;
 } item;
+
+/* A result that was in the journal when he started. */
+typedef struct earlier {
+    char sha256[65];
+} earlier;
 
 typedef struct bob {
     const demo_role_arg *arg;
-    tr_addr downloader, carol;
+    tr_addr downloader, carol, app;
     char address[32], into[512];
     item *items;
     uint32_t count, asked_for, fetched, hashed, resumed;
@@ -37,6 +44,9 @@ typedef struct bob {
     double rate, allowance; /* bytes a second; bytes that may be asked for now */
     uint64_t resumed_bytes;
     bool told_done;
+    earlier *earlier; /* by the file's number */
+    uint32_t earlier_room, recovered;
+    uint64_t entries, entry; /* in the journal at the start; the next to be read */
 } bob;
 
 /* ---- helpers --------------------------------------------------------------------------------------- */
@@ -62,7 +72,8 @@ static void report(tr_actor *self, bob *b)
     bool done = b->hashed == b->count;
     tr_err err =
         tr_send(self, b->arg->observer, demo_downloads, .files = b->fetched, .bytes = bytes,
-                .resumed = b->resumed, .resumed_bytes = b->resumed_bytes, .hashed = b->hashed, .done = done);
+                .resumed = b->resumed, .resumed_bytes = b->resumed_bytes, .hashed = b->hashed,
+                         .recovered = b->recovered, .done = done);
     b->told_done = done && err == TR_OK;
 }
 
@@ -79,18 +90,46 @@ static void noted(tr_actor *self, void *state, const tr_result *result, void *co
     report(self, b);
 }
 
+static void tell(tr_actor *self, bob *b, uint32_t n, const char *sha256)
+{
+    tr_then(self,
+            tr_ask(self, b->arg->observer, ASK_TIMEOUT, demo_result, .n = n, .size = b->items[n].size,
+                   .sha256 = sha256),
+            noted, NULL);
+}
+
+/* What waits until both journals have it: the number and the digest, in a message to himself. */
+TR_MESSAGE(bob_result, (u32, n), (string, sha256))
+
+static void put_ended(tr_actor *self, void *state, const tr_result *result, void *context)
+{
+    bob *b = state;
+    tr_msg *kept = context;
+    const bob_result *r = tr_match(kept, bob_result);
+    if (result->err != TR_OK)
+        give_up(self, tr_fmt(self, "bob's app, result of file %" PRIu32, r->n), result);
+    else
+        tell(self, b, r->n, r->sha256);
+    tr_msg_free(self, &kept);
+}
+
+/* A result counts when it is in both journals. */
 static void digest_came(tr_actor *self, void *state, const tr_result *result, void *context)
 {
     bob *b = state;
     uint32_t n = (uint32_t)(uintptr_t)context;
     const demo_digest_is *digest = result->msg ? tr_match(result->msg, demo_digest_is) : NULL;
-    if (!digest)
+    if (!digest) {
         give_up(self, tr_fmt(self, "carol's digest of file %" PRIu32, n), result);
-    else
-        tr_then(self,
-                tr_ask(self, b->arg->observer, ASK_TIMEOUT, demo_result, .n = n, .size = b->items[n].size,
-                       .sha256 = digest->sha256),
-                noted, NULL);
+        return;
+    }
+    tr_msg *kept = tr_msg_make(self, &bob_result_type, &(bob_result){.n = n, .sha256 = digest->sha256});
+    if (!kept) {
+        tr_exit(self, TR_ENOMEM, "the result of file %" PRIu32 ": no memory", n);
+        return;
+    }
+    const char *text = demo_item_of_result(self, n, b->items[n].size, digest->sha256);
+    tr_then(self, demo_app_put(self, b->app, text), put_ended, kept);
 }
 
 static void ask_digest(tr_actor *self, bob *b, uint32_t n)
@@ -127,7 +166,10 @@ static void fetch(tr_actor *self, bob *b, uint32_t n)
     if (stat(path, &there) == 0 && (uint64_t)there.st_size == b->items[n].size) {
         b->items[n].fetched = true;
         b->fetched++;
-        ask_digest(self, b, n);
+        if (n < b->earlier_room && b->earlier[n].sha256[0])
+            tell(self, b, n, b->earlier[n].sha256);
+        else
+            ask_digest(self, b, n);
         return;
     }
     tr_then(self,
@@ -173,7 +215,7 @@ static bool read_list(bob *b, const char *path, uint64_t *bytes)
 {
     json_t *list = json_load_file(path, 0, NULL);
     size_t count = json_array_size(list); /* 0 if it is none */
-    b->items = count > 0 && count <= 100000 ? tr__zalloc(count * sizeof(item)) : NULL;
+    b->items = count > 0 && count <= FILES_MOST ? tr__zalloc(count * sizeof(item)) : NULL;
     bool good = b->items != NULL;
     for (size_t i = 0; i < count && good; i++) {
         json_t *file = json_array_get(list, i);
@@ -222,6 +264,68 @@ static void carol_found(tr_actor *self, void *state, const tr_result *result, vo
             list_came, NULL);
 }
 
+/* ---- his journal ----------------------------------------------------------------------------------- */
+
+static void find_carol(tr_actor *self)
+{
+    tr_then(self, tr_lookup(self, "carol/carol", TR_SECONDS(5)), carol_found, NULL);
+}
+
+static bool remember(bob *b, uint32_t n, const char *sha256)
+{
+    if (n >= b->earlier_room) {
+        uint32_t room = n + 256;
+        earlier *more = n < FILES_MOST ? tr__realloc(b->earlier, room * sizeof(*more)) : NULL;
+        if (!more)
+            return false;
+        memset(more + b->earlier_room, 0, (room - b->earlier_room) * sizeof(*more));
+        b->earlier = more;
+        b->earlier_room = room;
+    }
+    b->recovered += b->earlier[n].sha256[0] == 0;
+    memcpy(b->earlier[n].sha256, sha256, 65);
+    return true;
+}
+
+static void read_on(tr_actor *self, bob *b);
+
+static void entry_came(tr_actor *self, void *state, const tr_result *result, void *context)
+{
+    bob *b = state;
+    uint32_t n;
+    char sha256[65];
+    (void)context;
+    const tr_app_item *i = result->msg ? tr_match(result->msg, tr_app_item) : NULL;
+    if (!i)
+        give_up(self, "reading bob's journal", result);
+    else if (strcmp(i->origin, "bob") == 0 && demo_result_of_item(i->data, &n, sha256) && !remember(b, n, sha256))
+        tr_exit(self, TR_ENOMEM, "reading bob's journal: no memory");
+    else
+        read_on(self, b);
+}
+
+static void read_on(tr_actor *self, bob *b)
+{
+    if (b->entry == b->entries)
+        find_carol(self);
+    else
+        tr_then(self, tr_ask(self, b->app, DEMO_APP_TIMEOUT, tr_app_get, .number = ++b->entry), entry_came, NULL);
+}
+
+/* In step with alice's: what is in the journal now is in both. */
+static void in_step(tr_actor *self, void *state, const tr_result *result, void *context)
+{
+    bob *b = state;
+    (void)context;
+    const tr_app_status *s = result->msg ? tr_match(result->msg, tr_app_status) : NULL;
+    if (!s) {
+        give_up(self, "bob's app", result);
+        return;
+    }
+    b->entries = s->last;
+    read_on(self, b);
+}
+
 static void begin(tr_actor *self, bob *b, const demo_download *d)
 {
     snprintf(b->address, sizeof(b->address), "%s", d->address);
@@ -236,7 +340,7 @@ static void begin(tr_actor *self, bob *b, const demo_download *d)
         return;
     }
     b->rate = (double)d->bytes_per_second;
-    tr_then(self, tr_lookup(self, "carol/carol", TR_SECONDS(5)), carol_found, NULL);
+    tr_then(self, tr_ask(self, b->app, DEMO_APP_TIMEOUT, tr_app_query, .together = true), in_step, NULL);
     tr_after(self, TICK, bob_tick);
 }
 
@@ -245,9 +349,9 @@ static void begin(tr_actor *self, bob *b, const demo_download *d)
 static tr_err bob_init(tr_actor *self, void *state, const void *arg)
 {
     bob *b = state;
-    (void)self;
     b->arg = arg;
-    return TR_OK;
+    b->app = demo_app_spawn(self, b->arg);
+    return tr_addr_is_none(b->app) ? tr_last_error(self)->code : TR_OK;
 }
 
 static void bob_receive(tr_actor *self, void *state, const tr_msg *msg)
@@ -273,6 +377,7 @@ static void bob_stop(tr_actor *self, void *state)
     bob *b = state;
     (void)self;
     tr__free(b->items);
+    tr__free(b->earlier);
 }
 
 const tr_actor_def demo_bob = {.name = "bob",

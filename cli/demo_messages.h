@@ -14,14 +14,12 @@ TR_MESSAGE(demo_lateness, (string, name), (u64, p99_ns), (u64, total_p99_ns), (u
 /* I can't do my part. The demo fails with this text. */
 TR_MESSAGE(demo_trouble, (string, name), (string, text))
 
-/* ---- observer -> every node's first actor
- * ------------------------------------------------------------------ */
+/* ---- observer -> every node's first actor ---------------------------------------------------------- */
 
 TR_MESSAGE(demo_stop) /* end in order */
 TR_MESSAGE(demo_stay) /* --keep: live on when the demo ends */
 
-/* ---- alice
- * ------------------------------------------------------------------------------------------------- */
+/* ---- alice ----------------------------------------------------------------------------------------- */
 
 /* alice -> observer: my web app is there. */
 TR_MESSAGE(demo_web, (string, address), (u32, files), (u64, bytes))
@@ -31,8 +29,12 @@ TR_MESSAGE(demo_armed, (u32, asks), (string, bob))
 /* alice -> observer: how those asks failed; at_ns on the machine's monotonic clock, of the last of them. */
 TR_MESSAGE(demo_asks_failed, (u32, asks), (u32, no_connection), (u64, at_ns), (string, text))
 
-/* ---- bob
- * --------------------------------------------------------------------------------------------------- */
+/* observer -> alice: give your list to bob's app, as fast as his results come. */
+TR_MESSAGE(demo_publish)
+/* alice -> observer: how far the two journals are, as her app knows. */
+TR_MESSAGE(demo_journal, (u64, last), (u64, own), (u64, other), (u64, waiting), (bool, together))
+
+/* ---- bob ------------------------------------------------------------------------------------------- */
 
 /* Ask that is held without an answer; and one that is answered at once. */
 TR_MESSAGE(demo_hold)
@@ -40,15 +42,15 @@ TR_MESSAGE(demo_ready)
 TR_MESSAGE(demo_yes)
 /* observer -> bob: get the list from http://address/list, and the files in it, no faster than that. */
 TR_MESSAGE(demo_download, (string, address), (string, into), (u64, bytes_per_second), (u32, parallel))
-/* bob -> observer: step one is done; then how far step two is. The last has done == true. */
+/* bob -> observer: step one is done; then how far step two is. recovered: results that he had in his journal
+ * when he came back. The last has done == true. */
 TR_MESSAGE(demo_listed, (u32, files), (u64, bytes))
 TR_MESSAGE(demo_downloads, (u32, files), (u64, bytes), (u32, resumed), (u64, resumed_bytes), (u32, hashed),
-           (bool, done))
+           (u32, recovered), (bool, done))
 /* bob asks the observer to note one file's digest as carol computed it; answered by demo_yes. */
 TR_MESSAGE(demo_result, (u32, n), (u64, size), (string, sha256))
 
-/* ---- carol
- * ------------------------------------------------------------------------------------------------- */
+/* ---- carol ----------------------------------------------------------------------------------------- */
 
 /* bob asks for a file's digest. */
 TR_MESSAGE(demo_digest, (string, path))
@@ -63,8 +65,7 @@ TR_MESSAGE(demo_render, (string, into), (u64, work_ns))
 TR_MESSAGE(demo_tiles, (u32, tiles), (u32, total), (u32, width), (u32, height), (u32, samples),
            (u32, workers), (bool, done))
 
-/* ---- the probe: asks alice's web app every 10 ms
- * ------------------------------------------------------------ */
+/* ---- the probe: asks alice's web app every 10 ms --------------------------------------------------- */
 
 typedef enum demo_phase_kind { DEMO_QUIET, DEMO_DOWNLOADING, DEMO_COMPUTING, DEMO_PHASES } demo_phase_kind;
 

@@ -96,6 +96,9 @@ static void downloads(demo *d, const demo_downloads *m)
     d->resumed = m->resumed;
     d->resumed_bytes = m->resumed_bytes;
     d->hashed = m->hashed;
+    if (m->recovered && !d->recovered)
+        demo_screen_event(d, "bob's journal had %" PRIu32 " results, the same as alice's", m->recovered);
+    d->recovered = m->recovered;
     if (m->done && !d->downloaded) {
         d->downloaded = true;
         d->download_ended_ns = demo_now();
@@ -155,6 +158,15 @@ static void tiles(demo *d, const demo_tiles *t)
     }
 }
 
+static void journal(demo *d, const demo_journal *j)
+{
+    d->entries = j->last;
+    d->alices = j->own;
+    d->bobs = j->other;
+    d->entries_waiting = j->waiting;
+    d->together = j->together;
+}
+
 static void lateness(demo *d, const demo_lateness *l)
 {
     demo_child *c = child_of(d, l->name);
@@ -195,6 +207,7 @@ void demo_observe(demo *d, const tr_msg *msg)
     const demo_hello *h = tr_match(msg, demo_hello);
     const tr_node_event *event = tr_match(msg, tr_node_event);
     const demo_web *w = tr_match(msg, demo_web);
+    const demo_journal *j = tr_match(msg, demo_journal);
     const demo_asks_failed *failed = tr_match(msg, demo_asks_failed);
     const demo_trouble *trouble = tr_match(msg, demo_trouble);
     if (l)
@@ -211,6 +224,8 @@ void demo_observe(demo *d, const tr_msg *msg)
         web(d, w);
     else if (failed)
         asks_failed(d, failed);
+    else if (j)
+        journal(d, j);
     else if (tr_match(msg, demo_armed))
         d->armed = true;
     else if (trouble)

@@ -13,7 +13,7 @@
 static const char *const phase_names[DEMO_PHASES] = {"quiet", "downloading", "computing"};
 
 typedef struct verdict {
-    bool digests, image, pipeline, crash, sums, clean, ok;
+    bool digests, image, pipeline, journals, crash, sums, clean, ok;
 } verdict;
 
 static double ms(uint64_t ns)
@@ -40,11 +40,12 @@ static verdict judge(const demo *d, bool clean)
     v.digests = d->files > 0 && d->equal == d->files;
     v.image = d->image_equal;
     v.pipeline = d->asked > 0 && d->in_order == d->asked && d->pipe_connections == 1;
+    v.journals = d->journals_equal;
     v.crash = !d->opts.kill ||
               (d->healed_ns && d->failed_asks == DEMO_ASKS && d->failed_no_connection == DEMO_ASKS &&
                d->children[DEMO_BOB].was != d->children[DEMO_BOB].incarnation && d->resumed > 0);
     v.sums = d->opts.keep || sums_hold(d);
-    v.ok = d->checked && d->trouble.code == TR_OK && v.digests && v.image && v.pipeline && v.crash &&
+    v.ok = d->checked && d->trouble.code == TR_OK && v.digests && v.image && v.pipeline && v.journals && v.crash &&
            v.sums && (clean || d->opts.keep);
     return v;
 }
@@ -160,6 +161,9 @@ static void print_words(const demo *d, const verdict *v)
     printf(" %s %" PRIu32 "/%" PRIu32 " pipelined answers in order over %" PRIu64
            " connection; one of them: %s\n",
            demo_screen_mark(d, v->pipeline), d->in_order, d->asked, d->pipe_connections, d->example);
+    printf(" %s both journals: %" PRIu64 " entries, %" PRIu32 " of each, digest %.4s..%s\n", demo_screen_mark(d, v->journals),
+           d->journal_last[0], d->files, d->journal_digest[0],
+           d->journal_digest[0][0] ? d->journal_digest[0] + 60 : "");
     print_crash(d, v);
     print_sums(d, v);
     print_latency(d);
@@ -245,6 +249,10 @@ static void print_json(const demo *d, const verdict *v)
                         json_pack("{s:i, s:i, s:I, s:f, s:s}", "asked", (int)d->asked, "in_order",
                                   (int)d->in_order, "connections", (json_int_t)d->pipe_connections, "ms",
                                   ms(d->pipe_ns), "example", d->example));
+    json_object_set_new(o, "journals",
+                        json_pack("{s:b, s:I, s:s, s:s}", "equal", v->journals, "entries",
+                                  (json_int_t)d->journal_last[0], "alice", d->journal_digest[0], "bob",
+                                  d->journal_digest[1]));
     json_object_set_new(o, "crash", json_crash(d, v));
     json_object_set_new(o, "web_latency", json_latency(d));
     json_object_set_new(o, "nodes", json_nodes(d));

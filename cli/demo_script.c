@@ -11,6 +11,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <troupe/app.h>
 #include <troupe/compute.h>
 
 #include "base/mem.h"
@@ -185,6 +186,11 @@ static bool all_downloaded(demo *d)
     return d->downloaded && d->result_count == d->files;
 }
 
+static bool all_exchanged(demo *d)
+{
+    return d->together && d->alices == d->files && d->bobs == d->files && d->entries_waiting == 0;
+}
+
 static bool asks_held(demo *d)
 {
     return d->armed;
@@ -226,12 +232,15 @@ static tr_err kill_bob(demo *d)
 
 static tr_err download(demo *d)
 {
+    TR_TRY(told(d, tr_send(d->self, d->children[DEMO_ALICE].role, demo_publish), "telling alice to begin"));
     TR_TRY(begin_download(d));
     if (d->opts.kill) {
         TR_TRY(wait_until(d, third_done, WORK_WITHIN, "a third of the files"));
         TR_TRY(kill_bob(d));
     }
     TR_TRY(wait_until(d, all_downloaded, WORK_WITHIN, "the downloads"));
+    TR_TRY(wait_until(d, all_exchanged, START_WITHIN, "alice's and bob's apps to exchange all"));
+    demo_screen_event(d, "alice's and bob's journals: %llu entries, from both", (unsigned long long)d->entries);
     if (d->resumed)
         demo_screen_event(d, "%u downloads went on where they were: %.1f MB not fetched twice", d->resumed,
                           (double)d->resumed_bytes / 1e6);
@@ -352,6 +361,28 @@ static tr_err check_digests(demo *d, tr_addr compute)
     return TR_OK;
 }
 
+/* What each app says of its journal, and what the files are. */
+static tr_err check_journals(demo *d)
+{
+    static const char *const apps[] = {"alice/app", "bob/app"};
+    bool right = true;
+    for (int i = 0; i < 2; i++) {
+        char path[DEMO_PATH + 32], digest[65];
+        const tr_found *found;
+        const tr_app_status *status;
+        TR_TRY(wait_answer(d, tr_lookup(d->self, apps[i], START_WITHIN), &tr_found_type, (const void **)&found, apps[i]));
+        tr_future f = tr_ask(d->self, found->actor, START_WITHIN, tr_app_query, .together = true);
+        TR_TRY(wait_answer(d, f, &tr_app_status_type, (const void **)&status, apps[i]));
+        d->journal_last[i] = status->last;
+        snprintf(d->journal_digest[i], sizeof(d->journal_digest[i]), "%s", status->digest);
+        snprintf(path, sizeof(path), "%s/%.5s/journal", d->directory, i == 0 ? "alice" : "bob");
+        right &= demo_file_digest(path, digest) == TR_OK && strcmp(digest, d->journal_digest[i]) == 0;
+        right &= status->last == 2 * (uint64_t)d->files;
+    }
+    d->journals_equal = right && strcmp(d->journal_digest[0], d->journal_digest[1]) == 0;
+    return TR_OK;
+}
+
 /* ---- the end --------------------------------------------------------------------------------------- */
 
 static bool all_gone(demo *d)
@@ -401,6 +432,7 @@ static tr_err work(demo *d)
     TR_TRY(check_picture(d, reference));
     tr_stop(d->self, probe, TR_EXIT_SHUTDOWN);
     TR_TRY(check_digests(d, compute));
+    TR_TRY(check_journals(d));
     TR_TRY(end_nodes(d));
     d->checked = true;
     return TR_OK;

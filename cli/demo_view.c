@@ -160,6 +160,16 @@ static void pipeline(const demo *d, demo_frame *f)
     demo_frame_end_line(f);
 }
 
+static void journal(const demo *d, demo_frame *f)
+{
+    label(f, f->screen->utf8 ? "a⇄b  " : "a<>b", "journal");
+    bar(f, d->entries, 2 * (uint64_t)d->files, INK_GREEN);
+    if (d->entries)
+        demo_frame_add(f, INK_PLAIN, "%" PRIu64 " entries, %" PRIu64 " of alice, %" PRIu64 " of bob", d->entries, d->alices,
+                       d->bobs);
+    demo_frame_end_line(f);
+}
+
 static void lateness(const demo *d, demo_frame *f)
 {
     demo_frame_add(f, INK_BOLD, " loops ");
@@ -189,8 +199,8 @@ static void events(const demo *d, demo_frame *f, int room)
 void demo_view_make(const demo *d, demo_frame *f, int rows_max)
 {
     static void (*const parts[])(const demo *, demo_frame *) = {title,     nodes,    web,     downloads,
-                                                                computing, pipeline, lateness};
-    for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]) && f->lines < rows_max - 1; i++)
+                                                                computing, pipeline, journal, lateness};
+    for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]) && f->lines < rows_max - 2; i++)
         parts[i](d, f);
     if (f->lines < rows_max)
         demo_frame_end_line(f);
