@@ -123,7 +123,7 @@ tr_err demo_files_choose(const char *directory, uint32_t want, tr__web_file **fi
                        "choosing files of %s: %s; --dir takes another directory", directory, strerror(errno));
     else if (found.count == 0)
         err = tr__fail(error, TR_ENOTFOUND,
-                       "%s has no readable file of at most 192 KiB to copy; --dir takes another directory",
+                       "%s has no readable file of at most 2 MiB to copy; --dir takes another directory",
                        directory);
     else
         thin_out(want);

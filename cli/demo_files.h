@@ -8,11 +8,11 @@
 #include "cli/nng_web.h"
 
 #define DEMO_FILE_LEAST ((uint64_t)24 << 10)
-#define DEMO_FILE_MOST  ((uint64_t)192 << 10)
+#define DEMO_FILE_MOST  ((uint64_t)2 << 20)
 #define DEMO_FILES_MOST 2000u
 
 /* Choose up to `want` regular, readable files below `directory`, the same ones each time as long as the
- * directory is the same: of all those of 24 KiB to 192 KiB (of all below that if there aren't enough), sorted
+ * directory is the same: of all those of 24 KiB to 2 MiB (of all below that if there aren't enough), sorted
  * by size, evenly spaced. *files is an array of *count for demo_files_free. TR_ENOTFOUND (nothing fit),
  * TR_EPERM, TR_ENOMEM, with a text. */
 tr_err demo_files_choose(const char *directory, uint32_t want, tr__web_file **files, uint32_t *count,
