@@ -66,7 +66,7 @@ typedef struct demo {
     uint32_t files;
     uint64_t bytes;
     demo_result_row *results; /* `files` of them */
-    uint32_t result_count, fetched, hashed, resumed;
+    uint32_t result_count, fetched, half, hashed, resumed;
     uint64_t fetched_bytes, resumed_bytes, resumed_from_earlier;
     uint64_t download_began_ns, download_ended_ns, render_began_ns;
     bool listed, downloaded, pipelined, rendered;

@@ -19,7 +19,7 @@ TR_MESSAGE(bob_tick)
 
 #define TICK          TR_MILLIS(20)
 #define REPORT_TICKS  5
-#define SHARE         4 /* of the rate, that one transfer may have: some are always half done */
+#define SHARE         12 /* of the rate, that one transfer may have: some are always half done */
 #define FETCH_TIMEOUT TR_SECONDS(90)
 #define ASK_TIMEOUT   TR_SECONDS(60)
 #define FILES_MOST    100000
@@ -65,13 +65,16 @@ static const char *path_of(tr_actor *self, const bob *b, uint64_t n)
 static void report(tr_actor *self, bob *b)
 {
     uint64_t bytes = 0;
+    uint32_t half = 0;
     if (!b->count || b->told_done)
         return;
-    for (uint32_t i = 0; i < b->count; i++)
+    for (uint32_t i = 0; i < b->count; i++) {
         bytes += b->items[i].fetched ? b->items[i].size : b->items[i].arrived;
+        half += !b->items[i].fetched && b->items[i].arrived > 0 && b->items[i].arrived < b->items[i].size;
+    }
     bool done = b->hashed == b->count;
     tr_err err =
-        tr_send(self, b->arg->observer, demo_downloads, .files = b->fetched, .bytes = bytes,
+        tr_send(self, b->arg->observer, demo_downloads, .files = b->fetched, .bytes = bytes, .half = half,
                 .resumed = b->resumed, .resumed_bytes = b->resumed_bytes, .hashed = b->hashed,
                          .recovered = b->recovered, .done = done);
     b->told_done = done && err == TR_OK;

@@ -12,6 +12,7 @@
 #include <troupe/stream_client.h>
 
 #include "base/mem.h"
+#include "cli/demo_files.h"
 #include "cli/demo_node.h"
 #include "cli/mandelbrot.h"
 
@@ -87,14 +88,27 @@ static void report_tiles(tr_actor *self, carol *c, bool done)
             .workers = c->arg->args->parallel, .done = done);
 }
 
+static void written(tr_actor *self, void *state, const tr_result *result, void *context)
+{
+    (void)context;
+    if (result->err != TR_OK)
+        tr_exit(self, result->err, "%s", result->error ? result->error->text : "the picture can't be written");
+    else
+        report_tiles(self, state, true);
+}
+
+/* Compressing takes a tenth of a second, so it is no work for the loop. */
 static void write_picture(tr_actor *self, carol *c)
 {
-    tr_error error;
-    tr_err err = tr__png_write(c->into, c->picture, c->view.width, c->view.height, &error);
-    if (err != TR_OK)
-        tr_exit(self, err, "%s", error.text);
-    else
-        report_tiles(self, c, true);
+    size_t size;
+    demo_png *png = demo_png_make(c->into, c->picture, c->view.width, c->view.height, &size);
+    if (!png) {
+        tr_exit(self, TR_ENOMEM, "the picture: no memory");
+        return;
+    }
+    tr_then(self, tr_ask(self, c->compute, ASK_TIMEOUT, tr_call, .function = "demo-png", .input = {png, size}), written,
+            NULL);
+    tr__free(png);
 }
 
 static void send_tile(tr_actor *self, carol *c);
@@ -227,6 +241,7 @@ static tr_err carol_init(tr_actor *self, void *state, const void *arg)
     carol *c = state;
     c->arg = arg;
     TR_TRY(tr__mandelbrot_register());
+    TR_TRY(demo_files_register());
     c->compute =
         tr_spawn(self, &tr_compute, &(tr_compute_opts){.parallel = c->arg->args->parallel, .queue = 4096});
     return tr_addr_is_none(c->compute) ? tr_last_error(self)->code : TR_OK;

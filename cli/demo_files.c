@@ -14,6 +14,7 @@
 #include "base/err.h"
 #include "base/mem.h"
 #include "cli/demo_files.h"
+#include "cli/mandelbrot.h"
 
 #define CANDIDATES_MOST 200000u /* enough for /usr/share of any machine; bounds memory and time */
 #define OPEN_FOLDERS    32
@@ -180,8 +181,35 @@ static tr_err digests(const void *in, size_t in_size, tr_compute_out *out)
     return TR_OK;
 }
 
+/* ---- pictures -------------------------------------------------------------------------------------- */
+
+demo_png *demo_png_make(const char *path, const uint8_t *rgb, uint32_t width, uint32_t height, size_t *size)
+{
+    size_t pixels = (size_t)width * height * 3;
+    demo_png *png = tr__zalloc(sizeof(*png) + pixels);
+    if (!png)
+        return NULL;
+    *size = sizeof(*png) + pixels;
+    snprintf(png->path, sizeof(png->path), "%s", path);
+    png->width = width;
+    png->height = height;
+    memcpy(png + 1, rgb, pixels);
+    return png;
+}
+
+static tr_err write_png(const void *in, size_t in_size, tr_compute_out *out)
+{
+    const demo_png *png = in;
+    tr_error error = {0};
+    if (in_size < sizeof(*png) || in_size - sizeof(*png) != (size_t)png->width * png->height * 3)
+        return tr_compute_fail(out, TR_EINVAL, "a picture of another size than it says");
+    tr_err err = tr__png_write(png->path, (const uint8_t *)(png + 1), png->width, png->height, &error);
+    return err == TR_OK ? TR_OK : tr_compute_fail(out, err, "%s", error.text);
+}
+
 tr_err demo_files_register(void)
 {
+    TR_TRY(tr_compute_register("demo-png", write_png));
     return tr_compute_register("demo-digests", digests);
 }
 

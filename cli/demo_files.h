@@ -25,6 +25,16 @@ tr_err demo_file_digest(const char *path, char hex[65]);
  * bytes a path, empty where it couldn't be read. */
 tr_err demo_files_register(void);
 
+/* A picture to be written as a PNG file: the input of the function "demo-png", which demo_files_register makes
+ * known as well. Behind it follow width x height pixels of RGB. */
+typedef struct demo_png {
+    char path[512];
+    uint32_t width, height;
+} demo_png;
+
+/* That input, for tr__free; NULL if memory ran out. *size is its size. */
+demo_png *demo_png_make(const char *path, const uint8_t *rgb, uint32_t width, uint32_t height, size_t *size);
+
 /* Delete a directory with all in it; what isn't there is fine. False: something is left. */
 bool demo_files_remove(const char *directory);
 

@@ -42,11 +42,11 @@ TR_MESSAGE(demo_ready)
 TR_MESSAGE(demo_yes)
 /* observer -> bob: get the list from http://address/list, and the files in it, no faster than that. */
 TR_MESSAGE(demo_download, (string, address), (string, into), (u64, bytes_per_second), (u32, parallel))
-/* bob -> observer: step one is done; then how far step two is. recovered: results that he had in his journal
- * when he came back. The last has done == true. */
+/* bob -> observer: step one is done; then how far step two is. half: files under way of which
+ * some is there; recovered: results that he had in his journal when he came back. The last has done == true. */
 TR_MESSAGE(demo_listed, (u32, files), (u64, bytes))
-TR_MESSAGE(demo_downloads, (u32, files), (u64, bytes), (u32, resumed), (u64, resumed_bytes), (u32, hashed),
-           (u32, recovered), (bool, done))
+TR_MESSAGE(demo_downloads, (u32, files), (u64, bytes), (u32, half), (u32, resumed), (u64, resumed_bytes),
+           (u32, hashed), (u32, recovered), (bool, done))
 /* bob asks the observer to note one file's digest as carol computed it; answered by demo_yes. */
 TR_MESSAGE(demo_result, (u32, n), (u64, size), (string, sha256))
 

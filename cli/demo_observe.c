@@ -93,6 +93,7 @@ static void downloads(demo *d, const demo_downloads *m)
 {
     d->fetched = m->files;
     d->fetched_bytes = m->bytes;
+    d->half = m->half;
     d->resumed = m->resumed;
     d->resumed_bytes = m->resumed_bytes;
     d->hashed = m->hashed;
