@@ -161,11 +161,12 @@ static void fetched(tr_actor *self, void *state, const tr_result *result, void *
     ask_digest(self, b, n);
 }
 
-static void fetch(tr_actor *self, bob *b, uint32_t n)
+/* The name appears only when the file is whole, so what is there needs no second download; of the others, what
+ * arrived before he was killed is counted as it is found. */
+static void look(tr_actor *self, bob *b, uint32_t n)
 {
     struct stat there;
     const char *path = path_of(self, b, n);
-    /* The name appears only when the file is whole, so what is there needs no second download. */
     if (stat(path, &there) == 0 && (uint64_t)there.st_size == b->items[n].size) {
         b->items[n].fetched = true;
         b->fetched++;
@@ -173,23 +174,29 @@ static void fetch(tr_actor *self, bob *b, uint32_t n)
             tell(self, b, n, b->earlier[n].sha256);
         else
             ask_digest(self, b, n);
-        return;
+    } else if (stat(tr_fmt(self, "%s.part", path), &there) == 0) {
+        b->items[n].arrived = (uint64_t)there.st_size;
     }
+}
+
+static void fetch(tr_actor *self, bob *b, uint32_t n)
+{
     tr_then(self,
             tr_ask(self, b->downloader, FETCH_TIMEOUT, tr_fetch,
-                   .url = tr_fmt(self, "http://%s/files/%" PRIu32, b->address, n), .into = path,
+                   .url = tr_fmt(self, "http://%s/files/%" PRIu32, b->address, n), .into = path_of(self, b, n),
                    .size = b->items[n].size, .resume = true, .progress = tr_self(self)),
             fetched, (void *)(uintptr_t)n);
 }
 
-/* The demo is to be watched, so files are asked for no faster than the rate; what is there costs nothing. */
+/* The demo is to be watched, so files are asked for no faster than the rate. */
 static void ask_for_more(tr_actor *self, bob *b)
 {
-    while (b->asked_for < b->count && b->allowance > 0) {
-        uint32_t before = b->fetched, n = b->asked_for++;
-        fetch(self, b, n);
-        if (b->fetched == before)
-            b->allowance -= (double)b->items[n].size;
+    for (; b->asked_for < b->count && b->allowance >= 0; b->asked_for++) {
+        const item *i = &b->items[b->asked_for];
+        if (i->fetched)
+            continue;
+        b->allowance -= (double)(i->size - i->arrived);
+        fetch(self, b, b->asked_for);
     }
 }
 
@@ -247,6 +254,8 @@ static void list_came(tr_actor *self, void *state, const tr_result *result, void
         return;
     }
     tr_send(self, b->arg->observer, demo_listed, .files = b->count, .bytes = bytes);
+    for (uint32_t n = 0; n < b->count; n++)
+        look(self, b, n);
     ask_for_more(self, b);
 }
 

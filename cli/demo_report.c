@@ -57,21 +57,19 @@ static void print_crash(const demo *d, const verdict *v)
     if (!d->opts.kill)
         return;
     const demo_child *bob = &d->children[DEMO_BOB];
-    printf(" %s bob killed: %" PRIu32 " of %d asks failed by name (%s)\n", demo_screen_mark(d, v->crash),
-           d->failed_no_connection, DEMO_ASKS, d->failed_text);
-    printf("   noticed after %.1f ms, up again after %.0f ms as #%04x, before #%04x; %" PRIu32
-           " downloads went on at their byte, %.1f MB\n",
-           ms_since_kill(d, d->detected_ns), ms_since_kill(d, d->healed_ns),
-           (unsigned)(bob->incarnation & 0xffff), (unsigned)(bob->was & 0xffff), d->resumed,
-           (double)d->resumed_bytes / 1e6);
+    printf(" %s bob killed: %" PRIu32 " of %d asks failed by name, after %.1f ms\n", demo_screen_mark(d, v->crash),
+           d->failed_no_connection, DEMO_ASKS, ms_since_kill(d, d->detected_ns));
+    printf("   (%s)\n", d->failed_text);
+    printf("   healed after %.0f ms: #%04x now, #%04x before; %" PRIu32 " downloads resumed, %.1f MB\n",
+           ms_since_kill(d, d->healed_ns), (unsigned)(bob->incarnation & 0xffff), (unsigned)(bob->was & 0xffff),
+           d->resumed, (double)d->resumed_bytes / 1e6);
 }
 
 static void print_sums_of(const char *name, const tr_sums *s)
 {
-    printf("   %-5s  accepted %" PRIu64 " + arrived %" PRIu64 " + received %" PRIu64 " = handled %" PRIu64
-           " + dead letters %" PRIu64 " + queued %" PRIu64 " + passed %" PRIu64 " + sent %" PRIu64 "\n",
-           name, s->accepted, s->arrived, s->received, s->handled, demo_sums_dropped(s), s->queued, s->passed,
-           s->sent);
+    printf("   %-5s %8" PRIu64 " %7" PRIu64 " %8" PRIu64 " = %7" PRIu64 " %4" PRIu64 " %6" PRIu64 " %6" PRIu64
+           " %5" PRIu64 "\n",
+           name, s->accepted, s->arrived, s->received, s->handled, demo_sums_dropped(s), s->queued, s->passed, s->sent);
 }
 
 static void print_dead_letters(const demo *d)
@@ -83,18 +81,19 @@ static void print_dead_letters(const demo *d)
             total[i] += d->children[k].sums.dropped[i];
         all += total[i];
     }
-    printf("   dead letters: %" PRIu64, all);
+    printf("   %" PRIu64 " dead letters, all counted:", all);
     for (int i = 0; i < TR_DROP_COUNT; i++)
         if (total[i])
-            printf(", %s %" PRIu64, demo_drop_word(i), total[i]);
-    printf("%s\n", d->opts.kill ? " (bob's first life took its own with it)" : "");
+            printf(" %s %" PRIu64, demo_drop_word(i), total[i]);
+    printf("%s\n", d->opts.kill ? "\n   (what bob's first life counted died with it)" : "");
 }
 
 static void print_sums(const demo *d, const verdict *v)
 {
     if (d->opts.keep)
         return;
-    printf(" %s the sums of each node add up\n", demo_screen_mark(d, v->sums));
+    printf(" %s the sums of each node's messages add up\n", demo_screen_mark(d, v->sums));
+    printf("         accepted arrived received = handled dead queued passed  sent\n");
     for (int i = 0; i < DEMO_NODES; i++)
         print_sums_of(d->children[i].name, &d->children[i].sums);
     print_sums_of("demo", &d->own_sums);
@@ -103,13 +102,18 @@ static void print_sums(const demo *d, const verdict *v)
 
 static void print_latency(const demo *d)
 {
-    printf("   alice's web app, asked every 10 ms:");
+    printf("   alice's web app, ms:  ");
     for (int i = 0; i < DEMO_PHASES; i++)
-        printf("%s %s p50 %.2f p99 %.2f ms", i ? "," : "", phase_names[i], ms(d->measures[i].p50_ns),
-               ms(d->measures[i].p99_ns));
-    printf("\n   timers late, p99 of the whole run:");
+        printf("  %s", phase_names[i]);
+    printf("\n     p50                 ");
+    for (int i = 0; i < DEMO_PHASES; i++)
+        printf("  %*.2f", (int)strlen(phase_names[i]), ms(d->measures[i].p50_ns));
+    printf("\n     p99                 ");
+    for (int i = 0; i < DEMO_PHASES; i++)
+        printf("  %*.2f", (int)strlen(phase_names[i]), ms(d->measures[i].p99_ns));
+    printf("\n   timers late, p99:");
     for (int i = 0; i < DEMO_NODES; i++)
-        printf("%s %s %.2f ms", i ? "," : "", d->children[i].name, ms(d->children[i].late_total_ns));
+        printf("  %s %.2f ms", d->children[i].name, ms(d->children[i].late_total_ns));
     printf("\n");
 }
 
@@ -152,17 +156,14 @@ static void print_next(const demo *d)
 
 static void print_words(const demo *d, const verdict *v)
 {
-    printf("\n %s %" PRIu32 "/%" PRIu32
-           " digests (sha256sum, of bob's copies) equal those computed here of the originals\n",
+    printf("\n %s %" PRIu32 "/%" PRIu32 " digests equal those computed independently of the originals\n",
            demo_screen_mark(d, v->digests), d->equal, d->files);
-    printf(" %s the picture in %" PRIu32 " tiles equals the one drawn on one thread (%" PRIu32 "x%" PRIu32
-           ")\n",
-           demo_screen_mark(d, v->image), d->tile_total, d->width, d->height);
-    printf(" %s %" PRIu32 "/%" PRIu32 " pipelined answers in order over %" PRIu64
-           " connection; one of them: %s\n",
+    printf(" %s image equals the one-thread one (%" PRIu32 "x%" PRIu32 ", %" PRIu32 " tiles on %" PRIu32 " threads)\n",
+           demo_screen_mark(d, v->image), d->width, d->height, d->tile_total, d->workers);
+    printf(" %s %" PRIu32 "/%" PRIu32 " pipelined answers in order over %" PRIu64 " connection\n   (%s)\n",
            demo_screen_mark(d, v->pipeline), d->in_order, d->asked, d->pipe_connections, d->example);
-    printf(" %s both journals: %" PRIu64 " entries, %" PRIu32 " of each, digest %.4s..%s\n", demo_screen_mark(d, v->journals),
-           d->journal_last[0], d->files, d->journal_digest[0],
+    printf(" %s both journals: %" PRIu64 " entries, %" PRIu32 " of each side, digest %.4s..%s\n",
+           demo_screen_mark(d, v->journals), d->journal_last[0], d->files, d->journal_digest[0],
            d->journal_digest[0][0] ? d->journal_digest[0] + 60 : "");
     print_crash(d, v);
     print_sums(d, v);
@@ -172,9 +173,8 @@ static void print_words(const demo *d, const verdict *v)
                d->children[DEMO_BOB].listen, d->children[DEMO_CAROL].listen);
     else
         printf(" %s no process, no temporary file left\n", demo_screen_mark(d, v->clean));
-    printf(" %s in %.1f s, first message between nodes after %.2f s\n",
-           v->ok ? "all of it held," : "NOT all of it held,", demo_seconds(d),
-           (double)d->first_message_ns / 1e9);
+    printf(" %s all of it in %.1f s, first message between nodes after %.2f s\n", demo_screen_mark(d, v->ok),
+           demo_seconds(d), (double)d->first_message_ns / 1e9);
     print_next(d);
 }
 
