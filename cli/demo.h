@@ -65,8 +65,8 @@ typedef struct demo {
     char web[32];
     uint32_t files;
     uint64_t bytes;
-    demo_result_row *results; /* `files` of them */
-    uint32_t result_count, fetched, half, hashed, resumed;
+    demo_result_row *results;                                     /* `files` of them */
+    uint32_t result_count, fetched, half, parts, hashed, resumed; /* parts: left half done by the crash */
     uint64_t fetched_bytes, resumed_bytes, resumed_from_earlier;
     uint64_t download_began_ns, download_ended_ns, render_began_ns;
     bool listed, downloaded, pipelined, rendered;

@@ -120,7 +120,8 @@ static void give_items(tr_actor *self, alice *a, uint64_t bobs)
 {
     for (; a->given < a->file_count && a->given < bobs + AHEAD; a->given++) {
         const tr__web_file *file = &a->files[a->given];
-        const char *item = tr_fmt(self, "offer %" PRIu32 " size %" PRIu64 " path %s", a->given, file->size, file->path);
+        const char *item =
+            tr_fmt(self, "offer %" PRIu32 " size %" PRIu64 " path %s", a->given, file->size, file->path);
         tr_then(self, demo_app_put(self, a->app, item), put_ended, NULL);
     }
 }
@@ -132,7 +133,9 @@ static void app_status(tr_actor *self, void *state, const tr_result *result, voi
     const tr_app_status *s = result->msg ? tr_match(result->msg, tr_app_status) : NULL;
     if (!s || strcmp(s->state, "stopped") == 0) {
         tr_exit(self, result->err ? result->err : TR_EPROTO, "alice's app: %s",
-                s ? s->error : result->error ? result->error->text : "");
+                s               ? s->error
+                : result->error ? result->error->text
+                                : "");
         return;
     }
     tr_send(self, a->arg->observer, demo_journal, .last = s->last, .own = s->own, .other = s->other,

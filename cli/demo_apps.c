@@ -29,7 +29,8 @@ bool demo_result_of_item(tr_bytes item, uint32_t *n, char sha256[65])
         return false;
     memcpy(text, item.data, item.size);
     text[item.size] = 0;
-    return sscanf(text, "file %" SCNu32 " size %*u sha256 %64[0-9a-f]", n, sha256) == 2 && strlen(sha256) == 64;
+    return sscanf(text, "file %" SCNu32 " size %*u sha256 %64[0-9a-f]", n, sha256) == 2 &&
+           strlen(sha256) == 64;
 }
 
 tr_future demo_app_put(tr_actor *self, tr_addr app, const char *text)

@@ -19,7 +19,6 @@ TR_MESSAGE(bob_tick)
 
 #define TICK          TR_MILLIS(20)
 #define REPORT_TICKS  5
-#define SHARE         12 /* of the rate, that one transfer may have: some are always half done */
 #define FETCH_TIMEOUT TR_SECONDS(90)
 #define ASK_TIMEOUT   TR_SECONDS(60)
 #define FILES_MOST    100000
@@ -73,10 +72,9 @@ static void report(tr_actor *self, bob *b)
         half += !b->items[i].fetched && b->items[i].arrived > 0 && b->items[i].arrived < b->items[i].size;
     }
     bool done = b->hashed == b->count;
-    tr_err err =
-        tr_send(self, b->arg->observer, demo_downloads, .files = b->fetched, .bytes = bytes, .half = half,
-                .resumed = b->resumed, .resumed_bytes = b->resumed_bytes, .hashed = b->hashed,
-                         .recovered = b->recovered, .done = done);
+    tr_err err = tr_send(self, b->arg->observer, demo_downloads, .files = b->fetched, .bytes = bytes,
+                         .half = half, .resumed = b->resumed, .resumed_bytes = b->resumed_bytes,
+                         .hashed = b->hashed, .recovered = b->recovered, .done = done);
     b->told_done = done && err == TR_OK;
 }
 
@@ -161,8 +159,8 @@ static void fetched(tr_actor *self, void *state, const tr_result *result, void *
     ask_digest(self, b, n);
 }
 
-/* The name appears only when the file is whole, so what is there needs no second download; of the others, what
- * arrived before he was killed is counted as it is found. */
+/* The name appears only when the file is whole, so what is there needs no second download; of the others,
+ * what arrived before he was killed is counted as it is found. */
 static void look(tr_actor *self, bob *b, uint32_t n)
 {
     struct stat there;
@@ -183,8 +181,9 @@ static void fetch(tr_actor *self, bob *b, uint32_t n)
 {
     tr_then(self,
             tr_ask(self, b->downloader, FETCH_TIMEOUT, tr_fetch,
-                   .url = tr_fmt(self, "http://%s/files/%" PRIu32, b->address, n), .into = path_of(self, b, n),
-                   .size = b->items[n].size, .resume = true, .progress = tr_self(self)),
+                   .url = tr_fmt(self, "http://%s/files/%" PRIu32, b->address, n),
+                   .into = path_of(self, b, n), .size = b->items[n].size, .resume = true,
+                   .progress = tr_self(self)),
             fetched, (void *)(uintptr_t)n);
 }
 
@@ -310,7 +309,8 @@ static void entry_came(tr_actor *self, void *state, const tr_result *result, voi
     const tr_app_item *i = result->msg ? tr_match(result->msg, tr_app_item) : NULL;
     if (!i)
         give_up(self, "reading bob's journal", result);
-    else if (strcmp(i->origin, "bob") == 0 && demo_result_of_item(i->data, &n, sha256) && !remember(b, n, sha256))
+    else if (strcmp(i->origin, "bob") == 0 && demo_result_of_item(i->data, &n, sha256) &&
+             !remember(b, n, sha256))
         tr_exit(self, TR_ENOMEM, "reading bob's journal: no memory");
     else
         read_on(self, b);
@@ -321,7 +321,8 @@ static void read_on(tr_actor *self, bob *b)
     if (b->entry == b->entries)
         find_carol(self);
     else
-        tr_then(self, tr_ask(self, b->app, DEMO_APP_TIMEOUT, tr_app_get, .number = ++b->entry), entry_came, NULL);
+        tr_then(self, tr_ask(self, b->app, DEMO_APP_TIMEOUT, tr_app_get, .number = ++b->entry), entry_came,
+                NULL);
 }
 
 /* In step with alice's: what is in the journal now is in both. */
@@ -345,7 +346,7 @@ static void begin(tr_actor *self, bob *b, const demo_download *d)
     b->downloader = tr_spawn(self, &tr_downloader,
                              &(tr_downloader_opts){.parallel = d->parallel,
                                                    .queue = 4000,
-                                                   .bytes_per_second = d->bytes_per_second / SHARE + 1,
+                                                   .bytes_per_second = d->bytes_per_transfer,
                                                    .progress_ns = TR_MILLIS(50)});
     if (tr_addr_is_none(b->downloader)) {
         tr_exit(self, tr_last_error(self)->code, "the downloader: %s", tr_last_error(self)->text);

@@ -92,7 +92,8 @@ static void written(tr_actor *self, void *state, const tr_result *result, void *
 {
     (void)context;
     if (result->err != TR_OK)
-        tr_exit(self, result->err, "%s", result->error ? result->error->text : "the picture can't be written");
+        tr_exit(self, result->err, "%s",
+                result->error ? result->error->text : "the picture can't be written");
     else
         report_tiles(self, state, true);
 }
@@ -106,8 +107,9 @@ static void write_picture(tr_actor *self, carol *c)
         tr_exit(self, TR_ENOMEM, "the picture: no memory");
         return;
     }
-    tr_then(self, tr_ask(self, c->compute, ASK_TIMEOUT, tr_call, .function = "demo-png", .input = {png, size}), written,
-            NULL);
+    tr_then(self,
+            tr_ask(self, c->compute, ASK_TIMEOUT, tr_call, .function = "demo-png", .input = {png, size}),
+            written, NULL);
     tr__free(png);
 }
 

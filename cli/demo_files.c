@@ -18,6 +18,7 @@
 
 #define CANDIDATES_MOST 200000u /* enough for /usr/share of any machine; bounds memory and time */
 #define OPEN_FOLDERS    32
+#define FEW             100
 
 typedef struct candidates {
     tr__web_file *files;
@@ -82,10 +83,16 @@ static int by_size(const void *a, const void *b)
     return strcmp(x->path, y->path);
 }
 
-/* By name, so that large and small are mixed when they are fetched in order. */
+/* Many: by name, so that large and small are mixed when they are fetched in order. Few: the large ones first,
+ * so that some are half done for a while. */
 static int by_name(const void *a, const void *b)
 {
     return strcmp(((const tr__web_file *)a)->path, ((const tr__web_file *)b)->path);
+}
+
+static int by_size_down(const void *a, const void *b)
+{
+    return by_size(b, a);
 }
 
 /* Keep `want` of them, evenly spaced by size; free the others. */
@@ -107,7 +114,7 @@ static void thin_out(uint32_t want)
             tr__free(found.files[i].path);
     }
     found.count = kept;
-    qsort(found.files, kept, sizeof(*found.files), by_name);
+    qsort(found.files, kept, sizeof(*found.files), kept < FEW ? by_size_down : by_name);
 }
 
 tr_err demo_files_choose(const char *directory, uint32_t want, tr__web_file **files, uint32_t *count,

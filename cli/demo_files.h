@@ -25,8 +25,8 @@ tr_err demo_file_digest(const char *path, char hex[65]);
  * bytes a path, empty where it couldn't be read. */
 tr_err demo_files_register(void);
 
-/* A picture to be written as a PNG file: the input of the function "demo-png", which demo_files_register makes
- * known as well. Behind it follow width x height pixels of RGB. */
+/* A picture to be written as a PNG file: the input of the function "demo-png", which demo_files_register
+ * makes known as well. Behind it follow width x height pixels of RGB. */
 typedef struct demo_png {
     char path[512];
     uint32_t width, height;

@@ -40,10 +40,13 @@ TR_MESSAGE(demo_journal, (u64, last), (u64, own), (u64, other), (u64, waiting), 
 TR_MESSAGE(demo_hold)
 TR_MESSAGE(demo_ready)
 TR_MESSAGE(demo_yes)
-/* observer -> bob: get the list from http://address/list, and the files in it, no faster than that. */
-TR_MESSAGE(demo_download, (string, address), (string, into), (u64, bytes_per_second), (u32, parallel))
+/* observer -> bob: get the list from http://address/list, and the files in it, no faster than
+ * that, in all and each. */
+TR_MESSAGE(demo_download, (string, address), (string, into), (u64, bytes_per_second),
+           (u64, bytes_per_transfer), (u32, parallel))
 /* bob -> observer: step one is done; then how far step two is. half: files under way of which
- * some is there; recovered: results that he had in his journal when he came back. The last has done == true. */
+ * some is there; recovered: results that he had in his journal when he came back. The last has done == true.
+ */
 TR_MESSAGE(demo_listed, (u32, files), (u64, bytes))
 TR_MESSAGE(demo_downloads, (u32, files), (u64, bytes), (u32, half), (u32, resumed), (u64, resumed_bytes),
            (u32, hashed), (u32, recovered), (bool, done))

@@ -41,12 +41,13 @@ static verdict judge(const demo *d, bool clean)
     v.image = d->image_equal;
     v.pipeline = d->asked > 0 && d->in_order == d->asked && d->pipe_connections == 1;
     v.journals = d->journals_equal;
-    v.crash = !d->opts.kill ||
-              (d->healed_ns && d->failed_asks == DEMO_ASKS && d->failed_no_connection == DEMO_ASKS &&
-               d->children[DEMO_BOB].was != d->children[DEMO_BOB].incarnation && d->resumed > 0);
+    v.crash =
+        !d->opts.kill ||
+        (d->healed_ns && d->failed_asks == DEMO_ASKS && d->failed_no_connection == DEMO_ASKS &&
+         d->children[DEMO_BOB].was != d->children[DEMO_BOB].incarnation && (d->resumed > 0 || d->parts == 0));
     v.sums = d->opts.keep || sums_hold(d);
-    v.ok = d->checked && d->trouble.code == TR_OK && v.digests && v.image && v.pipeline && v.journals && v.crash &&
-           v.sums && (clean || d->opts.keep);
+    v.ok = d->checked && d->trouble.code == TR_OK && v.digests && v.image && v.pipeline && v.journals &&
+           v.crash && v.sums && (clean || d->opts.keep);
     return v;
 }
 
@@ -57,19 +58,22 @@ static void print_crash(const demo *d, const verdict *v)
     if (!d->opts.kill)
         return;
     const demo_child *bob = &d->children[DEMO_BOB];
-    printf(" %s bob killed: %" PRIu32 " of %d asks failed by name, after %.1f ms\n", demo_screen_mark(d, v->crash),
-           d->failed_no_connection, DEMO_ASKS, ms_since_kill(d, d->detected_ns));
+    printf(" %s bob killed: %" PRIu32 " of %d asks failed by name, after %.1f ms\n",
+           demo_screen_mark(d, v->crash), d->failed_no_connection, DEMO_ASKS,
+           ms_since_kill(d, d->detected_ns));
     printf("   (%s)\n", d->failed_text);
-    printf("   healed after %.0f ms: #%04x now, #%04x before; %" PRIu32 " downloads resumed, %.1f MB\n",
-           ms_since_kill(d, d->healed_ns), (unsigned)(bob->incarnation & 0xffff), (unsigned)(bob->was & 0xffff),
-           d->resumed, (double)d->resumed_bytes / 1e6);
+    printf("   healed after %.0f ms: #%04x now, #%04x before; %" PRIu32 " of %" PRIu32
+           " half done files resumed, %.1f MB\n",
+           ms_since_kill(d, d->healed_ns), (unsigned)(bob->incarnation & 0xffff),
+           (unsigned)(bob->was & 0xffff), d->resumed, d->parts, (double)d->resumed_bytes / 1e6);
 }
 
 static void print_sums_of(const char *name, const tr_sums *s)
 {
     printf("   %-5s %8" PRIu64 " %7" PRIu64 " %8" PRIu64 " = %7" PRIu64 " %4" PRIu64 " %6" PRIu64 " %6" PRIu64
            " %5" PRIu64 "\n",
-           name, s->accepted, s->arrived, s->received, s->handled, demo_sums_dropped(s), s->queued, s->passed, s->sent);
+           name, s->accepted, s->arrived, s->received, s->handled, demo_sums_dropped(s), s->queued, s->passed,
+           s->sent);
 }
 
 static void print_dead_letters(const demo *d)
@@ -158,7 +162,8 @@ static void print_words(const demo *d, const verdict *v)
 {
     printf("\n %s %" PRIu32 "/%" PRIu32 " digests equal those computed independently of the originals\n",
            demo_screen_mark(d, v->digests), d->equal, d->files);
-    printf(" %s image equals the one-thread one (%" PRIu32 "x%" PRIu32 ", %" PRIu32 " tiles on %" PRIu32 " threads)\n",
+    printf(" %s image equals the one-thread one (%" PRIu32 "x%" PRIu32 ", %" PRIu32 " tiles on %" PRIu32
+           " threads)\n",
            demo_screen_mark(d, v->image), d->width, d->height, d->tile_total, d->workers);
     printf(" %s %" PRIu32 "/%" PRIu32 " pipelined answers in order over %" PRIu64 " connection\n   (%s)\n",
            demo_screen_mark(d, v->pipeline), d->in_order, d->asked, d->pipe_connections, d->example);
@@ -229,10 +234,11 @@ static json_t *json_crash(const demo *d, const verdict *v)
 {
     if (!d->opts.kill)
         return json_null();
-    return json_pack("{s:b, s:i, s:s, s:f, s:f, s:i, s:I}", "ok", v->crash, "asks_failed",
+    return json_pack("{s:b, s:i, s:s, s:f, s:f, s:i, s:i, s:I}", "ok", v->crash, "asks_failed",
                      (int)d->failed_no_connection, "error", d->failed_text, "detected_ms",
                      ms_since_kill(d, d->detected_ns), "healed_ms", ms_since_kill(d, d->healed_ns),
-                     "downloads_resumed", (int)d->resumed, "bytes_resumed", (json_int_t)d->resumed_bytes);
+                     "downloads_half_done", (int)d->parts, "downloads_resumed", (int)d->resumed,
+                     "bytes_resumed", (json_int_t)d->resumed_bytes);
 }
 
 static void print_json(const demo *d, const verdict *v)

@@ -8,6 +8,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -173,14 +174,17 @@ static tr_err begin_download(demo *d)
         d->download_began_ns = demo_now();
     return told(d,
                 tr_send(d->self, d->children[DEMO_BOB].role, demo_download, .address = d->web, .into = into,
-                        .bytes_per_second = rate, .parallel = PARALLEL),
+                        .bytes_per_second = rate, .bytes_per_transfer = rate / (d->files < 100 ? 3 : 12) + 1,
+                        .parallel = PARALLEL),
                 "telling bob to begin");
 }
 
-/* And something half done, so that there is something to go on with. */
+/* And something half done, so that there is something to go on with; where all files are small, nearly all.
+ */
 static bool third_done(demo *d)
 {
-    return d->fetched_bytes * 3 >= d->bytes && d->half >= HALF_LEAST;
+    return d->fetched_bytes * 3 >= d->bytes &&
+           (d->half >= HALF_LEAST || d->fetched_bytes * 10 >= d->bytes * 9);
 }
 
 static bool all_downloaded(demo *d)
@@ -208,6 +212,17 @@ static bool healed(demo *d)
     return d->healed_ns != 0 && bob_up(d);
 }
 
+/* What a dead bob left half done. */
+static void count_parts(demo *d)
+{
+    for (uint32_t i = 0; i < d->files; i++) {
+        char path[DEMO_PATH + 32];
+        struct stat part;
+        snprintf(path, sizeof(path), "%s/bob/%u.part", d->directory, i);
+        d->parts += stat(path, &part) == 0 && part.st_size > 0;
+    }
+}
+
 static tr_err kill_bob(demo *d)
 {
     int status;
@@ -224,6 +239,7 @@ static tr_err kill_bob(demo *d)
     bob->up = false;
     close(bob->out);
     bob->out = -1;
+    count_parts(d);
     demo_screen_draw(d, true);
     TR_TRY(wait_until(d, death_noticed, START_WITHIN, "somebody to notice that bob is dead"));
     d->restarts++;
@@ -242,10 +258,11 @@ static tr_err download(demo *d)
     }
     TR_TRY(wait_until(d, all_downloaded, WORK_WITHIN, "the downloads"));
     TR_TRY(wait_until(d, all_exchanged, START_WITHIN, "alice's and bob's apps to exchange all"));
-    demo_screen_event(d, "alice's and bob's journals: %llu entries, from both", (unsigned long long)d->entries);
+    demo_screen_event(d, "alice's and bob's journals: %llu entries, from both",
+                      (unsigned long long)d->entries);
     if (d->resumed)
-        demo_screen_event(d, "%u downloads went on where they were: %.1f MB not fetched twice", d->resumed,
-                          (double)d->resumed_bytes / 1e6);
+        demo_screen_event(d, "%u of %u half done downloads went on at their byte: %.1f MB not fetched twice",
+                          d->resumed, d->parts, (double)d->resumed_bytes / 1e6);
     return TR_OK;
 }
 
@@ -315,7 +332,8 @@ static tr_err check_picture(demo *d, tr_addr compute, tr_future reference)
     demo_png *png = demo_png_make(own, called->output.data, d->width, d->height, &size);
     if (!png)
         return demo_trouble_is(d, TR_ENOMEM, "the one-thread picture: no memory");
-    tr_future f = tr_ask(d->self, compute, CHECK_TIMEOUT, tr_call, .function = "demo-png", .input = {png, size});
+    tr_future f =
+        tr_ask(d->self, compute, CHECK_TIMEOUT, tr_call, .function = "demo-png", .input = {png, size});
     tr__free(png);
     TR_TRY(wait_answer(d, f, &tr_called_type, (const void **)&called, "the one-thread picture"));
     d->image_equal = same_content(drawn, own);
@@ -376,7 +394,8 @@ static tr_err check_journals(demo *d)
         char path[DEMO_PATH + 32], digest[65];
         const tr_found *found;
         const tr_app_status *status;
-        TR_TRY(wait_answer(d, tr_lookup(d->self, apps[i], START_WITHIN), &tr_found_type, (const void **)&found, apps[i]));
+        TR_TRY(wait_answer(d, tr_lookup(d->self, apps[i], START_WITHIN), &tr_found_type,
+                           (const void **)&found, apps[i]));
         tr_future f = tr_ask(d->self, found->actor, START_WITHIN, tr_app_query, .together = true);
         TR_TRY(wait_answer(d, f, &tr_app_status_type, (const void **)&status, apps[i]));
         d->journal_last[i] = status->last;

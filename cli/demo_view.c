@@ -165,8 +165,8 @@ static void journal(const demo *d, demo_frame *f)
     label(f, f->screen->utf8 ? "a⇄b  " : "a<>b", "journal");
     bar(f, d->entries, 2 * (uint64_t)d->files, INK_GREEN);
     if (d->entries)
-        demo_frame_add(f, INK_PLAIN, "%" PRIu64 " entries, %" PRIu64 " of alice, %" PRIu64 " of bob", d->entries, d->alices,
-                       d->bobs);
+        demo_frame_add(f, INK_PLAIN, "%" PRIu64 " entries, %" PRIu64 " of alice, %" PRIu64 " of bob",
+                       d->entries, d->alices, d->bobs);
     demo_frame_end_line(f);
 }
 
