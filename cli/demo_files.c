@@ -95,13 +95,22 @@ static int by_size_down(const void *a, const void *b)
     return by_size(b, a);
 }
 
+/* The first of at least that size. */
+static uint32_t first_of(uint64_t size)
+{
+    uint32_t first = 0;
+    while (first < found.count && found.files[first].size < size)
+        first++;
+    return first;
+}
+
 /* Keep `want` of them, evenly spaced by size; free the others. */
 static void thin_out(uint32_t want)
 {
     qsort(found.files, found.count, sizeof(*found.files), by_size);
-    uint32_t first = 0;
-    while (first < found.count && found.files[first].size < DEMO_FILE_LEAST)
-        first++;
+    uint32_t first = first_of(want < FEW ? DEMO_FILE_LARGE : DEMO_FILE_LEAST);
+    if (found.count - first < want)
+        first = first_of(DEMO_FILE_LEAST);
     if (found.count - first < want)
         first = found.count > want ? found.count - want : 0;
     uint32_t kept = 0, choice = found.count - first;

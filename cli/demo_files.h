@@ -8,6 +8,7 @@
 #include "cli/nng_web.h"
 
 #define DEMO_FILE_LEAST ((uint64_t)24 << 10)
+#define DEMO_FILE_LARGE ((uint64_t)256 << 10) /* the least where few are wanted */
 #define DEMO_FILE_MOST  ((uint64_t)2 << 20)
 #define DEMO_FILES_MOST 2000u
 
