@@ -13,12 +13,13 @@
 static void name_stuck(tr__control *control, tr__loop *loop, uint32_t slot, uint64_t since)
 {
     const tr_actor *actor = tr__slot(control->node, slot - 1);
+    const tr_actor_def *def = actor ? __atomic_load_n(&actor->def, __ATOMIC_RELAXED) : NULL;
     const tr_typeinfo *type = atomic_load_explicit(&loop->watch.type, memory_order_relaxed);
     tr__node_log(control->node, TR_LOG_WARN,
                  "loop %u: actor %s (slot %u) has been handling %s for %llu ms; the loop's other actors "
                  "wait. Give long "
                  "work to the compute kind",
-                 loop->index, actor ? actor->def->name : "?", slot - 1, type ? type->name : "its start",
+                 loop->index, def ? def->name : "?", slot - 1, type ? type->name : "its start",
                  (unsigned long long)((uv_hrtime() - since) / 1000000u));
 }
 

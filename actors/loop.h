@@ -26,6 +26,7 @@
 
 #define TR__FRESH_MAX  256
 #define TR__TURN_NS    TR_MICROS(100)
+#define TR__TURN_WORK  512  /* messages handled and sent, after which a turn ends */
 #define TR__TURN_CHECK 16   /* actors between two looks at the clock */
 #define TR__BATCH_MAX  2048 /* messages an actor handles in one go */
 #define TR__HOLD_SLOTS 64   /* mailboxes of other loops that this one holds places of, at a time */
@@ -69,6 +70,7 @@ struct tr__loop {
     tr_actor *fresh;
     tr_actor *queue, **queue_end;
     uint32_t stretch; /* of fresh ones in a row */
+    tr_actor *retell; /* those with an empty mailbox and senders that wait for places */
 
     tr_actor *running; /* whose code runs now */
     tr_msg *current;   /* what it handles; NULL once taken */
@@ -95,7 +97,6 @@ struct tr__loop {
     tr__loop_counts counts;
     uint64_t next_number; /* of monitors */
     uint32_t next_place;  /* of TR_PLACE_SPREAD */
-    uint64_t actors;      /* alive here */
     uint64_t dead_letters_logged_ns;
     uint64_t dead_letters_silent;
     void *driver;
@@ -169,6 +170,10 @@ void tr__unreserve(tr__loop *loop, tr_addr to, uint32_t places);
 void tr__holds_return(tr__loop *loop);
 /* Handled messages give their places back through this; who waits for places is told. */
 void tr__places_back_slow(tr__loop *loop, tr_actor *actor);
+/* Once a turn: those that wait although nothing is queued. */
+void tr__retell(tr__loop *loop);
+/* At the actor's end. */
+void tr__retell_forget(tr__loop *loop, tr_actor *actor);
 static inline void tr__places_back(tr__loop *loop, tr_actor *actor, uint32_t places)
 {
     actor->local += places;
@@ -193,8 +198,7 @@ static inline void tr__wake(tr__loop *loop, tr_actor *actor)
 }
 /* Put it in the run queue, to run after all others. */
 void tr__wake_last(tr__loop *loop, tr_actor *actor);
-/* Append it to the mailbox of an actor of this loop. A coming one (A3) hears of it after init; of one that is ending
- * nobody handles it any more. */
+/* Append it to the mailbox of an actor of this loop that takes mail. A coming one (A3) hears of it after init. */
 static inline void tr__enqueue(tr__loop *loop, tr_actor *actor, tr_msg *msg)
 {
     tr__mailbox_append(actor, msg);
@@ -205,16 +209,31 @@ static inline void tr__enqueue(tr__loop *loop, tr_actor *actor, tr_msg *msg)
     else
         tr__wake(loop, actor);
 }
-/* Run what is runnable until the clock says `until_ns` or nothing is left. */
+/* Run what is runnable, for a turn: until nothing is left, the clock says `until_ns`, or enough was done. */
 void tr__run_until(tr__loop *loop, uint64_t until_ns);
+/* Only the next one; false: nobody is runnable. For drivers that step. */
+bool tr__run_one(tr__loop *loop);
 /* A message for the runtime or for the actor's futures. Takes msg. */
 void tr__runtime_message(tr__loop *loop, tr_actor *actor, tr_msg *msg);
 /* Hand a message to the actor's code, with all that goes around it. Takes msg. */
 void tr__handle(tr__loop *loop, tr_actor *actor, tr_msg *msg);
 /* Settle what the handler left: free temporary text, end the actor if it is to end: then false. */
 bool tr__after_handler(tr__loop *loop, tr_actor *actor);
-/* End it when the running handler returns, or at once if it isn't running. */
+/* End it when the running handler returns, or at once if it isn't running: only where no other actor's code
+ * runs, since its stop is called. */
 void tr__end(tr__loop *loop, tr_actor *actor, const tr__reason *reason);
+/* Have the running actor end when its handler returns: where to write why. NULL if it isn't that one, is a fiber, or
+ * ends already, for the first reason counts. */
+static inline tr__reason *tr__ending_of(tr__loop *loop, tr_actor *actor)
+{
+    if (loop->running != actor || actor->fiber || actor->exiting || actor->state == TR__ACTOR_STOPPING)
+        return NULL;
+    actor->exiting = TR__EXITING;
+    return &loop->ending;
+}
+/* It handles nothing more, and ends after its handler or when its turn comes: at any time, also within another
+ * actor's handler. */
+void tr__kill(tr__loop *loop, tr_actor *actor);
 void tr__scratch_free(tr__loop *loop);
 
 /* ---- life of actors (life.c)
@@ -246,6 +265,8 @@ tr_err tr__fiber_start(tr__loop *loop, tr_actor *actor);
 void tr__fiber_run(tr__loop *loop, tr_actor *actor);
 /* Its waits return TR_EKILLED from now on; the stack is dropped after a grace period. */
 void tr__fiber_kill(tr__loop *loop, tr_actor *actor, const tr__reason *reason);
+/* At the node's end: let its body return, as far as it does so within a few waits; true: it has ended. */
+bool tr__fiber_end(tr__loop *loop, tr_actor *actor, const tr__reason *reason);
 void tr__fiber_finish(tr__loop *loop, tr_actor *actor);
 /* A future of it settled, or its time is up. */
 void tr__fiber_wake(tr__loop *loop, tr_actor *actor, uint64_t pending);
@@ -256,7 +277,8 @@ void tr__fiber_wake(tr__loop *loop, tr_actor *actor, uint64_t pending);
 void tr__watch_add(tr__loop *loop, tr_actor *target, tr_msg *monitor);
 void tr__watch_remove(tr__loop *loop, tr_actor *target, const tr_msg *demonitor);
 void tr__link_add(tr__loop *loop, tr_actor *target, tr_msg *link);
-void tr__link_remove(tr__loop *loop, tr_actor *target, tr_addr other);
+/* False: there is none. */
+bool tr__link_remove(tr__loop *loop, tr_actor *target, tr_addr other);
 /* Turn a MONITOR or LINK block into its notice and send it. */
 void tr__watch_fire(tr__loop *loop, tr_msg *monitor, tr_addr target, const tr__reason *reason);
 void tr__link_fire(tr__loop *loop, tr_msg *link, tr_addr from, const tr__reason *reason);
@@ -287,6 +309,13 @@ static inline uint64_t tr__now_fresh(const tr__loop *loop)
 static inline tr__loop *tr__owner(const tr_actor *actor)
 {
     return atomic_load_explicit(&((tr_actor *)actor)->owner, memory_order_relaxed);
+}
+
+/* Acquire: if the generation, read after this, is the address's, then it is so until this loop itself ends the actor.
+ * Read the other way round, the slot could have come to this loop anew in between. */
+static inline bool tr__is_owner(const tr__loop *loop, const tr_actor *actor)
+{
+    return atomic_load_explicit(&((tr_actor *)actor)->owner, memory_order_acquire) == loop;
 }
 
 #endif

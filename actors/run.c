@@ -35,7 +35,8 @@ static void queue_fresh(tr__loop *loop)
 static inline tr_actor *next_runnable(tr__loop *loop)
 {
     tr_actor *actor = loop->fresh;
-    if (actor && (!loop->queue || loop->stretch < TR__FRESH_MAX)) {
+    /* With an empty queue as well: who is deep in the stack must have its turn. */
+    if (actor && loop->stretch < TR__FRESH_MAX) {
         loop->fresh = actor->run_next;
         loop->stretch++;
     } else {
@@ -63,6 +64,8 @@ void tr__scratch_free(tr__loop *loop)
     }
 }
 
+static const tr__reason killed = {.kind = TR_EXIT_KILLED, .code = TR_EKILLED, .text = "killed"};
+
 static bool after_handler_slow(tr__loop *loop, tr_actor *actor)
 {
     tr__scratch_free(loop);
@@ -74,7 +77,7 @@ static bool after_handler_slow(tr__loop *loop, tr_actor *actor)
         return true;
     if (actor->fiber)
         return false;
-    tr__actor_finish(loop, actor, &loop->ending);
+    tr__actor_finish(loop, actor, actor->exiting == TR__EXITING_KILLED ? &killed : &loop->ending);
     return false;
 }
 
@@ -189,10 +192,12 @@ static inline void run(tr__loop *loop, tr_actor *actor)
 {
     atomic_store_explicit(&loop->watch.slot, actor->index + 1, memory_order_relaxed);
     atomic_store_explicit(&loop->watch.runs, loop->watch.runs + 1, memory_order_relaxed);
+    if (__builtin_expect(actor->exiting, 0)) { /* killed while it wasn't running */
+        tr__after_handler(loop, actor);
+        return;
+    }
     if (__builtin_expect(actor->state == TR__ACTOR_COMING, 0) && !tr__actor_init(loop, actor))
         return;
-    if (__builtin_expect(actor->count == 0, 0))
-        tr__places_back(loop, actor, 0); /* somebody may wait for places that nobody uses */
     if (__builtin_expect(actor->fiber != NULL, 0)) {
         tr__fiber_run(loop, actor);
         return;
@@ -204,19 +209,30 @@ static inline void run(tr__loop *loop, tr_actor *actor)
     while (batch-- && actor->head) /* a cancelled ask may have left the queue meanwhile */
         if (!step(loop, actor, &freed))
             return;
-    if (freed)
-        tr__places_back(loop, actor, freed);
+    tr__places_back(loop, actor, freed);
     if (actor->head)
         tr__wake_last(loop, actor);
 }
 
+bool tr__run_one(tr__loop *loop)
+{
+    tr_actor *actor = next_runnable(loop);
+    if (actor)
+        run(loop, actor);
+    return actor != NULL;
+}
+
+/* The clock costs as much as a message or two, so it is looked at after some actors. A single handler may send
+ * thousands: other loops get those, and are heard, without waiting for the time to run out. */
 void tr__run_until(tr__loop *loop, uint64_t until_ns)
 {
     const tr__seams *seams = &loop->node->seams;
+    uint64_t enough = loop->counts.handled + loop->counts.accepted + TR__TURN_WORK;
     tr_actor *actor;
     for (uint32_t ran = 1; (actor = next_runnable(loop)); ran++) {
         run(loop, actor);
-        if (ran % TR__TURN_CHECK == 0 && seams->now(seams->context) >= until_ns)
+        if (loop->counts.handled + loop->counts.accepted >= enough ||
+            (ran % TR__TURN_CHECK == 0 && seams->now(seams->context) >= until_ns))
             break;
     }
     atomic_store_explicit(&loop->watch.slot, 0, memory_order_relaxed);
@@ -232,8 +248,17 @@ void tr__end(tr__loop *loop, tr_actor *actor, const tr__reason *reason)
         tr__actor_finish(loop, actor, reason);
         return;
     }
-    if (actor->exiting || actor->state == TR__ACTOR_STOPPING)
-        return; /* the first reason counts */
-    actor->exiting = true;
-    loop->ending = *reason;
+    tr__reason *ending = tr__ending_of(loop, actor);
+    if (ending)
+        *ending = *reason;
+}
+
+void tr__kill(tr__loop *loop, tr_actor *actor)
+{
+    if (actor->fiber || loop->running == actor) {
+        tr__end(loop, actor, &killed);
+    } else if (!actor->exiting) {
+        actor->exiting = TR__EXITING_KILLED;
+        tr__wake(loop, actor);
+    }
 }

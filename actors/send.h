@@ -16,14 +16,13 @@ void tr__unprepare(tr_actor *self, tr_addr to, tr_msg *msg);
 
 /* ---- the short way ----
  * Most messages are of a flat type and go to an actor of the same loop: for those one look-up and no walk over the
- * fields is enough. Each function says by NULL that it isn't so, and then the long way decides. */
+ * fields is enough. */
 
-/* The actor if it lives on this loop. */
+/* The actor if it lives on this loop, else NULL. */
 static inline tr_actor *tr__near(tr__loop *loop, tr_addr to)
 {
     tr_actor *actor = to.node == loop->node->id ? tr__slot(loop->node, to.slot) : NULL;
-    return actor && tr__owner(actor) == loop && tr__is_generation(actor, to.generation) &&
-                   actor->state != TR__ACTOR_FREE
+    return actor && tr__is_owner(loop, actor) && tr__is_generation(actor, to.generation) && tr__takes_mail(actor)
                ? actor
                : NULL;
 }
@@ -49,15 +48,21 @@ static inline void tr__copy_flat(void *into, const void *body, size_t size)
     }
 }
 
-/* A message to `to` with a copy of a flat body of at most 1 KiB, which would take one place; `places` is 0 yet. */
-static inline tr_msg *tr__make_flat(tr__loop *loop, const tr_actor *self, tr_addr to, const tr_typeinfo *info,
+/* Of a type (NULL: none) whose struct is all of it, in one pooled block and one place. */
+static inline bool tr__is_flat(const tr_typeinfo *info)
+{
+    return info && info->flat_class != TR__CLASS_LARGE && info->size <= 1024;
+}
+
+/* A message to `to` with a copy of a flat body; `places` is 0 yet. NULL: no memory, and self's last error says so. */
+static inline tr_msg *tr__make_flat(tr__loop *loop, tr_actor *self, tr_addr to, const tr_typeinfo *info,
                                     const void *body)
 {
-    if (!info || info->flat_class == TR__CLASS_LARGE || info->size > 1024)
-        return NULL;
     tr_msg *msg = tr__pool_take(&loop->pool, info->flat_class, sizeof(tr_msg) + info->size);
-    if (!msg)
+    if (__builtin_expect(!msg, 0)) {
+        tr__self_fail(self, TR_ENOMEM, "no memory for a %s", info->name);
         return NULL;
+    }
     *msg = (tr_msg){
         .type = info,
         .sender = tr__addr_of(self),

@@ -7,8 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define LINE 64
-
 static _Thread_local uint64_t made;      /* since the last tr__alloc_fail_at */
 static _Thread_local uint64_t countdown; /* allocations up to and with the one that fails; 0 = none does */
 
@@ -62,25 +60,29 @@ void tr__free(void *block)
     free(block);
 }
 
-/* Not aligned_alloc(): calloc() leaves fresh pages untouched. What it gave lies just before the line. */
-void *tr__zalloc_line(size_t size)
+/* Where every block is to be seen by a tool, these are as well: leak checks don't look into mapped pages. */
+void *tr__huge_alloc(int now)
 {
-    char *given = tr__zalloc(size + LINE + sizeof(void *));
-    if (!given)
+    if (shall_fail())
         return NULL;
-    char *line = given + sizeof(void *);
-    line += -(uintptr_t)line % LINE;
-    memcpy(line - sizeof(void *), &given, sizeof(void *));
-    return line;
+#ifdef TR_PLAIN_POOLS
+    (void)now;
+    void *block = aligned_alloc(64, TR__HUGE);
+    return block ? memset(block, 0, TR__HUGE) : NULL;
+#else
+    return tr__huge_map(now);
+#endif
 }
 
-void tr__free_line(void *block)
+void tr__huge_free(void *block)
 {
     if (!block)
         return;
-    void *given;
-    memcpy(&given, (char *)block - sizeof(void *), sizeof(void *));
-    tr__free(given);
+#ifdef TR_PLAIN_POOLS
+    free(block);
+#else
+    tr__huge_unmap(block);
+#endif
 }
 
 uint64_t tr__alloc_fail_at(uint64_t nth)

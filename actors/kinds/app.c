@@ -1,5 +1,6 @@
 /* The app actor: its life, its steps, and what the program asks of it; see troupe/app.h, and app_state.h for
- * the steps and the invariants. The exchange itself is in app_active.c and app_passive.c.
+ * the steps and the invariants. What the program asks is in app_asks.c, the exchange itself in
+ * app_active.c and app_passive.c.
  *
  * It runs like any actor, a message at a time; it touches no file, clock or library of the system itself.
  * Hashing a batch (64 KiB) is done here, a quarter of a millisecond; files are read, hashed and forced behind
@@ -19,7 +20,6 @@
 
 #define BACKOFF_FIRST_NS TR_MILLIS(50)
 #define BACKOFF_MAX_NS   TR_SECONDS(2)
-#define PUTS_BYTES_MAX   (4u * 1024u * 1024u)
 
 TR_MESSAGE(tr_app_tick, (u64, session))
 
@@ -38,6 +38,11 @@ static const struct {
     [TR__APP_TOGETHER] = {"together", TO(APART) | TO(STOPPED)},
     [TR__APP_STOPPED] = {"stopped", 0},
 };
+
+const char *tr__app_step_name(tr__app_step step)
+{
+    return steps[step].name;
+}
 
 static void check_app(const tr__app *app)
 {
@@ -69,89 +74,7 @@ const char *tr__app_peer_label(tr_actor *self, const tr__app *app)
     return app->path ? tr_fmt(self, "the app at %.60s", app->path) : "its peer";
 }
 
-/* ---- puts ---------------------------------------------------------------------------------------------- */
-
-static tr__put *put_pop(tr__app *app, tr__put **link)
-{
-    tr__put *put = *link;
-    *link = put->next;
-    if (!put->next)
-        app->puts_end = link;
-    app->puts_count--;
-    return put;
-}
-
-static void put_free(tr_actor *self, tr__app *app, tr__put *put)
-{
-    const tr_app_put *body = tr_match(put->ask, tr_app_put);
-    app->puts_bytes -= body->data.size;
-    tr_msg_free(self, &put->ask);
-    tr__free(put);
-}
-
-static bool under_way(const tr__put *put)
-{
-    return put->number > 0 || put->offered;
-}
-
-void tr__app_put_done(tr_actor *self, tr__app *app, uint64_t number)
-{
-    char text[TR__DIGEST_TEXT];
-    tr__put *put = put_pop(app, &app->puts);
-    tr_reply(self, put->ask, tr_app_put_done, .number = number, .digest = tr__digest_text(put->digest, text));
-    put_free(self, app, put);
-}
-
-void tr__app_puts_sweep(tr_actor *self, tr__app *app)
-{
-    for (tr__put **link = &app->puts; *link;) {
-        if (under_way(*link) || tr_msg_remaining(self, (*link)->ask) > 0)
-            link = &(*link)->next;
-        else
-            put_free(self, app, put_pop(app, link));
-    }
-}
-
-static void on_put(tr_actor *self, tr__app *app, const tr_msg *msg, const tr_app_put *body)
-{
-    tr_error error = {.code = TR_OK};
-    if (app->puts_count >= TR_APP_PUTS_MAX || app->puts_bytes + body->data.size > PUTS_BYTES_MAX)
-        tr__app_puts_sweep(self, app);
-    if (app->step == TR__APP_STOPPED)
-        error = app->error;
-    else if (body->data.size > TR_APP_ITEM_MAX)
-        tr__fail(&error, TR_ETOOBIG, "an item of %zu bytes, the limit is %u: put it in pieces",
-                 body->data.size, TR_APP_ITEM_MAX);
-    else if (app->puts_count >= TR_APP_PUTS_MAX || app->puts_bytes + body->data.size > PUTS_BYTES_MAX)
-        tr__fail(&error, TR_EFULL,
-                 "app %.40s (%s) has %" PRIu64 " items waiting for %s: await some before more", app->name,
-                 app->id, app->puts_count, tr__app_peer_label(self, app));
-    tr__put *put = error.code == TR_OK ? tr__zalloc(sizeof(*put)) : NULL;
-    if (!put || !(put->ask = tr_msg_take(self, msg))) {
-        tr__free(put);
-        if (error.code == TR_OK)
-            tr__fail(&error, TR_ENOMEM, "no memory to keep an item");
-        if (tr_reply_error(self, msg, error.code, "%s", error.text) != TR_OK)
-            tr_log(self, TR_LOG_WARN, "app %s (%s): an item that nobody asked about is dropped: %s",
-                   app->name, app->id, error.text);
-        return;
-    }
-    crypto_hash_sha256(put->digest, body->data.data, body->data.size);
-    *app->puts_end = put;
-    app->puts_end = &put->next;
-    app->puts_count++;
-    app->puts_bytes += body->data.size;
-}
-
 /* ---- ends and beginnings ------------------------------------------------------------------------------- */
-
-static void refuse(tr_actor *self, tr_msg **kept, tr_err code, const char *why)
-{
-    if (!*kept)
-        return;
-    tr_reply_error(self, *kept, code, "%s", why);
-    tr_msg_free(self, kept);
-}
 
 static void session_drop(tr_actor *self, tr__app *app)
 {
@@ -179,24 +102,15 @@ void tr__app_end(tr_actor *self, tr__app *app, tr_err code, const char *format, 
     tr__fail(&app->error, code, "app %.40s (%s) could not talk properly to %s: %s", app->name, app->id,
              tr__app_peer_label(self, app), why.text);
     tr_log(self, TR_LOG_ERROR, "%s", app->error.text);
-    refuse(self, &app->offer, code, why.text);
-    refuse(self, &app->hello, code, why.text);
-    refuse(self, &app->entries, code, why.text);
+    tr__app_refuse(self, &app->offer, code, why.text);
+    tr__app_refuse(self, &app->hello, code, why.text);
+    tr__app_refuse(self, &app->entries, code, why.text);
     if (!tr_addr_is_none(app->peer))
         tr_send(self, app->peer, tr_app_ended, .code = code, .why = why.text);
     session_drop(self, app);
     app->peer = TR_ADDR_NONE;
     tr__app_go(self, app, TR__APP_STOPPED);
-    while (app->puts) {
-        tr__put *put = put_pop(app, &app->puts);
-        tr_reply_error(self, put->ask, code, "%s", app->error.text);
-        put_free(self, app, put);
-    }
-    for (uint32_t i = 0; i < app->queries_count; i++)
-        refuse(self, &app->queries[i], code, app->error.text);
-    for (uint32_t i = 0; i < app->gets_count; i++)
-        refuse(self, &app->gets[i], code, app->error.text);
-    app->queries_count = app->gets_count = 0;
+    tr__app_fail_all(self, app);
 }
 
 /* The next try: of looking the peer up, or of asking it to say hello. */
@@ -300,109 +214,6 @@ tr_err tr__app_peer_check(const tr__app *app, const char *name, const char *id, 
     return TR_OK;
 }
 
-/* ---- what the program asks ----------------------------------------------------------------------------- */
-
-static void answer_query(tr_actor *self, tr__app *app, const tr_msg *ask)
-{
-    char text[TR__DIGEST_TEXT];
-    tr_reply(self, ask, tr_app_status, .name = app->name, .id = app->id, .peer_name = app->peer_name,
-             .peer_id = app->peer_id, .state = steps[app->step].name, .last = app->last, .both = app->both,
-             .own = app->own, .other = app->other, .waiting = app->puts_count,
-             .children = app->children_count, .digest = tr__digest_text(app->digest, text),
-             .error = app->error.text);
-}
-
-/* Keep an ask in a bounded list, or refuse it. */
-static void keep(tr_actor *self, tr__app *app, const tr_msg *msg, tr_msg **list, uint32_t *count)
-{
-    tr_msg *kept = *count < TR__APP_QUERIES_MAX ? tr_msg_take(self, msg) : NULL;
-    if (kept)
-        list[(*count)++] = kept;
-    else
-        tr_reply_error(self, msg, TR_EFULL, "app %.40s (%s): %d asks of that kind wait already", app->name,
-                       app->id, TR__APP_QUERIES_MAX);
-}
-
-static void on_query(tr_actor *self, tr__app *app, const tr_msg *msg, const tr_app_query *query)
-{
-    if (!query->together)
-        answer_query(self, app, msg);
-    else if (app->step == TR__APP_STOPPED)
-        tr_reply_error(self, msg, app->error.code, "%s", app->error.text);
-    else
-        keep(self, app, msg, app->queries, &app->queries_count);
-}
-
-static void on_get(tr_actor *self, tr__app *app, const tr_msg *msg, const tr_app_get *get)
-{
-    if (app->step == TR__APP_STOPPED)
-        tr_reply_error(self, msg, app->error.code, "%s", app->error.text);
-    else if (get->number == 0 || get->number > app->last)
-        tr_reply_error(self, msg, TR_ENOTFOUND,
-                       "app %.40s (%s) has no entry %" PRIu64 ", its last one is %" PRIu64, app->name,
-                       app->id, get->number, app->last);
-    else
-        keep(self, app, msg, app->gets, &app->gets_count);
-}
-
-static void on_own(tr_actor *self, tr__app *app, const tr_msg *msg, const tr_app_own *own)
-{
-    if (app->children_count == TR__APP_CHILDREN_MAX) {
-        tr_reply_error(self, msg, TR_EFULL, "app %.40s (%s) has %d children: that is the limit", app->name,
-                       app->id, TR__APP_CHILDREN_MAX);
-    } else if (tr_link(self, own->actor) != TR_OK) {
-        const tr_error *error = tr_last_error(self);
-        tr_reply_error(self, msg, error->code, "%s", error->text);
-    } else {
-        app->children[app->children_count++] = own->actor;
-        tr_reply(self, msg, tr_app_owned, .children = app->children_count);
-    }
-}
-
-/* A child, or who started us: that one takes us with it. */
-static void on_exited(tr_actor *self, tr__app *app, const tr_exited *exited)
-{
-    bool failed = exited->kind != TR_EXIT_NORMAL && exited->kind != TR_EXIT_SHUTDOWN;
-    for (uint32_t i = 0; i < app->children_count; i++) {
-        if (!tr_addr_equal(app->children[i], exited->actor))
-            continue;
-        app->children[i] = app->children[--app->children_count];
-        if (failed)
-            tr_log(self, TR_LOG_WARN, "app %s (%s): a child failed: %s", app->name, app->id, exited->text);
-        return;
-    }
-    if (exited->kind != TR_EXIT_NORMAL)
-        tr_exit(self, TR_ECLOSED, "app %.40s (%s): what it was linked to has ended: %s", app->name, app->id,
-                exited->text);
-}
-
-static void forget(tr_actor *self, const tr_canceled *canceled, tr_msg **list, uint32_t *count,
-                   uint32_t first)
-{
-    for (uint32_t i = first; i < *count; i++) {
-        if (tr_msg_ask_number(list[i]) != canceled->ask ||
-            !tr_addr_equal(tr_msg_sender(list[i]), canceled->asker))
-            continue;
-        tr_msg_free(self, &list[i]);
-        memmove(&list[i], &list[i + 1], (--*count - i) * sizeof(list[0]));
-        return;
-    }
-}
-
-static void on_canceled(tr_actor *self, tr__app *app, const tr_canceled *canceled)
-{
-    forget(self, canceled, app->queries, &app->queries_count, 0);
-    forget(self, canceled, app->gets, &app->gets_count, app->getting ? 1 : 0);
-    for (tr__put **link = &app->puts; *link; link = &(*link)->next) {
-        tr_msg *ask = (*link)->ask;
-        if (tr_msg_ask_number(ask) == canceled->ask && tr_addr_equal(tr_msg_sender(ask), canceled->asker)) {
-            if (!under_way(*link))
-                put_free(self, app, put_pop(app, link));
-            return;
-        }
-    }
-}
-
 /* ---- the journal --------------------------------------------------------------------------------------- */
 
 void tr__app_journal_takes(tr__app *app)
@@ -410,24 +221,6 @@ void tr__app_journal_takes(tr__app *app)
     tr__check(!app->busy, "P4: the journal does one thing at a time");
     app->busy = true;
     app->op_session = app->session;
-}
-
-static void got(tr_actor *self, tr__app *app, const tr__journal_result *result)
-{
-    char text[TR__DIGEST_TEXT];
-    const char *why;
-    tr__entry entry;
-    app->getting = false;
-    tr_msg *ask = app->gets[0];
-    memmove(&app->gets[0], &app->gets[1], --app->gets_count * sizeof(app->gets[0]));
-    if (tr__entry_parse(result->bytes, result->size, &entry, &why) == TR__ENTRY_WHOLE &&
-        tr__entry_right(&entry))
-        tr_reply(self, ask, tr_app_item, .number = entry.number, .origin = entry.origin,
-                 .digest = tr__digest_text(entry.digest, text), .data = {entry.data, entry.size});
-    else
-        tr_reply_error(self, ask, TR_EMISMATCH, "app %.40s (%s): that entry of the journal has been damaged",
-                       app->name, app->id);
-    tr_msg_free(self, &ask);
 }
 
 static void on_journal(tr_actor *self, tr__app *app)
@@ -454,7 +247,7 @@ static void on_journal(tr_actor *self, tr__app *app)
         if (app->path)
             tr__app_seek(self, app);
     } else if (app->getting) {
-        got(self, app, result);
+        tr__app_got(self, app, result);
     } else if (app->path) {
         tr__app_journal_active(self, app, result);
     } else {
@@ -499,29 +292,14 @@ tr_err tr__app_batch_check(tr_bytes records, uint64_t first, size_t *count, uint
 
 /* ---- the actor ----------------------------------------------------------------------------------------- */
 
-static void start_get(tr_actor *self, tr__app *app)
-{
-    (void)self;
-    if (app->busy || app->gets_count == 0)
-        return;
-    tr__app_journal_takes(app);
-    app->getting = true;
-    app->seam->read(app->journal, tr_match(app->gets[0], tr_app_get)->number);
-}
-
 void tr__app_pump(tr_actor *self, tr__app *app)
 {
     if (app->step == TR__APP_OPENING || app->step == TR__APP_STOPPED)
         return;
-    if (app->step == TR__APP_TOGETHER) {
-        for (uint32_t i = 0; i < app->queries_count; i++) {
-            answer_query(self, app, app->queries[i]);
-            tr_msg_free(self, &app->queries[i]);
-        }
-        app->queries_count = 0;
-    }
+    if (app->step == TR__APP_TOGETHER)
+        tr__app_answer_queries(self, app);
     if (app->get_turn)
-        start_get(self, app);
+        tr__app_start_get(self, app);
     bool was_busy = app->busy;
     if (app->path)
         tr__app_pump_active(self, app);
@@ -529,7 +307,7 @@ void tr__app_pump(tr_actor *self, tr__app *app)
         tr__app_pump_passive(self, app);
     app->get_turn = app->busy && !was_busy;
     if (app->step != TR__APP_STOPPED)
-        start_get(self, app);
+        tr__app_start_get(self, app);
 }
 
 static tr_err init(tr_actor *self, void *state, const void *arg)
@@ -599,7 +377,7 @@ static void receive(tr_actor *self, void *state, const tr_msg *msg)
     tr__app *app = state;
     const void *body;
     if ((body = tr_match(msg, tr_app_put)))
-        on_put(self, app, msg, body);
+        tr__app_on_put(self, app, msg, body);
     else if (tr_match(msg, tr_journal_done))
         on_journal(self, app);
     else if ((body = tr_match(msg, tr_app_entries)))
@@ -611,19 +389,19 @@ static void receive(tr_actor *self, void *state, const tr_msg *msg)
     else if (tr_match(msg, tr_app_again) || tr_match(msg, tr_app_ended))
         on_peer(self, app, msg);
     else if ((body = tr_match(msg, tr_app_query)))
-        on_query(self, app, msg, body);
+        tr__app_on_query(self, app, msg, body);
     else if ((body = tr_match(msg, tr_app_get)))
-        on_get(self, app, msg, body);
+        tr__app_on_get(self, app, msg, body);
     else if ((body = tr_match(msg, tr_app_own)))
-        on_own(self, app, msg, body);
+        tr__app_on_own(self, app, msg, body);
     else if ((body = tr_match(msg, tr_app_tick)))
         on_tick(self, app, body);
     else if ((body = tr_match(msg, tr_down)))
         on_down(self, app, body);
     else if ((body = tr_match(msg, tr_exited)))
-        on_exited(self, app, body);
+        tr__app_on_exited(self, app, body);
     else if ((body = tr_match(msg, tr_canceled)))
-        on_canceled(self, app, body);
+        tr__app_on_canceled(self, app, body);
     else if (tr_match(msg, tr_writable))
         app->no_room = false;
     tr__app_pump(self, app);
@@ -634,8 +412,7 @@ static void stop(tr_actor *self, void *state)
     tr__app *app = state;
     (void)self; /* kept asks are the runtime's to release: their askers hear no-actor */
     app->seam->close(app->journal);
-    while (app->puts)
-        tr__free(put_pop(app, &app->puts));
+    tr__app_puts_free(app);
     tr__free(app->path);
     tr__free(app->batch);
     tr__free(app->digests);

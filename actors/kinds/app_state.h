@@ -1,5 +1,5 @@
-/* The state of an app, and what its three files share: app.c (life, what the program asks), app_active.c (the
- * one that finds its peer and numbers the items), app_passive.c (the one that is found).
+/* The state of an app, and what its four files share: app.c (life), app_asks.c (what the program asks),
+ * app_active.c (the one that finds its peer and numbers the items), app_passive.c (the one that is found).
  *
  *            opening --> apart <---------------+------------+
  *                         | \                  |            |
@@ -99,6 +99,8 @@ typedef struct tr__app {
 
 /* ---- app.c --------------------------------------------------------------------------------------------- */
 
+/* The step in a word; static. */
+const char *tr__app_step_name(tr__app_step step);
 /* Move to another step; only as the table in app.c allows. */
 void tr__app_go(tr_actor *self, tr__app *app, tr__app_step step);
 /* End the exchange for good: everybody who waits hears "app ... could not talk properly to app ...: why", and
@@ -118,10 +120,6 @@ void tr__app_together(tr_actor *self, tr__app *app);
 bool tr__app_in_session(const tr__app *app);
 /* Whether name and id are acceptable as the peer's: TR_EINVAL with a text. */
 tr_err tr__app_peer_check(const tr__app *app, const char *name, const char *id, tr_error *error);
-/* Answer the oldest put, which both have now, and forget it. */
-void tr__app_put_done(tr_actor *self, tr__app *app, uint64_t number);
-/* Forget puts whose askers no longer wait, but for those that are under way. */
-void tr__app_puts_sweep(tr_actor *self, tr__app *app);
 /* Mark the journal as busy; called right before an operation. */
 void tr__app_journal_takes(tr__app *app);
 /* "app bob (b1)", or what is known of it. */
@@ -134,6 +132,31 @@ tr_err tr__app_batch_check(tr_bytes records, uint64_t first, size_t *count, uint
                            tr_error *error);
 /* Go on with whatever can be done now. */
 void tr__app_pump(tr_actor *self, tr__app *app);
+
+/* ---- app_asks.c ---------------------------------------------------------------------------------------- */
+
+/* Answer the oldest put, which both have now, and forget it. */
+void tr__app_put_done(tr_actor *self, tr__app *app, uint64_t number);
+/* Forget puts whose askers no longer wait, but for those that are under way. */
+void tr__app_puts_sweep(tr_actor *self, tr__app *app);
+/* Answer a kept ask with an error and let go of it; nothing if *kept is NULL. */
+void tr__app_refuse(tr_actor *self, tr_msg **kept, tr_err code, const char *why);
+/* Tell app->error to everybody who waits. */
+void tr__app_fail_all(tr_actor *self, tr__app *app);
+/* Answer who waits for `together`. */
+void tr__app_answer_queries(tr_actor *self, tr__app *app);
+/* At the end, when the messages are the runtime's to release. */
+void tr__app_puts_free(tr__app *app);
+/* Have the journal read for the first who waits, if it is idle and there is one. */
+void tr__app_start_get(tr_actor *self, tr__app *app);
+/* It has been read. */
+void tr__app_got(tr_actor *self, tr__app *app, const tr__journal_result *result);
+void tr__app_on_put(tr_actor *self, tr__app *app, const tr_msg *msg, const tr_app_put *body);
+void tr__app_on_query(tr_actor *self, tr__app *app, const tr_msg *msg, const tr_app_query *query);
+void tr__app_on_get(tr_actor *self, tr__app *app, const tr_msg *msg, const tr_app_get *get);
+void tr__app_on_own(tr_actor *self, tr__app *app, const tr_msg *msg, const tr_app_own *own);
+void tr__app_on_exited(tr_actor *self, tr__app *app, const tr_exited *exited);
+void tr__app_on_canceled(tr_actor *self, tr__app *app, const tr_canceled *canceled);
 
 /* ---- app_active.c -------------------------------------------------------------------------------------- */
 
