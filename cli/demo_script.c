@@ -174,7 +174,7 @@ static tr_err begin_download(demo *d)
         d->download_began_ns = demo_now();
     return told(d,
                 tr_send(d->self, d->children[DEMO_BOB].role, demo_download, .address = d->web, .into = into,
-                        .bytes_per_second = rate, .bytes_per_transfer = rate / (d->files < 100 ? 3 : 12) + 1,
+                        .bytes_per_second = rate, .bytes_per_transfer = rate / (d->files < 100 ? 3 : 8) + 1,
                         .parallel = PARALLEL),
                 "telling bob to begin");
 }

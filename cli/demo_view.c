@@ -25,12 +25,12 @@ static double ms(uint64_t ns)
 static void label(demo_frame *f, const char *who, const char *what)
 {
     demo_frame_add(f, INK_BOLD, " %-5s ", who);
-    demo_frame_add(f, INK_PLAIN, narrow(f) ? "%-5.5s " : "%-9s ", what);
+    demo_frame_add(f, INK_PLAIN, narrow(f) ? "%-8s " : "%-9s ", what);
 }
 
 static void bar(demo_frame *f, uint64_t done, uint64_t total, demo_ink ink)
 {
-    int width = narrow(f) ? 10 : f->screen->columns >= 100 ? 30 : 20;
+    int width = narrow(f) ? 8 : f->screen->columns >= 100 ? 30 : 20;
     int full = total ? (int)(done * (uint64_t)width / total) : 0;
     const char *on = f->screen->utf8 ? "█" : "#", *off = f->screen->utf8 ? "░" : ".";
     for (int i = 0; i < width; i++)
