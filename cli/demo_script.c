@@ -410,13 +410,23 @@ static tr_err check_journals(demo *d)
 
 /* ---- the end --------------------------------------------------------------------------------------- */
 
+/* They were told to end, so each must have ended well. */
 static bool all_gone(demo *d)
 {
     int status;
+    char words[200];
     bool gone = true;
-    for (int i = 0; i < DEMO_NODES; i++)
-        if (d->children[i].pid && !demo_child_reap(d, i, &status))
+    for (int i = 0; i < DEMO_NODES; i++) {
+        if (!d->children[i].pid)
+            continue;
+        if (!demo_child_reap(d, i, &status))
             gone = false;
+        else if (!WIFEXITED(status) || WEXITSTATUS(status) != 0)
+            demo_trouble_is(d, TR_ECRASHED, "%s did not end well (%s %d) %s", d->children[i].name,
+                            WIFSIGNALED(status) ? "signal" : "status",
+                            WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status),
+                            demo_child_last_words(d, i, words, sizeof(words)));
+    }
     return gone;
 }
 
@@ -437,7 +447,7 @@ static tr_err end_nodes(demo *d)
             return TR_EKILLED;
         demo_screen_draw(d, false);
     }
-    return TR_OK;
+    return d->trouble.code;
 }
 
 static tr_err work(demo *d)
