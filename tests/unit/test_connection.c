@@ -474,7 +474,7 @@ static void any_damage_anywhere_ends_in_an_orderly_way(void **state)
     tr__random random;
     tr__random_init(&random, 3);
     for (int round = 0; round < 400; round++) {
-        uint8_t bytes[2000];
+        uint8_t bytes[2000] = {0};
         tr__hello hello = {
             .version_min = 1, .version_max = 1, .id = 99, .cluster = "test", .name = "mallory"};
         size_t length = tr__frame_put_hello(bytes, TR__FRAME_HELLO, 1, &hello);
