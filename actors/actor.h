@@ -32,6 +32,13 @@ typedef enum tr__actor_state {
     TR__ACTOR_STOPPING,
 } tr__actor_state;
 
+/* Whether it is about to end. */
+typedef enum tr__exiting {
+    TR__EXITING_NOT,
+    TR__EXITING,        /* when its handler returns, for the reason in its loop's `ending` */
+    TR__EXITING_KILLED, /* when its turn comes: it wasn't running */
+} tr__exiting;
+
 /* Why it ended, or will end when the handler returns. */
 typedef struct tr__reason {
     tr_exit_kind kind;
@@ -44,8 +51,7 @@ typedef enum tr__wait {
     TR__WAIT_NONE,
     TR__WAIT_FUTURE,
     TR__WAIT_MESSAGE,
-    TR__WAIT_SLEEP,
-    TR__WAIT_YIELD
+    TR__WAIT_SLEEP
 } tr__wait;
 
 typedef struct tr__fiber_state {
@@ -54,6 +60,7 @@ typedef struct tr__fiber_state {
     bool wake;        /* what it waits for is there, or its time is up */
     bool killed;      /* every wait returns TR_EKILLED */
     tr_err returned;  /* by its body */
+    uint32_t received_in_a_row; /* without stepping aside */
     uint64_t awaited; /* the pending's id, of TR__WAIT_FUTURE */
     uint64_t timer;   /* the pending's id that bounds the wait; 0: none */
     uint64_t grace;   /* the pending's id that drops the stack of a killed one */
@@ -69,39 +76,61 @@ typedef struct tr__extras {
     struct tr__own_monitor *monitors; /* monitors made by this actor that haven't fired */
     uint32_t monitor_count;
     tr_msg *want_writable, **want_writable_end; /* who waits for places here, in order of asking */
+    uint32_t link_count;
+    struct tr_actor *retell_next; /* in the loop's list of those with waiters to tell */
+    bool retelling;
     tr__reason *reason; /* set by tr_exit and the like: end when the handler returns */
     tr_error last_error;
 } tr__extras;
 
+/* Two cache lines: what senders on other loops read lies apart from what the owner writes with each message. */
 struct tr_actor {
-    /* Any thread */
-    tr__places places;
-    _Atomic(tr__loop *) owner;
-    _Atomic uint32_t generation;
-    /* Fixed */
-    uint32_t index;
     /* The owner's loop only */
+    tr_msg *head, *tail; /* the mailbox */
+    uint32_t count;      /* of messages in it */
+    uint32_t local;      /* free places in the owner's hand */
     uint8_t state;
-    uint8_t home; /* the loop whose table the slot is of */
-    bool queued;  /* in the run queue */
+    bool queued; /* in the run queue */
     bool trap_exit;
-    bool exiting;  /* ends when the handler returns */
+    uint8_t exiting; /* tr__exiting */
     bool named;    /* some name in the node's table is its */
+    uint8_t home;  /* the loop whose table the slot is of; fixed */
     uint16_t asks; /* outstanding */
-    uint32_t capacity;
-    uint32_t local; /* free places in the owner's hand */
-    tr_msg *head, *tail;
-    uint32_t count;
-    uint32_t timers; /* not bounded, counted */
-    struct tr_actor *run_next;
     const tr_actor_def *def;
     void *state_block;
-    void *arg; /* until init: the pointer, or a tr_msg if the definition has an arg_type */
+    struct tr_actor *run_next;
     tr__fiber_state *fiber;
+
+    /* Any thread */
+    _Alignas(64) tr__places places;
+    _Atomic(tr__loop *) owner;
+    _Atomic uint32_t generation;
+    uint32_t index; /* fixed */
+    uint32_t capacity;
+    /* The owner's loop only, and seldom */
     tr__extras *extras;
     struct tr__pending *pendings; /* futures and timers of this actor */
+    void *arg; /* until init: the pointer, or a tr_msg if the definition has an arg_type */
     uint64_t handled;
 };
+
+/* Read by any loop that sends, also while the slot's home opens it anew: then the places' word refuses. */
+static inline uint32_t tr__capacity(const tr_actor *actor)
+{
+    return __atomic_load_n(&actor->capacity, __ATOMIC_RELAXED);
+}
+
+/* It can be sent to: not free, and not at its end, when what it still gets would be handled by nobody. */
+static inline bool tr__takes_mail(const tr_actor *actor)
+{
+    return actor->state == TR__ACTOR_RUNNING || actor->state == TR__ACTOR_COMING;
+}
+
+/* The address's actor is this one, still. */
+static inline bool tr__is_generation(const tr_actor *actor, uint32_t generation)
+{
+    return atomic_load_explicit(&((tr_actor *)actor)->generation, memory_order_relaxed) == generation;
+}
 
 static inline void tr__mailbox_append(tr_actor *actor, tr_msg *msg)
 {
@@ -114,10 +143,10 @@ static inline void tr__mailbox_append(tr_actor *actor, tr_msg *msg)
     actor->count++;
 }
 
-/* 4,096 slots a segment; 16,384 segments. */
-#define TR__SEGMENT_BITS  12
+/* 16,384 slots a segment of TR__HUGE bytes; 4,096 segments. */
+#define TR__SEGMENT_BITS  14
 #define TR__SEGMENT_SLOTS (1u << TR__SEGMENT_BITS)
-#define TR__SEGMENTS_MAX  16384u
+#define TR__SEGMENTS_MAX  4096u
 
 #define TR__PLACES_DEFAULT 1024u
 #define TR__ASKS_MAX       4096u

@@ -60,10 +60,10 @@ void tr__started_failed(tr__loop *loop, tr_msg *msg, const tr__reason *reason)
     tr__submit(loop, asker, msg);
 }
 
-void tr__release(tr__loop *loop, tr_msg *msg)
+void tr__release_slow(tr__loop *loop, tr_msg *msg)
 {
     if (msg->kind == TR__MSG_ASK && !(msg->flags & TR__MSG_ANSWERED) && !loop->stopping)
-        tr__fail_ask(loop, msg, loop->node->id, msg->error ? msg->error : TR_ENOACTOR);
+        tr__fail_ask(loop, msg, loop->node->id, msg->error ? (tr_err)msg->error : TR_ENOACTOR);
     else
         tr__msg_free(loop, msg);
 }
@@ -121,6 +121,10 @@ void tr__drop_for(tr__loop *loop, uint64_t node, tr_msg *msg, tr_drop why)
 {
     loop->counts.dropped[why]++;
     report(loop, msg, why);
+    if (loop->stopping && why == TR_DROP_SHUTDOWN) { /* all others end as well: nobody is left to tell */
+        tr__msg_free(loop, msg);
+        return;
+    }
     tr_addr target = {node, msg->to.slot, msg->to.generation};
     tr__reason reason = {.kind = why == TR_DROP_NO_CONNECTION ? TR_EXIT_NO_CONNECTION : TR_EXIT_NO_ACTOR,
                          .code = drop_error(why)};
@@ -191,20 +195,22 @@ static tr__hold *hold_of(tr__loop *loop, tr_actor *slot, uint32_t generation)
 
 static uint32_t remote_chunk(const tr__loop *loop, const tr_actor *slot)
 {
-    uint32_t chunk = slot->capacity / (4 * loop->node->loop_count);
+    uint32_t chunk = tr__capacity(slot) / (4 * loop->node->loop_count);
     return chunk < 1 ? 1 : chunk > 32 ? 32 : chunk;
 }
 
 tr_err tr__reserve(tr__loop *loop, tr_addr to, uint32_t *places)
 {
     tr_actor *slot = tr__slot(loop->node, to.slot);
-    if (!slot || atomic_load_explicit(&slot->generation, memory_order_relaxed) != to.generation) {
+    tr__loop *owner = slot ? atomic_load_explicit(&slot->owner, memory_order_acquire) : NULL;
+    if (!owner || atomic_load_explicit(&slot->generation, memory_order_relaxed) != to.generation) {
         *places = 0;
         return TR_OK;
     }
-    if (*places > slot->capacity)
-        *places = slot->capacity;
-    if (tr__owner(slot) == loop)
+    uint32_t capacity = tr__capacity(slot);
+    if (*places > capacity)
+        *places = capacity;
+    if (owner == loop)
         return reserve_local(slot, to.generation, *places);
     tr__hold *hold = hold_of(loop, slot, to.generation);
     if (hold->places < *places) {
@@ -244,26 +250,63 @@ void tr__holds_return(tr__loop *loop)
     loop->holds_used = 0;
 }
 
-void tr__places_back(tr__loop *loop, tr_actor *actor, uint32_t places)
+static void tell_writable(tr__loop *loop, tr_actor *actor);
+
+void tr__places_back_slow(tr__loop *loop, tr_actor *actor)
 {
-    (void)loop;
-    actor->local += places;
     uint32_t keep = actor->capacity / 4;
     if (actor->local > keep) {
         tr__places_give(&actor->places, atomic_load_explicit(&actor->generation, memory_order_relaxed),
                         actor->local - keep / 2);
         actor->local = keep / 2;
     }
+    tell_writable(loop, actor);
+}
+
+/* In a list by extras, off the run queue: whoever is told in the same turn runs last in, first out. */
+static void retell_next_turn(tr__loop *loop, tr_actor *actor)
+{
+    if (actor->extras->retelling)
+        return;
+    actor->extras->retelling = true;
+    actor->extras->retell_next = loop->retell;
+    loop->retell = actor;
+}
+
+void tr__retell(tr__loop *loop)
+{
+    tr_actor *actor = loop->retell;
+    loop->retell = NULL;
+    while (actor) {
+        tr_actor *next = actor->extras->retell_next;
+        actor->extras->retelling = false;
+        tell_writable(loop, actor);
+        actor = next;
+    }
+}
+
+void tr__retell_forget(tr__loop *loop, tr_actor *actor)
+{
+    for (tr_actor **at = &loop->retell; *at; at = &(*at)->extras->retell_next)
+        if (*at == actor) {
+            *at = actor->extras->retell_next;
+            return;
+        }
 }
 
 /* From a quarter free, at most free/32 (at least one) at a time: the woken ones find room, and not all at
  * once. */
-void tr__tell_writable(tr__loop *loop, tr_actor *actor)
+static void tell_writable(tr__loop *loop, tr_actor *actor)
 {
     tr__extras *extras = actor->extras;
     if (!extras || !extras->want_writable)
         return;
-    uint32_t free = actor->local + tr__places_free(&actor->places);
+    if (actor->local) { /* who waits may be on another loop, and need them all */
+        tr__places_give(&actor->places, atomic_load_explicit(&actor->generation, memory_order_relaxed),
+                        actor->local);
+        actor->local = 0;
+    }
+    uint32_t free = tr__places_free(&actor->places);
     /* With an empty mailbox what is missing is in other loops' hands and comes back unannounced: let them
      * try. */
     if (free < (actor->capacity + 3) / 4 && actor->count)
@@ -276,10 +319,16 @@ void tr__tell_writable(tr__loop *loop, tr_actor *actor)
         msg->kind = TR__MSG_NOTICE;
         tr__submit(loop, msg->sender, msg);
     }
+    /* Who was told may be gone, or have nothing to send any more: then no message comes whose handling tells
+     * the next. So while its mailbox is empty and somebody waits, each turn tells more. */
+    if (extras->want_writable && actor->count == 0)
+        retell_next_turn(loop, actor);
 }
 
 /* ---- routes
  * -------------------------------------------------------------------------------------------------------- */
+
+static void deliver(tr__loop *loop, tr_actor *actor, tr_msg *msg);
 
 void tr__pass(tr__loop *loop, tr_addr to, tr_msg *msg)
 {
@@ -292,7 +341,7 @@ void tr__pass(tr__loop *loop, tr_addr to, tr_msg *msg)
     tr_actor *slot = tr__slot(loop->node, to.slot);
     tr__loop *owner = slot ? atomic_load_explicit(&slot->owner, memory_order_acquire) : loop;
     if (owner == loop || !owner) {
-        tr__deliver(loop, msg);
+        deliver(loop, slot, msg);
         return;
     }
     tr__to_loop(loop, owner->index, msg);
@@ -325,7 +374,7 @@ static void want_writable_arrived(tr__loop *loop, tr_actor *actor, tr_msg *msg)
     msg->next = NULL;
     *extras->want_writable_end = msg;
     extras->want_writable_end = &msg->next;
-    tr__tell_writable(loop, actor);
+    tell_writable(loop, actor);
 }
 
 static void spawn_arrived(tr__loop *loop, tr_actor *actor, tr_msg *msg)
@@ -337,29 +386,13 @@ static void spawn_arrived(tr__loop *loop, tr_actor *actor, tr_msg *msg)
 
 static void kill_arrived(tr__loop *loop, tr_actor *actor, tr_msg *msg)
 {
-    static const tr__reason killed = {.kind = TR_EXIT_KILLED, .code = TR_EKILLED, .text = "killed"};
     loop->counts.handled++;
     tr__msg_free(loop, msg);
-    tr__end(loop, actor, &killed);
+    tr__kill(loop, actor);
 }
 
-void tr__deliver(tr__loop *loop, tr_msg *msg)
+void tr__arrive(tr__loop *loop, tr_actor *actor, tr_msg *msg)
 {
-    if (__builtin_expect(msg->route != 0, 0)) {
-        tr__remote_send(loop, msg);
-        return;
-    }
-    tr_actor *actor = tr__slot(loop->node, msg->to.slot);
-    if (__builtin_expect(!actor || tr__owner(actor) != loop ||
-                             atomic_load_explicit(&actor->generation, memory_order_relaxed) !=
-                                 msg->to.generation ||
-                             actor->state == TR__ACTOR_FREE,
-                         0)) {
-        tr__drop(loop, msg,
-                 msg->kind == TR__MSG_REPLY || msg->kind == TR__MSG_FAILURE ? TR_DROP_LATE_REPLY
-                                                                            : TR_DROP_NO_ACTOR);
-        return;
-    }
     switch ((tr__msg_kind)msg->kind) {
     case TR__MSG_SPAWN:
         spawn_arrived(loop, actor, msg);
@@ -377,14 +410,30 @@ void tr__deliver(tr__loop *loop, tr_msg *msg)
         break;
     }
     if (actor->fiber && msg->kind >= TR__MSG_REPLY) {
-        /* A fiber may be waiting for long: what is for its futures or for the runtime doesn't queue behind
-         * its mail. */
+        /* A fiber may be waiting for long: what is for its futures or for the runtime doesn't queue behind its mail. */
         tr__runtime_message(loop, actor, msg);
         return;
     }
-    tr__mailbox_append(actor, msg);
-    if (__builtin_expect(actor->fiber != NULL, 0))
-        tr__fiber_mail(loop, actor);
-    else if (actor->state != TR__ACTOR_COMING) /* A3: a coming one hears of it after init */
-        tr__wake(loop, actor);
+    tr__enqueue(loop, actor, msg);
+}
+
+/* `actor` is the slot that the message names, or NULL. */
+static void deliver(tr__loop *loop, tr_actor *actor, tr_msg *msg)
+{
+    if (__builtin_expect(actor && tr__is_owner(loop, actor) && tr__is_generation(actor, msg->to.generation) &&
+                             tr__takes_mail(actor),
+                         1))
+        tr__arrive(loop, actor, msg);
+    else
+        tr__drop(loop, msg,
+                 msg->kind == TR__MSG_REPLY || msg->kind == TR__MSG_FAILURE ? TR_DROP_LATE_REPLY
+                                                                            : TR_DROP_NO_ACTOR);
+}
+
+void tr__deliver(tr__loop *loop, tr_msg *msg)
+{
+    if (__builtin_expect(msg->route != 0, 0))
+        tr__remote_send(loop, msg);
+    else
+        deliver(loop, tr__slot(loop->node, msg->to.slot), msg);
 }

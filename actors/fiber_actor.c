@@ -12,6 +12,7 @@
 #include "base/mem.h"
 
 #define GRACE TR_SECONDS(1)
+#define END_WAITS 1000 /* that a body may go through after the node's end has begun */
 
 static void entry(void *arg)
 {
@@ -60,6 +61,7 @@ void tr__fiber_run(tr__loop *loop, tr_actor *actor)
     if (!state->wake)
         return;
     state->wake = false;
+    state->received_in_a_row = 0;
     loop->running = actor;
     int done = tr__fiber_resume(state->fiber);
     loop->running = NULL;
@@ -125,6 +127,19 @@ void tr__fiber_kill(tr__loop *loop, tr_actor *actor, const tr__reason *reason)
         resume_soon(loop, actor);
 }
 
+bool tr__fiber_end(tr__loop *loop, tr_actor *actor, const tr__reason *reason)
+{
+    uint32_t generation = atomic_load_explicit(&actor->generation, memory_order_relaxed);
+    tr__fiber_kill(loop, actor, reason);
+    for (int waits = 0; waits < END_WAITS; waits++) {
+        actor->fiber->wake = true;
+        tr__fiber_run(loop, actor);
+        if (atomic_load_explicit(&actor->generation, memory_order_relaxed) != generation)
+            return true;
+    }
+    return false;
+}
+
 /* ---- within the fiber
  * ------------------------------------------------------------------------------------------------- */
 
@@ -133,14 +148,14 @@ static tr_err killed(tr_actor *self)
     return tr__self_fail(self, TR_EKILLED, "this actor is asked to end: return from its body");
 }
 
-/* Wait until woken. A killed fiber that waits again steps aside for one round, so that its grace period can
+/* Wait until woken: at once if there is mail, when others had their turn for what this one did in a row. A killed fiber that waits again steps aside for one round, so that its grace period can
  * pass. */
 static tr_err wait_for(tr_actor *self, tr__wait what)
 {
     tr__fiber_state *state = self->fiber;
     tr__loop *loop = tr__owner(self);
     state->wait = what;
-    if (state->killed)
+    if (state->killed || (what == TR__WAIT_MESSAGE && self->head))
         resume_soon(loop, self);
     tr__fiber_yield(state->fiber);
     state->wait = TR__WAIT_NONE;
@@ -221,7 +236,9 @@ tr_err tr_await_msg(tr_actor *self, tr_future future, const tr_msg **msg)
         TR_TRY(wait_for(self, TR__WAIT_FUTURE));
         pending = tr__pending_get(loop, self, future.id);
     }
-    return tr_take_result(self, future, msg);
+    if (pending && (pending->kind == TR__PENDING_ASK || pending->kind == TR__PENDING_GATHER))
+        return tr__pending_take(loop, pending, msg);
+    return tr_take_result(self, future, msg); /* says what is wrong with it */
 }
 
 /* The next message that is still wanted, or NULL. */
@@ -233,10 +250,8 @@ static tr_msg *next_mail(tr__loop *loop, tr_actor *self)
         self->count--;
         loop->counts.handled++;
         self->handled++;
-        if (msg->places) {
+        if (msg->places)
             tr__places_back(loop, self, msg->places);
-            tr__tell_writable(loop, self);
-        }
         if (msg->kind != TR__MSG_NOTICE || tr__monitor_expected(loop, self, msg))
             return msg;
         tr__msg_free(loop, msg);
@@ -263,18 +278,21 @@ const tr_msg *tr_receive(tr_actor *self, uint64_t timeout_ns)
     }
     bool bounded = false;
     for (;;) {
-        if (!is_over(self) && (state->received = next_mail(loop, self)))
+        if (state->received_in_a_row < TR__BATCH_MAX && !is_over(self) &&
+            (state->received = next_mail(loop, self))) {
+            state->received_in_a_row++;
             break;
+        }
+        if (bounded && !self->head && bound_passed(self)) {
+            tr__self_fail(self, TR_EDEADLINE, "no message within the time given");
+            break;
+        }
         if (!bounded && !bound_wait(self, timeout_ns))
             return NULL;
         bounded = true;
         tr_err err = wait_for(self, TR__WAIT_MESSAGE);
         if (err != TR_OK && is_over(self))
             break;
-        if (!self->head && bound_passed(self)) {
-            tr__self_fail(self, TR_EDEADLINE, "no message within the time given");
-            break;
-        }
     }
     bound_end(self);
     return state->received;

@@ -12,6 +12,17 @@
 
 #define NO_FUTURE ((tr_future){0})
 
+/* `near` is the receiver if it was found on this loop, else NULL. */
+static void submit(tr__loop *loop, tr_actor *near, tr_addr to, tr_msg *msg)
+{
+    if (near) {
+        loop->counts.accepted++;
+        tr__arrive(loop, near, msg);
+    } else {
+        tr__submit(loop, to, msg);
+    }
+}
+
 tr_future tr_ask_body(tr_actor *self, tr_addr to, uint64_t timeout_ns, tr_type *type, const void *body)
 {
     tr__loop *loop = tr__owner(self);
@@ -21,8 +32,19 @@ tr_future tr_ask_body(tr_actor *self, tr_addr to, uint64_t timeout_ns, tr_type *
         return NO_FUTURE;
     }
     tr_msg *msg;
-    if (tr__prepare(self, to, type, body, &msg) != TR_OK)
-        return NO_FUTURE;
+    tr_actor *near = tr__near(loop, to);
+    const tr_typeinfo *info = tr__type_of(type);
+    if (near && near->local && tr__is_flat(info)) {
+        msg = tr__make_flat(loop, self, to, info, body);
+        if (!msg)
+            return NO_FUTURE;
+        near->local--;
+        msg->places = 1;
+    } else {
+        near = NULL;
+        if (tr__prepare(self, to, type, body, &msg) != TR_OK)
+            return NO_FUTURE;
+    }
     tr__pending *pending = tr__pending_make(loop, self, TR__PENDING_ASK);
     if (!pending) {
         tr__unprepare(self, to, msg);
@@ -39,7 +61,7 @@ tr_future tr_ask_body(tr_actor *self, tr_addr to, uint64_t timeout_ns, tr_type *
     msg->kind = TR__MSG_ASK;
     msg->ask = id;
     msg->deadline_ns = due;
-    tr__submit(loop, to, msg);
+    submit(loop, near, to, msg);
     return (tr_future){id};
 }
 
@@ -65,18 +87,28 @@ static void answer(tr_actor *self, const tr_msg *ask, tr_msg *msg, uint8_t kind)
     ((tr_msg *)ask)->flags |= TR__MSG_ANSWERED;
     msg->kind = kind;
     msg->sender = tr__addr_of(self);
+    msg->to.slot = ask->sender.slot;
+    msg->to.generation = ask->sender.generation;
     msg->ask = ask->ask;
-    tr__submit(loop, ask->sender, msg);
+    submit(loop, tr__near(loop, ask->sender), ask->sender, msg);
+}
+
+/* The asker hears why when the ask is released, unless a later try succeeds. */
+static tr_err unanswered(tr_actor *self, const tr_msg *ask)
+{
+    tr_err err = tr_last_error(self)->code;
+    ((tr_msg *)ask)->error = (uint8_t)err;
+    return err;
 }
 
 tr_err tr_reply_body(tr_actor *self, const tr_msg *ask, tr_type *type, const void *body)
 {
     TR_TRY(check_ask(self, ask));
-    tr_msg *msg = tr_msg_make(self, type, body);
-    if (!msg) {
-        ((tr_msg *)ask)->error = (uint8_t)tr_last_error(self)->code; /* the asker hears when the ask is released */
-        return tr_last_error(self)->code;
-    }
+    const tr_typeinfo *info = tr__type_of(type);
+    tr_msg *msg = tr__is_flat(info) ? tr__make_flat(tr__owner(self), self, ask->sender, info, body)
+                                    : tr_msg_make(self, type, body);
+    if (!msg)
+        return unanswered(self, ask);
     answer(self, ask, msg, TR__MSG_REPLY);
     return TR_OK;
 }
@@ -89,7 +121,7 @@ tr_err tr_vreply_error(tr_actor *self, const tr_msg *ask, tr_err code, const cha
     tr__failure failure = {.code = error.code, .text = error.text};
     tr_msg *msg = tr_msg_make(self, &tr__failure_type, &failure);
     if (!msg)
-        return TR_ENOMEM;
+        return unanswered(self, ask);
     msg->error = (uint8_t)error.code;
     answer(self, ask, msg, TR__MSG_FAILURE);
     return TR_OK;
@@ -141,12 +173,23 @@ tr_err tr_take_result(tr_actor *self, tr_future future, const tr_msg **msg)
         return no_future(self);
     if (!pending->settled)
         return tr__self_fail(self, TR_EAGAIN, "this future is not settled yet");
+    return tr__pending_take(loop, pending, msg);
+}
+
+static tr_err take_error(tr__loop *loop, tr__pending *pending)
+{
+    tr_actor *self = pending->owner;
     tr_error error = {0};
     tr_err err = tr__pending_error(pending, &error);
-    if (err != TR_OK) {
-        tr__pending_free(loop, pending);
-        return tr__self_fail(self, err, "%s", error.text);
-    }
+    tr__pending_free(loop, pending);
+    return tr__self_fail(self, err, "%s", error.text);
+}
+
+tr_err tr__pending_take(tr__loop *loop, tr__pending *pending, const tr_msg **msg)
+{
+    tr_actor *self = pending->owner;
+    if (pending->error)
+        return take_error(loop, pending);
     tr_msg *answer_msg = pending->msg;
     pending->msg = NULL;
     tr__pending_free(loop, pending);
@@ -170,11 +213,28 @@ tr_err tr_await_type(tr_actor *self, tr_future future, tr_type *type, const void
                                 msg ? tr_msg_type_name(msg) : "gather", type->name);
 }
 
+/* A member tells one gather; and of gathers none is made, since what failed in them could not be told. */
+static bool can_be_gathered(tr_actor *self, tr_future future)
+{
+    tr__pending *pending = future_of(self, future, "tr_gather");
+    if (!pending) {
+        if (future.id == 0 && tr_last_error(self)->code == TR_OK)
+            tr__self_fail(self, TR_EINVAL, "tr_gather: no future");
+        return false;
+    }
+    tr__pending *other = tr__pending_get(tr__owner(self), self, pending->gather);
+    if (pending->kind == TR__PENDING_ASK && !(other && !other->settled))
+        return true;
+    tr__self_fail(self, TR_EINVAL, "tr_gather: one of these is %s",
+                  pending->kind == TR__PENDING_ASK ? "in another gather already" : "a gather itself");
+    return false;
+}
+
 tr_future tr_gather(tr_actor *self, const tr_future *futures, size_t count)
 {
     tr__loop *loop = tr__owner(self);
     for (size_t i = 0; i < count; i++)
-        if (!future_of(self, futures[i], "tr_gather"))
+        if (!can_be_gathered(self, futures[i]))
             return NO_FUTURE;
     tr__pending *gather = tr__pending_make(loop, self, TR__PENDING_GATHER);
     if (!gather) {
@@ -188,7 +248,7 @@ tr_future tr_gather(tr_actor *self, const tr_future *futures, size_t count)
                 gather->error = member->error;
                 gather->gather = tr__pending_id(member);
             }
-        } else if (member->kind == TR__PENDING_ASK) {
+        } else if (member->gather != tr__pending_id(gather)) { /* given twice, it counts once */
             member->gather = tr__pending_id(gather);
             gather->left++;
         }
@@ -207,7 +267,7 @@ void tr_cancel(tr_actor *self, tr_future future)
     if (pending->kind == TR__PENDING_ASK && !pending->settled) {
         tr__cancel_callee(loop, pending);
         if (pending->gather) /* the gather goes on without it */
-            tr__pending_settle(loop, pending, NULL, TR_ECANCELED);
+            tr__gather_canceled(loop, pending);
     }
     tr__pending_free(loop, pending);
 }

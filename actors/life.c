@@ -15,13 +15,14 @@
 static bool segment_add(tr__loop *loop)
 {
     tr_node *node = loop->node;
-    tr_actor *base = tr__zalloc((size_t)TR__SEGMENT_SLOTS * sizeof(tr_actor));
+    _Static_assert(TR__SEGMENT_SLOTS * sizeof(tr_actor) == TR__HUGE, "a segment is one huge block");
+    tr_actor *base = tr__huge_alloc(loop->slots_end > 0);
     if (!base)
         return false;
     uint32_t segment = atomic_fetch_add_explicit(&node->segment_count, 1, memory_order_relaxed);
     if (segment >= TR__SEGMENTS_MAX) {
         atomic_fetch_sub_explicit(&node->segment_count, 1, memory_order_relaxed);
-        tr__free(base);
+        tr__huge_free(base);
         return false;
     }
     loop->slots_next = segment << TR__SEGMENT_BITS;
@@ -53,9 +54,11 @@ static void slot_free(tr__loop *loop, tr_actor *slot)
 {
     uint32_t generation = atomic_load_explicit(&slot->generation, memory_order_relaxed) + 1;
     tr__places_shut(&slot->places);
+    /* Nobody's: a forged address of the next generation must not reach it while its home opens it again. */
+    atomic_store_explicit(&slot->owner, NULL, memory_order_relaxed);
+    slot->local = 0;
     slot->state = TR__ACTOR_FREE;
     atomic_store_explicit(&slot->generation, generation, memory_order_relaxed);
-    loop->actors--;
     if (generation == 0)
         return;
     if (slot->home == loop->index) {
@@ -93,7 +96,6 @@ bool tr__actor_arrive(tr__loop *loop, tr_actor *actor)
     static const tr__reason no_memory = {
         .kind = TR_EXIT_OUT_OF_MEMORY, .code = TR_ENOMEM, .text = "no memory to start it"};
     const tr_actor_def *def = actor->def;
-    loop->actors++;
     if (def->state_size) {
         actor->state_block = tr__pool_take(&loop->pool, tr__pool_class(def->state_size), def->state_size);
         if (!actor->state_block) {
@@ -127,7 +129,7 @@ bool tr__actor_init(tr__loop *loop, tr_actor *actor)
         tr__scratch_free(loop);
         loop->running = NULL;
     }
-    if (err == TR_OK && def->run)
+    if (err == TR_OK && def->run && !actor->exiting)
         err = tr__fiber_start(loop, actor);
     if (err != TR_OK) {
         tr__reason reason = tr__error_reason(actor, err);
@@ -137,7 +139,7 @@ bool tr__actor_init(tr__loop *loop, tr_actor *actor)
     if (!def->run)
         tr__arg_free(loop, actor);
     actor->state = TR__ACTOR_RUNNING;
-    if (actor->exiting && !actor->fiber) {
+    if (actor->exiting) {
         tr__after_handler(loop, actor);
         return false;
     }
@@ -185,6 +187,8 @@ static void extras_release(tr__loop *loop, tr_actor *actor)
         tr_msg *msg = extras->kept;
         tr_msg_free(actor, &msg);
     }
+    if (extras->retelling)
+        tr__retell_forget(loop, actor);
     while (extras->want_writable) {
         tr_msg *msg = extras->want_writable;
         extras->want_writable = msg->next;
@@ -205,8 +209,7 @@ static void extras_free(tr_actor *actor)
     actor->extras = NULL;
 }
 
-/* Off the run queue, wherever it stands there: only a kill or the node's end finds it queued, so it may cost.
- */
+/* Off the run queue. One that ends was queued again at most by its last handler, so it stands near the top. */
 static void unqueue(tr__loop *loop, tr_actor *actor)
 {
     tr_actor **at;
@@ -226,48 +229,46 @@ static void unqueue(tr__loop *loop, tr_actor *actor)
     actor->queued = false;
 }
 
-/* May happen within another actor's handler, by a kill: what that one had is put back. */
+/* No other actor's code runs meanwhile: a kill waits for the victim's turn. */
 static void call_stop(tr__loop *loop, tr_actor *actor)
 {
-    tr_actor *running = loop->running;
-    tr_msg *current = loop->current;
-    tr__scratch *scratch = loop->scratch;
     loop->running = actor;
-    loop->current = NULL;
-    loop->scratch = NULL;
     actor->def->stop(actor, actor->state_block);
     tr__scratch_free(loop);
-    loop->running = running;
-    loop->current = current;
-    loop->scratch = scratch;
+    if (loop->answer) {
+        tr__release(loop, loop->answer);
+        loop->answer = NULL;
+    }
+    loop->running = NULL;
 }
 
 /* What it owned is released before those hear who watch it. */
-void tr__actor_finish(tr__loop *loop, tr_actor *actor, const tr__reason *why)
+void tr__actor_finish(tr__loop *loop, tr_actor *actor, const tr__reason *reason)
 {
-    tr__reason reason = *why;
     bool ran = actor->state == TR__ACTOR_RUNNING;
     actor->state = TR__ACTOR_STOPPING;
     if (actor->fiber)
         tr__fiber_finish(loop, actor);
     if (ran && actor->def->stop)
         call_stop(loop, actor);
-    tr__pendings_end(loop, actor);
-    tr__arg_free(loop, actor);
+    if (actor->pendings)
+        tr__pendings_end(loop, actor);
+    if (actor->arg)
+        tr__arg_free(loop, actor);
     if (actor->state_block) {
         tr__pool_give(&loop->pool, actor->state_block, tr__pool_class(actor->def->state_size));
         actor->state_block = NULL;
     }
-    if (actor->queued)
+    if (actor->queued && !loop->stopping) /* the queues of a loop that stops are never looked at */
         unqueue(loop, actor);
     if (actor->named)
         tr__names_drop(loop->node, tr__addr_of(actor));
     if (actor->extras)
         extras_release(loop, actor);
     if (actor->head)
-        mailbox_end(loop, actor, &reason);
+        mailbox_end(loop, actor, reason);
     if (actor->extras) {
-        tr__relations_end(loop, actor, &reason);
+        tr__relations_end(loop, actor, reason);
         extras_free(actor);
     }
     slot_free(loop, actor);

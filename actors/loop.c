@@ -141,53 +141,35 @@ static void flush(tr__loop *loop)
 /* ---- the turn
  * ------------------------------------------------------------------------------------------------- */
 
-static void fire_timers(tr__loop *loop)
-{
-    tr__timer *timer;
-    while ((timer = tr__wheel_pop(&loop->wheel, loop->now_ns)))
-        tr__pending_due(loop, timer);
-}
-
 bool tr__loop_turn(tr__loop *loop)
 {
     const tr__seams *seams = &loop->node->seams;
     loop->now_ns = seams->now(seams->context);
     inbox_take(loop);
     blocks_collect(loop);
-    if (loop->wheel.count)
-        fire_timers(loop);
+    bool more_due = loop->wheel.count && tr__pendings_fire(loop);
+    if (__builtin_expect(loop->retell != NULL, 0))
+        tr__retell(loop);
     if (loop->index == 0)
-        tr__remote_step(loop->node->remote, loop->now_ns);
-    uint64_t until = loop->now_ns + TR__TURN_NS;
-    tr_actor *actor;
-    for (uint32_t ran = 1; (actor = tr__next_runnable(loop)); ran++) {
-        tr__run(loop, actor);
-        if (ran % TR__TURN_CHECK == 0 && seams->now(seams->context) >= until)
-            break;
-    }
-    atomic_store_explicit(&loop->watch.slot, 0, memory_order_relaxed);
+        tr__remote_step(loop->node->remote);
+    tr__run_until(loop, loop->now_ns + TR__TURN_NS);
     if (loop->index == 0)
         tr__remote_flush(loop->node->remote);
     flush(loop);
-    return loop->fresh || loop->queue || atomic_load_explicit(&loop->inbox, memory_order_relaxed);
+    return more_due || loop->fresh || loop->queue || loop->retell ||
+           atomic_load_explicit(&loop->inbox, memory_order_relaxed);
 }
 
 uint64_t tr__loop_next_due(const tr__loop *loop)
 {
-    uint64_t due = tr__wheel_next_due(&loop->wheel);
-    if (loop->index == 0) {
-        uint64_t remote = tr__remote_next_due(loop->node->remote);
-        if (remote < due)
-            due = remote;
-    }
-    return due;
+    return tr__wheel_next_due(&loop->wheel);
 }
 
 bool tr__loop_may_sleep(tr__loop *loop)
 {
     atomic_store_explicit(&loop->sleeping, true, memory_order_seq_cst);
-    if (!atomic_load_explicit(&loop->inbox, memory_order_seq_cst) && !loop->fresh && !loop->queue &&
-        !(loop->index == 0 && tr__remote_is_woken(loop->node->remote)))
+    if (!atomic_load_explicit(&loop->inbox, memory_order_seq_cst) && !loop->fresh && !loop->queue && !loop->retell &&
+        !(loop->index == 0 && tr__remote_has_news(loop->node->remote)))
         return true;
     tr__loop_awake(loop);
     return false;
@@ -203,10 +185,14 @@ void tr__loop_end_actors(tr__loop *loop)
     static const tr__reason shutdown = {.kind = TR_EXIT_SHUTDOWN, .text = "the node stops"};
     tr_node *node = loop->node;
     loop->stopping = true;
+    loop->fresh = loop->queue = NULL; /* nobody's turn comes any more */
+    loop->queue_end = &loop->queue;
     uint32_t segments = atomic_load_explicit(&node->segment_count, memory_order_acquire);
     for (uint32_t i = segments * TR__SEGMENT_SLOTS; i-- > 0;) {
         tr_actor *actor = tr__slot(node, i);
-        if (actor && tr__owner(actor) == loop && actor->state != TR__ACTOR_FREE)
+        if (!actor || tr__owner(actor) != loop || actor->state == TR__ACTOR_FREE)
+            continue;
+        if (!actor->fiber || !tr__fiber_end(loop, actor, &shutdown))
             tr__actor_finish(loop, actor, &shutdown);
     }
     flush(loop);

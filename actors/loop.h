@@ -26,6 +26,7 @@
 
 #define TR__FRESH_MAX  256
 #define TR__TURN_NS    TR_MICROS(100)
+#define TR__TURN_WORK  512  /* messages handled and sent, after which a turn ends */
 #define TR__TURN_CHECK 16   /* actors between two looks at the clock */
 #define TR__BATCH_MAX  2048 /* messages an actor handles in one go */
 #define TR__HOLD_SLOTS 64   /* mailboxes of other loops that this one holds places of, at a time */
@@ -52,9 +53,11 @@ typedef struct tr__loop_counts {
     uint64_t dropped[TR_DROP_COUNT];
 } tr__loop_counts;
 
-/* What the watchdog reads: the actor that runs (index + 1; 0: none) and how often that has changed. */
+/* What the watchdog reads: the actor that runs (index + 1; 0: none), what it is, and how often that has changed. Each
+ * is only looked at: a mix of two runs can at worst be told for one that is over. */
 typedef struct tr__watch {
     _Atomic uint32_t slot;
+    _Atomic(const tr_actor_def *) def;
     _Atomic uint64_t runs;
     _Atomic(const tr_typeinfo *) type;
 } tr__watch;
@@ -69,10 +72,12 @@ struct tr__loop {
     tr_actor *fresh;
     tr_actor *queue, **queue_end;
     uint32_t stretch; /* of fresh ones in a row */
+    tr_actor *retell; /* those with an empty mailbox and senders that wait for places */
 
     tr_actor *running; /* whose code runs now */
     tr_msg *current;   /* what it handles; NULL once taken */
     tr_msg *answer;    /* tr_take_result's, borrowed until the handler returns */
+    tr__reason ending; /* why the running one ends when its handler returns; valid while that is `exiting` */
     tr__scratch *scratch;
 
     tr__wheel wheel;
@@ -94,10 +99,11 @@ struct tr__loop {
     tr__loop_counts counts;
     uint64_t next_number; /* of monitors */
     uint32_t next_place;  /* of TR_PLACE_SPREAD */
-    uint64_t actors;      /* alive here */
     uint64_t dead_letters_logged_ns;
     uint64_t dead_letters_silent;
     void *driver;
+
+    tr__watch watch;
 
     /* Any thread */
     char line[64]; /* keeps what others write off the lines above */
@@ -105,7 +111,6 @@ struct tr__loop {
     _Atomic(tr__block *) blocks_back;
     _Atomic(tr_actor *) slots_back;
     _Atomic bool sleeping;
-    tr__watch watch;
 };
 
 /* ---- life and drive (loop.c) --------------------------------------------------------------------------- */
@@ -141,13 +146,22 @@ void tr__drop_for(tr__loop *loop, uint64_t node, tr_msg *msg, tr_drop why);
 /* Make the block of an unanswered ask its own failure and send it back. Takes it; can't fail. */
 void tr__fail_ask(tr__loop *loop, tr_msg *ask, uint64_t callee_node, tr_err code);
 /* Free a message without counting it; an unanswered ask fails at its asker. */
-void tr__release(tr__loop *loop, tr_msg *msg);
+void tr__release_slow(tr__loop *loop, tr_msg *msg);
+static inline void tr__release(tr__loop *loop, tr_msg *msg)
+{
+    if (__builtin_expect(msg->kind != TR__MSG_ASK && msg->home == loop->index, 1))
+        tr__pool_give(&loop->pool, msg, msg->size_class);
+    else
+        tr__release_slow(loop, msg);
+}
 /* Free the block alone. */
 void tr__msg_free(tr__loop *loop, tr_msg *msg);
 /* The child of a tr_spawn_ask ended before it was ready. Takes msg. */
 void tr__started_failed(tr__loop *loop, tr_msg *msg, const tr__reason *reason);
 /* A message that arrives at this loop, its owner's. Takes it. */
 void tr__deliver(tr__loop *loop, tr_msg *msg);
+/* The like for one whose actor was found already. */
+void tr__arrive(tr__loop *loop, tr_actor *actor, tr_msg *msg);
 /* Into the outbox for another loop. */
 void tr__to_loop(tr__loop *loop, uint8_t index, tr_msg *msg);
 /* Draw `places` (or, of a smaller mailbox, all) for a message to `to`; *places says how many. TR_OK also for
@@ -156,10 +170,21 @@ tr_err tr__reserve(tr__loop *loop, tr_addr to, uint32_t *places);
 void tr__unreserve(tr__loop *loop, tr_addr to, uint32_t places);
 /* Give back what other loops' mailboxes this loop holds; at the end of a turn. */
 void tr__holds_return(tr__loop *loop);
-/* Messages of ended handling give their places back through this. */
-void tr__places_back(tr__loop *loop, tr_actor *actor, uint32_t places);
-/* Tell those who wait for places, as far as there are any. */
-void tr__tell_writable(tr__loop *loop, tr_actor *actor);
+/* Handled messages give their places back through this; who waits for places is told. */
+void tr__places_back_slow(tr__loop *loop, tr_actor *actor);
+/* Once a turn: those that wait although nothing is queued. */
+void tr__retell(tr__loop *loop);
+/* At the actor's end. */
+void tr__retell_forget(tr__loop *loop, tr_actor *actor);
+static inline void tr__places_back(tr__loop *loop, tr_actor *actor, uint32_t places)
+{
+    actor->local += places;
+    if (__builtin_expect(actor->local > actor->capacity / 4 || actor->extras != NULL, 0))
+        tr__places_back_slow(loop, actor);
+}
+
+/* A message came for a fiber that may be waiting for one (fiber_actor.c). */
+void tr__fiber_mail(tr__loop *loop, tr_actor *actor);
 
 /* ---- running (run.c) -------------------------------------------------------------------------------------
  */
@@ -173,18 +198,44 @@ static inline void tr__wake(tr__loop *loop, tr_actor *actor)
         loop->fresh = actor;
     }
 }
-/* The next runnable actor, taken off the queue; NULL: none. */
-tr_actor *tr__next_runnable(tr__loop *loop);
+/* Put it in the run queue, to run after all others. */
+void tr__wake_last(tr__loop *loop, tr_actor *actor);
+/* Append it to the mailbox of an actor of this loop that takes mail. A coming one (A3) hears of it after init. */
+static inline void tr__enqueue(tr__loop *loop, tr_actor *actor, tr_msg *msg)
+{
+    tr__mailbox_append(actor, msg);
+    if (__builtin_expect(actor->state != TR__ACTOR_RUNNING, 0))
+        return;
+    if (__builtin_expect(actor->fiber != NULL, 0))
+        tr__fiber_mail(loop, actor);
+    else
+        tr__wake(loop, actor);
+}
+/* Run what is runnable, for a turn: until nothing is left, the clock says `until_ns`, or enough was done. */
+void tr__run_until(tr__loop *loop, uint64_t until_ns);
+/* Only the next one; false: nobody is runnable. For drivers that step. */
+bool tr__run_one(tr__loop *loop);
 /* A message for the runtime or for the actor's futures. Takes msg. */
 void tr__runtime_message(tr__loop *loop, tr_actor *actor, tr_msg *msg);
 /* Hand a message to the actor's code, with all that goes around it. Takes msg. */
 void tr__handle(tr__loop *loop, tr_actor *actor, tr_msg *msg);
-/* Let it handle what is in its mailbox now. */
-void tr__run(tr__loop *loop, tr_actor *actor);
 /* Settle what the handler left: free temporary text, end the actor if it is to end: then false. */
 bool tr__after_handler(tr__loop *loop, tr_actor *actor);
-/* End it when the running handler returns, or at once if it isn't running. */
+/* End it when the running handler returns, or at once if it isn't running: only where no other actor's code
+ * runs, since its stop is called. */
 void tr__end(tr__loop *loop, tr_actor *actor, const tr__reason *reason);
+/* Have the running actor end when its handler returns: where to write why. NULL if it isn't that one, is a fiber, or
+ * ends already, for the first reason counts. */
+static inline tr__reason *tr__ending_of(tr__loop *loop, tr_actor *actor)
+{
+    if (loop->running != actor || actor->fiber || actor->exiting || actor->state == TR__ACTOR_STOPPING)
+        return NULL;
+    actor->exiting = TR__EXITING;
+    return &loop->ending;
+}
+/* It handles nothing more, and ends after its handler or when its turn comes: at any time, also within another
+ * actor's handler. */
+void tr__kill(tr__loop *loop, tr_actor *actor);
 void tr__scratch_free(tr__loop *loop);
 
 /* ---- life of actors (life.c)
@@ -216,10 +267,11 @@ tr_err tr__fiber_start(tr__loop *loop, tr_actor *actor);
 void tr__fiber_run(tr__loop *loop, tr_actor *actor);
 /* Its waits return TR_EKILLED from now on; the stack is dropped after a grace period. */
 void tr__fiber_kill(tr__loop *loop, tr_actor *actor, const tr__reason *reason);
+/* At the node's end: let its body return, as far as it does so within a few waits; true: it has ended. */
+bool tr__fiber_end(tr__loop *loop, tr_actor *actor, const tr__reason *reason);
 void tr__fiber_finish(tr__loop *loop, tr_actor *actor);
 /* A future of it settled, or its time is up. */
 void tr__fiber_wake(tr__loop *loop, tr_actor *actor, uint64_t pending);
-void tr__fiber_mail(tr__loop *loop, tr_actor *actor);
 
 /* ---- relations (relations.c)
  * ------------------------------------------------------------------------------- */
@@ -227,7 +279,8 @@ void tr__fiber_mail(tr__loop *loop, tr_actor *actor);
 void tr__watch_add(tr__loop *loop, tr_actor *target, tr_msg *monitor);
 void tr__watch_remove(tr__loop *loop, tr_actor *target, const tr_msg *demonitor);
 void tr__link_add(tr__loop *loop, tr_actor *target, tr_msg *link);
-void tr__link_remove(tr__loop *loop, tr_actor *target, tr_addr other);
+/* False: there is none. */
+bool tr__link_remove(tr__loop *loop, tr_actor *target, tr_addr other);
 /* Turn a MONITOR or LINK block into its notice and send it. */
 void tr__watch_fire(tr__loop *loop, tr_msg *monitor, tr_addr target, const tr__reason *reason);
 void tr__link_fire(tr__loop *loop, tr_msg *link, tr_addr from, const tr__reason *reason);
@@ -258,6 +311,13 @@ static inline uint64_t tr__now_fresh(const tr__loop *loop)
 static inline tr__loop *tr__owner(const tr_actor *actor)
 {
     return atomic_load_explicit(&((tr_actor *)actor)->owner, memory_order_relaxed);
+}
+
+/* Acquire: if the generation, read after this, is the address's, then it is so until this loop itself ends the actor.
+ * Read the other way round, the slot could have come to this loop anew in between. */
+static inline bool tr__is_owner(const tr__loop *loop, const tr_actor *actor)
+{
+    return atomic_load_explicit(&((tr_actor *)actor)->owner, memory_order_acquire) == loop;
 }
 
 #endif

@@ -1,6 +1,12 @@
 /* The names of a node's actors: one table a node, under a lock that is held for a look-up. Any thread. */
 #include <stdio.h>
 #include <string.h>
+
+/* Out of memory is an answer, not the end of the process. */
+#define HASH_NONFATAL_OOM 1
+#define uthash_malloc(size)    tr__alloc(size)
+#define uthash_free(ptr, size) tr__free(ptr)
+#define uthash_nonfatal_oom(entry) (no_memory = true)
 #include <uthash.h>
 
 #include "actors/node.h"
@@ -22,6 +28,7 @@ tr_err tr__name_put(tr_node *node, const char *name, tr_addr address, tr_error *
     struct tr__name *entry = tr__zalloc(sizeof(*entry)), *taken;
     if (!entry)
         return tr__fail(error, TR_ENOMEM, "no memory to register the name \"%s\"", name);
+    bool no_memory = false;
     memcpy(entry->name, name, length);
     entry->address = address;
     tr__spin_lock(&node->names_lock);
@@ -29,9 +36,11 @@ tr_err tr__name_put(tr_node *node, const char *name, tr_addr address, tr_error *
     if (!taken)
         HASH_ADD_STR(node->names, name, entry);
     tr__spin_unlock(&node->names_lock);
-    if (!taken)
+    if (!taken && !no_memory)
         return TR_OK;
     tr__free(entry);
+    if (no_memory)
+        return tr__fail(error, TR_ENOMEM, "no memory to register the name \"%s\"", name);
     return tr__fail(error, TR_EEXIST, "the name \"%s\" is taken on node %s", name, node->name);
 }
 

@@ -99,7 +99,7 @@ void tr__node_unmake(tr_node *node)
         }
     tr__free(node->loops);
     for (uint32_t i = 0; i < TR__SEGMENTS_MAX && node->segments[i]; i++)
-        tr__free(node->segments[i]);
+        tr__huge_free(node->segments[i]);
     tr__names_fini(node);
     tr__free(node);
 }
@@ -119,6 +119,8 @@ static tr_err run_first(tr_actor *self, void *arg)
         return TR_OK; /* it runs until tr_node_stop */
     if (err == TR_OK)
         err = node->opts.start(self, arg);
+    if (err == TR_EKILLED && atomic_load_explicit(&node->stop_asked, memory_order_relaxed))
+        err = TR_OK; /* it did what it was asked to */
     if (node->outcome != TR_OK)
         return err; /* it stops already, and for another reason */
     node->outcome = err;
@@ -162,8 +164,7 @@ static uint64_t queued(const tr_node *node)
     uint32_t segments = atomic_load_explicit(&((tr_node *)node)->segment_count, memory_order_acquire);
     for (uint32_t i = 0; i < segments * TR__SEGMENT_SLOTS; i++) {
         const tr_actor *actor = tr__slot(node, i);
-        for (const tr_msg *msg = actor ? actor->head : NULL; msg; msg = msg->next)
-            sum++;
+        sum += actor ? actor->count : 0; /* not by its list, which another loop may be changing */
     }
     return sum;
 }

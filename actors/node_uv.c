@@ -1,5 +1,5 @@
 /* The real driver: one thread and one uv loop for each loop of the node, and one more, the control thread,
- * for what must go on while a handler is stuck (signals to stop, the watchdog).
+ * for what must go on while a handler is stuck (connections, the watchdog).
  *
  * A loop's thread: turn; then uv_run(NOWAIT), which costs 222 ns, every POLL_NS while there is work; with
  * none, say that the loop sleeps, arm the timer for the wheel, and sleep in uv_run(ONCE). Who sends to a
@@ -37,7 +37,8 @@ struct tr__driver_uv {
     uint32_t count;
     driver *loops;
     tr__control control;
-    _Atomic uint32_t running;
+    _Atomic uint32_t parties; /* loops that have a thread */
+    _Atomic uint32_t met[3];  /* how many have come to each step of the end */
 };
 
 static uint64_t now(void *context)
@@ -50,6 +51,11 @@ static void wake(void *context, unsigned index)
 {
     struct tr__driver_uv *all = context;
     uv_async_send(&all->loops[index].wake);
+}
+
+static void wake_control(void *context)
+{
+    uv_async_send(&((struct tr__driver_uv *)context)->control.wake);
 }
 
 static void on_wake(uv_async_t *handle)
@@ -148,27 +154,40 @@ static void pump(driver *d)
 }
 
 /* What was sent is delivered, as far as the peers take it within the connections' own bound. */
-static void say_goodbye(tr_node *node)
+static void say_goodbye(struct tr__driver_uv *all)
 {
+    tr_node *node = all->node;
     tr__remote_close(node->remote);
     while (!tr__remote_is_closed(node->remote)) {
-        tr__remote_step(node->remote, uv_hrtime());
+        if (!all->control.started) /* its thread couldn't be had */
+            tr__remote_control_step(node->remote, uv_hrtime());
+        tr__remote_step(node->remote);
         tr__remote_flush(node->remote);
         uv_sleep(1);
     }
 }
 
-/* In order: every loop stops turning, then each ends its own actors, then closes. */
+/* All loops have done their step of the end. */
+static void meet(struct tr__driver_uv *all, int step)
+{
+    atomic_fetch_add(&all->met[step], 1);
+    while (atomic_load(&all->met[step]) < atomic_load(&all->parties))
+        uv_sleep(1);
+}
+
+/* In order: every loop stops turning, then each ends its own actors, then drops what the others' ends still
+ * sent, then closes. None goes ahead: an actor could be on its way to a loop that has looked for its actors
+ * already. */
 static void loop_run(struct tr__driver_uv *all, driver *d)
 {
     pump(d);
+    meet(all, 0);
     tr__loop_end_actors(d->loop);
-    atomic_fetch_sub(&all->running, 1);
-    while (atomic_load(&all->running))
-        uv_sleep(1); /* others may still send here, and pass blocks home */
+    meet(all, 1);
     tr__loop_end(d->loop);
+    meet(all, 2);
     if (d->loop->index == 0)
-        say_goodbye(d->loop->node);
+        say_goodbye(all);
     driver_close(d);
 }
 
@@ -193,8 +212,7 @@ static tr_err threads_start(struct tr__driver_uv *all, tr_error *error)
             *arg = (thread_arg){all, &all->loops[i]};
         if (!arg || pthread_create(&all->loops[i].thread, NULL, thread_main, arg) != 0) {
             tr__free(arg);
-            atomic_store(&all->running, i);
-            all->count = i;
+            atomic_store(&all->parties, i);
             return tr__fail(error, TR_EAGAIN, "can't start a thread for loop %u: lower --loops", i);
         }
     }
@@ -214,6 +232,7 @@ static uint64_t os_seed(void)
 
 static void all_free(struct tr__driver_uv *all, uint32_t opened)
 {
+    tr__control_close(&all->control);
     for (uint32_t i = 0; i < opened; i++)
         driver_close(&all->loops[i]);
     tr__free(all->loops);
@@ -223,17 +242,24 @@ static void all_free(struct tr__driver_uv *all, uint32_t opened)
 tr_node *tr_node_create(const tr_node_opts *opts, tr_error *error)
 {
     uint32_t count = opts->loops ? opts->loops : 1, opened = 0;
+    if (count > TR__LOOPS_MAX)
+        count = 1; /* tr__node_make refuses it */
     struct tr__driver_uv *all = tr__zalloc(sizeof(*all));
     if (!all || !(all->loops = tr__zalloc(count * sizeof(*all->loops)))) {
         tr__free(all);
         tr__fail(error, TR_ENOMEM, "no memory for a node");
         return NULL;
     }
-    tr__seams seams = {.now = now, .wake = wake, .context = all, .net = tr__nng_net(), .seed = os_seed()};
+    tr__seams seams = {.now = now,
+                       .wake = wake,
+                       .wake_control = wake_control,
+                       .context = all,
+                       .net = tr__nng_net(),
+                       .seed = os_seed()};
     tr_node *node = tr__node_make(opts, &seams, error);
     while (node && opened < count && driver_open(&all->loops[opened], node->loops[opened], error) == TR_OK)
         opened++;
-    if (!node || opened < count) {
+    if (!node || opened < count || tr__control_open(&all->control, node, error) != TR_OK) {
         all_free(all, opened);
         tr__node_unmake(node);
         return NULL;
@@ -251,15 +277,23 @@ tr_node *tr_node_create(const tr_node_opts *opts, tr_error *error)
 tr_err tr_node_run(tr_node *node, tr_error *error)
 {
     struct tr__driver_uv *all = node->driver;
-    atomic_store(&all->running, all->count);
-    tr_err err = tr__control_start(&all->control, node, error);
+    atomic_store(&all->parties, all->count);
+    tr_err err = tr__control_start(&all->control, error);
     if (err == TR_OK)
         err = threads_start(all, error);
+    else
+        atomic_store(&all->parties, 1);
     if (err != TR_OK)
         tr_node_stop(node);
     loop_run(all, &all->loops[0]);
-    for (uint32_t i = 1; i < all->count; i++)
+    uint32_t started = atomic_load(&all->parties);
+    for (uint32_t i = 1; i < started; i++)
         pthread_join(all->loops[i].thread, NULL);
+    for (uint32_t i = started; i < all->count; i++) { /* those that got no thread */
+        tr__loop_end_actors(node->loops[i]);
+        tr__loop_end(node->loops[i]);
+        driver_close(&all->loops[i]);
+    }
     tr__control_stop(&all->control);
     node->ran = true;
     if (err == TR_OK && node->outcome != TR_OK) {
@@ -275,6 +309,8 @@ void tr_node_stop(tr_node *node)
 {
     struct tr__driver_uv *all = node->driver;
     atomic_store_explicit(&node->stop_asked, true, memory_order_release);
+    if (!all)
+        return; /* a test drives it */
     for (uint32_t i = 0; i < all->count; i++)
         uv_async_send(&all->loops[i].wake);
 }
@@ -284,9 +320,13 @@ void tr_node_destroy(tr_node *node)
     if (!node)
         return;
     struct tr__driver_uv *all = node->driver;
+    tr__remote_free(node); /* from here on nobody is woken */
+    tr__control_close(&all->control);
     if (!node->ran) {
         for (uint32_t i = 0; i < all->count; i++)
             tr__loop_end_actors(node->loops[i]);
+        for (uint32_t i = 0; i < all->count; i++)
+            tr__loop_end(node->loops[i]);
         for (uint32_t i = 0; i < all->count; i++)
             driver_close(&all->loops[i]);
     }

@@ -7,8 +7,10 @@
 #include "base/err.h"
 #include "base/mem.h"
 
-#define SEGMENT_BITS 9
+#define SEGMENT_BITS 14
 #define SEGMENT      (1u << SEGMENT_BITS)
+#define FIRE_MAX     256 /* timers a turn */
+#define FIRE_AHEAD   16
 
 /* ---- the table
  * ------------------------------------------------------------------------------------------------------ */
@@ -22,7 +24,8 @@ static bool segment_add(tr__loop *loop)
             return false;
         loop->pendings = bigger;
     }
-    tr__pending *segment = tr__alloc(SEGMENT * sizeof(*segment));
+    _Static_assert(SEGMENT * sizeof(tr__pending) == TR__HUGE, "a segment is one huge block");
+    tr__pending *segment = tr__huge_alloc(count > 0);
     if (!segment)
         return false;
     loop->pendings[loop->pending_segments++] = segment;
@@ -111,7 +114,7 @@ void tr__pendings_end(tr__loop *loop, tr_actor *owner)
 void tr__pendings_fini(tr__loop *loop)
 {
     for (uint32_t i = 0; i < loop->pending_segments; i++)
-        tr__free(loop->pendings[i]);
+        tr__huge_free(loop->pendings[i]);
     tr__free(loop->pendings);
 }
 
@@ -143,12 +146,14 @@ tr_err tr__pending_error(const tr__pending *pending, tr_error *error)
 static void call_then(tr__loop *loop, tr__pending *pending)
 {
     tr_actor *owner = pending->owner;
-    tr_error error = {0};
-    tr_result result = {.err = tr__pending_error(pending, &error)};
-    if (result.err == TR_OK)
+    tr_error error;
+    tr_result result = {.err = pending->error};
+    if (result.err == TR_OK) {
         result.msg = pending->msg;
-    else
+    } else {
+        tr__pending_error(pending, &error);
         result.error = &error;
+    }
     tr_then_fn then = pending->then;
     void *context = pending->context;
     tr_msg *msg = pending->msg;
@@ -176,6 +181,22 @@ static void gather_tell(tr__loop *loop, tr_actor *owner, uint64_t id, uint64_t m
         tr__pending_settle(loop, gather, NULL, gather->error);
 }
 
+void tr__gather_canceled(tr__loop *loop, const tr__pending *member)
+{
+    tr__pending *gather = tr__pending_get(loop, member->owner, member->gather);
+    if (!gather || gather->settled)
+        return;
+    if (!gather->error) {
+        gather->error = TR_ECANCELED;
+        gather->gather = tr__pending_id(member);
+    }
+    if (--gather->left)
+        return;
+    gather->settled = true;
+    if (gather->then) /* in its turn, as tr_then on a settled one */
+        tr__wheel_set(&loop->wheel, &gather->timer, loop->now_ns);
+}
+
 void tr__pending_settle(tr__loop *loop, tr__pending *pending, tr_msg *msg, tr_err error)
 {
     tr_actor *owner = pending->owner;
@@ -186,6 +207,10 @@ void tr__pending_settle(tr__loop *loop, tr__pending *pending, tr_msg *msg, tr_er
     pending->error = (uint8_t)error;
     if (owner->fiber)
         tr__fiber_wake(loop, owner, id);
+    else if (owner->exiting)
+        ; /* its code runs no more */
+    else if (pending->then && loop->running == owner) /* within its handler: its turn comes later */
+        tr__wheel_set(&loop->wheel, &pending->timer, loop->now_ns);
     else if (pending->then)
         call_then(loop, pending);
     if (gather)
@@ -203,9 +228,8 @@ void tr__answer(tr__loop *loop, tr_actor *asker, tr_msg *msg)
     tr__pending_settle(loop, pending, msg, msg->kind == TR__MSG_FAILURE ? msg->error : TR_OK);
 }
 
-void tr__pending_due(tr__loop *loop, tr__timer *timer)
+static void due(tr__loop *loop, tr__pending *pending)
 {
-    tr__pending *pending = (tr__pending *)timer;
     tr_actor *owner = pending->owner;
     static const tr__reason killed = {
         .kind = TR_EXIT_KILLED, .code = TR_EKILLED, .text = "killed; did not return in time"};
@@ -214,7 +238,8 @@ void tr__pending_due(tr__loop *loop, tr__timer *timer)
         tr_msg *msg = pending->msg;
         pending->msg = NULL;
         tr__pending_free(loop, pending);
-        tr__submit(loop, tr__addr_of(owner), msg);
+        loop->counts.accepted++;
+        tr__enqueue(loop, owner, msg);
         break;
     }
     case TR__PENDING_WAKE: {
@@ -229,7 +254,9 @@ void tr__pending_due(tr__loop *loop, tr__timer *timer)
                          owner->extras && owner->extras->reason ? owner->extras->reason : &killed);
         break;
     default:
-        if (pending->settled) { /* `then` was set on a settled one: its callback's turn has come */
+        if (owner->exiting) {
+            /* its code runs no more */
+        } else if (pending->settled) { /* `then` was set on a settled one: its callback's turn has come */
             call_then(loop, pending);
         } else {
             if (pending->kind == TR__PENDING_ASK)
@@ -239,6 +266,38 @@ void tr__pending_due(tr__loop *loop, tr__timer *timer)
         if (!owner->fiber)
             tr__after_handler(loop, owner);
     }
+}
+
+/* Many timers at once lie all over memory. So they are taken some at a time, and what each needs is on its way while
+ * others are taken. Firing one may free, settle or set again one that was taken as well: it isn't due any more. */
+bool tr__pendings_fire(tr__loop *loop)
+{
+    struct {
+        tr__pending *pending;
+        uint32_t generation;
+        bool settled;
+    } taken[FIRE_AHEAD];
+    for (unsigned fired = 0; fired < FIRE_MAX; fired += FIRE_AHEAD) {
+        unsigned count = 0;
+        tr__pending *pending;
+        while (count < FIRE_AHEAD && (pending = (tr__pending *)tr__wheel_pop(&loop->wheel, loop->now_ns))) {
+            taken[count].pending = pending;
+            taken[count].generation = pending->generation;
+            taken[count++].settled = pending->settled;
+            __builtin_prefetch(pending->next, 1);
+            __builtin_prefetch(pending->prev, 1);
+            __builtin_prefetch(pending->msg, 1);
+        }
+        for (unsigned i = 0; i < count; i++) {
+            pending = taken[i].pending;
+            if (pending->generation == taken[i].generation && pending->settled == taken[i].settled &&
+                !tr__timer_is_set(&pending->timer))
+                due(loop, pending);
+        }
+        if (count < FIRE_AHEAD)
+            return false;
+    }
+    return true;
 }
 
 /* ---- cancel
@@ -280,7 +339,6 @@ static bool drop_queued(tr__loop *loop, tr_actor *callee, const tr_msg *cancel)
             tr__places_back(loop, callee, msg->places);
             msg->flags |= TR__MSG_ANSWERED;
             tr__drop(loop, msg, TR_DROP_CANCELED);
-            tr__tell_writable(loop, callee);
             return true;
         }
     return false;

@@ -21,8 +21,9 @@ typedef enum tr__pending_kind {
     TR__PENDING_GRACE,   /* a killed fiber's */
 } tr__pending_kind;
 
+/* Two cache lines; what timers need lies in the first, nearly all. */
 typedef struct tr__pending {
-    tr__timer timer; /* first: the wheel hands this out */
+    _Alignas(64) tr__timer timer; /* first: the wheel hands this out */
     uint32_t index, generation;
     uint8_t kind;
     bool settled;
@@ -51,13 +52,15 @@ tr__pending *tr__pending_get(tr__loop *loop, const tr_actor *owner, uint64_t id)
 void tr__pending_free(tr__loop *loop, tr__pending *pending);
 /* All of an actor's, with callees told; at its end. */
 void tr__pendings_end(tr__loop *loop, tr_actor *owner);
-/* A timer of the wheel is due. */
-void tr__pending_due(tr__loop *loop, tr__timer *timer);
+/* Fire what is due, but no more than a turn can handle: true if there may be more. */
+bool tr__pendings_fire(tr__loop *loop);
 /* Settle by an answer (taken) or, with msg NULL, by an error; tells the fiber, the gather, and calls `then`:
  * so only where the owner's code may run. */
 void tr__pending_settle(tr__loop *loop, tr__pending *pending, tr_msg *msg, tr_err error);
 /* An answer came to its asker's loop. Takes msg. */
 void tr__answer(tr__loop *loop, tr_actor *asker, tr_msg *msg);
+/* A member is being cancelled, by its owner's code: its gather counts it as failed, and calls nothing now. */
+void tr__gather_canceled(tr__loop *loop, const tr__pending *member);
 /* Tell the callee of an ask that nobody waits any more. */
 void tr__cancel_callee(tr__loop *loop, const tr__pending *pending);
 /* A cancel came to its callee's loop. Takes msg. */
@@ -65,6 +68,9 @@ void tr__cancel_arrived(tr__loop *loop, tr_actor *callee, tr_msg *msg);
 /* Fill *error with how a settled entry failed; TR_OK if it has its answer. */
 tr_err tr__pending_error(const tr__pending *pending, tr_error *error);
 
+/* What tr_await and tr_take_result do with a settled future: consume it, *msg (may be NULL) is borrowed by its owner.
+ * Else its error, with the text as the owner's last error. */
+tr_err tr__pending_take(tr__loop *loop, tr__pending *pending, const tr_msg **msg);
 void tr__pendings_fini(tr__loop *loop);
 
 #endif

@@ -154,17 +154,19 @@ void tr_demonitor(tr_actor *self, uint64_t number)
  * ------------------------------------------------------------------------------------------------------------
  */
 
-void tr__link_remove(tr__loop *loop, tr_actor *target, tr_addr other)
+bool tr__link_remove(tr__loop *loop, tr_actor *target, tr_addr other)
 {
     if (!target->extras)
-        return;
+        return false;
     for (tr_msg **at = &target->extras->links; *at; at = &(*at)->next)
         if (tr_addr_equal((*at)->sender, other)) {
             tr_msg *found = *at;
             *at = found->next;
+            target->extras->link_count--;
             tr__msg_free(loop, found);
-            return;
+            return true;
         }
+    return false;
 }
 
 /* `sender` of a kept link block is the other side: whom the exit signal goes to. */
@@ -179,6 +181,7 @@ void tr__link_add(tr__loop *loop, tr_actor *target, tr_msg *link)
     tr__link_remove(loop, target, link->sender);
     link->next = extras->links;
     extras->links = link;
+    extras->link_count++;
 }
 
 void tr__link_fire(tr__loop *loop, tr_msg *link, tr_addr from, const tr__reason *reason)
@@ -197,7 +200,10 @@ void tr__link_fire(tr__loop *loop, tr_msg *link, tr_addr from, const tr__reason 
 void tr__exit_signal(tr__loop *loop, tr_actor *actor, tr_msg *msg)
 {
     const tr_exited *exited = tr__msg_body(msg);
-    tr__link_remove(loop, actor, exited->actor);
+    if (!tr__link_remove(loop, actor, exited->actor)) { /* unlinked while this was under way */
+        tr__msg_free(loop, msg);
+        return;
+    }
     if (actor->trap_exit) {
         msg->kind = TR__MSG_NOTICE;
         if (actor->fiber) {
@@ -224,6 +230,8 @@ tr_err tr_link(tr_actor *self, tr_addr to)
         return tr__self_fail(self, TR_EINVAL,
                              "tr_link: links don't cross nodes in this version; tr_monitor does");
     tr__extras *extras = tr__extras_of(loop, self);
+    if (extras && extras->link_count >= TR__MONITORS_MAX)
+        return tr__self_fail(self, TR_EFULL, "more than %u links of one actor", TR__MONITORS_MAX);
     tr_msg *here = extras ? relation_make(self, TR__MSG_LINK, NOTICE_ROOM) : NULL;
     tr_msg *there = here ? relation_make(self, TR__MSG_LINK, NOTICE_ROOM) : NULL;
     if (!there) {

@@ -7,12 +7,18 @@
 /* ---- the queue
  * ---------------------------------------------------------------------------------------------------- */
 
-static void queue_put(tr__loop *loop, tr_actor *actor)
+static inline void queue_put(tr__loop *loop, tr_actor *actor)
 {
     actor->queued = true;
     actor->run_next = NULL;
     *loop->queue_end = actor;
     loop->queue_end = &actor->run_next;
+}
+
+void tr__wake_last(tr__loop *loop, tr_actor *actor)
+{
+    if (!actor->queued)
+        queue_put(loop, actor);
 }
 
 /* The fresh ones have had their stretch: behind the others, the newest first as before. */
@@ -26,10 +32,11 @@ static void queue_fresh(tr__loop *loop)
     }
 }
 
-tr_actor *tr__next_runnable(tr__loop *loop)
+static inline tr_actor *next_runnable(tr__loop *loop)
 {
     tr_actor *actor = loop->fresh;
-    if (actor && (!loop->queue || loop->stretch < TR__FRESH_MAX)) {
+    /* With an empty queue as well: who is deep in the stack must have its turn. */
+    if (actor && loop->stretch < TR__FRESH_MAX) {
         loop->fresh = actor->run_next;
         loop->stretch++;
     } else {
@@ -57,25 +64,37 @@ void tr__scratch_free(tr__loop *loop)
     }
 }
 
-bool tr__after_handler(tr__loop *loop, tr_actor *actor)
+static const tr__reason killed = {.kind = TR_EXIT_KILLED, .code = TR_EKILLED, .text = "killed"};
+
+static bool after_handler_slow(tr__loop *loop, tr_actor *actor)
 {
-    if (__builtin_expect(loop->scratch != NULL, 0))
-        tr__scratch_free(loop);
-    if (__builtin_expect(loop->answer != NULL, 0)) {
+    tr__scratch_free(loop);
+    if (loop->answer) {
         tr__release(loop, loop->answer);
         loop->answer = NULL;
     }
-    loop->running = NULL;
-    if (__builtin_expect(!actor->exiting, 1))
+    if (!actor->exiting)
         return true;
     if (actor->fiber)
         return false;
-    static const tr__reason normal = {.kind = TR_EXIT_NORMAL};
-    tr__actor_finish(loop, actor, actor->extras && actor->extras->reason ? actor->extras->reason : &normal);
+    tr__actor_finish(loop, actor, actor->exiting == TR__EXITING_KILLED ? &killed : &loop->ending);
     return false;
 }
 
-void tr__handle(tr__loop *loop, tr_actor *actor, tr_msg *msg)
+static inline bool after_handler(tr__loop *loop, tr_actor *actor)
+{
+    loop->running = NULL;
+    if (__builtin_expect(loop->scratch || loop->answer || actor->exiting, 0))
+        return after_handler_slow(loop, actor);
+    return true;
+}
+
+bool tr__after_handler(tr__loop *loop, tr_actor *actor)
+{
+    return after_handler(loop, actor);
+}
+
+static inline void handle(tr__loop *loop, tr_actor *actor, tr_msg *msg)
 {
     loop->running = actor;
     loop->current = msg;
@@ -84,6 +103,11 @@ void tr__handle(tr__loop *loop, tr_actor *actor, tr_msg *msg)
     if (loop->current)
         tr__release(loop, msg);
     loop->current = NULL;
+}
+
+void tr__handle(tr__loop *loop, tr_actor *actor, tr_msg *msg)
+{
+    handle(loop, actor, msg);
 }
 
 static void shutdown_message(tr__loop *loop, tr_actor *actor, tr_msg *msg)
@@ -138,6 +162,14 @@ void tr__runtime_message(tr__loop *loop, tr_actor *actor, tr_msg *msg)
     }
 }
 
+/* One for the runtime, which may end the actor: then false. */
+static bool runtime_step(tr__loop *loop, tr_actor *actor, tr_msg *msg)
+{
+    uint32_t generation = atomic_load_explicit(&actor->generation, memory_order_relaxed);
+    tr__runtime_message(loop, actor, msg);
+    return tr__is_generation(actor, generation) && after_handler(loop, actor);
+}
+
 /* One message off the mailbox; false when the actor is gone. */
 static inline bool step(tr__loop *loop, tr_actor *actor, uint32_t *freed)
 {
@@ -145,26 +177,26 @@ static inline bool step(tr__loop *loop, tr_actor *actor, uint32_t *freed)
     actor->head = msg->next;
     actor->count--;
     *freed += msg->places;
-    if (__builtin_expect(msg->kind >= TR__MSG_REPLY, 0)) {
-        uint32_t generation = atomic_load_explicit(&actor->generation, memory_order_relaxed);
-        tr__runtime_message(loop, actor, msg);
-        return atomic_load_explicit(&actor->generation, memory_order_relaxed) == generation &&
-               tr__after_handler(loop, actor);
-    }
+    if (__builtin_expect(msg->kind >= TR__MSG_REPLY, 0))
+        return runtime_step(loop, actor, msg);
     loop->counts.handled++;
-    actor->handled++;
     if (__builtin_expect(msg->kind == TR__MSG_NOTICE, 0) && !tr__monitor_expected(loop, actor, msg)) {
         tr__msg_free(loop, msg);
         return true;
     }
-    tr__handle(loop, actor, msg);
-    return tr__after_handler(loop, actor);
+    handle(loop, actor, msg);
+    return after_handler(loop, actor);
 }
 
-void tr__run(tr__loop *loop, tr_actor *actor)
+static inline void run(tr__loop *loop, tr_actor *actor)
 {
     atomic_store_explicit(&loop->watch.slot, actor->index + 1, memory_order_relaxed);
+    atomic_store_explicit(&loop->watch.def, actor->def, memory_order_relaxed);
     atomic_store_explicit(&loop->watch.runs, loop->watch.runs + 1, memory_order_relaxed);
+    if (__builtin_expect(actor->exiting, 0)) { /* killed while it wasn't running */
+        tr__after_handler(loop, actor);
+        return;
+    }
     if (__builtin_expect(actor->state == TR__ACTOR_COMING, 0) && !tr__actor_init(loop, actor))
         return;
     if (__builtin_expect(actor->fiber != NULL, 0)) {
@@ -174,15 +206,37 @@ void tr__run(tr__loop *loop, tr_actor *actor)
     /* What was there when the turn began, so that a flooded receiver keeps up with its senders. */
     uint32_t batch = actor->count < TR__BATCH_MAX ? actor->count : TR__BATCH_MAX;
     uint32_t freed = 0;
-    while (batch--)
+    actor->handled += batch;
+    while (batch-- && actor->head) /* a cancelled ask may have left the queue meanwhile */
         if (!step(loop, actor, &freed))
             return;
-    if (freed) {
-        tr__places_back(loop, actor, freed);
-        tr__tell_writable(loop, actor);
+    tr__places_back(loop, actor, freed);
+    if (actor->head)
+        tr__wake_last(loop, actor);
+}
+
+bool tr__run_one(tr__loop *loop)
+{
+    tr_actor *actor = next_runnable(loop);
+    if (actor)
+        run(loop, actor);
+    return actor != NULL;
+}
+
+/* The clock costs as much as a message or two, so it is looked at after some actors. A single handler may send
+ * thousands: other loops get those, and are heard, without waiting for the time to run out. */
+void tr__run_until(tr__loop *loop, uint64_t until_ns)
+{
+    const tr__seams *seams = &loop->node->seams;
+    uint64_t enough = loop->counts.handled + loop->counts.accepted + TR__TURN_WORK;
+    tr_actor *actor;
+    for (uint32_t ran = 1; (actor = next_runnable(loop)); ran++) {
+        run(loop, actor);
+        if (loop->counts.handled + loop->counts.accepted >= enough ||
+            (ran % TR__TURN_CHECK == 0 && seams->now(seams->context) >= until_ns))
+            break;
     }
-    if (actor->head && !actor->queued)
-        queue_put(loop, actor);
+    atomic_store_explicit(&loop->watch.slot, 0, memory_order_relaxed);
 }
 
 void tr__end(tr__loop *loop, tr_actor *actor, const tr__reason *reason)
@@ -195,11 +249,17 @@ void tr__end(tr__loop *loop, tr_actor *actor, const tr__reason *reason)
         tr__actor_finish(loop, actor, reason);
         return;
     }
-    tr__extras *extras = tr__extras_of(loop, actor);
-    actor->exiting = true;
-    if (extras && !extras->reason) {
-        extras->reason = tr__alloc(sizeof(*extras->reason));
-        if (extras->reason)
-            *extras->reason = *reason;
+    tr__reason *ending = tr__ending_of(loop, actor);
+    if (ending)
+        *ending = *reason;
+}
+
+void tr__kill(tr__loop *loop, tr_actor *actor)
+{
+    if (actor->fiber || loop->running == actor) {
+        tr__end(loop, actor, &killed);
+    } else if (!actor->exiting) {
+        actor->exiting = TR__EXITING_KILLED;
+        tr__wake(loop, actor);
     }
 }

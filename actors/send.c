@@ -70,9 +70,22 @@ void tr__unprepare(tr_actor *self, tr_addr to, tr_msg *msg)
 
 tr_err tr_send_body(tr_actor *self, tr_addr to, tr_type *type, const void *body)
 {
+    tr__loop *loop = tr__owner(self);
     tr_msg *msg;
+    tr_actor *near = tr__near(loop, to);
+    const tr_typeinfo *info = tr__type_of(type);
+    if (__builtin_expect(near && near->local && tr__is_flat(info), 1)) {
+        msg = tr__make_flat(loop, self, to, info, body);
+        if (__builtin_expect(!msg, 0))
+            return TR_ENOMEM;
+        msg->places = 1;
+        near->local--;
+        loop->counts.accepted++;
+        tr__enqueue(loop, near, msg);
+        return TR_OK;
+    }
     TR_TRY(tr__prepare(self, to, type, body, &msg));
-    tr__submit(tr__owner(self), to, msg);
+    tr__submit(loop, to, msg);
     return TR_OK;
 }
 
@@ -252,8 +265,8 @@ tr_err tr_post_body(tr_node *node, tr_addr to, tr_type *type, const void *body)
     size_t size = info ? body_size(info, body) : 0;
     uint32_t places = tr__msg_places(size);
     bool stale = true;
-    if (slot && places > slot->capacity)
-        places = slot->capacity;
+    if (slot && places > tr__capacity(slot))
+        places = tr__capacity(slot);
     if (slot && !tr__places_draw(&slot->places, to.generation, places, places, &stale) && !stale)
         return TR_EFULL;
     tr_msg *msg = info && size != SIZE_MAX ? tr__msg_alloc_plain(size) : NULL;

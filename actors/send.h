@@ -6,12 +6,74 @@
 
 #include <troupe/troupe.h>
 
+#include "actors/loop.h"
 #include "mailbox/message.h"
 
 /* Draw a place at `to` and make the message with a copy of `body`; on an error nothing is held and self's
  * last error is set. Then tr__submit it, or give it back by tr__unprepare. */
 tr_err tr__prepare(tr_actor *self, tr_addr to, tr_type *type, const void *body, tr_msg **msg);
 void tr__unprepare(tr_actor *self, tr_addr to, tr_msg *msg);
+
+/* ---- the short way ----
+ * Most messages are of a flat type and go to an actor of the same loop: for those one look-up and no walk over the
+ * fields is enough. */
+
+/* The actor if it lives on this loop, else NULL. */
+static inline tr_actor *tr__near(tr__loop *loop, tr_addr to)
+{
+    tr_actor *actor = to.node == loop->node->id ? tr__slot(loop->node, to.slot) : NULL;
+    return actor && tr__is_owner(loop, actor) && tr__is_generation(actor, to.generation) && tr__takes_mail(actor)
+               ? actor
+               : NULL;
+}
+
+/* Sizes that most messages have are copied without a call. */
+static inline void tr__copy_flat(void *into, const void *body, size_t size)
+{
+    switch (size) {
+    case 8:
+        memcpy(into, body, 8);
+        break;
+    case 16:
+        memcpy(into, body, 16);
+        break;
+    case 24:
+        memcpy(into, body, 24);
+        break;
+    case 32:
+        memcpy(into, body, 32);
+        break;
+    default:
+        memcpy(into, body, size);
+    }
+}
+
+/* Of a type (NULL: none) whose struct is all of it, in one pooled block and one place. */
+static inline bool tr__is_flat(const tr_typeinfo *info)
+{
+    return info && info->flat_class != TR__CLASS_LARGE && info->size <= 1024;
+}
+
+/* A message to `to` with a copy of a flat body; `places` is 0 yet. NULL: no memory, and self's last error says so. */
+static inline tr_msg *tr__make_flat(tr__loop *loop, tr_actor *self, tr_addr to, const tr_typeinfo *info,
+                                    const void *body)
+{
+    tr_msg *msg = tr__pool_take(&loop->pool, info->flat_class, sizeof(tr_msg) + info->size);
+    if (__builtin_expect(!msg, 0)) {
+        tr__self_fail(self, TR_ENOMEM, "no memory for a %s", info->name);
+        return NULL;
+    }
+    *msg = (tr_msg){
+        .type = info,
+        .sender = tr__addr_of(self),
+        .to = {to.slot, to.generation},
+        .size = info->size,
+        .home = loop->index,
+        .size_class = info->flat_class,
+    };
+    tr__copy_flat(tr__msg_body(msg), body, info->size);
+    return msg;
+}
 
 /* The va_list forms of the printf-like calls. */
 #define TR_FN(returns, name, parameters, arguments)

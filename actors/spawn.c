@@ -8,6 +8,7 @@
 
 #include "actors/loop.h"
 #include "actors/pending.h"
+#include "actors/send.h"
 #include "base/err.h"
 
 /* The argument as the child will get it: the pointer, or a copy in a block. */
@@ -18,12 +19,19 @@ static tr_err take_arg(tr__loop *loop, const tr_actor_def *def, const void *arg,
     if (!def->arg_type || !arg)
         return TR_OK;
     const tr_typeinfo *info = tr__type_of(def->arg_type);
-    size_t size = info ? tr__body_size(info, arg) : 0;
-    tr_msg *msg = info && size != SIZE_MAX ? tr__msg_alloc(&loop->pool, loop->index, size) : NULL;
-    if (!msg)
+    bool flat = tr__is_flat(info);
+    size_t size = flat ? info->size : info ? tr__body_size(info, arg) : 0;
+    if (size == SIZE_MAX)
+        return tr__fail(error, TR_ETOOBIG, "the arguments of %s have more than %zu bytes", def->name,
+                        TR__BODY_MAX);
+    tr_msg *msg = info ? tr__msg_alloc(&loop->pool, loop->index, size) : NULL;
+    if (__builtin_expect(!msg, 0))
         return tr__fail(error, TR_ENOMEM, "no memory for the arguments of %s", def->name);
     msg->type = info;
-    tr__body_copy(info, tr__msg_body(msg), arg);
+    if (flat)
+        tr__copy_flat(tr__msg_body(msg), arg, size);
+    else
+        tr__body_copy(info, tr__msg_body(msg), arg);
     *taken = msg;
     return TR_OK;
 }
@@ -41,19 +49,23 @@ static tr__loop *place_of(tr__loop *loop, const tr_spawn_opts *opts)
     }
 }
 
-static void open_slot(tr_actor *slot, const tr_actor_def *def, tr__loop *owner, uint32_t places)
+/* An actor that stays here begins with a hand of its places drawn, so its first messages touch no atomic. */
+static void open_slot(tr__loop *loop, tr_actor *slot, const tr_actor_def *def, tr__loop *owner, uint32_t places)
 {
     slot->state = TR__ACTOR_COMING;
-    slot->trap_exit = slot->exiting = false;
+    slot->trap_exit = slot->queued = false;
+    slot->exiting = 0;
     slot->asks = 0;
-    slot->local = 0;
     slot->handled = 0;
-    slot->def = def;
-    slot->capacity = places ? places : def->mailbox_places ? def->mailbox_places : TR__PLACES_DEFAULT;
-    if (slot->capacity > UINT16_MAX)
-        slot->capacity = UINT16_MAX;
+    __atomic_store_n(&slot->def, def, __ATOMIC_RELAXED); /* the watchdog may read it */
+    uint32_t capacity = places ? places : def->mailbox_places ? def->mailbox_places : TR__PLACES_DEFAULT;
+    if (capacity > UINT16_MAX)
+        capacity = UINT16_MAX;
+    /* atomic: a late sender to the slot's last actor may look at it (tr__capacity) */
+    __atomic_store_n(&slot->capacity, capacity, __ATOMIC_RELAXED);
+    slot->local = owner == loop ? capacity / 8 : 0;
     tr__places_open(&slot->places, atomic_load_explicit(&slot->generation, memory_order_relaxed),
-                    slot->capacity);
+                    capacity - slot->local);
     /* release: who sees the owner sees the rest */
     atomic_store_explicit(&slot->owner, owner, memory_order_release);
 }
@@ -65,6 +77,10 @@ static void give_back(tr__loop *loop, const tr_actor_def *def, void *taken, tr_m
     if (spawn)
         tr__msg_free(loop, spawn);
     if (slot) { /* its address never left: the same generation is used again */
+        tr__places_shut(&slot->places);
+        atomic_store_explicit(&slot->owner, NULL, memory_order_relaxed);
+        slot->state = TR__ACTOR_FREE;
+        slot->arg = NULL;
         slot->run_next = loop->slots_free;
         loop->slots_free = slot;
     }
@@ -76,6 +92,8 @@ tr_err tr__spawn(tr__loop *loop, const tr_actor_def *def, const void *arg, const
     tr__loop *owner = place_of(loop, opts);
     if (!def->receive == !def->run)
         return tr__fail(error, TR_EINVAL, "actor definition %s: give either receive or run", def->name);
+    if (loop->stopping)
+        return tr__fail(error, TR_ECLOSED, "no %s is started: the node stops", def->name);
     void *taken;
     TR_TRY(take_arg(loop, def, arg, &taken, error));
     tr_msg *spawn = owner == loop ? NULL : tr__msg_alloc(&loop->pool, loop->index, 0);
@@ -85,7 +103,9 @@ tr_err tr__spawn(tr__loop *loop, const tr_actor_def *def, const void *arg, const
         *address = (tr_addr){loop->node->id, slot->index,
                              atomic_load_explicit(&slot->generation, memory_order_relaxed)};
         slot->named = opts && opts->name;
-        if (slot->named)
+        slot->arg = taken;
+        open_slot(loop, slot, def, owner, opts ? opts->mailbox_places : 0);
+        if (slot->named) /* when it is open: who finds the name may send at once */
             err = tr__name_put(loop->node, opts->name, *address, error);
     }
     if (err != TR_OK) {
@@ -93,8 +113,6 @@ tr_err tr__spawn(tr__loop *loop, const tr_actor_def *def, const void *arg, const
         *address = TR_ADDR_NONE;
         return err;
     }
-    slot->arg = taken;
-    open_slot(slot, def, owner, opts ? opts->mailbox_places : 0);
     if (owner == loop)
         return tr__actor_arrive(loop, slot)
                    ? TR_OK
@@ -102,6 +120,20 @@ tr_err tr__spawn(tr__loop *loop, const tr_actor_def *def, const void *arg, const
     spawn->kind = TR__MSG_SPAWN;
     tr__submit(loop, *address, spawn);
     return TR_OK;
+}
+
+/* The child goes, and its end is no news: it must not take its parent along by the link. */
+static void undo(tr_actor *self, tr_addr child, const tr_spawn_opts *opts)
+{
+    tr_error why = *tr_last_error(self);
+    if (opts && opts->monitor && *opts->monitor) {
+        tr_demonitor(self, *opts->monitor);
+        *opts->monitor = 0;
+    }
+    if (opts && opts->link)
+        tr_unlink(self, child);
+    tr_stop(self, child, TR_EXIT_KILLED);
+    tr__self_fail(self, why.code, "%s", why.text);
 }
 
 tr_addr tr_spawn_with(tr_actor *self, const tr_actor_def *def, const void *arg, const tr_spawn_opts *opts)
@@ -118,10 +150,10 @@ tr_addr tr_spawn_with(tr_actor *self, const tr_actor_def *def, const void *arg, 
         return child;
     bool linked = !opts->link || tr_link(self, child) == TR_OK;
     if (opts->monitor)
-        *opts->monitor = tr_monitor(self, child);
+        *opts->monitor = linked ? tr_monitor(self, child) : 0;
     if (linked && (!opts->monitor || *opts->monitor))
         return child;
-    tr_stop(self, child, TR_EXIT_KILLED);
+    undo(self, child, opts);
     return TR_ADDR_NONE;
 }
 
@@ -132,6 +164,11 @@ tr_future tr_spawn_ask(tr_actor *self, const tr_actor_def *def, const void *arg,
     tr__loop *loop = tr__owner(self);
     tr_future none = {0};
     const tr_typeinfo *info = tr__type_of(&tr_found_type);
+    if (self->asks >= TR__ASKS_MAX) {
+        tr__self_fail(self, TR_EFULL, "more than %u asks of %s are outstanding: await some first", TR__ASKS_MAX,
+                      self->def->name);
+        return none;
+    }
     tr_addr child = info ? tr_spawn_with(self, def, arg, opts) : TR_ADDR_NONE;
     if (tr_addr_is_none(child))
         return none;
@@ -142,8 +179,8 @@ tr_future tr_spawn_ask(tr_actor *self, const tr_actor_def *def, const void *arg,
             self->asks++;
             tr__pending_free(loop, pending);
         }
-        tr_stop(self, child, TR_EXIT_KILLED);
         tr__self_fail(self, TR_ENOMEM, "no memory for a future");
+        undo(self, child, opts);
         return none;
     }
     self->asks++;

@@ -60,6 +60,31 @@ void tr__free(void *block)
     free(block);
 }
 
+/* Where every block is to be seen by a tool, these are as well: leak checks don't look into mapped pages. */
+void *tr__huge_alloc(int now)
+{
+    if (shall_fail())
+        return NULL;
+#ifdef TR_PLAIN_POOLS
+    (void)now;
+    void *block = aligned_alloc(64, TR__HUGE);
+    return block ? memset(block, 0, TR__HUGE) : NULL;
+#else
+    return tr__huge_map(now);
+#endif
+}
+
+void tr__huge_free(void *block)
+{
+    if (!block)
+        return;
+#ifdef TR_PLAIN_POOLS
+    free(block);
+#else
+    tr__huge_unmap(block);
+#endif
+}
+
 uint64_t tr__alloc_fail_at(uint64_t nth)
 {
     uint64_t before = made;

@@ -13,6 +13,16 @@ char *tr__strdup(const char *text);
 char *tr__strndup(const char *text, size_t length); /* at most length bytes, less if a NUL comes first */
 void tr__free(void *block);                         /* NULL is fine */
 
+/* For tables and pools that grow: TR__HUGE bytes, zeroed, at a multiple of that. With `now` in a huge page where the
+ * system has one: filling a million entries then costs half of what it does in small pages. Without, memory is taken
+ * as it is touched: for the first block of what may stay small. Freed by tr__huge_free() only (NULL is fine). */
+#define TR__HUGE ((size_t)2 << 20)
+void *tr__huge_alloc(int now);
+void tr__huge_free(void *block);
+/* Their real side (huge_os.c). */
+void *tr__huge_map(int now);
+void tr__huge_unmap(void *block);
+
 /* Tests: the n-th allocation from now fails (1 = the next), of this thread only; 0 switches it off. Only
  * that one fails; errno is ENOMEM then. Returns how many allocations this thread tried since last time. */
 uint64_t tr__alloc_fail_at(uint64_t nth);

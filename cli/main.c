@@ -10,6 +10,11 @@ static cli_run version, help;
 static const cli_command commands[] = {
     {"bench", "measure this machine: messages, actors, timers, connections", cli_bench},
     {"bench-peer", NULL, cli_bench_peer},
+    {"demo", "three nodes, one job, one crash: what Troupe does, in half a minute", cli_demo},
+    {"demo-node", NULL, cli_demo_node},
+    {"new", "make a folder for a plugin, ready to build and test", cli_new},
+    {"node", "run a node, with plugins as its actors, until Ctrl-C", cli_node},
+    {"plugin", "check a plugin as a node would", cli_plugin},
     {"version", "print the version", version},
     {"help", "print this table", help},
 };

@@ -1,6 +1,7 @@
 /* See pool.h. The owning loop's thread only; fails only by NULL. */
 #include "mailbox/pool.h"
 
+#include <stdbool.h>
 #include <string.h>
 
 #include "base/mem.h"
@@ -25,8 +26,30 @@ void tr__pool_fini(tr__pool *pool)
         pool->chunks = chunk->next;
         tr__free(chunk);
     }
+    while (pool->huge_chunks) {
+        tr__block *chunk = pool->huge_chunks;
+        pool->huge_chunks = chunk->next;
+        tr__huge_free(chunk);
+    }
     memset(pool, 0, sizeof(*pool));
 }
+
+#ifndef TR_PLAIN_POOLS
+static bool chunk_add(tr__pool *pool)
+{
+    bool huge = pool->chunk_count >= TR__POOL_SMALL;
+    tr__block *chunk = huge ? tr__huge_alloc(true) : tr__alloc(TR__POOL_CHUNK);
+    if (!chunk)
+        return false;
+    tr__block **list = huge ? &pool->huge_chunks : &pool->chunks;
+    chunk->next = *list;
+    *list = chunk;
+    pool->chunk_count++;
+    pool->bump = (char *)chunk + 32; /* keeps blocks aligned; what the old chunk had left is lost: < 4 KiB */
+    pool->bump_end = (char *)chunk + (huge ? TR__HUGE : TR__POOL_CHUNK);
+    return true;
+}
+#endif
 
 void *tr__pool_refill(tr__pool *pool, uint8_t size_class, size_t size)
 {
@@ -38,15 +61,8 @@ void *tr__pool_refill(tr__pool *pool, uint8_t size_class, size_t size)
     if (size_class == TR__CLASS_LARGE)
         return tr__alloc(size);
     size_t bytes = tr__pool_class_size[size_class];
-    if ((size_t)(pool->bump_end - pool->bump) < bytes) {
-        tr__block *chunk = tr__alloc(TR__POOL_CHUNK);
-        if (!chunk)
-            return NULL;
-        chunk->next = pool->chunks;
-        pool->chunks = chunk;
-        pool->bump = (char *)chunk + 32; /* keeps blocks aligned; what the old chunk had left is lost: < 4 KiB */
-        pool->bump_end = (char *)chunk + TR__POOL_CHUNK;
-    }
+    if ((size_t)(pool->bump_end - pool->bump) < bytes && !chunk_add(pool))
+        return NULL;
     void *block = pool->bump;
     pool->bump += bytes;
     return block;

@@ -1,4 +1,5 @@
-/* Pooled blocks: one pool a loop, free lists by size class, carved out of 64 KiB chunks.
+/* Pooled blocks: one pool a loop, free lists by size class, carved out of 64 KiB chunks; a pool that has
+ * grown large takes huge ones.
  *
  * Only the owning loop's thread takes and gives. A block that another loop frees goes home in a chain (loop.c).
  * With TR_PLAIN_POOLS every block is a malloc of its own, so that sanitizers see each use. */
@@ -12,6 +13,7 @@
 #define TR__POOL_MAX       4096 /* bytes; larger blocks are plain allocations of class TR__CLASS_LARGE */
 #define TR__CLASS_LARGE    0xff
 #define TR__POOL_CHUNK     65536
+#define TR__POOL_SMALL     16 /* chunks; those after them are huge */
 
 typedef struct tr__block {
     struct tr__block *next;
@@ -20,7 +22,8 @@ typedef struct tr__block {
 typedef struct tr__pool {
     tr__block *free[TR__POOL_CLASSES];
     char *bump, *bump_end;
-    tr__block *chunks;
+    tr__block *chunks, *huge_chunks;
+    uint32_t chunk_count;
 } tr__pool;
 
 extern const uint8_t tr__pool_class_of[TR__POOL_MAX / 32 + 1];

@@ -10,6 +10,7 @@
 #include "base/check.h"
 #include "base/hash.h"
 #include "base/mem.h"
+#include "mailbox/pool.h"
 
 #include <pthread.h>
 #include <string.h>
@@ -109,6 +110,7 @@ static tr_typeinfo *make_info(const tr_type *type, uint32_t count, uint64_t id, 
     info->fields = fields; /* the one behind the last is zeroed: TR_KIND_END */
     info->count = count;
     info->size = type->size;
+    info->flat_class = info->inline_count ? TR__CLASS_LARGE : tr__pool_class(sizeof(tr_msg) + info->size);
     info->id = id;
     info->fingerprint = fingerprint;
     return info;

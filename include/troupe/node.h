@@ -47,7 +47,7 @@ typedef struct tr_sums {
     uint64_t arrived;  /* from other loops and foreign threads */
     uint64_t handled;
     uint64_t dropped[TR_DROP_COUNT];
-    uint64_t queued;   /* counted by walking the mailboxes */
+    uint64_t queued;   /* in the mailboxes */
     uint64_t passed;   /* to other loops */
     uint64_t posted;   /* by foreign threads */
     uint64_t sent;     /* to other nodes: encoded into a connection */

@@ -1,0 +1,196 @@
+/* `troupe bench` as a user runs it: every benchmark with small parameters gives the JSON that is promised,
+ * and what is wrong on the command line is told, with status 2. Which figures come out is no test's business.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+
+/* Runs the program with those words; its output, stderr with it, goes to `out`. The exit status; -1: it
+ * crashed. */
+static int run(const char *words, char *out, size_t room)
+{
+    const char *program = getenv("TROUPE_BIN");
+    char command[512];
+    if (!program)
+        fail_msg("TROUPE_BIN names no program: run this through ctest or ./dev test");
+    snprintf(command, sizeof(command), "timeout 100 '%s' %s 2>&1 </dev/null", program, words);
+    FILE *output = popen(command, "r");
+    assert_non_null(output);
+    out[fread(out, 1, room - 1, output)] = '\0';
+    int status = pclose(output);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+static void has(json_t *object, const char *key, json_type type)
+{
+    json_t *value = json_object_get(object, key);
+    if (!value || (json_typeof(value) != type && !(type == JSON_REAL && json_is_number(value))))
+        fail_msg("\"%s\" is missing or of another type", key);
+}
+
+static void is_result(const char *line, const char *bench, const char *metric, const char *unit)
+{
+    json_error_t error;
+    json_t *object = json_loads(line, 0, &error);
+    if (!object)
+        fail_msg("not JSON: %s: %s", error.text, line);
+    assert_string_equal(json_string_value(json_object_get(object, "bench")), bench);
+    assert_string_equal(json_string_value(json_object_get(object, "metric")), metric);
+    assert_string_equal(json_string_value(json_object_get(object, "unit")), unit);
+    has(object, "value", JSON_REAL);
+    has(object, "min", JSON_REAL);
+    has(object, "max", JSON_REAL);
+    has(object, "loops", JSON_INTEGER);
+    has(object, "params", JSON_OBJECT);
+    assert_int_equal(json_integer_value(json_object_get(object, "runs")), 2);
+    double value = json_number_value(json_object_get(object, "value"));
+    assert_true(json_number_value(json_object_get(object, "min")) <= value);
+    assert_true(json_number_value(json_object_get(object, "max")) >= value);
+    json_decref(object);
+}
+
+typedef struct expected {
+    const char *bench, *parameters;
+    const char *metrics[4], *units[4];
+} expected;
+
+static const expected all[] = {
+    {"pingpong", "--messages 100", {"round_trip"}, {"ns"}},
+    {"ring", "--actors 5 --messages 100", {"hop"}, {"ns"}},
+    {"ring", "--actors 1 --messages 10", {"hop"}, {"ns"}},
+    {"fan-in", "--senders 50 --messages 3000", {"rate"}, {"M/s"}},
+    {"fan-in", "--senders 2 --messages 100 --work 100", {"rate"}, {"M/s"}},
+    {"counting", "--messages 5000", {"rate"}, {"M/s"}},
+    {"spawn", "--actors 1000", {"actor"}, {"ns"}},
+    {"spawn", "--actors 1", {"actor"}, {"ns"}},
+    {"memory", "--actors 1000", {"actor"}, {"bytes"}},
+    {"fork-join", "--actors 7 --messages 3000", {"rate"}, {"M/s"}},
+    {"fork-join", "--actors 2000 --messages 2", {"rate"}, {"M/s"}},
+    {"fib", "--n 12", {"time"}, {"ms"}},
+    {"ask", "--messages 100", {"round_trip"}, {"ns"}},
+    {"timers", "--n 1000", {"set", "cancel", "fire"}, {"ns", "ns", "ns"}},
+    {"remote-rtt", "--messages 20", {"p50", "p99"}, {"us", "us"}},
+    {"remote-flood", "--messages 5000", {"rate"}, {"M/s"}},
+    {"remote-asks", "--messages 2000 --outstanding 100", {"rate"}, {"round trips/s"}},
+    {"remote-bulk", "--messages 20", {"rate"}, {"MB/s"}},
+};
+
+static void run_all_with(const char *loops)
+{
+    static char out[65536];
+    for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++) {
+        char words[256];
+        snprintf(words, sizeof(words), "bench %s %s %s --runs 2 --json", all[i].bench, all[i].parameters,
+                 loops);
+        int status = run(words, out, sizeof(out));
+        if (status != 0)
+            fail_msg("troupe %s: status %d: %s", words, status, out);
+        char *rest = out, *line;
+        for (unsigned metric = 0; all[i].metrics[metric]; metric++) {
+            line = strtok_r(rest, "\n", &rest);
+            assert_non_null(line);
+            is_result(line, all[i].bench, all[i].metrics[metric], all[i].units[metric]);
+        }
+        line = strtok_r(rest, "\n", &rest);
+        if (line)
+            fail_msg("troupe %s: a line too many: %s", words, line);
+    }
+}
+
+static void every_benchmark_gives_its_json(void **state)
+{
+    (void)state;
+    run_all_with("");
+}
+
+static void every_benchmark_runs_on_two_loops(void **state)
+{
+    (void)state;
+    run_all_with("--loops 2");
+}
+
+static void the_table_names_what_was_measured(void **state)
+{
+    (void)state;
+    char out[4096];
+    assert_int_equal(run("bench timers --n 100 --runs 1", out, sizeof(out)), 0);
+    assert_non_null(strstr(out, "median"));
+    assert_non_null(strstr(out, "cancel"));
+    assert_null(strchr(out, '\r'));
+}
+
+static void the_list_names_every_benchmark(void **state)
+{
+    (void)state;
+    char out[8192];
+    assert_int_equal(run("bench --list", out, sizeof(out)), 0);
+    for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++)
+        if (!strstr(out, all[i].bench))
+            fail_msg("%s isn't in the list", all[i].bench);
+}
+
+static void what_is_wrong_on_the_command_line_is_told(void **state)
+{
+    (void)state;
+    static const char *const wrong[][2] = {
+        {"bench nosuch", "nosuch"},
+        {"bench pingpong ring", "ring"},
+        {"bench pingpong --messages 0", "--messages 0"},
+        {"bench pingpong --messages -1", "-1"},
+        {"bench pingpong --messages 1e6", "1e6"},
+        {"bench pingpong --messages ''", "--messages"},
+        {"bench pingpong --messages 99999999999999999999999", "--messages"},
+        {"bench pingpong --messages", "--messages"},
+        {"bench pingpong --senders 3", "--senders"},
+        {"bench pingpong --nosuch 3", "--nosuch"},
+        {"bench pingpong -x", "-x"},
+        {"bench pingpong --loops 0", "--loops 0"},
+        {"bench pingpong --loops 65", "--loops 65"},
+        {"bench pingpong --runs 0", "--runs 0"},
+        {"bench --messages 10", "--messages"},
+        {"bench fib --n 99", "--n 99"},
+        {"nosuch", "nosuch"},
+        {"--nosuch", "--nosuch"},
+        {"version more", "more"},
+    };
+    for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
+        char out[4096];
+        int status = run(wrong[i][0], out, sizeof(out));
+        if (status != 2 || !strstr(out, wrong[i][1]))
+            fail_msg("troupe %s: status %d: %s", wrong[i][0], status, out);
+    }
+}
+
+static void without_arguments_it_tells_its_commands(void **state)
+{
+    (void)state;
+    char out[4096];
+    assert_int_equal(run("", out, sizeof(out)), 0);
+    assert_non_null(strstr(out, "bench"));
+    assert_int_equal(run("help", out, sizeof(out)), 0);
+    assert_int_equal(run("version", out, sizeof(out)), 0);
+    assert_non_null(strstr(out, TR_VERSION));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_benchmark_gives_its_json),
+        cmocka_unit_test(every_benchmark_runs_on_two_loops),
+        cmocka_unit_test(the_table_names_what_was_measured),
+        cmocka_unit_test(the_list_names_every_benchmark),
+        cmocka_unit_test(what_is_wrong_on_the_command_line_is_told),
+        cmocka_unit_test(without_arguments_it_tells_its_commands),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
