@@ -147,7 +147,7 @@ static void a_file_that_is_none_is_refused(void **state)
 static void a_file_that_others_can_write_is_refused(void **state)
 {
     (void)state;
-    char file[128], link[128];
+    char file[256], link[256];
     snprintf(file, sizeof(file), "%s", build("open", PLAIN "TR_PLUGIN_EXPORT(\"open\", \"1\", &plain);"));
     chmod(file, 0766);
     assert_refused(file, TR_EPERM, "chmod go-w the file");
@@ -276,7 +276,7 @@ static tr_err end_it_once(tr_actor *self, void *arg)
 static void its_actors_run_under_its_name_and_are_started_again(void **state)
 {
     (void)state;
-    char file[128];
+    char file[256];
     snprintf(file, sizeof(file), "%s",
              build("pair", PLAIN "TR_ACTOR(other, .receive = receive);\n"
                                  "TR_PLUGIN_EXPORT(\"pair\", \"1\", &plain, &other);"));
@@ -299,7 +299,7 @@ static tr_err never(tr_actor *self, void *arg)
 static void an_init_that_fails_stops_the_node_and_is_named(void **state)
 {
     (void)state;
-    char file[128];
+    char file[256];
     snprintf(file, sizeof(file), "%s",
              build("broken", HEAD "static tr_err init(tr_actor *self, void *state, const void *arg)\n"
                                   "{ return tr_fail(self, TR_EAPP, \"no licence found\"); }\n"
@@ -317,7 +317,7 @@ static void an_init_that_fails_stops_the_node_and_is_named(void **state)
 static void a_name_that_is_taken_and_a_missing_file_stop_the_node(void **state)
 {
     (void)state;
-    char file[128], missing[128];
+    char file[256], missing[256];
     snprintf(file, sizeof(file), "%s", build("same", PLAIN "TR_PLUGIN_EXPORT(\"same\", \"1\", &plain);"));
     snprintf(missing, sizeof(missing), "%s", path_of("missing.so"));
     const char *const twice[] = {file, file, NULL}, *const gone[] = {file, missing, NULL};
@@ -338,7 +338,7 @@ static tr_err wait_here(tr_actor *self, void *arg)
 static void a_plugin_that_keeps_ending_stops_the_node(void **state)
 {
     (void)state;
-    char file[128];
+    char file[256];
     snprintf(file, sizeof(file), "%s",
              build("restless", HEAD "static tr_err init(tr_actor *self, void *state, const void *arg)\n"
                                     "{ return tr_send(self, tr_self(self), ping, .n = 0); }\n"
