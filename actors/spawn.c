@@ -36,6 +36,7 @@ static tr_err take_arg(tr__loop *loop, const tr_actor_def *def, const void *arg,
     return TR_OK;
 }
 
+/* NULL: there is no such loop. */
 static tr__loop *place_of(tr__loop *loop, const tr_spawn_opts *opts)
 {
     tr_node *node = loop->node;
@@ -43,7 +44,7 @@ static tr__loop *place_of(tr__loop *loop, const tr_spawn_opts *opts)
     case TR_PLACE_SPREAD:
         return node->loops[loop->next_place++ % node->loop_count];
     case TR_PLACE_LOOP:
-        return node->loops[opts->loop % node->loop_count];
+        return opts->loop < node->loop_count ? node->loops[opts->loop] : NULL;
     default:
         return loop;
     }
@@ -90,6 +91,9 @@ tr_err tr__spawn(tr__loop *loop, const tr_actor_def *def, const void *arg, const
                  tr_addr *address, tr_error *error)
 {
     tr__loop *owner = place_of(loop, opts);
+    if (!owner)
+        return tr__fail(error, TR_EINVAL, "%s can't live on loop %u: this node has %u, the first is 0", def->name,
+                        opts->loop, loop->node->loop_count);
     if (!def->receive == !def->run)
         return tr__fail(error, TR_EINVAL, "actor definition %s: give either receive or run", def->name);
     if (loop->stopping)
