@@ -107,6 +107,13 @@ tr_err tr_reply_body(tr_actor *self, const tr_msg *ask, tr_type *type, const voi
     const tr_typeinfo *info = tr__type_of(type);
     tr_msg *msg = tr__is_flat(info) ? tr__make_flat(tr__owner(self), self, ask->sender, info, body)
                                     : tr_msg_make(self, type, body);
+    if (msg && ask->sender.node != tr__owner(self)->node->id &&
+        !tr__remote_fits(info, tr__msg_body(msg), msg->size)) {
+        tr__self_fail(self, TR_ETOOBIG, "a %s of %u bytes is too large for a connection: split it", info->name,
+                      msg->size);
+        tr__msg_free(tr__owner(self), msg);
+        msg = NULL;
+    }
     if (!msg)
         return unanswered(self, ask);
     answer(self, ask, msg, TR__MSG_REPLY);

@@ -269,7 +269,7 @@ static tr_err unknown_type(tr_actor *self, void *arg)
     tr_addr to;
     (void)arg;
     TR_TRY(find(self, "bob/service", &to));
-    tr_err err = tr_await_msg(self, tr_ask(self, to, TR_SECONDS(5), tr_node_event, .name = "x"), NULL);
+    tr_err err = tr_await_msg(self, tr_ask(self, to, TR_SECONDS(5), count_is, .count = 1), NULL);
     EXPECT(self, err == TR_ENOACTOR); /* known there, but not answered by the service */
     return TR_OK;
 }
