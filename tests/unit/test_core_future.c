@@ -396,7 +396,7 @@ static void work_long_then_ask(tr_actor *self, void *context)
 static void an_ask_after_long_work_has_its_whole_time(void **state)
 {
     (void)state;
-    pair *p = open_pair(1);
+    pair *p = open_pair(2);
     p->timeout_ns = TR_MILLIS(50);
     p->b.on = reply_n_plus_1;
     manual_do(p->m, p->a.address, work_long_then_ask, p);
