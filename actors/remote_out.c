@@ -202,7 +202,7 @@ void tr__remote_cut(tr__remote_peer *p, const tr_error *why)
     p->cut = true;
     tr__node_log(p->remote->loop->node, TR_LOG_ERROR, "the connection to node %s is cut: %s", p->peer->name,
                  why->text);
-    tr__endpoint_disconnect(p->remote->endpoint, p->peer);
+    tr__endpoint_refuse(p->remote->endpoint, p->peer, why);
 }
 
 static tr_drop drop_of(tr_err err)

@@ -378,6 +378,13 @@ void tr__endpoint_disconnect(tr__endpoint *e, tr__peer *peer)
     tr__connection_close(&link_of(e, peer)->connection);
 }
 
+void tr__endpoint_refuse(tr__endpoint *e, tr__peer *peer, const tr_error *why)
+{
+    tr__link *l = link_of(e, peer);
+    tr__connection_refuse(&l->connection, why);
+    mark_dirty(l);
+}
+
 void tr__endpoint_flush(tr__endpoint *e)
 {
     while (e->dirty) {
