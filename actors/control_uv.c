@@ -1,10 +1,14 @@
-/* The control thread. Now: the watchdog, which names an actor whose handler runs for longer than
- * TR__STUCK_NS, once a run. It reads what the loops publish in atomics and never stops them. */
+/* The control thread: a small uv loop of its own for what must go on while a handler is stuck.
+ *
+ * The watchdog names an actor whose handler runs for longer than TR__STUCK_NS, once a run; it reads what the
+ * loops publish in atomics and never stops them. The connections: when something came for them (`wake`), or
+ * when they are due, the endpoint takes its step. Fails only at the start, with an error. */
 #include <string.h>
 #include <uv.h>
 
 #include "actors/loop.h"
 #include "actors/node_uv.h"
+#include "actors/remote.h"
 #include "base/err.h"
 #include "base/mem.h"
 
@@ -12,8 +16,7 @@
 
 static void name_stuck(tr__control *control, tr__loop *loop, uint32_t slot, uint64_t since)
 {
-    const tr_actor *actor = tr__slot(control->node, slot - 1);
-    const tr_actor_def *def = actor ? __atomic_load_n(&actor->def, __ATOMIC_RELAXED) : NULL;
+    const tr_actor_def *def = atomic_load_explicit(&loop->watch.def, memory_order_relaxed);
     const tr_typeinfo *type = atomic_load_explicit(&loop->watch.type, memory_order_relaxed);
     tr__node_log(control->node, TR_LOG_WARN,
                  "loop %u: actor %s (slot %u) has been handling %s for %llu ms; the loop's other actors "
@@ -41,22 +44,53 @@ static void look(uv_timer_t *timer)
     }
 }
 
+/* ---- connections
+ * ------------------------------------------------------------------------------------------------------- */
+
+static void on_due(uv_timer_t *timer);
+
+static void step_connections(tr__control *control)
+{
+    struct tr__remote *remote = control->node->remote;
+    tr__remote_control_step(remote, uv_hrtime());
+    uint64_t due = tr__remote_control_due(remote), now = uv_hrtime();
+    if (due == TR__NEVER) {
+        uv_timer_stop(&control->due);
+        return;
+    }
+    uv_update_time(
+        &control->uv); /* the timer counts from there; ms, rounded up so that it never fires early */
+    uv_timer_start(&control->due, on_due, due > now ? (due - now + 999999u) / 1000000u : 0, 0);
+}
+
+static void on_due(uv_timer_t *timer)
+{
+    step_connections(timer->data);
+}
+
+static void on_wake(uv_async_t *handle)
+{
+    step_connections(handle->data);
+}
+
+/* ---- its life
+ * ----------------------------------------------------------------------------------------------------------
+ */
+
 static void on_quit(uv_async_t *handle)
 {
     tr__control *control = handle->data;
-    uv_close((uv_handle_t *)&control->quit, NULL);
-    uv_close((uv_handle_t *)&control->watchdog, NULL);
+    uv_stop(&control->uv);
 }
 
 static void *thread_main(void *arg)
 {
     tr__control *control = arg;
     uv_run(&control->uv, UV_RUN_DEFAULT);
-    uv_loop_close(&control->uv);
     return NULL;
 }
 
-tr_err tr__control_start(tr__control *control, tr_node *node, tr_error *error)
+tr_err tr__control_open(tr__control *control, tr_node *node, tr_error *error)
 {
     memset(control, 0, sizeof(*control));
     control->node = node;
@@ -70,16 +104,20 @@ tr_err tr__control_start(tr__control *control, tr_node *node, tr_error *error)
         return tr__fail(error, TR_EIO, "uv_loop_init failed: too many open files? (ulimit -n)");
     }
     uv_async_init(&control->uv, &control->quit, on_quit);
+    uv_async_init(&control->uv, &control->wake, on_wake);
     uv_timer_init(&control->uv, &control->watchdog);
-    control->quit.data = control->watchdog.data = control;
+    uv_timer_init(&control->uv, &control->due);
+    control->quit.data = control->wake.data = control->watchdog.data = control->due.data = control;
+    control->opened = true;
+    return TR_OK;
+}
+
+tr_err tr__control_start(tr__control *control, tr_error *error)
+{
     uv_timer_start(&control->watchdog, look, LOOK_MS, LOOK_MS);
-    if (pthread_create(&control->thread, NULL, thread_main, control) != 0) {
-        on_quit(&control->quit);
-        uv_run(&control->uv, UV_RUN_DEFAULT);
-        uv_loop_close(&control->uv);
-        tr__free(control->seen_runs);
+    uv_timer_start(&control->due, on_due, 0, 0);
+    if (pthread_create(&control->thread, NULL, thread_main, control) != 0)
         return tr__fail(error, TR_EAGAIN, "can't start the control thread");
-    }
     control->started = true;
     return TR_OK;
 }
@@ -90,6 +128,19 @@ void tr__control_stop(tr__control *control)
         return;
     uv_async_send(&control->quit);
     pthread_join(control->thread, NULL);
-    tr__free(control->seen_runs);
     control->started = false;
+}
+
+void tr__control_close(tr__control *control)
+{
+    if (!control->opened)
+        return;
+    uv_close((uv_handle_t *)&control->quit, NULL);
+    uv_close((uv_handle_t *)&control->wake, NULL);
+    uv_close((uv_handle_t *)&control->watchdog, NULL);
+    uv_close((uv_handle_t *)&control->due, NULL);
+    uv_run(&control->uv, UV_RUN_DEFAULT);
+    uv_loop_close(&control->uv);
+    tr__free(control->seen_runs);
+    control->opened = false;
 }

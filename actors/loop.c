@@ -151,7 +151,7 @@ bool tr__loop_turn(tr__loop *loop)
     if (__builtin_expect(loop->retell != NULL, 0))
         tr__retell(loop);
     if (loop->index == 0)
-        tr__remote_step(loop->node->remote, loop->now_ns);
+        tr__remote_step(loop->node->remote);
     tr__run_until(loop, loop->now_ns + TR__TURN_NS);
     if (loop->index == 0)
         tr__remote_flush(loop->node->remote);
@@ -162,20 +162,14 @@ bool tr__loop_turn(tr__loop *loop)
 
 uint64_t tr__loop_next_due(const tr__loop *loop)
 {
-    uint64_t due = tr__wheel_next_due(&loop->wheel);
-    if (loop->index == 0) {
-        uint64_t remote = tr__remote_next_due(loop->node->remote);
-        if (remote < due)
-            due = remote;
-    }
-    return due;
+    return tr__wheel_next_due(&loop->wheel);
 }
 
 bool tr__loop_may_sleep(tr__loop *loop)
 {
     atomic_store_explicit(&loop->sleeping, true, memory_order_seq_cst);
     if (!atomic_load_explicit(&loop->inbox, memory_order_seq_cst) && !loop->fresh && !loop->queue && !loop->retell &&
-        !(loop->index == 0 && tr__remote_is_woken(loop->node->remote)))
+        !(loop->index == 0 && tr__remote_has_news(loop->node->remote)))
         return true;
     tr__loop_awake(loop);
     return false;

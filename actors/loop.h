@@ -53,9 +53,11 @@ typedef struct tr__loop_counts {
     uint64_t dropped[TR_DROP_COUNT];
 } tr__loop_counts;
 
-/* What the watchdog reads: the actor that runs (index + 1; 0: none) and how often that has changed. */
+/* What the watchdog reads: the actor that runs (index + 1; 0: none), what it is, and how often that has changed. Each
+ * is only looked at: a mix of two runs can at worst be told for one that is over. */
 typedef struct tr__watch {
     _Atomic uint32_t slot;
+    _Atomic(const tr_actor_def *) def;
     _Atomic uint64_t runs;
     _Atomic(const tr_typeinfo *) type;
 } tr__watch;

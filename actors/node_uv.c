@@ -1,5 +1,5 @@
 /* The real driver: one thread and one uv loop for each loop of the node, and one more, the control thread,
- * for what must go on while a handler is stuck (signals to stop, the watchdog).
+ * for what must go on while a handler is stuck (connections, the watchdog).
  *
  * A loop's thread: turn; then uv_run(NOWAIT), which costs 222 ns, every POLL_NS while there is work; with
  * none, say that the loop sleeps, arm the timer for the wheel, and sleep in uv_run(ONCE). Who sends to a
@@ -51,6 +51,11 @@ static void wake(void *context, unsigned index)
 {
     struct tr__driver_uv *all = context;
     uv_async_send(&all->loops[index].wake);
+}
+
+static void wake_control(void *context)
+{
+    uv_async_send(&((struct tr__driver_uv *)context)->control.wake);
 }
 
 static void on_wake(uv_async_t *handle)
@@ -149,11 +154,14 @@ static void pump(driver *d)
 }
 
 /* What was sent is delivered, as far as the peers take it within the connections' own bound. */
-static void say_goodbye(tr_node *node)
+static void say_goodbye(struct tr__driver_uv *all)
 {
+    tr_node *node = all->node;
     tr__remote_close(node->remote);
     while (!tr__remote_is_closed(node->remote)) {
-        tr__remote_step(node->remote, uv_hrtime());
+        if (!all->control.started) /* its thread couldn't be had */
+            tr__remote_control_step(node->remote, uv_hrtime());
+        tr__remote_step(node->remote);
         tr__remote_flush(node->remote);
         uv_sleep(1);
     }
@@ -167,8 +175,9 @@ static void meet(struct tr__driver_uv *all, int step)
         uv_sleep(1);
 }
 
-/* In order: every loop stops turning, then each ends its own actors, then drops what the others' ends still sent,
- * then closes. None goes ahead: an actor could be on its way to a loop that has looked for its actors already. */
+/* In order: every loop stops turning, then each ends its own actors, then drops what the others' ends still
+ * sent, then closes. None goes ahead: an actor could be on its way to a loop that has looked for its actors
+ * already. */
 static void loop_run(struct tr__driver_uv *all, driver *d)
 {
     pump(d);
@@ -178,7 +187,7 @@ static void loop_run(struct tr__driver_uv *all, driver *d)
     tr__loop_end(d->loop);
     meet(all, 2);
     if (d->loop->index == 0)
-        say_goodbye(d->loop->node);
+        say_goodbye(all);
     driver_close(d);
 }
 
@@ -223,6 +232,7 @@ static uint64_t os_seed(void)
 
 static void all_free(struct tr__driver_uv *all, uint32_t opened)
 {
+    tr__control_close(&all->control);
     for (uint32_t i = 0; i < opened; i++)
         driver_close(&all->loops[i]);
     tr__free(all->loops);
@@ -240,11 +250,16 @@ tr_node *tr_node_create(const tr_node_opts *opts, tr_error *error)
         tr__fail(error, TR_ENOMEM, "no memory for a node");
         return NULL;
     }
-    tr__seams seams = {.now = now, .wake = wake, .context = all, .net = tr__nng_net(), .seed = os_seed()};
+    tr__seams seams = {.now = now,
+                       .wake = wake,
+                       .wake_control = wake_control,
+                       .context = all,
+                       .net = tr__nng_net(),
+                       .seed = os_seed()};
     tr_node *node = tr__node_make(opts, &seams, error);
     while (node && opened < count && driver_open(&all->loops[opened], node->loops[opened], error) == TR_OK)
         opened++;
-    if (!node || opened < count) {
+    if (!node || opened < count || tr__control_open(&all->control, node, error) != TR_OK) {
         all_free(all, opened);
         tr__node_unmake(node);
         return NULL;
@@ -263,7 +278,7 @@ tr_err tr_node_run(tr_node *node, tr_error *error)
 {
     struct tr__driver_uv *all = node->driver;
     atomic_store(&all->parties, all->count);
-    tr_err err = tr__control_start(&all->control, node, error);
+    tr_err err = tr__control_start(&all->control, error);
     if (err == TR_OK)
         err = threads_start(all, error);
     else
@@ -305,6 +320,8 @@ void tr_node_destroy(tr_node *node)
     if (!node)
         return;
     struct tr__driver_uv *all = node->driver;
+    tr__remote_free(node); /* from here on nobody is woken */
+    tr__control_close(&all->control);
     if (!node->ran) {
         for (uint32_t i = 0; i < all->count; i++)
             tr__loop_end_actors(node->loops[i]);

@@ -13,18 +13,22 @@
 typedef struct tr__control {
     tr_node *node;
     uv_loop_t uv;
-    uv_async_t quit;
-    uv_timer_t watchdog;
+    uv_async_t quit, wake;
+    uv_timer_t watchdog, due; /* due: of the connections */
     pthread_t thread;
-    bool started;
+    bool opened, started;
     uint64_t *seen_runs; /* by loop: what the watchdog saw last, and since when */
     uint64_t *seen_since;
     uint64_t *told; /* the run that was already reported */
 } tr__control;
 
-/* Start its thread. TR_EAGAIN, TR_ENOMEM, TR_EIO. */
-tr_err tr__control_start(tr__control *control, tr_node *node, tr_error *error);
+/* From open to close it may be woken by any thread. TR_ENOMEM, TR_EIO. */
+tr_err tr__control_open(tr__control *control, tr_node *node, tr_error *error);
+/* Start its thread. TR_EAGAIN. */
+tr_err tr__control_start(tr__control *control, tr_error *error);
 /* End and join it; nothing if it wasn't started. */
 void tr__control_stop(tr__control *control);
+/* Nobody wakes it any more. Nothing if it wasn't opened. */
+void tr__control_close(tr__control *control);
 
 #endif

@@ -277,11 +277,8 @@ static void due(tr__loop *loop, tr__pending *pending)
     default:
         if (owner->exiting) {
             /* its code runs no more */
-        } else if (pending->settled) {
-            /* `then` was set on a settled one: its callback's turn has come. Without one, it was settled since
-             * the wheel handed it out, by what an earlier timer of the tick did. */
-            if (pending->then)
-                call_then(loop, pending);
+        } else if (pending->settled) { /* `then` was set on a settled one: its callback's turn has come */
+            call_then(loop, pending);
         } else {
             if (pending->kind == TR__PENDING_ASK)
                 tr__cancel_callee(loop, pending);
@@ -293,26 +290,31 @@ static void due(tr__loop *loop, tr__pending *pending)
 }
 
 /* Many timers at once lie all over memory. So they are taken some at a time, and what each needs is on its way while
- * others are taken; firing one may end others, which then have another generation, or settle them. */
+ * others are taken. Firing one may free, settle or set again one that was taken as well: it isn't due any more. */
 bool tr__pendings_fire(tr__loop *loop)
 {
     struct {
         tr__pending *pending;
         uint32_t generation;
+        bool settled;
     } taken[FIRE_AHEAD];
     for (unsigned fired = 0; fired < FIRE_MAX; fired += FIRE_AHEAD) {
         unsigned count = 0;
         tr__pending *pending;
         while (count < FIRE_AHEAD && (pending = (tr__pending *)tr__wheel_pop(&loop->wheel, loop->now_ns))) {
             taken[count].pending = pending;
-            taken[count++].generation = pending->generation;
+            taken[count].generation = pending->generation;
+            taken[count++].settled = pending->settled;
             __builtin_prefetch(pending->next, 1);
             __builtin_prefetch(pending->prev, 1);
             __builtin_prefetch(pending->msg, 1);
         }
-        for (unsigned i = 0; i < count; i++)
-            if (taken[i].pending->generation == taken[i].generation)
-                due(loop, taken[i].pending);
+        for (unsigned i = 0; i < count; i++) {
+            pending = taken[i].pending;
+            if (pending->generation == taken[i].generation && pending->settled == taken[i].settled &&
+                !tr__timer_is_set(&pending->timer))
+                due(loop, pending);
+        }
         if (count < FIRE_AHEAD)
             return false;
     }

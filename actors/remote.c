@@ -1,5 +1,6 @@
-/* Connections to other nodes, as the core uses them: see remote.h. Loop 0's thread owns all of it; other
- * loops only read the table of routes, and reach a connection through loop 0's inbox.
+/* Connections to other nodes, as the core uses them: see remote.h. Loop 0's thread owns all of it but what
+ * the control thread does behind the endpoint; other loops only read the table of routes, and reach a
+ * connection through loop 0's inbox.
  *
  * What goes out: a message becomes a record in the peer's open batch (wire.h). With no credit it is held
  * here, in order; from then on tr_send says TR_EAGAIN until the connection is writable, so what is held is
@@ -62,9 +63,14 @@ tr_err tr__remote_check(tr_node *node, uint64_t to_node)
 
 static void on_wake(void *context)
 {
-    tr__remote *remote = context;
-    atomic_store_explicit(&remote->woken, true, memory_order_release);
-    remote->loop->node->seams.wake(remote->loop->node->seams.context, 0);
+    const tr__seams *seams = &((tr__remote *)context)->loop->node->seams;
+    seams->wake_control(seams->context);
+}
+
+static void on_wake_home(void *context)
+{
+    const tr__seams *seams = &((tr__remote *)context)->loop->node->seams;
+    seams->wake(seams->context, 0);
 }
 
 static void tell_warden(tr__remote *remote, const tr__peer *peer, bool up, const char *reason)
@@ -130,6 +136,7 @@ static void on_peer_down(void *context, tr__peer *peer, const tr_error *why, uin
     tr__remote_peer_end(p);
 }
 
+/* The control thread. */
 static void on_dial_failed(void *context, const char *address, const tr_error *why, uint64_t next_ns)
 {
     tr__remote *remote = context;
@@ -139,6 +146,7 @@ static void on_dial_failed(void *context, const char *address, const tr_error *w
 
 static const tr__endpoint_upcalls upcalls = {
     .wake = on_wake,
+    .wake_home = on_wake_home,
     .peer_up = on_peer_up,
     .batch = on_batch,
     .writable = on_writable,
@@ -200,7 +208,7 @@ void tr__remote_free(tr_node *node)
 void tr__remote_close(tr__remote *remote)
 {
     if (remote)
-        tr__endpoint_close(remote->endpoint, tr__now_fresh(remote->loop));
+        tr__endpoint_close(remote->endpoint);
 }
 
 bool tr__remote_is_closed(const tr__remote *remote)
@@ -208,14 +216,16 @@ bool tr__remote_is_closed(const tr__remote *remote)
     return !remote || tr__endpoint_is_closed(remote->endpoint);
 }
 
-void tr__remote_step(tr__remote *remote, uint64_t now_ns)
+void tr__remote_tune(tr__remote *remote, const tr__connection_config *config)
 {
-    if (!remote)
-        return;
-    if (!atomic_exchange_explicit(&remote->woken, false, memory_order_acquire) &&
-        now_ns < tr__endpoint_next_due(remote->endpoint))
-        return;
-    tr__endpoint_step(remote->endpoint, now_ns);
+    if (remote)
+        tr__endpoint_tune(remote->endpoint, config);
+}
+
+void tr__remote_step(tr__remote *remote)
+{
+    if (remote && tr__endpoint_has_news(remote->endpoint))
+        tr__endpoint_take(remote->endpoint);
 }
 
 void tr__remote_flush(tr__remote *remote)
@@ -224,14 +234,20 @@ void tr__remote_flush(tr__remote *remote)
         tr__endpoint_flush(remote->endpoint);
 }
 
-uint64_t tr__remote_next_due(const tr__remote *remote)
+bool tr__remote_has_news(const tr__remote *remote)
 {
-    return remote ? tr__endpoint_next_due(remote->endpoint) : TR__NEVER;
+    return remote && tr__endpoint_has_news(remote->endpoint);
 }
 
-bool tr__remote_is_woken(const tr__remote *remote)
+void tr__remote_control_step(tr__remote *remote, uint64_t now_ns)
 {
-    return remote && atomic_load_explicit(&((tr__remote *)remote)->woken, memory_order_acquire);
+    if (remote)
+        tr__endpoint_step(remote->endpoint, now_ns);
+}
+
+uint64_t tr__remote_control_due(const tr__remote *remote)
+{
+    return remote ? tr__endpoint_next_due(remote->endpoint) : TR__NEVER;
 }
 
 /* ---- sending

@@ -1,12 +1,13 @@
 /* Actors of other nodes, as far as the core sees them: where a message for another node goes, and what comes
- * back. Loop 0's thread, unless said otherwise. All functions accept a NULL remote: a node without
- * connections. */
+ * back. Loop 0's thread, unless said otherwise: it is the home of all connections, which the control thread
+ * keeps up. All functions accept a NULL remote: a node without connections. */
 #ifndef TR_ACTORS_REMOTE_H
 #define TR_ACTORS_REMOTE_H
 
 #include "actors/loop.h"
 
 struct tr__net;
+struct tr__connection_config;
 
 typedef struct tr__remote tr__remote;
 
@@ -24,13 +25,17 @@ void tr__remote_send(tr__loop *loop, tr_msg *msg);
 tr_err tr__remote_open(tr_node *node, struct tr__net *net, tr_error *error);
 /* "127.0.0.1:40123", "" if the node doesn't listen. */
 const char *tr__remote_address(const tr__remote *remote);
+/* Other timings and bounds for its connections, before the node runs. */
+void tr__remote_tune(tr__remote *remote, const struct tr__connection_config *config);
 /* Feed what the network brought; in each turn. */
-void tr__remote_step(tr__remote *remote, uint64_t now_ns);
+void tr__remote_step(tr__remote *remote);
 /* Start sending what the turn gathered. */
 void tr__remote_flush(tr__remote *remote);
-uint64_t tr__remote_next_due(const tr__remote *remote);
 /* Something came since the last step: don't sleep. */
-bool tr__remote_is_woken(const tr__remote *remote);
+bool tr__remote_has_news(const tr__remote *remote);
+/* The control thread's part, when woken and when due: listen, dial, shake hands, notice silence. */
+void tr__remote_control_step(tr__remote *remote, uint64_t now_ns);
+uint64_t tr__remote_control_due(const tr__remote *remote);
 /* Say goodbye to all peers; step on until it is closed. */
 void tr__remote_close(tr__remote *remote);
 bool tr__remote_is_closed(const tr__remote *remote);

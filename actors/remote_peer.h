@@ -29,7 +29,6 @@ typedef struct tr__route {
 struct tr__remote {
     tr__loop *loop;
     tr__endpoint *endpoint;
-    _Atomic bool woken;
     _Atomic uint32_t route_count;
     tr__route routes[TR__PEERS_MAX];
 };

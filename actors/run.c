@@ -202,6 +202,7 @@ static inline bool count_step(tr__loop *loop)
 static inline void run(tr__loop *loop, tr_actor *actor)
 {
     atomic_store_explicit(&loop->watch.slot, actor->index + 1, memory_order_relaxed);
+    atomic_store_explicit(&loop->watch.def, actor->def, memory_order_relaxed);
     atomic_store_explicit(&loop->watch.runs, loop->watch.runs + 1, memory_order_relaxed);
     if (__builtin_expect(actor->exiting, 0)) { /* killed while it wasn't running */
         tr__after_handler(loop, actor);

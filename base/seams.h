@@ -12,6 +12,8 @@ typedef struct tr__seams {
     uint64_t (*now)(void *context);
     /* Make loop `index` turn soon; called by any thread, when that loop said it sleeps. */
     void (*wake)(void *context, unsigned index);
+    /* Make the control thread step the connections soon; any thread. Only for a node that has `net`. */
+    void (*wake_control)(void *context);
     void *context;
     /* What carries connections (transport/stream.h); NULL: nodes that listen or join can't be made. */
     struct tr__net *net;

@@ -12,6 +12,6 @@ typedef struct cli_command {
     cli_run *run;
 } cli_command;
 
-cli_run cli_bench, cli_bench_peer;
+cli_run cli_bench, cli_bench_peer, cli_demo, cli_demo_node;
 
 #endif

@@ -10,6 +10,8 @@ static cli_run version, help;
 static const cli_command commands[] = {
     {"bench", "measure this machine: messages, actors, timers, connections", cli_bench},
     {"bench-peer", NULL, cli_bench_peer},
+    {"demo", "three nodes, one job, one crash: what Troupe does, in half a minute", cli_demo},
+    {"demo-node", NULL, cli_demo_node},
     {"version", "print the version", version},
     {"help", "print this table", help},
 };

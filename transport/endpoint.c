@@ -1,4 +1,4 @@
-/* See endpoint.h and link.h. The owner's thread.
+/* See endpoint.h and link.h: the control thread's half. The home's is home.c.
  *
  * A step: take what was pushed, in order; dial who is due; tick the connections that are due; bury the dead.
  * What can fail is reported: an attempt to connect by dial_failed, a connection by peer_down. */
@@ -13,17 +13,23 @@
 
 /* A step ---- */
 
+static void discard(tr__endpoint *e, tr__stream *stream)
+{
+    e->net->close(stream);
+    e->net->free(stream);
+}
+
 static void handle_accepted(tr__endpoint *e, tr__accept_event *event)
 {
     tr__stream *stream = event->stream;
     tr__free(event);
     tr__link *l = NULL;
     e->counters.accepted++;
-    if (!e->closing && e->unauthenticated < TR__UNAUTHENTICATED_MAX)
+    if (!atomic_load(&e->closing) && e->unauthenticated < TR__UNAUTHENTICATED_MAX)
         l = tr__link_create(e);
     if (!l) {
         e->counters.accept_refused++;
-        e->net->close(stream);
+        discard(e, stream);
         return;
     }
     l->accepted = true;
@@ -44,7 +50,7 @@ static void handle_dialled(tr__link *l)
         return;
     }
     if (stream)
-        e->net->close(stream);
+        discard(e, stream);
     if (!l->dead) {
         if (l->target)
             tr__link_dial_ended(l, &l->dialled_why);
@@ -52,30 +58,52 @@ static void handle_dialled(tr__link *l)
     }
 }
 
+#define LINK_OF(node, member) ((tr__link *)((char *)(node)-offsetof(tr__link, member)))
+
+static void handle_control(tr__endpoint *e, tr__slice *slice)
+{
+    tr__connection_received(&((tr__link *)slice->context)->connection, slice, e->now_ns);
+    tr__slice_destroy(slice);
+}
+
 static void handle(tr__endpoint *e, tr__mpsc_node *node)
 {
     tr__link *l;
-    tr__slice *slice;
     switch ((tr__event_kind)node->kind) {
-    case TR__EVENT_RECEIVED:
-        slice = (tr__slice *)node;
-        l = slice->context;
-        tr__connection_received(&l->connection, slice, e->now_ns);
-        tr__slice_destroy(slice);
-        break;
-    case TR__EVENT_SENT:
-        l = (tr__link *)((char *)node - offsetof(tr__link, sent_event));
-        tr__connection_sent(&l->connection, l->sent_bytes, e->now_ns);
+    case TR__EVENT_CONTROL:
+        handle_control(e, (tr__slice *)node);
         break;
     case TR__EVENT_DOWN:
-        l = (tr__link *)((char *)node - offsetof(tr__link, down_event));
+        l = LINK_OF(node, down_event);
         tr__connection_stream_down(&l->connection, &l->down_why, e->now_ns);
+        break;
+    case TR__EVENT_FAULT:
+        l = LINK_OF(node, fault_event);
+        tr__connection_refuse(&l->connection, &l->fault_why, e->now_ns);
+        break;
+    case TR__EVENT_NUDGE:
+        l = LINK_OF(node, nudge.node);
+        atomic_store(&l->nudge.pending, false);
+        tr__connection_nudged(&l->connection, e->now_ns);
         break;
     case TR__EVENT_ACCEPTED:
         handle_accepted(e, (tr__accept_event *)node);
         break;
     case TR__EVENT_DIALLED:
-        handle_dialled((tr__link *)((char *)node - offsetof(tr__link, dialled_event)));
+        handle_dialled(LINK_OF(node, dialled_event));
+        break;
+    case TR__EVENT_HOME_FAULT:
+        l = LINK_OF(node, home_fault_event);
+        tr__connection_refuse(&l->connection, &l->home_fault_why, e->now_ns);
+        break;
+    case TR__EVENT_OWES_ACK:
+        tr__connection_owes_ack(&LINK_OF(node, owes_ack_event)->connection, e->now_ns);
+        break;
+    case TR__EVENT_CLOSE:
+        tr__connection_close(&LINK_OF(node, close_event)->connection, e->now_ns);
+        break;
+    case TR__EVENT_GONE:
+        tr__link_gone(LINK_OF(node, gone_event));
         break;
     }
 }
@@ -111,13 +139,32 @@ static void tend_targets(tr__endpoint *e)
             if (!l->connected && !l->dead)
                 tr__link_end(l);
             else if (!l->is_peer)
-                tr__connection_close(&l->connection);
+                tr__connection_close(&l->connection, e->now_ns);
         }
     }
     tr__targets_sweep(&e->targets);
     for (tr__target *target = e->targets.first; target; target = target->next) {
-        if (tr__target_due(target) <= e->now_ns && !e->closing)
+        if (tr__target_due(target) <= e->now_ns && !e->closing_seen)
             dial(e, target);
+    }
+}
+
+static void stop_listening(tr__endpoint *e)
+{
+    if (e->listener)
+        e->net->unlisten(e->listener);
+    e->listener = NULL;
+}
+
+/* The home said that the endpoint closes. */
+static void begin_closing(tr__endpoint *e)
+{
+    e->closing_seen = true;
+    stop_listening(e);
+    tr__targets_forget_all(&e->targets);
+    for (tr__link *l = e->links; l; l = l->next) {
+        if (l->connected && !l->dead)
+            tr__connection_close(&l->connection, e->now_ns);
     }
 }
 
@@ -130,6 +177,8 @@ void tr__endpoint_step(tr__endpoint *e, uint64_t now_ns)
         next = node->next;
         handle(e, node);
     }
+    if (atomic_load(&e->closing) && !e->closing_seen)
+        begin_closing(e);
     tend_targets(e);
     for (tr__link *l = e->links; l; l = l->next) {
         if (l->connected && !l->dead && tr__connection_next_due(&l->connection) <= now_ns)
@@ -141,12 +190,14 @@ void tr__endpoint_step(tr__endpoint *e, uint64_t now_ns)
         graves = l->next;
         tr__link_free(l);
     }
+    if (e->closing_seen && !e->links && !e->graves && !e->leaving && tr__mpsc_is_empty(&e->inbox))
+        atomic_store(&e->closed, true);
 }
 
 uint64_t tr__endpoint_next_due(const tr__endpoint *e)
 {
     uint64_t due = UINT64_MAX;
-    if (e->graves || !tr__mpsc_is_empty(&e->inbox))
+    if (e->graves || !tr__mpsc_is_empty(&e->inbox) || (atomic_load(&e->closing) && !e->closing_seen))
         return 0;
     for (const tr__link *l = e->links; l; l = l->next) {
         uint64_t one = l->connected ? tr__connection_next_due(&l->connection) : UINT64_MAX;
@@ -155,6 +206,13 @@ uint64_t tr__endpoint_next_due(const tr__endpoint *e)
     }
     uint64_t dials = tr__targets_due(&e->targets);
     return dials < due ? dials : due;
+}
+
+void tr__endpoint_tune(tr__endpoint *e, const tr__connection_config *config)
+{
+    tr__hello self = e->config.self;
+    e->config = *config;
+    e->config.self = self;
 }
 
 /* Opening and closing ---- */
@@ -221,66 +279,44 @@ tr_err tr__endpoint_open(const tr__endpoint_options *options, tr__net *net, uint
     return err;
 }
 
-static void stop_listening(tr__endpoint *e)
-{
-    if (e->listener)
-        e->net->unlisten(e->listener);
-    e->listener = NULL;
-}
-
-void tr__endpoint_close(tr__endpoint *e, uint64_t now_ns)
-{
-    e->now_ns = now_ns;
-    if (e->closing)
-        return;
-    e->closing = true;
-    stop_listening(e);
-    tr__targets_forget_all(&e->targets);
-    for (tr__link *l = e->links; l; l = l->next) {
-        if (l->connected)
-            tr__connection_close(&l->connection);
-    }
-}
-
-bool tr__endpoint_is_closed(const tr__endpoint *e)
-{
-    return e->closing && !e->links && !e->graves && tr__mpsc_is_empty(&e->inbox);
-}
-
 void tr__endpoint_destroy(tr__endpoint *e)
 {
     if (!e)
         return;
     stop_listening(e);
-    for (tr__link *l = e->links; l; l = l->next)
-        l->dead = true;
-    tr__link_bury(e);
-    for (tr__link *l = e->graves; l; l = l->next) { /* from here on nothing is pushed any more */
-        tr__connection_fini(&l->connection);
+    for (tr__link *l = e->links; l; l = l->next) { /* from here on nothing is pushed any more */
+        if (l->connected && !l->dead)
+            tr__channel_close(&l->channel);
         if (l->dial)
             e->net->undial(l->dial);
         l->dial = NULL;
+        l->dead = true;
     }
     for (tr__mpsc_node *node = tr__mpsc_take(&e->inbox), *next; node; node = next) {
         next = node->next;
-        if (node->kind == TR__EVENT_RECEIVED)
+        if (node->kind == TR__EVENT_CONTROL) {
             tr__slice_destroy((tr__slice *)node);
-        else if (node->kind == TR__EVENT_ACCEPTED) {
-            e->net->close(((tr__accept_event *)node)->stream);
+        } else if (node->kind == TR__EVENT_ACCEPTED) {
+            discard(e, ((tr__accept_event *)node)->stream);
             tr__free(node);
-        } else if (node->kind == TR__EVENT_DIALLED)
-            handle_dialled((tr__link *)((char *)node - offsetof(tr__link, dialled_event)));
+        } else if (node->kind == TR__EVENT_DIALLED) {
+            handle_dialled(LINK_OF(node, dialled_event));
+        }
     }
-    while (e->graves) {
-        tr__link *l = e->graves;
-        e->graves = l->next;
-        tr__link_free(l);
+    tr__home_drop(e);
+    tr__link *lists[] = {e->links, e->graves, e->leaving};
+    for (int i = 0; i < 3; i++) {
+        while (lists[i]) {
+            tr__link *l = lists[i];
+            lists[i] = l->next;
+            tr__link_free(l);
+        }
     }
     tr__targets_fini(&e->targets);
     tr__free(e);
 }
 
-/* Asking and sending ---- */
+/* Asking ---- */
 
 uint16_t tr__endpoint_port(const tr__endpoint *e)
 {
@@ -294,7 +330,7 @@ const char *tr__endpoint_address(const tr__endpoint *e)
 
 tr_err tr__endpoint_dial(tr__endpoint *e, const char *address, tr_error *error)
 {
-    if (e->closing)
+    if (atomic_load(&e->closing))
         return tr__fail(error, TR_ECLOSED, "node %s is closing: it dials nobody", e->config.self.name);
     return tr__targets_add(&e->targets, address, TR__DIALS_MAX, error);
 }
@@ -304,98 +340,16 @@ void tr__endpoint_forget(tr__endpoint *e, const char *address)
     tr__targets_forget(&e->targets, address);
 }
 
-tr__peer *tr__endpoint_next_peer(tr__endpoint *e, const tr__peer *peer)
-{
-    tr__link *l = peer ? ((tr__link *)((char *)peer - offsetof(tr__link, peer)))->next : e->links;
-    while (l && (!l->is_peer || l->dead))
-        l = l->next;
-    return l ? &l->peer : NULL;
-}
-
-tr__peer *tr__endpoint_peer(tr__endpoint *e, uint64_t id)
-{
-    tr__peer *peer = tr__endpoint_next_peer(e, NULL);
-    while (peer && peer->id != id)
-        peer = tr__endpoint_next_peer(e, peer);
-    return peer;
-}
-
-tr__peer *tr__endpoint_peer_named(tr__endpoint *e, const char *name)
-{
-    tr__peer *peer = tr__endpoint_next_peer(e, NULL);
-    while (peer && strcmp(peer->name, name) != 0)
-        peer = tr__endpoint_next_peer(e, peer);
-    return peer;
-}
-
-static tr__link *link_of(tr__endpoint *e, tr__peer *peer)
-{
-    tr__link *l = (tr__link *)((char *)peer - offsetof(tr__link, peer));
-    tr__check(l->endpoint == e, "a peer of another endpoint");
-    return l;
-}
-
-/* For the next flush. */
-static void mark_dirty(tr__link *l)
-{
-    if (!l->dirty) {
-        l->dirty = true;
-        l->next_dirty = l->endpoint->dirty;
-        l->endpoint->dirty = l;
-    }
-}
-
-tr_err tr__endpoint_reserve(tr__endpoint *e, tr__peer *peer, size_t length, uint8_t **at)
-{
-    return tr__connection_reserve(&link_of(e, peer)->connection, length, at);
-}
-
-void tr__endpoint_commit(tr__endpoint *e, tr__peer *peer, size_t length)
-{
-    tr__link *l = link_of(e, peer);
-    tr__connection_commit(&l->connection, length);
-    mark_dirty(l);
-}
-
-tr_err tr__endpoint_send(tr__endpoint *e, tr__peer *peer, const void *bytes, size_t length)
-{
-    tr__link *l = link_of(e, peer);
-    TR_TRY(tr__connection_send(&l->connection, bytes, length));
-    mark_dirty(l);
-    return TR_OK;
-}
-
-void tr__endpoint_consumed(tr__endpoint *e, tr__peer *peer, size_t bytes)
-{
-    tr__link *l = link_of(e, peer);
-    tr__connection_consumed(&l->connection, bytes);
-    if (l->connection.want_grant)
-        mark_dirty(l);
-}
-
-void tr__endpoint_disconnect(tr__endpoint *e, tr__peer *peer)
-{
-    tr__connection_close(&link_of(e, peer)->connection);
-}
-
-void tr__endpoint_refuse(tr__endpoint *e, tr__peer *peer, const tr_error *why)
-{
-    tr__link *l = link_of(e, peer);
-    tr__connection_refuse(&l->connection, why);
-    mark_dirty(l);
-}
-
-void tr__endpoint_flush(tr__endpoint *e)
-{
-    while (e->dirty) {
-        tr__link *l = e->dirty;
-        e->dirty = l->next_dirty;
-        l->dirty = false;
-        tr__connection_flush(&l->connection);
-    }
-}
-
 void tr__endpoint_counters_get(const tr__endpoint *e, tr__endpoint_counters *counters)
 {
-    *counters = e->counters;
+    *counters = (tr__endpoint_counters){
+        .accepted = e->counters.accepted,
+        .accept_refused = e->counters.accept_refused,
+        .dials = e->counters.dials,
+        .dials_failed = e->counters.dials_failed,
+        .handshakes_failed = e->counters.handshakes_failed,
+        .peers_up = e->counters.peers_up,
+        .peers_down = e->counters.peers_down,
+        .unknown = e->counters.unknown,
+    };
 }

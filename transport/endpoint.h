@@ -1,11 +1,13 @@
 /* A node's end of all its connections: the listener, the addresses it dials, the connections, the peers.
  *
- * One thread (the loop's) owns an endpoint and calls everything here. Streams report on threads of their own;
- * what they report goes through an inbox, and `wake` is called (on any thread) when the inbox was empty; the
- * loop then calls tr__endpoint_step. All upcalls but wake come from tr__endpoint_step; in them everything
- * here may be called but step, destroy.
+ * Two threads, which may be one. The *control thread* calls tr__endpoint_step when woken or due: it listens,
+ * dials, shakes hands, notices silence, says goodbye; what streams report on threads of their own goes
+ * through its inbox. The *home* (a loop) calls tr__endpoint_take when woken, sends to peers, flushes; batches
+ * come straight to its own inbox, in order with peer_up before and peer_down behind them. Neither waits for
+ * the other: a home that is stuck keeps its connections.
  *
- * The layer above: open, dial some addresses; in each turn step if woken or due, send to peers, flush. */
+ * Upcalls but the wakes and dial_failed come from tr__endpoint_take; in them everything of the home may be
+ * called but take. */
 #ifndef TR_TRANSPORT_ENDPOINT_H
 #define TR_TRANSPORT_ENDPOINT_H
 
@@ -26,8 +28,19 @@ typedef struct tr__peer {
     const char *address; /* where it says others reach it; "" = nowhere */
     bool dialled;        /* by us */
     void *user;          /* the layer above's own; NULL at peer_up */
-    const tr__connection_counters *counters;
 } tr__peer;
+
+/* Totals of one connection. For messages: sent >= acked; sent - acked is not known to have arrived. */
+typedef struct tr__connection_counters {
+    uint64_t messages_out, messages_in, messages_acked;
+    uint64_t batches_out, batches_in, batches_acked;
+    uint64_t bytes_out, bytes_in;     /* frames of both lanes */
+    uint64_t granted_to_us, spent;    /* bytes of the normal lane we may send, and took of it */
+    uint64_t granted_by_us, received; /* the same, the other way */
+    uint64_t consumed;                /* of received */
+    uint64_t refused_sends;           /* TR_EAGAIN */
+    uint64_t heartbeats_in;
+} tr__connection_counters;
 
 typedef struct tr__endpoint_options {
     const char *cluster, *name;              /* 1 to 63 of [A-Za-z0-9_.-] */
@@ -42,16 +55,18 @@ typedef struct tr__endpoint_options {
 } tr__endpoint_options;
 
 typedef struct tr__endpoint_upcalls {
-    /* Any thread, from within open until destroy has returned: call step soon. */
+    /* Any thread, from within open until destroy has returned: call step soon, call take soon. */
     void (*wake)(void *context);
+    void (*wake_home)(void *context);
     void (*peer_up)(void *context, tr__peer *peer);
-    /* As in connection.h; report the bytes by tr__endpoint_consumed. */
+    /* As in flow.h; report the bytes by tr__endpoint_consumed. */
     void (*batch)(void *context, tr__peer *peer, const uint8_t *bytes, size_t length, uint32_t messages);
     void (*writable)(void *context, tr__peer *peer);
     /* The peer is gone when this returns: nothing is to be reported as consumed any more. `unknown`: messages
      * not known to have arrived. */
     void (*peer_down)(void *context, tr__peer *peer, const tr_error *why, uint64_t unknown);
-    /* An attempt to reach `address` failed (also: it was refused there, in its words); again at next_ns. */
+    /* The control thread: an attempt to reach `address` failed (also: it was refused there, in its words);
+     * again at next_ns. */
     void (*dial_failed)(void *context, const char *address, const tr_error *why, uint64_t next_ns);
 } tr__endpoint_upcalls;
 
@@ -69,46 +84,62 @@ typedef struct tr__endpoint_counters {
 tr_err tr__endpoint_open(const tr__endpoint_options *options, tr__net *net, uint64_t now_ns,
                          const tr__endpoint_upcalls *upcalls, void *context, tr__endpoint **endpoint,
                          tr_error *error);
-/* The port it listens on; 0 if it doesn't. */
+/* The port it listens on; 0 if it doesn't. Any thread. */
 uint16_t tr__endpoint_port(const tr__endpoint *endpoint);
-/* What it tells others: "host:port", or "". */
+/* What it tells others: "host:port", or "". Any thread. */
 const char *tr__endpoint_address(const tr__endpoint *endpoint);
+/* Free it, when neither thread uses it any more; what is still open is cut, without an upcall. NULL is fine.
+ */
+void tr__endpoint_destroy(tr__endpoint *endpoint);
 
+/* ---- the control thread (endpoint.c), or whoever opened it, before that runs --------------------------- */
+
+/* Other timings and bounds, for connections to come; its self is ignored. */
+void tr__endpoint_tune(tr__endpoint *endpoint, const tr__connection_config *config);
 /* Connect to that address and stay connected: again whenever it fails or goes down, with back-off and jitter,
  * until forgotten. The first attempt is made by the next step. Twice the same is once. TR_EADDR, TR_EFULL
  * (more than TR__DIALS_MAX), TR_ECLOSED, TR_ENOMEM. */
 tr_err tr__endpoint_dial(tr__endpoint *endpoint, const char *address, tr_error *error);
 /* Dial it no more; a connection that is up stays. */
 void tr__endpoint_forget(tr__endpoint *endpoint, const char *address);
-
 /* Do what is to be done: events, time-outs, dials. */
 void tr__endpoint_step(tr__endpoint *endpoint, uint64_t now_ns);
 /* When step is needed if no wake comes; UINT64_MAX for never. */
 uint64_t tr__endpoint_next_due(const tr__endpoint *endpoint);
+
+/* ---- the home (home.c) --------------------------------------------------------------------------------- */
+
+/* Handle what has come. */
+void tr__endpoint_take(tr__endpoint *endpoint);
+/* Whether something has come. Any thread. */
+bool tr__endpoint_has_news(const tr__endpoint *endpoint);
 
 /* NULL if no such peer is up. */
 tr__peer *tr__endpoint_peer(tr__endpoint *endpoint, uint64_t id);
 tr__peer *tr__endpoint_peer_named(tr__endpoint *endpoint, const char *name);
 /* The one after `peer`, the first for NULL; NULL at the end. */
 tr__peer *tr__endpoint_next_peer(tr__endpoint *endpoint, const tr__peer *peer);
+void tr__endpoint_peer_counters(const tr__peer *peer, tr__connection_counters *counters);
 
-/* As tr__connection_reserve, commit, send, consumed, close. */
+/* As tr__flow_reserve, commit, consumed. */
 tr_err tr__endpoint_reserve(tr__endpoint *endpoint, tr__peer *peer, size_t length, uint8_t **at);
 void tr__endpoint_commit(tr__endpoint *endpoint, tr__peer *peer, size_t length);
-tr_err tr__endpoint_send(tr__endpoint *endpoint, tr__peer *peer, const void *bytes, size_t length);
 void tr__endpoint_consumed(tr__endpoint *endpoint, tr__peer *peer, size_t bytes);
+/* Reserve and commit, for bytes that exist: copied. */
+tr_err tr__endpoint_send(tr__endpoint *endpoint, tr__peer *peer, const void *bytes, size_t length);
+/* Say goodbye; sends are refused from now on. */
 void tr__endpoint_disconnect(tr__endpoint *endpoint, tr__peer *peer);
 /* End the connection for something the peer did; it hears why. */
 void tr__endpoint_refuse(tr__endpoint *endpoint, tr__peer *peer, const tr_error *why);
 /* Send what was gathered since the last flush: at the end of a turn. Costs nothing if there is nothing. */
 void tr__endpoint_flush(tr__endpoint *endpoint);
 
+/* A snapshot; any thread. */
 void tr__endpoint_counters_get(const tr__endpoint *endpoint, tr__endpoint_counters *counters);
 
-/* Stop listening and dialling, say goodbye to all peers. Steps go on until is_closed (within drain_ns). */
-void tr__endpoint_close(tr__endpoint *endpoint, uint64_t now_ns);
+/* Stop listening and dialling, say goodbye to all peers. Steps and takes go on until is_closed (within
+ * drain_ns). */
+void tr__endpoint_close(tr__endpoint *endpoint);
 bool tr__endpoint_is_closed(const tr__endpoint *endpoint);
-/* Free it; what is still open is cut, without an upcall. NULL is fine. */
-void tr__endpoint_destroy(tr__endpoint *endpoint);
 
 #endif

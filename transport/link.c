@@ -1,42 +1,86 @@
-/* See link.h. What streams and the net report comes on their threads and is only pushed onto the inbox; all
- * else is the endpoint's thread, within a step.
+/* See link.h. What streams and the net report comes on their threads and is only pushed onto an inbox; all
+ * else is the control thread, within a step.
  *
  * Two nodes, one connection: who accepts always answers; who dialled decides when it hears who answered. It
  * gives up its own if that node is connected already, or if that node dials as well and has the lower id;
  * otherwise it refuses the other one. Both sides come to the same end whatever the order of arrival. */
 #include "transport/link.h"
 
+#include <string.h>
+
 #include "base/err.h"
 #include "base/mem.h"
 
 /* What streams and the net report: any thread ---- */
 
-static void push(tr__endpoint *e, tr__mpsc_node *node, tr__event_kind kind)
+void tr__push_control(tr__endpoint *e, tr__mpsc_node *node, tr__event_kind kind)
 {
     node->kind = kind;
     if (tr__mpsc_push(&e->inbox, node))
         e->upcalls->wake(e->context);
 }
 
+void tr__push_home(tr__endpoint *e, tr__mpsc_node *node, tr__home_kind kind)
+{
+    node->kind = kind;
+    if (tr__mpsc_push(&e->home_inbox, node))
+        e->upcalls->wake_home(e->context);
+}
+
 static void on_stream_received(void *context, tr__slice *slice)
 {
-    slice->context = context;
-    push(((tr__link *)context)->endpoint, &slice->node, TR__EVENT_RECEIVED);
+    tr__channel_received(&((tr__link *)context)->channel, slice);
 }
 
 static void on_stream_sent(void *context, size_t bytes)
 {
-    tr__link *l = context;
-    l->sent_bytes = bytes;
-    push(l->endpoint, &l->sent_event, TR__EVENT_SENT);
+    (void)bytes;
+    tr__channel_sent(&((tr__link *)context)->channel);
 }
 
 static void on_stream_down(void *context, const tr_error *error)
 {
     tr__link *l = context;
     l->down_why = *error;
-    push(l->endpoint, &l->down_event, TR__EVENT_DOWN);
+    tr__push_control(l->endpoint, &l->down_event, TR__EVENT_DOWN);
 }
+
+static const tr__stream_upcalls STREAM_UPCALLS = {on_stream_received, on_stream_sent, on_stream_down};
+
+static void on_control(void *context, tr__slice *slice)
+{
+    slice->context = context;
+    tr__push_control(((tr__link *)context)->endpoint, &slice->node, TR__EVENT_CONTROL);
+}
+
+static void on_data(void *context, tr__slice *slice)
+{
+    slice->context = context;
+    tr__push_home(((tr__link *)context)->endpoint, &slice->node, TR__HOME_DATA);
+}
+
+static void on_fault(void *context, const tr_error *why)
+{
+    tr__link *l = context;
+    l->fault_why = *why;
+    tr__push_control(l->endpoint, &l->fault_event, TR__EVENT_FAULT);
+}
+
+static void on_credit(void *context)
+{
+    tr__link *l = context;
+    if (!atomic_exchange(&l->credit.pending, true))
+        tr__push_home(l->endpoint, &l->credit.node, TR__HOME_CREDIT);
+}
+
+static void on_nudge(void *context)
+{
+    tr__link *l = context;
+    if (!atomic_exchange(&l->nudge.pending, true))
+        tr__push_control(l->endpoint, &l->nudge.node, TR__EVENT_NUDGE);
+}
+
+static const tr__channel_upcalls CHANNEL_UPCALLS = {on_control, on_data, on_fault, on_credit, on_nudge};
 
 bool tr__link_on_accepted(void *context, tr__stream *stream)
 {
@@ -45,7 +89,7 @@ bool tr__link_on_accepted(void *context, tr__stream *stream)
     if (!event)
         return false;
     event->stream = stream;
-    push(e, &event->node, TR__EVENT_ACCEPTED);
+    tr__push_control(e, &event->node, TR__EVENT_ACCEPTED);
     return true;
 }
 
@@ -54,10 +98,8 @@ void tr__link_on_dialled(void *context, tr__stream *stream, const tr_error *erro
     tr__link *l = context;
     l->dialled_stream = stream;
     l->dialled_why = *error;
-    push(l->endpoint, &l->dialled_event, TR__EVENT_DIALLED);
+    tr__push_control(l->endpoint, &l->dialled_event, TR__EVENT_DIALLED);
 }
-
-const tr__stream_upcalls tr__link_stream_upcalls = {on_stream_received, on_stream_sent, on_stream_down};
 
 /* Links ---- */
 
@@ -66,6 +108,7 @@ tr__link *tr__link_create(tr__endpoint *e)
     tr__link *l = tr__zalloc(sizeof *l);
     if (l) {
         l->endpoint = e;
+        l->early_end = &l->early;
         l->next = e->links;
         e->links = l;
     }
@@ -89,29 +132,32 @@ void tr__link_end(tr__link *l)
 
 void tr__link_free(tr__link *l)
 {
-    tr__connection_fini(&l->connection);
+    tr__channel_fini(&l->channel);
     tr__free(l);
 }
 
-/* Move the dead to the graves, out of both lists. */
 void tr__link_bury(tr__endpoint *e)
 {
-    for (tr__link **at = &e->dirty; *at;) {
-        if ((*at)->dead)
-            *at = (*at)->next_dirty;
-        else
-            at = &(*at)->next_dirty;
-    }
     for (tr__link **at = &e->links; *at;) {
-        tr__link *l = *at;
+        tr__link *l = *at, **to;
         if (!l->dead) {
             at = &l->next;
             continue;
         }
         *at = l->next;
-        l->next = e->graves;
-        e->graves = l;
+        to = l->channel.open ? &e->leaving : &e->graves;
+        l->next = *to;
+        *to = l;
     }
+}
+
+void tr__link_gone(tr__link *l)
+{
+    tr__link **at = &l->endpoint->leaving;
+    while (*at != l)
+        at = &(*at)->next;
+    *at = l->next;
+    tr__link_free(l);
 }
 
 /* Another living link with that node whose handshake got as far as its name; NULL if none. */
@@ -125,6 +171,15 @@ static tr__link *other_with_id(tr__link *l, uint64_t id)
     return NULL;
 }
 
+/* That is up as a peer; NULL if none. */
+static const tr__link *peer_named(const tr__endpoint *e, const char *name)
+{
+    const tr__link *l = e->links;
+    while (l && (l->dead || !l->is_peer || strcmp(l->connection.peer.name, name) != 0))
+        l = l->next;
+    return l;
+}
+
 /* The connection's upcalls: in a step ---- */
 
 static tr_err on_judge(void *context, const tr__hello *peer, tr_error *refusal)
@@ -132,10 +187,10 @@ static tr_err on_judge(void *context, const tr__hello *peer, tr_error *refusal)
     tr__link *l = context;
     tr__endpoint *e = l->endpoint;
     const char *self = e->config.self.name;
-    if (e->closing)
+    if (atomic_load(&e->closing))
         return tr__fail(refusal, TR_ECLOSED, "node %s is closing", self);
-    tr__peer *named = tr__endpoint_peer_named(e, peer->name);
-    if (named && named->id != peer->id)
+    const tr__link *named = peer_named(e, peer->name);
+    if (named && named->connection.peer.id != peer->id)
         return tr__fail(
             refusal, TR_EEXIST,
             "node %s is connected with another node named %s (or an earlier run of it that isn't known to "
@@ -143,7 +198,7 @@ static tr_err on_judge(void *context, const tr__hello *peer, tr_error *refusal)
             self, peer->name);
     if (e->peers >= TR__PEERS_MAX && !named)
         return tr__fail(refusal, TR_EFULL, "node %s has %d peers, as many as it takes", self, TR__PEERS_MAX);
-    if (!l->connection.dialled)
+    if (l->accepted)
         return TR_OK;
     tr__link *other = other_with_id(l, peer->id);
     if (!other)
@@ -157,7 +212,7 @@ static tr_err on_judge(void *context, const tr__hello *peer, tr_error *refusal)
     tr__fail(&why, TR_EEXIST,
              "nodes %s and %s dialled each other; the connection dialled by the lower id stays", self,
              peer->name);
-    tr__connection_refuse(&other->connection, &why);
+    tr__connection_refuse(&other->connection, &why, e->now_ns);
     return TR_OK;
 }
 
@@ -175,7 +230,7 @@ static void on_up(void *context)
         } else {
             tr__fail(&why, TR_EEXIST, "nodes %s and %s are connected already", e->config.self.name,
                      hello->name);
-            tr__connection_refuse(&other->connection, &why);
+            tr__connection_refuse(&other->connection, &why, e->now_ns);
         }
     }
     if (l->accepted)
@@ -186,24 +241,17 @@ static void on_up(void *context)
         .id = hello->id,
         .name = hello->name,
         .address = hello->address,
-        .dialled = l->connection.dialled,
-        .counters = &l->connection.counters,
+        .dialled = !l->accepted,
     };
     e->peers++;
     e->counters.peers_up++;
-    e->upcalls->peer_up(e->context, &l->peer);
+    tr__push_home(e, &l->home_up_event, TR__HOME_UP);
 }
 
-static void on_batch(void *context, const uint8_t *bytes, size_t length, uint32_t messages)
+static void on_drain(void *context)
 {
     tr__link *l = context;
-    l->endpoint->upcalls->batch(l->endpoint->context, &l->peer, bytes, length, messages);
-}
-
-static void on_writable(void *context)
-{
-    tr__link *l = context;
-    l->endpoint->upcalls->writable(l->endpoint->context, &l->peer);
+    tr__push_home(l->endpoint, &l->home_drain_event, TR__HOME_DRAIN);
 }
 
 /* An attempt came to nothing, or what it led to has ended: when to try again. */
@@ -226,7 +274,7 @@ void tr__link_dial_ended(tr__link *l, const tr_error *why)
     }
 }
 
-static void on_down(void *context, const tr_error *why, uint64_t unknown)
+static void on_down(void *context, const tr_error *why)
 {
     tr__link *l = context;
     tr__endpoint *e = l->endpoint;
@@ -236,24 +284,30 @@ static void on_down(void *context, const tr_error *why, uint64_t unknown)
     else if (!l->is_peer)
         e->counters.handshakes_failed++;
     tr__link_end(l);
+    if (l->channel.open) { /* no callback comes any more: it is behind the last batch, and before a newer
+                              one's up */
+        l->home_down_why = *why;
+        tr__push_home(e, &l->home_down_event, TR__HOME_DOWN);
+    }
     if (!l->is_peer)
         return;
     e->peers--;
     e->counters.peers_down++;
-    e->counters.unknown += unknown;
-    tr__targets_unsatisfied(&e->targets, l->peer.id, e->now_ns);
-    e->upcalls->peer_down(e->context, &l->peer, why, unknown);
+    tr__targets_unsatisfied(&e->targets, l->connection.peer.id, e->now_ns);
 }
 
-static const tr__connection_upcalls CONNECTION_UPCALLS = {on_judge, on_up, on_batch, on_writable, on_down};
+static const tr__connection_upcalls CONNECTION_UPCALLS = {on_judge, on_up, on_drain, on_down};
 
 void tr__link_connect(tr__link *l, tr__stream *stream)
 {
     tr__endpoint *e = l->endpoint;
     tr_error error;
     l->connected = true;
-    tr__connection_init(&l->connection, &e->config, e->net, stream, !l->accepted, e->now_ns,
-                        &CONNECTION_UPCALLS, l);
-    if (e->net->start(stream, &tr__link_stream_upcalls, l, &error))
+    tr__channel_init(&l->channel, &e->config, e->net, stream, !l->accepted, &CHANNEL_UPCALLS, l);
+    tr__flow_init(&l->flow, &l->channel, &tr__home_flow_upcalls, l);
+    tr__connection_init(&l->connection, &l->channel, &l->flow, e->now_ns, &CONNECTION_UPCALLS, l);
+    if (e->net->start(stream, &STREAM_UPCALLS, l, &error))
         tr__connection_stream_down(&l->connection, &error, e->now_ns);
+    else
+        tr__connection_begin(&l->connection);
 }

@@ -2,12 +2,12 @@
  *
  * Life of a stream: accept or dial makes it -> start posts the one receive -> its callback finds whole
  * frames, hands them up, posts again, for ever -> send posts the one send; its callback posts the rest of a
- * short one -> close.
+ * short one -> close -> free.
  *
  * Threads: callbacks run on nng's threads. A callback posts on its own aio only, as its last act. `lock`
  * covers check-closing-and-post and set-closing-and-close: nng never completes an aio that is posted after a
- * close. Stopping and freeing happen in close, on the owner's thread, after nng_stream_close: never in a
- * callback.
+ * close. Stopping happens in close, on the control thread, after nng_stream_close: never in a callback.
+ * Memory goes in free, later, since others may still try to send.
  *
  * What can fail: a receive or a send (the other side went away), the other side's bytes, memory. All end the
  * same way: the stream is closed, which ends the receive, and the receive's callback reports `down` with the
@@ -34,10 +34,9 @@ struct tr__stream {
     tr_error failure; /* under lock: the first one */
     const tr__stream_upcalls *upcalls;
     void *context;
-    tr__splitter splitter;                /* the receive callback's */
-    _Atomic size_t frame_max, unread_max; /* the owner writes */
-    _Atomic size_t unread;                /* handed up, not yet taken */
-    nng_iov iov[TR__IOV_MAX];             /* what is left of the send under way: the send callback's */
+    tr__splitter splitter;    /* the receive callback's */
+    _Atomic size_t frame_max; /* the control thread writes */
+    nng_iov iov[TR__IOV_MAX]; /* what is left of the send under way: the send callback's */
     unsigned iov_count;
     size_t send_size;
 };
@@ -140,16 +139,8 @@ static bool deliver(tr__stream *stream, size_t count)
     tr__slice *slice;
     tr_error error;
     tr_err err = tr__splitter_took(&stream->splitter, count, atomic_load(&stream->frame_max), &slice, &error);
-    if (slice) {
-        size_t unread = atomic_fetch_add(&stream->unread, slice->length);
-        size_t unread_max = atomic_load(&stream->unread_max);
-        if (unread > unread_max && err == TR_OK)
-            err = tr__fail(&error, TR_EPROTO,
-                           "the other side sent more than it was granted: %zu bytes are unread, %zu "
-                           "allowed",
-                           unread, unread_max);
+    if (slice)
         stream->upcalls->received(stream->context, slice);
-    }
     if (err)
         fail(stream, &error);
     return err == TR_OK;
@@ -219,6 +210,16 @@ static void sent(void *argument)
 static tr_err stream_send(tr__stream *stream, const tr__iov *iov, unsigned count, tr_error *error)
 {
     tr__check(count > 0 && count <= TR__IOV_MAX, "a send of %u pieces", count);
+    pthread_mutex_lock(&stream->lock);
+    tr_error failure = stream->failure;
+    if (stream->closing)
+        tr__fail(&failure, TR_ECLOSED, "the stream is closed");
+    pthread_mutex_unlock(&stream->lock);
+    if (failure.code) {
+        if (error)
+            *error = failure;
+        return failure.code;
+    }
     tr__check(stream->iov_count == 0, "two sends at a time");
     stream->send_size = 0;
     for (unsigned i = 0; i < count; i++) {
@@ -226,14 +227,6 @@ static tr_err stream_send(tr__stream *stream, const tr__iov *iov, unsigned count
         stream->send_size += iov[i].length;
     }
     stream->iov_count = count;
-    pthread_mutex_lock(&stream->lock);
-    tr_error failure = stream->failure;
-    pthread_mutex_unlock(&stream->lock);
-    if (failure.code) {
-        if (error)
-            *error = failure;
-        return failure.code;
-    }
     post_send(stream);
     return TR_OK;
 }
@@ -248,6 +241,10 @@ static void stream_close(tr__stream *stream)
     pthread_mutex_unlock(&stream->lock);
     nng_aio_stop(stream->receive_aio);
     nng_aio_stop(stream->send_aio);
+}
+
+static void stream_free(tr__stream *stream)
+{
     nng_aio_free(stream->receive_aio);
     nng_aio_free(stream->send_aio);
     nng_stream_free(stream->stream);
@@ -294,15 +291,9 @@ static tr_err stream_start(tr__stream *stream, const tr__stream_upcalls *upcalls
     return TR_OK;
 }
 
-static void stream_limit(tr__stream *stream, size_t frame_max, size_t unread_max)
+static void stream_limit(tr__stream *stream, size_t frame_max)
 {
     atomic_store(&stream->frame_max, frame_max);
-    atomic_store(&stream->unread_max, unread_max);
-}
-
-static void stream_taken(tr__stream *stream, size_t bytes)
-{
-    atomic_fetch_sub(&stream->unread, bytes);
 }
 
 /* Listening ---- */
@@ -331,8 +322,10 @@ static void accepted(void *argument)
         tr__stream *stream = stream_create(nng_aio_get_output(listener->aio, 0));
         if (!stream || !listener->accepted(listener->context, stream))
             listener->pausing = true; /* no memory: the newcomer is turned away */
-        if (stream && listener->pausing)
+        if (stream && listener->pausing) {
             stream_close(stream); /* nothing was posted on it yet, so this waits for nothing */
+            stream_free(stream);
+        }
     }
     post_accept(listener);
 }
@@ -507,9 +500,9 @@ tr__net *tr__nng_net(void)
         .undial = net_undial,
         .start = stream_start,
         .limit = stream_limit,
-        .taken = stream_taken,
         .send = stream_send,
         .close = stream_close,
+        .free = stream_free,
     };
     return &net;
 }

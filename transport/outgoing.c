@@ -1,35 +1,37 @@
-/* See outgoing.h. The owner's thread; what can fail is memory, and then nothing has changed. */
+/* See outgoing.h. What can fail is memory, and then nothing has changed. */
 #include "transport/outgoing.h"
 
 #include "base/check.h"
 #include "base/mem.h"
 
-static void free_chain(tr__batch *batch)
+static tr__batch *batch_of(tr__mpsc_node *node)
 {
-    while (batch) {
-        tr__batch *next = batch->next;
-        tr__free(batch);
-        batch = next;
+    return (tr__batch *)((char *)node - offsetof(tr__batch, node));
+}
+
+static void free_chain(tr__mpsc_node *node)
+{
+    while (node) {
+        tr__mpsc_node *next = node->next;
+        tr__free(batch_of(node));
+        node = next;
     }
+}
+
+void tr__outgoing_init(tr__outgoing *out)
+{
+    *out = (tr__outgoing){.open = NULL};
+    out->ready_end = &out->ready;
 }
 
 void tr__outgoing_fini(tr__outgoing *out)
 {
-    free_chain(out->open);
-    free_chain(out->first);
+    tr__free(out->open);
+    free_chain(tr__mpsc_take(&out->closed));
+    free_chain(out->ready);
     free_chain(out->sending);
-    free_chain(out->spare);
-    *out = (tr__outgoing){0};
-}
-
-void tr__outgoing_drop(tr__outgoing *out)
-{
-    free_chain(out->open);
-    free_chain(out->first);
-    out->open = out->first = out->last = NULL;
-    out->queued = 0;
-    for (const tr__batch *batch = out->sending; batch; batch = batch->next)
-        out->queued += batch->length;
+    tr__free(atomic_load(&out->spare));
+    tr__outgoing_init(out);
 }
 
 static bool fits_open(const tr__outgoing *out, size_t length)
@@ -49,10 +51,10 @@ uint8_t *tr__outgoing_reserve(tr__outgoing *out, size_t length)
         size_t capacity = TR__FRAME_SIZE_NORMAL;
         if (length + TR__BATCH_OVERHEAD > capacity)
             capacity = length + TR__BATCH_OVERHEAD;
-        tr__batch *batch = capacity == TR__FRAME_SIZE_NORMAL ? out->spare : NULL;
-        if (batch)
-            out->spare = NULL;
-        else if (!(batch = tr__alloc(sizeof *batch + capacity)))
+        tr__batch *batch = NULL;
+        if (capacity == TR__FRAME_SIZE_NORMAL) /* acquire: what its last user wrote there is behind us */
+            batch = atomic_exchange_explicit(&out->spare, NULL, memory_order_acquire);
+        if (!batch && !(batch = tr__alloc(sizeof *batch + capacity)))
             return NULL;
         tr__outgoing_close_batch(out);
         tr__free(out->open); /* one that was reserved and never committed to */
@@ -62,12 +64,14 @@ uint8_t *tr__outgoing_reserve(tr__outgoing *out, size_t length)
     return out->open->bytes + out->open->length;
 }
 
-void tr__outgoing_commit(tr__outgoing *out, size_t length)
+size_t tr__outgoing_commit(tr__outgoing *out, size_t length)
 {
     tr__check(length > 0 && fits_open(out, length), "commit of %zu bytes that weren't reserved", length);
-    out->queued += tr__outgoing_cost(out, length);
+    size_t cost = tr__outgoing_cost(out, length);
+    atomic_fetch_add_explicit(&out->queued, cost, memory_order_relaxed);
     out->open->length += (uint32_t)length;
     out->open->messages++;
+    return cost;
 }
 
 void tr__outgoing_close_batch(tr__outgoing *out)
@@ -78,39 +82,44 @@ void tr__outgoing_close_batch(tr__outgoing *out)
     out->open = NULL;
     tr__frame_put_count(batch->bytes + TR__FRAME_HEADER, batch->messages);
     tr__frame_seal(batch->bytes, TR__FRAME_BATCH, batch->length - TR__FRAME_HEADER, ++out->sequence);
-    if (out->first)
-        out->last->next = batch;
-    else
-        out->first = batch;
-    out->last = batch;
+    tr__mpsc_push(&out->closed, &batch->node);
+}
+
+bool tr__outgoing_waits(const tr__outgoing *out)
+{
+    return out->ready || !tr__mpsc_is_empty(&out->closed);
 }
 
 unsigned tr__outgoing_take(tr__outgoing *out, tr__iov *iov, unsigned count)
 {
     tr__check(!out->sending, "two sends at a time");
     unsigned taken = 0;
-    tr__batch **end = &out->sending;
-    while (out->first && taken < count) {
-        tr__batch *batch = out->first;
-        out->first = batch->next;
-        batch->next = NULL;
-        iov[taken++] = (tr__iov){batch->bytes, batch->length};
-        *end = batch;
-        end = &batch->next;
+    *out->ready_end = tr__mpsc_take(&out->closed);
+    while (*out->ready_end)
+        out->ready_end = &(*out->ready_end)->next;
+    tr__mpsc_node **end = &out->sending;
+    while (out->ready && taken < count) {
+        tr__mpsc_node *node = out->ready;
+        out->ready = node->next;
+        node->next = NULL;
+        iov[taken++] = (tr__iov){batch_of(node)->bytes, batch_of(node)->length};
+        *end = node;
+        end = &node->next;
     }
+    if (!out->ready)
+        out->ready_end = &out->ready;
     return taken;
 }
 
 void tr__outgoing_sent(tr__outgoing *out)
 {
     while (out->sending) {
-        tr__batch *batch = out->sending;
-        out->sending = batch->next;
-        out->queued -= batch->length;
-        batch->next = NULL;
-        if (!out->spare && batch->capacity == TR__FRAME_SIZE_NORMAL)
-            out->spare = batch;
-        else
-            tr__free(batch);
+        tr__batch *batch = batch_of(out->sending);
+        out->sending = batch->node.next;
+        /* seq_cst: with `blocked`, see channel.h */
+        atomic_fetch_sub(&out->queued, batch->length);
+        if (batch->capacity == TR__FRAME_SIZE_NORMAL)
+            batch = atomic_exchange_explicit(&out->spare, batch, memory_order_acq_rel);
+        tr__free(batch);
     }
 }

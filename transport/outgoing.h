@@ -1,44 +1,56 @@
 /* What waits to be sent on one connection's normal lane: messages gathered into batch frames.
  *
  * A message is written straight into the open frame; closing it gives it its sequence and checksum. Closed
- * frames leave in order, as pieces of one send, and are freed when that send is done. One owner. */
+ * frames leave in order, as pieces of one send, and are freed when that send is done.
+ *
+ * Two threads at a time: the home loop gathers and closes frames; whoever holds the channel's `sending` takes
+ * them and frees them. Each field says whose it is. */
 #ifndef TR_TRANSPORT_OUTGOING_H
 #define TR_TRANSPORT_OUTGOING_H
 
 #include "transport/frame.h"
+#include "transport/mpsc.h"
 #include "transport/stream.h"
 
 typedef struct tr__batch {
-    struct tr__batch *next;
+    tr__mpsc_node node;
     uint32_t capacity, length; /* bytes, header and count included */
     uint32_t messages;
     uint8_t bytes[];
 } tr__batch;
 
 typedef struct tr__outgoing {
-    tr__batch *open;         /* still gathering; NULL if none */
-    tr__batch *first, *last; /* closed, not handed to the stream yet */
-    tr__batch *sending;      /* chain that the stream borrows */
-    tr__batch *spare;        /* one kept of the normal size */
-    size_t queued;           /* bytes in open, closed and sending frames */
-    uint64_t sequence;       /* of the last closed frame */
-} tr__outgoing;              /* zeroed = empty */
+    /* The home loop's */
+    tr__batch *open;   /* still gathering; NULL if none */
+    uint64_t sequence; /* of the last closed frame */
+    /* Between the two */
+    tr__mpsc closed;       /* frames that wait to be taken */
+    _Atomic size_t queued; /* bytes in open, closed and sending frames: the home adds, the sender takes off */
+    _Atomic(tr__batch *) spare; /* one kept of the normal size; whoever exchanges it owns it */
+    /* The sender's */
+    tr__mpsc_node *ready, **ready_end; /* taken off `closed`, not handed to the stream yet */
+    tr__mpsc_node *sending;            /* chain that the stream borrows */
+} tr__outgoing;
 
-void tr__outgoing_fini(tr__outgoing *out);
-/* Forget what the stream doesn't borrow. */
-void tr__outgoing_drop(tr__outgoing *out);
-/* How many bytes of credit a message of `length` bytes costs now: more if it begins a frame. */
+void tr__outgoing_init(tr__outgoing *out);
+void tr__outgoing_fini(tr__outgoing *out); /* nobody uses it any more; zeroed is fine */
+
+/* How many bytes of credit a message of `length` bytes costs now: more if it begins a frame. Home. */
 size_t tr__outgoing_cost(const tr__outgoing *out, size_t length);
 /* Room for one message of up to `length` bytes; a message larger than a normal frame gets its own. NULL: no
- * memory. Nothing is queued until commit. */
+ * memory. Nothing is queued until commit. Home. */
 uint8_t *tr__outgoing_reserve(tr__outgoing *out, size_t length);
-/* The message of `length` (1 to what was reserved) bytes stands there. */
-void tr__outgoing_commit(tr__outgoing *out, size_t length);
-/* Close the open frame, if it has messages. */
+/* The message of `length` (1 to what was reserved) bytes stands there; returns what it cost. Home. */
+size_t tr__outgoing_commit(tr__outgoing *out, size_t length);
+/* Close the open frame, if it has messages. Home. */
 void tr__outgoing_close_batch(tr__outgoing *out);
-/* Move up to `count` closed frames to `sending`, as pieces; returns how many. `sending` must be empty. */
+
+/* Whether closed frames wait. Sender. */
+bool tr__outgoing_waits(const tr__outgoing *out);
+/* Move up to `count` closed frames to `sending`, as pieces; returns how many. `sending` must be empty.
+ * Sender. */
 unsigned tr__outgoing_take(tr__outgoing *out, tr__iov *iov, unsigned count);
-/* What was sending is sent. */
+/* What was sending is sent. Sender. */
 void tr__outgoing_sent(tr__outgoing *out);
 
 #endif

@@ -37,6 +37,16 @@ void tr__slice_destroy(tr__slice *slice)
     }
 }
 
+tr__slice *tr__slice_clone(const tr__slice *slice)
+{
+    tr__slice *clone = tr__alloc(sizeof *clone);
+    if (clone) {
+        *clone = *slice;
+        atomic_fetch_add_explicit(&clone->chunk->references, 1, memory_order_relaxed);
+    }
+    return clone;
+}
+
 void tr__splitter_fini(tr__splitter *splitter)
 {
     chunk_release(splitter->chunk);

@@ -25,13 +25,16 @@ typedef struct tr__chunk {
 /* One or more whole frames; holds a reference to its chunk. */
 typedef struct tr__slice {
     tr__mpsc_node node; /* for who passes it on */
-    void *context;       /* likewise */
+    void *context;      /* likewise */
+    uint32_t elsewhere; /* likewise: bits of frame kinds that somebody else takes */
     tr__chunk *chunk;
     const uint8_t *bytes;
     size_t length;
 } tr__slice;
 
 void tr__slice_destroy(tr__slice *slice); /* any thread; NULL is fine */
+/* Another holder of the same bytes; NULL: no memory. */
+tr__slice *tr__slice_clone(const tr__slice *slice);
 
 typedef struct tr__splitter {
     tr__chunk *chunk;

@@ -2,15 +2,16 @@
  * accepted, dialled, received, sent, down. One set is nng's byte streams (nng_stream.c), another the tests'
  * memory (tests/kit/memory_stream.c); the simulator's network is a third.
  *
- * Threads. The functions are called by the owner's thread only (one thread for all that one owner made).
- * Upcalls come on ANY thread, never from within one of the functions, and they must not call one: they take
- * what they are given, pass it to the owner's thread and return without waiting.
+ * Threads. The functions are called by the control thread only (one thread for all that one owner made), but
+ * for `send`, which any thread may call as long as no send is under way, and `sent` as well. Upcalls come on
+ * ANY thread, never from within one of the functions; they pass on what they are given and return without
+ * waiting.
  *
  * Life of a stream: accepted or dialled (an upcall hands it over; who takes it owes a close) -> start ->
- * send* -> close. Between start and close it always receives. When anything goes wrong it reports `down`
- * exactly once, behind the last `received`; a `sent` may still come after it and means nothing. The owner
- * closes then as well. close, unlisten and undial wait for upcalls under way; none comes after they return
- * (what was passed on before is still on its way to the owner). */
+ * send* -> close -> free. Between start and close it always receives. When anything goes wrong it reports
+ * `down` exactly once, behind the last `received`; a `sent` may still come after it and means nothing. The
+ * owner closes then as well. close, unlisten and undial wait for upcalls under way; none comes after they
+ * return (what was passed on before is still on its way to the owner). */
 #ifndef TR_TRANSPORT_STREAM_H
 #define TR_TRANSPORT_STREAM_H
 
@@ -31,7 +32,8 @@ typedef struct tr__iov {
 typedef struct tr__stream_upcalls {
     /* Whole frames (checked as splitter.h says, checksums not). The slice is the callee's. */
     void (*received)(void *context, tr__slice *slice);
-    /* All bytes of the one send under way were given away: their memory is the owner's again. */
+    /* All bytes of the one send under way were given away: their memory is the owner's again. It may send the
+     * next, as its last act on the stream. */
     void (*sent)(void *context, size_t bytes);
     /* Once; nothing more is received. The stream keeps what it was sending until close. */
     void (*down)(void *context, const tr_error *error);
@@ -62,16 +64,16 @@ struct tr__net {
 
     /* Begin to receive, by the bounds of `limit`, which is called first. TR_ENOMEM: no upcall will come. */
     tr_err (*start)(tr__stream *stream, const tr__stream_upcalls *upcalls, void *context, tr_error *error);
-    /* The largest frame to take, and how many bytes may be handed up and not yet reported as taken before a
-     * peer that sends more is cut with TR_EPROTO. Holds for what is received from now on. */
-    void (*limit)(tr__stream *stream, size_t frame_max, size_t unread_max);
-    /* The owner has looked at `bytes` of what it was handed. */
-    void (*taken)(tr__stream *stream, size_t bytes);
+    /* The largest frame to take; holds for what is received from now on. */
+    void (*limit)(tr__stream *stream, size_t frame_max);
     /* Send these bytes in order: 1 to TR__IOV_MAX pieces, none empty, borrowed until `sent` or close. One
-     * send at a time. An error here means the same as `down`, which still comes. */
+     * send at a time. An error here means the same as `down`, which still comes; or that it is closed. */
     tr_err (*send)(tr__stream *stream, const tr__iov *iov, unsigned count, tr_error *error);
-    /* Close and free. Bytes that were sent before are still delivered if the other side reads them. */
+    /* Close. Bytes that were sent before are still delivered if the other side reads them. Only send and free
+     * may be called after it, and send does nothing. */
     void (*close)(tr__stream *stream);
+    /* After close, when nobody uses it any more. Any thread. */
+    void (*free)(tr__stream *stream);
 };
 
 #endif

@@ -29,6 +29,7 @@
 
 #define REDIRECTS_MAX 5
 #define DROP_MAX      (64 * 1024)
+#define NUDGE_MS      50
 
 typedef struct watch {
     uv_poll_t poll;
@@ -39,7 +40,7 @@ typedef struct watch {
 struct tr__http_source {
     CURLM *multi;
     uv_loop_t *loop;
-    uv_timer_t timer;
+    uv_timer_t timer, nudge;
     watch *watches;
     tr__http_get *gets;
     tr__http_opts opts;
@@ -387,9 +388,10 @@ static tr__http_source *source_open(tr__loop *loop, const tr__http_opts *opts, t
     source->multi = multi;
     source->loop = driver;
     source->opts = *opts;
-    source->timer.data = source;
-    source->handles = 1;
+    source->timer.data = source->nudge.data = source;
+    source->handles = 2;
     uv_timer_init(driver, &source->timer);
+    uv_timer_init(driver, &source->nudge);
     curl_multi_setopt(multi, CURLMOPT_SOCKETFUNCTION, on_socket);
     curl_multi_setopt(multi, CURLMOPT_SOCKETDATA, source);
     curl_multi_setopt(multi, CURLMOPT_TIMERFUNCTION, on_timeout);
@@ -475,6 +477,23 @@ static tr__http_get *source_start(tr__http_source *source, const tr__http_reques
     return get;
 }
 
+/* curl 7.88, when a transfer with a bound on its speed was paused with all of its body read, waits for its
+ * socket after the pause, on which nothing comes any more: it ended by the connect time-out's timer, seconds
+ * later. So while there is such a bound, once one was paused, all are looked at now and then. */
+static void on_nudge(uv_timer_t *timer)
+{
+    tr__http_source *source = timer->data;
+    int running;
+    if (!source->gets) {
+        uv_timer_stop(timer);
+        return;
+    }
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wdeprecated-declarations" /* deprecated as slow; that is what we want */
+    drain(source, curl_multi_socket_all(source->multi, &running));
+#pragma GCC diagnostic pop
+}
+
 static void source_resume(tr__http_get *get)
 {
     tr__http_source *source = get->source;
@@ -482,6 +501,8 @@ static void source_resume(tr__http_get *get)
     if (code != CURLE_OK)
         finish_get(get, code);
     kick(source);
+    if (source->opts.bytes_per_second > 0 && !uv_is_active((uv_handle_t *)&source->nudge))
+        uv_timer_start(&source->nudge, on_nudge, NUDGE_MS, NUDGE_MS);
 }
 
 static void source_cancel(tr__http_get *get)
@@ -500,6 +521,7 @@ static void source_close(tr__http_source *source)
     while (source->watches)
         close_watch(source->watches);
     uv_close((uv_handle_t *)&source->timer, on_timer_closed);
+    uv_close((uv_handle_t *)&source->nudge, on_timer_closed);
 }
 
 const tr__http_seam *tr__http_curl(void)

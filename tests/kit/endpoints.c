@@ -15,6 +15,7 @@ static void on_peer_up(void *context, tr__peer *peer)
     test_node *node = context;
     node->peer = peer;
     node->ups++;
+    node->downs_at_up = node->downs;
 }
 
 static void on_batch(void *context, tr__peer *peer, const uint8_t *bytes, size_t length, uint32_t messages)
@@ -44,6 +45,7 @@ static void on_peer_down(void *context, tr__peer *peer, const tr_error *why, uin
     if (node->peer == peer)
         node->peer = NULL;
     node->downs++;
+    node->messages_at_down = node->messages;
     node->down_why = *why;
     node->unknown += unknown;
 }
@@ -57,7 +59,7 @@ static void on_dial_failed(void *context, const char *address, const tr_error *w
     node->next_dial_ns = next_ns;
 }
 
-const tr__endpoint_upcalls test_node_upcalls = {on_wake,     on_peer_up,   on_batch,
+const tr__endpoint_upcalls test_node_upcalls = {on_wake,     on_wake,      on_peer_up,    on_batch,
                                                 on_writable, on_peer_down, on_dial_failed};
 
 void test_cluster_init(test_cluster *cluster, uint64_t seed)
@@ -105,12 +107,17 @@ void test_cluster_settle(test_cluster *cluster)
     for (unsigned round = 0; more; round++) {
         tr__check(round < 1000000, "the cluster never comes to rest");
         for (unsigned i = 0; i < cluster->count; i++)
-            tr__endpoint_flush(cluster->nodes[i]->endpoint);
+            if (!cluster->nodes[i]->stuck)
+                tr__endpoint_flush(cluster->nodes[i]->endpoint);
         more = memory_net_step(&cluster->net);
         for (unsigned i = 0; i < cluster->count; i++) {
             tr__endpoint *endpoint = cluster->nodes[i]->endpoint;
             if (tr__endpoint_next_due(endpoint) <= cluster->now_ns) {
                 tr__endpoint_step(endpoint, cluster->now_ns);
+                more = true;
+            }
+            if (tr__endpoint_has_news(endpoint) && !cluster->nodes[i]->stuck) {
+                tr__endpoint_take(endpoint);
                 more = true;
             }
         }
@@ -131,6 +138,13 @@ void test_cluster_advance(test_cluster *cluster, uint64_t by_ns)
         cluster->now_ns = due;
         test_cluster_settle(cluster);
     }
+}
+
+tr__connection_counters test_counters(const test_node *node)
+{
+    tr__connection_counters counters;
+    tr__endpoint_peer_counters(node->peer, &counters);
+    return counters;
 }
 
 void test_dial(test_node *from, test_node *to)

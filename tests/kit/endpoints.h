@@ -13,12 +13,15 @@ typedef struct test_node {
     tr__endpoint *endpoint;
     tr__peer *peer; /* that came up last and is still up */
     unsigned ups, downs, writables, dial_failures;
+    unsigned downs_at_up; /* how many were down when the last came up */
     uint64_t messages, bytes, unknown;
+    uint64_t messages_at_down;
     uint64_t sum; /* of all bytes, weighted by position: order matters */
     tr_error down_why, dial_why;
     uint64_t next_dial_ns;
-    bool hold; /* don't report bytes as consumed */
-    bool echo; /* send each batch back as one message */
+    bool hold;  /* don't report bytes as consumed */
+    bool echo;  /* send each batch back as one message */
+    bool stuck; /* its home does nothing; its control thread goes on */
 } test_node;
 
 typedef struct test_cluster {
@@ -43,6 +46,8 @@ void test_cluster_destroy(test_cluster *cluster, test_node *node);
 void test_cluster_settle(test_cluster *cluster);
 /* Time goes on by that much, stopping wherever something is due. */
 void test_cluster_advance(test_cluster *cluster, uint64_t by_ns);
+/* Of the node's peer. */
+tr__connection_counters test_counters(const test_node *node);
 void test_dial(test_node *from, test_node *to);
 
 #endif

@@ -13,10 +13,10 @@ struct tr__stream {
     tr__stream *peer; /* NULL once that is closed */
     const tr__stream_upcalls *upcalls;
     void *context;
-    bool started, raw, broken, told;
+    bool started, raw, broken, told, closed;
     tr_error failure;
     tr__splitter splitter;
-    size_t frame_max, unread_max, unread;
+    size_t frame_max;
     tr__iov iov[TR__IOV_MAX];
     unsigned iov_count, iov_at;
     size_t iov_offset, send_size;
@@ -90,10 +90,16 @@ static void stream_close(tr__stream *stream)
     *at = stream->next;
     if (stream->peer)
         stream->peer->peer = NULL;
+    stream->closed = true;
+    net->streams_open--;
+}
+
+static void stream_free(tr__stream *stream)
+{
+    tr__check(stream->closed, "a stream is freed that wasn't closed");
     tr__splitter_fini(&stream->splitter);
     tr__free(stream->pipe);
     tr__free(stream);
-    net->streams_open--;
 }
 
 static tr_err stream_start(tr__stream *stream, const tr__stream_upcalls *upcalls, void *context,
@@ -106,23 +112,22 @@ static tr_err stream_start(tr__stream *stream, const tr__stream_upcalls *upcalls
     return TR_OK;
 }
 
-static void stream_limit(tr__stream *stream, size_t frame_max, size_t unread_max)
+static void discard(tr__stream *stream)
 {
-    stream->frame_max = frame_max;
-    stream->unread_max = unread_max;
+    stream_close(stream);
+    stream_free(stream);
 }
 
-static void stream_taken(tr__stream *stream, size_t bytes)
+static void stream_limit(tr__stream *stream, size_t frame_max)
 {
-    tr__check(bytes <= stream->unread, "more is taken than was handed up");
-    stream->unread -= bytes;
+    stream->frame_max = frame_max;
 }
 
 static tr_err stream_send(tr__stream *stream, const tr__iov *iov, unsigned count, tr_error *error)
 {
     tr__check(stream->started && stream->iov_count == 0, "a send before start, or two at a time");
     tr__check(count > 0 && count <= TR__IOV_MAX, "a send of %u pieces", count);
-    if (stream->broken)
+    if (stream->broken || stream->closed)
         return tr__fail(error, TR_ERESET, "the other side closed the connection");
     memcpy(stream->iov, iov, count * sizeof *iov);
     stream->iov_count = count;
@@ -170,12 +175,8 @@ static bool move_receive(tr__stream *stream)
         memcpy(at, stream->pipe, length);
         pipe_drop(stream, length);
         err = tr__splitter_took(&stream->splitter, length, stream->frame_max, &slice, &stream->failure);
-        if (slice) {
-            if (stream->unread > stream->unread_max && err == TR_OK)
-                err = tr__fail(&stream->failure, TR_EPROTO, "the other side sent more than it was granted");
-            stream->unread += slice->length;
+        if (slice)
             stream->upcalls->received(stream->context, slice);
-        }
     }
     if (err)
         stream->broken = true;
@@ -261,7 +262,7 @@ static tr__stream *establish(memory_net *net, uint16_t port)
     one->peer = two;
     two->peer = one;
     if (!listener->accepted(listener->context, two))
-        stream_close(two);
+        discard(two);
     return one;
 }
 
@@ -284,7 +285,7 @@ void memory_net_init(memory_net *net, uint64_t seed)
 {
     *net = (memory_net){
         .net = {net_listen, net_port, net_unlisten, net_dial, net_undial, stream_start, stream_limit,
-                stream_taken, stream_send, stream_close},
+                stream_send, stream_close, stream_free},
         .pipe_max = 1u << 20,
         .next_port = 40000,
     };
@@ -370,5 +371,5 @@ bool memory_raw_is_cut(tr__stream *raw)
 
 void memory_raw_close(tr__stream *raw)
 {
-    stream_close(raw);
+    discard(raw);
 }

@@ -74,9 +74,9 @@ static tr_err send_size(fixture *f, size_t size)
     return tr__endpoint_send(f->alice.endpoint, f->alice.peer, bytes, size);
 }
 
-static const tr__connection_counters *out(fixture *f)
+static tr__connection_counters out(fixture *f)
 {
-    return f->alice.peer->counters;
+    return test_counters(&f->alice);
 }
 
 static void say(fixture *f, uint8_t *frame, tr__frame_kind kind, size_t body)
@@ -154,7 +154,7 @@ static void messages_of_a_turn_share_one_batch(void **state)
     for (int i = 0; i < 100; i++)
         assert_int_equal(send_size(f, 10), TR_OK);
     test_cluster_settle(&f->cluster);
-    assert_int_equal(out(f)->batches_out, 1);
+    assert_int_equal(out(f).batches_out, 1);
     assert_int_equal(f->bob.messages, 100);
     assert_int_equal(f->bob.bytes, 1000);
 }
@@ -167,7 +167,7 @@ static void what_gathers_during_a_send_goes_next(void **state)
         assert_int_equal(send_size(f, 10), TR_OK);
         tr__endpoint_flush(f->alice.endpoint);
     }
-    assert_int_equal(out(f)->batches_out, 1);
+    assert_int_equal(out(f).batches_out, 1);
     f->cluster.net.frozen = false;
     test_cluster_settle(&f->cluster);
     assert_int_equal(f->bob.messages, 5);
@@ -206,9 +206,9 @@ static void credit_never_runs_dry_while_the_receiver_keeps_up(void **state)
     }
     test_cluster_advance(&f->cluster, SECONDS);
     assert_int_equal(f->bob.messages, 5000);
-    assert_int_equal(out(f)->messages_acked, 5000);
-    assert_int_equal(f->bob.peer->counters->consumed, f->bob.peer->counters->received);
-    assert_int_equal(f->bob.peer->counters->received, out(f)->spent);
+    assert_int_equal(out(f).messages_acked, 5000);
+    assert_int_equal(test_counters(&f->bob).consumed, test_counters(&f->bob).received);
+    assert_int_equal(test_counters(&f->bob).received, out(f).spent);
 }
 
 static void a_message_beyond_the_window_goes_when_the_receiver_is_idle(void **state)
@@ -290,7 +290,7 @@ static void what_is_not_known_to_have_arrived_is_counted_exactly(void **state)
     for (int i = 0; i < 10; i++)
         send_size(f, 10);
     test_cluster_advance(&f->cluster, 100 * MILLISECONDS);
-    assert_int_equal(out(f)->messages_acked, 10);
+    assert_int_equal(out(f).messages_acked, 10);
     for (int i = 0; i < 7; i++)
         send_size(f, 10);
     test_cluster_settle(&f->cluster); /* arrived, but the ack still waits for a batch to ride with */
@@ -308,7 +308,7 @@ static void an_idle_connection_stays_up_by_heartbeats(void **state)
     fixture *f = *state;
     test_cluster_advance(&f->cluster, 3600 * SECONDS);
     assert_int_equal(f->alice.downs + f->bob.downs, 0);
-    assert_in_range(out(f)->heartbeats_in, 3590, 3600);
+    assert_in_range(out(f).heartbeats_in, 3590, 3600);
 }
 
 static void a_silent_peer_is_down_after_its_time_and_named(void **state)
@@ -373,12 +373,39 @@ static void more_than_was_granted_is_cut(void **state)
     expect_refused(f, TR_EPROTO, "a batch of 2000 bytes came where");
 }
 
+static void what_a_stuck_home_leaves_unread_is_bounded(void **state)
+{
+    fixture *f = *state;
+    shake_hands(f);
+    f->alice.stuck = true;
+    for (int i = 0; i < 40; i++)
+        say_batch(f, 4096, 1);
+    f->alice.stuck = false;
+    expect_refused(f, TR_EPROTO, "the other side sent more than it was granted: 1");
+    assert_true(f->alice.bytes <= 2 * WINDOW + TR__CONTROL_UNREAD_MAX);
+}
+
 static void a_batch_before_the_grant_is_cut(void **state)
 {
     fixture *f = *state;
     say_hello(f);
     say_batch(f, 100, 1);
     expect_refused(f, TR_EPROTO, "a batch frame came in state answered");
+}
+
+static void a_newer_connection_of_a_node_replaces_the_older_which_is_down_first(void **state)
+{
+    fixture *f = *state;
+    shake_hands(f);
+    tr__stream *first = f->raw;
+    f->sequence[TR__LANE_CONTROL] = 0;
+    say_hello(f);
+    say_grant(f, WINDOW);
+    assert_int_equal(f->alice.ups, 2);
+    assert_int_equal(f->alice.downs, 1);
+    assert_int_equal(f->alice.downs_at_up, 1);
+    assert_true(strstr(f->alice.down_why.text, "replaced it by a newer connection") != NULL);
+    memory_raw_close(first);
 }
 
 static void a_second_hello_is_cut(void **state)
@@ -447,7 +474,7 @@ static void any_damage_anywhere_ends_in_an_orderly_way(void **state)
     tr__random random;
     tr__random_init(&random, 3);
     for (int round = 0; round < 400; round++) {
-        uint8_t bytes[2000];
+        uint8_t bytes[2000] = {0};
         tr__hello hello = {
             .version_min = 1, .version_max = 1, .id = 99, .cluster = "test", .name = "mallory"};
         size_t length = tr__frame_put_hello(bytes, TR__FRAME_HELLO, 1, &hello);
@@ -492,7 +519,9 @@ int main(void)
         CASE(disconnecting_drains_both_ways),
         SCRIPT(a_scripted_peer_that_keeps_the_rules_is_served),
         SCRIPT(more_than_was_granted_is_cut),
+        SCRIPT(what_a_stuck_home_leaves_unread_is_bounded),
         SCRIPT(a_batch_before_the_grant_is_cut),
+        SCRIPT(a_newer_connection_of_a_node_replaces_the_older_which_is_down_first),
         SCRIPT(a_second_hello_is_cut),
         SCRIPT(acks_of_what_was_never_sent_are_cut),
         SCRIPT(grants_beyond_the_window_are_cut),

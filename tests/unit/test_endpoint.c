@@ -75,10 +75,10 @@ static void what_is_sent_arrives_and_is_acknowledged(void **state)
     test_cluster_settle(&f->cluster);
     assert_int_equal(f->bob.messages, 2);
     assert_int_equal(f->bob.bytes, 10);
-    assert_int_equal(f->alice.peer->counters->messages_acked, 0);
+    assert_int_equal(test_counters(&f->alice).messages_acked, 0);
     test_cluster_advance(&f->cluster, 20 * MILLISECONDS);
-    assert_int_equal(f->alice.peer->counters->messages_acked, 2);
-    assert_int_equal(f->alice.peer->counters->batches_out, 1);
+    assert_int_equal(test_counters(&f->alice).messages_acked, 2);
+    assert_int_equal(test_counters(&f->alice).batches_out, 1);
 }
 
 static void an_ack_rides_in_front_of_the_answer(void **state)
@@ -89,7 +89,7 @@ static void an_ack_rides_in_front_of_the_answer(void **state)
     assert_int_equal(tr__endpoint_send(f->alice.endpoint, f->alice.peer, "hello", 5), TR_OK);
     test_cluster_settle(&f->cluster);
     assert_int_equal(f->alice.bytes, 5);
-    assert_int_equal(f->alice.peer->counters->messages_acked, 1);
+    assert_int_equal(test_counters(&f->alice).messages_acked, 1);
 }
 
 static void nodes_that_dial_each_other_keep_one_connection_whatever_the_order(void **state)
@@ -108,8 +108,9 @@ static void nodes_that_dial_each_other_keep_one_connection_whatever_the_order(vo
         assert_non_null(f.alice.peer);
         assert_non_null(f.bob.peer);
         if (f.alice.downs + f.bob.downs + f.alice.dial_failures + f.bob.dial_failures)
-            print_message("seed %llu: alice down: %s; dial: %s; bob down: %s; dial: %s\n", (unsigned long long)seed,
-                          f.alice.down_why.text, f.alice.dial_why.text, f.bob.down_why.text, f.bob.dial_why.text);
+            print_message("seed %llu: alice down: %s; dial: %s; bob down: %s; dial: %s\n",
+                          (unsigned long long)seed, f.alice.down_why.text, f.alice.dial_why.text,
+                          f.bob.down_why.text, f.bob.dial_why.text);
         assert_int_equal(f.cluster.net.streams_open, 2);
         assert_int_equal(f.alice.ups, 1); /* and it never flapped */
         assert_int_equal(f.bob.ups, 1);
@@ -365,7 +366,7 @@ static void closing_says_goodbye_and_loses_nothing(void **state)
         assert_int_equal(tr__endpoint_send(f->alice.endpoint, f->alice.peer, "0123456789", 10), TR_OK);
     for (int i = 0; i < 10; i++)
         assert_int_equal(tr__endpoint_send(f->bob.endpoint, f->bob.peer, "abc", 3), TR_OK);
-    tr__endpoint_close(f->alice.endpoint, f->cluster.now_ns);
+    tr__endpoint_close(f->alice.endpoint);
     assert_false(tr__endpoint_is_closed(f->alice.endpoint));
     assert_int_equal(tr__endpoint_send(f->alice.endpoint, f->alice.peer, "late", 4), TR_ECLOSED);
     test_cluster_settle(&f->cluster);
@@ -385,7 +386,7 @@ static void closing_ends_in_time_though_the_peer_is_frozen(void **state)
     join(f);
     tr__endpoint_send(f->alice.endpoint, f->alice.peer, "x", 1);
     f->cluster.net.frozen = true;
-    tr__endpoint_close(f->alice.endpoint, f->cluster.now_ns);
+    tr__endpoint_close(f->alice.endpoint);
     test_cluster_advance(&f->cluster, 2 * SECONDS - 1);
     assert_false(tr__endpoint_is_closed(f->alice.endpoint));
     test_cluster_advance(&f->cluster, 1);
@@ -401,8 +402,8 @@ static void closing_gives_up_what_is_half_done(void **state)
     test_dial(&f->alice, &f->bob);
     test_cluster_settle(&f->cluster);
     test_dial(&f->bob, &f->alice);
-    tr__endpoint_close(f->alice.endpoint, f->cluster.now_ns);
-    tr__endpoint_close(f->bob.endpoint, f->cluster.now_ns);
+    tr__endpoint_close(f->alice.endpoint);
+    tr__endpoint_close(f->bob.endpoint);
     test_cluster_settle(&f->cluster);
     assert_true(tr__endpoint_is_closed(f->alice.endpoint));
     assert_true(tr__endpoint_is_closed(f->bob.endpoint));

@@ -20,6 +20,15 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#if __has_include(<valgrind/valgrind.h>)
+#include <valgrind/valgrind.h>
+#else
+#define RUNNING_ON_VALGRIND 0
+#endif
+
+/* Valgrind knows only so many mappings: a fiber's stack takes two. */
+#define FEW 500
+
 #ifdef TR__TOOLS_TSAN
 #define MANY 2000 /* TSan's own limit is 8,128, and it takes its time */
 #else
@@ -168,20 +177,20 @@ static void yields_and_resumes_alternate(void **state)
 static void ten_thousand_suspended_keep_their_locals(void **state)
 {
     (void)state;
-    enum { COUNT = MANY };
+    const int count = RUNNING_ON_VALGRIND ? FEW : MANY;
     tr__fiber_pool *pool = tr__fiber_pool_create();
-    job *jobs = tr__zalloc(COUNT * sizeof *jobs);
-    for (int i = 0; i < COUNT; i++) {
+    job *jobs = tr__zalloc(count * sizeof *jobs);
+    for (int i = 0; i < count; i++) {
         jobs[i].number = i;
         jobs[i].steps = 2;
         jobs[i].fiber = tr__fiber_create(pool, 0, keep_locals, &jobs[i]);
         assert_non_null(jobs[i].fiber);
     }
     for (int round = 0; round < 3; round++) {
-        for (int i = 0; i < COUNT; i++)
+        for (int i = 0; i < count; i++)
             assert_int_equal(tr__fiber_resume(jobs[i].fiber), round == 2);
     }
-    for (int i = 0; i < COUNT; i++) {
+    for (int i = 0; i < count; i++) {
         assert_int_equal(jobs[i].sum, sum_of_locals(i));
         tr__fiber_destroy(jobs[i].fiber);
     }
@@ -196,6 +205,8 @@ static void beyond_the_guards_fibers_still_work(void **state)
     skip();
 #else
     enum { COUNT = 17000 };
+    if (RUNNING_ON_VALGRIND)
+        skip();
     tr__fiber_pool *pool = tr__fiber_pool_create();
     job *jobs = tr__zalloc(COUNT * sizeof *jobs);
     for (int i = 0; i < COUNT; i++) {

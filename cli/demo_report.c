@@ -1,0 +1,288 @@
+/* The end of the demo: what held and what did not, in words or as one JSON object. The main thread, after the
+ * nodes have ended. */
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <jansson.h>
+
+#include "cli/demo.h"
+#include "cli/demo_sums.h"
+
+static const char *const phase_names[DEMO_PHASES] = {"quiet", "downloading", "computing"};
+
+typedef struct verdict {
+    bool digests, image, pipeline, journals, crash, sums, clean, ok;
+} verdict;
+
+static double ms(uint64_t ns)
+{
+    return (double)ns / 1e6;
+}
+
+static double ms_since_kill(const demo *d, uint64_t at_ns)
+{
+    return at_ns > d->killed_ns ? ms(at_ns - d->killed_ns) : 0;
+}
+
+static bool sums_hold(const demo *d)
+{
+    for (int i = 0; i < DEMO_NODES; i++)
+        if (!d->children[i].has_sums || !demo_sums_add_up(&d->children[i].sums))
+            return false;
+    return d->own_sums_known && demo_sums_add_up(&d->own_sums);
+}
+
+static verdict judge(const demo *d, bool clean)
+{
+    verdict v = {.clean = clean};
+    v.digests = d->files > 0 && d->equal == d->files;
+    v.image = d->image_equal;
+    v.pipeline = d->asked > 0 && d->in_order == d->asked && d->pipe_connections == 1;
+    v.journals = d->journals_equal;
+    v.crash =
+        !d->opts.kill ||
+        (d->healed_ns && d->failed_asks == DEMO_ASKS && d->failed_no_connection == DEMO_ASKS &&
+         d->children[DEMO_BOB].was != d->children[DEMO_BOB].incarnation && (d->resumed > 0 || d->parts == 0));
+    v.sums = d->opts.keep || sums_hold(d);
+    v.ok = d->checked && d->trouble.code == TR_OK && v.digests && v.image && v.pipeline && v.journals &&
+           v.crash && v.sums && (clean || d->opts.keep);
+    return v;
+}
+
+/* ---- in words -------------------------------------------------------------------------------------- */
+
+static void print_crash(const demo *d, const verdict *v)
+{
+    if (!d->opts.kill)
+        return;
+    const demo_child *bob = &d->children[DEMO_BOB];
+    printf(" %s bob killed: %" PRIu32 " of %d asks failed by name, after %.1f ms\n",
+           demo_screen_mark(d, v->crash), d->failed_no_connection, DEMO_ASKS,
+           ms_since_kill(d, d->detected_ns));
+    printf("   (%s)\n", d->failed_text);
+    printf("   healed after %.0f ms: #%04x now, #%04x before; %" PRIu32 " of %" PRIu32
+           " half done files resumed, %.1f MB\n",
+           ms_since_kill(d, d->healed_ns), (unsigned)(bob->incarnation & 0xffff),
+           (unsigned)(bob->was & 0xffff), d->resumed, d->parts, (double)d->resumed_bytes / 1e6);
+}
+
+static void print_sums_of(const char *name, const tr_sums *s)
+{
+    printf("   %-5s %8" PRIu64 " %7" PRIu64 " %8" PRIu64 " = %7" PRIu64 " %4" PRIu64 " %6" PRIu64 " %6" PRIu64
+           " %5" PRIu64 "\n",
+           name, s->accepted, s->arrived, s->received, s->handled, demo_sums_dropped(s), s->queued, s->passed,
+           s->sent);
+}
+
+static void print_dead_letters(const demo *d)
+{
+    uint64_t total[TR_DROP_COUNT] = {0}, all = 0;
+    for (int i = 0; i < TR_DROP_COUNT; i++) {
+        total[i] = d->own_sums.dropped[i];
+        for (int k = 0; k < DEMO_NODES; k++)
+            total[i] += d->children[k].sums.dropped[i];
+        all += total[i];
+    }
+    printf("   %" PRIu64 " dead letters, all counted:", all);
+    for (int i = 0; i < TR_DROP_COUNT; i++)
+        if (total[i])
+            printf(" %s %" PRIu64, demo_drop_word(i), total[i]);
+    printf("%s\n", d->opts.kill ? "\n   (what bob's first life counted died with it)" : "");
+}
+
+static void print_sums(const demo *d, const verdict *v)
+{
+    if (d->opts.keep)
+        return;
+    printf(" %s the sums of each node's messages add up\n", demo_screen_mark(d, v->sums));
+    printf("         accepted arrived received = handled dead queued passed  sent\n");
+    for (int i = 0; i < DEMO_NODES; i++)
+        print_sums_of(d->children[i].name, &d->children[i].sums);
+    print_sums_of("demo", &d->own_sums);
+    print_dead_letters(d);
+}
+
+static void print_latency(const demo *d)
+{
+    printf("   alice's web app, ms:  ");
+    for (int i = 0; i < DEMO_PHASES; i++)
+        printf("  %s", phase_names[i]);
+    printf("\n     p50                 ");
+    for (int i = 0; i < DEMO_PHASES; i++)
+        printf("  %*.2f", (int)strlen(phase_names[i]), ms(d->measures[i].p50_ns));
+    printf("\n     p99                 ");
+    for (int i = 0; i < DEMO_PHASES; i++)
+        printf("  %*.2f", (int)strlen(phase_names[i]), ms(d->measures[i].p99_ns));
+    printf("\n   timers late, p99:");
+    for (int i = 0; i < DEMO_NODES; i++)
+        printf("  %s %.2f ms", d->children[i].name, ms(d->children[i].late_total_ns));
+    printf("\n");
+}
+
+static bool found_in_path(const char *name)
+{
+    const char *path = getenv("PATH");
+    char file[DEMO_PATH];
+    while (path && *path) {
+        size_t length = strcspn(path, ":");
+        snprintf(file, sizeof(file), "%.*s/%s", (int)length, path, name);
+        if (access(file, X_OK) == 0)
+            return true;
+        path += length + (path[length] == ':');
+    }
+    return false;
+}
+
+/* Only what is there today, with whole paths: whoever started the demo may be in any directory. */
+static void print_next(const demo *d)
+{
+    char hello[DEMO_PATH + 32];
+    const char *display = getenv("DISPLAY");
+    int folder = (int)(strrchr(d->program, '/') - d->program);
+    bool viewer = display && display[0] && found_in_path("xdg-open");
+    snprintf(hello, sizeof(hello), "%.*s/examples/hello", folder, d->program);
+    printf("\n look:  %s %s\n", viewer ? "xdg-open" : "ls -l", d->image);
+    if (d->opts.keep) {
+        printf(" end:   kill");
+        for (int i = 0; i < DEMO_NODES; i++)
+            printf(" %ld", (long)d->children[i].pid);
+        printf(" && rm -r %s\n", d->directory);
+    } else {
+        printf(" try:   %s demo --keep\n", d->program);
+    }
+    if (access(hello, X_OK) == 0)
+        printf(" try:   %s\n", hello);
+    else
+        printf(" try:   %s bench --list\n", d->program);
+}
+
+static void print_words(const demo *d, const verdict *v)
+{
+    printf("\n %s %" PRIu32 "/%" PRIu32 " digests equal those computed independently of the originals\n",
+           demo_screen_mark(d, v->digests), d->equal, d->files);
+    printf(" %s image equals the one-thread one (%" PRIu32 "x%" PRIu32 ", %" PRIu32 " tiles on %" PRIu32
+           " threads)\n",
+           demo_screen_mark(d, v->image), d->width, d->height, d->tile_total, d->workers);
+    printf(" %s %" PRIu32 "/%" PRIu32 " pipelined answers in order over %" PRIu64 " connection\n   (%s)\n",
+           demo_screen_mark(d, v->pipeline), d->in_order, d->asked, d->pipe_connections, d->example);
+    printf(" %s both journals: %" PRIu64 " entries, %" PRIu32 " of each side, digest %.4s..%s\n",
+           demo_screen_mark(d, v->journals), d->journal_last[0], d->files, d->journal_digest[0],
+           d->journal_digest[0][0] ? d->journal_digest[0] + 60 : "");
+    print_crash(d, v);
+    print_sums(d, v);
+    print_latency(d);
+    if (d->opts.keep)
+        printf("   the nodes stay up: alice %s, bob %s, carol %s\n", d->children[DEMO_ALICE].listen,
+               d->children[DEMO_BOB].listen, d->children[DEMO_CAROL].listen);
+    else
+        printf(" %s no process, no temporary file left\n", demo_screen_mark(d, v->clean));
+    printf(" %s all of it in %.1f s, first message between nodes after %.2f s\n", demo_screen_mark(d, v->ok),
+           demo_seconds(d), (double)d->first_message_ns / 1e9);
+    print_next(d);
+}
+
+/* ---- as JSON --------------------------------------------------------------------------------------- */
+
+static json_t *json_latency(const demo *d)
+{
+    json_t *all = json_object();
+    for (int i = 0; i < DEMO_PHASES; i++)
+        json_object_set_new(all, phase_names[i],
+                            json_pack("{s:f, s:f, s:I, s:I}", "p50_ms", ms(d->measures[i].p50_ns), "p99_ms",
+                                      ms(d->measures[i].p99_ns), "asked", (json_int_t)d->measures[i].asked,
+                                      "failed", (json_int_t)d->measures[i].failed));
+    return all;
+}
+
+static json_t *json_sums_of(const tr_sums *s)
+{
+    json_t *drops = json_object();
+    for (int i = 0; i < TR_DROP_COUNT; i++)
+        if (s->dropped[i])
+            json_object_set_new(drops, demo_drop_word(i), json_integer((json_int_t)s->dropped[i]));
+    return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:b}", "accepted",
+                     (json_int_t)s->accepted, "arrived", (json_int_t)s->arrived, "received",
+                     (json_int_t)s->received, "handled", (json_int_t)s->handled, "queued",
+                     (json_int_t)s->queued, "passed", (json_int_t)s->passed, "posted", (json_int_t)s->posted,
+                     "sent", (json_int_t)s->sent, "lost", (json_int_t)s->lost, "dead_letters", drops,
+                     "add_up", demo_sums_add_up(s));
+}
+
+static json_t *json_nodes(const demo *d)
+{
+    json_t *nodes = json_object();
+    for (int i = 0; i < DEMO_NODES; i++) {
+        const demo_child *c = &d->children[i];
+        char incarnation[20];
+        snprintf(incarnation, sizeof(incarnation), "%016" PRIx64, c->incarnation);
+        json_t *node = json_pack("{s:s, s:s, s:f, s:f}", "listen", c->listen, "incarnation", incarnation,
+                                 "late_p99_ms", ms(c->late_total_ns), "late_max_ms", ms(c->late_max_ns));
+        if (c->has_sums)
+            json_object_set_new(node, "sums", json_sums_of(&c->sums));
+        if (d->opts.keep)
+            json_object_set_new(node, "process", json_integer((json_int_t)c->pid));
+        json_object_set_new(nodes, c->name, node);
+    }
+    if (d->own_sums_known)
+        json_object_set_new(nodes, "demo", json_pack("{s:o}", "sums", json_sums_of(&d->own_sums)));
+    return nodes;
+}
+
+static json_t *json_crash(const demo *d, const verdict *v)
+{
+    if (!d->opts.kill)
+        return json_null();
+    return json_pack("{s:b, s:i, s:s, s:f, s:f, s:i, s:i, s:I}", "ok", v->crash, "asks_failed",
+                     (int)d->failed_no_connection, "error", d->failed_text, "detected_ms",
+                     ms_since_kill(d, d->detected_ns), "healed_ms", ms_since_kill(d, d->healed_ns),
+                     "downloads_half_done", (int)d->parts, "downloads_resumed", (int)d->resumed,
+                     "bytes_resumed", (json_int_t)d->resumed_bytes);
+}
+
+static void print_json(const demo *d, const verdict *v)
+{
+    json_t *o = json_pack("{s:s, s:b, s:f, s:f}", "demo", "first-light", "ok", v->ok, "seconds",
+                          demo_seconds(d), "first_message_ms", ms(d->first_message_ns));
+    json_object_set_new(o, "files",
+                        json_pack("{s:i, s:I, s:i}", "count", (int)d->files, "bytes", (json_int_t)d->bytes,
+                                  "digests_equal", (int)d->equal));
+    json_object_set_new(o, "image",
+                        json_pack("{s:b, s:i, s:i, s:s}", "equal", v->image, "width", (int)d->width, "height",
+                                  (int)d->height, "path", d->image));
+    json_object_set_new(o, "pipeline",
+                        json_pack("{s:i, s:i, s:I, s:f, s:s}", "asked", (int)d->asked, "in_order",
+                                  (int)d->in_order, "connections", (json_int_t)d->pipe_connections, "ms",
+                                  ms(d->pipe_ns), "example", d->example));
+    json_object_set_new(o, "journals",
+                        json_pack("{s:b, s:I, s:s, s:s}", "equal", v->journals, "entries",
+                                  (json_int_t)d->journal_last[0], "alice", d->journal_digest[0], "bob",
+                                  d->journal_digest[1]));
+    json_object_set_new(o, "crash", json_crash(d, v));
+    json_object_set_new(o, "web_latency", json_latency(d));
+    json_object_set_new(o, "nodes", json_nodes(d));
+    json_object_set_new(o, "sums_add_up", json_boolean(v->sums));
+    json_object_set_new(o, "nothing_left", json_boolean(v->clean));
+    if (d->opts.keep)
+        json_object_set_new(o, "directory", json_string(d->directory));
+    if (d->trouble.code)
+        json_object_set_new(o, "error", json_string(d->trouble.text));
+    char *line = json_dumps(o, JSON_COMPACT | JSON_REAL_PRECISION(6));
+    printf("%s\n", line ? line : "{\"demo\":\"first-light\",\"ok\":false,\"error\":\"no memory\"}");
+    free(line);
+    json_decref(o);
+}
+
+bool demo_report(demo *d, bool clean)
+{
+    verdict v = judge(d, clean);
+    if (d->opts.json)
+        print_json(d, &v);
+    if (d->trouble.code)
+        fprintf(stderr, "troupe demo: %s\n", d->trouble.text);
+    else if (!d->opts.json)
+        print_words(d, &v);
+    fflush(stdout);
+    return v.ok;
+}

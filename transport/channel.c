@@ -1,0 +1,320 @@
+/* See channel.h, which says whose thread each part is.
+ *
+ * What can fail: memory for a second slice, and the other side's bytes; both are a fault, told once, after
+ * which nothing is handed up any more. A failed send is silent here: the stream reports `down` for it. */
+#include "transport/channel.h"
+
+#include "base/check.h"
+#include "base/err.h"
+#include "base/mem.h"
+
+#define MS 1000000ull
+
+void tr__connection_config_defaults(tr__connection_config *config)
+{
+    *config = (tr__connection_config){
+        .self = {.version_min = TR__FRAME_VERSION, .version_max = TR__FRAME_VERSION},
+        .window = 1u << 20,
+        .queue_max = 8u << 20,
+        .handshake_ns = 5000 * MS,
+        .heartbeat_ns = 1000 * MS,
+        .silence_ns = 10000 * MS,
+        .ack_delay_ns = 20 * MS,
+        .drain_ns = 2000 * MS,
+    };
+}
+
+void tr__channel_init(tr__channel *ch, const tr__connection_config *config, tr__net *net, tr__stream *stream,
+                      bool dialled, const tr__channel_upcalls *upcalls, void *context)
+{
+    *ch = (tr__channel){
+        .config = config,
+        .upcalls = upcalls,
+        .context = context,
+        .net = net,
+        .stream = stream,
+        .dialled = dialled,
+    };
+    tr__outgoing_init(&ch->out);
+    net->limit(stream, TR__FRAME_SIZE_HELLO);
+}
+
+void tr__channel_close(tr__channel *ch)
+{
+    atomic_store(&ch->ended, true);
+    ch->net->close(ch->stream);
+}
+
+void tr__channel_fini(tr__channel *ch)
+{
+    if (ch->stream) {
+        ch->net->free(ch->stream);
+        tr__outgoing_fini(&ch->out);
+    }
+    ch->stream = NULL;
+}
+
+/* Sending: whoever holds `sending` ---- */
+
+bool tr__channel_owes_ack(const tr__channel *ch)
+{
+    return atomic_load_explicit(&ch->batches_in, memory_order_acquire) !=
+           atomic_load_explicit(&ch->acked_by_us, memory_order_acquire);
+}
+
+static void add(_Atomic uint64_t *counter, uint64_t by)
+{
+    atomic_fetch_add_explicit(counter, by, memory_order_relaxed);
+}
+
+static size_t put_ack(tr__channel *ch, uint8_t *at)
+{
+    tr__ack ack = {.sequence = atomic_load_explicit(&ch->batches_in, memory_order_acquire)};
+    ack.messages = atomic_load_explicit(&ch->messages_in, memory_order_relaxed);
+    atomic_store_explicit(&ch->acked_by_us, ack.sequence, memory_order_release);
+    return tr__frame_put_ack(at, ++ch->control_sequence, &ack);
+}
+
+static size_t put_grant(tr__channel *ch, uint8_t *at)
+{
+    uint64_t total = atomic_load_explicit(&ch->consumed, memory_order_acquire) + ch->config->window;
+    atomic_store_explicit(&ch->granted_by_us, total, memory_order_release);
+    return tr__frame_put_grant(at, ++ch->control_sequence, total);
+}
+
+/* Write what is wanted of control frames, the goodbye excepted; returns their bytes. */
+static size_t put_control(tr__channel *ch, unsigned wants, bool with_batches)
+{
+    uint8_t *at = ch->control;
+    if (wants & TR__WANT_REFUSE) {
+        ch->muted = true;
+        return tr__frame_put_refuse(at, ++ch->control_sequence, &ch->refusal);
+    }
+    if (wants & TR__WANT_HELLO)
+        at += tr__frame_put_hello(at, ch->dialled ? TR__FRAME_HELLO : TR__FRAME_HELLO_ACK,
+                                  ++ch->control_sequence, &ch->config->self);
+    if ((wants || with_batches) && tr__channel_owes_ack(ch))
+        at += put_ack(ch, at);
+    if (wants & TR__WANT_GRANT)
+        at += put_grant(ch, at);
+    if (wants & TR__WANT_HEARTBEAT)
+        at += tr__frame_put_empty(at, TR__FRAME_HEARTBEAT, ++ch->control_sequence);
+    return (size_t)(at - ch->control);
+}
+
+/* What one send is to carry; returns how many pieces. */
+static unsigned gather(tr__channel *ch, tr__iov *iov)
+{
+    unsigned count = 0;
+    /* acq_rel: what was written before a bit was set is seen; batches closed before a goodbye as well. */
+    unsigned wants = atomic_exchange_explicit(&ch->wants, 0, memory_order_acq_rel);
+    bool batches = !(wants & TR__WANT_REFUSE) && tr__outgoing_waits(&ch->out);
+    size_t control = put_control(ch, wants, batches);
+    if (control)
+        iov[count++] = (tr__iov){ch->control, control};
+    if (batches) {
+        unsigned taken = tr__outgoing_take(&ch->out, iov + count, TR__IOV_MAX - 1 - count);
+        add(&ch->batches_out, taken);
+        count += taken;
+    }
+    if ((wants & TR__WANT_GOODBYE) && !ch->muted) {
+        if (tr__outgoing_waits(&ch->out)) {
+            tr__channel_want(ch, TR__WANT_GOODBYE);
+        } else {
+            size_t length = tr__frame_put_empty(ch->tail, TR__FRAME_GOODBYE, ++ch->control_sequence);
+            iov[count++] = (tr__iov){ch->tail, length};
+            atomic_store_explicit(&ch->goodbye_sent, true, memory_order_release);
+        }
+    }
+    for (unsigned i = 0; i < count; i++)
+        add(&ch->bytes_out, iov[i].length);
+    if (batches || (wants & ~(unsigned)TR__WANT_HEARTBEAT))
+        add(&ch->spoken, 1);
+    return count;
+}
+
+static bool has_work(const tr__channel *ch)
+{
+    return atomic_load(&ch->wants) || !tr__mpsc_is_empty(&ch->out.closed);
+}
+
+/* Go on as the one who holds `sending`: post, or give it back. Once muted, or after a send that failed, it is
+ * held for ever. */
+static void go_on(tr__channel *ch)
+{
+    tr__iov iov[TR__IOV_MAX];
+    do {
+        if (ch->muted)
+            return;
+        unsigned count = gather(ch, iov);
+        if (count) {
+            ch->net->send(ch->stream, iov, count, NULL);
+            return;
+        }
+        atomic_exchange(&ch->sending, false);
+        if (atomic_load(&ch->draining))
+            ch->upcalls->nudge(ch->context);
+    } while (has_work(ch) && !atomic_exchange(&ch->sending, true));
+}
+
+void tr__channel_want(tr__channel *ch, unsigned wants)
+{
+    atomic_fetch_or(&ch->wants, wants);
+}
+
+void tr__channel_pump(tr__channel *ch)
+{
+    if (has_work(ch) && !atomic_exchange(&ch->sending, true))
+        go_on(ch);
+}
+
+static void tell_blocked(tr__channel *ch)
+{
+    if (atomic_load(&ch->blocked))
+        ch->upcalls->credit(ch->context);
+}
+
+void tr__channel_sent(tr__channel *ch)
+{
+    tr__outgoing_sent(&ch->out);
+    tell_blocked(ch);
+    go_on(ch);
+}
+
+bool tr__channel_is_drained(const tr__channel *ch)
+{
+    return atomic_load_explicit(&ch->goodbye_sent, memory_order_acquire) && !atomic_load(&ch->sending) &&
+           atomic_load(&ch->batches_sorted) == atomic_load(&ch->acked_by_us) &&
+           atomic_load(&ch->messages_out) == atomic_load(&ch->messages_acked);
+}
+
+/* Receiving: the callback ---- */
+
+tr_err tr__channel_on_ack(tr__channel *ch, const tr__frame *frame, tr_error *error)
+{
+    tr__ack ack;
+    TR_TRY(tr__frame_get_ack(frame, &ack, error));
+    uint64_t sent = atomic_load(&ch->messages_out), acked = atomic_load(&ch->messages_acked);
+    if (ack.sequence > atomic_load(&ch->batches_out) || ack.messages > sent ||
+        ack.sequence < atomic_load(&ch->batches_acked) || ack.messages < acked)
+        return tr__fail(
+            error, TR_EPROTO, "an ack of %llu messages came where %llu were sent and %llu acknowledged",
+            (unsigned long long)ack.messages, (unsigned long long)sent, (unsigned long long)acked);
+    atomic_store(&ch->batches_acked, ack.sequence);
+    atomic_store(&ch->messages_acked, ack.messages);
+    if (atomic_load(&ch->draining))
+        ch->upcalls->nudge(ch->context);
+    return TR_OK;
+}
+
+tr_err tr__channel_on_grant(tr__channel *ch, const tr__frame *frame, tr_error *error)
+{
+    uint64_t total, granted = atomic_load(&ch->granted_to_us), spent = atomic_load(&ch->spent);
+    TR_TRY(tr__frame_get_grant(frame, &total, error));
+    if (ch->peer_window == 0 && total >= TR__FRAME_SIZE_HELLO && total <= UINT32_MAX)
+        ch->peer_window = (size_t)total;
+    if (ch->peer_window == 0 || total < granted || total > spent + ch->peer_window)
+        return tr__fail(error, TR_EPROTO,
+                        "a grant up to byte %llu came where %llu were granted and %llu sent",
+                        (unsigned long long)total, (unsigned long long)granted, (unsigned long long)spent);
+    atomic_store(&ch->granted_to_us, total);
+    tell_blocked(ch);
+    return TR_OK;
+}
+
+/* A frame that is settled here. */
+static tr_err settle(tr__channel *ch, const uint8_t *bytes, size_t left, tr_error *error)
+{
+    tr__frame frame;
+    TR_TRY(tr__frame_decode(bytes, left, TR__FRAME_SIZE_HELLO, &frame, error));
+    if (frame.kind == TR__FRAME_ACK)
+        return tr__channel_on_ack(ch, &frame, error);
+    if (frame.kind == TR__FRAME_GRANT)
+        return tr__channel_on_grant(ch, &frame, error);
+    add(&ch->heartbeats_in, 1);
+    return TR_OK;
+}
+
+/* Walk the frames: settle, and note which lanes the rest is for. *good: the bytes before what was wrong. */
+static tr_err sort(tr__channel *ch, tr__slice *slice, bool *data, bool *control, size_t *good,
+                   tr_error *error)
+{
+    enum {
+        SETTLED =
+            TR__KIND_BIT(TR__FRAME_ACK) | TR__KIND_BIT(TR__FRAME_GRANT) | TR__KIND_BIT(TR__FRAME_HEARTBEAT)
+    };
+    tr__frame frame;
+    /* Both acquire, once a slice: who sends a batch has our grant, so it finds `open`. */
+    if (atomic_load_explicit(&ch->up, memory_order_acquire))
+        slice->elsewhere = SETTLED | TR__KIND_BIT(TR__FRAME_BATCH);
+    else if (atomic_load_explicit(&ch->open, memory_order_acquire))
+        slice->elsewhere = TR__KIND_BIT(TR__FRAME_BATCH);
+    for (size_t at = *good; at < slice->length; *good = at) {
+        TR_TRY(tr__frame_header(slice->bytes + at, SIZE_MAX, &frame, error));
+        bool elsewhere = slice->elsewhere & TR__KIND_BIT(frame.kind);
+        if (frame.kind == TR__FRAME_BATCH && ch->goodbye_heard)
+            return tr__fail(error, TR_EPROTO, "a batch came after goodbye");
+        if (elsewhere && frame.kind == TR__FRAME_BATCH) {
+            *data = true;
+            atomic_store(&ch->batches_sorted, frame.sequence);
+        } else if (elsewhere) {
+            TR_TRY(settle(ch, slice->bytes + at, slice->length - at, error));
+        } else {
+            *control = true;
+            ch->goodbye_heard |= frame.kind == TR__FRAME_GOODBYE;
+        }
+        at += TR__FRAME_HEADER + (size_t)frame.length;
+    }
+    return TR_OK;
+}
+
+static void fault(tr__channel *ch, const tr_error *why)
+{
+    if (!ch->deaf) {
+        ch->deaf = true;
+        ch->upcalls->fault(ch->context, why);
+    }
+}
+
+/* Hand it up, counted as unread. */
+static void hand_up(tr__channel *ch, tr__slice *slice, void (*to)(void *, tr__slice *))
+{
+    bool open = atomic_load_explicit(&ch->open, memory_order_acquire);
+    size_t max = open ? ch->config->window + TR__CONTROL_UNREAD_MAX : TR__FRAME_SIZE_HELLO;
+    size_t unread = atomic_fetch_add_explicit(&ch->unread, slice->length, memory_order_relaxed);
+    tr_error error;
+    to(ch->context, slice);
+    if (unread > max) {
+        tr__fail(&error, TR_EPROTO,
+                 "the other side sent more than it was granted: %zu bytes are unread, %zu allowed", unread,
+                 max);
+        fault(ch, &error);
+    }
+}
+
+void tr__channel_received(tr__channel *ch, tr__slice *slice)
+{
+    tr_error error;
+    bool data = false, control = false;
+    size_t good = 0;
+    add(&ch->bytes_in, slice->length);
+    if (ch->deaf) {
+        tr__slice_destroy(slice);
+        return;
+    }
+    tr_err err = sort(ch, slice, &data, &control, &good, &error);
+    slice->length = good;
+    if (data && control) {
+        tr__slice *both = tr__slice_clone(slice);
+        if (both)
+            hand_up(ch, both, ch->upcalls->control);
+        else
+            err = tr__fail(&error, TR_ENOMEM, "no memory to pass on received frames");
+    }
+    if (data || control)
+        hand_up(ch, slice, data ? ch->upcalls->data : ch->upcalls->control);
+    else
+        tr__slice_destroy(slice);
+    if (err)
+        fault(ch, &error);
+}

@@ -1,0 +1,181 @@
+/* See flow.h. The home loop's thread. */
+#include "transport/flow.h"
+
+#include "base/check.h"
+#include "base/err.h"
+
+void tr__flow_init(tr__flow *f, tr__channel *channel, const tr__flow_upcalls *upcalls, void *context)
+{
+    *f = (tr__flow){.channel = channel, .upcalls = upcalls, .context = context};
+}
+
+uint64_t tr__flow_unknown(const tr__flow *f)
+{
+    return atomic_load(&f->channel->messages_out) - atomic_load(&f->channel->messages_acked);
+}
+
+/* For what this thread alone writes. */
+static void add(_Atomic uint64_t *counter, uint64_t by)
+{
+    atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + by,
+                          memory_order_release);
+}
+
+/* Out ---- */
+
+static int64_t credit(const tr__flow *f)
+{
+    return (int64_t)(atomic_load(&f->channel->granted_to_us) - atomic_load(&f->channel->spent));
+}
+
+/* Whether a message that costs that much is within the credit, or may go beyond it (flow.h). */
+static bool has_credit(const tr__flow *f, size_t cost)
+{
+    size_t window = f->channel->peer_window;
+    int64_t open = credit(f);
+    return open >= (int64_t)cost || open >= (int64_t)(window - window / 4);
+}
+
+static bool admits(const tr__flow *f, size_t cost)
+{
+    size_t queued = atomic_load(&f->channel->out.queued);
+    return has_credit(f, cost) && (queued == 0 || queued + cost <= f->channel->config->queue_max);
+}
+
+/* From now on credit and room are told; so the caller looks again after this. */
+static void ask_for_credit(tr__flow *f, size_t length)
+{
+    atomic_store(&f->channel->blocked, true);
+    if (length + TR__BATCH_OVERHEAD > f->blocked_cost)
+        f->blocked_cost = length + TR__BATCH_OVERHEAD;
+}
+
+void tr__flow_credit(tr__flow *f)
+{
+    tr__channel *ch = f->channel;
+    if (!atomic_load(&ch->blocked) || f->closing || atomic_load(&ch->ended) ||
+        atomic_load(&ch->out.queued) > ch->config->queue_max / 2 ||
+        credit(f) < (int64_t)(ch->peer_window / 4) || !has_credit(f, f->blocked_cost))
+        return;
+    atomic_store(&ch->blocked, false);
+    f->blocked_cost = 0;
+    f->upcalls->writable(f->context);
+}
+
+tr_err tr__flow_reserve(tr__flow *f, size_t length, uint8_t **at)
+{
+    tr__channel *ch = f->channel;
+    if (length == 0)
+        return TR_EINVAL;
+    if (length > TR__FRAME_SIZE_MAX - TR__BATCH_OVERHEAD)
+        return TR_ETOOBIG;
+    if (f->closing)
+        return TR_ECLOSED;
+    if (atomic_load_explicit(&ch->ended, memory_order_relaxed))
+        return TR_ENOCONN;
+    size_t cost = tr__outgoing_cost(&ch->out, length);
+    if (!admits(f, cost)) {
+        ask_for_credit(f, length);
+        if (!admits(f, cost)) {
+            f->refused_sends++;
+            return TR_EAGAIN;
+        }
+    }
+    if (credit(f) < (int64_t)cost) /* a frame of its own; what joins it later is within the credit again */
+        tr__outgoing_close_batch(&ch->out);
+    *at = tr__outgoing_reserve(&ch->out, length);
+    return *at ? TR_OK : TR_ENOMEM;
+}
+
+void tr__flow_commit(tr__flow *f, size_t length)
+{
+    add(&f->channel->spent, tr__outgoing_commit(&f->channel->out, length));
+    add(&f->channel->messages_out, 1);
+}
+
+void tr__flow_flush(tr__flow *f)
+{
+    tr__outgoing_close_batch(&f->channel->out);
+    tr__channel_pump(f->channel);
+}
+
+void tr__flow_close(tr__flow *f)
+{
+    if (f->closing)
+        return;
+    f->closing = true;
+    atomic_store(&f->channel->draining, true);
+    tr__outgoing_close_batch(&f->channel->out);
+    tr__channel_want(f->channel, TR__WANT_GOODBYE | TR__WANT_ACK);
+    tr__channel_pump(f->channel);
+}
+
+/* In ---- */
+
+static bool grant_due(const tr__flow *f)
+{
+    const tr__channel *ch = f->channel;
+    uint64_t granted = atomic_load_explicit(&ch->granted_by_us, memory_order_acquire);
+    uint64_t consumed = atomic_load_explicit(&ch->consumed, memory_order_relaxed);
+    return consumed + ch->config->window - granted >= ch->config->window / 4;
+}
+
+void tr__flow_consumed(tr__flow *f, size_t bytes)
+{
+    add(&f->channel->consumed, bytes);
+    tr__check(atomic_load(&f->channel->consumed) <= f->received, "more was consumed than received");
+    if (grant_due(f))
+        tr__channel_want(f->channel, TR__WANT_GRANT);
+}
+
+static tr_err take_batch(tr__flow *f, const tr__frame *frame, tr_error *error)
+{
+    tr__channel *ch = f->channel;
+    const uint8_t *bytes;
+    size_t length, size = TR__FRAME_HEADER + (size_t)frame->length, window = ch->config->window;
+    uint32_t messages;
+    int64_t open = (int64_t)(atomic_load_explicit(&ch->granted_by_us, memory_order_acquire) - f->received);
+    TR_TRY(tr__frame_get_batch(frame, &bytes, &length, &messages, error));
+    bool beyond = open >= (int64_t)(window - window / 4) && messages == 1;
+    if ((int64_t)size > open && !beyond)
+        return tr__fail(error, TR_EPROTO, "a batch of %zu bytes came where %lld were granted", size,
+                        (long long)open);
+    f->received += size;
+    add(&ch->consumed, size - length); /* what is beyond the messages is done with */
+    add(&ch->messages_in, messages);
+    add(&ch->batches_in, 1);
+    f->upcalls->batch(f->context, bytes, length, messages);
+    return TR_OK;
+}
+
+static tr_err take_all(tr__flow *f, const tr__slice *slice, tr_error *error)
+{
+    for (size_t at = 0; at < slice->length && !f->deaf;) { /* an upcall may have had it refused */
+        tr__frame frame;
+        TR_TRY(tr__frame_header(slice->bytes + at, TR__FRAME_SIZE_MAX, &frame, error));
+        if (frame.kind == TR__FRAME_BATCH) {
+            TR_TRY(
+                tr__frame_decode(slice->bytes + at, slice->length - at, TR__FRAME_SIZE_MAX, &frame, error));
+            TR_TRY(take_batch(f, &frame, error));
+        }
+        at += TR__FRAME_HEADER + (size_t)frame.length;
+    }
+    return TR_OK;
+}
+
+void tr__flow_received(tr__flow *f, tr__slice *slice)
+{
+    tr_error error;
+    if (!f->deaf && take_all(f, slice, &error)) {
+        f->deaf = true;
+        f->upcalls->fault(f->context, &error);
+    }
+    atomic_fetch_sub_explicit(&f->channel->unread, slice->length, memory_order_relaxed);
+    tr__slice_destroy(slice);
+    if (f->closing) {
+        tr__channel_want(f->channel, TR__WANT_ACK);
+        tr__channel_pump(f->channel);
+    } else if (!atomic_exchange(&f->ack_watched, true)) { /* an exchange on both sides: one sees the other */
+        f->upcalls->owes_ack(f->context);
+    }
+}

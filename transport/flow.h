@@ -1,0 +1,62 @@
+/* The data half of a connection: batches out against credit, batches in, what was consumed. The home loop's
+ * thread calls everything; what it shares with the rest is in channel.h.
+ *
+ * Credit: the receiver allows a total of bytes, batch frames counted whole; `window` of them are open at a
+ * time. A message that doesn't fit may still be sent, as a frame of its own, when three quarters of the
+ * window are open (grants go out by quarters, so an idle connection always has that much).
+ *
+ * Upcalls come from tr__flow_received and tr__flow_credit only, never from what an actor's send runs through.
+ * What can fail: memory, no credit (both are the caller's answer), and what the other side sent (a fault). */
+#ifndef TR_TRANSPORT_FLOW_H
+#define TR_TRANSPORT_FLOW_H
+
+#include "transport/channel.h"
+
+typedef struct tr__flow_upcalls {
+    /* `messages` messages in `bytes`, borrowed for the call. Each byte of them is to be reported by
+     * tr__flow_consumed, sooner or later. */
+    void (*batch)(void *context, const uint8_t *bytes, size_t length, uint32_t messages);
+    /* A send that was refused with TR_EAGAIN would be taken now. */
+    void (*writable)(void *context);
+    /* The first batches since a while wait to be acknowledged: the control half is to see to it. */
+    void (*owes_ack)(void *context);
+    /* Once: what came breaks the rules; the control half is to refuse them. */
+    void (*fault)(void *context, const tr_error *why);
+} tr__flow_upcalls;
+
+typedef struct tr__flow {
+    tr__channel *channel;
+    const tr__flow_upcalls *upcalls;
+    void *context;
+    bool closing;        /* nothing new is taken */
+    bool deaf;           /* a fault was told: nothing more is read */
+    size_t blocked_cost; /* of the largest message that was refused */
+    uint64_t received, refused_sends;
+    _Atomic bool ack_watched; /* the control half looks for acks owed; it clears it, then looks once more */
+} tr__flow;
+
+void tr__flow_init(tr__flow *flow, tr__channel *channel, const tr__flow_upcalls *upcalls, void *context);
+
+/* Room for one message of up to `length` bytes, to be written at *at and committed before the next reserve
+ * (or forgotten). TR_EAGAIN: no credit, or too much is queued; a writable notice follows. TR_ENOCONN: not up.
+ * TR_ECLOSED: closing. TR_ETOOBIG: more than 16 MiB. TR_EINVAL: length 0. TR_ENOMEM. */
+tr_err tr__flow_reserve(tr__flow *flow, size_t length, uint8_t **at);
+/* The message of `length` bytes, 1 to what was reserved, is there: it is taken, and counted as unknown until
+ * the other side has acknowledged it. Nothing is sent until flush, or until a send under way is done. */
+void tr__flow_commit(tr__flow *flow, size_t length);
+/* Close the open frame and send, if no send is under way. */
+void tr__flow_flush(tr__flow *flow);
+/* The layer above is done with `bytes` bytes of batches; a grant may go out with the next flush. */
+void tr__flow_consumed(tr__flow *flow, size_t bytes);
+/* Take nothing new; send what was taken, then goodbye. */
+void tr__flow_close(tr__flow *flow);
+
+/* The batches of a slice, which it takes. */
+void tr__flow_received(tr__flow *flow, tr__slice *slice);
+/* There may be credit, or room. */
+void tr__flow_credit(tr__flow *flow);
+
+/* Messages taken and not known to have arrived. */
+uint64_t tr__flow_unknown(const tr__flow *flow);
+
+#endif

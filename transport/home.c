@@ -1,0 +1,291 @@
+/* The home's half of an endpoint: see endpoint.h. Its loop's thread.
+ *
+ * What comes, comes through one inbox: a peer is up, its batches, its credit, it is down. Nothing here fails;
+ * what the other side breaks is told to the control thread, which refuses it. */
+#include <string.h>
+
+#include "base/check.h"
+#include "base/mem.h"
+#include "transport/link.h"
+
+/* The flow's upcalls ---- */
+
+static void on_batch(void *context, const uint8_t *bytes, size_t length, uint32_t messages)
+{
+    tr__link *l = context;
+    l->endpoint->upcalls->batch(l->endpoint->context, &l->peer, bytes, length, messages);
+}
+
+static void on_writable(void *context)
+{
+    tr__link *l = context;
+    l->endpoint->upcalls->writable(l->endpoint->context, &l->peer);
+}
+
+static void on_owes_ack(void *context)
+{
+    tr__link *l = context;
+    tr__push_control(l->endpoint, &l->owes_ack_event, TR__EVENT_OWES_ACK);
+}
+
+static void on_fault(void *context, const tr_error *why)
+{
+    tr__link *l = context;
+    l->home_fault_why = *why;
+    tr__push_control(l->endpoint, &l->home_fault_event, TR__EVENT_HOME_FAULT);
+}
+
+const tr__flow_upcalls tr__home_flow_upcalls = {on_batch, on_writable, on_owes_ack, on_fault};
+
+/* What comes ---- */
+
+/* For the next flush. */
+static void mark_dirty(tr__link *l)
+{
+    if (!l->dirty) {
+        l->dirty = true;
+        l->next_dirty = l->endpoint->dirty;
+        l->endpoint->dirty = l;
+    }
+}
+
+static void disconnect(tr__link *l)
+{
+    if (l->flow.closing)
+        return;
+    tr__flow_close(&l->flow);
+    tr__push_control(l->endpoint, &l->close_event, TR__EVENT_CLOSE);
+}
+
+static void take_data(tr__link *l, tr__slice *slice)
+{
+    if (l->home_up) {
+        tr__flow_received(&l->flow, slice);
+        return;
+    }
+    slice->node.next = NULL;
+    *l->early_end = &slice->node;
+    l->early_end = &slice->node.next;
+}
+
+/* What came before it was up; `use`, or free. */
+static void take_early(tr__link *l, bool use)
+{
+    for (tr__mpsc_node *node = l->early, *next; node; node = next) {
+        next = node->next;
+        if (use)
+            tr__flow_received(&l->flow, (tr__slice *)node);
+        else
+            tr__slice_destroy((tr__slice *)node);
+    }
+    l->early = NULL;
+    l->early_end = &l->early;
+}
+
+static void take_up(tr__link *l)
+{
+    tr__endpoint *e = l->endpoint;
+    l->home_up = true;
+    l->next_peer = e->home_peers;
+    e->home_peers = l;
+    e->upcalls->peer_up(e->context, &l->peer);
+    take_early(l, true);
+    if (atomic_load(&e->closing))
+        disconnect(l);
+}
+
+static void take_down(tr__link *l)
+{
+    tr__endpoint *e = l->endpoint;
+    take_early(l, false);
+    if (l->home_up) {
+        tr__link **at = &e->home_peers, **dirty = &e->dirty;
+        while (*at != l)
+            at = &(*at)->next_peer;
+        *at = l->next_peer;
+        uint64_t unknown = tr__flow_unknown(&l->flow);
+        e->counters.unknown += unknown;
+        e->upcalls->peer_down(e->context, &l->peer, &l->home_down_why, unknown);
+        while (*dirty && *dirty != l)
+            dirty = &(*dirty)->next_dirty;
+        if (*dirty)
+            *dirty = l->next_dirty;
+    }
+    tr__push_control(e, &l->gone_event, TR__EVENT_GONE);
+}
+
+#define LINK_OF(node, member) ((tr__link *)((char *)(node)-offsetof(tr__link, member)))
+
+static void take(tr__mpsc_node *node)
+{
+    tr__link *l;
+    switch ((tr__home_kind)node->kind) {
+    case TR__HOME_UP:
+        take_up(LINK_OF(node, home_up_event));
+        break;
+    case TR__HOME_DATA:
+        take_data(((tr__slice *)node)->context, (tr__slice *)node);
+        break;
+    case TR__HOME_CREDIT:
+        l = LINK_OF(node, credit.node);
+        atomic_store(&l->credit.pending, false);
+        tr__flow_credit(&l->flow);
+        break;
+    case TR__HOME_DRAIN:
+        disconnect(LINK_OF(node, home_drain_event));
+        break;
+    case TR__HOME_DOWN:
+        take_down(LINK_OF(node, home_down_event));
+        break;
+    }
+}
+
+void tr__endpoint_take(tr__endpoint *e)
+{
+    for (tr__mpsc_node *node = tr__mpsc_take(&e->home_inbox), *next; node; node = next) {
+        next = node->next;
+        take(node);
+    }
+}
+
+bool tr__endpoint_has_news(const tr__endpoint *e)
+{
+    return !tr__mpsc_is_empty(&e->home_inbox);
+}
+
+void tr__home_drop(tr__endpoint *e)
+{
+    for (tr__mpsc_node *node = tr__mpsc_take(&e->home_inbox), *next; node; node = next) {
+        next = node->next;
+        if (node->kind == TR__HOME_DATA)
+            tr__slice_destroy((tr__slice *)node);
+    }
+    for (tr__link *l = e->links; l; l = l->next)
+        take_early(l, false);
+    for (tr__link *l = e->leaving; l; l = l->next)
+        take_early(l, false);
+}
+
+/* Peers ---- */
+
+tr__peer *tr__endpoint_next_peer(tr__endpoint *e, const tr__peer *peer)
+{
+    tr__link *l = peer ? tr__link_of_peer(peer)->next_peer : e->home_peers;
+    return l ? &l->peer : NULL;
+}
+
+tr__peer *tr__endpoint_peer(tr__endpoint *e, uint64_t id)
+{
+    tr__peer *peer = tr__endpoint_next_peer(e, NULL);
+    while (peer && peer->id != id)
+        peer = tr__endpoint_next_peer(e, peer);
+    return peer;
+}
+
+tr__peer *tr__endpoint_peer_named(tr__endpoint *e, const char *name)
+{
+    tr__peer *peer = tr__endpoint_next_peer(e, NULL);
+    while (peer && strcmp(peer->name, name) != 0)
+        peer = tr__endpoint_next_peer(e, peer);
+    return peer;
+}
+
+void tr__endpoint_peer_counters(const tr__peer *peer, tr__connection_counters *counters)
+{
+    const tr__link *l = tr__link_of_peer(peer);
+    const tr__channel *ch = &l->channel;
+    *counters = (tr__connection_counters){
+        .messages_out = ch->messages_out,
+        .messages_in = ch->messages_in,
+        .messages_acked = ch->messages_acked,
+        .batches_out = ch->batches_out,
+        .batches_in = ch->batches_in,
+        .batches_acked = ch->batches_acked,
+        .bytes_out = ch->bytes_out,
+        .bytes_in = ch->bytes_in,
+        .granted_to_us = ch->granted_to_us,
+        .spent = ch->spent,
+        .granted_by_us = ch->granted_by_us,
+        .received = l->flow.received,
+        .consumed = ch->consumed,
+        .refused_sends = l->flow.refused_sends,
+        .heartbeats_in = ch->heartbeats_in,
+    };
+}
+
+/* Sending ---- */
+
+static tr__link *link_of(tr__endpoint *e, tr__peer *peer)
+{
+    tr__link *l = tr__link_of_peer(peer);
+    tr__check(l->endpoint == e, "a peer of another endpoint");
+    return l;
+}
+
+tr_err tr__endpoint_reserve(tr__endpoint *e, tr__peer *peer, size_t length, uint8_t **at)
+{
+    return tr__flow_reserve(&link_of(e, peer)->flow, length, at);
+}
+
+void tr__endpoint_commit(tr__endpoint *e, tr__peer *peer, size_t length)
+{
+    tr__link *l = link_of(e, peer);
+    tr__flow_commit(&l->flow, length);
+    mark_dirty(l);
+}
+
+tr_err tr__endpoint_send(tr__endpoint *e, tr__peer *peer, const void *bytes, size_t length)
+{
+    uint8_t *at;
+    TR_TRY(tr__endpoint_reserve(e, peer, length, &at));
+    memcpy(at, bytes, length);
+    tr__endpoint_commit(e, peer, length);
+    return TR_OK;
+}
+
+void tr__endpoint_consumed(tr__endpoint *e, tr__peer *peer, size_t bytes)
+{
+    tr__link *l = link_of(e, peer);
+    tr__flow_consumed(&l->flow, bytes);
+    mark_dirty(l);
+}
+
+void tr__endpoint_disconnect(tr__endpoint *e, tr__peer *peer)
+{
+    disconnect(link_of(e, peer));
+}
+
+void tr__endpoint_refuse(tr__endpoint *e, tr__peer *peer, const tr_error *why)
+{
+    tr__link *l = link_of(e, peer);
+    if (l->flow.deaf)
+        return; /* it is being refused already */
+    l->flow.deaf = true;
+    on_fault(l, why);
+}
+
+void tr__endpoint_flush(tr__endpoint *e)
+{
+    while (e->dirty) {
+        tr__link *l = e->dirty;
+        e->dirty = l->next_dirty;
+        l->dirty = false;
+        tr__flow_flush(&l->flow);
+    }
+}
+
+/* Closing ---- */
+
+void tr__endpoint_close(tr__endpoint *e)
+{
+    if (atomic_exchange(&e->closing, true))
+        return;
+    for (tr__link *l = e->home_peers; l; l = l->next_peer)
+        disconnect(l);
+    e->upcalls->wake(e->context);
+}
+
+bool tr__endpoint_is_closed(const tr__endpoint *e)
+{
+    return atomic_load(&e->closed);
+}
