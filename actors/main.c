@@ -76,9 +76,7 @@ static int take(const char *program, int option, const char *value, parsed *p)
     case 'l':
         number = strtoul(value, &end, 10);
         p->node.loops = number < 1 || number > 64 ? 0 : (uint32_t)number;
-        return *end || !p->node.loops
-                   ? bad(program, "loops", value, "a number from 1 to 64")
-                   : 0;
+        return *end || !p->node.loops ? bad(program, "loops", value, "a number from 1 to 64") : 0;
     case 'a':
         p->node.listen = value;
         return check_address(program, "listen", value, true);

@@ -188,7 +188,8 @@ static inline bool step(tr__loop *loop, tr_actor *actor, uint32_t *freed)
     return after_handler(loop, actor);
 }
 
-/* The clock costs as much as a message or two, so it is looked at after some of them; true: the turn's time is over. */
+/* The clock costs as much as a message or two, so it is looked at after some of them; true: the turn's time
+ * is over. */
 static inline bool count_step(tr__loop *loop)
 {
     if (__builtin_expect(++loop->unlooked < TR__TURN_CHECK, 1))
@@ -245,8 +246,8 @@ bool tr__run_one(tr__loop *loop)
     return actor != NULL;
 }
 
-/* By time, count_step; and by work: a single handler may send thousands, which other loops get, and are heard, without
- * waiting for the time to run out. */
+/* By time, count_step; and by work: a single handler may send thousands, which other loops get, and are
+ * heard, without waiting for the time to run out. */
 void tr__run_until(tr__loop *loop, uint64_t until_ns)
 {
     uint64_t enough = loop->counts.handled + loop->counts.accepted + TR__TURN_WORK;

@@ -14,8 +14,9 @@ TR_MESSAGE(tr__watch_nodes, (addr, watcher))
 TR_MESSAGE(tr__node_changed, (string, name), (u64, node), (bool, up), (string, reason))
 
 /* How a look-up fails at its deadline; of the path. */
-#define TR__NOBODY_CALLED \
-    "nobody is called \"%.100s\" within the time given: is its node connected, and did an actor there register it?"
+#define TR__NOBODY_CALLED                                                                               \
+    "nobody is called \"%.100s\" within the time given: is its node connected, and did an actor there " \
+    "register it?"
 
 extern const tr_actor_def tr__warden_def;
 

@@ -1,6 +1,6 @@
-/* uthash as Troupe uses it: include this, never <uthash.h>. Its memory comes from base/mem.h, and running out of it is
- * an answer instead of the end of the process: after HASH_ADD ask tr__hash_added(entry); an entry that was not added is
- * in no table and still the caller's. */
+/* uthash as Troupe uses it: include this, never <uthash.h>. Its memory comes from base/mem.h, and running out
+ * of it is an answer instead of the end of the process: after HASH_ADD ask tr__hash_added(entry); an entry
+ * that was not added is in no table and still the caller's. */
 #ifndef TR_BASE_HASH_TABLE_H
 #define TR_BASE_HASH_TABLE_H
 

@@ -1,4 +1,5 @@
-/* What a peer's batch may not do: bring a notice of the runtime as a message. And its monitors without memory. */
+/* What a peer's batch may not do: bring a notice of the runtime as a message. And its monitors without
+ * memory. */
 #include <string.h>
 
 #include "tests/kit/manual.h"
