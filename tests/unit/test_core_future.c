@@ -383,6 +383,62 @@ static void a_batch_ends_where_the_mailbox_does(void **state)
     close_pair(p);
 }
 
+/* ---- time
+ * ----------------------------------------------------------------------------------------------------------- */
+
+static void work_long_then_ask(tr_actor *self, void *context)
+{
+    pair *p = context;
+    p->m->now_ns += TR_MILLIS(100);
+    ask(self, p);
+}
+
+static void an_ask_after_long_work_has_its_whole_time(void **state)
+{
+    (void)state;
+    pair *p = open_pair(2);
+    p->timeout_ns = TR_MILLIS(50);
+    p->b.on = reply_n_plus_1;
+    manual_do(p->m, p->a.address, work_long_then_ask, p);
+    assert_string_equal(p->a.trail, "init reply:2 ");
+    close_pair(p);
+}
+
+static void is_slow(tr_actor *self, manual_puppet *puppet, const tr_msg *msg)
+{
+    (void)self;
+    (void)msg;
+    ((pair *)puppet->user)->m->now_ns += TR_MILLIS(2);
+}
+
+static void set_timer(tr_actor *self, void *context)
+{
+    (void)context;
+    assert_true(tr_after(self, TR_MILLIS(1), mark, .n = 9).id != 0);
+}
+
+static void slow_handlers_delay_a_timer_by_a_few_only_and_keep_their_order(void **state)
+{
+    (void)state;
+    pair *p = open_pair(1);
+    p->b.on = is_slow;
+    manual_do(p->m, p->a.address, set_timer, NULL);
+    for (uint64_t n = 1; n <= 100; n++)
+        manual_mark(p->m, p->b.address, n);
+    uint64_t began = p->m->now_ns;
+    while (!strstr(p->a.trail, "9"))
+        assert_true(manual_turn(p->m, 0));
+    assert_in_range(p->m->now_ns - began, 0, TR_MILLIS(2) * 2 * TR__TURN_CHECK);
+    manual_pump(p->m);
+    const char *at = p->b.trail;
+    for (int n = 1; n <= 100; n++) {
+        char word[16];
+        snprintf(word, sizeof(word), " %d ", n);
+        assert_non_null(at = strstr(at, word));
+    }
+    close_pair(p);
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
@@ -401,6 +457,8 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_cancel_drops_the_queued_ask),
         cmocka_unit_test(an_ask_to_oneself_can_be_cancelled_in_its_batch),
         cmocka_unit_test(a_batch_ends_where_the_mailbox_does),
+        cmocka_unit_test(an_ask_after_long_work_has_its_whole_time),
+        cmocka_unit_test(slow_handlers_delay_a_timer_by_a_few_only_and_keep_their_order),
     };
     if (argc > 1)
         cmocka_set_test_filter(argv[1]);

@@ -338,6 +338,60 @@ static void a_monitor_that_cannot_be_kept_fires(void **state)
     close_pair(p);
 }
 
+/* ---- what only the runtime may send
+ * ------------------------------------------------------------------------------------------------------ */
+
+static tr_msg *kept_notice;
+
+static void keep_notice(tr_actor *self, manual_puppet *puppet, const tr_msg *msg)
+{
+    (void)puppet;
+    if (tr_match(msg, tr_down))
+        kept_notice = tr_msg_take(self, msg);
+}
+
+static void forge(tr_actor *self, void *context)
+{
+    tr_addr to = *(tr_addr *)context;
+    assert_int_equal(tr_send(self, to, tr_down, .monitor = 0), TR_EPERM);
+    assert_int_equal(tr_send(self, to, tr_exited, .actor = to), TR_EPERM);
+    assert_int_equal(tr_send(self, to, tr_node_event, .name = "x"), TR_EPERM);
+    assert_int_equal(tr_send(self, to, tr_writable, .actor = to), TR_EPERM);
+    assert_int_equal(tr_ask(self, to, TR_FOREVER, tr_canceled, .ask = 1).id, 0);
+    assert_int_equal(tr_last_error(self)->code, TR_EPERM);
+    assert_int_equal(tr_post(tr_node_of(self), to, tr_down, .monitor = 1), TR_EPERM);
+    assert_int_equal(tr_send_msg(self, to, &kept_notice), TR_EPERM);
+    tr_msg_free(self, &kept_notice);
+}
+
+static void notices_of_the_runtime_can_not_be_forged(void **state)
+{
+    (void)state;
+    pair *p = open_pair(1);
+    manual_puppet c = {0};
+    manual_spawn(p->m, 0, &c, NULL);
+    p->a.on = keep_notice;
+    manual_do(p->m, p->a.address, watch, &c.address);
+    manual_do(p->m, c.address, finish, NULL);
+    manual_do(p->m, p->a.address, forge, &p->b.address);
+    assert_string_equal(p->b.trail, "init ");
+    close_pair(p);
+}
+
+static void post_much(tr_actor *self, void *context)
+{
+    tr_bytes much = {.data = "", .size = TR__BODY_MAX};
+    assert_int_equal(tr_post(tr_node_of(self), *(tr_addr *)context, blob, .data = much), TR_ETOOBIG);
+}
+
+static void posting_too_much_is_told_as_that(void **state)
+{
+    (void)state;
+    pair *p = open_pair(1);
+    manual_do(p->m, p->a.address, post_much, &p->b.address);
+    close_pair(p);
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
@@ -355,6 +409,8 @@ int main(int argc, char **argv)
         cmocka_unit_test(too_many_links_are_refused),
         cmocka_unit_test(a_monitor_or_link_without_memory_is_refused),
         cmocka_unit_test(a_monitor_that_cannot_be_kept_fires),
+        cmocka_unit_test(notices_of_the_runtime_can_not_be_forged),
+        cmocka_unit_test(posting_too_much_is_told_as_that),
     };
     if (argc > 1)
         cmocka_set_test_filter(argv[1]);

@@ -351,6 +351,60 @@ static void fiber_start_with_failing_allocations(void **state)
     }
 }
 
+static void spawn_on_loop_2(tr_actor *self, void *context)
+{
+    tr_spawn_opts opts = {.place = TR_PLACE_LOOP, .loop = 2};
+    assert_true(tr_addr_is_none(tr_spawn_with(self, &manual_puppet_def, context, &opts)));
+    assert_int_equal(tr_last_error(self)->code, TR_EINVAL);
+}
+
+static void a_loop_that_is_not_there_is_refused(void **state)
+{
+    (void)state;
+    pair *p = open_pair(2);
+    manual_do(p->m, p->a.address, spawn_on_loop_2, &p->b);
+    close_pair(p);
+}
+
+static int begun, ended;
+
+static tr_err begin(tr_actor *self, void *state, const void *arg)
+{
+    (void)self, (void)state, (void)arg;
+    begun++;
+    return TR_OK;
+}
+
+static void end(tr_actor *self, void *state)
+{
+    (void)self, (void)state;
+    ended++;
+}
+
+static tr_err nothing(tr_actor *self, void *arg)
+{
+    (void)self, (void)arg;
+    return TR_OK;
+}
+TR_ACTOR(fiber_with_a_stop, .init = begin, .run = nothing, .stop = end);
+
+static void a_fiber_without_a_stack_is_stopped_if_it_was_begun(void **state)
+{
+    (void)state;
+    pair *p = open_pair(1);
+    begun = ended = 0;
+    tr_addr fiber = manual_spawn_def(p->m, 0, &fiber_with_a_stop, NULL, NULL);
+    manual_tell(p->m, p->a.address, watch, &fiber);
+    tr__run_one(p->m->node->loops[0]); /* a watches; the fiber has not begun */
+    tr__alloc_fail_at(1);
+    tr__run_one(p->m->node->loops[0]);
+    tr__alloc_fail_at(0);
+    manual_pump(p->m);
+    assert_true(begun == 1 && ended == 1);
+    assert_string_equal(p->a.trail, "init down:out-of-memory ");
+    close_pair(p);
+}
+
 /* A kill or an exit is one even when there is no memory to remember why. */
 static void fail_without_memory(tr_actor *self, void *context)
 {
@@ -389,6 +443,8 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_spawn_ask_without_memory_is_refused_and_leaves_nothing),
         cmocka_unit_test(fiber_start_with_failing_allocations),
         cmocka_unit_test(an_exit_without_memory_keeps_its_kind),
+        cmocka_unit_test(a_loop_that_is_not_there_is_refused),
+        cmocka_unit_test(a_fiber_without_a_stack_is_stopped_if_it_was_begun),
     };
     if (argc > 1)
         cmocka_set_test_filter(argv[1]);
