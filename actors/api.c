@@ -108,7 +108,12 @@ tr_addr tr_whereis(tr_actor *self, const char *name)
 
 tr_future tr_lookup(tr_actor *self, const char *path, uint64_t timeout_ns)
 {
-    return tr_ask(self, tr__owner(self)->node->warden, timeout_ns, tr__find_name, .path = path);
+    tr__loop *loop = tr__owner(self);
+    tr_future future = tr_ask(self, loop->node->warden, timeout_ns, tr__find_name, .path = path);
+    char text[TR_ERROR_TEXT_MAX];
+    snprintf(text, sizeof(text), TR__NOBODY_CALLED, path);
+    tr__pending_explain(loop, self, future.id, text);
+    return future;
 }
 
 tr_err tr_watch_nodes(tr_actor *self)

@@ -23,6 +23,16 @@ static void submit(tr__loop *loop, tr_actor *near, tr_addr to, tr_msg *msg)
     }
 }
 
+#define SHORT TR_SECONDS(1)
+
+/* A look at the clock costs as much as a fifth of an ask. So only a short time, which the running handler may have
+ * outlasted, is counted from now; a longer one from the loop's last look, TR__TURN_CHECK messages ago at most. */
+static uint64_t deadline_of(const tr__loop *loop, uint64_t timeout_ns)
+{
+    uint64_t now = timeout_ns < SHORT ? tr__now_fresh(loop) : loop->now_ns;
+    return timeout_ns > UINT64_MAX - now ? UINT64_MAX : now + timeout_ns;
+}
+
 tr_future tr_ask_body(tr_actor *self, tr_addr to, uint64_t timeout_ns, tr_type *type, const void *body)
 {
     tr__loop *loop = tr__owner(self);
@@ -54,7 +64,7 @@ tr_future tr_ask_body(tr_actor *self, tr_addr to, uint64_t timeout_ns, tr_type *
     self->asks++;
     pending->callee = to;
     pending->asked = msg->type;
-    uint64_t due = timeout_ns > UINT64_MAX - loop->now_ns ? UINT64_MAX : loop->now_ns + timeout_ns;
+    uint64_t due = deadline_of(loop, timeout_ns);
     if (due != UINT64_MAX)
         tr__wheel_set(&loop->wheel, &pending->timer, due);
     uint64_t id = tr__pending_id(pending);
@@ -107,6 +117,13 @@ tr_err tr_reply_body(tr_actor *self, const tr_msg *ask, tr_type *type, const voi
     const tr_typeinfo *info = tr__type_of(type);
     tr_msg *msg = tr__is_flat(info) ? tr__make_flat(tr__owner(self), self, ask->sender, info, body)
                                     : tr_msg_make(self, type, body);
+    if (msg && ask->sender.node != tr__owner(self)->node->id &&
+        !tr__remote_fits(info, tr__msg_body(msg), msg->size)) {
+        tr__self_fail(self, TR_ETOOBIG, "a %s of %u bytes is too large for a connection: split it", info->name,
+                      msg->size);
+        tr__msg_free(tr__owner(self), msg);
+        msg = NULL;
+    }
     if (!msg)
         return unanswered(self, ask);
     answer(self, ask, msg, TR__MSG_REPLY);

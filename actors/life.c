@@ -118,6 +118,15 @@ tr__reason tr__error_reason(const tr_actor *actor, tr_err code)
     return reason;
 }
 
+/* Its init has succeeded, so its stop is due. */
+static void no_stack(tr__loop *loop, tr_actor *actor)
+{
+    static const tr__reason reason = {
+        .kind = TR_EXIT_OUT_OF_MEMORY, .code = TR_ENOMEM, .text = "no memory for its stack"};
+    actor->state = TR__ACTOR_RUNNING;
+    tr__actor_finish(loop, actor, &reason);
+}
+
 bool tr__actor_init(tr__loop *loop, tr_actor *actor)
 {
     const tr_actor_def *def = actor->def;
@@ -129,11 +138,13 @@ bool tr__actor_init(tr__loop *loop, tr_actor *actor)
         tr__scratch_free(loop);
         loop->running = NULL;
     }
-    if (err == TR_OK && def->run && !actor->exiting)
-        err = tr__fiber_start(loop, actor);
     if (err != TR_OK) {
         tr__reason reason = tr__error_reason(actor, err);
         tr__actor_finish(loop, actor, &reason);
+        return false;
+    }
+    if (def->run && !actor->exiting && tr__fiber_start(loop, actor) != TR_OK) {
+        no_stack(loop, actor);
         return false;
     }
     if (!def->run)

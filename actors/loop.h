@@ -27,7 +27,7 @@
 #define TR__FRESH_MAX  256
 #define TR__TURN_NS    TR_MICROS(100)
 #define TR__TURN_WORK  512  /* messages handled and sent, after which a turn ends */
-#define TR__TURN_CHECK 16   /* actors between two looks at the clock */
+#define TR__TURN_CHECK 16   /* messages, or runs of fibers, between two looks at the clock */
 #define TR__BATCH_MAX  2048 /* messages an actor handles in one go */
 #define TR__HOLD_SLOTS 64   /* mailboxes of other loops that this one holds places of, at a time */
 #define TR__LOOPS_MAX  64
@@ -66,7 +66,10 @@ struct tr__loop {
     tr_node *node;
     uint8_t index;
     bool stopping;
-    uint64_t now_ns; /* stamped when the turn began */
+    uint64_t now_ns; /* stamped when the turn began, and at each look at the clock since */
+    uint64_t turn_until_ns;
+    uint32_t unlooked; /* messages since the last look */
+    bool turn_over;    /* by the clock */
     tr__pool pool;
 
     tr_actor *fresh;

@@ -8,6 +8,8 @@
 #include <troupe/node.h>
 #include <troupe/troupe.h>
 
+#include "transport/address.h"
+
 #define JOINS_MAX   64
 #define PLUGINS_MAX 64
 
@@ -58,9 +60,21 @@ static int parse_log(const char *word, tr_log_level *level)
     return 2;
 }
 
+/* Bad ones are found before a node is made, so that the option is named. */
+static int check_address(const char *program, const char *option, const char *value, bool to_listen)
+{
+    tr__net_address address;
+    tr_error error;
+    tr_err err = tr__net_address_parse(value, to_listen, &address, &error);
+    if (err == TR_OK && to_listen && address.kind != TR__HOST_NAME && !tr__net_address_is_loopback(&address))
+        err = tr__net_address_refuse(value, &error);
+    return err == TR_OK ? 0 : bad(program, option, value, error.text);
+}
+
 static int take(const char *program, int option, const char *value, parsed *p)
 {
     char *end = "";
+    unsigned long number;
     switch (option) {
     case 'n':
         p->node.name = value;
@@ -69,18 +83,17 @@ static int take(const char *program, int option, const char *value, parsed *p)
         p->node.cluster = value;
         return 0;
     case 'l':
-        p->node.loops = (uint32_t)strtoul(value, &end, 10);
-        return *end || p->node.loops < 1 || p->node.loops > 64
-                   ? bad(program, "loops", value, "a number from 1 to 64")
-                   : 0;
+        number = strtoul(value, &end, 10);
+        p->node.loops = number < 1 || number > 64 ? 0 : (uint32_t)number;
+        return *end || !p->node.loops ? bad(program, "loops", value, "a number from 1 to 64") : 0;
     case 'a':
         p->node.listen = value;
-        return 0;
+        return check_address(program, "listen", value, true);
     case 'j':
         if (p->join_count == JOINS_MAX)
             return bad(program, "join", value, "at most 64 of these");
         p->joins[p->join_count++] = value;
-        return 0;
+        return check_address(program, "join", value, false);
     case 'p':
         if (p->plugin_count == PLUGINS_MAX)
             return bad(program, "plugin", value, "at most 64 of these");
@@ -129,7 +142,7 @@ int tr_main(int argc, char **argv, tr_err (*start)(tr_actor *self, void *arg), v
     tr_node *node = tr_node_create(&p.node, &error);
     if (!node) {
         fprintf(stderr, "%s: %s\n", program, error.text);
-        return 1;
+        return error.code == TR_EINVAL ? 2 : 1; /* a bad name */
     }
     running_node = node;
     signal(SIGINT, on_signal);

@@ -2,15 +2,9 @@
 #include <stdio.h>
 #include <string.h>
 
-/* Out of memory is an answer, not the end of the process. */
-#define HASH_NONFATAL_OOM 1
-#define uthash_malloc(size)    tr__alloc(size)
-#define uthash_free(ptr, size) tr__free(ptr)
-#define uthash_nonfatal_oom(entry) (no_memory = true)
-#include <uthash.h>
-
 #include "actors/node.h"
 #include "base/err.h"
+#include "base/hash_table.h"
 #include "base/mem.h"
 
 struct tr__name {
@@ -28,18 +22,18 @@ tr_err tr__name_put(tr_node *node, const char *name, tr_addr address, tr_error *
     struct tr__name *entry = tr__zalloc(sizeof(*entry)), *taken;
     if (!entry)
         return tr__fail(error, TR_ENOMEM, "no memory to register the name \"%s\"", name);
-    bool no_memory = false;
     memcpy(entry->name, name, length);
     entry->address = address;
     tr__spin_lock(&node->names_lock);
     HASH_FIND_STR(node->names, name, taken);
     if (!taken)
         HASH_ADD_STR(node->names, name, entry);
+    bool added = !taken && tr__hash_added(entry);
     tr__spin_unlock(&node->names_lock);
-    if (!taken && !no_memory)
+    if (added)
         return TR_OK;
     tr__free(entry);
-    if (no_memory)
+    if (!taken)
         return tr__fail(error, TR_ENOMEM, "no memory to register the name \"%s\"", name);
     return tr__fail(error, TR_EEXIST, "the name \"%s\" is taken on node %s", name, node->name);
 }

@@ -5,6 +5,7 @@
  * none, say that the loop sleeps, arm the timer for the wheel, and sleep in uv_run(ONCE). Who sends to a
  * sleeping loop wakes it by uv_async_send. Fails only at the start, with an error. */
 #include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/random.h>
@@ -222,6 +223,23 @@ static tr_err threads_start(struct tr__driver_uv *all, tr_error *error)
 /* ---- a node's life
  * ------------------------------------------------------------------------------------------------------- */
 
+/* Signals are for the program's own threads: those that start between these two calls take none but their own faults. */
+static sigset_t signals_block(void)
+{
+    static const int faults[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT, SIGTRAP};
+    sigset_t none, before;
+    sigfillset(&none);
+    for (size_t i = 0; i < TR_COUNT(faults); i++)
+        sigdelset(&none, faults[i]);
+    pthread_sigmask(SIG_SETMASK, &none, &before);
+    return before;
+}
+
+static void signals_restore(sigset_t before)
+{
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+}
+
 static uint64_t os_seed(void)
 {
     uint64_t seed = 0;
@@ -267,7 +285,10 @@ tr_node *tr_node_create(const tr_node_opts *opts, tr_error *error)
     all->node = node;
     all->count = count;
     node->driver = all;
-    if (tr__node_begin(node, error) != TR_OK) {
+    sigset_t before = signals_block(); /* nng starts its threads at the first use */
+    tr_err err = tr__node_begin(node, error);
+    signals_restore(before);
+    if (err != TR_OK) {
         tr_node_destroy(node);
         return NULL;
     }
@@ -278,11 +299,13 @@ tr_err tr_node_run(tr_node *node, tr_error *error)
 {
     struct tr__driver_uv *all = node->driver;
     atomic_store(&all->parties, all->count);
+    sigset_t before = signals_block();
     tr_err err = tr__control_start(&all->control, error);
     if (err == TR_OK)
         err = threads_start(all, error);
     else
         atomic_store(&all->parties, 1);
+    signals_restore(before);
     if (err != TR_OK)
         tr_node_stop(node);
     loop_run(all, &all->loops[0]);

@@ -4,6 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include <troupe/troupe.h>
+
 #include "base/err.h"
 #include "base/mem.h"
 
@@ -197,13 +199,32 @@ void tr__gather_canceled(tr__loop *loop, const tr__pending *member)
         tr__wheel_set(&loop->wheel, &gather->timer, loop->now_ns);
 }
 
+void tr__pending_explain(tr__loop *loop, tr_actor *owner, uint64_t id, const char *text)
+{
+    tr__pending *pending = tr__pending_get(loop, owner, id);
+    if (!pending || pending->settled || pending->msg)
+        return;
+    tr__failure failure = {.code = TR_EDEADLINE, .text = text};
+    tr_error error = owner->extras ? owner->extras->last_error : (tr_error){0};
+    pending->msg = tr_msg_make(owner, &tr__failure_type, &failure);
+    if (pending->msg)
+        pending->msg->kind = TR__MSG_FAILURE;
+    else if (owner->extras)
+        owner->extras->last_error = error; /* it isn't the actor's business */
+}
+
 void tr__pending_settle(tr__loop *loop, tr__pending *pending, tr_msg *msg, tr_err error)
 {
     tr_actor *owner = pending->owner;
     uint64_t id = tr__pending_id(pending), gather = pending->kind == TR__PENDING_ASK ? pending->gather : 0;
     tr__wheel_cancel(&loop->wheel, &pending->timer);
     pending->settled = true;
-    pending->msg = msg;
+    if (pending->msg && (msg || error != TR_EDEADLINE)) {
+        tr__release(loop, pending->msg);
+        pending->msg = NULL;
+    }
+    if (msg)
+        pending->msg = msg;
     pending->error = (uint8_t)error;
     if (owner->fiber)
         tr__fiber_wake(loop, owner, id);

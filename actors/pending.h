@@ -31,7 +31,7 @@ typedef struct tr__pending {
     uint32_t left; /* of a gather: members not settled */
     tr_actor *owner;
     struct tr__pending *next, *prev; /* in the owner's list; next also in the free list */
-    tr_msg *msg;                     /* the answer, or the timer's message */
+    tr_msg *msg;                     /* the answer, the timer's message, or what the deadline will say */
     tr_addr callee;                  /* of an ask */
     const tr_typeinfo *asked;
     tr_then_fn then;
@@ -57,6 +57,9 @@ bool tr__pendings_fire(tr__loop *loop);
 /* Settle by an answer (taken) or, with msg NULL, by an error; tells the fiber, the gather, and calls `then`:
  * so only where the owner's code may run. */
 void tr__pending_settle(tr__loop *loop, tr__pending *pending, tr_msg *msg, tr_err error);
+/* What an ask's error will say if its deadline comes, instead of the address that was asked. For want of memory it says
+ * that. */
+void tr__pending_explain(tr__loop *loop, tr_actor *owner, uint64_t id, const char *text);
 /* An answer came to its asker's loop. Takes msg. */
 void tr__answer(tr__loop *loop, tr_actor *asker, tr_msg *msg);
 /* A member is being cancelled, by its owner's code: its gather counts it as failed, and calls nothing now. */

@@ -278,9 +278,10 @@ void tr__remote_send(tr__loop *loop, tr_msg *msg)
     tr__route *route = remote ? &remote->routes[msg->route - 1] : NULL;
     bool same = route && atomic_load_explicit(&route->epoch, memory_order_relaxed) == msg->route_epoch;
     uint64_t id = same ? atomic_load_explicit(&route->id, memory_order_relaxed) : 0;
+    uint64_t ended = route && route->ended_epoch == msg->route_epoch ? route->ended_id : 0;
     msg->route = 0;
     if (id && route->peer)
         tr__remote_peer_send(route->peer, msg);
     else
-        tr__drop_for(loop, id, msg, TR_DROP_NO_CONNECTION);
+        tr__drop_for(loop, id ? id : ended, msg, TR_DROP_NO_CONNECTION);
 }

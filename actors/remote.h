@@ -13,6 +13,8 @@ typedef struct tr__remote tr__remote;
 
 /* May a message for that node be sent now: TR_OK, TR_EAGAIN (no credit), TR_ENOCONN. Any loop. */
 tr_err tr__remote_check(tr_node *node, uint64_t to_node);
+/* Whether a message of that type and body, of `size` bytes, can go over a connection. Any thread. */
+bool tr__remote_fits(const tr_typeinfo *type, const void *body, size_t size);
 /* A message for another node, counted as accepted: on its way, or undeliverable. Takes msg. Any loop. */
 void tr__remote_route(tr__loop *loop, uint64_t to_node, tr_msg *msg);
 /* One that was routed here, to the loop that has the connections. Takes msg. */

@@ -2,12 +2,13 @@
  * can't be read cuts the connection, what can't be delivered is a counted dead letter. Loop 0 only. */
 #include <stdio.h>
 #include <string.h>
-#include <uthash.h>
 
 #include <troupe/troupe.h>
 
 #include "actors/remote_peer.h"
 #include "actors/wire.h"
+#include "base/err.h"
+#include "base/hash_table.h"
 #include "base/mem.h"
 
 typedef struct tr__heard_type {
@@ -38,7 +39,10 @@ bool tr__watching_put(tr__remote_peer *p, uint32_t slot, uint32_t generation, ui
     entry->key = (watching_key){slot, generation, number};
     entry->target = target;
     HASH_ADD(hh, p->watching, key, sizeof(entry->key), entry);
-    return true;
+    if (tr__hash_added(entry))
+        return true;
+    tr__free(entry);
+    return false;
 }
 
 bool tr__watching_take(tr__remote_peer *p, uint32_t slot, uint32_t generation, uint64_t number,
@@ -121,6 +125,8 @@ static tr_msg *decode(tr__remote_peer *p, const tr__record *r, tr_drop *why)
     if (!heard->type)
         return NULL;
     *why = TR_DROP_MALFORMED;
+    if (heard->type->notice && r->kind != TR__WIRE_REPLY) /* theirs come as records of their own */
+        return NULL;
     if (tr__cbor_measure(heard->type, r->body, r->length, &size, NULL) != TR_OK)
         return NULL;
     *why = TR_DROP_NO_MEMORY;
@@ -338,17 +344,17 @@ static tr_err take(tr__remote_peer *p, const tr__record *r)
 void tr__remote_take_batch(tr__remote_peer *p, const uint8_t *bytes, size_t length)
 {
     tr_error error = {0};
-    while (length) {
+    while (length && !p->cut) {
         tr__record record;
         size_t used;
         tr_err err = tr__wire_get(bytes, length, &record, &used, &error);
         if (err == TR_OK)
             err = take(p, &record);
         if (err != TR_OK) {
-            tr__node_log(p->remote->loop->node, TR_LOG_ERROR,
-                         "node %s sent a bad batch (%s); the connection is cut", p->peer->name,
-                         error.text[0] ? error.text : "a type that was not told before");
-            tr__endpoint_disconnect(p->remote->endpoint, p->peer);
+            if (!error.text[0])
+                tr__fail(&error, err, "%s",
+                         err == TR_ENOMEM ? "no memory for its message types" : "a type that was not told before");
+            tr__remote_cut(p, &error);
             return;
         }
         bytes += used;

@@ -1,11 +1,12 @@
 /* What goes out to one peer: messages become records in its open batch. Loop 0 only. */
 #include <string.h>
-#include <uthash.h>
 
 #include <troupe/troupe.h>
 
 #include "actors/remote_peer.h"
 #include "actors/wire.h"
+#include "base/err.h"
+#include "base/hash_table.h"
 #include "base/mem.h"
 
 typedef struct tr__told_type {
@@ -69,6 +70,12 @@ static tr_err type_number(tr__remote_peer *p, const tr_typeinfo *type, uint32_t 
             return err;
         }
         HASH_ADD_PTR(p->told, type, told);
+        if (!tr__hash_added(told)) {
+            /* The other side has heard its number by now: the next type's would be taken for it. */
+            tr__free(told);
+            tr__remote_cut(p, &(tr_error){TR_ENOMEM, "no memory for what was told to it"});
+            return TR_ENOCONN;
+        }
     }
     p->last_type = type;
     p->last_number = *number = told->number;
@@ -165,12 +172,13 @@ static tr_err send_now(tr__remote_peer *p, tr_msg *msg)
                          .from_generation = msg->sender.generation,
                          .ask = msg->ask,
                          .remaining_ns = UINT64_MAX};
+    if (ways[msg->kind].waits && !tr__waits_room(&p->waits))
+        return TR_ENOMEM;
     TR_TRY(ways[msg->kind].put(p, &record, msg));
     loop->counts.sent++;
     leaving(p, msg);
-    if (ways[msg->kind].waits && tr__waits_put(&p->waits, msg))
-        return TR_OK;
-    tr__msg_free(loop, msg);
+    if (!ways[msg->kind].waits || !tr__waits_put(&p->waits, msg))
+        tr__msg_free(loop, msg);
     return TR_OK;
 }
 
@@ -181,16 +189,73 @@ static void hold(tr__remote_peer *p, tr_msg *msg)
     p->held_end = &msg->next;
     atomic_store_explicit(&p->route->blocked, true, memory_order_relaxed);
     if (++p->held_count == TR__HELD_MAX) {
-        tr__node_log(p->remote->loop->node, TR_LOG_WARN,
-                     "node %s takes nothing: %d messages are held for it; cutting it", p->peer->name,
-                     TR__HELD_MAX);
-        tr__endpoint_disconnect(p->remote->endpoint, p->peer);
+        tr_error why;
+        tr__fail(&why, TR_EFULL, "it takes nothing, and %d messages are held for it", TR__HELD_MAX);
+        tr__remote_cut(p, &why);
     }
+}
+
+void tr__remote_cut(tr__remote_peer *p, const tr_error *why)
+{
+    if (p->cut)
+        return;
+    p->cut = true;
+    tr__node_log(p->remote->loop->node, TR_LOG_ERROR, "the connection to node %s is cut: %s", p->peer->name,
+                 why->text);
+    tr__endpoint_refuse(p->remote->endpoint, p->peer, why);
 }
 
 static tr_drop drop_of(tr_err err)
 {
     return err == TR_ETOOBIG ? TR_DROP_FULL : err == TR_ENOMEM ? TR_DROP_NO_MEMORY : TR_DROP_NO_CONNECTION;
+}
+
+/* In the place of an answer that can't go: its asker must hear (M2), so it goes, or the connection does. */
+static void fail_remotely(tr__remote_peer *p, tr_msg *msg, tr_err err)
+{
+    tr__loop *loop = p->remote->loop;
+    const char *text = err == TR_ETOOBIG ? "the answer is too large for a connection"
+                                         : "the node that was asked has no memory to send its answer";
+    tr__record record = {.kind = TR__WIRE_FAILURE,
+                         .to_slot = msg->to.slot,
+                         .to_generation = msg->to.generation,
+                         .from_slot = msg->sender.slot,
+                         .from_generation = msg->sender.generation,
+                         .ask = msg->ask,
+                         .code = err,
+                         .length = strlen(text)};
+    if (put(p, &record, text) == TR_OK) {
+        loop->counts.sent++;
+        tr__msg_free(loop, msg);
+        return;
+    }
+    tr__remote_cut(p, &(tr_error){TR_ENOMEM, "no memory for what it must hear"});
+    tr__drop_for(loop, p->peer->id, msg, TR_DROP_NO_MEMORY);
+}
+
+/* It can't go, and won't later. */
+static void give_up(tr__remote_peer *p, tr_msg *msg, tr_err err)
+{
+    tr__loop *loop = p->remote->loop;
+    bool ours = err == TR_ETOOBIG || err == TR_ENOMEM; /* else the connection ends anyway, and its asks fail */
+    if (ours && (msg->kind == TR__MSG_REPLY || msg->kind == TR__MSG_FAILURE)) {
+        fail_remotely(p, msg, err);
+        return;
+    }
+    if (ours && msg->kind == TR__MSG_NOTICE)
+        tr__remote_cut(p, &(tr_error){TR_ENOMEM, "no memory for what it must hear"});
+    if (err == TR_ETOOBIG && msg->kind == TR__MSG_ASK) {
+        loop->counts.dropped[drop_of(err)]++;
+        tr__fail_ask(loop, msg, p->peer->id, err);
+        return;
+    }
+    tr__drop_for(loop, p->peer->id, msg, drop_of(err));
+}
+
+bool tr__remote_fits(const tr_typeinfo *type, const void *body, size_t size)
+{
+    /* A field's bound is at most nine bytes more than its body. */
+    return size <= TR__MESSAGE_MAX / 16 || TR__WIRE_HEADER_MAX + tr__cbor_bound(type, body) <= TR__MESSAGE_MAX;
 }
 
 void tr__remote_peer_send(tr__remote_peer *p, tr_msg *msg)
@@ -205,7 +270,13 @@ void tr__remote_peer_send(tr__remote_peer *p, tr_msg *msg)
             tr__remote_writable(p);
         return;
     }
-    if (msg->kind >= TR_COUNT(ways) || !ways[msg->kind].put) {
+    if (p->cut) {
+        tr__drop_for(loop, p->peer->id, msg, TR_DROP_NO_CONNECTION);
+        return;
+    }
+    /* Of notices only the tr_down is for actors of other nodes. */
+    if (msg->kind >= TR_COUNT(ways) || !ways[msg->kind].put ||
+        (msg->kind == TR__MSG_NOTICE && msg->type != tr__type_of(&tr_down_type))) {
         tr__drop_for(loop, p->peer->id, msg, TR_DROP_NO_ACTOR);
         return;
     }
@@ -217,7 +288,7 @@ void tr__remote_peer_send(tr__remote_peer *p, tr_msg *msg)
     if (err == TR_EAGAIN)
         hold(p, msg);
     else if (err != TR_OK)
-        tr__drop_for(loop, p->peer->id, msg, drop_of(err));
+        give_up(p, msg, err);
 }
 
 void tr__remote_writable(tr__remote_peer *p)
@@ -233,7 +304,7 @@ void tr__remote_writable(tr__remote_peer *p)
             p->held_end = &p->held;
         p->held_count--;
         if (err != TR_OK)
-            tr__drop_for(loop, p->peer->id, msg, drop_of(err));
+            give_up(p, msg, err);
     }
     atomic_store_explicit(&p->route->blocked, false, memory_order_relaxed);
     while (p->wanting) {
@@ -272,6 +343,8 @@ void tr__remote_peer_end(tr__remote_peer *p)
 {
     tr__loop *loop = p->remote->loop;
     uint64_t id = p->peer->id;
+    p->route->ended_id = id;
+    p->route->ended_epoch = atomic_load_explicit(&p->route->epoch, memory_order_relaxed);
     atomic_store_explicit(&p->route->id, 0, memory_order_release);
     p->route->peer = NULL;
     waits_end(p);

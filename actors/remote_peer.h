@@ -10,6 +10,7 @@
 #include "actors/waits.h"
 #include "transport/endpoint.h"
 
+#define TR__MESSAGE_MAX  (TR__FRAME_SIZE_MAX - TR__BATCH_OVERHEAD) /* bytes of a record: what the connection takes */
 #define TR__HELD_MAX     65536 /* messages held without credit before the connection is cut */
 #define TR__TYPES_MAX    4096  /* types told on one connection */
 #define TR__WATCHING_MAX 65536 /* monitors that one peer has here */
@@ -20,6 +21,9 @@ typedef struct tr__route {
     _Atomic uint16_t epoch;
     _Atomic bool blocked;         /* no credit: tr_send says TR_EAGAIN */
     struct tr__remote_peer *peer; /* loop 0's */
+    /* Loop 0's: the node it led to last, and its epoch then; for what comes too late. */
+    uint64_t ended_id;
+    uint16_t ended_epoch;
 } tr__route;
 
 struct tr__remote {
@@ -43,12 +47,15 @@ typedef struct tr__remote_peer {
     uint32_t last_number;
     struct tr__heard_type *heard; /* types that they told, by number */
     uint32_t heard_count, heard_room;
+    bool cut; /* the connection is being ended from here: nothing goes out, nothing is taken */
 } tr__remote_peer;
 
 /* Send, or hold until there is credit. Takes msg. */
 void tr__remote_peer_send(tr__remote_peer *p, tr_msg *msg);
 /* There is credit again. */
 void tr__remote_writable(tr__remote_peer *p);
+/* End the connection and say why, to the log and to the other side; peer_down follows. */
+void tr__remote_cut(tr__remote_peer *p, const tr_error *why);
 /* The records of one batch. */
 void tr__remote_take_batch(tr__remote_peer *p, const uint8_t *bytes, size_t length);
 /* The connection is gone: asks fail, monitors fire, what was held is undeliverable. Frees p. */

@@ -188,6 +188,18 @@ static inline bool step(tr__loop *loop, tr_actor *actor, uint32_t *freed)
     return after_handler(loop, actor);
 }
 
+/* The clock costs as much as a message or two, so it is looked at after some of them; true: the turn's time
+ * is over. */
+static inline bool count_step(tr__loop *loop)
+{
+    if (__builtin_expect(++loop->unlooked < TR__TURN_CHECK, 1))
+        return false;
+    loop->unlooked = 0;
+    loop->now_ns = tr__now_fresh(loop);
+    loop->turn_over = loop->now_ns >= loop->turn_until_ns;
+    return loop->turn_over;
+}
+
 static inline void run(tr__loop *loop, tr_actor *actor)
 {
     atomic_store_explicit(&loop->watch.slot, actor->index + 1, memory_order_relaxed);
@@ -195,21 +207,31 @@ static inline void run(tr__loop *loop, tr_actor *actor)
     atomic_store_explicit(&loop->watch.runs, loop->watch.runs + 1, memory_order_relaxed);
     if (__builtin_expect(actor->exiting, 0)) { /* killed while it wasn't running */
         tr__after_handler(loop, actor);
+        count_step(loop);
         return;
     }
-    if (__builtin_expect(actor->state == TR__ACTOR_COMING, 0) && !tr__actor_init(loop, actor))
-        return;
+    if (__builtin_expect(actor->state == TR__ACTOR_COMING, 0)) {
+        bool gone = !tr__actor_init(loop, actor);
+        count_step(loop);
+        if (gone)
+            return;
+    }
     if (__builtin_expect(actor->fiber != NULL, 0)) {
         tr__fiber_run(loop, actor);
+        count_step(loop);
         return;
     }
     /* What was there when the turn began, so that a flooded receiver keeps up with its senders. */
     uint32_t batch = actor->count < TR__BATCH_MAX ? actor->count : TR__BATCH_MAX;
     uint32_t freed = 0;
-    actor->handled += batch;
-    while (batch-- && actor->head) /* a cancelled ask may have left the queue meanwhile */
-        if (!step(loop, actor, &freed))
+    while (batch-- && actor->head) { /* a cancelled ask may have left the queue meanwhile */
+        actor->handled++;
+        bool gone = !step(loop, actor, &freed);
+        if (count_step(loop))
+            batch = 0; /* the rest waits for its next turn, behind the others */
+        if (gone)
             return;
+    }
     tr__places_back(loop, actor, freed);
     if (actor->head)
         tr__wake_last(loop, actor);
@@ -218,24 +240,24 @@ static inline void run(tr__loop *loop, tr_actor *actor)
 bool tr__run_one(tr__loop *loop)
 {
     tr_actor *actor = next_runnable(loop);
+    loop->turn_until_ns = TR__NEVER;
     if (actor)
         run(loop, actor);
     return actor != NULL;
 }
 
-/* The clock costs as much as a message or two, so it is looked at after some actors. A single handler may send
- * thousands: other loops get those, and are heard, without waiting for the time to run out. */
+/* By time, count_step; and by work: a single handler may send thousands, which other loops get, and are
+ * heard, without waiting for the time to run out. */
 void tr__run_until(tr__loop *loop, uint64_t until_ns)
 {
-    const tr__seams *seams = &loop->node->seams;
     uint64_t enough = loop->counts.handled + loop->counts.accepted + TR__TURN_WORK;
     tr_actor *actor;
-    for (uint32_t ran = 1; (actor = next_runnable(loop)); ran++) {
+    loop->turn_until_ns = until_ns;
+    loop->turn_over = false;
+    loop->unlooked = 0;
+    while (!loop->turn_over && loop->counts.handled + loop->counts.accepted < enough &&
+           (actor = next_runnable(loop)))
         run(loop, actor);
-        if (loop->counts.handled + loop->counts.accepted >= enough ||
-            (ran % TR__TURN_CHECK == 0 && seams->now(seams->context) >= until_ns))
-            break;
-    }
     atomic_store_explicit(&loop->watch.slot, 0, memory_order_relaxed);
 }
 

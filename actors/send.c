@@ -33,6 +33,16 @@ static inline void body_copy(const tr_typeinfo *info, tr_msg *msg, const void *b
         memcpy(tr__msg_body(msg), body, info->size);
 }
 
+tr_err tr__may_send(tr_actor *self, tr_addr to, const tr_typeinfo *info, const void *body, size_t size)
+{
+    if (__builtin_expect(info->notice, 0))
+        return tr__self_fail(self, TR_EPERM, "a %s is sent by the runtime only", info->name);
+    if (to.node != tr__owner(self)->node->id && !tr__remote_fits(info, body, size))
+        return tr__self_fail(self, TR_ETOOBIG, "a %s of %zu bytes is too large for a connection: split it",
+                             info->name, size);
+    return TR_OK;
+}
+
 tr_err tr__prepare(tr_actor *self, tr_addr to, tr_type *type, const void *body, tr_msg **out)
 {
     tr__loop *loop = tr__owner(self);
@@ -42,6 +52,7 @@ tr_err tr__prepare(tr_actor *self, tr_addr to, tr_type *type, const void *body, 
     size_t size = body_size(info, body);
     if (__builtin_expect(size == SIZE_MAX, 0))
         return refuse(self, to, TR_ETOOBIG, info->name);
+    TR_TRY(tr__may_send(self, to, info, body, size));
     uint32_t places = 0;
     bool local = to.node == loop->node->id;
     if (local)
@@ -112,6 +123,8 @@ tr_err tr_send_msg(tr_actor *self, tr_addr to, tr_msg **out)
     if (!msg || msg->kind == TR__MSG_ASK)
         return tr__self_fail(self, TR_EINVAL, "tr_send_msg: %s",
                              msg ? "a kept ask is answered, not sent on" : "no message");
+    if (msg->type)
+        TR_TRY(tr__may_send(self, to, msg->type, tr__msg_body(msg), msg->size));
     uint32_t places = 0;
     bool local = to.node == loop->node->id;
     if (local)
@@ -265,11 +278,15 @@ tr_err tr_post_body(tr_node *node, tr_addr to, tr_type *type, const void *body)
     size_t size = info ? body_size(info, body) : 0;
     uint32_t places = tr__msg_places(size);
     bool stale = true;
+    if (size == SIZE_MAX)
+        return TR_ETOOBIG;
+    if (info && info->notice)
+        return TR_EPERM;
     if (slot && places > tr__capacity(slot))
         places = tr__capacity(slot);
     if (slot && !tr__places_draw(&slot->places, to.generation, places, places, &stale) && !stale)
         return TR_EFULL;
-    tr_msg *msg = info && size != SIZE_MAX ? tr__msg_alloc_plain(size) : NULL;
+    tr_msg *msg = info ? tr__msg_alloc_plain(size) : NULL;
     if (!msg) {
         if (!stale)
             tr__places_give(&slot->places, to.generation, places);

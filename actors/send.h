@@ -9,6 +9,9 @@
 #include "actors/loop.h"
 #include "mailbox/message.h"
 
+/* Refuse what only the runtime may send, TR_EPERM, and what would be too large for a connection, TR_ETOOBIG. */
+tr_err tr__may_send(tr_actor *self, tr_addr to, const tr_typeinfo *info, const void *body, size_t size);
+
 /* Draw a place at `to` and make the message with a copy of `body`; on an error nothing is held and self's
  * last error is set. Then tr__submit it, or give it back by tr__unprepare. */
 tr_err tr__prepare(tr_actor *self, tr_addr to, tr_type *type, const void *body, tr_msg **msg);

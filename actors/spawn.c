@@ -36,6 +36,7 @@ static tr_err take_arg(tr__loop *loop, const tr_actor_def *def, const void *arg,
     return TR_OK;
 }
 
+/* NULL: there is no such loop. */
 static tr__loop *place_of(tr__loop *loop, const tr_spawn_opts *opts)
 {
     tr_node *node = loop->node;
@@ -43,14 +44,15 @@ static tr__loop *place_of(tr__loop *loop, const tr_spawn_opts *opts)
     case TR_PLACE_SPREAD:
         return node->loops[loop->next_place++ % node->loop_count];
     case TR_PLACE_LOOP:
-        return node->loops[opts->loop % node->loop_count];
+        return opts->loop < node->loop_count ? node->loops[opts->loop] : NULL;
     default:
         return loop;
     }
 }
 
 /* An actor that stays here begins with a hand of its places drawn, so its first messages touch no atomic. */
-static void open_slot(tr__loop *loop, tr_actor *slot, const tr_actor_def *def, tr__loop *owner, uint32_t places)
+static void open_slot(tr__loop *loop, tr_actor *slot, const tr_actor_def *def, tr__loop *owner,
+                      uint32_t places)
 {
     slot->state = TR__ACTOR_COMING;
     slot->trap_exit = slot->queued = false;
@@ -90,6 +92,9 @@ tr_err tr__spawn(tr__loop *loop, const tr_actor_def *def, const void *arg, const
                  tr_addr *address, tr_error *error)
 {
     tr__loop *owner = place_of(loop, opts);
+    if (!owner)
+        return tr__fail(error, TR_EINVAL, "%s can't live on loop %u: this node has %u, the first is 0",
+                        def->name, opts->loop, loop->node->loop_count);
     if (!def->receive == !def->run)
         return tr__fail(error, TR_EINVAL, "actor definition %s: give either receive or run", def->name);
     if (loop->stopping)
@@ -165,8 +170,8 @@ tr_future tr_spawn_ask(tr_actor *self, const tr_actor_def *def, const void *arg,
     tr_future none = {0};
     const tr_typeinfo *info = tr__type_of(&tr_found_type);
     if (self->asks >= TR__ASKS_MAX) {
-        tr__self_fail(self, TR_EFULL, "more than %u asks of %s are outstanding: await some first", TR__ASKS_MAX,
-                      self->def->name);
+        tr__self_fail(self, TR_EFULL, "more than %u asks of %s are outstanding: await some first",
+                      TR__ASKS_MAX, self->def->name);
         return none;
     }
     tr_addr child = info ? tr_spawn_with(self, def, arg, opts) : TR_ADDR_NONE;

@@ -11,13 +11,14 @@
 
 #include <troupe/troupe.h>
 
+#include "actors/loop.h"
 #include "base/mem.h"
 
 #define MAX_RESTARTS 5
 #define WITHIN       TR_SECONDS(10)
 
 /* The spec as a spawn argument: the children as an array of tr_child_spec. */
-TR_MESSAGE(tr__supervisor_arg, (bytes, children), (u32, max_restarts), (u64, within_ns))
+TR_MESSAGE(tr__supervisor_arg, (addr, parent), (bytes, children), (u32, max_restarts), (u64, within_ns))
 
 typedef struct child {
     tr_child_spec spec;
@@ -28,6 +29,7 @@ typedef struct child {
 typedef struct supervisor {
     child *children;
     uint32_t count;
+    uint64_t parent; /* the monitor of who made it */
     uint32_t max_restarts;
     uint64_t within_ns;
     uint64_t *restarts; /* when the last max_restarts were, a ring */
@@ -61,6 +63,8 @@ static tr_err init(tr_actor *self, void *state, const void *arg)
     s->restarts = tr__zalloc(s->max_restarts * sizeof(*s->restarts));
     tr_err err =
         s->children && s->restarts ? TR_OK : tr_fail(self, TR_ENOMEM, "no memory for %u children", count);
+    if (err == TR_OK && !(s->parent = tr_monitor(self, a->parent)))
+        err = tr_last_error(self)->code;
     for (; err == TR_OK && s->count < count; s->count++) {
         child *c = &s->children[s->count];
         memcpy(&c->spec, (const char *)a->children.data + s->count * sizeof(c->spec), sizeof(c->spec));
@@ -108,7 +112,7 @@ static void child_down(tr_actor *self, supervisor *s, const tr_down *down)
 {
     for (uint32_t i = 0; i < s->count; i++) {
         child *c = &s->children[i];
-        if (c->monitor != down->monitor)
+        if (!c->monitor || c->monitor != down->monitor)
             continue;
         c->monitor = 0;
         if (!wanted_back(c, down))
@@ -124,10 +128,18 @@ static void child_down(tr_actor *self, supervisor *s, const tr_down *down)
     }
 }
 
+/* The link tells of errors only; without who made it, nobody would ever stop it. */
+static const tr__reason parent_ended = {.kind = TR_EXIT_SHUTDOWN, .text = "its parent has ended"};
+
 static void receive(tr_actor *self, void *state, const tr_msg *msg)
 {
     const tr_down *down = tr_match(msg, tr_down);
-    if (down)
+    const supervisor *s = state;
+    if (!down)
+        return;
+    if (down->monitor == s->parent)
+        tr__end(tr__owner(self), self, &parent_ended);
+    else
         child_down(self, state, down);
 }
 
@@ -148,7 +160,8 @@ tr_addr tr_supervise(tr_actor *self, const tr_supervisor_spec *spec)
                     "tr_supervise: child %u lacks an id or a definition, or has an unknown restart", i);
             return TR_ADDR_NONE;
         }
-    tr__supervisor_arg arg = {.children = {spec->children, spec->count * sizeof(*spec->children)},
+    tr__supervisor_arg arg = {.parent = tr_self(self),
+                              .children = {spec->children, spec->count * sizeof(*spec->children)},
                               .max_restarts = spec->max_restarts,
                               .within_ns = spec->within_ns};
     return tr_spawn_with(self, &supervisor_def, &arg, &(tr_spawn_opts){.link = true});

@@ -29,9 +29,14 @@ static bool grow(tr__waits *waits)
     return true;
 }
 
+bool tr__waits_room(tr__waits *waits)
+{
+    return waits->count < waits->size || grow(waits);
+}
+
 bool tr__waits_put(tr__waits *waits, tr_msg *msg)
 {
-    if (waits->count >= waits->size && !grow(waits))
+    if (!tr__waits_room(waits))
         return false;
     tr_msg **at = &waits->buckets[bucket_of(waits, msg->ask, msg->sender.slot)];
     msg->next = *at;

@@ -12,6 +12,8 @@ typedef struct tr__waits {
     uint32_t count;
 } tr__waits;
 
+/* Make room for one more; false: no memory. */
+bool tr__waits_room(tr__waits *waits);
 /* Takes msg; false: no memory, msg is still the caller's. */
 bool tr__waits_put(tr__waits *waits, tr_msg *msg);
 /* The block of that kind, number and sender, taken out; NULL: none. */

@@ -1,5 +1,5 @@
 /* See warden.h. An actor like others; what it can't answer yet it keeps, and tries again every RETRY and when
- * a node comes. Bounded: WAITING_MAX look-ups wait, WATCHERS_MAX watch. */
+ * a node comes. Bounded: WAITING_MAX look-ups wait, WATCHERS_MAX watch, TR__PEERS_MAX nodes are known. */
 #include "actors/warden.h"
 
 #include <stdio.h>
@@ -9,10 +9,11 @@
 
 #include "actors/loop.h"
 #include "actors/remote.h"
+#include "base/mem.h"
+#include "transport/endpoint.h"
 
 #define WAITING_MAX  256
 #define WATCHERS_MAX 256
-#define PEERS_MAX    256
 #define RETRY        TR_MILLIS(20)
 
 TR_MESSAGE(retry)
@@ -27,8 +28,8 @@ typedef struct warden {
     uint32_t waiting_count;
     tr_addr watchers[WATCHERS_MAX];
     uint32_t watcher_count;
-    peer peers[PEERS_MAX];
-    uint32_t peer_count;
+    peer *peers;
+    uint32_t peer_count, peer_room;
     bool retrying;
 } warden;
 
@@ -39,6 +40,8 @@ static void answered(tr_actor *self, void *state, const tr_result *result, void 
     const tr_found *found = result->msg ? tr_match(result->msg, tr_found) : NULL;
     if (found)
         tr_reply(self, ask, tr_found, .actor = found->actor);
+    else if (result->err == TR_EDEADLINE) /* with this name, not with this node's way of asking */
+        tr_reply_error(self, ask, TR_EDEADLINE, TR__NOBODY_CALLED, tr_match(ask, tr__find_name)->path);
     else
         tr_reply_error(self, ask, result->err ? result->err : TR_EPROTO, "%s",
                        result->error ? result->error->text : "the other node answered something else");
@@ -119,8 +122,31 @@ static void forget(tr_actor *self, warden *w, const tr_canceled *canceled)
         }
 }
 
+/* As a notice, which nobody can forge; a place is drawn for it as for other messages. */
+static void tell(tr_actor *self, tr_addr watcher, const tr_node_event *event)
+{
+    tr__loop *loop = tr__owner(self);
+    tr_msg *msg = tr_msg_make(self, &tr_node_event_type, event);
+    uint32_t places = msg ? tr__msg_places(msg->size) : 0;
+    tr_err err = msg ? tr__reserve(loop, watcher, &places) : TR_ENOMEM;
+    if (err != TR_OK) {
+        tr_log(self, TR_LOG_WARN, "a watcher doesn't hear that node %s is %s: %s", event->name,
+               event->up ? "up" : "down", tr_err_word(err));
+        if (msg)
+            tr_msg_free(self, &msg);
+        return;
+    }
+    msg->kind = TR__MSG_NOTICE;
+    msg->places = (uint16_t)places;
+    msg->sender = tr_self(self);
+    tr__submit(loop, watcher, msg);
+}
+
 static void watch(tr_actor *self, warden *w, tr_addr watcher)
 {
+    for (uint32_t i = 0; i < w->watcher_count; i++)
+        if (tr_addr_equal(w->watchers[i], watcher))
+            return;
     if (w->watcher_count == WATCHERS_MAX) {
         tr_log(self, TR_LOG_WARN, "more than %d actors watch the nodes: one more is refused", WATCHERS_MAX);
         return;
@@ -128,7 +154,7 @@ static void watch(tr_actor *self, warden *w, tr_addr watcher)
     w->watchers[w->watcher_count++] = watcher;
     tr_monitor(self, watcher);
     for (uint32_t i = 0; i < w->peer_count; i++)
-        tr_send(self, watcher, tr_node_event, .name = w->peers[i].name, .node = w->peers[i].id, .up = true);
+        tell(self, watcher, &(tr_node_event){.name = w->peers[i].name, .node = w->peers[i].id, .up = true});
 }
 
 static void unwatch(warden *w, tr_addr watcher)
@@ -138,22 +164,45 @@ static void unwatch(warden *w, tr_addr watcher)
             w->watchers[i] = w->watchers[--w->watcher_count];
 }
 
+/* Room for one more; false: there is none. */
+static bool peers_grow(warden *w)
+{
+    uint32_t room = w->peer_room ? w->peer_room * 2 : 16;
+    if (w->peer_count < w->peer_room)
+        return true;
+    peer *bigger = room <= TR__PEERS_MAX ? tr__realloc(w->peers, room * sizeof(*bigger)) : NULL;
+    if (!bigger)
+        return false;
+    w->peers = bigger;
+    w->peer_room = room;
+    return true;
+}
+
+static void peer_came(tr_actor *self, warden *w, const tr__node_changed *change)
+{
+    if (!peers_grow(w)) {
+        tr_log(self, TR_LOG_ERROR, "no room for node %s beside %u others: its names can't be looked up",
+               change->name, w->peer_count);
+        return;
+    }
+    peer *new_peer = &w->peers[w->peer_count++];
+    new_peer->id = change->node;
+    snprintf(new_peer->name, sizeof(new_peer->name), "%s", change->name);
+}
+
 static void node_changed(tr_actor *self, warden *w, const tr__node_changed *change)
 {
     uint32_t i = 0;
     while (i < w->peer_count && w->peers[i].id != change->node)
         i++;
-    if (change->up && i == w->peer_count && w->peer_count < PEERS_MAX) {
-        peer *new_peer = &w->peers[w->peer_count++];
-        new_peer->id = change->node;
-        snprintf(new_peer->name, sizeof(new_peer->name), "%s", change->name);
-    } else if (!change->up && i < w->peer_count) {
+    if (change->up && i == w->peer_count)
+        peer_came(self, w, change);
+    else if (!change->up && i < w->peer_count)
         w->peers[i] = w->peers[--w->peer_count];
-    }
+    tr_node_event event = {
+        .name = change->name, .node = change->node, .up = change->up, .reason = change->reason};
     for (uint32_t j = 0; j < w->watcher_count; j++)
-        if (tr_send(self, w->watchers[j], tr_node_event, .name = change->name, .node = change->node,
-                    .up = change->up, .reason = change->reason) != TR_OK)
-            tr_log(self, TR_LOG_WARN, "a node event was lost: %s", tr_last_error(self)->text);
+        tell(self, w->watchers[j], &event);
     if (change->up)
         retry_all(self, w);
 }
@@ -167,7 +216,9 @@ static void receive(tr_actor *self, void *state, const tr_msg *msg)
     const tr_canceled *canceled;
     if (tr_match(msg, tr__find_name)) {
         find(self, w, msg);
-    } else if ((watch_nodes = tr_match(msg, tr__watch_nodes))) {
+    } else if ((watch_nodes = tr_match(msg, tr__watch_nodes)) &&
+               tr_addr_equal(watch_nodes->watcher, tr_msg_sender(msg)) &&
+               watch_nodes->watcher.node == tr__owner(self)->node->id) {
         watch(self, w, watch_nodes->watcher);
     } else if ((change = tr_match(msg, tr__node_changed)) && msg->kind == TR__MSG_NOTICE) {
         node_changed(self, w, change); /* from the connections only: no actor, no peer can say so */
@@ -182,4 +233,12 @@ static void receive(tr_actor *self, void *state, const tr_msg *msg)
     }
 }
 
-const tr_actor_def tr__warden_def = {.name = "warden", .state_size = sizeof(warden), .receive = receive};
+static void stop(tr_actor *self, void *state)
+{
+    warden *w = state;
+    (void)self;
+    tr__free(w->peers);
+}
+
+const tr_actor_def tr__warden_def = {
+    .name = "warden", .state_size = sizeof(warden), .receive = receive, .stop = stop};

@@ -13,6 +13,11 @@ TR_MESSAGE(tr__watch_nodes, (addr, watcher))
 /* From the connections: a node came or went. */
 TR_MESSAGE(tr__node_changed, (string, name), (u64, node), (bool, up), (string, reason))
 
+/* How a look-up fails at its deadline; of the path. */
+#define TR__NOBODY_CALLED                                                                               \
+    "nobody is called \"%.100s\" within the time given: is its node connected, and did an actor there " \
+    "register it?"
+
 extern const tr_actor_def tr__warden_def;
 
 #define TR__WARDEN_OF(node_id) ((tr_addr){(node_id), 0, 1})

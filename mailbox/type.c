@@ -38,6 +38,16 @@ const char *tr__kind_word(uint32_t kind)
     return kind < KIND_COUNT && kinds[kind].word ? kinds[kind].word : "unknown";
 }
 
+/* What the runtime tells actors (troupe/actor.h), whoever declares it: to be believed, it must not be forged. */
+static bool is_notice(const char *name)
+{
+    static const char *const names[] = {"tr_down", "tr_exited", "tr_writable", "tr_canceled", "tr_node_event"};
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
+        if (strcmp(name, names[i]) == 0)
+            return true;
+    return false;
+}
+
 /* ---- the registry ----------------------------------------------------------------------------------------
  */
 
@@ -110,7 +120,9 @@ static tr_typeinfo *make_info(const tr_type *type, uint32_t count, uint64_t id, 
     info->fields = fields; /* the one behind the last is zeroed: TR_KIND_END */
     info->count = count;
     info->size = type->size;
-    info->flat_class = info->inline_count ? TR__CLASS_LARGE : tr__pool_class(sizeof(tr_msg) + info->size);
+    info->notice = is_notice(info->name);
+    info->flat_class =
+        info->inline_count || info->notice ? TR__CLASS_LARGE : tr__pool_class(sizeof(tr_msg) + info->size);
     info->id = id;
     info->fingerprint = fingerprint;
     return info;

@@ -129,6 +129,8 @@ void tr__endpoint_consumed(tr__endpoint *endpoint, tr__peer *peer, size_t bytes)
 tr_err tr__endpoint_send(tr__endpoint *endpoint, tr__peer *peer, const void *bytes, size_t length);
 /* Say goodbye; sends are refused from now on. */
 void tr__endpoint_disconnect(tr__endpoint *endpoint, tr__peer *peer);
+/* End the connection for something the peer did; it hears why. */
+void tr__endpoint_refuse(tr__endpoint *endpoint, tr__peer *peer, const tr_error *why);
 /* Send what was gathered since the last flush: at the end of a turn. Costs nothing if there is nothing. */
 void tr__endpoint_flush(tr__endpoint *endpoint);
 

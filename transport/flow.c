@@ -150,7 +150,7 @@ static tr_err take_batch(tr__flow *f, const tr__frame *frame, tr_error *error)
 
 static tr_err take_all(tr__flow *f, const tr__slice *slice, tr_error *error)
 {
-    for (size_t at = 0; at < slice->length;) {
+    for (size_t at = 0; at < slice->length && !f->deaf;) { /* an upcall may have had it refused */
         tr__frame frame;
         TR_TRY(tr__frame_header(slice->bytes + at, TR__FRAME_SIZE_MAX, &frame, error));
         if (frame.kind == TR__FRAME_BATCH) {

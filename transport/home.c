@@ -255,6 +255,15 @@ void tr__endpoint_disconnect(tr__endpoint *e, tr__peer *peer)
     disconnect(link_of(e, peer));
 }
 
+void tr__endpoint_refuse(tr__endpoint *e, tr__peer *peer, const tr_error *why)
+{
+    tr__link *l = link_of(e, peer);
+    if (l->flow.deaf)
+        return; /* it is being refused already */
+    l->flow.deaf = true;
+    on_fault(l, why);
+}
+
 void tr__endpoint_flush(tr__endpoint *e)
 {
     while (e->dirty) {

@@ -52,7 +52,9 @@ struct tr__workers {
     pthread_mutex_t lock;
     pthread_cond_t wake;
     tr__work *all, *todo, **todo_end;
-    uint32_t threads, idle;
+    uint32_t todo_count;
+    uint32_t threads;
+    uint32_t idle; /* wait for work, or were signalled and haven't taken theirs yet */
     bool closed;
     bool loop_gone; /* its handles are closed */
 };
@@ -119,6 +121,7 @@ static void *worker(void *arg)
         workers->todo = work->todo_next;
         if (!workers->todo)
             workers->todo_end = &workers->todo;
+        workers->todo_count--;
         work->state = RUNNING;
         pthread_mutex_unlock(&workers->lock);
         run(work);
@@ -239,7 +242,8 @@ static tr__work *submit(tr__workers *workers, uint64_t job, const char *name, tr
 
     pthread_mutex_lock(&workers->lock);
     int err = 0;
-    if (!workers->idle && workers->threads < workers->thread_max)
+    /* Each idle one will take one of those that wait. */
+    if (workers->idle <= workers->todo_count && workers->threads < workers->thread_max)
         err = thread_start(workers);
     if (workers->threads == 0) {
         pthread_mutex_unlock(&workers->lock);
@@ -255,6 +259,7 @@ static tr__work *submit(tr__workers *workers, uint64_t job, const char *name, tr
     workers->all = work;
     *workers->todo_end = work;
     workers->todo_end = &work->todo_next;
+    workers->todo_count++;
     pthread_cond_signal(&workers->wake);
     pthread_mutex_unlock(&workers->lock);
     return work;
@@ -308,6 +313,7 @@ static void close_workers(tr__workers *workers)
     }
     workers->todo = NULL;
     workers->todo_end = &workers->todo;
+    workers->todo_count = 0;
     pthread_cond_broadcast(&workers->wake);
     pthread_mutex_unlock(&workers->lock);
     uv_close((uv_handle_t *)&workers->async, on_closed);

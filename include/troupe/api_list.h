@@ -102,7 +102,8 @@ TR_FN(tr_addr, supervise, (tr_actor * self, const tr_supervisor_spec *spec), (se
 /* ---- asks and futures ------------------------------------------------------------------------------------
  */
 
-/* Ask: send a copy of `body` and get a future of the answer, until timeout_ns from now. It fails with
+/* Ask: send a copy of `body` and get a future of the answer, until timeout_ns from now (from 1 s on: from when this
+ * handler, or one of the 16 before it, began). It fails with
  * TR_EDEADLINE, TR_ENOACTOR (gone, or it dropped the ask unanswered), TR_ENOCONN, TR_EFULL, TR_ECANCELED, or
  * what the callee said by tr_reply_error. At most 4,096 are outstanding an actor. */
 TR_FN(tr_future, ask_body,

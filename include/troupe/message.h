@@ -150,7 +150,9 @@ static inline const void *tr__match(const tr_msg *msg, tr_type *type, const void
 #define TR__FIELD_OF(...)              TR__FIELD_AS(__VA_ARGS__)
 #define TR__FIELD_AS(type, kind, name) {#name, TR_KIND_##kind, offsetof(type, name)},
 
+/* A name goes to other nodes in 63 bytes at most. */
 #define TR_MESSAGE(name_, ...)                                                                              \
+    _Static_assert(sizeof(#name_) <= 64, "a message's name has at most 63 bytes: " #name_);                 \
     typedef struct name_ {                                                                                  \
         TR__EACH(TR__MEMBER, _, __VA_ARGS__)                                                                \
     } name_;                                                                                                \

@@ -166,6 +166,35 @@ static void as_many_functions_as_allowed_run_at_once(void **state)
     run(calls_at_once);
 }
 
+static tr_err calls_after_rest(tr_actor *self, void *arg)
+{
+    (void)arg;
+    for (int i = 0; i < 20; i++) {
+        tr_addr compute = tr_spawn(self, &tr_compute, &(tr_compute_opts){.parallel = 2});
+        TR_TRY(tr_await_msg(self, tr_ask(self, compute, LONG, tr_call, .function = "reverse"), NULL));
+        TR_TRY(tr_sleep(self, TR_MILLIS(2))); /* its thread is idle now, most likely */
+        entered = left_canceled = 0;
+        tr_future a = tr_ask(self, compute, LONG, tr_call, .function = "forever");
+        tr_future b = tr_ask(self, compute, LONG, tr_call, .function = "forever");
+        for (int waits = 0; entered < 2; waits++) {
+            EXPECT(waits < 5000, "%d entered", (int)entered);
+            TR_TRY(tr_sleep(self, TR_MILLIS(1)));
+        }
+        tr_cancel(self, a);
+        tr_cancel(self, b);
+        TR_TRY(tr_stop(self, compute, TR_EXIT_SHUTDOWN));
+        while (left_canceled < 2)
+            TR_TRY(tr_sleep(self, TR_MILLIS(1)));
+    }
+    return TR_OK;
+}
+
+static void an_idle_thread_is_counted_for_one_function_only(void **state)
+{
+    (void)state;
+    run(calls_after_rest);
+}
+
 static tr_err call_cancel(tr_actor *self, void *arg)
 {
     (void)arg;
@@ -288,6 +317,7 @@ int main(void)
         cmocka_unit_test(queue_is_bounded_and_in_order_and_canceled_ones_leave_it),
         cmocka_unit_test(function_is_called_on_a_thread_and_answers),
         cmocka_unit_test(as_many_functions_as_allowed_run_at_once),
+        cmocka_unit_test(an_idle_thread_is_counted_for_one_function_only),
         cmocka_unit_test(canceled_function_is_told_and_a_queued_one_never_starts),
         cmocka_unit_test(end_of_the_node_cancels_functions),
         cmocka_unit_test(timers_stay_on_time_while_all_cores_compute),

@@ -53,14 +53,26 @@ static int setup(void **state)
     return mkdir(d->tmp, 0700);
 }
 
+/* Whoever a failed test left running is our child by now, or will be when its parent has ended. */
+static void kill_children(void)
+{
+    char path[64];
+    long pid;
+    snprintf(path, sizeof(path), "/proc/self/task/%ld/children", (long)getpid());
+    FILE *children = fopen(path, "re");
+    while (children && fscanf(children, "%ld", &pid) == 1)
+        kill((pid_t)pid, SIGKILL);
+    if (children)
+        fclose(children);
+}
+
 static int teardown(void **state)
 {
     demo *d = *state;
     char command[128];
-    if (d->pid)
-        kill(d->pid, SIGKILL);
-    while (waitpid(-1, NULL, 0) > 0 || errno == EINTR)
-        ;
+    kill_children();
+    while (waitpid(-1, NULL, 0) > 0)
+        kill_children();
     if (d->out >= 0)
         close(d->out);
     snprintf(command, sizeof(command), "rm -rf %s", d->home);

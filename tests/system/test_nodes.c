@@ -26,6 +26,8 @@ TR_MESSAGE(keep_quiet, (u64, number))
 TR_MESSAGE(end_yourself)
 TR_MESSAGE(item, (u64, number))
 TR_MESSAGE(how_many)
+TR_MESSAGE(bulk, (bytes, data))
+TR_MESSAGE(send_bulk, (u64, size))
 TR_MESSAGE(count_is, (u64, count), (bool, in_order))
 
 typedef struct service_state {
@@ -33,13 +35,24 @@ typedef struct service_state {
     bool disorder;
 } service_state;
 
+static void reply_bulk(tr_actor *self, const tr_msg *ask, size_t size)
+{
+    void *data = calloc(1, size);
+    if (data)
+        tr_reply(self, ask, bulk, .data = {data, size});
+    free(data);
+}
+
 static void service(tr_actor *self, void *state, const tr_msg *msg)
 {
     service_state *s = state;
     const question *q = tr_match(msg, question);
     const item *i = tr_match(msg, item);
+    const send_bulk *b;
     if (q)
         tr_reply(self, msg, reply_to, .number = q->number, .text = q->text);
+    else if ((b = tr_match(msg, send_bulk)))
+        reply_bulk(self, msg, b->size);
     else if (tr_match(msg, keep_quiet))
         tr_msg_take(self, msg);
     else if (tr_match(msg, end_yourself))
@@ -269,7 +282,7 @@ static tr_err unknown_type(tr_actor *self, void *arg)
     tr_addr to;
     (void)arg;
     TR_TRY(find(self, "bob/service", &to));
-    tr_err err = tr_await_msg(self, tr_ask(self, to, TR_SECONDS(5), tr_node_event, .name = "x"), NULL);
+    tr_err err = tr_await_msg(self, tr_ask(self, to, TR_SECONDS(5), count_is, .count = 1), NULL);
     EXPECT(self, err == TR_ENOACTOR); /* known there, but not answered by the service */
     return TR_OK;
 }
@@ -286,8 +299,10 @@ static tr_err nobody_there(tr_actor *self, void *arg)
     (void)arg;
     EXPECT(self,
            tr_await(self, tr_lookup(self, "bob/nobody", TR_MILLIS(100)), tr_found, &found) == TR_EDEADLINE);
+    EXPECT(self, strstr(tr_last_error(self)->text, "nobody is called \"bob/nobody\""));
     EXPECT(self,
            tr_await(self, tr_lookup(self, "carol/nobody", TR_MILLIS(100)), tr_found, &found) == TR_EDEADLINE);
+    EXPECT(self, strstr(tr_last_error(self)->text, "nobody is called \"carol/nobody\""));
     return TR_OK;
 }
 
@@ -295,6 +310,56 @@ static void a_name_that_nobody_has_is_not_found_by_the_deadline(void **state)
 {
     other *bob = *state;
     run_with(bob, 1, nobody_there);
+}
+
+static tr_err too_large(tr_actor *self, void *arg)
+{
+    tr_addr to;
+    const bulk *got;
+    static char data[17 << 20];
+    (void)arg;
+    TR_TRY(find(self, "bob/service", &to));
+    EXPECT(self, tr_send(self, to, bulk, .data = {data, sizeof(data)}) == TR_ETOOBIG);
+    EXPECT(self, tr_await_msg(self, tr_ask(self, to, TR_FOREVER, bulk, .data = {data, sizeof(data)}), NULL) ==
+                     TR_ETOOBIG);
+    tr_future future = tr_ask(self, to, TR_SECONDS(20), send_bulk, .size = 17 << 20);
+    EXPECT(self, tr_await(self, future, bulk, &got) == TR_ETOOBIG);
+    TR_TRY(tr_await(self, tr_ask(self, to, TR_SECONDS(20), send_bulk, .size = 15 << 20), bulk, &got));
+    EXPECT(self, got->data.size == 15 << 20);
+    return TR_OK;
+}
+
+static void what_is_too_large_for_a_connection_is_told_at_once_in_both_directions(void **state)
+{
+    other *bob = *state;
+    run_with(bob, 1, too_large);
+}
+
+static tr_err watch_twice(tr_actor *self, void *arg)
+{
+    tr_addr to;
+    (void)arg;
+    TR_TRY(find(self, "bob/service", &to));
+    TR_TRY(tr_watch_nodes(self));
+    TR_TRY(tr_watch_nodes(self));
+    TR_TRY(tr_register_name(self, "watcher"));
+    TR_TRY(find(self, "watcher", &to)); /* the warden's answer is behind its events */
+    const tr_msg *msg = tr_receive(self, TR_SECONDS(5));
+    const tr_node_event *event = msg ? tr_match(msg, tr_node_event) : NULL;
+    EXPECT(self, event && event->up && strcmp(event->name, "bob") == 0);
+    EXPECT(self, !tr_receive(self, TR_MILLIS(1)));
+    other_end(arg, SIGKILL);
+    msg = tr_receive(self, TR_SECONDS(10));
+    event = msg ? tr_match(msg, tr_node_event) : NULL;
+    EXPECT(self, event && !event->up);
+    EXPECT(self, !tr_receive(self, TR_MILLIS(1)));
+    return TR_OK;
+}
+
+static void who_watches_the_nodes_twice_hears_of_each_once(void **state)
+{
+    other *bob = *state;
+    run_with(bob, 1, watch_twice);
 }
 
 static int start_bob(void **state)
@@ -325,6 +390,9 @@ int main(int argc, char **argv)
         cmocka_unit_test_setup_teardown(a_monitor_tells_why_an_actor_of_another_node_ended, start_bob,
                                         stop_bob),
         cmocka_unit_test_setup_teardown(an_ask_that_is_not_answered_fails_at_once, start_bob, stop_bob),
+        cmocka_unit_test_setup_teardown(
+            what_is_too_large_for_a_connection_is_told_at_once_in_both_directions, start_bob, stop_bob),
+        cmocka_unit_test_setup_teardown(who_watches_the_nodes_twice_hears_of_each_once, start_bob, stop_bob),
         cmocka_unit_test_setup_teardown(a_name_that_nobody_has_is_not_found_by_the_deadline, start_bob,
                                         stop_bob),
     };

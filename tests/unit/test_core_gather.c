@@ -2,93 +2,12 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "tests/kit/manual.h"
+#include "tests/kit/manual_pair.h"
 
 #include "base/mem.h"
 
 /* ---- helpers
  * ------------------------------------------------------------------------------------------------ */
-
-typedef struct pair {
-    manual *m;
-    manual_puppet a, b; /* a asks b; on one loop or on two */
-    tr_future future;
-    tr_future many[3];
-    uint64_t timeout_ns;
-    tr_msg *kept;
-} pair;
-
-static pair *open_pair(uint32_t loops)
-{
-    static pair p;
-    memset(&p, 0, sizeof(p));
-    p.m = manual_open(loops);
-    p.timeout_ns = TR_SECONDS(1);
-    p.a.user = p.b.user = &p;
-    manual_spawn(p.m, 0, &p.a, NULL);
-    manual_spawn(p.m, loops - 1, &p.b, NULL);
-    manual_pump(p.m);
-    return &p;
-}
-
-static void close_pair(pair *p)
-{
-    manual_pump(p->m);
-    manual_check(p->m);
-    manual_close(p->m);
-}
-
-static void reply_n_plus_1(tr_actor *self, manual_puppet *puppet, const tr_msg *msg)
-{
-    (void)puppet;
-    const mark *m = tr_match(msg, mark);
-    if (m && tr_msg_ask_number(msg))
-        assert_int_equal(tr_reply(self, msg, mark, .n = m->n + 1), TR_OK);
-}
-
-static void keep_ask(tr_actor *self, manual_puppet *puppet, const tr_msg *msg)
-{
-    if (tr_msg_ask_number(msg)) {
-        ((pair *)puppet->user)->kept = tr_msg_take(self, msg);
-        assert_non_null(((pair *)puppet->user)->kept);
-    }
-}
-
-static void ask(tr_actor *self, void *context)
-{
-    pair *p = context;
-    p->future = tr_ask(self, p->b.address, p->timeout_ns, mark, .n = 1);
-    manual_then(self, p->future);
-}
-
-static void ask_without_then(tr_actor *self, void *context)
-{
-    pair *p = context;
-    p->future = tr_ask(self, p->b.address, p->timeout_ns, mark, .n = 1);
-    assert_true(p->future.id != 0);
-}
-
-static void cancel(tr_actor *self, void *context)
-{
-    tr_cancel(self, ((pair *)context)->future);
-}
-
-static void reply_kept(tr_actor *self, void *context)
-{
-    pair *p = context;
-    tr_err err = tr_reply(self, p->kept, mark, .n = 9);
-    manual_note(&p->b, "%s", tr_err_word(err));
-}
-
-static void kill_b(tr_actor *self, void *context)
-{
-    assert_int_equal(tr_stop(self, ((pair *)context)->b.address, TR_EXIT_KILLED), TR_OK);
-}
-
-static void kill_a(tr_actor *self, void *context)
-{
-    assert_int_equal(tr_stop(self, ((pair *)context)->a.address, TR_EXIT_KILLED), TR_OK);
-}
 
 /* ---- gather
  * ------------------------------------------------------------------------------------------------------- */
@@ -117,15 +36,15 @@ static void a_gather_settles_when_all_have(void **state)
 {
     (void)state;
     for (uint32_t loops = 1; loops <= 2; loops++) {
-        pair *p = open_pair(loops);
-        p->b.on = reply_n_plus_1;
+        pair *p = pair_open(loops);
+        p->b.on = pair_reply;
         manual_do(p->m, p->a.address, gather_three, p);
         assert_string_equal(p->a.trail, "init reply:none ");
         manual_do(p->m, p->a.address, take_results, p);
         assert_string_equal(p->a.trail, "init reply:none ok:1 ok:11 ok:21 ");
         manual_do(p->m, p->a.address, take_results, p); /* consumed */
         assert_string_equal(p->a.trail, "init reply:none ok:1 ok:11 ok:21 invalid:0 invalid:0 invalid:0 ");
-        close_pair(p);
+        pair_close(p);
     }
 }
 
@@ -144,13 +63,13 @@ static void refuse_two(tr_actor *self, manual_puppet *puppet, const tr_msg *msg)
 static void a_gather_tells_the_first_error_and_the_others_their_results(void **state)
 {
     (void)state;
-    pair *p = open_pair(1);
+    pair *p = pair_open(1);
     p->b.on = refuse_two;
     manual_do(p->m, p->a.address, gather_three, p);
     assert_string_equal(p->a.trail, "init error:permission ");
     manual_do(p->m, p->a.address, take_results, p);
     assert_string_equal(p->a.trail, "init error:permission ok:1 permission:0 io:0 ");
-    close_pair(p);
+    pair_close(p);
 }
 
 static void cancel_members(tr_actor *self, void *context)
@@ -165,13 +84,13 @@ static void cancel_members(tr_actor *self, void *context)
 static void a_gather_of_cancelled_asks_fails_after_the_handler(void **state)
 {
     (void)state;
-    pair *p = open_pair(1);
-    p->b.on = keep_ask;
+    pair *p = pair_open(1);
+    p->b.on = pair_keep;
     manual_do(p->m, p->a.address, gather_three, p);
     manual_do(p->m, p->a.address, cancel_members, p);
     manual_step(p->m, TR_MILLIS(1));
     assert_string_equal(p->a.trail, "init cancelled error:canceled ");
-    close_pair(p);
+    pair_close(p);
 }
 
 static void gather_with_member_then(tr_actor *self, void *context)
@@ -191,13 +110,13 @@ static void cancel_member_0(tr_actor *self, void *context)
 static void a_cancelled_member_calls_nothing(void **state)
 {
     (void)state;
-    pair *p = open_pair(1);
-    p->b.on = keep_ask;
+    pair *p = pair_open(1);
+    p->b.on = pair_keep;
     manual_do(p->m, p->a.address, gather_with_member_then, p);
     manual_do(p->m, p->a.address, cancel_member_0, p);
     manual_step(p->m, TR_MILLIS(1));
     assert_string_equal(p->a.trail, "init error:canceled "); /* the gather's alone */
-    close_pair(p);
+    pair_close(p);
 }
 
 static void gather_twice(tr_actor *self, void *context)
@@ -218,12 +137,12 @@ static void gather_twice(tr_actor *self, void *context)
 static void a_future_is_in_one_gather_once(void **state)
 {
     (void)state;
-    pair *p = open_pair(1);
-    p->b.on = reply_n_plus_1;
+    pair *p = pair_open(1);
+    p->b.on = pair_reply;
     manual_do(p->m, p->a.address, gather_twice, p);
     manual_step(p->m, TR_MILLIS(1));
     assert_string_equal(p->a.trail, "init reply:none reply:none ");
-    close_pair(p);
+    pair_close(p);
 }
 
 static void exits_in_then(tr_actor *self, void *state, const tr_result *result, void *context)
@@ -246,11 +165,11 @@ static void gather_that_exits(tr_actor *self, void *context)
 static void nothing_is_called_after_a_callback_ended_the_actor(void **state)
 {
     (void)state;
-    pair *p = open_pair(1);
-    p->b.on = reply_n_plus_1;
+    pair *p = pair_open(1);
+    p->b.on = pair_reply;
     manual_do(p->m, p->a.address, gather_that_exits, p);
     assert_string_equal(p->a.trail, "init then stop ");
-    close_pair(p);
+    pair_close(p);
 }
 
 static void then_exits(tr_actor *self, void *context)
@@ -263,13 +182,13 @@ static void then_exits(tr_actor *self, void *context)
 static void a_deadline_callback_may_end_the_actor(void **state)
 {
     (void)state;
-    pair *p = open_pair(1);
-    p->b.on = keep_ask;
+    pair *p = pair_open(1);
+    p->b.on = pair_keep;
     manual_do(p->m, p->a.address, then_exits, p);
     manual_step(p->m, TR_SECONDS(2));
     assert_string_equal(p->a.trail, "init then stop ");
     assert_null(manual_actor(p->m, p->a.address));
-    close_pair(p);
+    pair_close(p);
 }
 
 /* ---- bounds
@@ -299,9 +218,9 @@ static void outstanding_asks_are_bounded(void **state)
     p.b.address = manual_spawn_def(m, 0, &manual_puppet_def, &p.b, &roomy);
     manual_turn(m, 0);
     manual_tell(m, p.a.address, ask_until_refused, &p);
-    p.b.on = keep_ask;
+    p.b.on = pair_keep;
     p.b.user = &p;
-    manual_tell(m, p.a.address, kill_b, &p);
+    manual_tell(m, p.a.address, pair_kill_b, &p);
     manual_pump(m);
     manual_close(m);
 }
@@ -330,7 +249,7 @@ static void cancel_timer_2(tr_actor *self, void *context)
 static void timers_fire_in_order_and_never_early(void **state)
 {
     (void)state;
-    pair *p = open_pair(1);
+    pair *p = pair_open(1);
     manual_do(p->m, p->a.address, set_timers, NULL);
     manual_do(p->m, p->a.address, cancel_timer_2, NULL);
     manual_step(p->m, TR_MILLIS(9) + TR_MICROS(999));
@@ -339,19 +258,19 @@ static void timers_fire_in_order_and_never_early(void **state)
     assert_string_equal(p->a.trail, "init 10 ");
     manual_step(p->m, TR_MILLIS(60));
     assert_string_equal(p->a.trail, "init 10 30 ");
-    close_pair(p);
+    pair_close(p);
 }
 
 static void timers_of_a_dead_actor_do_not_fire(void **state)
 {
     (void)state;
-    pair *p = open_pair(1);
+    pair *p = pair_open(1);
     manual_do(p->m, p->a.address, set_timers, NULL);
-    manual_do(p->m, p->b.address, kill_a, p);
+    manual_do(p->m, p->b.address, pair_kill_a, p);
     assert_int_equal(p->m->node->loops[0]->wheel.count, 0);
     manual_step(p->m, TR_SECONDS(1));
     assert_string_equal(p->a.trail, "init stop ");
-    close_pair(p);
+    pair_close(p);
 }
 
 static void b_asks_and_exits_at_the_deadline(tr_actor *self, void *context)
@@ -375,26 +294,26 @@ TR_ACTOR(waits_for_b, .run = asks_b_and_waits);
 static void a_deadline_that_was_settled_meanwhile_does_nothing(void **state)
 {
     (void)state;
-    pair *p = open_pair(1);
-    p->a.on = p->b.on = keep_ask;
+    pair *p = pair_open(1);
+    p->a.on = p->b.on = pair_keep;
     manual_do(p->m, p->b.address, b_asks_and_exits_at_the_deadline, p);
     manual_spawn_def(p->m, 0, &waits_for_b, p, NULL);
     manual_step(p->m, TR_SECONDS(3));
     assert_string_equal(p->b.trail, "init 1 stop awaited:no-actor ");
-    close_pair(p);
+    pair_close(p);
 }
 
 static void another_actors_future_is_refused(void **state)
 {
     (void)state;
-    pair *p = open_pair(1);
-    p->b.on = keep_ask;
-    manual_do(p->m, p->a.address, ask_without_then, p);
-    manual_do(p->m, p->b.address, cancel, p); /* nothing happens */
+    pair *p = pair_open(1);
+    p->b.on = pair_keep;
+    manual_do(p->m, p->a.address, pair_ask_only, p);
+    manual_do(p->m, p->b.address, pair_cancel, p); /* nothing happens */
     manual_do(p->m, p->b.address, take_results, p);
     assert_string_equal(p->b.trail, "init 1 ");
     assert_int_equal(manual_actor(p->m, p->a.address)->asks, 1);
-    close_pair(p);
+    pair_close(p);
 }
 
 /* ---- no memory
@@ -421,12 +340,12 @@ static void an_ask_without_memory_fails_at_once(void **state)
 {
     (void)state;
     for (uint32_t loops = 1; loops <= 2; loops++) {
-        pair *p = open_pair(loops);
-        p->b.on = reply_n_plus_1;
+        pair *p = pair_open(loops);
+        p->b.on = pair_reply;
         manual_do(p->m, p->a.address, ask_with_failing_allocations, p);
         assert_true(tries > 1); /* the table of futures, at least */
         assert_string_equal(p->a.trail, "init reply:2 ");
-        close_pair(p);
+        pair_close(p);
     }
 }
 
@@ -454,33 +373,33 @@ static void gather_and_timer_with_failing_allocations(tr_actor *self, void *cont
 static void a_gather_or_timer_without_memory_fails_at_once(void **state)
 {
     (void)state;
-    pair *p = open_pair(1);
+    pair *p = pair_open(1);
     manual_do(p->m, p->a.address, gather_and_timer_with_failing_allocations, p);
     manual_step(p->m, TR_SECONDS(1));
     assert_string_equal(p->a.trail, "init 7 ");
-    close_pair(p);
+    pair_close(p);
 }
 
 static void cancel_without_memory(tr_actor *self, void *context)
 {
     tr__alloc_fail_at(1);
-    cancel(self, context);
+    pair_cancel(self, context);
     tr__alloc_fail_at(0);
 }
 
 static void a_cancel_without_memory_misleads_nobody(void **state)
 {
     (void)state;
-    pair *p = open_pair(1);
-    p->b.on = keep_ask;
-    manual_do(p->m, p->a.address, ask, p);
+    pair *p = pair_open(1);
+    p->b.on = pair_keep;
+    manual_do(p->m, p->a.address, pair_ask, p);
     manual_do(p->m, p->a.address, cancel_without_memory, p);
-    manual_do(p->m, p->b.address, reply_kept, p);
+    manual_do(p->m, p->b.address, pair_reply_kept, p);
     assert_string_equal(p->a.trail, "init ");
 #ifdef TR_PLAIN_POOLS /* else the cancel needs none */
     assert_int_equal(manual_dropped(p->m, TR_DROP_LATE_REPLY), 1);
 #endif
-    close_pair(p);
+    pair_close(p);
 }
 
 int main(int argc, char **argv)

@@ -2,7 +2,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "tests/kit/manual.h"
+#include "tests/kit/manual_pair.h"
 
 #include "base/mem.h"
 
@@ -56,30 +56,6 @@ static void finish(tr_actor *self, void *context)
     tr_exit(self, TR_OK, "done");
 }
 
-typedef struct pair {
-    manual *m;
-    manual_puppet a, b;
-} pair;
-
-/* a on loop 0, b on the last one. */
-static pair *open_pair(uint32_t loops)
-{
-    static pair p;
-    memset(&p, 0, sizeof(p));
-    p.m = manual_open(loops);
-    manual_spawn(p.m, 0, &p.a, NULL);
-    manual_spawn(p.m, loops - 1, &p.b, NULL);
-    manual_pump(p.m);
-    return &p;
-}
-
-static void close_pair(pair *p)
-{
-    manual_pump(p->m);
-    manual_check(p->m);
-    manual_close(p->m);
-}
-
 /* ---- monitors
  * ------------------------------------------------------------------------------------------------- */
 
@@ -87,7 +63,7 @@ static void each_monitor_fires_once(void **state)
 {
     (void)state;
     for (uint32_t loops = 1; loops <= 2; loops++) {
-        pair *p = open_pair(loops);
+        pair *p = pair_open(loops);
         manual_do(p->m, p->a.address, watch, &p->b.address);
         manual_do(p->m, p->a.address, watch, &p->b.address);
         manual_do(p->m, p->a.address, watch, &p->a.address); /* oneself: heard by nobody */
@@ -96,7 +72,7 @@ static void each_monitor_fires_once(void **state)
         assert_int_equal(manual_actor(p->m, p->a.address)->extras->monitor_count, 1);
         manual_do(p->m, p->a.address, watch, &p->b.address); /* gone already */
         assert_string_equal(p->a.trail, "init down:error down:error down:no-actor ");
-        close_pair(p);
+        pair_close(p);
     }
 }
 
@@ -104,13 +80,13 @@ static void a_monitor_that_was_taken_back_is_not_heard(void **state)
 {
     (void)state;
     for (uint32_t loops = 1; loops <= 2; loops++) {
-        pair *p = open_pair(loops);
+        pair *p = pair_open(loops);
         manual_do(p->m, p->a.address, watch, &p->b.address);
         manual_do(p->m, p->a.address, unwatch, NULL);
         assert_null(manual_actor(p->m, p->b.address)->extras->watchers);
         manual_do(p->m, p->b.address, break_down, NULL);
         assert_string_equal(p->a.trail, "init ");
-        close_pair(p);
+        pair_close(p);
     }
 }
 
@@ -118,14 +94,14 @@ static void a_monitor_that_was_taken_back_is_not_heard(void **state)
 static void a_down_under_way_is_not_heard_after_demonitor(void **state)
 {
     (void)state;
-    pair *p = open_pair(2);
+    pair *p = pair_open(2);
     manual_do(p->m, p->a.address, watch, &p->b.address);
     manual_tell(p->m, p->b.address, break_down, NULL);
     manual_turn(p->m, 1);
     manual_tell(p->m, p->a.address, unwatch, NULL);
     manual_pump(p->m);
     assert_string_equal(p->a.trail, "init ");
-    close_pair(p);
+    pair_close(p);
 }
 
 static void reply_and_exit(tr_actor *self, manual_puppet *puppet, const tr_msg *msg)
@@ -149,11 +125,11 @@ static void what_it_sent_and_replied_comes_before_its_down(void **state)
 {
     (void)state;
     for (uint32_t loops = 1; loops <= 2; loops++) {
-        pair *p = open_pair(loops);
+        pair *p = pair_open(loops);
         p->b.on = reply_and_exit;
         manual_do(p->m, p->a.address, watch_and_ask, &p->b.address);
         assert_string_equal(p->a.trail, "init 5 reply:6 7 down:normal ");
-        close_pair(p);
+        pair_close(p);
     }
 }
 
@@ -168,9 +144,9 @@ static void watch_many(tr_actor *self, void *context)
 static void too_many_monitors_are_refused(void **state)
 {
     (void)state;
-    pair *p = open_pair(1);
+    pair *p = pair_open(1);
     manual_do(p->m, p->a.address, watch_many, &p->b.address);
-    close_pair(p);
+    pair_close(p);
 }
 
 /* ---- links
@@ -181,12 +157,12 @@ static void linked_actors_share_their_fate(void **state)
     (void)state;
     for (uint32_t loops = 1; loops <= 2; loops++)
         for (int which = 0; which < 2; which++) {
-            pair *p = open_pair(loops);
+            pair *p = pair_open(loops);
             manual_do(p->m, p->a.address, link_to, &p->b.address);
             manual_do(p->m, which ? p->a.address : p->b.address, break_down, NULL);
             assert_string_equal(p->a.trail, "init stop ");
             assert_string_equal(p->b.trail, "init stop ");
-            close_pair(p);
+            pair_close(p);
         }
 }
 
@@ -194,12 +170,12 @@ static void a_normal_end_is_no_reason_to_end(void **state)
 {
     (void)state;
     for (uint32_t loops = 1; loops <= 2; loops++) {
-        pair *p = open_pair(loops);
+        pair *p = pair_open(loops);
         manual_do(p->m, p->a.address, link_to, &p->b.address);
         manual_do(p->m, p->b.address, finish, NULL);
         assert_string_equal(p->a.trail, "init ");
         assert_null(manual_actor(p->m, p->a.address)->extras->links);
-        close_pair(p);
+        pair_close(p);
     }
 }
 
@@ -207,25 +183,25 @@ static void one_that_traps_exits_hears_of_them(void **state)
 {
     (void)state;
     for (uint32_t loops = 1; loops <= 2; loops++) {
-        pair *p = open_pair(loops);
+        pair *p = pair_open(loops);
         manual_do(p->m, p->a.address, trap, NULL);
         manual_do(p->m, p->a.address, link_to, &p->b.address);
         manual_do(p->m, p->a.address, link_to, &p->b.address); /* once is enough */
         manual_do(p->m, p->b.address, finish, NULL);
         manual_do(p->m, p->a.address, link_to, &p->b.address);
         assert_string_equal(p->a.trail, "init exited:normal exited:no-actor ");
-        close_pair(p);
+        pair_close(p);
     }
 }
 
 static void a_link_to_one_that_is_gone_ends_the_linker(void **state)
 {
     (void)state;
-    pair *p = open_pair(1);
+    pair *p = pair_open(1);
     manual_do(p->m, p->a.address, kill_it, &p->b.address);
     manual_do(p->m, p->a.address, link_to, &p->b.address);
     assert_string_equal(p->a.trail, "init stop ");
-    close_pair(p);
+    pair_close(p);
 }
 
 static void unlinked_actors_go_their_own_ways(void **state)
@@ -233,13 +209,13 @@ static void unlinked_actors_go_their_own_ways(void **state)
     (void)state;
     for (uint32_t loops = 1; loops <= 2; loops++)
         for (int by_b = 0; by_b < 2; by_b++) {
-            pair *p = open_pair(loops);
+            pair *p = pair_open(loops);
             manual_do(p->m, p->a.address, link_to, &p->b.address);
             manual_do(p->m, by_b ? p->b.address : p->a.address, unlink_from,
                       by_b ? &p->a.address : &p->b.address);
             manual_do(p->m, p->b.address, break_down, NULL);
             assert_string_equal(p->a.trail, "init ");
-            close_pair(p);
+            pair_close(p);
         }
 }
 
@@ -247,14 +223,14 @@ static void unlinked_actors_go_their_own_ways(void **state)
 static void an_exit_under_way_is_not_obeyed_after_unlink(void **state)
 {
     (void)state;
-    pair *p = open_pair(2);
+    pair *p = pair_open(2);
     manual_do(p->m, p->a.address, link_to, &p->b.address);
     manual_tell(p->m, p->b.address, break_down, NULL);
     manual_turn(p->m, 1);
     manual_tell(p->m, p->a.address, unlink_from, &p->b.address);
     manual_pump(p->m);
     assert_string_equal(p->a.trail, "init ");
-    close_pair(p);
+    pair_close(p);
 }
 
 static manual_puppet many[TR__MONITORS_MAX + 1];
@@ -272,13 +248,13 @@ static void link_many(tr_actor *self, void *context)
 static void too_many_links_are_refused(void **state)
 {
     (void)state;
-    pair *p = open_pair(1);
+    pair *p = pair_open(1);
     memset(many, 0, sizeof(many));
     for (uint32_t i = 0; i <= TR__MONITORS_MAX; i++)
         manual_spawn(p->m, 0, &many[i], NULL);
     manual_pump(p->m);
     manual_do(p->m, p->a.address, link_many, NULL);
-    close_pair(p);
+    pair_close(p);
 }
 
 /* ---- no memory -------------------------------------------------------------------------------------------
@@ -308,12 +284,12 @@ static void a_monitor_or_link_without_memory_is_refused(void **state)
 {
     (void)state;
     for (uint32_t loops = 1; loops <= 2; loops++) {
-        pair *p = open_pair(loops);
+        pair *p = pair_open(loops);
         manual_do(p->m, p->a.address, trap, NULL);
         manual_do(p->m, p->a.address, watch_with_failing_allocations, &p->b.address);
         manual_do(p->m, p->b.address, break_down, NULL);
         assert_string_equal(p->a.trail, "init exited:error down:error ");
-        close_pair(p);
+        pair_close(p);
     }
 }
 
@@ -321,7 +297,7 @@ static void a_monitor_or_link_without_memory_is_refused(void **state)
 static void a_monitor_that_cannot_be_kept_fires(void **state)
 {
     (void)state;
-    pair *p = open_pair(2);
+    pair *p = pair_open(2);
     manual_do(p->m, p->a.address, trap, NULL);
     manual_tell(p->m, p->a.address, watch, &p->b.address);
     manual_turn(p->m, 0);
@@ -335,7 +311,61 @@ static void a_monitor_that_cannot_be_kept_fires(void **state)
     tr__alloc_fail_at(0);
     manual_pump(p->m);
     assert_string_equal(p->a.trail, "init down:no-actor exited:no-actor ");
-    close_pair(p);
+    pair_close(p);
+}
+
+/* ---- what only the runtime may send
+ * ------------------------------------------------------------------------------------------------------ */
+
+static tr_msg *kept_notice;
+
+static void keep_notice(tr_actor *self, manual_puppet *puppet, const tr_msg *msg)
+{
+    (void)puppet;
+    if (tr_match(msg, tr_down))
+        kept_notice = tr_msg_take(self, msg);
+}
+
+static void forge(tr_actor *self, void *context)
+{
+    tr_addr to = *(tr_addr *)context;
+    assert_int_equal(tr_send(self, to, tr_down, .monitor = 0), TR_EPERM);
+    assert_int_equal(tr_send(self, to, tr_exited, .actor = to), TR_EPERM);
+    assert_int_equal(tr_send(self, to, tr_node_event, .name = "x"), TR_EPERM);
+    assert_int_equal(tr_send(self, to, tr_writable, .actor = to), TR_EPERM);
+    assert_int_equal(tr_ask(self, to, TR_FOREVER, tr_canceled, .ask = 1).id, 0);
+    assert_int_equal(tr_last_error(self)->code, TR_EPERM);
+    assert_int_equal(tr_post(tr_node_of(self), to, tr_down, .monitor = 1), TR_EPERM);
+    assert_int_equal(tr_send_msg(self, to, &kept_notice), TR_EPERM);
+    tr_msg_free(self, &kept_notice);
+}
+
+static void notices_of_the_runtime_can_not_be_forged(void **state)
+{
+    (void)state;
+    pair *p = pair_open(1);
+    manual_puppet c = {0};
+    manual_spawn(p->m, 0, &c, NULL);
+    p->a.on = keep_notice;
+    manual_do(p->m, p->a.address, watch, &c.address);
+    manual_do(p->m, c.address, finish, NULL);
+    manual_do(p->m, p->a.address, forge, &p->b.address);
+    assert_string_equal(p->b.trail, "init ");
+    pair_close(p);
+}
+
+static void post_much(tr_actor *self, void *context)
+{
+    tr_bytes much = {.data = "", .size = TR__BODY_MAX};
+    assert_int_equal(tr_post(tr_node_of(self), *(tr_addr *)context, blob, .data = much), TR_ETOOBIG);
+}
+
+static void posting_too_much_is_told_as_that(void **state)
+{
+    (void)state;
+    pair *p = pair_open(1);
+    manual_do(p->m, p->a.address, post_much, &p->b.address);
+    pair_close(p);
 }
 
 int main(int argc, char **argv)
@@ -355,6 +385,8 @@ int main(int argc, char **argv)
         cmocka_unit_test(too_many_links_are_refused),
         cmocka_unit_test(a_monitor_or_link_without_memory_is_refused),
         cmocka_unit_test(a_monitor_that_cannot_be_kept_fires),
+        cmocka_unit_test(notices_of_the_runtime_can_not_be_forged),
+        cmocka_unit_test(posting_too_much_is_told_as_that),
     };
     if (argc > 1)
         cmocka_set_test_filter(argv[1]);

@@ -2,7 +2,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "tests/kit/manual.h"
+#include "tests/kit/manual_pair.h"
 
 #include "base/mem.h"
 
@@ -28,30 +28,6 @@ static void kill_it(tr_actor *self, void *context)
     assert_int_equal(tr_stop(self, *(tr_addr *)context, TR_EXIT_KILLED), TR_OK);
 }
 
-typedef struct pair {
-    manual *m;
-    manual_puppet a, b;
-} pair;
-
-/* a on loop 0, b on the last one. */
-static pair *open_pair(uint32_t loops)
-{
-    static pair p;
-    memset(&p, 0, sizeof(p));
-    p.m = manual_open(loops);
-    manual_spawn(p.m, 0, &p.a, NULL);
-    manual_spawn(p.m, loops - 1, &p.b, NULL);
-    manual_pump(p.m);
-    return &p;
-}
-
-static void close_pair(pair *p)
-{
-    manual_pump(p->m);
-    manual_check(p->m);
-    manual_close(p->m);
-}
-
 /* ---- names
  * -------------------------------------------------------------------------------------------------------- */
 
@@ -63,7 +39,7 @@ static void take_name(tr_actor *self, void *context)
 static void names_are_unique_and_end_with_their_actor(void **state)
 {
     (void)state;
-    pair *p = open_pair(2);
+    pair *p = pair_open(2);
     manual_do(p->m, p->a.address, take_name, "x");
     manual_do(p->m, p->b.address, take_name, "x");
     assert_true(tr_addr_equal(tr__name_get(p->m->node, "x"), p->a.address));
@@ -76,7 +52,7 @@ static void names_are_unique_and_end_with_their_actor(void **state)
     manual_do(p->m, p->b.address, take_name,
               "0123456789012345678901234567890123456789012345678901234567890123");
     assert_string_equal(p->b.trail, "init exists ok ok invalid invalid invalid ");
-    close_pair(p);
+    pair_close(p);
 }
 
 static void name_with_failing_allocations(tr_actor *self, void *context)
@@ -95,10 +71,10 @@ static void name_with_failing_allocations(tr_actor *self, void *context)
 static void a_name_without_memory_is_refused(void **state)
 {
     (void)state;
-    pair *p = open_pair(1);
+    pair *p = pair_open(1);
     manual_do(p->m, p->a.address, name_with_failing_allocations, "x");
     assert_true(tr_addr_equal(tr__name_get(p->m->node, "x"), p->a.address));
-    close_pair(p);
+    pair_close(p);
 }
 
 /* ---- spawning with relations
@@ -128,7 +104,7 @@ static void a_taken_name_refuses_the_spawn(void **state)
 {
     (void)state;
     for (uint32_t loops = 1; loops <= 2; loops++) {
-        pair *p = open_pair(loops);
+        pair *p = pair_open(loops);
         manual_do(p->m, p->b.address, take_name, "x");
         static spawns s;
         s = (spawns){.opts = {.name = "x", .place = TR_PLACE_LOOP, .loop = loops - 1}};
@@ -141,7 +117,7 @@ static void a_taken_name_refuses_the_spawn(void **state)
         assert_string_equal(s.child.trail, "init ");
         manual_do(p->m, p->a.address, kill_it, &s.address);
         assert_true(tr_addr_is_none(tr__name_get(p->m->node, "z")));
-        close_pair(p);
+        pair_close(p);
     }
 }
 
@@ -156,9 +132,9 @@ static void neither_kind(tr_actor *self, void *context)
 static void a_definition_needs_receive_or_run(void **state)
 {
     (void)state;
-    pair *p = open_pair(1);
+    pair *p = pair_open(1);
     manual_do(p->m, p->a.address, neither_kind, NULL);
-    close_pair(p);
+    pair_close(p);
 }
 
 static char heard_arg[64];
@@ -195,7 +171,7 @@ static void a_typed_argument_is_copied(void **state)
 {
     (void)state;
     for (uint32_t loop = 0; loop < 2; loop++) {
-        pair *p = open_pair(2);
+        pair *p = pair_open(2);
         spawns s = {.opts = {.place = TR_PLACE_LOOP, .loop = loop}};
         heard_arg[0] = '\0';
         manual_do(p->m, p->a.address, spawn_with_arg, &s);
@@ -205,7 +181,7 @@ static void a_typed_argument_is_copied(void **state)
         heard_arg[0] = '\0';
         manual_do(p->m, p->a.address, spawn_with_arg, &s); /* refused: the name is taken; the copy is freed */
         assert_string_equal(heard_arg, "");
-        close_pair(p);
+        pair_close(p);
     }
 }
 
@@ -230,7 +206,7 @@ static void a_spawn_ask_settles_after_init(void **state)
 {
     (void)state;
     for (uint32_t loop = 0; loop < 2; loop++) {
-        pair *p = open_pair(2);
+        pair *p = pair_open(2);
         spawns good = {.opts = {.place = TR_PLACE_LOOP, .loop = loop}}, bad = good, fiber = good;
         bad.child.init_error = TR_EPERM;
         fiber.def = &a_fiber;
@@ -239,14 +215,14 @@ static void a_spawn_ask_settles_after_init(void **state)
         manual_do(p->m, p->a.address, spawn_and_ask, &fiber);
         assert_string_equal(p->a.trail, "init reply:tr_found error:permission reply:tr_found ");
         assert_int_equal(manual_actor(p->m, p->a.address)->asks, 0);
-        close_pair(p);
+        pair_close(p);
     }
 }
 
 static void a_spawn_ask_fails_if_the_child_is_killed_first(void **state)
 {
     (void)state;
-    pair *p = open_pair(1);
+    pair *p = pair_open(1);
     spawns s = {.opts = {.name = "doomed"}};
     manual_tell(p->m, p->a.address, spawn_and_ask, &s);
     tr__loop *loop = p->m->node->loops[0];
@@ -256,7 +232,7 @@ static void a_spawn_ask_fails_if_the_child_is_killed_first(void **state)
     manual_do(p->m, p->b.address, kill_it, &child);
     assert_string_equal(p->a.trail, "init error:killed ");
     assert_string_equal(s.child.trail, "");
-    close_pair(p);
+    pair_close(p);
 }
 
 /* ---- no memory
@@ -285,7 +261,7 @@ static void a_spawn_without_memory_is_refused_and_leaves_nothing(void **state)
 {
     (void)state;
     for (uint32_t loop = 0; loop < 2; loop++) {
-        pair *p = open_pair(2);
+        pair *p = pair_open(2);
         static spawns s;
         s = (spawns){.opts = {.place = TR_PLACE_LOOP, .loop = loop, .link = true}};
         manual_do(p->m, p->a.address, spawn_with_failing_allocations, &s);
@@ -295,7 +271,7 @@ static void a_spawn_without_memory_is_refused_and_leaves_nothing(void **state)
         manual_do(p->m, p->a.address, trap, NULL);
         manual_do(p->m, p->a.address, kill_it, &s.address);
         assert_string_equal(p->a.trail, "init exited:killed down:killed ");
-        close_pair(p);
+        pair_close(p);
     }
 }
 
@@ -322,13 +298,13 @@ static void a_spawn_ask_without_memory_is_refused_and_leaves_nothing(void **stat
 {
     (void)state;
     for (uint32_t loop = 0; loop < 2; loop++) {
-        pair *p = open_pair(2);
+        pair *p = pair_open(2);
         static spawns s;
         s = (spawns){.opts = {.place = TR_PLACE_LOOP, .loop = loop, .link = true, .name = "x"}};
         manual_do(p->m, p->a.address, named_spawn_with_failing_allocations, &s);
         assert_true(s.tries > 1);
         assert_string_equal(p->a.trail, "init reply:tr_found ");
-        close_pair(p);
+        pair_close(p);
     }
 }
 
@@ -336,7 +312,7 @@ static void fiber_start_with_failing_allocations(void **state)
 {
     (void)state;
     for (uint64_t n = 1; n < 8; n++) {
-        pair *p = open_pair(1);
+        pair *p = pair_open(1);
         spawns s = {.def = &a_fiber};
         manual_tell(p->m, p->a.address, spawn_and_ask, &s);
         tr__loop *loop = p->m->node->loops[0];
@@ -347,8 +323,62 @@ static void fiber_start_with_failing_allocations(void **state)
         assert_true(!strcmp(p->a.trail, "init error:no-memory ") ||
                     !strcmp(p->a.trail, "init reply:tr_found "));
         assert_true(n > 1 || !strcmp(p->a.trail, "init error:no-memory "));
-        close_pair(p);
+        pair_close(p);
     }
+}
+
+static void spawn_on_loop_2(tr_actor *self, void *context)
+{
+    tr_spawn_opts opts = {.place = TR_PLACE_LOOP, .loop = 2};
+    assert_true(tr_addr_is_none(tr_spawn_with(self, &manual_puppet_def, context, &opts)));
+    assert_int_equal(tr_last_error(self)->code, TR_EINVAL);
+}
+
+static void a_loop_that_is_not_there_is_refused(void **state)
+{
+    (void)state;
+    pair *p = pair_open(2);
+    manual_do(p->m, p->a.address, spawn_on_loop_2, &p->b);
+    pair_close(p);
+}
+
+static int begun, ended;
+
+static tr_err begin(tr_actor *self, void *state, const void *arg)
+{
+    (void)self, (void)state, (void)arg;
+    begun++;
+    return TR_OK;
+}
+
+static void end(tr_actor *self, void *state)
+{
+    (void)self, (void)state;
+    ended++;
+}
+
+static tr_err nothing(tr_actor *self, void *arg)
+{
+    (void)self, (void)arg;
+    return TR_OK;
+}
+TR_ACTOR(fiber_with_a_stop, .init = begin, .run = nothing, .stop = end);
+
+static void a_fiber_without_a_stack_is_stopped_if_it_was_begun(void **state)
+{
+    (void)state;
+    pair *p = pair_open(1);
+    begun = ended = 0;
+    tr_addr fiber = manual_spawn_def(p->m, 0, &fiber_with_a_stop, NULL, NULL);
+    manual_tell(p->m, p->a.address, watch, &fiber);
+    tr__run_one(p->m->node->loops[0]); /* a watches; the fiber has not begun */
+    tr__alloc_fail_at(1);
+    tr__run_one(p->m->node->loops[0]);
+    tr__alloc_fail_at(0);
+    manual_pump(p->m);
+    assert_true(begun == 1 && ended == 1);
+    assert_string_equal(p->a.trail, "init down:out-of-memory ");
+    pair_close(p);
 }
 
 /* A kill or an exit is one even when there is no memory to remember why. */
@@ -368,11 +398,11 @@ static void fail_without_memory(tr_actor *self, void *context)
 static void an_exit_without_memory_keeps_its_kind(void **state)
 {
     (void)state;
-    pair *p = open_pair(1);
+    pair *p = pair_open(1);
     manual_do(p->m, p->a.address, watch, &p->b.address);
     manual_do(p->m, p->b.address, fail_without_memory, NULL);
     assert_string_equal(p->a.trail, "init down:error ");
-    close_pair(p);
+    pair_close(p);
 }
 
 int main(int argc, char **argv)
@@ -389,6 +419,8 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_spawn_ask_without_memory_is_refused_and_leaves_nothing),
         cmocka_unit_test(fiber_start_with_failing_allocations),
         cmocka_unit_test(an_exit_without_memory_keeps_its_kind),
+        cmocka_unit_test(a_loop_that_is_not_there_is_refused),
+        cmocka_unit_test(a_fiber_without_a_stack_is_stopped_if_it_was_begun),
     };
     if (argc > 1)
         cmocka_set_test_filter(argv[1]);

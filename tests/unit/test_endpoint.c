@@ -410,6 +410,21 @@ static void closing_gives_up_what_is_half_done(void **state)
     assert_int_equal(f->cluster.net.streams_open, 0);
 }
 
+static void a_peer_that_is_refused_hears_why(void **state)
+{
+    fixture *f = *state;
+    join(f);
+    tr_error why = {TR_EPROTO, "what it sent makes no sense"};
+    tr__endpoint_refuse(f->alice.endpoint, f->alice.peer, &why);
+    tr__endpoint_flush(f->alice.endpoint);
+    test_cluster_settle(&f->cluster);
+    assert_int_equal(f->bob.downs, 1);
+    assert_int_equal(f->bob.down_why.code, TR_EPROTO);
+    assert_non_null(strstr(f->bob.down_why.text, why.text));
+    test_cluster_advance(&f->cluster, 10 * SECONDS);
+    assert_true(f->alice.downs >= 1);
+}
+
 int main(void)
 {
 #define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -435,6 +450,7 @@ int main(void)
         CASE(closing_says_goodbye_and_loses_nothing),
         CASE(closing_ends_in_time_though_the_peer_is_frozen),
         CASE(closing_gives_up_what_is_half_done),
+        CASE(a_peer_that_is_refused_hears_why),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

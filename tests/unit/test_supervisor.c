@@ -167,6 +167,35 @@ static void its_end_stops_its_children(void **state)
     run(end_stops_children);
 }
 
+static tr_err supervises_and_leaves(tr_actor *self, void *arg)
+{
+    static const tr_child_spec children[] = {{.id = "child", .def = &child_def, .restart = TR_PERMANENT}};
+    (void)arg;
+    EXPECT(self, !tr_addr_is_none(tr_supervise(self, &(tr_supervisor_spec){.children = children, .count = 1})));
+    return TR_OK;
+}
+TR_ACTOR(leaver, .run = supervises_and_leaves);
+
+static tr_err parent_leaves(tr_actor *self, void *arg)
+{
+    tr_addr child;
+    (void)arg;
+    TR_TRY(tr_register_name(self, "watcher"));
+    tr_spawn(self, &leaver, NULL);
+    TR_TRY(next_hello(self, &child));
+    tr_monitor(self, child);
+    const tr_msg *msg = tr_receive(self, TR_SECONDS(5));
+    const tr_down *down = msg ? tr_match(msg, tr_down) : NULL;
+    EXPECT(self, down && (down->kind == TR_EXIT_SHUTDOWN || down->kind == TR_EXIT_NO_ACTOR));
+    return TR_OK;
+}
+
+static void it_ends_with_its_parent_even_if_that_ends_normally(void **state)
+{
+    (void)state;
+    run(parent_leaves);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -174,6 +203,7 @@ int main(void)
         cmocka_unit_test(a_transient_child_comes_back_only_after_an_error),
         cmocka_unit_test(too_many_restarts_end_the_supervisor_and_its_parent_hears),
         cmocka_unit_test(its_end_stops_its_children),
+        cmocka_unit_test(it_ends_with_its_parent_even_if_that_ends_normally),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -61,6 +61,8 @@ static void without_memory_for_the_first_table_the_block_stays_the_callers(void 
     tr__waits waits = {0};
     tr_msg *msg = block(TR__MSG_ASK, 1, 1);
     tr__alloc_fail_at(1);
+    assert_false(tr__waits_room(&waits));
+    tr__alloc_fail_at(1);
     assert_false(tr__waits_put(&waits, msg));
     tr__alloc_fail_at(0);
     assert_null(tr__waits_take(&waits, TR__MSG_ASK, 1, 1, 1));

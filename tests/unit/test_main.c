@@ -1,0 +1,59 @@
+/* tr_main: what is wrong on the command line is told, with the option's name and status 2, before anything
+ * runs. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include <troupe/troupe.h>
+
+static tr_err start(tr_actor *self, void *arg)
+{
+    (void)arg;
+    return tr_fail(self, TR_EAPP, "it should not have run");
+}
+
+/* The status, and what went to stderr. */
+static int run(char *option, char *value, char *out, size_t room)
+{
+    char *argv[] = {"program", option, value, NULL};
+    FILE *errors = tmpfile();
+    int before = dup(2);
+    fflush(stderr);
+    dup2(fileno(errors), 2);
+    int status = tr_main(3, argv, start, NULL);
+    fflush(stderr);
+    dup2(before, 2);
+    close(before);
+    rewind(errors);
+    out[fread(out, 1, room - 1, errors)] = '\0';
+    fclose(errors);
+    return status;
+}
+
+static void a_bad_option_is_named_and_gives_status_2(void **state)
+{
+    (void)state;
+    static char *wrong[][2] = {
+        {"--loops", "0"},          {"--loops", "65"},       {"--loops", "4294967297"}, {"--loops", "2x"},
+        {"--listen", "nonsense"},  {"--listen", "1.2.3:1"}, {"--listen", "8.8.8.8:1"}, {"--join", "nonsense"},
+        {"--join", "127.0.0.1:0"}, {"--log", "loud"},       {"--name", "two words"},   {"--cluster", "a/b"},
+    };
+    for (size_t i = 0; i < TR_COUNT(wrong); i++) {
+        char out[1024];
+        int status = run(wrong[i][0], wrong[i][1], out, sizeof(out));
+        if (status != 2 || !strstr(out, wrong[i][0]))
+            fail_msg("%s %s: status %d: %s", wrong[i][0], wrong[i][1], status, out);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(a_bad_option_is_named_and_gives_status_2)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
