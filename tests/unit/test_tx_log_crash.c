@@ -180,6 +180,50 @@ static void a_flip_after_any_history_is_refused_or_harmless(void **state)
     }
 }
 
+/* Whole in itself, of the same log, offset and LSN, but not what was followed by the next: only the chain
+ * tells. */
+static void a_record_of_another_history_is_refused(void **state)
+{
+    (void)state;
+    static world w;
+    memory_log_init(&w.disk, 1);
+    w.owner.judge = true;
+    uint64_t at = TR__LOG_DATA_AT + tr__log_stride(10);
+    size_t stride = tr__log_stride(100);
+    uint8_t before[65536], other[512];
+    start(&w);
+    assert_int_equal(log_owner_append(&w.owner, 10, false), TR_OK);
+    for (unsigned history = 0; history < 2; history++) {
+        tr__log_force(w.owner.log, w.owner.count);
+        memory_log_run(&w.disk);
+        tr__log_poll(w.owner.log);
+        log_owner_close(&w.owner);
+        size_t size = w.disk.cache_size;
+        assert_in_range(size, 1, sizeof before);
+        memcpy(before, w.disk.cache, size);
+        start(&w);
+        assert_int_equal(log_owner_append(&w.owner, 100, false), TR_OK);
+        assert_int_equal(log_owner_append(&w.owner, 50, false), TR_OK);
+        tr__log_force(w.owner.log, w.owner.count);
+        memory_log_run(&w.disk);
+        tr__log_poll(w.owner.log);
+        log_owner_close(&w.owner);
+        if (history == 0) {
+            memcpy(other, w.disk.cache + at, stride);
+            memory_log_set(&w.disk, before, size);
+            w.owner.told = 1;
+            start(&w);
+        }
+    }
+    memcpy(w.disk.cache + at, other, stride);
+    w.owner.judge = false;
+    assert_false(log_owner_open(&w.owner, memory_log_open(&w.disk), &options));
+    char where[64];
+    snprintf(where, sizeof where, "at offset %llu:", (unsigned long long)(at + stride));
+    assert_non_null(strstr(w.owner.error.text, where));
+    memory_log_fini(&w.disk);
+}
+
 int main(int argc, char **argv)
 {
     if (argc > 1)
@@ -189,6 +233,7 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_was_told_is_there_and_what_is_there_is_a_prefix),
         cmocka_unit_test(a_flip_after_any_history_is_refused_or_harmless),
+        cmocka_unit_test(a_record_of_another_history_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
