@@ -1,0 +1,75 @@
+/* The transaction log of a node: append-only, checksummed, forced in groups.
+ *
+ *     open -> (each record that was there, in order) -> append... -> force -> `forced` ... -> close
+ *
+ * append only puts a record behind the others in memory; force asks that all up to an LSN get to the disk. A
+ * force waits for nobody when the disk is idle; else it joins the next batch, which takes all that was
+ * appended until then. One batch is under way at a time. LSNs count records from 1 without a gap; a record
+ * that was cut at a start was never durable, and its LSN is given again.
+ *
+ * Threads: one owner, who calls all of this and gets all upcalls, from within tr__log_poll only. The store
+ * wakes the owner when there is something to poll.
+ *
+ * How it can fail: at open, by name. Later, an append can be refused (nothing changed). When a batch fails,
+ * what is on the disk is unknown: `failed` comes once, the log refuses everything from then on, and the
+ * process must end itself and recover; going on, or trying again, can lose what was told to be durable. */
+#ifndef TR_ACTORS_TX_LOG_H
+#define TR_ACTORS_TX_LOG_H
+
+#include "actors/tx/log_format.h"
+#include "transport/stream.h" /* tr__iov */
+
+typedef struct tr__log tr__log;
+
+/* Bytes; 0 = the default. */
+typedef struct tr__log_options {
+    uint64_t size_max; /* of the file; default 1 GiB */
+    uint32_t reserve;  /* preallocated beyond the last batch; default 16 MiB. Half of it is for records that
+                          finish */
+    uint32_t step;     /* preallocated at a time; default 1 MiB */
+} tr__log_options;
+
+typedef struct tr__log_upcalls {
+    /* During open: a record that is there; payload borrowed. Another value than TR_OK ends the open with it.
+     */
+    tr_err (*record)(void *context, uint8_t type, uint64_t lsn, const void *payload, size_t length,
+                     tr_error *error);
+    /* All records up to `durable` are on the disk: after each batch, also one that only made room (then it is
+     * the same as before). append and force may be called in it, close may not. */
+    void (*forced)(void *context, uint64_t durable);
+    /* Once, and the last: TR_EIO, TR_ENOSPC. The process must end itself. */
+    void (*failed)(void *context, const tr_error *error);
+} tr__log_upcalls;
+
+/* Make the log of a new store, or read one: judge it, cut what is torn, and only then hand up its records.
+ * All that was handed up is durable. Success takes the store, failure leaves it. `upcalls` must outlive the
+ * log. NULL with *error: TR_EMISMATCH (damaged; names file and offset; nothing was changed), TR_EVERSION,
+ * TR_ENOSPC (a new one), TR_ENOMEM, TR_EIO, or what `record` returned. Waits for the disk. */
+tr__log *tr__log_open(tr__log_store *store, const tr__log_options *options, const tr__log_upcalls *upcalls,
+                      void *context, tr_error *error);
+/* Put a record behind the others; its payload is copied. `finishes`: it ends a transaction that is prepared,
+ * or is such an end's consequence, and may use the reserve. Errors change nothing: TR_ETOOBIG (over
+ * TR__LOG_PAYLOAD_MAX), TR_EFULL ("log-full": no place on the disk or by size_max; tried again with every
+ * append), TR_EAGAIN (the disk is behind: after the next `forced`), TR_ENOMEM; after `failed`, its code. */
+tr_err tr__log_append(tr__log *log, uint8_t type, bool finishes, const tr__iov *payload, unsigned count,
+                      uint64_t *lsn, tr_error *error);
+/* Get all up to `lsn` (one that was appended) to the disk. True: it is there, no upcall comes for it. False:
+ * a `forced` with at least this LSN follows, or `failed`; nothing after that one. */
+bool tr__log_force(tr__log *log, uint64_t lsn);
+/* Call it when the store woke the owner, and any other time: upcalls come from here. */
+void tr__log_poll(tr__log *log);
+
+/* The highest LSN known to be on the disk; the highest given; 0 = none. */
+uint64_t tr__log_durable(const tr__log *log);
+uint64_t tr__log_last(const tr__log *log);
+/* TR__LOG_ID_BYTES, made once when the log was; borrowed. */
+const uint8_t *tr__log_id(const tr__log *log);
+/* Whether an append that finishes nothing would be refused with TR_EFULL now; the disk is asked again only by
+ * an append. */
+bool tr__log_is_full(const tr__log *log);
+
+/* Waits for the batch under way, without an upcall. What was appended and not forced is gone, as in a crash.
+ * Closes the store. NULL is fine. */
+void tr__log_close(tr__log *log);
+
+#endif

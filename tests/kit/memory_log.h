@@ -1,0 +1,47 @@
+/* The seam of actors/tx/log_store.h in memory: a file with a cache in front of its disk, in sectors of 512
+ * bytes. Nothing happens but by memory_log_step; what a crash leaves is drawn from a seed.
+ *
+ * What is written goes to the cache and is what reads see, also after the process died. Only a force brings
+ * it to the disk. A power cut leaves of each sector not forced the old, the new, or the beginning of the new:
+ * so batches are torn, and their sectors arrive in any order. A failed force brings some sectors to the disk,
+ * and forgets that the others are not there (as Linux does): the next force succeeds without them. */
+#ifndef TR_TESTS_MEMORY_LOG_H
+#define TR_TESTS_MEMORY_LOG_H
+
+#include "actors/tx/log_store.h"
+#include "base/random.h"
+
+typedef struct memory_log {
+    tr__log_store store; /* what memory_log_open hands out; one at a time */
+    tr__random random;
+    uint8_t *cache, *disk, *dirty; /* dirty: one a sector */
+    size_t cache_size, disk_size, capacity;
+    bool published;
+    bool is_open;
+
+    size_t space;           /* bytes the disk has; 0 = no bound */
+    unsigned fail_force_in; /* the n-th force from now fails; 0 = none does */
+    unsigned fail_write_in; /* likewise */
+    unsigned forces;        /* that succeeded */
+    unsigned batches;       /* begun */
+
+    unsigned stage; /* of the batch under way; 0 = none */
+    size_t put;     /* bytes of it that were written */
+    tr__log_batch batch;
+    tr__log_done done;
+} memory_log;
+
+void memory_log_init(memory_log *memory, uint64_t seed);
+void memory_log_fini(memory_log *memory);
+/* As a process that starts finds it. Closing it is dying: a batch under way stops where it is. */
+tr__log_store *memory_log_open(memory_log *memory);
+/* The next piece of the batch under way: a part of its write, the force, the mark, the extension. False:
+ * nothing is under way, or it is over and waits to be polled. */
+bool memory_log_step(memory_log *memory);
+void memory_log_run(memory_log *memory); /* until there is nothing */
+/* After close: what wasn't forced is there or not, sector by sector. */
+void memory_log_power_cut(memory_log *memory);
+/* After close: cache and disk are these bytes. */
+void memory_log_set(memory_log *memory, const uint8_t *bytes, size_t size);
+
+#endif
