@@ -11,6 +11,7 @@
 #include "base/err.h"
 #include "base/hash.h"
 #include "base/mem.h"
+#include "transport/frame.h"
 
 static void log_to_stderr(void *context, tr_log_level level, const char *line)
 {
@@ -34,10 +35,10 @@ void tr__node_log(tr_node *node, tr_log_level level, const char *format, ...)
 static tr_err check_opts(const tr_node_opts *opts, tr_error *error)
 {
     const char *names[] = {opts->name, opts->cluster};
-    for (int i = 0; i < 2; i++)
-        if (names[i] && (!names[i][0] || strlen(names[i]) >= TR_NAME_MAX || strpbrk(names[i], "/ \n")))
-            return tr__fail(error, TR_EINVAL, "--%s \"%s\": 1 to %d bytes, no '/' and no spaces",
-                            i ? "cluster" : "name", names[i], TR_NAME_MAX - 1);
+    for (int i = 0; i < 2; i++) /* the text is not shown: it may be long, or move the cursor */
+        if (names[i] && tr__name_check(i ? "cluster" : "node", names[i], NULL) != TR_OK)
+            return tr__fail(error, TR_EINVAL, "--%s: 1 to %d letters, digits, '_', '.' and '-' are needed",
+                            i ? "cluster" : "name", TR__NAME_MAX);
     if (opts->loops > TR__LOOPS_MAX)
         return tr__fail(error, TR_EINVAL, "--loops %u: at most %d", opts->loops, TR__LOOPS_MAX);
     return TR_OK;

@@ -144,6 +144,21 @@ static void on_dial_failed(void *context, const char *address, const tr_error *w
     tr__node_log(remote->loop->node, TR_LOG_WARN, "--join %s: %s; trying again", address, why->text);
 }
 
+/* The control thread. Whoever reaches the port can cause these lines: one a second at most. */
+static void on_turned_away(void *context, const tr_error *why, uint64_t now_ns)
+{
+    tr__remote *remote = context;
+    if (remote->away_told_ns && now_ns - remote->away_told_ns < TR_SECONDS(1)) {
+        remote->away_untold++;
+        return;
+    }
+    tr__node_log(remote->loop->node, TR_LOG_WARN,
+                 "a connection to %s came to nothing: %s (%llu more since the last such line)",
+                 tr__endpoint_address(remote->endpoint), why->text, (unsigned long long)remote->away_untold);
+    remote->away_told_ns = now_ns;
+    remote->away_untold = 0;
+}
+
 static const tr__endpoint_upcalls upcalls = {
     .wake = on_wake,
     .wake_home = on_wake_home,
@@ -152,6 +167,7 @@ static const tr__endpoint_upcalls upcalls = {
     .writable = on_writable,
     .peer_down = on_peer_down,
     .dial_failed = on_dial_failed,
+    .turned_away = on_turned_away,
 };
 
 /* ---- life

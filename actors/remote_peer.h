@@ -29,6 +29,7 @@ typedef struct tr__route {
 struct tr__remote {
     tr__loop *loop;
     tr__endpoint *endpoint;
+    uint64_t away_told_ns, away_untold; /* the control thread's: see on_turned_away */
     _Atomic uint32_t route_count;
     tr__route routes[TR__PEERS_MAX];
 };

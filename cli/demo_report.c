@@ -135,6 +135,22 @@ static bool found_in_path(const char *name)
     return false;
 }
 
+/* A path as a shell takes it, which is what these lines are for. */
+static void print_path(const char *path)
+{
+    if (!path[strcspn(path, " \t\n\"'\\$`&|;<>()*?[]#~!{}")]) {
+        printf("%s", path);
+        return;
+    }
+    putchar('\'');
+    for (; *path; path++)
+        if (*path == '\'')
+            printf("'\\''");
+        else
+            putchar(*path);
+    putchar('\'');
+}
+
 /* Only what is there today, with whole paths: whoever started the demo may be in any directory. */
 static void print_next(const demo *d)
 {
@@ -143,19 +159,23 @@ static void print_next(const demo *d)
     int folder = (int)(strrchr(d->program, '/') - d->program);
     bool viewer = display && display[0] && found_in_path("xdg-open");
     snprintf(hello, sizeof(hello), "%.*s/examples/hello", folder, d->program);
-    printf("\n look:  %s %s\n", viewer ? "xdg-open" : "ls -l", d->image);
+    printf("\n look:  %s ", viewer ? "xdg-open" : "ls -l");
+    print_path(d->image);
     if (d->opts.keep) {
-        printf(" end:   kill");
+        printf("\n end:   kill");
         for (int i = 0; i < DEMO_NODES; i++)
             printf(" %ld", (long)d->children[i].pid);
-        printf(" && rm -r %s\n", d->directory);
+        printf(" && rm -r ");
+        print_path(d->directory);
     } else {
-        printf(" try:   %s demo --keep\n", d->program);
+        printf("\n try:   ");
+        print_path(d->program);
+        printf(" demo --keep");
     }
-    if (access(hello, X_OK) == 0)
-        printf(" try:   %s\n", hello);
-    else
-        printf(" try:   %s bench --list\n", d->program);
+    bool has_hello = access(hello, X_OK) == 0;
+    printf("\n try:   ");
+    print_path(has_hello ? hello : d->program);
+    printf("%s\n", has_hello ? "" : " bench --list");
 }
 
 static void print_words(const demo *d, const verdict *v)

@@ -28,8 +28,12 @@ static void handle_accepted(tr__endpoint *e, tr__accept_event *event)
     if (!atomic_load(&e->closing) && e->unauthenticated < TR__UNAUTHENTICATED_MAX)
         l = tr__link_create(e);
     if (!l) {
+        tr_error why;
         e->counters.accept_refused++;
         discard(e, stream);
+        tr__fail(&why, TR_EFULL, "%u connections are being made already, or this node is closing",
+                 e->unauthenticated);
+        e->upcalls->turned_away(e->context, &why, e->now_ns);
         return;
     }
     l->accepted = true;

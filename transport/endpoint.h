@@ -6,8 +6,8 @@
  * come straight to its own inbox, in order with peer_up before and peer_down behind them. Neither waits for
  * the other: a home that is stuck keeps its connections.
  *
- * Upcalls but the wakes and dial_failed come from tr__endpoint_take; in them everything of the home may be
- * called but take. */
+ * Upcalls but the wakes, dial_failed and turned_away come from tr__endpoint_take; in them everything of the
+ * home may be called but take. */
 #ifndef TR_TRANSPORT_ENDPOINT_H
 #define TR_TRANSPORT_ENDPOINT_H
 
@@ -68,6 +68,10 @@ typedef struct tr__endpoint_upcalls {
     /* The control thread: an attempt to reach `address` failed (also: it was refused there, in its words);
      * again at next_ns. */
     void (*dial_failed)(void *context, const char *address, const tr_error *why, uint64_t next_ns);
+    /* The control thread: somebody connected and never became a peer (strangers' bytes, silence, another
+     * cluster, no room ...). Not for the second connection of two nodes that dialled each other. As often as
+     * anybody likes. */
+    void (*turned_away)(void *context, const tr_error *why, uint64_t now_ns);
 } tr__endpoint_upcalls;
 
 typedef struct tr__endpoint_counters {

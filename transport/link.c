@@ -274,6 +274,18 @@ void tr__link_dial_ended(tr__link *l, const tr_error *why)
     }
 }
 
+static void handshake_failed(tr__link *l, const tr_error *why)
+{
+    tr__endpoint *e = l->endpoint;
+    uint64_t id = l->connected ? l->connection.peer.id : 0;
+    e->counters.handshakes_failed++;
+    /* Of two nodes that dialled each other one connection is given up, by us or by the other side. */
+    bool spare =
+        why->code == TR_EEXIST && ((id && other_with_id(l, id)) || l->connection.failure.code == TR_OK);
+    if (!spare && !atomic_load(&e->closing))
+        e->upcalls->turned_away(e->context, why, e->now_ns);
+}
+
 static void on_down(void *context, const tr_error *why)
 {
     tr__link *l = context;
@@ -282,7 +294,7 @@ static void on_down(void *context, const tr_error *why)
     if (l->target)
         tr__link_dial_ended(l, why);
     else if (!l->is_peer)
-        e->counters.handshakes_failed++;
+        handshake_failed(l, why);
     tr__link_end(l);
     if (l->channel.open) { /* no callback comes any more: it is behind the last batch, and before a newer
                               one's up */

@@ -441,7 +441,8 @@ static void dialled(void *argument)
     tr_error why = {.code = TR_OK};
     tr__stream *stream = NULL;
     if (result) {
-        tr__fail(&why, translate(result), "cannot reach %.80s: %s", dial->address, nng_strerror(result));
+        tr__fail(&why, translate(result), "cannot reach %.80s: %s", dial->address,
+                 result == NNG_EADDRINVAL ? "no such host is known" : nng_strerror(result));
     } else {
         stream = stream_create(nng_aio_get_output(dial->aio, 0));
         if (!stream)

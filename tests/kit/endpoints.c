@@ -59,8 +59,16 @@ static void on_dial_failed(void *context, const char *address, const tr_error *w
     node->next_dial_ns = next_ns;
 }
 
-const tr__endpoint_upcalls test_node_upcalls = {on_wake,     on_wake,      on_peer_up,    on_batch,
-                                                on_writable, on_peer_down, on_dial_failed};
+static void on_turned_away(void *context, const tr_error *why, uint64_t now_ns)
+{
+    test_node *node = context;
+    (void)now_ns;
+    node->turned_away++;
+    node->away_why = *why;
+}
+
+const tr__endpoint_upcalls test_node_upcalls = {on_wake,     on_wake,      on_peer_up,     on_batch,
+                                                on_writable, on_peer_down, on_dial_failed, on_turned_away};
 
 void test_cluster_init(test_cluster *cluster, uint64_t seed)
 {

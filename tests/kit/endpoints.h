@@ -17,7 +17,8 @@ typedef struct test_node {
     uint64_t messages, bytes, unknown;
     uint64_t messages_at_down;
     uint64_t sum; /* of all bytes, weighted by position: order matters */
-    tr_error down_why, dial_why;
+    tr_error down_why, dial_why, away_why;
+    unsigned turned_away;
     uint64_t next_dial_ns;
     bool hold;  /* don't report bytes as consumed */
     bool echo;  /* send each batch back as one message */

@@ -116,6 +116,10 @@ static void nodes_that_dial_each_other_keep_one_connection_whatever_the_order(vo
         assert_int_equal(f.bob.ups, 1);
         assert_int_equal(f.alice.downs + f.bob.downs, 0);
         assert_int_equal(f.alice.dial_failures + f.bob.dial_failures, 0);
+        if (f.alice.turned_away + f.bob.turned_away)
+            fail_msg("%s; %s (%d %d)", f.alice.away_why.text, f.bob.away_why.text, f.alice.away_why.code,
+                     f.bob.away_why.code);
+        assert_int_equal(f.alice.turned_away + f.bob.turned_away, 0); /* the one too many is no stranger */
         assert_int_not_equal(f.alice.peer->dialled, f.bob.peer->dialled);
         test_cluster_fini(&f.cluster);
     }
@@ -174,6 +178,7 @@ static void another_cluster_is_refused_by_name(void **state)
     assert_int_equal(test_cluster_open(&f->cluster, &f->carol, &options, NULL), TR_OK);
     test_dial(&f->carol, &f->alice);
     expect_refusal(f, TR_EMISMATCH, "node alice is in cluster test, node carol in cluster other");
+    assert_int_equal(f->alice.away_why.code, TR_EMISMATCH);
 }
 
 static void a_second_node_of_the_same_name_is_refused_while_the_first_is_up(void **state)
@@ -299,11 +304,13 @@ static void silent_strangers_are_limited_and_cut_after_the_handshakes_time(void 
     for (int i = 0; i < 80; i++)
         cut += memory_raw_is_cut(raw[i]);
     assert_int_equal(cut, 80 - TR__UNAUTHENTICATED_MAX);
+    assert_int_equal(f->alice.turned_away, cut);
     test_cluster_advance(&f->cluster, 5 * SECONDS);
     for (int i = 0; i < 80; i++) {
         assert_true(memory_raw_is_cut(raw[i]));
         memory_raw_close(raw[i]);
     }
+    assert_int_equal(f->alice.turned_away, 80);
     join(f); /* places are free again */
 }
 
@@ -315,6 +322,8 @@ static void garbage_is_answered_with_the_reason_and_cut(void **state)
     test_cluster_advance(&f->cluster, 3 * SECONDS);
     assert_true(memory_raw_is_cut(raw) || memory_raw_read(raw, (char[512]){0}, 512));
     assert_int_equal(f->cluster.net.streams_open, 1);
+    assert_int_equal(f->alice.turned_away, 1); /* and is told at home, with the reason */
+    assert_non_null(strstr(f->alice.away_why.text, "protocol"));
     memory_raw_close(raw);
 }
 
