@@ -47,25 +47,20 @@ typedef struct tr__reason {
 } tr__reason;
 
 /* What a fiber waits for. */
-typedef enum tr__wait {
-    TR__WAIT_NONE,
-    TR__WAIT_FUTURE,
-    TR__WAIT_MESSAGE,
-    TR__WAIT_SLEEP
-} tr__wait;
+typedef enum tr__wait { TR__WAIT_NONE, TR__WAIT_FUTURE, TR__WAIT_MESSAGE, TR__WAIT_SLEEP } tr__wait;
 
 typedef struct tr__fiber_state {
     tr__fiber *fiber;
     tr__wait wait;
-    bool wake;        /* what it waits for is there, or its time is up */
-    bool killed;      /* every wait returns TR_EKILLED */
-    tr_err returned;  /* by its body */
+    bool wake;                  /* what it waits for is there, or its time is up */
+    bool killed;                /* every wait returns TR_EKILLED */
+    tr_err returned;            /* by its body */
     uint32_t received_in_a_row; /* without stepping aside */
-    uint64_t awaited; /* the pending's id, of TR__WAIT_FUTURE */
-    uint64_t timer;   /* the pending's id that bounds the wait; 0: none */
-    uint64_t grace;   /* the pending's id that drops the stack of a killed one */
-    tr_msg *received; /* borrowed until the next receive */
-    tr_msg *answer;   /* borrowed until the next await */
+    uint64_t awaited;           /* the pending's id, of TR__WAIT_FUTURE */
+    uint64_t timer;             /* the pending's id that bounds the wait; 0: none */
+    uint64_t grace;             /* the pending's id that drops the stack of a killed one */
+    tr_msg *received;           /* borrowed until the next receive */
+    tr_msg *answer;             /* borrowed until the next await */
 } tr__fiber_state;
 
 /* What few actors have: made at first need. */
@@ -93,9 +88,9 @@ struct tr_actor {
     bool queued; /* in the run queue */
     bool trap_exit;
     uint8_t exiting; /* tr__exiting */
-    bool named;    /* some name in the node's table is its */
-    uint8_t home;  /* the loop whose table the slot is of; fixed */
-    uint16_t asks; /* outstanding */
+    bool named;      /* some name in the node's table is its */
+    uint8_t home;    /* the loop whose table the slot is of; fixed */
+    uint16_t asks;   /* outstanding */
     const tr_actor_def *def;
     void *state_block;
     struct tr_actor *run_next;
@@ -110,7 +105,7 @@ struct tr_actor {
     /* The owner's loop only, and seldom */
     tr__extras *extras;
     struct tr__pending *pendings; /* futures and timers of this actor */
-    void *arg; /* until init: the pointer, or a tr_msg if the definition has an arg_type */
+    void *arg;                    /* until init: the pointer, or a tr_msg if the definition has an arg_type */
     uint64_t handled;
 };
 

@@ -13,9 +13,7 @@
 #include "base/err.h"
 #include "base/mem.h"
 
-/* ---- errors
- * ------------------------------------------------------------------------------------------------------------
- */
+/* ---- errors -------------------------------------------------------------------------------------------- */
 
 tr_err tr__self_fail(tr_actor *self, tr_err code, const char *format, ...)
 {
@@ -45,8 +43,7 @@ const char *tr_err_word(tr_err code)
     return tr__err_word(code);
 }
 
-/* ---- the actor itself
- * --------------------------------------------------------------------------------------------------- */
+/* ---- the actor itself ---------------------------------------------------------------------------------- */
 
 tr_addr tr_self(const tr_actor *self)
 {
@@ -88,8 +85,7 @@ uint64_t tr_random(tr_actor *self)
     return tr__random_next(&tr__owner(self)->random);
 }
 
-/* ---- names and nodes
- * ---------------------------------------------------------------------------------------------------- */
+/* ---- names and nodes ----------------------------------------------------------------------------------- */
 
 tr_err tr_register_name(tr_actor *self, const char *name)
 {
@@ -132,9 +128,7 @@ tr_err tr_addr_parse(const char *text, tr_addr *address)
     return tr__addr_parse(text, address, NULL);
 }
 
-/* ---- time
- * ------------------------------------------------------------------------------------------------------------------
- */
+/* ---- time ---------------------------------------------------------------------------------------------- */
 
 uint64_t tr_now(tr_actor *self)
 {
@@ -146,7 +140,8 @@ tr_timer tr_after_body(tr_actor *self, uint64_t delay_ns, tr_type *type, const v
     tr__loop *loop = tr__owner(self);
     tr_addr to = tr__addr_of(self);
     const tr_typeinfo *info = tr__type_of(type);
-    tr_msg *msg = tr__is_flat(info) ? tr__make_flat(loop, self, to, info, body) : tr_msg_make(self, type, body);
+    tr_msg *msg =
+        tr__is_flat(info) ? tr__make_flat(loop, self, to, info, body) : tr_msg_make(self, type, body);
     tr__pending *pending = msg ? tr__pending_make(loop, self, TR__PENDING_MESSAGE) : NULL;
     if (!pending) {
         if (msg)
@@ -174,9 +169,7 @@ bool tr_timer_cancel(tr_actor *self, tr_timer timer)
     return true;
 }
 
-/* ---- words
- * ------------------------------------------------------------------------------------------------------------------
- */
+/* ---- words --------------------------------------------------------------------------------------------- */
 
 const char *tr_vfmt(tr_actor *self, const char *format, va_list args)
 {

@@ -12,8 +12,7 @@
 #include "actors/remote.h"
 #include "base/mem.h"
 
-/* ---- blocks
- * ---------------------------------------------------------------------------------------------------- */
+/* ---- blocks -------------------------------------------------------------------------------------------- */
 
 void tr__msg_free(tr__loop *loop, tr_msg *msg)
 {
@@ -68,8 +67,7 @@ void tr__release_slow(tr__loop *loop, tr_msg *msg)
         tr__msg_free(loop, msg);
 }
 
-/* ---- what can't be delivered
- * --------------------------------------------------------------------------------- */
+/* ---- what can't be delivered --------------------------------------------------------------------------- */
 
 static const char *const drop_words[TR_DROP_COUNT] = {
 #define TR__WORD(name, word) word,
@@ -153,8 +151,7 @@ void tr__drop_for(tr__loop *loop, uint64_t node, tr_msg *msg, tr_drop why)
     }
 }
 
-/* ---- places
- * ------------------------------------------------------------------------------------------------------ */
+/* ---- places -------------------------------------------------------------------------------------------- */
 
 /* The owner's loop draws in chunks, so that most local sends touch no atomic; it keeps at most a quarter
  * while idle, and of a mailbox of less than four places nothing. */
@@ -325,8 +322,7 @@ static void tell_writable(tr__loop *loop, tr_actor *actor)
         retell_next_turn(loop, actor);
 }
 
-/* ---- routes
- * -------------------------------------------------------------------------------------------------------- */
+/* ---- routes -------------------------------------------------------------------------------------------- */
 
 static void deliver(tr__loop *loop, tr_actor *actor, tr_msg *msg);
 

@@ -45,8 +45,7 @@ struct tr__fiber_pool {
 
 static atomic_int guards; /* in the process; relaxed: it bounds, it orders nothing */
 
-/* ---- stacks ----------------------------------------------------------------------------------------------
- */
+/* ---- stacks -------------------------------------------------------------------------------------------- */
 
 static size_t page_size(void)
 {
@@ -98,8 +97,7 @@ static void unmap_stack(tr__fiber *fiber)
     tr__check(failed == 0, "a stack that was mapped could not be unmapped");
 }
 
-/* ---- the pool --------------------------------------------------------------------------------------------
- */
+/* ---- the pool ------------------------------------------------------------------------------------------ */
 
 tr__fiber_pool *tr__fiber_pool_create(void)
 {
@@ -130,8 +128,7 @@ static tr__fiber *take_stack(tr__fiber_pool *pool, unsigned shelf)
     return fiber;
 }
 
-/* ---- fibers ----------------------------------------------------------------------------------------------
- */
+/* ---- fibers -------------------------------------------------------------------------------------------- */
 
 /* The first frame of every fiber. */
 static void begin(tr__transfer from)

@@ -37,8 +37,7 @@ static inline void tr__fiber_yield(tr__fiber *fiber);
  * frames are dropped without unwinding. NULL is fine. */
 void tr__fiber_destroy(tr__fiber *fiber);
 
-/* ---- private to resume, yield and fiber.c ----------------------------------------------------------------
- */
+/* ---- private to resume, yield and fiber.c -------------------------------------------------------------- */
 
 /* What a jump brings to the other side. Of libboost_context.a, whose symbols are plain C (assembly); boost's
  * own header for them is C++. */

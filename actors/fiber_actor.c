@@ -11,7 +11,7 @@
 #include "actors/pending.h"
 #include "base/mem.h"
 
-#define GRACE TR_SECONDS(1)
+#define GRACE     TR_SECONDS(1)
 #define END_WAITS 1000 /* that a body may go through after the node's end has begun */
 
 static void entry(void *arg)
@@ -140,8 +140,7 @@ bool tr__fiber_end(tr__loop *loop, tr_actor *actor, const tr__reason *reason)
     return false;
 }
 
-/* ---- within the fiber
- * ------------------------------------------------------------------------------------------------- */
+/* ---- within the fiber ---------------------------------------------------------------------------------- */
 
 static tr_err killed(tr_actor *self)
 {

@@ -75,8 +75,7 @@ tr_future tr_ask_body(tr_actor *self, tr_addr to, uint64_t timeout_ns, tr_type *
     return (tr_future){id};
 }
 
-/* ---- answers
- * -------------------------------------------------------------------------------------------------------- */
+/* ---- answers ------------------------------------------------------------------------------------------- */
 
 static tr_err check_ask(tr_actor *self, const tr_msg *ask)
 {
@@ -85,7 +84,8 @@ static tr_err check_ask(tr_actor *self, const tr_msg *ask)
                              "a %s that was sent, not asked, can't be replied to: tr_send to its sender",
                              tr_msg_type_name(ask));
     if (ask->flags & TR__MSG_CANCELED)
-        return tr__self_fail(self, TR_ECANCELED, "whoever asked this %s has given it up", tr_msg_type_name(ask));
+        return tr__self_fail(self, TR_ECANCELED, "whoever asked this %s has given it up",
+                             tr_msg_type_name(ask));
     if (ask->flags & TR__MSG_ANSWERED)
         return tr__self_fail(self, TR_EINVAL, "this %s has been answered already", tr_msg_type_name(ask));
     return TR_OK;
@@ -119,8 +119,8 @@ tr_err tr_reply_body(tr_actor *self, const tr_msg *ask, tr_type *type, const voi
                                     : tr_msg_make(self, type, body);
     if (msg && ask->sender.node != tr__owner(self)->node->id &&
         !tr__remote_fits(info, tr__msg_body(msg), msg->size)) {
-        tr__self_fail(self, TR_ETOOBIG, "a %s of %u bytes is too large for a connection: split it", info->name,
-                      msg->size);
+        tr__self_fail(self, TR_ETOOBIG, "a %s of %u bytes is too large for a connection: split it",
+                      info->name, msg->size);
         tr__msg_free(tr__owner(self), msg);
         msg = NULL;
     }
@@ -144,8 +144,7 @@ tr_err tr_vreply_error(tr_actor *self, const tr_msg *ask, tr_err code, const cha
     return TR_OK;
 }
 
-/* ---- futures
- * -------------------------------------------------------------------------------------------------------- */
+/* ---- futures ------------------------------------------------------------------------------------------- */
 
 static tr__pending *future_of(tr_actor *self, tr_future future, const char *what)
 {

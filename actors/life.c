@@ -9,8 +9,7 @@
 #include "base/err.h"
 #include "base/mem.h"
 
-/* ---- slots
- * ------------------------------------------------------------------------------------------------------- */
+/* ---- slots --------------------------------------------------------------------------------------------- */
 
 static bool segment_add(tr__loop *loop)
 {
@@ -81,8 +80,7 @@ tr__extras *tr__extras_of(tr__loop *loop, tr_actor *actor)
     return actor->extras;
 }
 
-/* ---- the beginning
- * -------------------------------------------------------------------------------------------------- */
+/* ---- the beginning ------------------------------------------------------------------------------------- */
 
 void tr__arg_free(tr__loop *loop, tr_actor *actor)
 {
@@ -157,9 +155,7 @@ bool tr__actor_init(tr__loop *loop, tr_actor *actor)
     return true;
 }
 
-/* ---- the end
- * ----------------------------------------------------------------------------------------------------------
- */
+/* ---- the end ------------------------------------------------------------------------------------------- */
 
 /* What nobody will handle any more. Who waits for an answer hears it; who wants to watch hears why it ended.
  */

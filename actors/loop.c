@@ -39,8 +39,7 @@ void tr__loop_fini(tr__loop *loop)
     tr__pool_fini(&loop->pool);
 }
 
-/* ---- the inbox --------------------------------------------------------------------------------------------
- */
+/* ---- the inbox ----------------------------------------------------------------------------------------- */
 
 static void inbox_take(tr__loop *loop)
 {
@@ -91,8 +90,7 @@ static void blocks_collect(tr__loop *loop)
     }
 }
 
-/* ---- the end of a turn
- * -------------------------------------------------------------------------------------- */
+/* ---- the end of a turn --------------------------------------------------------------------------------- */
 
 static void blocks_send_home(tr__loop *loop, tr__loop *home)
 {
@@ -138,8 +136,7 @@ static void flush(tr__loop *loop)
     }
 }
 
-/* ---- the turn
- * ------------------------------------------------------------------------------------------------- */
+/* ---- the turn ------------------------------------------------------------------------------------------ */
 
 bool tr__loop_turn(tr__loop *loop)
 {
@@ -168,8 +165,8 @@ uint64_t tr__loop_next_due(const tr__loop *loop)
 bool tr__loop_may_sleep(tr__loop *loop)
 {
     atomic_store_explicit(&loop->sleeping, true, memory_order_seq_cst);
-    if (!atomic_load_explicit(&loop->inbox, memory_order_seq_cst) && !loop->fresh && !loop->queue && !loop->retell &&
-        !(loop->index == 0 && tr__remote_has_news(loop->node->remote)))
+    if (!atomic_load_explicit(&loop->inbox, memory_order_seq_cst) && !loop->fresh && !loop->queue &&
+        !loop->retell && !(loop->index == 0 && tr__remote_has_news(loop->node->remote)))
         return true;
     tr__loop_awake(loop);
     return false;

@@ -135,8 +135,7 @@ void tr__loop_end(tr__loop *loop);
 /* Push a chain of messages, newest first, on a loop's inbox, and wake it if it sleeps. Any thread. */
 void tr__loop_push(tr__loop *to, tr_msg *newest, tr_msg *oldest);
 
-/* ---- delivery (deliver.c) -------------------------------------------------------------------------------
- */
+/* ---- delivery (deliver.c) ------------------------------------------------------------------------------ */
 
 /* Send a message that needs no place, or has it: takes it, always. Counted as accepted. */
 void tr__submit(tr__loop *loop, tr_addr to, tr_msg *msg);
@@ -189,8 +188,7 @@ static inline void tr__places_back(tr__loop *loop, tr_actor *actor, uint32_t pla
 /* A message came for a fiber that may be waiting for one (fiber_actor.c). */
 void tr__fiber_mail(tr__loop *loop, tr_actor *actor);
 
-/* ---- running (run.c) -------------------------------------------------------------------------------------
- */
+/* ---- running (run.c) ----------------------------------------------------------------------------------- */
 
 /* Put it in the run queue, to run next. */
 static inline void tr__wake(tr__loop *loop, tr_actor *actor)
@@ -241,8 +239,7 @@ static inline tr__reason *tr__ending_of(tr__loop *loop, tr_actor *actor)
 void tr__kill(tr__loop *loop, tr_actor *actor);
 void tr__scratch_free(tr__loop *loop);
 
-/* ---- life of actors (life.c)
- * ------------------------------------------------------------------------------- */
+/* ---- life of actors (life.c) --------------------------------------------------------------------------- */
 
 /* Start an actor (spawn.c): TR_OK and its address, or TR_ENOMEM, TR_EEXIST, TR_EINVAL. */
 tr_err tr__spawn(tr__loop *loop, const tr_actor_def *def, const void *arg, const tr_spawn_opts *opts,
@@ -263,8 +260,7 @@ tr__extras *tr__extras_of(tr__loop *loop, tr_actor *actor);
 tr_err tr__self_fail(tr_actor *self, tr_err code, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
-/* ---- fibers as actors (fiber_actor.c)
- * ------------------------------------------------------------------------ */
+/* ---- fibers as actors (fiber_actor.c) ------------------------------------------------------------------ */
 
 tr_err tr__fiber_start(tr__loop *loop, tr_actor *actor);
 void tr__fiber_run(tr__loop *loop, tr_actor *actor);
@@ -276,8 +272,7 @@ void tr__fiber_finish(tr__loop *loop, tr_actor *actor);
 /* A future of it settled, or its time is up. */
 void tr__fiber_wake(tr__loop *loop, tr_actor *actor, uint64_t pending);
 
-/* ---- relations (relations.c)
- * ------------------------------------------------------------------------------- */
+/* ---- relations (relations.c) --------------------------------------------------------------------------- */
 
 void tr__watch_add(tr__loop *loop, tr_actor *target, tr_msg *monitor);
 void tr__watch_remove(tr__loop *loop, tr_actor *target, const tr_msg *demonitor);

@@ -105,8 +105,7 @@ void tr__node_unmake(tr_node *node)
     tr__free(node);
 }
 
-/* ---- the first actors
- * ---------------------------------------------------------------------------------------------------- */
+/* ---- the first actors ---------------------------------------------------------------------------------- */
 
 /* Starts the plugins, then runs opts.start as a fiber; its end is the node's. */
 static tr_err run_first(tr_actor *self, void *arg)
@@ -146,8 +145,7 @@ tr_err tr__node_begin(tr_node *node, tr_error *error)
     return TR_OK;
 }
 
-/* ---- what is known of it
- * ---------------------------------------------------------------------------------------------------- */
+/* ---- what is known of it ------------------------------------------------------------------------------- */
 
 const char *tr_node_listen(const tr_node *node)
 {

@@ -65,8 +65,7 @@ tr_err tr__node_begin(tr_node *node, tr_error *error);
 void tr__node_log(tr_node *node, tr_log_level level, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
-/* ---- names (names.c): any thread -------------------------------------------------------------------------
- */
+/* ---- names (names.c): any thread ----------------------------------------------------------------------- */
 
 tr_err tr__name_put(tr_node *node, const char *name, tr_addr address, tr_error *error);
 tr_addr tr__name_get(tr_node *node, const char *name);

@@ -108,8 +108,7 @@ static void driver_close(driver *d)
     close(d->timer_fd);
 }
 
-/* ---- a loop's thread
- * --------------------------------------------------------------------------------------------------- */
+/* ---- a loop's thread ----------------------------------------------------------------------------------- */
 
 static void arm(driver *d, uint64_t due)
 {
@@ -220,8 +219,7 @@ static tr_err threads_start(struct tr__driver_uv *all, tr_error *error)
     return TR_OK;
 }
 
-/* ---- a node's life
- * ------------------------------------------------------------------------------------------------------- */
+/* ---- a node's life ------------------------------------------------------------------------------------- */
 
 /* Signals are for the program's own threads: those that start between these two calls take none but their own faults. */
 static sigset_t signals_block(void)

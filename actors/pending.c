@@ -14,8 +14,7 @@
 #define FIRE_MAX     256 /* timers a turn */
 #define FIRE_AHEAD   16
 
-/* ---- the table
- * ------------------------------------------------------------------------------------------------------ */
+/* ---- the table ----------------------------------------------------------------------------------------- */
 
 static bool segment_add(tr__loop *loop)
 {
@@ -120,9 +119,7 @@ void tr__pendings_fini(tr__loop *loop)
     tr__free(loop->pendings);
 }
 
-/* ---- settling
- * ----------------------------------------------------------------------------------------------------------
- */
+/* ---- settling ------------------------------------------------------------------------------------------ */
 
 tr_err tr__pending_error(const tr__pending *pending, tr_error *error)
 {
@@ -229,7 +226,7 @@ void tr__pending_settle(tr__loop *loop, tr__pending *pending, tr_msg *msg, tr_er
     if (owner->fiber)
         tr__fiber_wake(loop, owner, id);
     else if (owner->exiting)
-        ; /* its code runs no more */
+        ;                                             /* its code runs no more */
     else if (pending->then && loop->running == owner) /* within its handler: its turn comes later */
         tr__wheel_set(&loop->wheel, &pending->timer, loop->now_ns);
     else if (pending->then)
@@ -321,9 +318,7 @@ bool tr__pendings_fire(tr__loop *loop)
     return true;
 }
 
-/* ---- cancel
- * ------------------------------------------------------------------------------------------------------------
- */
+/* ---- cancel -------------------------------------------------------------------------------------------- */
 
 void tr__cancel_callee(tr__loop *loop, const tr__pending *pending)
 {

@@ -14,8 +14,7 @@
 
 #define NOTICE_ROOM (sizeof(tr_down) + sizeof(((tr__reason *)0)->text))
 
-/* ---- monitors, at the target
- * --------------------------------------------------------------------------------------- */
+/* ---- monitors, at the target --------------------------------------------------------------------------- */
 
 void tr__watch_add(tr__loop *loop, tr_actor *target, tr_msg *monitor)
 {
@@ -57,8 +56,7 @@ void tr__watch_fire(tr__loop *loop, tr_msg *monitor, tr_addr target, const tr__r
     tr__submit(loop, watcher, monitor);
 }
 
-/* ---- monitors, at the watcher
- * -------------------------------------------------------------------------------------- */
+/* ---- monitors, at the watcher -------------------------------------------------------------------------- */
 
 static tr_msg *block_make(tr__loop *loop, uint8_t kind, tr_addr sender, size_t size)
 {
@@ -150,9 +148,7 @@ void tr_demonitor(tr_actor *self, uint64_t number)
     tr__submit(tr__owner(self), target, msg);
 }
 
-/* ---- links
- * ------------------------------------------------------------------------------------------------------------
- */
+/* ---- links --------------------------------------------------------------------------------------------- */
 
 bool tr__link_remove(tr__loop *loop, tr_actor *target, tr_addr other)
 {

@@ -19,8 +19,7 @@
 #include "base/err.h"
 #include "base/mem.h"
 
-/* ---- routes: which nodes are connected; any loop reads
- * ------------------------------------------------------------------ */
+/* ---- routes: which nodes are connected; any loop reads ------------------------------------------------- */
 
 static tr__route *route_of(tr__remote *remote, uint64_t id)
 {
@@ -58,8 +57,7 @@ tr_err tr__remote_check(tr_node *node, uint64_t to_node)
     return atomic_load_explicit(&route->blocked, memory_order_relaxed) ? TR_EAGAIN : TR_OK;
 }
 
-/* ---- upcalls of the endpoint
- * -------------------------------------------------------------------------------------------------- */
+/* ---- upcalls of the endpoint --------------------------------------------------------------------------- */
 
 static void on_wake(void *context)
 {
@@ -170,9 +168,7 @@ static const tr__endpoint_upcalls upcalls = {
     .turned_away = on_turned_away,
 };
 
-/* ---- life
- * ------------------------------------------------------------------------------------------------------------------------
- */
+/* ---- life ---------------------------------------------------------------------------------------------- */
 
 tr_err tr__remote_open(tr_node *node, tr__net *net, tr_error *error)
 {
@@ -266,9 +262,7 @@ uint64_t tr__remote_control_due(const tr__remote *remote)
     return remote ? tr__endpoint_next_due(remote->endpoint) : TR__NEVER;
 }
 
-/* ---- sending
- * ---------------------------------------------------------------------------------------------------------------------
- */
+/* ---- sending ------------------------------------------------------------------------------------------- */
 
 void tr__remote_route(tr__loop *loop, uint64_t to_node, tr_msg *msg)
 {

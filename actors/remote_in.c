@@ -17,8 +17,7 @@ typedef struct tr__heard_type {
     char name[TR_NAME_MAX];
 } heard_type;
 
-/* ---- monitors of theirs
- * --------------------------------------------------------------------------------------------------- */
+/* ---- monitors of theirs -------------------------------------------------------------------------------- */
 
 typedef struct watching_key {
     uint32_t slot, generation;
@@ -82,9 +81,7 @@ void tr__watching_end(tr__remote_peer *p)
     }
 }
 
-/* ---- types of theirs
- * ---------------------------------------------------------------------------------------------------------
- */
+/* ---- types of theirs ----------------------------------------------------------------------------------- */
 
 void tr__heard_types_end(tr__remote_peer *p)
 {
@@ -109,9 +106,7 @@ static tr_err hear_type(tr__remote_peer *p, const tr__record *r)
     return TR_OK;
 }
 
-/* ---- messages
- * --------------------------------------------------------------------------------------------------------------------
- */
+/* ---- messages ------------------------------------------------------------------------------------------ */
 
 /* A message of the record's type and body, not yet of any kind. NULL: *why says why not. */
 static tr_msg *decode(tr__remote_peer *p, const tr__record *r, tr_drop *why)
@@ -353,7 +348,8 @@ void tr__remote_take_batch(tr__remote_peer *p, const uint8_t *bytes, size_t leng
         if (err != TR_OK) {
             if (!error.text[0])
                 tr__fail(&error, err, "%s",
-                         err == TR_ENOMEM ? "no memory for its message types" : "a type that was not told before");
+                         err == TR_ENOMEM ? "no memory for its message types"
+                                          : "a type that was not told before");
             tr__remote_cut(p, &error);
             return;
         }

@@ -15,9 +15,7 @@ typedef struct tr__told_type {
     UT_hash_handle hh;
 } told_type;
 
-/* ---- records
- * -----------------------------------------------------------------------------------------------------------
- */
+/* ---- records ------------------------------------------------------------------------------------------- */
 
 static tr_err put(tr__remote_peer *p, tr__record *record, const void *bytes)
 {
@@ -138,9 +136,7 @@ static const struct {
     [TR__MSG_WANT_WRITABLE] = {0, NULL, false},
 };
 
-/* ---- sending
- * -------------------------------------------------------------------------------------------------------------
- */
+/* ---- sending ------------------------------------------------------------------------------------------- */
 
 /* What is over with a message's leaving: an ask that is given up waits no more, a monitor that fired is
  * forgotten. */
@@ -237,7 +233,8 @@ static void fail_remotely(tr__remote_peer *p, tr_msg *msg, tr_err err)
 static void give_up(tr__remote_peer *p, tr_msg *msg, tr_err err)
 {
     tr__loop *loop = p->remote->loop;
-    bool ours = err == TR_ETOOBIG || err == TR_ENOMEM; /* else the connection ends anyway, and its asks fail */
+    bool ours =
+        err == TR_ETOOBIG || err == TR_ENOMEM; /* else the connection ends anyway, and its asks fail */
     if (ours && (msg->kind == TR__MSG_REPLY || msg->kind == TR__MSG_FAILURE)) {
         fail_remotely(p, msg, err);
         return;
@@ -255,7 +252,8 @@ static void give_up(tr__remote_peer *p, tr_msg *msg, tr_err err)
 bool tr__remote_fits(const tr_typeinfo *type, const void *body, size_t size)
 {
     /* A field's bound is at most nine bytes more than its body. */
-    return size <= TR__MESSAGE_MAX / 16 || TR__WIRE_HEADER_MAX + tr__cbor_bound(type, body) <= TR__MESSAGE_MAX;
+    return size <= TR__MESSAGE_MAX / 16 ||
+           TR__WIRE_HEADER_MAX + tr__cbor_bound(type, body) <= TR__MESSAGE_MAX;
 }
 
 void tr__remote_peer_send(tr__remote_peer *p, tr_msg *msg)
@@ -317,9 +315,7 @@ void tr__remote_writable(tr__remote_peer *p)
     }
 }
 
-/* ---- the end
- * ---------------------------------------------------------------------------------------------------------------
- */
+/* ---- the end ------------------------------------------------------------------------------------------- */
 
 static void waits_end(tr__remote_peer *p)
 {

@@ -10,10 +10,11 @@
 #include "actors/waits.h"
 #include "transport/endpoint.h"
 
-#define TR__MESSAGE_MAX  (TR__FRAME_SIZE_MAX - TR__BATCH_OVERHEAD) /* bytes of a record: what the connection takes */
-#define TR__HELD_MAX     65536 /* messages held without credit before the connection is cut */
-#define TR__TYPES_MAX    4096  /* types told on one connection */
-#define TR__WATCHING_MAX 65536 /* monitors that one peer has here */
+#define TR__MESSAGE_MAX \
+    (TR__FRAME_SIZE_MAX - TR__BATCH_OVERHEAD) /* bytes of a record: what the connection takes */
+#define TR__HELD_MAX     65536                /* messages held without credit before the connection is cut */
+#define TR__TYPES_MAX    4096                 /* types told on one connection */
+#define TR__WATCHING_MAX 65536                /* monitors that one peer has here */
 
 /* Where messages for a node go; read by any loop. A free one has id 0; its next use has another epoch. */
 typedef struct tr__route {

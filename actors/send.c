@@ -157,8 +157,7 @@ tr_err tr_notify_writable(tr_actor *self, tr_addr to)
     return TR_OK;
 }
 
-/* ---- messages in hand
- * ------------------------------------------------------------------------------------------------- */
+/* ---- messages in hand ---------------------------------------------------------------------------------- */
 
 tr_msg *tr_msg_make(tr_actor *self, tr_type *type, const void *body)
 {
@@ -248,8 +247,7 @@ char *tr_msg_json(const tr_msg *msg)
     return msg->type ? tr__json_encode(msg->type, tr__msg_body(msg)) : tr__strdup("null");
 }
 
-/* ---- from outside
- * ------------------------------------------------------------------------------------------------------- */
+/* ---- from outside -------------------------------------------------------------------------------------- */
 
 tr_err tr__inject_body(tr__loop *loop, tr_addr to, tr_type *type, const void *body)
 {

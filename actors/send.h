@@ -25,7 +25,8 @@ void tr__unprepare(tr_actor *self, tr_addr to, tr_msg *msg);
 static inline tr_actor *tr__near(tr__loop *loop, tr_addr to)
 {
     tr_actor *actor = to.node == loop->node->id ? tr__slot(loop->node, to.slot) : NULL;
-    return actor && tr__is_owner(loop, actor) && tr__is_generation(actor, to.generation) && tr__takes_mail(actor)
+    return actor && tr__is_owner(loop, actor) && tr__is_generation(actor, to.generation) &&
+                   tr__takes_mail(actor)
                ? actor
                : NULL;
 }

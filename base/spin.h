@@ -9,7 +9,10 @@ typedef struct tr__spin {
     atomic_flag taken;
 } tr__spin;
 
-#define TR__SPIN_INIT {ATOMIC_FLAG_INIT}
+#define TR__SPIN_INIT    \
+    {                    \
+        ATOMIC_FLAG_INIT \
+    }
 
 static inline void tr__spin_pause(void)
 {

@@ -19,8 +19,8 @@
 #include "cli/cli.h"
 
 static const bench *const benches[] = {
-    &bench_pingpong, &bench_ring,      &bench_fan_in, &bench_counting, &bench_spawn,
-    &bench_memory,   &bench_fork_join, &bench_fib,    &bench_ask,      &bench_timers,
+    &bench_pingpong,   &bench_ring,         &bench_fan_in,      &bench_counting,    &bench_spawn,
+    &bench_memory,     &bench_fork_join,    &bench_fib,         &bench_ask,         &bench_timers,
     &bench_remote_rtt, &bench_remote_flood, &bench_remote_asks, &bench_remote_bulk,
 };
 
@@ -44,8 +44,7 @@ typedef struct bench_opts {
     uint64_t given[BENCH_PARAMS];
 } bench_opts;
 
-/* ---- what the benchmarks share
- * ------------------------------------------------------------------------------------ */
+/* ---- what the benchmarks share ------------------------------------------------------------------------- */
 
 const tr_spawn_opts bench_spread = {.place = TR_PLACE_SPREAD};
 
@@ -91,8 +90,7 @@ void bench_refused(tr_actor *self, tr_addr to, tr_err err)
         bench_give_up(self);
 }
 
-/* ---- running
- * ------------------------------------------------------------------------------------------------------- */
+/* ---- running ------------------------------------------------------------------------------------------- */
 
 /* On a terminal one line that is written over; elsewhere nothing. */
 static void progress(const char *name, uint32_t run, uint32_t runs)
@@ -189,8 +187,7 @@ static int measure(const bench *b, const bench_opts *opts)
     return 0;
 }
 
-/* ---- the command line
- * ----------------------------------------------------------------------------------------------- */
+/* ---- the command line ---------------------------------------------------------------------------------- */
 
 static void print_list(FILE *to)
 {

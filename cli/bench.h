@@ -35,7 +35,7 @@ typedef struct bench {
     const char *name, *what;
     bench_takes takes[BENCH_TAKES_MAX]; /* the first with most == 0 ends them */
     bench_metric metrics[BENCH_METRICS_MAX];
-    bool remote; /* a peer process is started, and the node joins it */
+    bool remote;                                /* a peer process is started, and the node joins it */
     tr_err (*start)(tr_actor *self, void *run); /* a bench_run; an error: this run is no result */
 } bench;
 
@@ -46,8 +46,8 @@ typedef struct bench_run {
 } bench_run;
 
 extern const bench bench_pingpong, bench_ring, bench_fan_in, bench_counting, bench_spawn, bench_memory,
-    bench_fork_join, bench_fib, bench_ask, bench_timers, bench_remote_rtt, bench_remote_flood, bench_remote_asks,
-    bench_remote_bulk;
+    bench_fork_join, bench_fib, bench_ask, bench_timers, bench_remote_rtt, bench_remote_flood,
+    bench_remote_asks, bench_remote_bulk;
 
 /* What an actor tells `start` at its end: how many it handled, and how many of those were not what was due.
  */

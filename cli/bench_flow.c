@@ -4,8 +4,7 @@
 
 #include "cli/bench.h"
 
-/* ---- fan-in: many senders, one receiver
- * ---------------------------------------------------------------------------- */
+/* ---- fan-in: many senders, one receiver ---------------------------------------------------------------- */
 
 TR_MESSAGE(bench_item, (u32, from), (u64, number))
 TR_MESSAGE(bench_go, (u32, number), (addr, to), (u64, count), (u64, work))
@@ -122,8 +121,7 @@ const bench bench_fan_in = {
     .start = fan_in,
 };
 
-/* ---- counting: one producer, one counter, one question at the end
- * --------------------------------------------------- */
+/* ---- counting: one producer, one counter, one question at the end -------------------------------------- */
 
 TR_MESSAGE(bench_increment, (u64, by))
 TR_MESSAGE(bench_sum, (u64, sum))
@@ -207,8 +205,7 @@ const bench bench_counting = {
     .start = counting,
 };
 
-/* ---- fork-join: one source, many receivers
- * --------------------------------------------------------------------------- */
+/* ---- fork-join: one source, many receivers ------------------------------------------------------------- */
 
 TR_MESSAGE(bench_task, (u64, number))
 TR_MESSAGE(bench_fork)

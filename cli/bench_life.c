@@ -5,8 +5,7 @@
 
 #include "cli/bench.h"
 
-/* ---- spawn: each handles one message and ends
- * --------------------------------------------------------------------- */
+/* ---- spawn: each handles one message and ends ---------------------------------------------------------- */
 
 TR_MESSAGE(bench_hello, (u64, number))
 TR_MESSAGE(bench_more, (u64, left))
@@ -92,8 +91,7 @@ const bench bench_spawn = {
     .start = spawn,
 };
 
-/* ---- memory: many actors that wait
- * ----------------------------------------------------------------------------------- */
+/* ---- memory: many actors that wait --------------------------------------------------------------------- */
 
 typedef struct idle_state {
     uint64_t handled;
@@ -155,8 +153,7 @@ const bench bench_memory = {
     .start = memory,
 };
 
-/* ---- fib: a tree of actors, each spawns two
- * -------------------------------------------------------------------------- */
+/* ---- fib: a tree of actors, each spawns two ------------------------------------------------------------ */
 
 TR_MESSAGE(bench_fib_arg, (u32, n), (u32, spread), (addr, parent))
 TR_MESSAGE(bench_fib_sum, (u64, sum), (u64, actors))

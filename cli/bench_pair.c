@@ -2,8 +2,7 @@
  */
 #include "cli/bench.h"
 
-/* ---- pingpong: two actors, one ball
- * ------------------------------------------------------------------------------ */
+/* ---- pingpong: two actors, one ball -------------------------------------------------------------------- */
 
 TR_MESSAGE(bench_ball, (u64, number))
 TR_MESSAGE(bench_serve, (addr, to), (u64, rounds))
@@ -67,8 +66,7 @@ const bench bench_pingpong = {
     .start = pingpong,
 };
 
-/* ---- ring: one token
- * ----------------------------------------------------------------------------------------------- */
+/* ---- ring: one token ----------------------------------------------------------------------------------- */
 
 TR_MESSAGE(bench_neighbour, (addr, next), (addr, home), (u64, hops))
 TR_MESSAGE(bench_token, (u64, hop))
@@ -123,8 +121,7 @@ const bench bench_ring = {
     .start = ring,
 };
 
-/* ---- ask: question and answer, awaited
- * ----------------------------------------------------------------------------- */
+/* ---- ask: question and answer, awaited ----------------------------------------------------------------- */
 
 TR_MESSAGE(bench_question, (u64, number))
 TR_MESSAGE(bench_answer, (u64, number))

@@ -23,8 +23,7 @@ TR_MESSAGE(bench_grant, (u64, messages))
 
 #define FIND_WITHIN TR_SECONDS(10)
 
-/* ---- the peer --------------------------------------------------------------------------------------------
- */
+/* ---- the peer ------------------------------------------------------------------------------------------ */
 
 typedef struct sink_state {
     tr_addr from;
@@ -120,8 +119,7 @@ void bench_peer_close(bench_peer *peer)
     waitpid(peer->process, NULL, 0);
 }
 
-/* ---- this side
- * --------------------------------------------------------------------------------------------- */
+/* ---- this side ----------------------------------------------------------------------------------------- */
 
 static tr_err find_sink(tr_actor *self, tr_addr *sink)
 {
@@ -220,8 +218,7 @@ static tr_err bulk(tr_actor *self, void *arg)
     return TR_OK;
 }
 
-/* ---- many asks outstanding: an actor whose answers ask the next
- * ------------------------------------------------ */
+/* ---- many asks outstanding: an actor whose answers ask the next ---------------------------------------- */
 
 TR_MESSAGE(bench_ask_many, (addr, sink), (u64, total), (u64, outstanding), (u64, size))
 

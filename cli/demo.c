@@ -28,7 +28,7 @@
 #define LOOPS_MOST    16
 #define GONE_WITHIN   TR_SECONDS(2)
 
-/* ---- options --------------------------------------------------------------------------------------- */
+/* ---- options ------------------------------------------------------------------------------------------- */
 
 static void print_help(void)
 {
@@ -110,7 +110,7 @@ static int read_options(int argc, char **argv, demo_opts *opts)
     return 2;
 }
 
-/* ---- signals --------------------------------------------------------------------------------------- */
+/* ---- signals ------------------------------------------------------------------------------------------- */
 
 static volatile sig_atomic_t stopped_by;
 static tr_node *volatile running;
@@ -132,7 +132,7 @@ static void set_signals(void)
     sigaction(SIGPIPE, &ignore, NULL);
 }
 
-/* ---- the directory and the picture ----------------------------------------------------------------- */
+/* ---- the directory and the picture --------------------------------------------------------------------- */
 
 static tr_err make_directory(demo *d)
 {
@@ -193,7 +193,7 @@ static bool copy_picture(demo *d)
     return good;
 }
 
-/* ---- the node -------------------------------------------------------------------------------------- */
+/* ---- the node ------------------------------------------------------------------------------------------ */
 
 static void log_line(void *context, tr_log_level level, const char *line)
 {
@@ -234,7 +234,7 @@ static void run_node(demo *d)
         fclose(log);
 }
 
-/* ---- the end --------------------------------------------------------------------------------------- */
+/* ---- the end ------------------------------------------------------------------------------------------- */
 
 /* What the nodes started came to us as they ended (we are the reaper of orphans). True: none runs any more.
  */

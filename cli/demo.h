@@ -103,7 +103,7 @@ typedef struct demo {
 
 double demo_seconds(const demo *d); /* since the start */
 
-/* ---- demo_process.c: the nodes as processes -------------------------------------------------------- */
+/* ---- demo_process.c: the nodes as processes ------------------------------------------------------------ */
 
 /* Start it; `join` are the addresses that it is to connect to, up to 3, NULL ends them. TR_EIO, TR_ENOMEM. */
 tr_err demo_child_start(demo *d, int index, const char *const *join);
@@ -116,18 +116,18 @@ void demo_children_forget(demo *d);
 /* The last line of a node's log, "" if there is none. */
 const char *demo_child_last_words(const demo *d, int index, char *out, size_t room);
 
-/* ---- demo_script.c: the observer; the whole demo from start to the last check ---------------------- */
+/* ---- demo_script.c: the observer; the whole demo from start to the last check -------------------------- */
 
 /* The first actor of the demo's node; `arg` is the demo. An error's text is in d->trouble. */
 tr_err demo_script(tr_actor *self, void *arg);
 
-/* ---- demo_observe.c: what the nodes tell ----------------------------------------------------------- */
+/* ---- demo_observe.c: what the nodes tell --------------------------------------------------------------- */
 
 void demo_observe(demo *d, const tr_msg *msg);
 /* Keep the first trouble; returns its code. */
 tr_err demo_trouble_is(demo *d, tr_err code, const char *format, ...) __attribute__((format(printf, 3, 4)));
 
-/* ---- demo_screen.c: a screen that redraws, or lines ------------------------------------------------ */
+/* ---- demo_screen.c: a screen that redraws, or lines ---------------------------------------------------- */
 
 /* Choose by what standard output is. */
 tr_err demo_screen_open(demo *d);
@@ -141,7 +141,7 @@ void demo_screen_close(demo *d);
 bool demo_screen_coloured(const demo *d);
 const char *demo_screen_mark(const demo *d, bool good);
 
-/* ---- demo_report.c: the end ------------------------------------------------------------------------ */
+/* ---- demo_report.c: the end ---------------------------------------------------------------------------- */
 
 /* Print the summary; true if all holds. `clean`: no process, no temporary file is left. */
 bool demo_report(demo *d, bool clean);

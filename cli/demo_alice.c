@@ -33,7 +33,7 @@ typedef struct alice {
     bool publishing;
 } alice;
 
-/* ---- the web app ----------------------------------------------------------------------------------- */
+/* ---- the web app --------------------------------------------------------------------------------------- */
 
 /* What choosing gives back: a block of this process, whose owner is the one that reads it. */
 typedef struct choice {
@@ -106,7 +106,7 @@ static void chosen(tr_actor *self, void *state, const tr_result *result, void *c
     open_web(self, a);
 }
 
-/* ---- the exchange with bob's app ------------------------------------------------------------------ */
+/* ---- the exchange with bob's app ----------------------------------------------------------------------- */
 
 static void put_ended(tr_actor *self, void *state, const tr_result *result, void *context)
 {
@@ -149,7 +149,7 @@ static void ask_status(tr_actor *self, alice *a)
     tr_then(self, tr_ask(self, a->app, DEMO_APP_TIMEOUT, tr_app_query, .together = false), app_status, NULL);
 }
 
-/* ---- asks that fail -------------------------------------------------------------------------------- */
+/* ---- asks that fail ------------------------------------------------------------------------------------ */
 
 static void hold_ended(tr_actor *self, void *state, const tr_result *result, void *context)
 {
@@ -198,7 +198,7 @@ static void bob_found(tr_actor *self, void *state, const tr_result *result, void
     tr_then(self, tr_ask(self, f->actor, TR_SECONDS(5), demo_ready), bob_holds, NULL);
 }
 
-/* ---- the actor ------------------------------------------------------------------------------------- */
+/* ---- the actor ----------------------------------------------------------------------------------------- */
 
 static tr_err alice_init(tr_actor *self, void *state, const void *arg)
 {

@@ -48,7 +48,7 @@ typedef struct bob {
     uint64_t entries, entry; /* in the journal at the start; the next to be read */
 } bob;
 
-/* ---- helpers --------------------------------------------------------------------------------------- */
+/* ---- helpers ------------------------------------------------------------------------------------------- */
 
 static void give_up(tr_actor *self, const char *what, const tr_result *result)
 {
@@ -78,7 +78,7 @@ static void report(tr_actor *self, bob *b)
     b->told_done = done && err == TR_OK;
 }
 
-/* ---- digests --------------------------------------------------------------------------------------- */
+/* ---- digests ------------------------------------------------------------------------------------------- */
 
 static void noted(tr_actor *self, void *state, const tr_result *result, void *context)
 {
@@ -139,7 +139,7 @@ static void ask_digest(tr_actor *self, bob *b, uint32_t n)
             (void *)(uintptr_t)n);
 }
 
-/* ---- files ----------------------------------------------------------------------------------------- */
+/* ---- files --------------------------------------------------------------------------------------------- */
 
 static void fetched(tr_actor *self, void *state, const tr_result *result, void *context)
 {
@@ -218,7 +218,7 @@ static void progress(bob *b, const tr_progress *p)
         b->items[n].arrived = p->done;
 }
 
-/* ---- the list -------------------------------------------------------------------------------------- */
+/* ---- the list ------------------------------------------------------------------------------------------ */
 
 static bool read_list(bob *b, const char *path, uint64_t *bytes)
 {
@@ -275,7 +275,7 @@ static void carol_found(tr_actor *self, void *state, const tr_result *result, vo
             list_came, NULL);
 }
 
-/* ---- his journal ----------------------------------------------------------------------------------- */
+/* ---- his journal --------------------------------------------------------------------------------------- */
 
 static void find_carol(tr_actor *self)
 {
@@ -357,7 +357,7 @@ static void begin(tr_actor *self, bob *b, const demo_download *d)
     tr_after(self, TICK, bob_tick);
 }
 
-/* ---- the actor ------------------------------------------------------------------------------------- */
+/* ---- the actor ----------------------------------------------------------------------------------------- */
 
 static tr_err bob_init(tr_actor *self, void *state, const void *arg)
 {

@@ -36,7 +36,7 @@ typedef struct carol {
     char example[TR_ERROR_TEXT_MAX];
 } carol;
 
-/* ---- digests --------------------------------------------------------------------------------------- */
+/* ---- digests ------------------------------------------------------------------------------------------- */
 
 /* context: the ask, kept. */
 static void summed(tr_actor *self, void *state, const tr_result *result, void *context)
@@ -68,7 +68,7 @@ static void sum(tr_actor *self, carol *c, const tr_msg *msg, const demo_digest *
     tr_then(self, f, summed, ask);
 }
 
-/* ---- the picture ----------------------------------------------------------------------------------- */
+/* ---- the picture --------------------------------------------------------------------------------------- */
 
 static tr__mandelbrot_tile tile_of(const carol *c, uint32_t index)
 {
@@ -188,7 +188,7 @@ static void render(tr_actor *self, carol *c, const demo_render *r)
             sampled, NULL);
 }
 
-/* ---- the pipeline ---------------------------------------------------------------------------------- */
+/* ---- the pipeline -------------------------------------------------------------------------------------- */
 
 static void status_came(tr_actor *self, void *state, const tr_result *result, void *context)
 {
@@ -236,7 +236,7 @@ static void pipeline(tr_actor *self, carol *c, const demo_pipeline *p)
                 answer_came, (void *)(uintptr_t)n);
 }
 
-/* ---- the actor ------------------------------------------------------------------------------------- */
+/* ---- the actor ----------------------------------------------------------------------------------------- */
 
 static tr_err carol_init(tr_actor *self, void *state, const void *arg)
 {

@@ -30,7 +30,7 @@ typedef struct candidates {
 static candidates found;
 static pthread_mutex_t found_lock = PTHREAD_MUTEX_INITIALIZER;
 
-/* ---- choice ---------------------------------------------------------------------------------------- */
+/* ---- choice -------------------------------------------------------------------------------------------- */
 
 /* The list of files is JSON made by hand, so names that would need escapes aren't chosen. */
 static bool plain(const char *path)
@@ -159,7 +159,7 @@ void demo_files_free(tr__web_file *files, uint32_t count)
     tr__free(files);
 }
 
-/* ---- digests --------------------------------------------------------------------------------------- */
+/* ---- digests ------------------------------------------------------------------------------------------- */
 
 tr_err demo_file_digest(const char *path, char hex[65])
 {
@@ -197,7 +197,7 @@ static tr_err digests(const void *in, size_t in_size, tr_compute_out *out)
     return TR_OK;
 }
 
-/* ---- pictures -------------------------------------------------------------------------------------- */
+/* ---- pictures ------------------------------------------------------------------------------------------ */
 
 demo_png *demo_png_make(const char *path, const uint8_t *rgb, uint32_t width, uint32_t height, size_t *size)
 {
@@ -229,7 +229,7 @@ tr_err demo_files_register(void)
     return tr_compute_register("demo-digests", digests);
 }
 
-/* ---- removal --------------------------------------------------------------------------------------- */
+/* ---- removal ------------------------------------------------------------------------------------------- */
 
 static int remove_one(const char *path, const struct stat *status, int type, struct FTW *where)
 {

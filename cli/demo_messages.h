@@ -5,7 +5,7 @@
 
 #include <troupe/troupe.h>
 
-/* ---- every node -> observer ------------------------------------------------------------------------ */
+/* ---- every node -> observer ---------------------------------------------------------------------------- */
 
 /* I am up. role: the actor that does this node's part. */
 TR_MESSAGE(demo_hello, (string, name), (u32, pid), (u64, node), (string, listen), (addr, role))
@@ -14,12 +14,12 @@ TR_MESSAGE(demo_lateness, (string, name), (u64, p99_ns), (u64, total_p99_ns), (u
 /* I can't do my part. The demo fails with this text. */
 TR_MESSAGE(demo_trouble, (string, name), (string, text))
 
-/* ---- observer -> every node's first actor ---------------------------------------------------------- */
+/* ---- observer -> every node's first actor -------------------------------------------------------------- */
 
 TR_MESSAGE(demo_stop) /* end in order */
 TR_MESSAGE(demo_stay) /* --keep: live on when the demo ends */
 
-/* ---- alice ----------------------------------------------------------------------------------------- */
+/* ---- alice --------------------------------------------------------------------------------------------- */
 
 /* alice -> observer: my web app is there. */
 TR_MESSAGE(demo_web, (string, address), (u32, files), (u64, bytes))
@@ -34,7 +34,7 @@ TR_MESSAGE(demo_publish)
 /* alice -> observer: how far the two journals are, as her app knows. */
 TR_MESSAGE(demo_journal, (u64, last), (u64, own), (u64, other), (u64, waiting), (bool, together))
 
-/* ---- bob ------------------------------------------------------------------------------------------- */
+/* ---- bob ----------------------------------------------------------------------------------------------- */
 
 /* Ask that is held without an answer; and one that is answered at once. */
 TR_MESSAGE(demo_hold)
@@ -53,7 +53,7 @@ TR_MESSAGE(demo_downloads, (u32, files), (u64, bytes), (u32, half), (u32, resume
 /* bob asks the observer to note one file's digest as carol computed it; answered by demo_yes. */
 TR_MESSAGE(demo_result, (u32, n), (u64, size), (string, sha256))
 
-/* ---- carol ----------------------------------------------------------------------------------------- */
+/* ---- carol --------------------------------------------------------------------------------------------- */
 
 /* bob asks for a file's digest. */
 TR_MESSAGE(demo_digest, (string, path))
@@ -68,7 +68,7 @@ TR_MESSAGE(demo_render, (string, into), (u64, work_ns))
 TR_MESSAGE(demo_tiles, (u32, tiles), (u32, total), (u32, width), (u32, height), (u32, samples),
            (u32, workers), (bool, done))
 
-/* ---- the probe: asks alice's web app every 10 ms --------------------------------------------------- */
+/* ---- the probe: asks alice's web app every 10 ms ------------------------------------------------------- */
 
 typedef enum demo_phase_kind { DEMO_QUIET, DEMO_DOWNLOADING, DEMO_COMPUTING, DEMO_PHASES } demo_phase_kind;
 

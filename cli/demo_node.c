@@ -27,7 +27,7 @@ uint64_t demo_now(void)
     return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 }
 
-/* ---- lateness -------------------------------------------------------------------------------------- */
+/* ---- lateness ------------------------------------------------------------------------------------------ */
 
 TR_MESSAGE(lateness_tick, (u64, due))
 
@@ -69,7 +69,7 @@ static void lateness_receive(tr_actor *self, void *state, const tr_msg *msg)
 const tr_actor_def demo_lateness_def = {
     .name = "lateness", .init = lateness_init, .receive = lateness_receive, .state_size = sizeof(lateness)};
 
-/* ---- the first actor ------------------------------------------------------------------------------- */
+/* ---- the first actor ----------------------------------------------------------------------------------- */
 
 static const tr_actor_def *role_of(const char *name)
 {
@@ -119,7 +119,7 @@ static tr_err start(tr_actor *self, void *arg)
     return serve(self, &role);
 }
 
-/* ---- the process ----------------------------------------------------------------------------------- */
+/* ---- the process --------------------------------------------------------------------------------------- */
 
 static tr_node *running;
 

@@ -51,7 +51,7 @@ static verdict judge(const demo *d, bool clean)
     return v;
 }
 
-/* ---- in words -------------------------------------------------------------------------------------- */
+/* ---- in words ------------------------------------------------------------------------------------------ */
 
 static void print_crash(const demo *d, const verdict *v)
 {
@@ -203,7 +203,7 @@ static void print_words(const demo *d, const verdict *v)
     print_next(d);
 }
 
-/* ---- as JSON --------------------------------------------------------------------------------------- */
+/* ---- as JSON ------------------------------------------------------------------------------------------- */
 
 static json_t *json_latency(const demo *d)
 {

@@ -33,7 +33,7 @@
 #define RENDER_WORK   TR_SECONDS(7)
 #define CHECK_TIMEOUT TR_SECONDS(50)
 
-/* ---- waiting --------------------------------------------------------------------------------------- */
+/* ---- waiting ------------------------------------------------------------------------------------------- */
 
 static tr_err check_children(demo *d)
 {
@@ -104,7 +104,7 @@ static double scale(const demo *d)
     return share > 1 ? 1 : share < 0.1 ? 0.1 : share;
 }
 
-/* ---- start ----------------------------------------------------------------------------------------- */
+/* ---- start --------------------------------------------------------------------------------------------- */
 
 static bool alice_up(demo *d)
 {
@@ -162,7 +162,7 @@ static tr_err set_phase(demo *d, tr_addr probe, demo_phase_kind phase)
     return told(d, tr_send(d->self, probe, demo_phase, .phase = phase), "telling the probe");
 }
 
-/* ---- the downloads, and the crash ------------------------------------------------------------------ */
+/* ---- the downloads, and the crash ---------------------------------------------------------------------- */
 
 static tr_err begin_download(demo *d)
 {
@@ -266,7 +266,7 @@ static tr_err download(demo *d)
     return TR_OK;
 }
 
-/* ---- carol's part ---------------------------------------------------------------------------------- */
+/* ---- carol's part -------------------------------------------------------------------------------------- */
 
 static bool pipeline_done(demo *d)
 {
@@ -311,7 +311,7 @@ static tr_err render(demo *d, tr_addr compute, tr_future *reference)
     return wait_until(d, picture_done, WORK_WITHIN, "the picture");
 }
 
-/* ---- checks ---------------------------------------------------------------------------------------- */
+/* ---- checks -------------------------------------------------------------------------------------------- */
 
 static bool same_content(const char *one, const char *other)
 {
@@ -408,7 +408,7 @@ static tr_err check_journals(demo *d)
     return TR_OK;
 }
 
-/* ---- the end --------------------------------------------------------------------------------------- */
+/* ---- the end ------------------------------------------------------------------------------------------- */
 
 /* They were told to end, so each must have ended well. */
 static bool all_gone(demo *d)

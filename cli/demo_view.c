@@ -38,7 +38,7 @@ static void bar(demo_frame *f, uint64_t done, uint64_t total, demo_ink ink)
     demo_frame_add(f, INK_PLAIN, "  ");
 }
 
-/* ---- lines ----------------------------------------------------------------------------------------- */
+/* ---- lines --------------------------------------------------------------------------------------------- */
 
 static void title(const demo *d, demo_frame *f)
 {

@@ -140,8 +140,7 @@ void tr__mandelbrot_place(const tr__mandelbrot_tile *tile, const uint8_t *rgb, u
         memcpy(picture + ((size_t)(tile->y + row) * tile->view.width + tile->x) * 3, rgb + row * line, line);
 }
 
-/* ---- PNG ------------------------------------------------------------------------------------------------
- */
+/* ---- PNG ----------------------------------------------------------------------------------------------- */
 
 /* libpng would print; the errno says enough. */
 static void png_failed(png_structp png, png_const_charp text)

@@ -43,7 +43,7 @@ struct tr__web {
     bool closing;
 };
 
-/* ---- answers --------------------------------------------------------------------------------------- */
+/* ---- answers ------------------------------------------------------------------------------------------- */
 
 static void give(tr__web *web, nng_aio *aio, nng_http_res *res, int result)
 {
@@ -73,7 +73,7 @@ static void answer_data(tr__web *web, nng_aio *aio, const char *type, const void
     give(web, aio, res, result);
 }
 
-/* ---- files ----------------------------------------------------------------------------------------- */
+/* ---- files --------------------------------------------------------------------------------------------- */
 
 static void etag_of(const tr__web_file *file, char *out, size_t room)
 {
@@ -179,7 +179,7 @@ static void answer_file(tr__web *web, nng_aio *aio, nng_http_req *req, const tr_
     give(web, aio, res, result);
 }
 
-/* ---- echo ------------------------------------------------------------------------------------------ */
+/* ---- echo ---------------------------------------------------------------------------------------------- */
 
 static void take_echo(tr__web *web, nng_aio *aio, uint64_t number)
 {
@@ -214,7 +214,7 @@ void tr__web_answer(tr__web *web, uint64_t ticket, const char *text)
         answer_status(web, aio, 503);
 }
 
-/* ---- the server ------------------------------------------------------------------------------------ */
+/* ---- the server ---------------------------------------------------------------------------------------- */
 
 #define HOLES_MOST 64 /* numbers without a descriptor, after which there are no more */
 

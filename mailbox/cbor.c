@@ -18,8 +18,7 @@
 
 #define HEAD_MAX 9 /* bytes of the largest head: the initial byte and eight of argument */
 
-/* ---- encoding --------------------------------------------------------------------------------------------
- */
+/* ---- encoding ------------------------------------------------------------------------------------------ */
 
 size_t tr__cbor_bound(const tr_typeinfo *type, const void *body)
 {
@@ -112,8 +111,7 @@ size_t tr__cbor_encode(const tr_typeinfo *type, const void *body, uint8_t *out, 
     return used;
 }
 
-/* ---- one item --------------------------------------------------------------------------------------------
- */
+/* ---- one item ------------------------------------------------------------------------------------------ */
 
 enum what { NOTHING, UINT, NEGINT, BYTES, TEXT, ARRAY, FLOAT, BOOL, MAP, TAG, NIL, INDEFINITE, BREAK };
 
@@ -199,8 +197,7 @@ static const struct cbor_callbacks callbacks = {
     .indef_break = on_break,
 };
 
-/* ---- reading ---------------------------------------------------------------------------------------------
- */
+/* ---- reading ------------------------------------------------------------------------------------------- */
 
 typedef struct reader {
     const tr_typeinfo *type;

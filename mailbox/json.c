@@ -48,8 +48,7 @@ static void prepare(void)
     pthread_once(&once, use_our_memory);
 }
 
-/* ---- encoding --------------------------------------------------------------------------------------------
- */
+/* ---- encoding ------------------------------------------------------------------------------------------ */
 
 /* U+FFFD for each byte that doesn't belong. */
 static json_t *repaired_text(const char *text, size_t size)
@@ -167,8 +166,7 @@ out:
     return text;
 }
 
-/* ---- decoding --------------------------------------------------------------------------------------------
- */
+/* ---- decoding ------------------------------------------------------------------------------------------ */
 
 typedef struct reader {
     const tr_typeinfo *type;

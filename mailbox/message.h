@@ -19,17 +19,17 @@ typedef enum tr__msg_kind {
     TR__MSG_REPLY,
     TR__MSG_FAILURE, /* body tr__failure if there was room for it, else none; `error` says the code */
     /* For the runtime, in order with the sender's messages: */
-    TR__MSG_MONITOR,   /* becomes the tr_down */
+    TR__MSG_MONITOR, /* becomes the tr_down */
     TR__MSG_DEMONITOR,
-    TR__MSG_LINK,      /* becomes the link's end: an EXIT signal */
+    TR__MSG_LINK, /* becomes the link's end: an EXIT signal */
     TR__MSG_UNLINK,
-    TR__MSG_EXIT,      /* a linked actor ended */
+    TR__MSG_EXIT, /* a linked actor ended */
     TR__MSG_SHUTDOWN,
-    TR__MSG_STARTED,   /* tr_spawn_ask's: answered by the runtime after init */
+    TR__MSG_STARTED, /* tr_spawn_ask's: answered by the runtime after init */
     /* For the runtime, at arrival: */
     TR__MSG_SPAWN,
     TR__MSG_KILL,
-    TR__MSG_CANCEL,       /* becomes the tr_canceled */
+    TR__MSG_CANCEL,        /* becomes the tr_canceled */
     TR__MSG_WANT_WRITABLE, /* becomes the tr_writable */
 } tr__msg_kind;
 

@@ -26,7 +26,8 @@ static inline void tr__places_shut(tr__places *word)
 }
 
 /* Draw up to `want`, but no less than `least`: how many, or 0 (too few). *stale tells that the generation is another. */
-static inline uint32_t tr__places_draw(tr__places *word, uint32_t generation, uint32_t least, uint32_t want, bool *stale)
+static inline uint32_t tr__places_draw(tr__places *word, uint32_t generation, uint32_t least, uint32_t want,
+                                       bool *stale)
 {
     uint64_t seen = atomic_load_explicit(word, memory_order_relaxed);
     for (;;) {

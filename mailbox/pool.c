@@ -6,11 +6,12 @@
 
 #include "base/mem.h"
 
-const uint16_t tr__pool_class_size[TR__POOL_CLASSES] = {32, 64, 96, 128, 192, 256, 384, 512, 1024, 2048, 4096};
+const uint16_t tr__pool_class_size[TR__POOL_CLASSES] = {32,  64,  96,   128,  192, 256,
+                                                        384, 512, 1024, 2048, 4096};
 
 /* Index: started 32-byte units. */
 const uint8_t tr__pool_class_of[TR__POOL_MAX / 32 + 1] = {
-    [0 ... 1] = 0, [2] = 1,         [3] = 2,         [4] = 3,          [5 ... 6] = 4,    [7 ... 8] = 5,
+    [0 ... 1] = 0,  [2] = 1,         [3] = 2,         [4] = 3,         [5 ... 6] = 4,     [7 ... 8] = 5,
     [9 ... 12] = 6, [13 ... 16] = 7, [17 ... 32] = 8, [33 ... 64] = 9, [65 ... 128] = 10,
 };
 

@@ -41,15 +41,15 @@ const char *tr__kind_word(uint32_t kind)
 /* What the runtime tells actors (troupe/actor.h), whoever declares it: to be believed, it must not be forged. */
 static bool is_notice(const char *name)
 {
-    static const char *const names[] = {"tr_down", "tr_exited", "tr_writable", "tr_canceled", "tr_node_event"};
+    static const char *const names[] = {"tr_down", "tr_exited", "tr_writable", "tr_canceled",
+                                        "tr_node_event"};
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
         if (strcmp(name, names[i]) == 0)
             return true;
     return false;
 }
 
-/* ---- the registry ----------------------------------------------------------------------------------------
- */
+/* ---- the registry -------------------------------------------------------------------------------------- */
 
 static uint32_t count_fields(const tr_type *type)
 {
@@ -174,8 +174,7 @@ const tr_typeinfo *tr__type_find_name(const char *name)
     return info;
 }
 
-/* ---- bodies ----------------------------------------------------------------------------------------------
- */
+/* ---- bodies -------------------------------------------------------------------------------------------- */
 
 size_t tr__body_size(const tr_typeinfo *type, const void *body)
 {

@@ -17,10 +17,10 @@ typedef struct tr_typeinfo {
     uint32_t count;         /* of fields */
     uint32_t size;          /* of the struct */
     uint32_t inline_count;  /* fields of kind string or bytes: 0 = the struct is all of it */
-    uint8_t flat_class;     /* then: the pool's size class of a message of this type; TR__CLASS_LARGE otherwise */
-    bool notice;            /* only the runtime may send it: then flat_class is TR__CLASS_LARGE, off the fast path */
-    uint64_t id;            /* hash of the name */
-    uint64_t fingerprint;   /* hash of name, field names and kinds, in order */
+    uint8_t flat_class; /* then: the pool's size class of a message of this type; TR__CLASS_LARGE otherwise */
+    bool notice; /* only the runtime may send it: then flat_class is TR__CLASS_LARGE, off the fast path */
+    uint64_t id; /* hash of the name */
+    uint64_t fingerprint; /* hash of name, field names and kinds, in order */
     struct tr_typeinfo *next;
 } tr_typeinfo;
 

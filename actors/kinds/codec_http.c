@@ -17,7 +17,7 @@
 #include "base/err.h"
 #include "base/mem.h"
 
-/* ---- requests --------------------------------------------------------------------------------------- */
+/* ---- requests ------------------------------------------------------------------------------------------ */
 
 static bool is_token(const char *text, size_t length)
 {
@@ -162,7 +162,7 @@ static tr_err encode(const char *host, tr__asked asked, const void *body, tr__bu
     return err;
 }
 
-/* ---- answers ---------------------------------------------------------------------------------------- */
+/* ---- answers ------------------------------------------------------------------------------------------- */
 
 typedef enum part { PART_START, PART_NAME, PART_VALUE, PART_BODY } part;
 

@@ -19,7 +19,7 @@
 
 #define ELEMENTS_MAX 1048576u
 
-/* ---- words ------------------------------------------------------------------------------------------ */
+/* ---- words --------------------------------------------------------------------------------------------- */
 
 static int hex_digit(char c)
 {
@@ -155,7 +155,7 @@ static tr_err encode_words(const tr_redis_command *command, words *all, tr__buf 
     return TR_OK;
 }
 
-/* ---- objects of the reader -------------------------------------------------------------------------- */
+/* ---- objects of the reader ----------------------------------------------------------------------------- */
 
 typedef struct parser {
     redisReader *reader;
@@ -274,7 +274,7 @@ static void free_object(void *object)
 static redisReplyObjectFunctions functions = {create_string, create_array, create_integer, create_nil,
                                               free_object};
 
-/* ---- answers ---------------------------------------------------------------------------------------- */
+/* ---- answers ------------------------------------------------------------------------------------------- */
 
 static void destroy(void *context)
 {
@@ -372,7 +372,7 @@ static tr_err finish(void *context, tr_error *error)
     return TR_OK;
 }
 
-/* ---- requests --------------------------------------------------------------------------------------- */
+/* ---- requests ------------------------------------------------------------------------------------------ */
 
 /* Raw bytes: parsed, so that they are exactly one command, an array of strings. */
 static tr_err check_raw(const tr_request *request, words *all, tr_error *error)

@@ -42,8 +42,7 @@ static tr_err compute_init(tr_actor *self, void *state, const void *arg)
     return TR_OK;
 }
 
-/* ---- the end of a job -----------------------------------------------------------------------------------
- */
+/* ---- the end of a job ---------------------------------------------------------------------------------- */
 
 static void answer_error(tr_actor *self, tr__job *job, const tr_error *error)
 {
@@ -114,8 +113,7 @@ static void settle(tr_actor *self, tr__compute *compute, tr__job *job)
         job_remove(self, compute, job);
 }
 
-/* ---- start ----------------------------------------------------------------------------------------------
- */
+/* ---- start --------------------------------------------------------------------------------------------- */
 
 static tr_err call_start(tr_actor *self, tr__compute *compute, tr__job *job, tr_error *error)
 {
@@ -242,8 +240,7 @@ static void on_call(tr_actor *self, tr__compute *compute, const tr_msg *msg, con
     job->limit = call->limit ? call->limit : TR__CALL_LIMIT_DEFAULT;
 }
 
-/* ---- events ---------------------------------------------------------------------------------------------
- */
+/* ---- events -------------------------------------------------------------------------------------------- */
 
 static void on_due(tr_actor *self, tr__compute *compute, const tr__job_due *due)
 {

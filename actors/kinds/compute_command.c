@@ -27,8 +27,7 @@ static void fail(tr_actor *self, tr__compute *compute, tr__job *job, bool hard, 
     tr__job_fail(self, compute, job, hard, &error);
 }
 
-/* ---- input ----------------------------------------------------------------------------------------------
- */
+/* ---- input --------------------------------------------------------------------------------------------- */
 
 bool tr__command_feed(tr__job *job, tr_msg *msg, tr_bytes data, bool end)
 {
@@ -144,8 +143,7 @@ void tr__command_input(tr_actor *self, tr__compute *compute, tr__job *job, const
     feed_next(self, compute, job);
 }
 
-/* ---- start and end --------------------------------------------------------------------------------------
- */
+/* ---- start and end ------------------------------------------------------------------------------------- */
 
 tr_err tr__command_start(tr_actor *self, tr__compute *compute, tr__job *job, tr_error *error)
 {
@@ -246,8 +244,7 @@ void tr__command_kill(tr__compute *compute, tr__job *job)
         compute->process->drain(job->child);
 }
 
-/* ---- output ---------------------------------------------------------------------------------------------
- */
+/* ---- output -------------------------------------------------------------------------------------------- */
 
 /* Send the consumer one piece, or a stream's end: true if it was accepted. Else the job is blocked, or
  * failed. */

@@ -55,8 +55,7 @@ tr_compute_fn tr__compute_function(const char *name)
     return found;
 }
 
-/* ---- outputs --------------------------------------------------------------------------------------------
- */
+/* ---- outputs ------------------------------------------------------------------------------------------- */
 
 void tr__compute_out_init(tr_compute_out *out, size_t limit)
 {

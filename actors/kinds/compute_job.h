@@ -103,8 +103,7 @@ typedef struct tr__compute {
 enum tr__due { TR__DUE_DEADLINE, TR__DUE_GRACE };
 TR_MESSAGE(tr__job_due, (u64, job), (u32, what))
 
-/* ---- the table (compute_job.c) --------------------------------------------------------------------------
- */
+/* ---- the table (compute_job.c) ------------------------------------------------------------------------- */
 
 /* A new job at the end of the queue; NULL: no memory. */
 tr__job *tr__jobs_add(tr__jobs *jobs);
@@ -144,8 +143,7 @@ static inline bool tr__job_streams(const tr__job *job)
     return !tr_addr_is_none(job->output);
 }
 
-/* ---- a running command (compute_command.c) --------------------------------------------------------------
- */
+/* ---- a running command (compute_command.c) ------------------------------------------------------------- */
 
 /* Start it; on an error it is still queued. */
 tr_err tr__command_start(tr_actor *self, tr__compute *compute, tr__job *job, tr_error *error);
@@ -169,8 +167,7 @@ bool tr__command_over(tr_actor *self, tr__job *job);
 /* Give back what it holds: child, monitor, input. */
 void tr__command_release(tr_actor *self, tr__compute *compute, tr__job *job);
 
-/* ---- the actor (compute.c) ------------------------------------------------------------------------------
- */
+/* ---- the actor (compute.c) ----------------------------------------------------------------------------- */
 
 /* Answer with an error if it isn't answered yet, and have it end: gently, or `hard`. It stays in its list:
  * the end of each message's handling removes it when it is over. */

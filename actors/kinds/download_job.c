@@ -53,8 +53,7 @@ static void note(tr__dl_job *job, tr_err code, const char *text)
         tr__fail(&job->error, code, "%.110s: %s", job->url, text);
 }
 
-/* ---- the source's upcalls --------------------------------------------------------------------------------
- */
+/* ---- the source's upcalls ------------------------------------------------------------------------------ */
 
 static tr__http_verdict on_head(void *context, const tr__http_head *head)
 {
@@ -146,8 +145,7 @@ static void ask_source(tr__dl_job *job)
     end(job);
 }
 
-/* ---- the sink's upcalls ----------------------------------------------------------------------------------
- */
+/* ---- the sink's upcalls -------------------------------------------------------------------------------- */
 
 static void on_opened(void *context, const tr__file_found *found)
 {
@@ -195,8 +193,7 @@ static void on_closed(void *context)
 
 static const tr__file_upcalls file_upcalls = {on_opened, on_drained, on_finished, on_failed, on_closed};
 
-/* ---- start and stop --------------------------------------------------------------------------------------
- */
+/* ---- start and stop ------------------------------------------------------------------------------------ */
 
 void tr__dl_job_start(tr__dl_job *job)
 {

@@ -32,8 +32,7 @@ const char *tr__dl_state_name(tr__dl_state state)
     return states[state].name;
 }
 
-/* ---- URL, digest, path ----------------------------------------------------------------------------------
- */
+/* ---- URL, digest, path --------------------------------------------------------------------------------- */
 
 static const char *after_scheme(const char *url)
 {
@@ -167,8 +166,7 @@ tr_err tr__dl_path(const char *url, const char *into, char **path, tr_error *err
     return TR_OK;
 }
 
-/* ---- what the server says -------------------------------------------------------------------------------
- */
+/* ---- what the server says ------------------------------------------------------------------------------ */
 
 /* Digits only, no sign, no blank, within 63 bits. */
 static bool read_number(const char **at, uint64_t *number)
@@ -263,8 +261,7 @@ tr_err tr__dl_judge(const tr__http_head *head, const tr__dl_wanted *wanted, tr__
     return TR_OK;
 }
 
-/* ---- the file beside an unfinished one -------------------------------------------------------------------
- */
+/* ---- the file beside an unfinished one ----------------------------------------------------------------- */
 
 static const char info_first[] = "troupe part 1\n";
 static const char info_last[] = "end\n";

@@ -62,8 +62,7 @@ static void on_ended(void *context)
     /* Without memory the next tick finds it. */
 }
 
-/* ---- telling ---------------------------------------------------------------------------------------------
- */
+/* ---- telling ------------------------------------------------------------------------------------------- */
 
 static void tell_progress(tr_actor *self, task *t)
 {
@@ -97,8 +96,7 @@ static void free_task(tr_actor *self, task *t)
     tr__free(t);
 }
 
-/* ---- the list --------------------------------------------------------------------------------------------
- */
+/* ---- the list ------------------------------------------------------------------------------------------ */
 
 static void start_waiting(tr_actor *self, downloader *d)
 {
@@ -173,8 +171,7 @@ static void keep_ticking(tr_actor *self, downloader *d)
     d->ticking = tr_after(self, d->opts.progress_ns, tr_download_tick, .spare = 0).id != 0;
 }
 
-/* ---- messages --------------------------------------------------------------------------------------------
- */
+/* ---- messages ------------------------------------------------------------------------------------------ */
 
 /* What can be said at once against a fetch, and its path if there is nothing. */
 static tr_err check_fetch(const downloader *d, const tr_fetch *f, char **path, tr_error *error)

@@ -74,8 +74,7 @@ struct tr__file_sink {
     char *url, *sha256;
 };
 
-/* ---- on the pool -----------------------------------------------------------------------------------------
- */
+/* ---- on the pool --------------------------------------------------------------------------------------- */
 
 static tr_err fail(tr__file_sink *sink, const char *what, const char *path, int number)
 {
@@ -342,8 +341,7 @@ static void on_pool(uv_work_t *work)
     steps[sink->step](sink);
 }
 
-/* ---- on the loop -----------------------------------------------------------------------------------------
- */
+/* ---- on the loop --------------------------------------------------------------------------------------- */
 
 static void destroy(tr__file_sink *sink)
 {

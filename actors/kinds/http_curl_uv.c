@@ -62,8 +62,7 @@ struct tr__http_get {
     char why[CURL_ERROR_SIZE];
 };
 
-/* ---- one get ---------------------------------------------------------------------------------------------
- */
+/* ---- one get ------------------------------------------------------------------------------------------- */
 
 static void release(tr__http_get *get)
 {
@@ -204,8 +203,7 @@ static void finish_get(tr__http_get *get, CURLcode result)
     upcalls->done(context, code, text);
 }
 
-/* ---- the source ------------------------------------------------------------------------------------------
- */
+/* ---- the source ---------------------------------------------------------------------------------------- */
 
 static void break_down(tr__http_source *source, const char *why)
 {
@@ -359,8 +357,7 @@ static int on_socket(CURL *easy, curl_socket_t fd, int what, void *context, void
     return -1;
 }
 
-/* ---- the seam --------------------------------------------------------------------------------------------
- */
+/* ---- the seam ------------------------------------------------------------------------------------------ */
 
 static CURLcode global_result;
 

@@ -66,8 +66,7 @@ struct tr__child {
 /* Reads of all children of a loop go here and are copied into a message at once. */
 static _Thread_local char scratch[TR__CHILD_PIECE];
 
-/* ---- telling the actor ----------------------------------------------------------------------------------
- */
+/* ---- telling the actor --------------------------------------------------------------------------------- */
 
 static void on_retry(uv_timer_t *timer);
 
@@ -98,8 +97,7 @@ static void on_retry(uv_timer_t *timer)
     tell(timer->data, 0);
 }
 
-/* ---- output ---------------------------------------------------------------------------------------------
- */
+/* ---- output -------------------------------------------------------------------------------------------- */
 
 static void signal_group(const tr__child *child, int number)
 {
@@ -186,8 +184,7 @@ static void drain(tr__child *child)
     }
 }
 
-/* ---- input ----------------------------------------------------------------------------------------------
- */
+/* ---- input --------------------------------------------------------------------------------------------- */
 
 static void on_closed(uv_handle_t *handle)
 {
@@ -234,8 +231,7 @@ static tr_err write_input(tr__child *child, const void *data, size_t size)
     return TR_OK;
 }
 
-/* ---- the end --------------------------------------------------------------------------------------------
- */
+/* ---- the end ------------------------------------------------------------------------------------------- */
 
 /* True if it has ended; then its status is known. Doesn't wait. */
 static bool look(tr__child *child, int reap)
@@ -307,8 +303,7 @@ static void close_child(tr__child *child)
     uv_close((uv_handle_t *)&child->retry, on_closed);
 }
 
-/* ---- start ----------------------------------------------------------------------------------------------
- */
+/* ---- start --------------------------------------------------------------------------------------------- */
 
 /* A close-on-exec descriptor above the standard three, so that placing those in the child can't overwrite it.
  */

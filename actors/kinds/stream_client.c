@@ -18,7 +18,7 @@
 #define CONNECTIONS_MAX   256u
 #define WAITING_BYTES_MAX ((size_t)64 * 1024 * 1024)
 
-/* ---- requests --------------------------------------------------------------------------------------- */
+/* ---- requests ------------------------------------------------------------------------------------------ */
 
 static void on_request(tr__stream *c, const tr_msg *msg)
 {
@@ -86,7 +86,7 @@ static void on_query(tr__stream *c, const tr_msg *msg, const tr_stream_query *qu
         c->counts = (tr_stream_status){0};
     (void)tr_reply_body(c->self, msg, &tr_stream_status_type, &status);
 }
-/* ---- the tick: whatever is due ---------------------------------------------------------------------- */
+/* ---- the tick: whatever is due ------------------------------------------------------------------------- */
 
 static void sweep_waiting(tr__stream *c, uint64_t now, uint64_t *next)
 {
@@ -117,7 +117,7 @@ static void on_tick(tr__stream *c, const tr__stream_tick *tick)
     tr__stream_dispatch(c);
 }
 
-/* ---- life ------------------------------------------------------------------------------------------- */
+/* ---- life ---------------------------------------------------------------------------------------------- */
 
 /* "host:port" or "[::1]:port" into host and port. */
 static tr_err parse_address(tr_actor *self, tr__stream *c, const char *text)

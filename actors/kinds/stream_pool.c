@@ -28,7 +28,7 @@ static void back_off(tr__stream *c)
     c->retry_ns = tr__stream_after(c, pause / 2 + tr_random(c->self) % (pause / 2 + 1));
 }
 
-/* ---- a connection's end ----------------------------------------------------------------------------- */
+/* ---- a connection's end -------------------------------------------------------------------------------- */
 
 void tr__stream_close(tr__stream_connection *k)
 {
@@ -111,7 +111,7 @@ static void connect_failed(tr__stream *c, tr__stream_connection *k, tr_err code,
     tr__stream_dispatch(c);
 }
 
-/* ---- what the codec's parser calls ------------------------------------------------------------------ */
+/* ---- what the codec's parser calls --------------------------------------------------------------------- */
 
 static bool on_question(void *context, tr__question *question)
 {
@@ -144,7 +144,7 @@ static void on_answer(void *context, tr_type *type, const void *body, bool last)
     tr__stream_release(c, r);
 }
 
-/* ---- sending ---------------------------------------------------------------------------------------- */
+/* ---- sending ------------------------------------------------------------------------------------------- */
 
 static bool has_place(const tr__stream *c, const tr__stream_connection *k)
 {
@@ -248,7 +248,7 @@ void tr__stream_dispatch(tr__stream *c)
     }
 }
 
-/* ---- what comes back -------------------------------------------------------------------------------- */
+/* ---- what comes back ----------------------------------------------------------------------------------- */
 
 static tr__stream_connection *find(tr__stream *c, uint64_t key)
 {
@@ -306,7 +306,7 @@ void tr__stream_on_down(tr__stream *c, const tr__tcp_down *down)
     cut(c, k, &error);
 }
 
-/* ---- time-outs -------------------------------------------------------------------------------------- */
+/* ---- time-outs ----------------------------------------------------------------------------------------- */
 
 static void sweep_in_flight(tr__stream *c, tr__stream_connection *k, uint64_t now, uint64_t *next)
 {

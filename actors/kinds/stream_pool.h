@@ -67,7 +67,7 @@ typedef struct tr__stream {
     tr_stream_status counts;
 } tr__stream;
 
-/* ---- stream_queue.c --------------------------------------------------------------------------------- */
+/* ---- stream_queue.c ------------------------------------------------------------------------------------ */
 
 void tr__stream_list_init(tr__stream_list *l);
 void tr__stream_push(tr__stream_list *l, tr__stream_request *r);
@@ -89,7 +89,7 @@ uint64_t tr__stream_after(tr__stream *c, uint64_t duration_ns);
 /* Have a tick not later than this. */
 void tr__stream_wake_at(tr__stream *c, uint64_t due_ns);
 
-/* ---- stream_pool.c ---------------------------------------------------------------------------------- */
+/* ---- stream_pool.c ------------------------------------------------------------------------------------- */
 
 /* Give what waits to connections with a place, and open as many more as what is left could fill; while the
  * server fails, one at a time. */

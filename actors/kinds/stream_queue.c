@@ -3,7 +3,7 @@
 #include "actors/kinds/stream_pool.h"
 #include "base/mem.h"
 
-/* ---- lists of requests ------------------------------------------------------------------------------ */
+/* ---- lists of requests --------------------------------------------------------------------------------- */
 
 void tr__stream_list_init(tr__stream_list *l)
 {
@@ -42,7 +42,7 @@ void tr__stream_push_front(tr__stream_list *l, tr__stream_list *front)
     tr__stream_list_init(front);
 }
 
-/* ---- the end of a request --------------------------------------------------------------------------- */
+/* ---- the end of a request ------------------------------------------------------------------------------ */
 
 void tr__stream_release(tr__stream *c, tr__stream_request *r)
 {
@@ -77,7 +77,7 @@ void tr__stream_fail_waiting(tr__stream *c, const tr_error *error)
         tr__stream_fail(c, tr__stream_take_waiting(c, &c->waiting.head), error->code, error->text);
 }
 
-/* ---- time ------------------------------------------------------------------------------------------- */
+/* ---- time ---------------------------------------------------------------------------------------------- */
 
 uint64_t tr__stream_after(tr__stream *c, uint64_t duration_ns)
 {

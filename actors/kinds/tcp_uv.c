@@ -47,7 +47,7 @@ struct tr__tcp {
 
 static void try_next(tr__tcp *tcp);
 
-/* ---- ends ------------------------------------------------------------------------------------------- */
+/* ---- ends ---------------------------------------------------------------------------------------------- */
 
 static void free_if_done(tr__tcp *tcp)
 {
@@ -109,7 +109,7 @@ static void tcp_close(tr__tcp *tcp)
     free_if_done(tcp);
 }
 
-/* ---- reading ---------------------------------------------------------------------------------------- */
+/* ---- reading ------------------------------------------------------------------------------------------- */
 
 static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf)
 {
@@ -156,7 +156,7 @@ static void tcp_consumed(tr__tcp *tcp, size_t bytes)
         start_reading(tcp);
 }
 
-/* ---- writing ---------------------------------------------------------------------------------------- */
+/* ---- writing ------------------------------------------------------------------------------------------- */
 
 static void flush(tr__tcp *tcp);
 
@@ -232,7 +232,7 @@ static size_t tcp_unsent(const tr__tcp *tcp)
     return tcp->pending_size + tcp->sending_size;
 }
 
-/* ---- connecting ------------------------------------------------------------------------------------- */
+/* ---- connecting ---------------------------------------------------------------------------------------- */
 
 static void on_connected(uv_connect_t *request, int status)
 {

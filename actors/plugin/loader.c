@@ -25,8 +25,7 @@ static tr_err refuse(tr_error *error, const tr__plugin *plugin, const char *what
     return tr__fail(error, TR_EINVAL, "plugin %s: %s", plugin->file, what);
 }
 
-/* ---- the block -------------------------------------------------------------------------------------------
- */
+/* ---- the block ----------------------------------------------------------------------------------------- */
 
 static tr_err check_version(const tr__plugin *plugin, const tr_host *host, tr_error *error)
 {
@@ -72,8 +71,7 @@ static tr_err check_block(const tr__plugin *plugin, size_t symbol_size, const tr
     return TR_OK;
 }
 
-/* ---- actors ----------------------------------------------------------------------------------------------
- */
+/* ---- actors -------------------------------------------------------------------------------------------- */
 
 static tr_err check_actor(const tr__plugin *plugin, uint32_t index, tr_error *error)
 {
@@ -122,8 +120,7 @@ static tr_err take_actors(tr__plugin *plugin, tr_error *error)
     return TR_OK;
 }
 
-/* ---- message types ---------------------------------------------------------------------------------------
- */
+/* ---- message types ------------------------------------------------------------------------------------- */
 
 static tr_err check_type(const tr__plugin *plugin, const tr_type *type, tr_error *error)
 {
@@ -152,8 +149,7 @@ static tr_err register_types(const tr__plugin *plugin, tr_error *error)
     return TR_OK;
 }
 
-/* ---- loading ---------------------------------------------------------------------------------------------
- */
+/* ---- loading ------------------------------------------------------------------------------------------- */
 
 static tr__plugin *record_make(const char *file, tr_error *error)
 {

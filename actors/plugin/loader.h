@@ -37,8 +37,7 @@ typedef struct tr__plugin {
  * TR_EINVAL, TR_ETOOBIG, TR_ENOMEM, TR_EIO. What is returned is never freed. Any thread. */
 tr__plugin *tr__plugin_load(const char *file, const tr_host *host, tr_error *error);
 
-/* ---- loader_os.c: files and dlopen -----------------------------------------------------------------------
- */
+/* ---- loader_os.c: files and dlopen --------------------------------------------------------------------- */
 
 /* Check the file (regular, writable by nobody but its owner, its directory as well), copy it into memory that
  * nobody can change any more, and load that. `shown` is the file's name for texts. The handle is never

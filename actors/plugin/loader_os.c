@@ -31,8 +31,7 @@ static tr_err fail_errno(tr_error *error, int number, const char *shown, const c
     return tr__fail(error, tr__err_from_errno(number), "plugin %s: %s: %s", shown, what, strerror(number));
 }
 
-/* ---- who could change it ---------------------------------------------------------------------------------
- */
+/* ---- who could change it ------------------------------------------------------------------------------- */
 
 /* In a directory with the sticky bit (/tmp) others may write, but not replace this file. */
 static tr_err check_directory(const char *file, const char *shown, tr_error *error)
@@ -89,8 +88,7 @@ static tr_err check_file(int fd, const char *shown, off_t *size, tr_error *error
     return TR_OK;
 }
 
-/* ---- the copy --------------------------------------------------------------------------------------------
- */
+/* ---- the copy ------------------------------------------------------------------------------------------ */
 
 static tr_err copy_into(int copy, int fd, off_t size, const char *shown, tr_error *error)
 {
@@ -126,8 +124,7 @@ static tr_err private_copy(const char *file, const char *shown, int *copy, tr_er
     return err;
 }
 
-/* ---- the library -----------------------------------------------------------------------------------------
- */
+/* ---- the library --------------------------------------------------------------------------------------- */
 
 static tr_err fail_dlopen(const char *text, const char *path, const char *shown, tr_error *error)
 {

@@ -32,8 +32,7 @@ typedef struct manager {
     bool up;
 } manager;
 
-/* ---- within the plugin's actors: around their own init and run -------------------------------------------
- */
+/* ---- within the plugin's actors: around their own init and run ----------------------------------------- */
 
 static tr_err init_around(tr_actor *self, void *state, const void *arg)
 {
@@ -58,8 +57,7 @@ static tr_err run_around(tr_actor *self, void *arg)
     return actor->own->run(self, NULL);
 }
 
-/* ---- the manager -----------------------------------------------------------------------------------------
- */
+/* ---- the manager --------------------------------------------------------------------------------------- */
 
 static tr_err init(tr_actor *self, void *state, const void *arg)
 {

@@ -55,8 +55,7 @@ struct tr__log {
     tr_error error; /* once it failed: why */
 };
 
-/* ---- batches
- * --------------------------------------------------------------------------------------------------- */
+/* ---- batches ------------------------------------------------------------------------------------------- */
 
 /* How long the file should be, so that the reserve and the next records have their place. */
 static uint64_t size_wanted(const tr__log *log, uint64_t end)
@@ -159,8 +158,7 @@ bool tr__log_force(tr__log *log, uint64_t lsn)
     return false;
 }
 
-/* ---- append
- * ------------------------------------------------------------------------------------------------------ */
+/* ---- append -------------------------------------------------------------------------------------------- */
 
 static uint64_t behind_pending(const tr__log *log)
 {
@@ -253,8 +251,7 @@ tr_err tr__log_append(tr__log *log, uint8_t type, bool finishes, const tr__iov *
     return TR_OK;
 }
 
-/* ---- open, close
- * ------------------------------------------------------------------------------------------------- */
+/* ---- open, close --------------------------------------------------------------------------------------- */
 
 /* A new log is whole and forced before it has its name. */
 static tr_err create(tr__log *log, tr__log_found *found, tr_error *error)

@@ -42,8 +42,7 @@ size_t tr__log_stride(size_t length)
     return TR__LOG_RECORD_BYTES + ((length + 7) & ~(size_t)7);
 }
 
-/* ---- header and slots
- * ---------------------------------------------------------------------------------------- */
+/* ---- header and slots ---------------------------------------------------------------------------------- */
 
 static void derive(tr__log_head *head, uint32_t crc)
 {
@@ -98,8 +97,7 @@ bool tr__log_slot_read(const tr__log_head *head, const uint8_t bytes[TR__LOG_SLO
     return true;
 }
 
-/* ---- records
- * --------------------------------------------------------------------------------------------------- */
+/* ---- records ------------------------------------------------------------------------------------------- */
 
 static uint32_t record_crc(const tr__log_head *head, uint64_t offset, const uint8_t *bytes)
 {

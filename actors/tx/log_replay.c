@@ -56,8 +56,7 @@ static tr_err reader_init(reader *r, tr__log_store *store, tr_error *error)
     return TR_OK;
 }
 
-/* ---- one record
- * ------------------------------------------------------------------------------------------------ */
+/* ---- one record ---------------------------------------------------------------------------------------- */
 
 typedef struct cursor {
     uint64_t offset, lsn; /* where the next record must be, and its LSN */
@@ -97,8 +96,7 @@ static tr_err next_record(reader *r, const tr__log_head *head, cursor *at, tr__l
     return TR_OK;
 }
 
-/* ---- the whole log
- * ----------------------------------------------------------------------------------------------- */
+/* ---- the whole log ------------------------------------------------------------------------------------- */
 
 static tr_err damaged(const tr__log_store *store, uint64_t offset, const char *what, tr_error *error)
 {

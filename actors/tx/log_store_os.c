@@ -55,8 +55,7 @@ typedef struct os_store {
 
 static const uint8_t zeros[ZEROS_BYTES];
 
-/* ---- the file
- * ---------------------------------------------------------------------------------------------------- */
+/* ---- the file ------------------------------------------------------------------------------------------ */
 
 /* From errno. A disk that is full stays told as that; whatever else went wrong with bytes is TR_EIO. */
 static tr_err fail(const os_store *os, const char *what, uint64_t offset, tr_error *error)
@@ -172,8 +171,7 @@ static tr_err publish_file(tr__log_store *store, tr_error *error)
     return force_directory(os, error);
 }
 
-/* ---- batches
- * ------------------------------------------------------------------------------------------------------- */
+/* ---- batches ------------------------------------------------------------------------------------------- */
 
 static void do_batch(os_store *os, const tr__log_batch *batch, tr__log_done *done)
 {
@@ -243,8 +241,7 @@ static bool batch_finished(tr__log_store *store, tr__log_done *done)
     return over;
 }
 
-/* ---- open, close
- * ----------------------------------------------------------------------------------------------------- */
+/* ---- open, close --------------------------------------------------------------------------------------- */
 
 /* All but the thread. */
 static void drop(os_store *os)

@@ -9,8 +9,7 @@
  * Order is ABI: append only. All are called by the actor itself, on its loop's thread, with its own `self`,
  * unless they say "any thread". What a failed call was about: tr_last_error(self). */
 
-/* ---- sending ---------------------------------------------------------------------------------------------
- */
+/* ---- sending ------------------------------------------------------------------------------------------- */
 
 /* Send a copy of `body`, a struct of that type (the macro tr_send makes it). TR_OK: accepted; it arrives, in
  * order with what this actor sent before, or is counted and reported as a dead letter. TR_EFULL: the mailbox
@@ -25,8 +24,7 @@ TR_FN(tr_err, send_msg, (tr_actor * self, tr_addr to, tr_msg **msg), (self, to, 
  * notice a call. Notices are given in order of asking, from a quarter of the mailbox free. */
 TR_FN(tr_err, notify_writable, (tr_actor * self, tr_addr to), (self, to))
 
-/* ---- messages --------------------------------------------------------------------------------------------
- */
+/* ---- messages ------------------------------------------------------------------------------------------ */
 
 /* A message of one's own with a copy of `body`; NULL if memory ran out. Free it with tr_msg_free or send it.
  */
@@ -50,8 +48,7 @@ TR_FN(uint64_t, msg_remaining, (tr_actor * self, const tr_msg *msg), (self, msg)
 /* The message as JSON, to be freed with free(); NULL if memory ran out. Any thread. */
 TR_FN(char *, msg_json, (const tr_msg *msg), (msg))
 
-/* ---- actors ----------------------------------------------------------------------------------------------
- */
+/* ---- actors -------------------------------------------------------------------------------------------- */
 
 /* Start an actor; its address is good at once. TR_ADDR_NONE: see tr_last_error (TR_ENOMEM, TR_EEXIST for a
  * name that is taken, TR_EINVAL). What fails later (its init) its monitors and links hear. `opts` may be
@@ -73,8 +70,7 @@ TR_FNV(void, exit, 3, (tr_actor * self, tr_err code, const char *format), (self,
  * them. */
 TR_FN(tr_err, stop, (tr_actor * self, tr_addr to, tr_exit_kind how), (self, to, how))
 
-/* ---- links, monitors, names, supervision -----------------------------------------------------------------
- */
+/* ---- links, monitors, names, supervision --------------------------------------------------------------- */
 
 /* Hear of its end by one tr_down that carries the returned number; 0: no memory, or too many (4,096). An
  * actor that is gone, or a node without a connection, is reported at once, by a tr_down as well. */
@@ -99,8 +95,7 @@ TR_FN(tr_err, watch_nodes, (tr_actor * self), (self))
 /* Start a supervisor with its children, linked to this actor. TR_ADDR_NONE: see tr_last_error. */
 TR_FN(tr_addr, supervise, (tr_actor * self, const tr_supervisor_spec *spec), (self, spec))
 
-/* ---- asks and futures ------------------------------------------------------------------------------------
- */
+/* ---- asks and futures ---------------------------------------------------------------------------------- */
 
 /* Ask: send a copy of `body` and get a future of the answer, until timeout_ns from now (from 1 s on: from when this
  * handler, or one of the 16 before it, began). It fails with
@@ -136,8 +131,7 @@ TR_FN(tr_err, take_result, (tr_actor * self, tr_future future, const tr_msg **ms
  * nothing is called. A stale future is left alone. */
 TR_FN(void, cancel, (tr_actor * self, tr_future future), (self, future))
 
-/* ---- fibers ----------------------------------------------------------------------------------------------
- */
+/* ---- fibers -------------------------------------------------------------------------------------------- */
 
 /* Fibers only: the next message, borrowed until the next receive; NULL: timeout, or being killed
  * (tr_last_error says which). */
@@ -145,8 +139,7 @@ TR_FN(const tr_msg *, receive, (tr_actor * self, uint64_t timeout_ns), (self, ti
 /* Fibers only. TR_EKILLED when being killed. */
 TR_FN(tr_err, sleep, (tr_actor * self, uint64_t duration_ns), (self, duration_ns))
 
-/* ---- time, chance, words ---------------------------------------------------------------------------------
- */
+/* ---- time, chance, words ------------------------------------------------------------------------------- */
 
 /* The node's monotonic clock as it was when this turn began, ns. */
 TR_FN(uint64_t, now, (tr_actor * self), (self))
@@ -167,8 +160,7 @@ TR_FNV(tr_err, fail, 3, (tr_actor * self, tr_err code, const char *format), (sel
 /* A line for the node's log. */
 TR_FNV(void, log, 3, (tr_actor * self, tr_log_level level, const char *format), (self, level, format))
 
-/* ---- from outside ----------------------------------------------------------------------------------------
- */
+/* ---- from outside -------------------------------------------------------------------------------------- */
 
 /* Send a copy of `body` from any thread that is no loop. TR_OK, TR_EFULL, TR_ENOMEM, TR_ENOCONN for another
  * node's actor (not possible from outside), TR_ECLOSED. */

@@ -24,8 +24,7 @@ extern const tr_actor_def tr_compute;
  * all cores compute; 0 = 5, negative: as urgent as the node */
 TR_MESSAGE(tr_compute_opts, (u32, parallel), (u32, queue), (u64, grace_ns), (i32, nice))
 
-/* ---- commands -------------------------------------------------------------------------------------------
- */
+/* ---- commands ------------------------------------------------------------------------------------------ */
 
 /* Ask: run a command. Answered by tr_ran when it has ended and its output is read.
  *
@@ -65,8 +64,7 @@ TR_MESSAGE(tr_output, (u64, job), (u32, stream), (bytes, data))
 /* From the consumer: so many bytes are dealt with, as many more may come. */
 TR_MESSAGE(tr_output_more, (u64, job), (u64, bytes))
 
-/* ---- functions ------------------------------------------------------------------------------------------
- */
+/* ---- functions ----------------------------------------------------------------------------------------- */
 
 /* A function's output, and whether it is still wanted. Only for the thread that runs the function. */
 typedef struct tr_compute_out tr_compute_out;
@@ -101,8 +99,7 @@ TR_MESSAGE(tr_call, (string, function), (bytes, input), (u64, limit))
 /* elapsed_ns: of the function itself. */
 TR_MESSAGE(tr_called, (bytes, output), (u64, elapsed_ns))
 
-/* ---- arguments ------------------------------------------------------------------------------------------
- */
+/* ---- arguments ----------------------------------------------------------------------------------------- */
 
 #define TR_ARGV_MAX 2048 /* bytes that TR_ARGV takes, with each NUL */
 

@@ -108,13 +108,14 @@ typedef struct tr_msg {
 #define tr_match(msg, type) ((const type *)tr__match((msg), &type##_type, tr_match_type))
 
 /* Most times the declaration was used before, and the answer lies in two words; else the call decides. */
-static inline const void *tr__match(const tr_msg *msg, tr_type *type, const void *(*call)(const tr_msg *, tr_type *))
+static inline const void *tr__match(const tr_msg *msg, tr_type *type,
+                                    const void *(*call)(const tr_msg *, tr_type *))
 {
     const struct tr_typeinfo *known = __atomic_load_n(&type->registered, __ATOMIC_RELAXED);
     return known && known == msg->type ? msg + 1 : known ? NULL : call(msg, type);
 }
 
-/* ---- how TR_MESSAGE is made ------------------------------------------------------------------------------ */
+/* ---- how TR_MESSAGE is made ---------------------------------------------------------------------------- */
 
 /* Each declaration also leaves a pointer in the section tr_types, so that a node knows its program's types before the
  * first message of another node comes. */

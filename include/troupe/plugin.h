@@ -35,8 +35,8 @@ typedef struct tr_plugin_block {
     uint64_t magic;
     uint32_t size; /* of this block, bytes */
     uint32_t abi_major, abi_minor;
-    const char *name, *version; /* TR_NAME_MAX each; the name: letters, digits, '_', '-' */
-    const char *build;          /* what it was built with, or from; for people */
+    const char *name, *version;               /* TR_NAME_MAX each; the name: letters, digits, '_', '-' */
+    const char *build;                        /* what it was built with, or from; for people */
     const tr_host **host;                     /* where the node puts its table */
     tr_type *const *types, *const *types_end; /* the message types that the plugin declares */
     const tr_actor_def *const *actors;        /* ends with NULL */

@@ -41,7 +41,7 @@ TR_MESSAGE(tr_stream_opts, (string, address), (string, codec), (u32, connections
            (u64, backoff_max_ns),                 /* they double up to this; 2 s */
            (u64, answer_max), (u64, headers_max)) /* bytes; 16 MiB, 64 KiB (at most 80 KiB) */
 
-/* ---- HTTP ------------------------------------------------------------------------------------------- */
+/* ---- HTTP ---------------------------------------------------------------------------------------------- */
 
 /* headers: lines "Name: value", each ended by a newline; "" for none. Host and Content-Length are added.
  * GET, HEAD, PUT, DELETE, OPTIONS and TRACE count as idempotent. CONNECT and upgrades are refused. */
@@ -49,7 +49,7 @@ TR_MESSAGE(tr_http_request, (string, method), (string, path), (string, headers),
 /* headers: lines "Name: value\n" as the server sent them. */
 TR_MESSAGE(tr_http_response, (u32, status), (string, content_type), (string, headers), (bytes, body))
 
-/* ---- Redis ------------------------------------------------------------------------------------------ */
+/* ---- Redis --------------------------------------------------------------------------------------------- */
 
 /* words: the command, words separated by blanks; quote as in redis-cli ("a b", "\x00\n", 'a b') what isn't
  * yours. With with_value, `value` is one more word at the end, any bytes. Commands whose answers don't come
@@ -69,7 +69,7 @@ typedef enum tr_redis_kind {
  * an error is {"error": "..."}. */
 TR_MESSAGE(tr_redis_reply, (u32, kind), (i64, integer), (bytes, text), (string, json))
 
-/* ---- both ------------------------------------------------------------------------------------------- */
+/* ---- both ---------------------------------------------------------------------------------------------- */
 
 /* One request that is encoded already, in the protocol of the codec; answered by tr_http_response or
  * tr_redis_reply. It is checked to be exactly one. */

@@ -13,8 +13,7 @@
 /* The order to a puppet: a function and its argument, as numbers. */
 TR_MESSAGE(manual_order_msg, (u64, fn), (u64, context))
 
-/* ---- the puppet -------------------------------------------------------------------------------------------
- */
+/* ---- the puppet ---------------------------------------------------------------------------------------- */
 
 typedef struct puppet_state {
     manual_puppet *puppet;
@@ -119,8 +118,7 @@ void manual_then(tr_actor *self, tr_future future)
         assert_int_equal(tr_then(self, future, note_result, NULL), TR_OK);
 }
 
-/* ---- the node
- * ---------------------------------------------------------------------------------------------- */
+/* ---- the node ------------------------------------------------------------------------------------------ */
 
 static uint64_t manual_now(void *context)
 {
@@ -174,8 +172,7 @@ void manual_close(manual *m)
     free(m);
 }
 
-/* ---- what must hold
- * ------------------------------------------------------------------------------------------ */
+/* ---- what must hold ------------------------------------------------------------------------------------ */
 
 /* A mailbox is whole, and its places are where they should be. Returns its messages. */
 static uint64_t check_mailbox(tr_actor *actor)
@@ -236,8 +233,7 @@ void manual_check(manual *m)
     assert_int_equal(passed + atomic_load(&m->node->posted), arrived);
 }
 
-/* ---- spawning and telling
- * -------------------------------------------------------------------------------------- */
+/* ---- spawning and telling ------------------------------------------------------------------------------ */
 
 tr_addr manual_spawn_def(manual *m, uint32_t loop, const tr_actor_def *def, const void *arg,
                          const tr_spawn_opts *opts)
@@ -296,8 +292,7 @@ uint64_t manual_dropped(manual *m, tr_drop why)
     return sum;
 }
 
-/* ---- turning
- * ------------------------------------------------------------------------------------------------------ */
+/* ---- turning ------------------------------------------------------------------------------------------- */
 
 bool manual_turn(manual *m, uint32_t loop)
 {

@@ -50,8 +50,7 @@ static void put(memory_log *m, uint64_t offset, const void *bytes, size_t length
         m->cache_size = (size_t)offset + length;
 }
 
-/* ---- the seam
- * ---------------------------------------------------------------------------------------------------- */
+/* ---- the seam ------------------------------------------------------------------------------------------ */
 
 static tr_err random_id(tr__log_store *store, uint8_t id[TR__LOG_ID_BYTES], tr_error *error)
 {
@@ -149,8 +148,7 @@ static void close_store(tr__log_store *store)
     m->stage = STAGE_NONE;
 }
 
-/* ---- the test's side
- * ----------------------------------------------------------------------------------------------- */
+/* ---- the test's side ----------------------------------------------------------------------------------- */
 
 void memory_log_init(memory_log *m, uint64_t seed)
 {

@@ -30,7 +30,7 @@ static void die(const char *format, ...)
     exit(1);
 }
 
-/* ---- ports ------------------------------------------------------------------------------------------ */
+/* ---- ports --------------------------------------------------------------------------------------------- */
 
 static int listen_on(uint16_t port, uint16_t *bound)
 {
@@ -63,7 +63,7 @@ static bool accepts(uint16_t port)
     return up;
 }
 
-/* ---- Redis and nginx -------------------------------------------------------------------------------- */
+/* ---- Redis and nginx ----------------------------------------------------------------------------------- */
 
 static const char *program(const char *variable)
 {
@@ -167,7 +167,7 @@ void test_server_stop(test_server *server)
         fprintf(stderr, "%s is left over\n", server->directory);
 }
 
-/* ---- the raw server --------------------------------------------------------------------------------- */
+/* ---- the raw server ------------------------------------------------------------------------------------ */
 
 static bool wait_readable(raw_server *server, int fd)
 {

@@ -8,9 +8,9 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <setjmp.h>
 #include <signal.h>
-#include <poll.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
@@ -31,8 +31,7 @@ static char failure[1024];
 static char mark[64];
 static char directory[] = "/tmp/test_compute_XXXXXX";
 
-/* ---- helpers --------------------------------------------------------------------------------------------
- */
+/* ---- helpers ------------------------------------------------------------------------------------------- */
 
 #define EXPECT(condition, ...)                                                                     \
     do {                                                                                           \

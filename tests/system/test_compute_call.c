@@ -4,8 +4,7 @@
 
 #include "tests/system/compute_kit.h"
 
-/* ---- how many -------------------------------------------------------------------------------------------
- */
+/* ---- how many ------------------------------------------------------------------------------------------ */
 
 static tr_err two_at_once(tr_actor *self, void *arg)
 {
@@ -64,8 +63,7 @@ static void queue_is_bounded_and_in_order_and_canceled_ones_leave_it(void **stat
     unlink(path);
 }
 
-/* ---- functions ------------------------------------------------------------------------------------------
- */
+/* ---- functions ----------------------------------------------------------------------------------------- */
 
 static atomic_int inside, most, entered, left_canceled;
 
@@ -243,8 +241,7 @@ static void end_of_the_node_cancels_functions(void **state)
     assert_int_equal(left_canceled, 2);
 }
 
-/* ---- the point of it ------------------------------------------------------------------------------------
- */
+/* ---- the point of it ----------------------------------------------------------------------------------- */
 
 static int by_value(const void *a, const void *b)
 {

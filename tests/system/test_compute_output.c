@@ -1,8 +1,7 @@
 /* The compute actor: output that streams, and how commands end. */
 #include "tests/system/compute_kit.h"
 
-/* ---- output ---------------------------------------------------------------------------------------------
- */
+/* ---- output -------------------------------------------------------------------------------------------- */
 
 static tr_err endless(tr_actor *self, void *arg)
 {
@@ -194,8 +193,7 @@ static void end_of_the_consumer_ends_the_job(void **state)
     run(orphaned);
 }
 
-/* ---- the end --------------------------------------------------------------------------------------------
- */
+/* ---- the end ------------------------------------------------------------------------------------------- */
 
 static tr_err deadline(tr_actor *self, void *arg)
 {

@@ -29,7 +29,7 @@
 #define FILES       "20"
 #define FILES_COUNT 20
 
-/* ---- fixture: the program under way ----------------------------------------------------------------- */
+/* ---- fixture: the program under way -------------------------------------------------------------------- */
 
 typedef struct demo {
     char home[64], tmp[80], image[80]; /* tmp is its TMPDIR, image where the picture goes */
@@ -146,7 +146,7 @@ static int run(demo *d, const char *const *arguments)
 
 #define RUN(d, ...) run(d, (const char *const[]){__VA_ARGS__, NULL})
 
-/* ---- assertions ------------------------------------------------------------------------------------- */
+/* ---- assertions ---------------------------------------------------------------------------------------- */
 
 static int entries_in(const char *path)
 {
@@ -211,7 +211,7 @@ static void assert_all_held(demo *d, int status, json_t *s)
     assert_int_equal(0, stat(d->image, &picture));
 }
 
-/* ---- tests ------------------------------------------------------------------------------------------ */
+/* ---- tests --------------------------------------------------------------------------------------------- */
 
 static void with_a_crash_all_of_it_holds(void **state)
 {

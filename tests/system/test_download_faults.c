@@ -14,8 +14,7 @@
 #define BODY   (4 * 1000 * 1000)
 #define CUT_AT (1500 * 1000)
 
-/* ---- fixture: a server, one thread a connection
- * -------------------------------------------------------------- */
+/* ---- fixture: a server, one thread a connection -------------------------------------------------------- */
 
 static atomic_int active, most_active, served, closed_early;
 static atomic_int version; /* of /flaky */
@@ -182,8 +181,7 @@ static int fresh(void **state)
     return empty_into(state);
 }
 
-/* ---- a server that fails
- * ------------------------------------------------------------------------------------- */
+/* ---- a server that fails ------------------------------------------------------------------------------- */
 
 static tr_err fetch_from_a_bad_server(tr_actor *self, void *arg)
 {
@@ -234,8 +232,7 @@ static void a_server_that_falls_silent_ends_in_a_deadline(void **state)
     run(fetch_from_a_silent_server, NULL);
 }
 
-/* ---- resume
- * ---------------------------------------------------------------------------------------------------- */
+/* ---- resume -------------------------------------------------------------------------------------------- */
 
 static tr_err fetch_what_breaks_off(tr_actor *self, void *arg)
 {
@@ -308,8 +305,7 @@ static void a_part_of_an_older_version_is_not_used(void **state)
     run(fetch_what_changes, NULL);
 }
 
-/* ---- many, queue, cancel
- * ----------------------------------------------------------------------------------------- */
+/* ---- many, queue, cancel ------------------------------------------------------------------------------- */
 
 static tr_err fetch_three_at_a_time(tr_actor *self, void *arg)
 {
@@ -406,8 +402,7 @@ static void a_killed_downloader_leaves_nothing(void **state)
     assert_int_equal(count_files(into_dir), 0);
 }
 
-/* ---- no memory -------------------------------------------------------------------------------------------
- */
+/* ---- no memory ----------------------------------------------------------------------------------------- */
 
 /* The n-th allocation of the loop's thread fails, wherever that is. */
 static tr_err fetch_without_memory(tr_actor *self, void *arg)
@@ -438,8 +433,7 @@ static void without_memory_a_fetch_fails_and_leaves_nothing(void **state)
     run(fetch_without_memory, NULL);
 }
 
-/* ---- the process is killed
- * --------------------------------------------------------------------------------------- */
+/* ---- the process is killed ----------------------------------------------------------------------------- */
 
 static tr_err child_start(tr_actor *self, void *arg)
 {

@@ -15,8 +15,7 @@ static pid_t nginx;
 static int free_port; /* nobody listens there */
 static bool have_tmpfs;
 
-/* ---- fixture
- * ------------------------------------------------------------------------------------------------ */
+/* ---- fixture ------------------------------------------------------------------------------------------- */
 
 static const char config[] =
     "daemon off; worker_processes 1; pid nginx.pid; error_log error.log; user root;\n"
@@ -121,8 +120,7 @@ static const char *served(tr_actor *self, const char *name)
     return tr_fmt(self, "%s/files/%s", work_dir, name);
 }
 
-/* ---- what goes well
- * ----------------------------------------------------------------------------------------- */
+/* ---- what goes well ------------------------------------------------------------------------------------ */
 
 static tr_err fetch_into_a_directory(tr_actor *self, void *arg)
 {
@@ -205,8 +203,7 @@ static void many_arrive_over_connections_that_end_after_ten_requests(void **stat
     run(fetch_many, NULL);
 }
 
-/* ---- what the server refuses
- * -------------------------------------------------------------------------------- */
+/* ---- what the server refuses --------------------------------------------------------------------------- */
 
 static tr_err fetch_what_is_refused(tr_actor *self, void *arg)
 {
@@ -259,8 +256,7 @@ static void what_differs_from_what_was_expected_is_not_put_in_place(void **state
     run(fetch_other_than_expected, NULL);
 }
 
-/* ---- where it can't be written
- * ------------------------------------------------------------------------------- */
+/* ---- where it can't be written ------------------------------------------------------------------------- */
 
 static tr_err fetch_to_bad_places(tr_actor *self, void *arg)
 {
@@ -324,8 +320,7 @@ static void a_full_disk_is_named_and_resume_goes_on_when_there_is_room(void **st
     run(fetch_to_a_full_disk, NULL);
 }
 
-/* ---- cancel and resume
- * --------------------------------------------------------------------------------------- */
+/* ---- cancel and resume --------------------------------------------------------------------------------- */
 
 /* Wait for progress beyond `bytes`. */
 static tr_err await_progress(tr_actor *self, uint64_t bytes)

@@ -17,8 +17,7 @@
 #include <troupe/node.h>
 #include <troupe/troupe.h>
 
-/* ---- fixture: the other node
- * ------------------------------------------------------------------------------------------------ */
+/* ---- fixture: the other node --------------------------------------------------------------------------- */
 
 TR_MESSAGE(question, (u64, number), (string, text))
 TR_MESSAGE(reply_to, (u64, number), (string, text))
@@ -169,9 +168,7 @@ static tr_err find(tr_actor *self, const char *path, tr_addr *address)
     return TR_OK;
 }
 
-/* ---- tests
- * ----------------------------------------------------------------------------------------------------------------------
- */
+/* ---- tests --------------------------------------------------------------------------------------------- */
 
 static tr_err ask_by_name(tr_actor *self, void *arg)
 {
@@ -390,8 +387,8 @@ int main(int argc, char **argv)
         cmocka_unit_test_setup_teardown(a_monitor_tells_why_an_actor_of_another_node_ended, start_bob,
                                         stop_bob),
         cmocka_unit_test_setup_teardown(an_ask_that_is_not_answered_fails_at_once, start_bob, stop_bob),
-        cmocka_unit_test_setup_teardown(
-            what_is_too_large_for_a_connection_is_told_at_once_in_both_directions, start_bob, stop_bob),
+        cmocka_unit_test_setup_teardown(what_is_too_large_for_a_connection_is_told_at_once_in_both_directions,
+                                        start_bob, stop_bob),
         cmocka_unit_test_setup_teardown(who_watches_the_nodes_twice_hears_of_each_once, start_bob, stop_bob),
         cmocka_unit_test_setup_teardown(a_name_that_nobody_has_is_not_found_by_the_deadline, start_bob,
                                         stop_bob),

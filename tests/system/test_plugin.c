@@ -19,8 +19,7 @@
 
 #include "actors/plugin/loader.h"
 
-/* ---- fixture: a directory, and plugins built into it -----------------------------------------------------
- */
+/* ---- fixture: a directory, and plugins built into it --------------------------------------------------- */
 
 static char directory[64];
 
@@ -107,8 +106,7 @@ static const char *build(const char *name, const char *source)
     return path_of(file);
 }
 
-/* ---- assertions ------------------------------------------------------------------------------------------
- */
+/* ---- assertions ---------------------------------------------------------------------------------------- */
 
 static void assert_text(const char *text, const char *part)
 {
@@ -129,8 +127,7 @@ static void assert_refused(const char *file, tr_err code, const char *part)
     assert_refused_by(&tr__host_table, file, code, part);
 }
 
-/* ---- refusals --------------------------------------------------------------------------------------------
- */
+/* ---- refusals ------------------------------------------------------------------------------------------ */
 
 static void a_file_that_is_none_is_refused(void **state)
 {
@@ -231,8 +228,7 @@ static void two_plugins_are_two_libraries(void **state)
     assert_string_equal("two", two->block->name);
 }
 
-/* ---- in a node -------------------------------------------------------------------------------------------
- */
+/* ---- in a node ----------------------------------------------------------------------------------------- */
 
 TR_MESSAGE(ping, (u32, n))
 
@@ -353,8 +349,7 @@ static void a_plugin_that_keeps_ending_stops_the_node(void **state)
     }
 }
 
-/* ---- the program -----------------------------------------------------------------------------------------
- */
+/* ---- the program --------------------------------------------------------------------------------------- */
 
 static void plugin_check_tells_or_refuses(void **state)
 {

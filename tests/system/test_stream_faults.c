@@ -12,7 +12,7 @@
 
 #define MANY 200u
 
-/* ---- servers that misbehave ------------------------------------------------------------------------- */
+/* ---- servers that misbehave ---------------------------------------------------------------------------- */
 
 /* The first connection is cut after two of five answers, the others answer. */
 static void serve_two_of_five(raw_server *raw, int fd, unsigned nth)
@@ -212,7 +212,7 @@ static void answers_match_however_often_connections_are_cut(void **state)
     stream_run_raw(cut_often, serve_and_cut);
 }
 
-/* ---- memory ------------------------------------------------------------------------------------------- */
+/* ---- memory -------------------------------------------------------------------------------------------- */
 
 static void serve_all(raw_server *raw, int fd, unsigned nth)
 {
@@ -247,7 +247,7 @@ static void a_failed_allocation_is_an_error_never_a_crash(void **state)
     stream_run_raw(without_memory, serve_all);
 }
 
-/* ---- those who stop waiting ------------------------------------------------------------------------- */
+/* ---- those who stop waiting ---------------------------------------------------------------------------- */
 
 /* Reads two, waits for the test, then answers everything. */
 static void serve_on_go(raw_server *raw, int fd, unsigned nth)

@@ -26,8 +26,7 @@
 
 static char directory[64], path[80];
 
-/* ---- fixture: a directory, and an owner whose loop is one eventfd
- * --------------------------------------------------- */
+/* ---- fixture: a directory, and an owner whose loop is one eventfd -------------------------------------- */
 
 typedef struct user {
     tr__log *log;
@@ -160,8 +159,7 @@ static bool force(user *u, uint64_t lsn)
     return true;
 }
 
-/* ---- the file
- * -------------------------------------------------------------------------------------------------------- */
+/* ---- the file ------------------------------------------------------------------------------------------ */
 
 static void it_is_the_owners_alone_and_comes_back(void **state)
 {
@@ -278,9 +276,7 @@ static void a_file_that_cant_grow_is_log_full_and_not_a_failure(void **state)
     close_user(&u);
 }
 
-/* ---- kill -9
- * -----------------------------------------------------------------------------------------------------------
- */
+/* ---- kill -9 ------------------------------------------------------------------------------------------- */
 
 static double seconds(void)
 {
@@ -355,9 +351,7 @@ static void what_was_told_survives_kill_nine(void **state)
            (unsigned long long)there, (unsigned long long)more);
 }
 
-/* ---- how fast
- * ------------------------------------------------------------------------------------------------------------
- */
+/* ---- how fast ------------------------------------------------------------------------------------------ */
 
 static void groups_are_forced_together(void **state)
 {

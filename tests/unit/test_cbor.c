@@ -28,8 +28,7 @@ TR_MESSAGE(one_string, (string, v))
 TR_MESSAGE(one_bytes, (bytes, v))
 TR_MESSAGE(one_addr, (addr, v))
 
-/* ---- helpers ---------------------------------------------------------------------------------------------
- */
+/* ---- helpers ------------------------------------------------------------------------------------------- */
 
 /* What decoding gives, in a block of exactly its size; NULL and *error if it is refused. */
 static void *decode(tr_type *type, const void *bytes, size_t length, tr_error *error)
@@ -117,8 +116,7 @@ static const all full = {
     .last = "end",
 };
 
-/* ---- round trips -----------------------------------------------------------------------------------------
- */
+/* ---- round trips --------------------------------------------------------------------------------------- */
 
 static void every_kind_comes_back_as_it_was(void **state)
 {
@@ -263,8 +261,7 @@ static void encoding_and_decoding_allocate_nothing(void **state)
     assert_int_equal(tr__alloc_fail_at(0), 0);
 }
 
-/* ---- what is refused -------------------------------------------------------------------------------------
- */
+/* ---- what is refused ----------------------------------------------------------------------------------- */
 
 static void another_number_of_fields_is_refused(void **state)
 {
@@ -397,8 +394,7 @@ static void longer_forms_and_shorter_floats_are_taken(void **state)
     tr__free(single);
 }
 
-/* ---- hostile input ---------------------------------------------------------------------------------------
- */
+/* ---- hostile input ------------------------------------------------------------------------------------- */
 
 static void every_truncation_is_refused(void **state)
 {

@@ -11,7 +11,7 @@
 #include "actors/kinds/codec.h"
 #include "base/mem.h"
 
-/* ---- fixture: a sink that writes all it hears into one text ----------------------------------------- */
+/* ---- fixture: a sink that writes all it hears into one text -------------------------------------------- */
 
 typedef struct heard {
     char text[8192];
@@ -56,7 +56,7 @@ static void on_answer(void *context, tr_type *type, const void *body, bool last)
     note(h, "\n", 1);
 }
 
-/* ---- helpers ---------------------------------------------------------------------------------------- */
+/* ---- helpers ------------------------------------------------------------------------------------------- */
 
 static const tr__codec_limits usual = {1 << 20, 1 << 16};
 
@@ -138,7 +138,7 @@ static tr_err encode_raw(const tr__codec *codec, const char *data, char *out, si
     return encode(codec, TR__ASKED_RAW, &(tr_request){.data = {data, strlen(data)}}, out, room, question);
 }
 
-/* ---- HTTP answers ----------------------------------------------------------------------------------- */
+/* ---- HTTP answers -------------------------------------------------------------------------------------- */
 
 static void http_answers_are_the_same_at_every_split(void **state)
 {
@@ -234,7 +234,7 @@ static void http_end_within_an_answer_is_short(void **state)
     assert_int_equal(fails(&tr__codec_http, &usual, "", &error), TR_OK);
 }
 
-/* ---- HTTP requests ---------------------------------------------------------------------------------- */
+/* ---- HTTP requests ------------------------------------------------------------------------------------- */
 
 static void http_requests_are_written_whole(void **state)
 {
@@ -303,7 +303,7 @@ static void http_methods_that_may_be_asked_twice_are_known(void **state)
     }
 }
 
-/* ---- Redis answers ---------------------------------------------------------------------------------- */
+/* ---- Redis answers ------------------------------------------------------------------------------------- */
 
 static void resp_answers_are_the_same_at_every_split(void **state)
 {
@@ -340,7 +340,7 @@ static void resp_claimed_sizes_allocate_nothing(void **state)
                      TR_OK);
 }
 
-/* ---- Redis requests --------------------------------------------------------------------------------- */
+/* ---- Redis requests ------------------------------------------------------------------------------------ */
 
 static void resp_words_are_split_and_unquoted(void **state)
 {
@@ -381,7 +381,7 @@ static void resp_commands_that_break_the_order_are_refused(void **state)
                      TR_EINVAL);
 }
 
-/* ---- memory ----------------------------------------------------------------------------------------- */
+/* ---- memory -------------------------------------------------------------------------------------------- */
 
 static void each_failed_allocation_is_an_error(void **state)
 {

@@ -149,8 +149,7 @@ static void gathered_bytes_are_those_added(void **state)
     tr__gather_fini(&gather);
 }
 
-/* ---- requests -------------------------------------------------------------------------------------------
- */
+/* ---- requests ------------------------------------------------------------------------------------------ */
 
 static void joined_arguments_split_into_the_same(void **state)
 {

@@ -8,8 +8,7 @@
 #include "actors/adapter.h"
 #include "base/mem.h"
 
-/* ---- helpers
- * ------------------------------------------------------------------------------------------------ */
+/* ---- helpers ------------------------------------------------------------------------------------------- */
 
 typedef struct sends {
     tr_addr to;
@@ -53,8 +52,7 @@ static tr_spawn_opts places(uint32_t count)
     return (tr_spawn_opts){.mailbox_places = count};
 }
 
-/* ---- delivery
- * ------------------------------------------------------------------------------------------------- */
+/* ---- delivery ------------------------------------------------------------------------------------------ */
 
 static void messages_of_one_sender_arrive_in_order(void **state)
 {
@@ -183,8 +181,7 @@ static void a_kill_overtakes_and_a_shutdown_does_not(void **state)
     }
 }
 
-/* ---- places
- * ---------------------------------------------------------------------------------------------------- */
+/* ---- places -------------------------------------------------------------------------------------------- */
 
 static void a_full_mailbox_refuses_at_once(void **state)
 {
@@ -289,8 +286,7 @@ static void a_large_message_of_another_loop_is_admitted(void **state)
     manual_close(m);
 }
 
-/* ---- writable notices
- * ------------------------------------------------------------------------------------------- */
+/* ---- writable notices ---------------------------------------------------------------------------------- */
 
 static char told[64]; /* who was told, in order */
 
@@ -434,8 +430,7 @@ static void tiny_mailboxes_of_many_loops_do_not_deadlock(void **state)
         }
 }
 
-/* ---- from outside
- * -------------------------------------------------------------------------------------------- */
+/* ---- from outside -------------------------------------------------------------------------------------- */
 
 static void posts_are_bounded_and_counted(void **state)
 {
@@ -482,8 +477,7 @@ static void a_sleeping_loop_with_work_does_not_sleep(void **state)
     manual_close(m);
 }
 
-/* ---- no memory
- * ----------------------------------------------------------------------------------------------- */
+/* ---- no memory ----------------------------------------------------------------------------------------- */
 
 static void send_with_failing_allocations(tr_actor *self, void *context)
 {

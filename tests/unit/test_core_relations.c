@@ -6,8 +6,7 @@
 
 #include "base/mem.h"
 
-/* ---- helpers
- * ------------------------------------------------------------------------------------------------ */
+/* ---- helpers ------------------------------------------------------------------------------------------- */
 
 static uint64_t number; /* of the last monitor */
 
@@ -56,8 +55,7 @@ static void finish(tr_actor *self, void *context)
     tr_exit(self, TR_OK, "done");
 }
 
-/* ---- monitors
- * ------------------------------------------------------------------------------------------------- */
+/* ---- monitors ------------------------------------------------------------------------------------------ */
 
 static void each_monitor_fires_once(void **state)
 {
@@ -149,8 +147,7 @@ static void too_many_monitors_are_refused(void **state)
     pair_close(p);
 }
 
-/* ---- links
- * ------------------------------------------------------------------------------------------------------ */
+/* ---- links --------------------------------------------------------------------------------------------- */
 
 static void linked_actors_share_their_fate(void **state)
 {
@@ -257,8 +254,7 @@ static void too_many_links_are_refused(void **state)
     pair_close(p);
 }
 
-/* ---- no memory -------------------------------------------------------------------------------------------
- */
+/* ---- no memory ----------------------------------------------------------------------------------------- */
 
 static void watch_with_failing_allocations(tr_actor *self, void *context)
 {
@@ -314,8 +310,7 @@ static void a_monitor_that_cannot_be_kept_fires(void **state)
     pair_close(p);
 }
 
-/* ---- what only the runtime may send
- * ------------------------------------------------------------------------------------------------------ */
+/* ---- what only the runtime may send -------------------------------------------------------------------- */
 
 static tr_msg *kept_notice;
 

@@ -5,8 +5,7 @@
 
 #include "tests/kit/manual.h"
 
-/* ---- helpers
- * ------------------------------------------------------------------------------------------------ */
+/* ---- helpers ------------------------------------------------------------------------------------------- */
 
 static void stop_it(tr_actor *self, void *context)
 {
@@ -39,8 +38,7 @@ static void exit_with_error(tr_actor *self, void *context)
     tr_exit(self, TR_EAPP, "%s", (char *)context);
 }
 
-/* ---- fairness
- * ------------------------------------------------------------------------------------------------ */
+/* ---- fairness ------------------------------------------------------------------------------------------ */
 
 typedef struct ping {
     manual_puppet *other;
@@ -159,8 +157,7 @@ static void a_turn_ends_by_time(void **state)
     manual_close(m);
 }
 
-/* ---- the beginning
- * ---------------------------------------------------------------------------------------------- */
+/* ---- the beginning ------------------------------------------------------------------------------------- */
 
 static void a_coming_actor_keeps_its_messages(void **state)
 {
@@ -293,8 +290,7 @@ static void one_killed_in_init_never_runs(void **state)
     }
 }
 
-/* ---- the end
- * ------------------------------------------------------------------------------------------------------- */
+/* ---- the end ------------------------------------------------------------------------------------------- */
 
 static void exit_reasons_are_told(void **state)
 {
@@ -490,8 +486,7 @@ static void slots_go_home_and_are_used_again(void **state)
     manual_close(m);
 }
 
-/* ---- the node's end
- * -------------------------------------------------------------------------------------------------- */
+/* ---- the node's end ------------------------------------------------------------------------------------ */
 
 static void spawn_in_stop(tr_actor *self, manual_puppet *puppet)
 {

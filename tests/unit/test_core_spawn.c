@@ -6,8 +6,7 @@
 
 #include "base/mem.h"
 
-/* ---- helpers
- * ------------------------------------------------------------------------------------------------ */
+/* ---- helpers ------------------------------------------------------------------------------------------- */
 
 static uint64_t number; /* of the last monitor */
 
@@ -28,8 +27,7 @@ static void kill_it(tr_actor *self, void *context)
     assert_int_equal(tr_stop(self, *(tr_addr *)context, TR_EXIT_KILLED), TR_OK);
 }
 
-/* ---- names
- * -------------------------------------------------------------------------------------------------------- */
+/* ---- names --------------------------------------------------------------------------------------------- */
 
 static void take_name(tr_actor *self, void *context)
 {
@@ -77,8 +75,7 @@ static void a_name_without_memory_is_refused(void **state)
     pair_close(p);
 }
 
-/* ---- spawning with relations
- * ---------------------------------------------------------------------------------------- */
+/* ---- spawning with relations --------------------------------------------------------------------------- */
 
 typedef struct spawns {
     manual_puppet child;
@@ -235,9 +232,7 @@ static void a_spawn_ask_fails_if_the_child_is_killed_first(void **state)
     pair_close(p);
 }
 
-/* ---- no memory
- * ---------------------------------------------------------------------------------------------------------
- */
+/* ---- no memory ----------------------------------------------------------------------------------------- */
 
 static void spawn_with_failing_allocations(tr_actor *self, void *context)
 {

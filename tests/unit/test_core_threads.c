@@ -20,8 +20,7 @@ TR_MESSAGE(item, (u32, sender), (u64, n))
 TR_MESSAGE(tick)
 TR_MESSAGE(stop_now)
 
-/* ---- helpers
- * ------------------------------------------------------------------------------------------------ */
+/* ---- helpers ------------------------------------------------------------------------------------------- */
 
 static void quiet(void *context, tr_log_level level, const char *line)
 {
@@ -50,8 +49,7 @@ static void run_node(uint32_t loops, tr_err (*start)(tr_actor *, void *), void *
     assert_int_equal(s.accepted + s.arrived, s.handled + dropped + s.passed);
 }
 
-/* ---- order per pair
- * ------------------------------------------------------------------------------------------- */
+/* ---- order per pair ------------------------------------------------------------------------------------ */
 
 #define SENDERS   6
 #define RECEIVERS 4
@@ -192,8 +190,7 @@ static void order_per_pair_holds_under_load(void **state)
         }
 }
 
-/* ---- chaos
- * ------------------------------------------------------------------------------------------------------- */
+/* ---- chaos --------------------------------------------------------------------------------------------- */
 
 #define KNOWN      32
 #define POPULATION 2000
@@ -419,8 +416,7 @@ static void chaos_adds_up(void **state)
     }
 }
 
-/* ---- the end
- * --------------------------------------------------------------------------------------------------- */
+/* ---- the end ------------------------------------------------------------------------------------------- */
 
 static void *stop_the_node(void *arg)
 {

@@ -12,8 +12,7 @@
 
 #include <cmocka.h>
 
-/* ---- fixture: a source and a sink that only note what they are told
- * ---------------------------------------- */
+/* ---- fixture: a source and a sink that only note what they are told ------------------------------------ */
 
 struct tr__http_source {
     int starts, resumes, cancels;
@@ -171,8 +170,7 @@ static void starting_twice_is_a_bug_that_is_caught(void **state)
     assert_non_null(strstr(checked, "from opening to opening"));
 }
 
-/* ---- a job
- * ---------------------------------------------------------------------------------------------------- */
+/* ---- a job --------------------------------------------------------------------------------------------- */
 
 static void a_whole_body_is_finished_and_told_once_closed(void **state)
 {

@@ -11,8 +11,7 @@
 
 #include <cmocka.h>
 
-/* ---- URLs and names
- * ----------------------------------------------------------------------------------------- */
+/* ---- URLs and names ------------------------------------------------------------------------------------ */
 
 static void only_http_urls_with_a_host_are_accepted(void **state)
 {
@@ -123,8 +122,7 @@ static void a_digest_has_64_hexadecimal_digits(void **state)
     assert_int_equal(tr__dl_check_sha256(digest, &error), TR_EINVAL);
 }
 
-/* ---- the server's answers
- * ------------------------------------------------------------------------------------ */
+/* ---- the server's answers ------------------------------------------------------------------------------ */
 
 static void a_content_range_is_read_strictly(void **state)
 {
@@ -233,8 +231,7 @@ static void a_torn_or_foreign_info_is_not_believed(void **state)
     assert_false(tr__dl_info_parse(text, length, &again));
 }
 
-/* ---- states
- * --------------------------------------------------------------------------------------------------- */
+/* ---- states -------------------------------------------------------------------------------------------- */
 
 static void a_download_goes_forward_only(void **state)
 {

@@ -40,8 +40,7 @@ static const all full = {
     .last = "end",
 };
 
-/* ---- helpers ---------------------------------------------------------------------------------------------
- */
+/* ---- helpers ------------------------------------------------------------------------------------------- */
 
 static void prints_as(tr_type *type, const void *body, const char *expected)
 {
@@ -97,8 +96,7 @@ static void refused(tr_type *type, const char *text, const char *because)
         fail_msg("%s should have been refused because of '%s': %s", text, because, error.text);
 }
 
-/* ---- round trips -----------------------------------------------------------------------------------------
- */
+/* ---- round trips --------------------------------------------------------------------------------------- */
 
 static void every_kind_comes_back_as_it_was(void **state)
 {
@@ -157,8 +155,7 @@ static void bytes_of_all_lengths_come_back(void **state)
     }
 }
 
-/* ---- the text --------------------------------------------------------------------------------------------
- */
+/* ---- the text ------------------------------------------------------------------------------------------ */
 
 static void the_text_is_as_documented(void **state)
 {
@@ -204,8 +201,7 @@ static void text_that_is_not_utf8_is_printed_all_the_same(void **state)
     PRINTS_AS(one_string, "{\"v\":\"\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\"}", "\xed\xa0\x80");
 }
 
-/* ---- decoding --------------------------------------------------------------------------------------------
- */
+/* ---- decoding ------------------------------------------------------------------------------------------ */
 
 static void what_is_missing_is_zero(void **state)
 {
@@ -346,8 +342,7 @@ static void every_truncation_and_changed_byte_is_refused_or_gives_a_good_body(vo
     tr__free(text);
 }
 
-/* ---- memory ----------------------------------------------------------------------------------------------
- */
+/* ---- memory -------------------------------------------------------------------------------------------- */
 
 static void when_an_allocation_fails_it_says_so(void **state)
 {

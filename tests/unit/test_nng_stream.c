@@ -144,11 +144,11 @@ static void close_end(fixture *f, end *e)
 
 static void close_all(fixture *f)
 {
+    if (f->dial)
+        f->net->undial(f->dial); /* first: what it dialled so far is there to be closed, and no more comes */
+    f->dial = NULL;
     close_end(f, &f->client);
     close_end(f, &f->server);
-    if (f->dial)
-        f->net->undial(f->dial);
-    f->dial = NULL;
     f->dialled = false;
     pthread_mutex_lock(&lock);
     f->client = (end){0};

@@ -11,8 +11,7 @@
 #include <troupe/node.h>
 #include <troupe/troupe.h>
 
-/* ---- fixture: a child that says that it is there, and ends as it is told
- * ------------------------------------------------------ */
+/* ---- fixture: a child that says that it is there, and ends as it is told ------------------------------- */
 
 TR_MESSAGE(hello_from, (addr, child))
 TR_MESSAGE(fail_now)
@@ -75,9 +74,7 @@ static tr_addr supervise(tr_actor *self, tr_restart restart, uint32_t max_restar
         self, &(tr_supervisor_spec){.children = children, .count = 1, .max_restarts = max_restarts});
 }
 
-/* ---- tests
- * ------------------------------------------------------------------------------------------------------------------------
- */
+/* ---- tests --------------------------------------------------------------------------------------------- */
 
 static tr_err permanent(tr_actor *self, void *arg)
 {
@@ -171,7 +168,8 @@ static tr_err supervises_and_leaves(tr_actor *self, void *arg)
 {
     static const tr_child_spec children[] = {{.id = "child", .def = &child_def, .restart = TR_PERMANENT}};
     (void)arg;
-    EXPECT(self, !tr_addr_is_none(tr_supervise(self, &(tr_supervisor_spec){.children = children, .count = 1})));
+    EXPECT(self,
+           !tr_addr_is_none(tr_supervise(self, &(tr_supervisor_spec){.children = children, .count = 1})));
     return TR_OK;
 }
 TR_ACTOR(leaver, .run = supervises_and_leaves);

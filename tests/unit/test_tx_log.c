@@ -22,8 +22,7 @@ static const tr__log_options options = {.reserve = RESERVE, .step = 4096};
 static memory_log disk;
 static log_owner owner;
 
-/* ---- fixture
- * ----------------------------------------------------------------------------------------------------- */
+/* ---- fixture ------------------------------------------------------------------------------------------- */
 
 static int fresh(void **state)
 {
@@ -41,8 +40,7 @@ static int over(void **state)
     return 0;
 }
 
-/* ---- helpers
- * ----------------------------------------------------------------------------------------------------- */
+/* ---- helpers ------------------------------------------------------------------------------------------- */
 
 static bool open_log(void)
 {
@@ -161,8 +159,7 @@ static image write_some(void)
     return i;
 }
 
-/* ---- append, force, replay
- * --------------------------------------------------------------------------------------- */
+/* ---- append, force, replay ----------------------------------------------------------------------------- */
 
 static void a_new_log_is_empty_and_keeps_its_id(void **state)
 {
@@ -261,8 +258,7 @@ static void a_record_too_large_is_refused_and_the_largest_is_not(void **state)
     assert_opens_with(1);
 }
 
-/* ---- damaged or torn
- * --------------------------------------------------------------------------------------------- */
+/* ---- damaged or torn ----------------------------------------------------------------------------------- */
 
 static void every_flipped_byte_is_refused_or_harmless(void **state)
 {
@@ -402,8 +398,7 @@ static void another_version_is_refused_by_name(void **state)
     free(i.bytes);
 }
 
-/* ---- failures
- * ------------------------------------------------------------------------------------------------------ */
+/* ---- failures ------------------------------------------------------------------------------------------ */
 
 static void after_a_failed_batch_everything_is_refused(bool in_force)
 {

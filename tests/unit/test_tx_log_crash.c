@@ -129,8 +129,7 @@ static void what_was_told_is_there_and_what_is_there_is_a_prefix(void **state)
         assert_true(w.gone > 100 && w.failures > 100 && w.full > 100);
 }
 
-/* ---- damage in logs with a history of crashes
- * ------------------------------------------------------------------------ */
+/* ---- damage in logs with a history of crashes ---------------------------------------------------------- */
 
 /* One bit, anywhere: the same records, or a refusal that names the place; and nothing was changed by it. */
 static void flip_one(world *w, uint64_t seed)

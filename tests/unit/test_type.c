@@ -133,8 +133,7 @@ static void without_memory_a_type_is_registered_at_the_next_use(void **state)
     assert_non_null(tr__type_of(&type));
 }
 
-/* ---- threads ---------------------------------------------------------------------------------------------
- */
+/* ---- threads ------------------------------------------------------------------------------------------- */
 
 enum { THREADS = 4, TYPES = 300 };
 static char type_names[TYPES][24];
@@ -178,8 +177,7 @@ static void four_threads_at_once_agree(void **state)
     }
 }
 
-/* ---- bodies ----------------------------------------------------------------------------------------------
- */
+/* ---- bodies -------------------------------------------------------------------------------------------- */
 
 static void a_copy_stands_alone(void **state)
 {
