@@ -192,7 +192,8 @@ tr_err tr__remote_open(tr_node *node, tr__net *net, tr_error *error)
     for (size_t i = 0; err == TR_OK && opts->join && opts->join[i]; i++)
         err = tr__endpoint_dial(remote->endpoint, opts->join[i], error);
     if (err == TR_OK && opts->listen)
-        tr__node_log(node, TR_LOG_INFO, "node %s listens on %s", node->name, tr__remote_address(node->remote));
+        tr__node_log(node, TR_LOG_INFO, "node %s listens on %s", node->name,
+                     tr__remote_address(node->remote));
     if (err != TR_OK)
         tr__remote_free(node);
     return err;
