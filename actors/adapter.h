@@ -18,7 +18,5 @@ void *tr__loop_driver(tr__loop *loop);
  * itself (by pausing its source until the actor has consumed). TR_ENOMEM, TR_ETOOBIG. */
 tr_err tr__inject_body(tr__loop *loop, tr_addr to, tr_type *type, const void *body);
 #define tr__inject(loop, to, type, ...) tr__inject_body((loop), (to), &type##_type, &(type){__VA_ARGS__})
-/* The loop's clock, fresh (not the turn's stamp), ns. */
-uint64_t tr__loop_clock(tr__loop *loop);
 
 #endif

@@ -25,8 +25,9 @@ static void submit(tr__loop *loop, tr_actor *near, tr_addr to, tr_msg *msg)
 
 #define SHORT TR_SECONDS(1)
 
-/* A look at the clock costs as much as a fifth of an ask. So only a short time, which the running handler may have
- * outlasted, is counted from now; a longer one from the loop's last look, TR__TURN_CHECK messages ago at most. */
+/* A look at the clock costs as much as a fifth of an ask. So only a short time, which the running handler may
+ * have outlasted, is counted from now; a longer one from the loop's last look, TR__TURN_CHECK messages ago at
+ * most. */
 static uint64_t deadline_of(const tr__loop *loop, uint64_t timeout_ns)
 {
     uint64_t now = timeout_ns < SHORT ? tr__now_fresh(loop) : loop->now_ns;

@@ -309,8 +309,3 @@ void *tr__loop_driver(tr__loop *loop)
 {
     return loop->driver;
 }
-
-uint64_t tr__loop_clock(tr__loop *loop)
-{
-    return tr__now_fresh(loop);
-}

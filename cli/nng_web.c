@@ -36,7 +36,6 @@ struct tr__web {
     atomic_uint port;
     char *list; /* GET /list's answer, made once */
     size_t list_size;
-    atomic_uint_fast64_t served;
     pthread_mutex_t lock; /* for what follows */
     waiting waits[TR__WEB_WAITING_MAX];
     uint64_t next_ticket;
@@ -45,9 +44,8 @@ struct tr__web {
 
 /* ---- answers ------------------------------------------------------------------------------------------- */
 
-static void give(tr__web *web, nng_aio *aio, nng_http_res *res, int result)
+static void give(nng_aio *aio, nng_http_res *res, int result)
 {
-    atomic_fetch_add_explicit(&web->served, 1, memory_order_relaxed);
     if (result == 0)
         nng_aio_set_output(aio, 0, res);
     else if (res)
@@ -55,14 +53,14 @@ static void give(tr__web *web, nng_aio *aio, nng_http_res *res, int result)
     nng_aio_finish(aio, result);
 }
 
-static void answer_status(tr__web *web, nng_aio *aio, uint16_t status)
+static void answer_status(nng_aio *aio, uint16_t status)
 {
     nng_http_res *res = NULL;
     int result = nng_http_res_alloc_error(&res, status);
-    give(web, aio, res, result);
+    give(aio, res, result);
 }
 
-static void answer_data(tr__web *web, nng_aio *aio, const char *type, const void *data, size_t size)
+static void answer_data(nng_aio *aio, const char *type, const void *data, size_t size)
 {
     nng_http_res *res = NULL;
     int result = nng_http_res_alloc(&res);
@@ -70,7 +68,7 @@ static void answer_data(tr__web *web, nng_aio *aio, const char *type, const void
         result = nng_http_res_set_header(res, "Content-Type", type);
     if (result == 0)
         result = nng_http_res_copy_data(res, data, size);
-    give(web, aio, res, result);
+    give(aio, res, result);
 }
 
 /* ---- files --------------------------------------------------------------------------------------------- */
@@ -151,7 +149,7 @@ static int file_headers(nng_http_res *res, const tr__web_file *file, const char 
     return result;
 }
 
-static void answer_file(tr__web *web, nng_aio *aio, nng_http_req *req, const tr__web_file *file)
+static void answer_file(nng_aio *aio, nng_http_req *req, const tr__web_file *file)
 {
     char etag[48];
     uint64_t from, size;
@@ -162,12 +160,12 @@ static void answer_file(tr__web *web, nng_aio *aio, nng_http_req *req, const tr_
         size = 0;
     uint8_t *data = tr__alloc(size);
     if (!data) {
-        answer_status(web, aio, 503);
+        answer_status(aio, 503);
         return;
     }
     if (!read_part(file->path, from, data, size)) {
         tr__free(data);
-        answer_status(web, aio, 500);
+        answer_status(aio, 500);
         return;
     }
     int result = nng_http_res_alloc(&res);
@@ -176,7 +174,7 @@ static void answer_file(tr__web *web, nng_aio *aio, nng_http_req *req, const tr_
     if (result == 0)
         result = nng_http_res_copy_data(res, data, size);
     tr__free(data);
-    give(web, aio, res, result);
+    give(aio, res, result);
 }
 
 /* ---- echo ---------------------------------------------------------------------------------------------- */
@@ -193,7 +191,7 @@ static void take_echo(tr__web *web, nng_aio *aio, uint64_t number)
         }
     pthread_mutex_unlock(&web->lock);
     if (!ticket)
-        answer_status(web, aio, 503);
+        answer_status(aio, 503);
     else if (!web->opts.on_echo(web->opts.context, ticket, number))
         tr__web_answer(web, ticket, NULL);
 }
@@ -209,9 +207,9 @@ void tr__web_answer(tr__web *web, uint64_t ticket, const char *text)
     }
     pthread_mutex_unlock(&web->lock);
     if (aio && text)
-        answer_data(web, aio, "text/plain", text, strlen(text));
+        answer_data(aio, "text/plain", text, strlen(text));
     else if (aio)
-        answer_status(web, aio, 503);
+        answer_status(aio, 503);
 }
 
 /* ---- the server ---------------------------------------------------------------------------------------- */
@@ -249,14 +247,14 @@ static void on_request(nng_aio *aio)
     int end = 0;
     no_delay(web);
     if (strcmp(path, "/list") == 0)
-        answer_data(web, aio, "application/json", web->list, web->list_size);
+        answer_data(aio, "application/json", web->list, web->list_size);
     else if (sscanf(path, "/echo/%" SCNu64 "%n", &number, &end) == 1 && path[end] == 0)
         take_echo(web, aio, number);
     else if (sscanf(path, "/files/%" SCNu64 "%n", &number, &end) == 1 && path[end] == 0 &&
              number < web->opts.file_count)
-        answer_file(web, aio, req, &web->opts.files[number]);
+        answer_file(aio, req, &web->opts.files[number]);
     else
-        answer_status(web, aio, 404);
+        answer_status(aio, 404);
 }
 
 /* A path as a JSON string may need; bytes that aren't plain ASCII never come (the choice leaves them out). */
@@ -359,11 +357,6 @@ tr__web *tr__web_open(const tr__web_opts *opts, tr_error *error)
 uint16_t tr__web_port(const tr__web *web)
 {
     return (uint16_t)atomic_load(&web->port);
-}
-
-uint64_t tr__web_served(tr__web *web)
-{
-    return atomic_load_explicit(&web->served, memory_order_relaxed);
 }
 
 void tr__web_close(tr__web *web)

@@ -32,8 +32,6 @@ tr__web *tr__web_open(const tr__web_opts *opts, tr_error *error);
 uint16_t tr__web_port(const tr__web *web);
 /* Answer an echo request with a text, copied. A ticket that isn't waiting is ignored. Any thread. */
 void tr__web_answer(tr__web *web, uint64_t ticket, const char *text);
-/* Requests answered so far. Any thread. */
-uint64_t tr__web_served(tr__web *web);
 /* Stop; what waits gets a 503. NULL is fine. Not from a callback. */
 void tr__web_close(tr__web *web);
 

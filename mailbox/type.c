@@ -10,15 +10,15 @@
 #include "base/check.h"
 #include "base/hash.h"
 #include "base/mem.h"
+#include "base/spin.h"
 #include "mailbox/pool.h"
 
-#include <pthread.h>
 #include <string.h>
 
 #define BUCKETS 256 /* a power of two; programs have tens of types */
 
 static tr_typeinfo *buckets[BUCKETS];
-static pthread_mutex_t registering = PTHREAD_MUTEX_INITIALIZER;
+static tr__spin registering = TR__SPIN_INIT;
 
 /* The words are hashed into fingerprints, so they travel between versions: never change one. */
 static const struct {
@@ -145,11 +145,11 @@ static const tr_typeinfo *find_or_add(const tr_type *type)
 
 const tr_typeinfo *tr__type_register(tr_type *type)
 {
-    pthread_mutex_lock(&registering);
+    tr__spin_lock(&registering);
     const tr_typeinfo *info = find_or_add(type);
     if (info)
         __atomic_store_n(&type->registered, info, __ATOMIC_RELEASE); /* pairs with tr__type_of() */
-    pthread_mutex_unlock(&registering);
+    tr__spin_unlock(&registering);
     return info;
 }
 

@@ -36,11 +36,6 @@ static const struct state_row {
     [TR__CONNECTION_DOWN] = {"down", 0, 0},
 };
 
-const char *tr__connection_state_word(tr__connection_state state)
-{
-    return STATES[state].word;
-}
-
 /* States ---- */
 
 static void enter(tr__connection *c, tr__connection_state state)

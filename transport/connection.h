@@ -63,9 +63,6 @@ struct tr__connection {
     tr_error failure;                  /* to be reported by the next tick, or what the refusal says */
 };
 
-/* The word for a state ("up"). Static storage. */
-const char *tr__connection_state_word(tr__connection_state state);
-
 /* Take over a channel, just initialised, and its flow. All borrowed for the connection's life. */
 void tr__connection_init(tr__connection *connection, tr__channel *channel, tr__flow *flow, uint64_t now_ns,
                          const tr__connection_upcalls *upcalls, void *context);
