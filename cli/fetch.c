@@ -30,21 +30,22 @@
 
 static void print_help(void)
 {
-    printf("usage: troupe fetch [options] URL...\n\n"
-           "Downloads http:// and https:// URLs, several at a time, each into a file named like the end of "
-           "its URL.\n"
-           "A file appears when it is whole, and replaces one of that name. What was interrupted stays as "
-           "NAME.part,\n"
-           "and the same command goes on from there. Prints the SHA-256 and the path of each file, as "
-           "sha256sum does.\n"
-           "Exit status 0 if all are there, 1 if not; each URL that failed is named with its error.\n\n"
+    printf("usage: troupe fetch [options] URL...\n"
+           "\n"
+           "Downloads http:// and https:// URLs, several at a time, each into a file named\n"
+           "like the end of its URL. A file appears when it is whole, and replaces one of that\n"
+           "name. What was interrupted stays as NAME.part, with NAME.part.info, and the same\n"
+           "command goes on from there. Prints the SHA-256 and the path of each file, as\n"
+           "sha256sum does; on a terminal (stderr) it shows what is on its way.\n"
+           "\n"
            "  -o, --output DIR  where the files go (default here; made if its parent is there)\n"
            "  --parallel N      at most N at a time, 1 to %d (default %d)\n"
-           "  --json            an object a line: url, path, size, sha256, resumed_from, elapsed_ms, or url, "
-           "error,\n"
-           "                    text; the last one is the sum\n"
-           "  --help            this text\n\n"
-           "On a terminal (stderr) it shows what is on its way.\n",
+           "  --json            an object a line: url, path, size, sha256, resumed_from,\n"
+           "                    elapsed_ms; or url, error, text; the last one is the sum\n"
+           "  --help            this text\n"
+           "\n"
+           "Exit status: 0 if all are there; 1 if not, and each URL that failed is named with\n"
+           "its error; 128 + N if signal N ended it; 2 for a bad option.\n",
            PARALLEL_MAX, PARALLEL_DEFAULT);
 }
 

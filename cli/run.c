@@ -278,26 +278,25 @@ static tr_err start(tr_actor *self, void *arg)
 
 static void print_help(void)
 {
-    printf(
-        "usage: troupe run [options] -- COMMAND [ARGUMENTS]\n\n"
-        "Runs a command as the compute actor does: without a shell in between, its whole process group "
-        "ended when\n"
-        "the deadline passes or troupe is told to end. Its output comes as it is written, unchanged, and "
-        "bounded\n"
-        "memory holds what isn't read yet. Standard input is passed on, read ahead of the command (give "
-        "</dev/null\n"
-        "where that is unwanted).\n\n"
-        "  --deadline S  after S seconds (2, 0.5, ...) SIGTERM to its group, SIGKILL a second later; what "
-        "it writes\n"
-        "                upon SIGTERM is not shown\n"
-        "  --help        this text\n\n"
-        "Exit status: the command's; 128 + N if signal N ended it; 124 at the deadline; 125 if troupe "
-        "fails; 126 if\n"
-        "the command can't be run, 127 if it isn't there; 2 for a bad option. Ctrl-C (and SIGTERM, SIGHUP) "
-        "ends the\n"
-        "command as the deadline does, with 128 + N; a second one doesn't wait. When the command itself has "
-        "ended,\n"
-        "what it left running in its group and holds its output has a second to finish.\n");
+    printf("usage: troupe run [options] -- COMMAND [ARGUMENTS]\n"
+           "\n"
+           "Runs a command as the compute actor does: no shell in between, its standard three\n"
+           "are pipes, and it has a process group of its own, which is ended as a whole.\n"
+           "Output is passed on as it comes, unchanged, and what isn't read yet takes bounded\n"
+           "memory. Input is passed on too, read ahead of the command; where that is unwanted\n"
+           "give </dev/null.\n"
+           "\n"
+           "  --deadline S  after S seconds (2, 0.5, ...) SIGTERM to its group, and SIGKILL a\n"
+           "                second later; what it writes upon SIGTERM is not shown\n"
+           "  --help        this text\n"
+           "\n"
+           "Ctrl-C, SIGTERM and SIGHUP end the command as the deadline does; a second one\n"
+           "doesn't wait. When the command itself has ended, what it left running in its\n"
+           "group and holds its output has a second to finish.\n"
+           "\n"
+           "Exit status: the command's; 128 + N if signal N ended it, or troupe; 124 at the\n"
+           "deadline; 125 if troupe fails; 126 if the command can't be run, 127 if it isn't\n"
+           "there; 2 for a bad option.\n");
 }
 
 /* -1: go on; else the exit status. */
