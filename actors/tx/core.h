@@ -10,7 +10,7 @@
  *
  * A branch (tr__tx_branch_state; the table is in participant.c):
  *
- *   waiting ─lock─► executing ─► ready ─COMMIT? here─► deciding ──────────► gone
+ *   waiting ─lock─► executing ─► ready ─COMMIT here─► deciding ──────────► gone
  *      │               ▲          │ └─PREPARE─► preparing ─forced─► prepared ─DECIDE─► finishing ─forced─► gone
  *      └─too long      └─CALL─────┘                  └──────────────────────┴─abort─► gone
  *
@@ -87,8 +87,9 @@ bool tr__tx_has_log(const tr__tx *tx);
 void tr__tx_receive(tr__tx *tx, const tr__tx_frame *frame);
 /* The store woke us: look whether a batch is done. */
 void tr__tx_poll(tr__tx *tx);
-/* Let time act. To be called again no later than it says: ns, UINT64_MAX: nothing waits. */
-uint64_t tr__tx_tick(tr__tx *tx);
+/* Let time act; to be called every TR__TX_TICK_NS while something waits for time (cheap to ask, after each input). */
+void tr__tx_tick(tr__tx *tx);
+bool tr__tx_waits(const tr__tx *tx);
 /* A node's connection broke: what was under way there is lost, what isn't prepared for its callers is dropped. */
 void tr__tx_node_down(tr__tx *tx, const char *node);
 void tr__tx_node_up(tr__tx *tx, const char *node);
@@ -98,6 +99,7 @@ void tr__tx_node_up(tr__tx *tx, const char *node);
 typedef struct tr__tx_begin {
     tr_tx_id id;
     uint64_t until_ns, lock_wait_ns;
+    uint32_t calls; /* made so far, as the caller counts them */
 } tr__tx_begin;
 
 /* Call a participant, "node/actor"; the first call begins the transaction. `call` has type, fingerprint, body, and

@@ -17,6 +17,27 @@ const char *tr__tx_kind_name(uint32_t kind)
     return kind < TR__TX_KINDS && names[kind] ? names[kind] : "unknown";
 }
 
+#define WORD(name, word, ...)     [name] = word,
+#define MEANING(name, word, text) [name] = text,
+
+const char *tr__tx_reason_word(uint32_t reason)
+{
+    static const char *const words[TR_TX_REASON_COUNT] = {TR_TX_REASONS(WORD)};
+    return reason < TR_TX_REASON_COUNT ? words[reason] : "unknown";
+}
+
+const char *tr__tx_reason_meaning(uint32_t reason)
+{
+    static const char *const meanings[TR_TX_REASON_COUNT] = {TR_TX_REASONS(MEANING)};
+    return reason < TR_TX_REASON_COUNT ? meanings[reason] : "for an unknown reason";
+}
+
+const char *tr__tx_status_word(uint32_t status)
+{
+    static const char *const words[TR_TX_STATUS_COUNT] = {TR_TX_STATUSES(WORD)};
+    return status < TR_TX_STATUS_COUNT ? words[status] : "unknown";
+}
+
 /* ---- writing ------------------------------------------------------------------------------------------- */
 
 static uint8_t *grow(tr__tx_buffer *buffer, size_t more)

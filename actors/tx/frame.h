@@ -66,7 +66,11 @@ typedef struct tr__tx_party {
     uint32_t reads, writes;
 } tr__tx_party;
 
-const char *tr__tx_kind_name(uint32_t kind); /* static */
+/* Words, static; of a number that is none as well. */
+const char *tr__tx_kind_name(uint32_t kind);
+const char *tr__tx_reason_word(uint32_t reason);
+const char *tr__tx_reason_meaning(uint32_t reason);
+const char *tr__tx_status_word(uint32_t status); /* of a tr_tx_status */
 
 /* ---- bytes: a growing buffer, and a reader that trusts nothing ----------------------------------------- */
 

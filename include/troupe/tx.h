@@ -55,6 +55,7 @@ typedef struct tr_tx {
     tr_tx_id id;
     uint64_t until_ns; /* on the node's clock */
     uint64_t lock_wait_ns;
+    uint32_t calls; /* made so far */
 } tr_tx;
 
 /* COMMITTED: on the disk of the node that decided, before you hear it. ABORTED: no effect, now or ever. UNKNOWN: one
