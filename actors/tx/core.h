@@ -4,11 +4,12 @@
  *
  *   core.c          open and replay, frames in, time, the table of what is known
  *   lock.c          who may work on a participant: in order of arrival
- *   participant.c   branches: what a transaction does with one participant here
+ *   branch.c        branches: what one transaction does with one participant here; their states and their end
+ *   participant.c   calls, prepare, decisions, inquiries
  *   coordinator.c   transactions that are decided here, and what became of them
  *   caller.c        transactions that were begun here
  *
- * A branch (tr__tx_branch_state; the table is in participant.c):
+ * A branch (tr__tx_branch_state; the table is in branch.c):
  *
  *   waiting ─lock─► executing ─► ready ─COMMIT here─► deciding ──────────► gone
  *      │               ▲          │ └─PREPARE─► preparing ─forced─► prepared ─DECIDE─► finishing ─forced─► gone

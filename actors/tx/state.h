@@ -217,6 +217,33 @@ bool tr__tx_lock(tr__tx_branch *branch, bool exclusive);
 /* It neither holds nor waits any more; those behind it are granted. */
 void tr__tx_unlock(tr__tx *tx, tr__tx_branch *branch);
 
+/* ---- branch.c ------------------------------------------------------------------------------------------ */
+
+/* NULL: there is none. */
+tr__tx_branch *tr__tx_branch_find(tr__tx *tx, const tr_tx_id *id, const char *actor);
+/* Ready, with nothing in it; NULL: no memory. */
+tr__tx_branch *tr__tx_branch_make(tr__tx *tx, const tr_tx_id *id, tr__tx_actor *actor);
+/* Made if need be; NULL: no memory. Unused ones go with tr__tx_actor_unused. */
+tr__tx_actor *tr__tx_actor_of(tr__tx *tx, const char *name);
+void tr__tx_actor_unused(tr__tx *tx, tr__tx_actor *actor);
+/* Move it; only as the table allows. */
+void tr__tx_branch_go(tr__tx *tx, tr__tx_branch *branch, tr__tx_branch_state state);
+/* An unprepared one ends without effect; its calls hear why. */
+void tr__tx_branch_drop(tr__tx *tx, tr__tx_branch *branch, tr_tx_reason why);
+/* Its writes become committed. */
+void tr__tx_branch_apply(tr__tx *tx, tr__tx_branch *branch);
+/* Release and forget it, without a word. */
+void tr__tx_branch_end(tr__tx *tx, tr__tx_branch *branch);
+void tr__tx_call_pop(tr__tx_branch *branch);
+/* Answer a call: not done, and why. */
+void tr__tx_refuse_call(tr__tx *tx, const tr_tx_id *id, const char *caller, const char *actor,
+                        uint32_t number, tr_tx_reason why, const char *text);
+bool tr__tx_is_entombed(tr__tx *tx, const tr_tx_id *id, const tr__tx_actor *actor);
+void tr__tx_tombs_tick(tr__tx *tx, uint64_t now_ns);
+tr_err tr__tx_replay_prepare(tr__tx *tx, tr__tx_reader *reader);
+tr_err tr__tx_replay_finish(tr__tx *tx, tr__tx_reader *reader);
+void tr__tx_branches_fini(tr__tx *tx);
+
 /* ---- participant.c ------------------------------------------------------------------------------------- */
 
 void tr__tx_granted(tr__tx *tx, tr__tx_branch *branch);
@@ -228,23 +255,6 @@ void tr__tx_on_answer_branch(tr__tx *tx, const tr__tx_frame *frame);
 void tr__tx_on_drop(tr__tx *tx, const tr__tx_frame *frame);
 void tr__tx_branches_tick(tr__tx *tx, uint64_t now_ns);
 void tr__tx_branches_node_down(tr__tx *tx, const char *node);
-tr_err tr__tx_replay_prepare(tr__tx *tx, tr__tx_reader *reader);
-tr_err tr__tx_replay_finish(tr__tx *tx, tr__tx_reader *reader);
-void tr__tx_branches_fini(tr__tx *tx);
-
-/* NULL: there is none. */
-tr__tx_branch *tr__tx_branch_find(tr__tx *tx, const tr_tx_id *id, const char *actor);
-/* Made if need be; NULL: no memory. Unused ones go with tr__tx_actor_unused. */
-tr__tx_actor *tr__tx_actor_of(tr__tx *tx, const char *name);
-void tr__tx_actor_unused(tr__tx *tx, tr__tx_actor *actor);
-/* An unprepared one ends without effect; its calls hear why. */
-void tr__tx_branch_drop(tr__tx *tx, tr__tx_branch *branch, tr_tx_reason why);
-/* Move it; only as the table allows. */
-void tr__tx_branch_go(tr__tx *tx, tr__tx_branch *branch, tr__tx_branch_state state);
-/* Its writes become committed. */
-void tr__tx_branch_apply(tr__tx *tx, tr__tx_branch *branch);
-/* Release and forget it, without a word. */
-void tr__tx_branch_end(tr__tx *tx, tr__tx_branch *branch);
 
 /* ---- coordinator.c ------------------------------------------------------------------------------------- */
 
