@@ -197,8 +197,8 @@ void tr__tx_tombs_tick(tr__tx *tx, uint64_t now_ns)
 
 /* ---- ends ---------------------------------------------------------------------------------------------- */
 
-static void tr__tx_refuse_call(tr__tx *tx, const tr_tx_id *id, const char *caller, const char *actor,
-                               uint32_t number, tr_tx_reason why, const char *text)
+void tr__tx_refuse_call(tr__tx *tx, const tr_tx_id *id, const char *caller, const char *actor,
+                        uint32_t number, tr_tx_reason why, const char *text)
 {
     tr__tx_frame answer = tr__tx_frame_of(TR__TX_CALLED, id);
     answer.actor = actor;

@@ -60,9 +60,10 @@ typedef struct tr__tx_io {
     uint64_t (*random)(void *context);
     /* To the manager of that node, ours included. An error: it has not left, and won't. */
     tr_err (*send)(void *context, const char *node, tr__tx_frame *frame, tr_error *error);
-    /* Have the participant's actor execute the call at the branch's front, by `view`; tr__tx_executed follows, later. */
+    /* Have the participant's actor execute the call at the branch's front, by `view`; tr__tx_executed follows, later:
+     * never from within this. */
     void (*execute)(void *context, tr__tx_branch *branch);
-    /* A call, a commit, a resolve that was given with `token` is answered, once. */
+    /* A call, a commit, a resolve that was given with `token` is answered, once. Neither calls back into this. */
     void (*called)(void *context, void *token, const tr__tx_frame *answer);
     void (*done)(void *context, void *token, const tr_tx_done *done);
     /* For who watches: something happened to that transaction here. */
@@ -131,6 +132,7 @@ struct tr__tx_call_at {
 typedef struct tr__tx_call_at tr__tx_call_at;
 
 /* What `execute` may read of a branch until tr__tx_executed. */
+const tr_tx_id *tr__tx_branch_id(const tr__tx_branch *branch);
 const char *tr__tx_branch_actor(const tr__tx_branch *branch);
 const tr__tx_call_at *tr__tx_branch_call(const tr__tx_branch *branch);
 tr_txview *tr__tx_branch_view(tr__tx_branch *branch);

@@ -131,6 +131,11 @@ void tr__tx_on_call(tr__tx *tx, const tr__tx_frame *frame)
         go_on(tx, branch);
 }
 
+const tr_tx_id *tr__tx_branch_id(const tr__tx_branch *branch)
+{
+    return &branch->key.id;
+}
+
 const char *tr__tx_branch_actor(const tr__tx_branch *branch)
 {
     return branch->at->name;
