@@ -8,6 +8,8 @@
 
 #include <cmocka.h>
 
+#include "base/mem.h"
+
 /* ---- fixture ------------------------------------------------------------------------------------------- */
 
 /* The caller is n0, which keeps no account; a (on n1) is called first, so n1 coordinates; b is on n2. */
@@ -149,6 +151,26 @@ static void a_participant_that_is_away_is_unreachable(void **state)
     assert_true(cluster_start(c, 2));
     assert_balances(c, 1000, 1000);
     end(c);
+}
+
+/* Whatever fails for want of memory: it is told, or the node ends and recovers, and all promises hold. */
+static void any_allocation_may_fail(void **state)
+{
+    (void)state;
+    uint64_t nth = 1, seen = 1;
+    for (; nth <= seen; nth++) { /* until there is no n-th one */
+        cluster *c = setup_cluster(7);
+        cluster_run(c, TR_MILLIS(100));
+        tr__alloc_fail_at(nth);
+        cluster_transfer *t = pay(c, 40);
+        cluster_run(c, TR_SECONDS(1));
+        seen = tr__alloc_fail_at(0);
+        assert_true(t->stage > 0);
+        for (uint32_t i = 0; i < CLUSTER_NODES; i++)
+            assert_true(c->nodes[i].tx || cluster_start(c, i));
+        end(c);
+    }
+    assert_true(nth > 20);
 }
 
 /* ---- the crash table ----------------------------------------------------------------------------------- */
@@ -452,6 +474,7 @@ int main(void)
         cmocka_unit_test(transactions_on_one_account_follow_each_other),
         cmocka_unit_test(two_that_wait_for_each_other_end_by_the_lock_wait),
         cmocka_unit_test(a_participant_that_is_away_is_unreachable),
+        cmocka_unit_test(any_allocation_may_fail),
         cmocka_unit_test(row_1_caller_dies_before_commit),
         cmocka_unit_test(row_2_participant_dies_before_prepare_is_forced),
         cmocka_unit_test(row_3_participant_dies_with_prepare_forced_before_its_vote),
