@@ -8,6 +8,8 @@
 
 #include <cmocka.h>
 
+#include "base/mem.h"
+
 /* ---- fixture ------------------------------------------------------------------------------------------- */
 
 /* The caller is n0, which keeps no account; a (on n1) is called first, so n1 coordinates; b is on n2. */
@@ -151,6 +153,27 @@ static void a_participant_that_is_away_is_unreachable(void **state)
     end(c);
 }
 
+/* Whatever fails for want of memory: it is told, or the node ends and recovers, and all promises hold. */
+static void any_allocation_may_fail(void **state)
+{
+    (void)state;
+    uint64_t nth = 0, seen = 1;
+    while (seen >= nth) { /* until there is no n-th one */
+        nth++;
+        cluster *c = setup_cluster(7);
+        cluster_run(c, TR_MILLIS(100));
+        tr__alloc_fail_at(nth);
+        cluster_transfer *t = pay(c, 40);
+        cluster_run(c, TR_SECONDS(1));
+        seen = tr__alloc_fail_at(0);
+        assert_true(t->stage > 0);
+        for (uint32_t i = 0; i < CLUSTER_NODES; i++)
+            assert_true(c->nodes[i].tx || cluster_start(c, i));
+        end(c);
+    }
+    assert_true(nth > 10);
+}
+
 /* ---- the crash table ----------------------------------------------------------------------------------- */
 
 static void row_1_caller_dies_before_commit(void **state)
@@ -246,7 +269,7 @@ static void row_6_coordinator_dies_before_commit_is_forced(void **state)
     for (uint64_t seed = 0; seed < 20; seed++) {
         cluster *c = setup_cluster(300 + seed);
         cluster_transfer *t = killed_at(c, 1, TR__TX_POINT_BEFORE_COMMIT);
-        cluster_run(c, TR_SECONDS(3));
+        cluster_run(c, TR_SECONDS(15)); /* past every deadline */
         assert_answer(t, TR_TX_UNKNOWN, TR_TX_UNREACHABLE);
         tr__tx_figures figures;
         tr__tx_figures_of(c->nodes[2].tx, &figures);
@@ -407,7 +430,7 @@ static void run_seed(uint64_t seed, uint64_t hits[TR__TX_POINT_COUNT])
         if (draw(c, mildness) == 0)
             disturb(c);
         if (draw(c, 3) == 0)
-            cluster_run(c, TR_MILLIS(draw(c, 400)));
+            cluster_run(c, draw(c, 20) ? TR_MILLIS(draw(c, 400)) : TR_SECONDS(11));
     }
     heal_all(c);
     cluster_run(c, TR_SECONDS(12));
@@ -433,7 +456,7 @@ static void seeds_keep_every_promise(void **state)
     (void)state;
     const char *first = getenv("TX_SEED"), *number = getenv("TX_SEEDS");
     uint64_t from = first ? strtoull(first, NULL, 10) : 1000,
-             seeds = number ? strtoull(number, NULL, 10) : 150;
+             seeds = number ? strtoull(number, NULL, 10) : 400;
     uint64_t hits[TR__TX_POINT_COUNT] = {0};
     for (uint64_t seed = from; seed < from + seeds; seed++) {
         run_seed(seed, hits);
@@ -452,6 +475,7 @@ int main(void)
         cmocka_unit_test(transactions_on_one_account_follow_each_other),
         cmocka_unit_test(two_that_wait_for_each_other_end_by_the_lock_wait),
         cmocka_unit_test(a_participant_that_is_away_is_unreachable),
+        cmocka_unit_test(any_allocation_may_fail),
         cmocka_unit_test(row_1_caller_dies_before_commit),
         cmocka_unit_test(row_2_participant_dies_before_prepare_is_forced),
         cmocka_unit_test(row_3_participant_dies_with_prepare_forced_before_its_vote),
