@@ -45,7 +45,9 @@ static void title(const demo *d, demo_frame *f)
     demo_frame_add(f, INK_BOLD, " troupe demo");
     demo_frame_add(f, INK_DIM, "  three nodes, one job%s", d->opts.kill ? ", one crash" : "");
     demo_frame_add(f, INK_PLAIN, "  %5.1f s", demo_seconds(d));
-    if (d->first_message_ns)
+    if (demo_page_url(d)[0] && !narrow(f))
+        demo_frame_add(f, INK_PLAIN, "  page: %s", demo_page_url(d));
+    else if (d->first_message_ns)
         demo_frame_add(f, INK_DIM, "  first message %.2f s", (double)d->first_message_ns / 1e9);
     demo_frame_end_line(f);
 }
