@@ -59,14 +59,14 @@ static void traffic(demo *d, const char *from, const char *to, uint64_t node, ui
     int i = end_of(d, from), k = end_of(d, to);
     if (i < 0 || k < 0)
         return;
-    demo_link *link = &d->page->links[i][k];
+    demo_way *way = &d->page->ways[i][k];
     uint64_t now = demo_now();
-    uint64_t before = link->node == node && link->sent <= sent ? link->sent : 0;
-    if (link->at_ns && now > link->at_ns)
-        link->per_s = (double)(sent - before) * 1e9 / (double)(now - link->at_ns);
-    link->node = node;
-    link->sent = sent;
-    link->at_ns = now;
+    uint64_t before = way->node == node && way->sent <= sent ? way->sent : 0;
+    if (way->at_ns && now > way->at_ns)
+        way->per_s = (double)(sent - before) * 1e9 / (double)(now - way->at_ns);
+    way->node = node;
+    way->sent = sent;
+    way->at_ns = now;
 }
 
 /* This node's own, whenever a node reports its. */

@@ -9,14 +9,14 @@
 #include "cli/demo_node.h"
 #include "cli/nng_page.h"
 
-#define DEMO_ENDS  (DEMO_NODES + 1) /* of links: the nodes, and the demo's own node last */
+#define DEMO_ENDS  (DEMO_NODES + 1) /* of connections: the nodes, and the demo's own node last */
 #define DEMO_TILES (DEMO_TILES_EDGE * DEMO_TILES_EDGE)
 #define DEMO_GAPS  8 /* times that a node was down; of more, the last are kept */
 
-typedef struct demo_link {
+typedef struct demo_way {
     uint64_t node, sent, at_ns; /* the incarnation it leads to; messages; when that was told */
     double per_s;
-} demo_link;
+} demo_way;
 
 typedef struct demo_gap {
     uint64_t from_ns, to_ns; /* since the start; to_ns 0: still */
@@ -28,7 +28,7 @@ struct demo_page {
     uint64_t made_ns;
     bool ended, has_picture;
     struct json_t *verdict; /* NULL: not yet */
-    demo_link links[DEMO_ENDS][DEMO_ENDS];
+    demo_way ways[DEMO_ENDS][DEMO_ENDS];
     demo_gap gaps[DEMO_NODES][DEMO_GAPS];
     uint32_t gap_counts[DEMO_NODES];
     uint8_t tile_by[DEMO_TILES]; /* 0: not drawn yet; else the node's index + 1 */

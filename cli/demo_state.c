@@ -73,21 +73,21 @@ static bool end_is_up(const demo *d, int index)
     return !d->page->ended && (index == DEMO_NODES || d->children[index].up);
 }
 
-static json_t *links_of(const demo *d)
+static json_t *connections_of(const demo *d)
 {
-    json_t *links = json_array();
+    json_t *ways = json_array();
     for (int i = 0; i < DEMO_ENDS; i++)
         for (int k = 0; k < DEMO_ENDS; k++) {
-            const demo_link *link = &d->page->links[i][k];
+            const demo_way *way = &d->page->ways[i][k];
             bool up = end_is_up(d, i) && end_is_up(d, k);
-            if (link->at_ns)
-                json_array_append_new(links, json_pack("{s:s, s:s, s:I, s:f, s:b}", "from",
-                                                       i < DEMO_NODES ? d->children[i].name : "demo", "to",
-                                                       k < DEMO_NODES ? d->children[k].name : "demo", "sent",
-                                                       (json_int_t)link->sent, "per_s",
-                                                       up ? link->per_s : 0.0, "up", up));
+            if (way->at_ns)
+                json_array_append_new(ways, json_pack("{s:s, s:s, s:I, s:f, s:b}", "from",
+                                                      i < DEMO_NODES ? d->children[i].name : "demo", "to",
+                                                      k < DEMO_NODES ? d->children[k].name : "demo", "sent",
+                                                      (json_int_t)way->sent, "per_s", up ? way->per_s : 0.0,
+                                                      "up", up));
         }
-    return links;
+    return ways;
 }
 
 /* ---- jobs ---------------------------------------------------------------------------------------------- */
@@ -207,7 +207,7 @@ char *demo_state_text(const demo *d)
                           demo_seconds(d) * 1e3, "ended", d->page->ended, "verdict", d->page->verdict);
     json_object_set_new(o, "trouble", text_of(d->trouble.code ? d->trouble.text : ""));
     json_object_set_new(o, "nodes", nodes_of(d));
-    json_object_set_new(o, "links", links_of(d));
+    json_object_set_new(o, "connections", connections_of(d));
     json_object_set_new(o, "jobs", jobs_of(d));
     json_object_set_new(o, "picture", picture_of(d));
     json_object_set_new(o, "transactions", json_array());

@@ -304,7 +304,7 @@ static void other_paths_are_not_there(void **state)
 
 static void assert_keys(json_t *state)
 {
-    static const char *const arrays[] = {"nodes", "links", "jobs", "transactions", "events"};
+    static const char *const arrays[] = {"nodes", "connections", "jobs", "transactions", "events"};
     assert_int_equal(1, json_integer_value(json_object_get(state, "schema")));
     assert_true(json_is_number(json_object_get(state, "at_ms")));
     assert_true(json_is_boolean(json_object_get(state, "ended")));
@@ -320,7 +320,7 @@ static void assert_keys(json_t *state)
 static void assert_work_is_told(json_t *state)
 {
     size_t i;
-    json_t *job, *link, *phase;
+    json_t *job, *way, *count, *phase;
     double sent = 0, counted = 0;
     json_array_foreach(json_object_get(state, "jobs"), i, job)
     {
@@ -328,11 +328,11 @@ static void assert_work_is_told(json_t *state)
         assert_true(json_number_value(json_object_get(job, "done")) ==
                     json_number_value(json_object_get(job, "total")));
     }
-    json_array_foreach(json_object_get(state, "links"), i, link) sent +=
-        json_number_value(json_object_get(link, "sent"));
+    json_array_foreach(json_object_get(state, "connections"), i, way) sent +=
+        json_number_value(json_object_get(way, "sent"));
     assert_true(sent > 0);
     phase = json_array_get(json_object_get(json_object_get(state, "latency"), "phases"), 0);
-    json_array_foreach(json_object_get(phase, "counts"), i, link) counted += json_number_value(link);
+    json_array_foreach(json_object_get(phase, "counts"), i, count) counted += json_number_value(count);
     assert_true(counted > 0);
     assert_true(counted == json_number_value(json_object_get(phase, "answered")));
     const char *by = json_string_value(json_object_get(json_object_get(state, "picture"), "by"));
