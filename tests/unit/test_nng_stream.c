@@ -196,7 +196,7 @@ static uint8_t *make_frame(size_t size, uint64_t sequence)
     for (size_t i = TR__BATCH_OVERHEAD; i < size; i++)
         frame[i] = (uint8_t)(i * 7 + (i >> 9));
     tr__frame_put_count(frame + TR__FRAME_HEADER, 1);
-    tr__frame_seal(frame, TR__FRAME_BATCH, (uint32_t)(size - TR__FRAME_HEADER), sequence);
+    tr__frame_finish(frame, TR__FRAME_BATCH, (uint32_t)(size - TR__FRAME_HEADER), sequence);
     return frame;
 }
 
