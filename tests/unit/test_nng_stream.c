@@ -313,6 +313,19 @@ static void names_are_listened_on_only_if_they_are_loopback(void **state)
     assert_int_equal(f->net->listen(f->net, &address, on_accepted, f, &listener, &error), TR_EADDR);
 }
 
+static void a_name_of_another_address_is_listened_on_only_if_any_may_be(void **state)
+{
+    fixture *f = *state;
+    tr_error error;
+    tr__listener *listener;
+    tr__net_address address = {.kind = TR__HOST_NAME, .host = "0.0.0.0"}; /* what a name can resolve to */
+    assert_int_equal(f->net->listen(f->net, &address, on_accepted, f, &listener, &error), TR_EPERM);
+    assert_non_null(strstr(error.text, "troupe key new FILE"));
+    address.anywhere = true;
+    assert_int_equal(f->net->listen(f->net, &address, on_accepted, f, &listener, &error), TR_OK);
+    f->net->unlisten(listener);
+}
+
 static void ipv6_loopback_works_where_there_is_one(void **state)
 {
     fixture *f = *state;
@@ -497,6 +510,7 @@ int main(void)
         CASE(nobody_there_is_refused_by_name),
         CASE(a_port_in_use_is_told_with_the_option_that_changes_it),
         CASE(names_are_listened_on_only_if_they_are_loopback),
+        CASE(a_name_of_another_address_is_listened_on_only_if_any_may_be),
         CASE(ipv6_loopback_works_where_there_is_one),
         cmocka_unit_test(ten_megabytes_each_way_cross_and_goodbye_loses_none),
         cmocka_unit_test(a_peer_that_is_gone_is_down_at_once),
