@@ -23,6 +23,7 @@ struct tr_node {
     uint32_t loop_count;
     tr__loop **loops;
     tr_node_opts opts;
+    const uint8_t *key; /* what opts.key holds; until tr__node_begin has returned */
     void (*log)(void *context, tr_log_level level, const char *line);
     void *log_context;
     tr_log_level log_level;
