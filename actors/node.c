@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include <troupe/troupe.h>
+
 #include "actors/loop.h"
 #include "actors/remote.h"
 #include "actors/transactions.h"
@@ -127,9 +129,10 @@ static tr_err run_first(tr_actor *self, void *arg)
         return err; /* it stops already, and for another reason */
     node->outcome = err;
     node->outcome_error = (tr_error){.code = err};
-    if (err != TR_OK) {
-        tr__reason reason = tr__error_reason(self, err);
-        snprintf(node->outcome_error.text, sizeof(node->outcome_error.text), "%s", reason.text);
+    if (err != TR_OK) { /* the whole text: an exit reason's is shorter */
+        const tr_error *last = tr_last_error(self);
+        snprintf(node->outcome_error.text, sizeof(node->outcome_error.text), "%s",
+                 last->code == err ? last->text : tr__err_meaning(err));
     }
     tr_node_stop(node);
     return err;
