@@ -20,18 +20,16 @@ static const char help[] =
     "  --listen ADDR     accept other nodes on HOST:PORT, loopback only; port 0 takes a free one\n"
     "  --join ADDR       connect to the node that listens there, and stay connected; may be repeated\n"
     "  --plugin FILE.so  run this plugin's actors in the node; may be repeated\n"
+    "  --operator WHAT   socket: let `troupe ps` and the like reach this node by its name; or none\n"
+    "                    (default: socket if --name is given)\n"
     "  --log LEVEL       error, warn, info or debug (default: warn)\n";
 
 static const struct option options[] = {
-    {"name", required_argument, NULL, 'n'},
-    {"cluster", required_argument, NULL, 'c'},
-    {"loops", required_argument, NULL, 'l'},
-    {"listen", required_argument, NULL, 'a'},
-    {"join", required_argument, NULL, 'j'},
-    {"log", required_argument, NULL, 'g'},
-    {"help", no_argument, NULL, 'h'},
-    {"plugin", required_argument, NULL, 'p'},
-    {NULL, 0, NULL, 0},
+    {"name", required_argument, NULL, 'n'},     {"cluster", required_argument, NULL, 'c'},
+    {"loops", required_argument, NULL, 'l'},    {"listen", required_argument, NULL, 'a'},
+    {"join", required_argument, NULL, 'j'},     {"log", required_argument, NULL, 'g'},
+    {"help", no_argument, NULL, 'h'},           {"plugin", required_argument, NULL, 'p'},
+    {"operator", required_argument, NULL, 'o'}, {NULL, 0, NULL, 0},
 };
 
 typedef struct parsed {
@@ -40,6 +38,7 @@ typedef struct parsed {
     size_t join_count;
     const char *plugins[PLUGINS_MAX + 1];
     size_t plugin_count;
+    bool operator_given;
     bool help;
 } parsed;
 
@@ -78,7 +77,15 @@ static int take(const char *program, int option, const char *value, parsed *p)
     switch (option) {
     case 'n':
         p->node.name = value;
+        if (!p->operator_given)
+            p->node.operator_socket = true;
         return 0;
+    case 'o':
+        p->operator_given = true;
+        p->node.operator_socket = strcmp(value, "socket") == 0;
+        return p->node.operator_socket || strcmp(value, "none") == 0
+                   ? 0
+                   : bad(program, "operator", value, "socket or none");
     case 'c':
         p->node.cluster = value;
         return 0;

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "actors/loop.h"
+#include "actors/operator.h"
 #include "actors/remote.h"
 #include "actors/warden.h"
 #include "base/err.h"
@@ -140,6 +141,8 @@ tr_err tr__node_begin(tr_node *node, tr_error *error)
     tr__loop *loop = node->loops[0];
     TR_TRY(tr__spawn(loop, &tr__warden_def, NULL, NULL, &node->warden, error));
     TR_TRY(tr__remote_open(node, node->seams.net, error));
+    if (node->operators)
+        TR_TRY(tr__operator_begin(node, error));
     if (node->opts.start || node->opts.plugins)
         TR_TRY(tr__spawn(loop, &first_def, node->opts.arg, NULL, &node->first, error));
     return TR_OK;

@@ -181,6 +181,8 @@ static void meet(struct tr__driver_uv *all, int step)
 static void loop_run(struct tr__driver_uv *all, driver *d)
 {
     pump(d);
+    if (d->loop->index == 0)
+        tr__operator_socket_shut(&all->control);
     meet(all, 0);
     tr__loop_end_actors(d->loop);
     meet(all, 1);
@@ -283,6 +285,8 @@ tr_node *tr_node_create(const tr_node_opts *opts, tr_error *error)
     all->node = node;
     all->count = count;
     node->driver = all;
+    if (opts->operator_socket)
+        tr__operator_socket_open(&all->control);
     sigset_t before = signals_block(); /* nng starts its threads at the first use */
     tr_err err = tr__node_begin(node, error);
     signals_restore(before);

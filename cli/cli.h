@@ -12,6 +12,7 @@ typedef struct cli_command {
     cli_run *run;
 } cli_command;
 
-cli_run cli_bench, cli_bench_peer, cli_demo, cli_demo_node, cli_new, cli_node, cli_plugin;
+cli_run cli_ask, cli_bench, cli_bench_peer, cli_demo, cli_demo_node, cli_new, cli_node, cli_plugin, cli_ps,
+    cli_send;
 
 #endif

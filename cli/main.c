@@ -8,6 +8,7 @@
 static cli_run version, help;
 
 static const cli_command commands[] = {
+    {"ask", "ask an actor of a running node, in JSON", cli_ask},
     {"bench", "measure this machine: messages, actors, timers, connections", cli_bench},
     {"bench-peer", NULL, cli_bench_peer},
     {"demo", "three nodes, one job, one crash: what Troupe does, in half a minute", cli_demo},
@@ -15,6 +16,8 @@ static const cli_command commands[] = {
     {"new", "make a folder for a plugin, ready to build and test", cli_new},
     {"node", "run a node, with plugins as its actors, until Ctrl-C", cli_node},
     {"plugin", "check a plugin as a node would", cli_plugin},
+    {"ps", "the nodes that run here, and their actors", cli_ps},
+    {"send", "send an actor of a running node a message, in JSON", cli_send},
     {"version", "print the version", version},
     {"help", "print this table", help},
 };

@@ -23,6 +23,9 @@ typedef struct tr_node_opts {
      * be loaded or started stops the node with that error. Ends with NULL; NULL: none. Must live as long as the
      * node. */
     const char *const *plugins;
+    /* Listen on the operator socket of this node's name (docs/operator.md), for `troupe ps` and the like. If that can't be
+     * had (another node of that name has it, say) the log warns, and the node runs without. */
+    bool operator_socket;
 } tr_node_opts;
 
 /* The sums of one node at rest: accepted + arrived + received == handled + dropped + queued + passed + sent, and over all
