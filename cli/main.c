@@ -18,6 +18,7 @@ static const cli_command commands[] = {
     {"plugin", "check a plugin as a node would", cli_plugin},
     {"ps", "the nodes that run here, and their actors", cli_ps},
     {"send", "send an actor of a running node a message, in JSON", cli_send},
+    {"up", "run the nodes of a file, and keep them up", cli_up},
     {"version", "print the version", version},
     {"help", "print this table", help},
 };

@@ -73,11 +73,10 @@ static void print_peers(const json_t *loops)
     size_t i;
     json_array_foreach(peers, i, peer)
     {
-        printf("  connected to %s, incarnation %s%s%s, %s: %" JSON_INTEGER_FORMAT
+        printf("  connected to %s%s%s (%s dialled), messages: %" JSON_INTEGER_FORMAT
                " out, %" JSON_INTEGER_FORMAT " in\n",
-               text(peer, "name"), text(peer, "incarnation"), *text(peer, "address") ? ", " : "",
-               text(peer, "address"),
-               json_is_true(json_object_get(peer, "dialled")) ? "dialled from here" : "dialled from there",
+               text(peer, "name"), *text(peer, "address") ? " at " : "", text(peer, "address"),
+               json_is_true(json_object_get(peer, "dialled")) ? "this one" : "it",
                number(peer, "messages_out"), number(peer, "messages_in"));
     }
 }
