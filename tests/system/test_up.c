@@ -305,6 +305,7 @@ static void a_second_ctrl_c_kills(void **state)
     kill(up.pid, SIGINT);
     expect("killing all");
     assert_int_equal(1, up_status());
+    assert_null(strstr(up.text, "doesn't end: killed")); /* its patience wasn't waited for */
     assert_gone(alice);
     assert_gone(bob);
 }
