@@ -69,6 +69,7 @@ struct tr__operator_job {
     /* What the row keeps between its steps */
     json_t *answer;
     uint32_t next_slot;
+    size_t room; /* left in the answer, bytes */
     struct tr__named *names;
     size_t name_count;
     uint64_t until_ns;

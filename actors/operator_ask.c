@@ -111,10 +111,8 @@ static void send_to(tr_actor *self, tr__operator_job *job, tr_addr address)
 
 static void failed(tr_actor *self, tr__operator_job *job, const tr_result *result)
 {
-    if (result->error)
-        tr_fail(self, result->err, "%s", result->error->text);
-    else
-        tr_fail(self, result->err, "%s", tr__err_meaning(result->err));
+    tr_err err = result->err != TR_OK ? result->err : TR_EPROTO; /* an answer of a type that it can't have */
+    tr_fail(self, err, "%s", result->error ? result->error->text : tr__err_meaning(err));
     tr__operator_fail(self, job);
 }
 

@@ -12,8 +12,11 @@
 #include "base/mem.h"
 
 #define SLICE     4096
-#define NAMES_MAX 4096 /* names that are looked at */
-#define KIND_MAX  64   /* bytes shown of a definition's name */
+#define NAMES_MAX TR__OPERATOR_ACTORS_MAX
+#define KIND_MAX  64 /* bytes shown of a definition's name */
+/* Of an answer's frame, bytes; the rest is for what each loop tells of itself. */
+#define PEERS_ROOM  (256u << 10)
+#define ACTORS_ROOM (TR__OPERATOR_FRAME_MAX - PEERS_ROOM - (96u << 10))
 
 /* A string of our own; what isn't UTF-8 (a name may be any bytes) is shown as "?". */
 static json_t *text_of(const char *text, size_t length_max)
@@ -49,21 +52,35 @@ static json_t *sums_of(const tr__loop *loop)
                      "lost", (json_int_t)c->lost, "dropped", dropped);
 }
 
-static json_t *peers_of(tr_node *node)
+/* Takes `row` and appends it, if it fits into what is left of `room` bytes. */
+static void append(json_t *array, json_t *row, size_t *room)
+{
+    size_t size = row ? json_dumpb(row, NULL, 0, JSON_COMPACT) + 1 : 0;
+    if (size == 0 || size > *room) {
+        json_decref(row);
+        return;
+    }
+    *room -= size;
+    json_array_append_new(array, row);
+}
+
+static json_t *peers_of(tr_node *node, uint32_t *count)
 {
     json_t *peers = json_array();
+    size_t room = PEERS_ROOM;
     tr__peer *peer = NULL;
     while (node->remote && (peer = tr__endpoint_next_peer(node->remote->endpoint, peer))) {
         tr__connection_counters c;
         char id[20];
         tr__endpoint_peer_counters(peer, &c);
         snprintf(id, sizeof(id), "%016" PRIx64, peer->id);
-        json_array_append_new(peers, json_pack("{s:o, s:s, s:o, s:b, s:I, s:I, s:I, s:I}", "name",
-                                               text_of(peer->name, TR_NAME_MAX), "incarnation", id, "address",
-                                               text_of(peer->address, 256), "dialled", peer->dialled,
-                                               "messages_out", (json_int_t)c.messages_out, "messages_in",
-                                               (json_int_t)c.messages_in, "bytes_out",
-                                               (json_int_t)c.bytes_out, "bytes_in", (json_int_t)c.bytes_in));
+        (*count)++;
+        append(peers,
+               json_pack("{s:o, s:s, s:o, s:b, s:I, s:I, s:I, s:I}", "name", text_of(peer->name, TR_NAME_MAX),
+                         "incarnation", id, "address", text_of(peer->address, 256), "dialled", peer->dialled,
+                         "messages_out", (json_int_t)c.messages_out, "messages_in", (json_int_t)c.messages_in,
+                         "bytes_out", (json_int_t)c.bytes_out, "bytes_in", (json_int_t)c.bytes_in),
+               &room);
     }
     return peers;
 }
@@ -71,8 +88,11 @@ static json_t *peers_of(tr_node *node)
 static json_t *loop_of(const tr__loop *loop)
 {
     json_t *answer = json_pack("{s:i, s:o}", "loop", loop->index, "sums", sums_of(loop));
-    if (answer && loop->index == 0)
-        json_object_set_new(answer, "peers", peers_of(loop->node));
+    if (answer && loop->index == 0) {
+        uint32_t count = 0;
+        json_object_set_new(answer, "peers", peers_of(loop->node, &count));
+        json_object_set_new(answer, "peer_count", json_integer(count));
+    }
     return answer;
 }
 
@@ -156,6 +176,7 @@ static bool ps_begin(tr_actor *self, tr__operator_job *job)
     job->answer = job->names ? loop_of(tr__owner(self)) : NULL;
     if (!job->answer)
         return false;
+    job->room = ACTORS_ROOM / tr__owner(self)->node->loop_count;
     job->name_count = tr__names_copy(tr__owner(self)->node, job->names, NAMES_MAX);
     return json_object_set_new(job->answer, "count", json_integer(0)) == 0 &&
            json_object_set_new(job->answer, "actors", json_array()) == 0;
@@ -179,7 +200,7 @@ void tr__operator_run_ps(tr_actor *self, tr__operator_job *job)
             continue;
         count++;
         if (json_array_size(actors) < TR__OPERATOR_ACTORS_MAX / node->loop_count)
-            json_array_append_new(actors, actor_of(job, actor));
+            append(actors, actor_of(job, actor), &job->room);
     }
     json_integer_set(json_object_get(job->answer, "count"), count);
     if (stop < end)

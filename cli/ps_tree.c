@@ -121,14 +121,22 @@ static bool build(tree *t, const json_t *loops)
 
 /* ---- its lines ----------------------------------------------------------------------------------------- */
 
+/* Its name, and of what kind it is; a name may be any bytes, so what could move the cursor is shown as "?". */
 static int label(const row *r, char *out, size_t room)
 {
     const char *kind = text(r->actor, "definition"), *name = text(r->actor, "name");
     if (!*name)
         name = text(r->child, "id");
     if (!*name || strcmp(name, kind) == 0)
-        return snprintf(out, room, "%s", *kind ? kind : name);
-    return *kind ? snprintf(out, room, "%s (%s)", name, kind) : snprintf(out, room, "%s", name);
+        snprintf(out, room, "%s", *kind ? kind : name);
+    else if (*kind)
+        snprintf(out, room, "%s (%s)", name, kind);
+    else
+        snprintf(out, room, "%s", name);
+    for (char *c = out; *c; c++)
+        if ((unsigned char)*c < ' ' || *c == 0x7f)
+            *c = '?';
+    return (int)strlen(out);
 }
 
 static int indent(int depth)

@@ -293,6 +293,35 @@ static void a_node_that_does_not_come_up_ends_all_with_its_words(void **state)
     assert_gone(alice);
 }
 
+static void a_plugin_lies_beside_the_file_and_its_actor_answers(void **state)
+{
+    char command[1024], answer[256] = "";
+    (void)state;
+    write_file("echo.c", "#define TR_PLUGIN\n"
+                         "#include <troupe/troupe.h>\n"
+                         "TR_MESSAGE(ping, (u32, n))\n"
+                         "static void receive(tr_actor *self, void *state, const tr_msg *m)\n"
+                         "{ (void)state; const ping *p = tr_match(m, ping);\n"
+                         "  if (p) tr_reply(self, m, ping, .n = p->n + 1); }\n"
+                         "TR_ACTOR(echo, .receive = receive);\n"
+                         "TR_PLUGIN_EXPORT(\"echo\", \"1\", &echo);\n");
+    snprintf(command, sizeof(command),
+             "umask 022; cd %s && cc -std=gnu17 -w -shared -fPIC -fvisibility=hidden -I'%s/include' -o "
+             "echo.so echo.c",
+             directory, getenv("TROUPE_SOURCE"));
+    assert_int_equal(0, system(command));
+    write_file("up.yaml", "nodes:\n  - {name: alice, plugins: [./echo.so]}\n");
+    up_start(path_of("up.yaml"), NULL);
+    expect_up("alice = up: pid ");
+    snprintf(command, sizeof(command), "\"$TROUPE_BIN\" ask alice/echo '{\"ping\":{\"n\":41}}' 2>&1");
+    FILE *out = popen(command, "r");
+    assert_non_null(fgets(answer, sizeof(answer), out));
+    pclose(out);
+    assert_string_equal("ping {\"n\":42}\n", answer);
+    kill(up.pid, SIGINT);
+    assert_int_equal(0, up_status());
+}
+
 static void a_second_ctrl_c_kills(void **state)
 {
     (void)state;
@@ -338,6 +367,7 @@ int main(void)
         TEST(a_node_that_ends_too_often_ends_all),
         TEST(a_node_is_started_again_only_as_the_file_says),
         TEST(a_node_that_does_not_come_up_ends_all_with_its_words),
+        TEST(a_plugin_lies_beside_the_file_and_its_actor_answers),
         TEST(a_second_ctrl_c_kills),
         TEST(killed_it_leaves_no_node_behind),
     };

@@ -296,6 +296,29 @@ static void many_actors_are_counted_and_some_are_told(void **state)
     tr__free(text);
 }
 
+#define LONG_NAME "\1\2\3\4\5\6\7\1\2\3\4\5\6\7\1\2\3\4\5\6\7\1\2\3\4\5\6\7\1\2\3\4\5\6\7\1\2\3\4\5\6\7"
+
+static void spawn_long_named(tr_actor *self, void *context)
+{
+    char name[TR_NAME_MAX];
+    for (int i = 0; i < *(int *)context; i++) {
+        snprintf(name, sizeof(name), LONG_NAME "%d", i);
+        tr_spawn_with(self, &child_def, NULL, &(tr_spawn_opts){.name = name});
+    }
+}
+
+static void an_answer_fits_its_frame_whatever_the_names(void **state)
+{
+    fixture *f = *state;
+    int count = TR__OPERATOR_ACTORS_MAX; /* in JSON each name takes six times its bytes */
+    manual_do(f->m, f->puppet.address, spawn_long_named, &count);
+    const json_t *ps = ask_loop(f, 1, "{\"do\":\"ps\"}");
+    size_t told = json_array_size(json_object_get(ps, "actors"));
+    assert_int_equal(count + 2, json_integer_value(json_object_get(ps, "count")));
+    assert_true(told > 100 && told < (size_t)count / LOOPS);
+    assert_true(json_dumpb(ps, NULL, 0, JSON_COMPACT) < TR__OPERATOR_FRAME_MAX / LOOPS);
+}
+
 #define LOOP_TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -312,6 +335,7 @@ int main(void)
         LOOP_TEST(an_actor_can_not_make_a_request),
         LOOP_TEST(a_supervised_tree_is_told_with_its_restarts),
         LOOP_TEST(many_actors_are_counted_and_some_are_told),
+        LOOP_TEST(an_answer_fits_its_frame_whatever_the_names),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
