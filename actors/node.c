@@ -8,6 +8,7 @@
 #include "actors/loop.h"
 #include "actors/operator.h"
 #include "actors/remote.h"
+#include "actors/transactions.h"
 #include "actors/warden.h"
 #include "base/err.h"
 #include "base/hash.h"
@@ -103,6 +104,7 @@ void tr__node_unmake(tr_node *node)
     for (uint32_t i = 0; i < TR__SEGMENTS_MAX && node->segments[i]; i++)
         tr__huge_free(node->segments[i]);
     tr__names_fini(node);
+    tr__transactions_free(node);
     tr__free(node);
 }
 
@@ -140,6 +142,7 @@ tr_err tr__node_begin(tr_node *node, tr_error *error)
 {
     tr__loop *loop = node->loops[0];
     TR_TRY(tr__spawn(loop, &tr__warden_def, NULL, NULL, &node->warden, error));
+    TR_TRY(tr__transactions_open(node, error)); /* locks are back before anybody can connect */
     TR_TRY(tr__remote_open(node, node->seams.net, error));
     if (node->operators)
         TR_TRY(tr__operator_begin(node, error));
