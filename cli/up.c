@@ -26,11 +26,10 @@
 #define BACKOFF_MIN TR_MILLIS(200)
 #define BACKOFF_MAX TR_SECONDS(5)
 
-static const char usage[] =
-    "usage: troupe up FILE [--check]\n"
-    "  runs the nodes of a YAML file (docs/up.md describes it), and starts them\n"
-    "  again as it says; Ctrl-C ends them, the last first, a second one kills them\n"
-    "  --check  only tell whether the file is right\n";
+static const char usage[] = "usage: troupe up FILE [--check]\n"
+                            "  runs the nodes of a YAML file (docs/up.md describes it), and starts them\n"
+                            "  again as it says; Ctrl-C ends them, the last first, a second one kills them\n"
+                            "  --check  only tell whether the file is right\n";
 
 uint64_t up_now(void)
 {

@@ -13,7 +13,7 @@
 #include "cli/cli.h"
 #include "cli/up.h"
 
-#define ARGUMENTS_MAX (16 + 2 * (UP_NODES_MAX + 2 * UP_LIST_MAX))
+#define ARGUMENTS_MAX (24 + 2 * (UP_NODES_MAX + 2 * UP_LIST_MAX))
 
 void up_child_move(up_child *child, up_state to)
 {
@@ -32,7 +32,7 @@ void up_child_move(up_child *child, up_state to)
 typedef struct arguments {
     const char *list[ARGUMENTS_MAX + 1];
     unsigned count;
-    char *own[UP_LIST_MAX]; /* to be freed */
+    char *own[UP_LIST_MAX + 2]; /* to be freed */
     unsigned own_count;
     char loops[16];
 } arguments;
@@ -61,18 +61,26 @@ static void add_joins(const up *u, const up_child *child, arguments *a)
             add(a, "--join", n->join[k]);
 }
 
-static bool add_plugins(const up *u, const up_child *child, arguments *a)
+/* A path that the file gives, as one from here; false: no memory. */
+static bool add_path(const up *u, arguments *a, const char *option, const char *given)
 {
-    for (unsigned k = 0; k < child->node->plugins_count; k++) {
-        size_t room = strlen(u->path) + strlen(child->node->plugins[k]) + 2;
-        char *path = malloc(room);
-        if (!path)
-            return false;
-        a->own[a->own_count++] = path;
-        up_file_beside(u->path, child->node->plugins[k], path, room);
-        add(a, "--plugin", path);
-    }
+    size_t room = strlen(u->path) + strlen(given) + 2;
+    char *path = malloc(room);
+    if (!path)
+        return false;
+    a->own[a->own_count++] = path;
+    up_file_beside(u->path, given, path, room);
+    add(a, option, path);
     return true;
+}
+
+static bool add_paths(const up *u, const up_node *n, arguments *a)
+{
+    bool added = (!u->file->key || add_path(u, a, "--key", u->file->key)) &&
+                 (!n->data || add_path(u, a, "--data", n->data));
+    for (unsigned k = 0; added && k < n->plugins_count; k++)
+        added = add_path(u, a, "--plugin", n->plugins[k]);
+    return added;
 }
 
 static bool add_all(const up *u, const up_child *child, arguments *a)
@@ -87,7 +95,7 @@ static bool add_all(const up *u, const up_child *child, arguments *a)
     add(a, "--loops", a->loops);
     add(a, "--log", up_file_log(n));
     add_joins(u, child, a);
-    return add_plugins(u, child, a);
+    return add_paths(u, n, a);
 }
 
 bool up_child_start(up *u, unsigned index)

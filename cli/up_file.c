@@ -15,8 +15,11 @@
 #include "base/err.h"
 #include "transport/address.h"
 #include "transport/frame.h"
+#include "transport/key_os.h"
+#include "transport/psk.h"
 
-#define FILE_MAX (1 << 20)
+#define FILE_MAX  (1 << 20)
+#define PATH_ROOM 8192
 
 /* ---- the schema ---------------------------------------------------------------------------------------- */
 
@@ -37,6 +40,7 @@ static const cyaml_schema_field_t node_fields[] = {
                          UP_LIST_MAX),
     CYAML_FIELD_SEQUENCE("plugins", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, up_node, plugins, &text_schema,
                          1, UP_LIST_MAX),
+    TEXT("data", CYAML_FLAG_OPTIONAL, up_node, data),
     TEXT("loops", CYAML_FLAG_OPTIONAL, up_node, loops),
     CYAML_FIELD_ENUM("restart", CYAML_FLAG_OPTIONAL | CYAML_FLAG_STRICT, up_node, restart, restarts,
                      TR_COUNT(restarts)),
@@ -49,7 +53,7 @@ static const cyaml_schema_value_t node_schema = {
     CYAML_VALUE_MAPPING(CYAML_FLAG_DEFAULT, up_node, node_fields)};
 
 static const cyaml_schema_field_t file_fields[] = {
-    TEXT("cluster", CYAML_FLAG_OPTIONAL, up_file, cluster),
+    TEXT("cluster", CYAML_FLAG_OPTIONAL, up_file, cluster), TEXT("key", CYAML_FLAG_OPTIONAL, up_file, key),
     CYAML_FIELD_SEQUENCE("nodes", CYAML_FLAG_POINTER, up_file, nodes, &node_schema, 1, UP_NODES_MAX),
     CYAML_FIELD_END};
 
@@ -298,7 +302,7 @@ static tr_err check_listen(reader *r, const up_file *f, unsigned i)
     if (!listen)
         return TR_OK;
     tr_err err = tr__net_address_parse(listen, true, &address, &why);
-    if (err == TR_OK && address.kind != TR__HOST_NAME && !tr__net_address_is_loopback(&address))
+    if (err == TR_OK && !f->key && address.kind != TR__HOST_NAME && !tr__net_address_is_loopback(&address))
         err = tr__net_address_refuse(listen, &why);
     if (err != TR_OK)
         return wrong(r, i, "listen", WHOLE, why.text);
@@ -327,7 +331,7 @@ static tr_err check_join(reader *r, const up_file *f, unsigned i, unsigned nth)
 
 static tr_err check_plugin(reader *r, const up_file *f, unsigned i, unsigned nth)
 {
-    char path[4096 + 256], what[TR_ERROR_TEXT_MAX];
+    char path[PATH_ROOM], what[TR_ERROR_TEXT_MAX];
     tr_err err = up_file_beside(r->path, f->nodes[i].plugins[nth], path, sizeof(path));
     if (err == TR_OK && access(path, R_OK) == 0)
         return TR_OK;
@@ -353,13 +357,34 @@ static tr_err check_node(reader *r, up_file *f, unsigned i)
     return TR_OK;
 }
 
+/* Of the whole file. */
+static tr_err wrong_top(reader *r, const char *key, const char *what)
+{
+    const yaml_node_t *at = member(r, yaml_document_get_root_node(&r->document), key);
+    return wrong_at(r, at->start_mark.line + 1, at->start_mark.column + 1, "%s", what);
+}
+
+/* As a node would read it: others may not. */
+static tr_err check_key(reader *r, const up_file *f)
+{
+    char path[PATH_ROOM];
+    uint8_t key[TR__KEY_SIZE];
+    tr_error why;
+    tr_err err = up_file_beside(r->path, f->key, path, sizeof(path));
+    if (err != TR_OK)
+        return wrong_top(r, "key", tr__err_meaning(err));
+    err = tr__key_read(path, key, &why);
+    tr__wipe(key, sizeof(key));
+    return err == TR_OK ? TR_OK : wrong_top(r, "key", why.text);
+}
+
 static tr_err check(reader *r, up_file *f)
 {
     tr_error why;
-    if (f->cluster && tr__name_check("cluster", f->cluster, &why) != TR_OK) {
-        const yaml_node_t *at = member(r, yaml_document_get_root_node(&r->document), "cluster");
-        return wrong_at(r, at->start_mark.line + 1, at->start_mark.column + 1, "%s", why.text);
-    }
+    if (f->cluster && tr__name_check("cluster", f->cluster, &why) != TR_OK)
+        return wrong_top(r, "cluster", why.text);
+    if (f->key)
+        TR_TRY(check_key(r, f));
     for (unsigned i = 0; i < f->nodes_count; i++)
         TR_TRY(check_node(r, f, i));
     return TR_OK;
@@ -367,11 +392,11 @@ static tr_err check(reader *r, up_file *f)
 
 /* ---- the whole ----------------------------------------------------------------------------------------- */
 
-tr_err up_file_beside(const char *path, const char *plugin, char *out, size_t room)
+tr_err up_file_beside(const char *path, const char *other, char *out, size_t room)
 {
-    const char *slash = *plugin == '/' ? NULL : strrchr(path, '/');
+    const char *slash = *other == '/' ? NULL : strrchr(path, '/');
     int folder = slash ? (int)(slash - path + 1) : 0;
-    return (size_t)snprintf(out, room, "%.*s%s", folder, path, plugin) < room ? TR_OK : TR_ETOOBIG;
+    return (size_t)snprintf(out, room, "%.*s%s", folder, path, other) < room ? TR_OK : TR_ETOOBIG;
 }
 
 up_file *up_file_load(const char *path, tr_error *error)

@@ -16,10 +16,11 @@ typedef struct up_node {
     char *listen;
     char **join; /* names of nodes above it, and addresses; NULL: all nodes above it */
     unsigned join_count;
-    char **plugins; /* as written: relative to the file's directory */
+    char **plugins; /* as written, as all paths: relative to the file's directory */
     unsigned plugins_count;
     int restart;                           /* tr_restart */
     int log;                               /* up_file_log tells the word */
+    char *data;                            /* a directory */
     char *loops, *max_restarts, *within_s; /* numbers, as written; below, as they are */
     uint32_t loop_count, restarts_max;
     uint64_t within_ns;
@@ -27,6 +28,7 @@ typedef struct up_node {
 
 typedef struct up_file {
     char *cluster;
+    char *key; /* a file */
     up_node *nodes;
     unsigned nodes_count;
 } up_file;
@@ -38,7 +40,7 @@ up_file *up_file_load(const char *path, tr_error *error);
 void up_file_free(up_file *file);
 /* The word for --log. */
 const char *up_file_log(const up_node *node);
-/* Where that file says a plugin is, as a path from here; `out` has `room` bytes. */
-tr_err up_file_beside(const char *path, const char *plugin, char *out, size_t room);
+/* Where that file says another one is, as a path from here; `out` has `room` bytes. TR_ETOOBIG. */
+tr_err up_file_beside(const char *path, const char *other, char *out, size_t room);
 
 #endif

@@ -158,7 +158,7 @@ static void a_wrong_file_is_told_with_line_and_column(void **state)
         {"nodes:\n  - name: a\n    isolate: yes\n",
          "up.yaml:3:5: there is no key \"isolate\" here; known are: name, listen"},
         {"nodes:\n  - name: a\nnode: 3\n",
-         "up.yaml:3:1: there is no key \"node\" here; known are: cluster, nodes"},
+         "up.yaml:3:1: there is no key \"node\" here; known are: cluster, key, nodes"},
         {"nodes:\n  - name: a\n    name: b\n", "up.yaml:3:5: a second \"name\""},
         {"nodes:\n  - loops: 1\n", "Missing required mapping field: name"},
         {"nodes:\n  - name: a\n    loops: x3\n", "up.yaml:3:12: loops: x3: a number from 1 to 64"},
@@ -178,6 +178,8 @@ static void a_wrong_file_is_told_with_line_and_column(void **state)
         {"nodes:\n  - name: a\n    join: [b]\n  - name: b\n", "up.yaml:3:12: join: \"b\" is no node above"},
         {"nodes:\n  - name: a\n  - name: b\n    join:\n      - a\n      - c\n", "up.yaml:6:9: join: \"c\""},
         {"nodes:\n  - name: a\n    plugins: [up.yaml, no.so]\n", "up.yaml:3:24: plugin no.so: No such file"},
+        {"key: no.key\nnodes:\n  - name: a\n", "up.yaml:1:6: "},
+        {"key: up.yaml\nnodes:\n  - name: a\n", "up.yaml:1:6: "},
         {"nodes: &n\n  - name: a\n    join: *n\n", "up.yaml:"},
         {"nodes:\n  - name: a\n---\nnodes:\n  - name: b\n", "up.yaml:4:1: a second document"},
     };
@@ -322,6 +324,23 @@ static void a_plugin_lies_beside_the_file_and_its_actor_answers(void **state)
     assert_int_equal(0, up_status());
 }
 
+static void a_key_and_a_directory_reach_the_nodes(void **state)
+{
+    char command[256];
+    (void)state;
+    snprintf(command, sizeof(command), "\"$TROUPE_BIN\" key new %s >/dev/null", path_of("a.key"));
+    assert_int_equal(0, system(command));
+    write_file("up.yaml",
+               "key: a.key\nnodes:\n  - {name: alice, data: kept, listen: '0.0.0.0:0'}\n  - name: bob\n");
+    up_start(path_of("up.yaml"), NULL);
+    expect_up("alice = up: pid "); /* beyond loopback, which wants a key */
+    expect_up("bob   = up: pid ");
+    expect("alice | info: node bob is up");
+    assert_int_equal(0, access(path_of("kept"), F_OK));
+    kill(up.pid, SIGINT);
+    assert_int_equal(0, up_status());
+}
+
 static void a_second_ctrl_c_kills(void **state)
 {
     (void)state;
@@ -368,6 +387,7 @@ int main(void)
         TEST(a_node_is_started_again_only_as_the_file_says),
         TEST(a_node_that_does_not_come_up_ends_all_with_its_words),
         TEST(a_plugin_lies_beside_the_file_and_its_actor_answers),
+        TEST(a_key_and_a_directory_reach_the_nodes),
         TEST(a_second_ctrl_c_kills),
         TEST(killed_it_leaves_no_node_behind),
     };
