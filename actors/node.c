@@ -8,6 +8,7 @@
 #include <troupe/troupe.h>
 
 #include "actors/loop.h"
+#include "actors/operator.h"
 #include "actors/remote.h"
 #include "actors/transactions.h"
 #include "actors/warden.h"
@@ -146,6 +147,8 @@ tr_err tr__node_begin(tr_node *node, tr_error *error)
     TR_TRY(tr__spawn(loop, &tr__warden_def, NULL, NULL, &node->warden, error));
     TR_TRY(tr__transactions_open(node, error)); /* locks are back before anybody can connect */
     TR_TRY(tr__remote_open(node, node->seams.net, error));
+    if (node->operators)
+        TR_TRY(tr__operator_begin(node, error));
     if (node->opts.start || node->opts.plugins)
         TR_TRY(tr__spawn(loop, &first_def, node->opts.arg, NULL, &node->first, error));
     return TR_OK;

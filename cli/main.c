@@ -9,6 +9,7 @@
 static cli_run version, help;
 
 static const cli_command commands[] = {
+    {"ask", "ask an actor of a running node, in JSON", cli_ask},
     {"bench", "measure this machine: messages, actors, timers, connections", cli_bench},
     {"bench-peer", NULL, cli_bench_peer},
     {"demo", "three nodes, one job, one crash: what Troupe does, in half a minute", cli_demo},
@@ -18,7 +19,10 @@ static const cli_command commands[] = {
     {"new", "make a folder for a plugin, ready to build and test", cli_new},
     {"node", "run a node, with plugins as its actors, until Ctrl-C", cli_node},
     {"plugin", "check a plugin as a node would", cli_plugin},
+    {"ps", "the nodes that run here, and their actors", cli_ps},
     {"run", "run a command: its output streamed, its deadline kept, its whole group ended", cli_run_command},
+    {"send", "send an actor of a running node a message, in JSON", cli_send},
+    {"up", "run the nodes of a file, and keep them up", cli_up},
     {"version", "print the version", version},
     {"help", "print this table", help},
 };
