@@ -9,8 +9,8 @@
 
 #define NARROW 60
 
-static const demo_ink phase_inks[DEMO_PHASES] = {INK_GREEN, INK_YELLOW, INK_MAGENTA};
-static const char *const phase_names[DEMO_PHASES] = {"quiet", "downloading", "computing"};
+static const demo_ink phase_inks[DEMO_PHASES] = {INK_GREEN, INK_YELLOW, INK_RED};
+static const char *const phase_names[DEMO_PHASES] = {"quiet", "busy", "kill"};
 
 static bool narrow(const demo_frame *f)
 {
@@ -43,7 +43,10 @@ static void bar(demo_frame *f, uint64_t done, uint64_t total, demo_ink ink)
 static void title(const demo *d, demo_frame *f)
 {
     demo_frame_add(f, INK_BOLD, " troupe demo");
-    demo_frame_add(f, INK_DIM, "  three nodes, one job%s", d->opts.kill ? ", one crash" : "");
+    demo_frame_add(f, INK_DIM, "  three nodes, one job%s",
+                   d->opts.partition ? ", one cut"
+                   : d->opts.kill    ? ", one crash"
+                                     : "");
     demo_frame_add(f, INK_PLAIN, "  %5.1f s", demo_seconds(d));
     if (d->first_message_ns)
         demo_frame_add(f, INK_DIM, "  first message %.2f s", (double)d->first_message_ns / 1e9);
@@ -64,7 +67,7 @@ static void nodes(const demo *d, demo_frame *f)
         demo_frame_add(f, dead ? INK_RED : c->up ? INK_GREEN : INK_DIM, " %s %s", mark, c->name);
         const char *port = strrchr(c->listen, ':');
         if (dead)
-            demo_frame_add(f, INK_RED, narrow(f) ? " down" : " killed       ");
+            demo_frame_add(f, INK_RED, narrow(f) ? " down" : c->pid ? " cut off      " : " killed       ");
         else if (c->up && narrow(f))
             demo_frame_add(f, INK_DIM, " %s", port ? port : "");
         else if (c->up)
@@ -189,11 +192,25 @@ static void events(const demo *d, demo_frame *f, int room)
         count = (uint32_t)room;
     for (uint32_t i = d->event_count - count; i < d->event_count; i++) {
         const demo_event *event = &d->events[i % DEMO_EVENTS];
-        bool bad = strncmp(event->text, "kill", 4) == 0;
+        bool bad = strncmp(event->text, "kill", 4) == 0 || strncmp(event->text, "bob is cut", 10) == 0;
         demo_frame_add(f, INK_DIM, " %5.1f ", event->at);
         demo_frame_add(f, bad ? INK_RED : INK_PLAIN, "%s", event->text);
         demo_frame_end_line(f);
     }
+}
+
+static void keys(const demo *d, demo_frame *f)
+{
+    bool cut = d->incidents.cut;
+    demo_frame_add(f, INK_BOLD, " k");
+    demo_frame_add(f, INK_DIM, " kill -9 bob   ");
+    demo_frame_add(f, INK_BOLD, "p");
+    demo_frame_add(f, INK_DIM,
+                   d->net.network ? cut ? " heal   " : " cut bob off   "
+                                  : " cut bob off: only with --netns   ");
+    demo_frame_add(f, INK_BOLD, "q");
+    demo_frame_add(f, INK_DIM, " quit");
+    demo_frame_end_line(f);
 }
 
 void demo_view_make(const demo *d, demo_frame *f, int rows_max)
@@ -204,5 +221,8 @@ void demo_view_make(const demo *d, demo_frame *f, int rows_max)
         parts[i](d, f);
     if (f->lines < rows_max)
         demo_frame_end_line(f);
-    events(d, f, rows_max - f->lines);
+    int below = f->screen->keys && f->lines < rows_max ? 1 : 0;
+    events(d, f, rows_max - f->lines - below);
+    if (below)
+        keys(d, f);
 }
