@@ -138,7 +138,10 @@ static tr_err start_nodes(demo *d)
 {
     const char *join[] = {tr_node_listen(d->node), NULL, NULL};
     TR_TRY(demo_child_start(d, DEMO_ALICE, join));
-    TR_TRY(demo_wait_until(d, alice_up, DEMO_START_WITHIN, "starting alice"));
+    TR_TRY(demo_wait_until(d, alice_up, DEMO_START_WITHIN,
+                           d->net.network ? "starting alice (does a firewall of this host drop what comes "
+                                            "from her namespace, by the link trd-...?)"
+                                          : "starting alice"));
     join[1] = d->children[DEMO_ALICE].listen;
     TR_TRY(demo_child_start(d, DEMO_CAROL, join));
     TR_TRY(demo_wait_until(d, carol_up, DEMO_START_WITHIN, "starting carol"));
