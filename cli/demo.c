@@ -48,6 +48,8 @@ static void print_help(void)
            "  --image FILE  where the picture goes (default build/mandelbrot.png or ./mandelbrot.png)\n"
            "  --loops N     loops a node, 1 to %u (default 1)\n"
            "  --keep        leave the nodes running and the copies there\n"
+           "  --page PORT   serve the page there (default: a free port; its address is told)\n"
+           "  --no-page     serve no page\n"
            "  --json        an object a line; the last one is the summary\n"
            "  --help        this text\n\n"
            "Keys, in a terminal: k kills bob (again), p cuts him off and heals (with --netns), q quits.\n"
@@ -86,7 +88,7 @@ static bool fits_together(const demo_opts *opts)
 /* -1: go on; else the exit status. */
 static int read_options(int argc, char **argv, demo_opts *opts)
 {
-    enum { NO_KILL = 256, NETNS, PARTITION, FILES, DIR, IMAGE, LOOPS, KEEP, JSON, HELP };
+    enum { NO_KILL = 256, NETNS, PARTITION, FILES, DIR, IMAGE, LOOPS, KEEP, PAGE, NO_PAGE, JSON, HELP };
     static const struct option options[] = {{"no-kill", no_argument, NULL, NO_KILL},
                                             {"netns", no_argument, NULL, NETNS},
                                             {"partition", no_argument, NULL, PARTITION},
@@ -95,12 +97,16 @@ static int read_options(int argc, char **argv, demo_opts *opts)
                                             {"image", required_argument, NULL, IMAGE},
                                             {"loops", required_argument, NULL, LOOPS},
                                             {"keep", no_argument, NULL, KEEP},
+                                            {"page", required_argument, NULL, PAGE},
+                                            {"no-page", no_argument, NULL, NO_PAGE},
                                             {"json", no_argument, NULL, JSON},
                                             {"help", no_argument, NULL, HELP},
                                             {NULL, 0, NULL, 0}};
     int option;
+    uint32_t port = 0;
     opterr = 0;
-    *opts = (demo_opts){.kill = true, .files = FILES_DEFAULT, .loops = 1, .source = "/usr/share"};
+    *opts =
+        (demo_opts){.kill = true, .page = true, .files = FILES_DEFAULT, .loops = 1, .source = "/usr/share"};
     while ((option = getopt_long(argc, argv, "+:h", options, NULL)) != -1) {
         bool good = true;
         if (option == NO_KILL)
@@ -119,6 +125,10 @@ static int read_options(int argc, char **argv, demo_opts *opts)
             good = number("loops", optarg, LOOPS_MOST, &opts->loops);
         else if (option == KEEP)
             opts->keep = true;
+        else if (option == PAGE)
+            good = number("page", optarg, UINT16_MAX, &port);
+        else if (option == NO_PAGE)
+            opts->page = false;
         else if (option == JSON)
             opts->json = true;
         else if (option == HELP || option == 'h')
@@ -130,6 +140,7 @@ static int read_options(int argc, char **argv, demo_opts *opts)
         if (!good)
             return 2;
     }
+    opts->page_port = (uint16_t)port;
     if (optind == argc)
         return fits_together(opts) ? -1 : 2;
     fprintf(stderr, "troupe demo: unexpected \"%s\": `troupe demo --help` lists the options\n", argv[optind]);
@@ -309,8 +320,10 @@ static int finish(demo *d)
         copy_picture(d);
     if (!keep && d->directory[0])
         clean &= demo_files_remove(d->directory);
+    demo_page_end(d, clean);
     demo_screen_close(d);
     bool ok = demo_report(d, clean);
+    demo_page_close(d);
     int status = stopped_by ? 128 + stopped_by : ok ? 0 : 1;
     tr__free(d->results);
     tr__free(d->screen);
@@ -347,8 +360,9 @@ int cli_demo(int argc, char **argv)
         tr__free(d);
         return 1;
     }
-    if (make_network(d) == TR_OK && choose_image(d) == TR_OK && make_directory(d) == TR_OK &&
-        make_key(d) == TR_OK && demo_files_register() == TR_OK && tr__mandelbrot_register() == TR_OK)
+    if (demo_page_open(d) == TR_OK && make_network(d) == TR_OK && choose_image(d) == TR_OK &&
+        make_directory(d) == TR_OK && make_key(d) == TR_OK && demo_files_register() == TR_OK &&
+        tr__mandelbrot_register() == TR_OK)
         run_node(d);
     return finish(d);
 }

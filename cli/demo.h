@@ -22,6 +22,8 @@ enum { DEMO_ALICE, DEMO_BOB, DEMO_CAROL, DEMO_NODES };
 typedef struct demo_opts {
     bool kill, json, keep;
     bool netns, partition; /* partition: cut bob off instead of killing him */
+    bool page;             /* to be served */
+    uint16_t page_port;    /* 0: a free one */
     uint32_t files, loops;
     const char *source; /* whose files are copied */
     const char *image;  /* where the picture goes; NULL: build/mandelbrot.png or ./mandelbrot.png */
@@ -106,6 +108,7 @@ typedef struct demo {
     uint64_t killed_ns, detected_ns, down_ns, healed_ns; /* on the clock; 0: not yet */
     demo_incidents incidents;
     /* at the end */
+    bool ending; /* the nodes were told to end */
     bool checked, image_equal, own_sums_known;
     tr_sums own_sums;
     uint32_t equal;
@@ -113,6 +116,7 @@ typedef struct demo {
     demo_event events[DEMO_EVENTS];
     uint32_t event_count;
     struct demo_screen *screen;
+    struct demo_page *page; /* NULL: none */
 } demo;
 
 double demo_seconds(const demo *d); /* since the start */
@@ -141,12 +145,16 @@ void demo_observe(demo *d, const tr_msg *msg);
 /* Keep the first trouble; returns its code. */
 tr_err demo_trouble_is(demo *d, tr_err code, const char *format, ...) __attribute__((format(printf, 3, 4)));
 
+extern const char *const demo_phase_names[DEMO_PHASES];
+
 /* ---- demo_screen.c: a screen that redraws, or lines ---------------------------------------------------- */
 
 /* Choose by what standard output is. */
 tr_err demo_screen_open(demo *d);
 /* Something happened: a line of text. */
 void demo_screen_event(demo *d, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* Whether it tells of a crash or a cut, to be marked. */
+bool demo_event_is_bad(const demo_event *event);
 /* Draw, if it is a screen and a tenth of a second has passed since the last time, or `now`. */
 void demo_screen_draw(demo *d, bool now);
 /* The screen is left as it is, the cursor below it. */
@@ -155,9 +163,26 @@ void demo_screen_close(demo *d);
 bool demo_screen_coloured(const demo *d);
 const char *demo_screen_mark(const demo *d, bool good);
 
+/* ---- demo_page.c: the page in a browser ---------------------------------------------------------------- */
+
+/* Serve it, if the options want it. An error only if they want a port that isn't to be had. */
+tr_err demo_page_open(demo *d);
+/* "http://127.0.0.1:7070", "" without a page. */
+const char *demo_page_url(const demo *d);
+/* Take in what only the page shows; any message. */
+void demo_page_observe(demo *d, const tr_msg *msg);
+/* Give the page the state of now, if a quarter of a second has passed since the last time. */
+void demo_page_refresh(demo *d);
+/* Give it the last state, with the verdict. */
+void demo_page_end(demo *d, bool clean);
+/* Stop serving; who looks at it gets the last state before, for which it may wait a second. */
+void demo_page_close(demo *d);
+
 /* ---- demo_report.c: the end ---------------------------------------------------------------------------- */
 
 /* Print the summary; true if all holds. `clean`: no process, no temporary file is left. */
 bool demo_report(demo *d, bool clean);
+/* The same for the page: {"ok", "lines": [{"ok", "text"}]}. NULL: no memory. */
+struct json_t *demo_report_checks(const demo *d, bool clean);
 
 #endif

@@ -11,6 +11,8 @@
 #include "cli/demo.h"
 #include "cli/demo_node.h"
 
+const char *const demo_phase_names[DEMO_PHASES] = {"quiet", "busy", "kill"};
+
 tr_err demo_trouble_is(demo *d, tr_err code, const char *format, ...)
 {
     va_list args;
@@ -211,6 +213,7 @@ void demo_observe(demo *d, const tr_msg *msg)
     const demo_journal *j = tr_match(msg, demo_journal);
     const demo_asks_failed *failed = tr_match(msg, demo_asks_failed);
     const demo_trouble *trouble = tr_match(msg, demo_trouble);
+    demo_page_observe(d, msg);
     if (l)
         latency(d, l);
     else if (late)

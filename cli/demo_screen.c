@@ -116,6 +116,7 @@ void demo_screen_draw(demo *d, bool now)
 {
     struct demo_screen *s = d->screen;
     uint64_t time = demo_now();
+    demo_page_refresh(d);
     if (s->mode != DEMO_REDRAW || (!now && time - s->last_ns < DRAW_EVERY))
         return;
     int columns = s->columns, rows = s->rows;
@@ -173,6 +174,11 @@ void demo_screen_event(demo *d, const char *format, ...)
         printf("%5.1fs  %s\n", event->at, event->text);
     else
         demo_screen_draw(d, true);
+}
+
+bool demo_event_is_bad(const demo_event *event)
+{
+    return strncmp(event->text, "kill", 4) == 0 || strncmp(event->text, "bob is cut", 10) == 0;
 }
 
 bool demo_screen_coloured(const demo *d)

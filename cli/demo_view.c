@@ -7,10 +7,10 @@
 #include "cli/demo_node.h"
 #include "cli/demo_screen.h"
 
-#define NARROW 60
+#define NARROW    60
+#define WITH_PAGE 86 /* columns of the whole head line with a page */
 
 static const demo_ink phase_inks[DEMO_PHASES] = {INK_GREEN, INK_YELLOW, INK_RED};
-static const char *const phase_names[DEMO_PHASES] = {"quiet", "busy", "kill"};
 
 static bool narrow(const demo_frame *f)
 {
@@ -42,13 +42,17 @@ static void bar(demo_frame *f, uint64_t done, uint64_t total, demo_ink ink)
 
 static void title(const demo *d, demo_frame *f)
 {
+    const char *page = demo_page_url(d);
     demo_frame_add(f, INK_BOLD, " troupe demo");
-    demo_frame_add(f, INK_DIM, "  three nodes, one job%s",
-                   d->opts.partition ? ", one cut"
-                   : d->opts.kill    ? ", one crash"
-                                     : "");
+    if (!page[0] || f->screen->columns >= WITH_PAGE) /* an address must not be cut off */
+        demo_frame_add(f, INK_DIM, "  three nodes, one job%s",
+                       d->opts.partition ? ", one cut"
+                       : d->opts.kill    ? ", one crash"
+                                         : "");
     demo_frame_add(f, INK_PLAIN, "  %5.1f s", demo_seconds(d));
-    if (d->first_message_ns)
+    if (page[0])
+        demo_frame_add(f, INK_PLAIN, "  page: %s", page);
+    else if (d->first_message_ns)
         demo_frame_add(f, INK_DIM, "  first message %.2f s", (double)d->first_message_ns / 1e9);
     demo_frame_end_line(f);
 }
@@ -111,7 +115,7 @@ static void web(const demo *d, demo_frame *f)
     demo_frame_add(f, INK_DIM, narrow(f) ? "   p99 " : "   asked every 10 ms, p99:");
     for (int i = 0; i < DEMO_PHASES; i++)
         if (d->measures[i].asked)
-            demo_frame_add(f, phase_inks[i], narrow(f) ? " %.4s %.1f" : "  %s %.1f ms", phase_names[i],
+            demo_frame_add(f, phase_inks[i], narrow(f) ? " %.4s %.1f" : "  %s %.1f ms", demo_phase_names[i],
                            ms(d->measures[i].p99_ns));
     demo_frame_end_line(f);
 }
@@ -128,8 +132,8 @@ static void downloads(const demo *d, demo_frame *f)
         demo_frame_add(f, INK_PLAIN, "  %.1f MB/s", rate / 1e6);
     if (rate > 0 && !d->downloaded)
         demo_frame_add(f, INK_PLAIN, "  ETA %.0f s", (double)(d->bytes - d->fetched_bytes) / rate + 0.5);
-    if (d->resumed)
-        demo_frame_add(f, INK_GREEN, "  %" PRIu32 " resumed", d->resumed);
+    if (d->resumed + d->resumed_earlier)
+        demo_frame_add(f, INK_GREEN, "  %" PRIu32 " resumed", d->resumed + d->resumed_earlier);
     demo_frame_end_line(f);
 }
 
@@ -192,7 +196,7 @@ static void events(const demo *d, demo_frame *f, int room)
         count = (uint32_t)room;
     for (uint32_t i = d->event_count - count; i < d->event_count; i++) {
         const demo_event *event = &d->events[i % DEMO_EVENTS];
-        bool bad = strncmp(event->text, "kill", 4) == 0 || strncmp(event->text, "bob is cut", 10) == 0;
+        bool bad = demo_event_is_bad(event);
         demo_frame_add(f, INK_DIM, " %5.1f ", event->at);
         demo_frame_add(f, bad ? INK_RED : INK_PLAIN, "%s", event->text);
         demo_frame_end_line(f);
