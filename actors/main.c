@@ -17,11 +17,9 @@ static const char help[] =
     "  --name NAME       this node's name, unique in its cluster (default: node)\n"
     "  --cluster NAME    nodes of other clusters are refused (default: troupe)\n"
     "  --loops N         loops, each a thread of its own (default: 1)\n"
-    "  --listen ADDR     accept other nodes on HOST:PORT (port 0: a free one); beyond loopback only with "
-    "--key\n"
+    "  --listen ADDR     accept other nodes on HOST:PORT (0: a free port), beyond loopback with --key only\n"
     "  --join ADDR       connect to the node that listens there, and stay connected; may be repeated\n"
-    "  --key FILE        connect only with nodes that have this key, and encrypt (troupe key new FILE makes "
-    "one)\n"
+    "  --key FILE        talk only with nodes that have this key, encrypted (troupe key new FILE)\n"
     "  --plugin FILE.so  run this plugin's actors in the node; may be repeated\n"
     "  --log LEVEL       error, warn, info or debug (default: warn)\n";
 

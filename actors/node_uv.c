@@ -277,10 +277,6 @@ tr_node *tr_node_create(const tr_node_opts *opts, tr_error *error)
                        .secret = tr__key_secret};
     uint8_t key[TR__KEY_SIZE];
     tr_node *node = tr__node_make(opts, &seams, error);
-    if (node && opts->key && tr__key_read(opts->key, key, error) != TR_OK) {
-        tr__node_unmake(node);
-        node = NULL;
-    }
     while (node && opened < count && driver_open(&all->loops[opened], node->loops[opened], error) == TR_OK)
         opened++;
     if (!node || opened < count || tr__control_open(&all->control, node, error) != TR_OK) {
@@ -292,8 +288,10 @@ tr_node *tr_node_create(const tr_node_opts *opts, tr_error *error)
     all->count = count;
     node->driver = all;
     node->key = opts->key ? key : NULL;
+    tr_err err = opts->key ? tr__key_read(opts->key, key, error) : TR_OK;
     sigset_t before = signals_block(); /* nng starts its threads at the first use */
-    tr_err err = tr__node_begin(node, error);
+    if (err == TR_OK)
+        err = tr__node_begin(node, error);
     signals_restore(before);
     node->key = NULL;
     tr__wipe(key, sizeof(key));

@@ -61,7 +61,6 @@ static void go_down(tr__connection *c, const tr_error *why)
     tr_error said = *why; /* it may be c->failure */
     enter(c, TR__CONNECTION_DOWN);
     tr__channel_close(c->channel);
-    tr__wipe(&c->pair, sizeof c->pair);
     c->upcalls->down(c->context, &said);
 }
 

@@ -48,14 +48,14 @@ typedef struct tr__endpoint_options {
     const char *listen;         /* "host:port", port 0 for any; NULL = don't */
     const char *advertise;      /* what to tell others; NULL = where we listen */
     const uint8_t *key;         /* TR__KEY_SIZE bytes that all nodes of the cluster share; NULL = none */
-    void (*secret)(void *context, void *bytes,
-                   size_t length);           /* unpredictable bytes, on the control thread */
-    void *secret_context;                    /* both needed with a key only */
+    /* With a key: unpredictable bytes; the control thread. */
+    void (*secret)(void *context, void *bytes, size_t length);
+    void *secret_context;
     uint64_t random_seed;                    /* for the jitter of redials */
     uint64_t dial_timeout_ns;                /* 0 = 5 s */
     uint64_t backoff_min_ns, backoff_max_ns; /* 0 = 100 ms, 5 s */
-    const tr__connection_config
-        *connection; /* timings and window; NULL = defaults; its self and psk are ignored */
+    /* Timings and window; NULL = defaults; its self and psk are ignored. */
+    const tr__connection_config *connection;
 } tr__endpoint_options;
 
 typedef struct tr__endpoint_upcalls {

@@ -9,7 +9,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "base/check.h"
 #include "base/err.h"
 
 #define HEADER    "troupe key 1\n"
@@ -22,15 +21,16 @@ static tr_err failed(const char *what, const char *path, tr_error *error)
                     strerror(errno));
 }
 
-static void need_sodium(void)
+static tr_err need_sodium(tr_error *error)
 {
-    tr__check(sodium_init() >= 0, "libsodium finds no source of random bytes");
+    return sodium_init() >= 0
+               ? TR_OK
+               : tr__fail(error, TR_EIO, "libsodium can't start: the system has no random bytes");
 }
 
 void tr__key_secret(void *context, void *bytes, size_t length)
 {
     (void)context;
-    need_sodium();
     randombytes_buf(bytes, length);
 }
 
@@ -54,6 +54,7 @@ tr_err tr__key_create(const char *path, tr_error *error)
 {
     uint8_t key[TR__KEY_SIZE];
     char text[FILE_SIZE + 1] = HEADER; /* one more for the digits' NUL, where the newline comes */
+    TR_TRY(need_sodium(error));
     int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
     if (fd < 0 && errno == EEXIST)
         return tr__fail(error, TR_EEXIST,
@@ -114,6 +115,7 @@ tr_err tr__key_read(const char *path, uint8_t *key, tr_error *error)
     char text[FILE_SIZE + 1]; /* one more: to see that a longer file is one */
     size_t length = 0;
     ssize_t count = 0;
+    TR_TRY(need_sodium(error));
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK); /* a pipe must not keep us waiting */
     if (fd < 0 && errno == ENOENT)
         return tr__fail(error, TR_ENOTFOUND, "there is no key file %.150s; make one by `troupe key new FILE`",

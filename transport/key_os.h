@@ -11,7 +11,7 @@ tr_err tr__key_create(const char *path, tr_error *error);
 /* Read it; key: TR__KEY_SIZE bytes, the caller's to wipe. TR_ENOTFOUND, TR_EPERM (also: others can read it),
  * TR_EINVAL (no key file), TR_EIO. */
 tr_err tr__key_read(const char *path, uint8_t *key, tr_error *error);
-/* Unpredictable bytes from the system, by libsodium: the seams' `secret`. */
+/* Unpredictable bytes from the system, by libsodium: the seams' `secret`. After one of the above. */
 void tr__key_secret(void *context, void *bytes, size_t length);
 
 #endif

@@ -65,12 +65,12 @@ static size_t make(fixture *f, uint8_t *bytes, size_t length, uint64_t sequence)
     return tr__seal_close(&f->out, bytes);
 }
 
-/* As the other side does: the header, then the seal. */
-static bool opens(tr__seal *seal, uint8_t *bytes)
+/* As the other side does: the header, all of the frame, then the seal. */
+static bool opens(tr__seal *seal, uint8_t *bytes, size_t size)
 {
     tr__frame frame;
     return tr__frame_header(bytes, TR__FRAME_SIZE_MAX, &frame, NULL) == TR_OK && frame.sealed &&
-           tr__seal_open(seal, bytes, &frame);
+           frame.size <= size && tr__seal_open(seal, bytes, &frame);
 }
 
 /* Tests ---- */
@@ -153,7 +153,7 @@ static void frames_of_every_size_open_in_order(void **state)
         tr__frame frame;
         size_t size = make(f, bytes, lengths[i], i + 1);
         assert_int_equal(size, TR__FRAME_HEADER + lengths[i] + TR__FRAME_TAG);
-        assert_true(opens(&f->their_in, bytes));
+        assert_true(opens(&f->their_in, bytes, size));
         assert_int_equal(tr__frame_decode(bytes, size, TR__FRAME_SIZE_MAX, &frame, NULL), TR_OK);
         assert_int_equal(frame.length, lengths[i]);
         for (size_t at = 0; at < lengths[i]; at++)
@@ -161,7 +161,7 @@ static void frames_of_every_size_open_in_order(void **state)
     }
     tr__frame_put_empty(bytes, TR__FRAME_HEARTBEAT, 1); /* no body at all: its header is proven */
     assert_int_equal(tr__seal_close(&f->out, bytes), TR__FRAME_HEADER + TR__FRAME_TAG);
-    assert_true(opens(&f->their_in, bytes));
+    assert_true(opens(&f->their_in, bytes, TR__FRAME_HEADER + TR__FRAME_TAG));
 }
 
 static void no_checksum_of_the_text_is_in_a_sealed_frame(void **state)
@@ -184,9 +184,9 @@ static void a_frame_with_any_flipped_bit_does_not_open(void **state)
     for (size_t bit = 0; bit < 8 * size; bit++) {
         memcpy(copy, bytes, size);
         copy[bit / 8] ^= (uint8_t)(1u << bit % 8);
-        assert_false(opens(&f->their_in, copy));
+        assert_false(opens(&f->their_in, copy, size));
     }
-    assert_true(opens(&f->their_in, bytes)); /* nothing of that moved the count */
+    assert_true(opens(&f->their_in, bytes, size)); /* nothing of that moved the count */
 }
 
 static void a_frame_cut_shorter_does_not_open(void **state)
@@ -194,14 +194,13 @@ static void a_frame_cut_shorter_does_not_open(void **state)
     fixture *f = *state;
     uint8_t bytes[200], copy[200];
     size_t size = make(f, bytes, 40, 1);
-    for (uint32_t cut = 1; cut < size - TR__FRAME_HEADER; cut++) {
-        memcpy(copy, bytes, size);
-        copy[8] =
-            (uint8_t)(size - TR__FRAME_HEADER - cut); /* the header says so, and the tag is the last of it */
-        memmove(copy + size - cut - TR__FRAME_TAG, copy + size - TR__FRAME_TAG,
-                cut + TR__FRAME_TAG < size - TR__FRAME_HEADER ? TR__FRAME_TAG : 0);
-        assert_false(opens(&f->their_in, copy));
+    for (uint32_t cut = 1; cut < size - TR__FRAME_HEADER - TR__FRAME_TAG; cut++) {
+        memcpy(copy, bytes, size); /* the header says so, and the right tag follows */
+        copy[8] = (uint8_t)(size - TR__FRAME_HEADER - cut);
+        memmove(copy + size - cut - TR__FRAME_TAG, bytes + size - TR__FRAME_TAG, TR__FRAME_TAG);
+        assert_false(opens(&f->their_in, copy, size));
     }
+    assert_true(opens(&f->their_in, bytes, size));
 }
 
 static void a_frame_that_is_repeated_left_out_or_moved_does_not_open(void **state)
@@ -212,23 +211,23 @@ static void a_frame_that_is_repeated_left_out_or_moved_does_not_open(void **stat
     make(f, two, 20, 2);
     make(f, three, 20, 3);
     memcpy(copy, two, size);
-    assert_false(opens(&f->their_in, copy)); /* moved ahead */
+    assert_false(opens(&f->their_in, copy, size)); /* moved ahead */
     memcpy(copy, one, size);
-    assert_true(opens(&f->their_in, copy));
+    assert_true(opens(&f->their_in, copy, size));
     memcpy(copy, one, size);
-    assert_false(opens(&f->their_in, copy)); /* again */
+    assert_false(opens(&f->their_in, copy, size)); /* again */
     memcpy(copy, three, size);
-    assert_false(opens(&f->their_in, copy)); /* the second left out */
-    assert_true(opens(&f->their_in, two));
-    assert_true(opens(&f->their_in, three));
+    assert_false(opens(&f->their_in, copy, size)); /* the second left out */
+    assert_true(opens(&f->their_in, two, size));
+    assert_true(opens(&f->their_in, three, size));
 }
 
 static void a_frame_does_not_open_for_who_sealed_it(void **state)
 {
     fixture *f = *state;
     uint8_t bytes[100];
-    make(f, bytes, 20, 1);
-    assert_false(opens(&f->in, bytes)); /* sent back to where it came from */
+    size_t size = make(f, bytes, 20, 1);
+    assert_false(opens(&f->in, bytes, size)); /* sent back to where it came from */
 }
 
 static void a_frame_of_another_connection_does_not_open(void **state)
@@ -237,11 +236,11 @@ static void a_frame_of_another_connection_does_not_open(void **state)
     uint8_t bytes[100];
     tr__psk_pair pair;
     tr__seal in, out;
-    make(f, bytes, 20, 1);
+    size_t size = make(f, bytes, 20, 1);
     tr__psk_pair_make(&f->psk,
                       &pair); /* the same node accepts the recorded KEY of the same dialler once more */
     assert_int_equal(tr__psk_derive(&f->psk, &pair, f->dialler.open, false, &out, &in, NULL), TR_OK);
-    assert_false(opens(&in, bytes));
+    assert_false(opens(&in, bytes, size));
 }
 
 int main(void)

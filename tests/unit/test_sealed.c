@@ -119,13 +119,14 @@ static void any_secret(void *context, void *bytes, size_t length)
     memset(bytes, 77, length);
 }
 
-/* The peer dials alice and says its public key. */
+/* The peer dials alice, if it hasn't, and says its public key. */
 static void say_key(fixture *f, tr__psk_pair *pair)
 {
     tr__psk psk = {.secret = any_secret};
     uint8_t bytes[600];
     f->sequence = 0;
-    f->raw = memory_raw_dial(&f->cluster.net, tr__endpoint_port(f->alice.endpoint));
+    if (!f->raw)
+        f->raw = memory_raw_dial(&f->cluster.net, tr__endpoint_port(f->alice.endpoint));
     tr__psk_pair_make(&psk, pair);
     send_frame(f, bytes, tr__frame_put_key(bytes, ++f->sequence, pair->open), false);
 }
@@ -416,13 +417,11 @@ static void who_goes_silent_after_its_key_is_cut_after_five_seconds_in_all(void 
     open_node(f, &f->alice, "alice", 10, OUR_KEY);
     f->raw = memory_raw_dial(&f->cluster.net, tr__endpoint_port(f->alice.endpoint));
     test_cluster_advance(&f->cluster, 4 * SECONDS);
-    memory_raw_close(f->raw);
-    test_cluster_settle(&f->cluster);
     say_key(f, &pair);
-    test_cluster_advance(&f->cluster, 5 * SECONDS - 1);
-    assert_int_equal(f->alice.turned_away, 1); /* the first one, which hung up */
+    test_cluster_advance(&f->cluster, SECONDS - 1);
+    assert_int_equal(f->alice.turned_away, 0);
     test_cluster_advance(&f->cluster, 1);
-    assert_int_equal(f->alice.turned_away, 2);
+    assert_int_equal(f->alice.turned_away, 1);
     expect_words(&f->alice.away_why, TR_EDEADLINE, "no handshake within 5.0 s");
 }
 
@@ -437,6 +436,7 @@ static void without_the_key_nobody_makes_a_node_take_much_memory(void **state)
     open_node(f, &f->alice, "alice", 10, OUR_KEY);
     size_t before = mallinfo2().uordblks;
     for (int i = 0; i < 2 * TR__UNAUTHENTICATED_MAX; i++) {
+        f->raw = NULL;
         say_key(f, &pair);
         raw[i] = f->raw;
         tr__frame_put_header(bytes, TR__FRAME_HELLO, 450, ++f->sequence); /* most of it, but never its end */
