@@ -117,7 +117,7 @@ tr_err demo_kill_bob(demo *d)
 
 /* ---- cut off ------------------------------------------------------------------------------------------- */
 
-static tr_err set_link(demo *d, bool cut)
+static tr_err set_interface(demo *d, bool cut)
 {
     tr_error error;
     if (demo_net_cut(DEMO_BOB, cut, &error) != TR_OK)
@@ -136,15 +136,14 @@ static tr_err heal(demo *d)
 {
     bool noticed = d->down_ns != 0;
     uint64_t cut_ns = demo_now() - d->killed_ns;
-    TR_TRY(set_link(d, false));
-    demo_screen_event(d, "bob's link is up again after %.1f s%s", (double)cut_ns / 1e9,
+    TR_TRY(set_interface(d, false));
+    demo_screen_event(d, "bob's interface is up again after %.1f s%s", (double)cut_ns / 1e9,
                       noticed ? ": he is dialled again" : ", nobody had noticed yet");
     TR_TRY(demo_wait_until(d, bob_up, HEALED_WITHIN, "bob to be connected again"));
     if (!d->healed_ns)
         d->healed_ns = demo_now();
     if (noticed)
-        demo_screen_event(d,
-                          "bob is connected again, the same incarnation %04x, %.1f s after his link was up",
+        demo_screen_event(d, "bob is connected again, the same incarnation %04x, %.1f s after that",
                           (unsigned)(d->children[DEMO_BOB].incarnation & 0xffff),
                           (double)(d->healed_ns - d->killed_ns - cut_ns) / 1e9);
     return TR_OK;
@@ -155,9 +154,9 @@ static tr_err cut(demo *d, bool by_key)
     TR_TRY(begin(d, !by_key));
     d->incidents.cuts++;
     d->incidents.heal = false;
-    demo_screen_event(d, "bob is cut off: his link is down, and nothing tells anybody%s",
+    demo_screen_event(d, "bob is cut off: his interface is down, nobody is told%s",
                       by_key ? "; p heals" : ", 3 asks of alice open");
-    TR_TRY(set_link(d, true));
+    TR_TRY(set_interface(d, true));
     if (by_key) {
         TR_TRY(demo_wait_until(d, heal_asked_for, 2 * CUT_MOST, "the end of the cut"));
     } else {

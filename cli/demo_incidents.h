@@ -7,7 +7,7 @@
 
 /* kill -9, with asks of alice open, and start him again when that was noticed. */
 tr_err demo_kill_bob(demo *d);
-/* Take his link down, with asks of alice open; up again when that was noticed. */
+/* Take his interface down, with asks of alice open; up again when that was noticed. */
 tr_err demo_cut_bob(demo *d);
 /* What keys say. TR_ECANCELED: to stop. Part of every step, so also of those within an incident. */
 tr_err demo_incident_keys(demo *d);

@@ -111,7 +111,7 @@ __attribute__((format(printf, 2, 3))) static tr_err ip(tr_error *error, const ch
 /* ---- names --------------------------------------------------------------------------------------------- */
 
 /* On this host; at most 15 bytes, so a process id of 7 digits fits. */
-static void link_name(long pid, char out[IF_NAMESIZE])
+static void interface_name(long pid, char out[IF_NAMESIZE])
 {
     snprintf(out, IF_NAMESIZE, PREFIX "%ld", pid % 10000000);
 }
@@ -134,7 +134,7 @@ static bool remove_all_of(long pid)
     char name[DEMO_NET_NAME];
     tr_error ignored;
     bool gone = true;
-    link_name(pid, name);
+    interface_name(pid, name);
     if (if_nametoindex(name))
         ip(&ignored, "link del dev %s", name);
     gone &= if_nametoindex(name) == 0;
@@ -168,11 +168,11 @@ static void remove_leftovers(void)
         remove_if_dead(pid_in(entry->d_name));
     if (directory)
         closedir(directory);
-    struct if_nameindex *links = if_nameindex();
-    for (size_t i = 0; links && links[i].if_index; i++)
-        remove_if_dead(pid_in(links[i].if_name));
-    if (links)
-        if_freenameindex(links);
+    struct if_nameindex *all = if_nameindex();
+    for (size_t i = 0; all && all[i].if_index; i++)
+        remove_if_dead(pid_in(all[i].if_name));
+    if (all)
+        if_freenameindex(all);
 }
 
 /* ---- addresses ----------------------------------------------------------------------------------------- */
@@ -243,18 +243,18 @@ void demo_net_address(const demo_net *net, int index, char *out, size_t room)
 
 static tr_err make_lan(const demo_net *net, tr_error *error)
 {
-    char lan[DEMO_NET_NAME], link[IF_NAMESIZE], address[32];
+    char lan[DEMO_NET_NAME], own[IF_NAMESIZE], address[32];
     long pid = (long)getpid();
     namespace_name(pid, LAN, lan);
-    link_name(pid, link);
+    interface_name(pid, own);
     demo_net_address(net, DEMO_NODES, address, sizeof(address));
     TR_TRY(ip(error, "netns add %s", lan));
     TR_TRY(ip(error, "-n %s link add name br0 type bridge", lan));
     TR_TRY(ip(error, "-n %s link set dev br0 up", lan));
-    TR_TRY(ip(error, "link add name %s type veth peer name demo netns %s", link, lan));
+    TR_TRY(ip(error, "link add name %s type veth peer name demo netns %s", own, lan));
     TR_TRY(ip(error, "-n %s link set dev demo master br0 up", lan));
-    TR_TRY(ip(error, "addr add %s/24 dev %s", address, link));
-    return ip(error, "link set dev %s up", link);
+    TR_TRY(ip(error, "addr add %s/24 dev %s", address, own));
+    return ip(error, "link set dev %s up", own);
 }
 
 static tr_err make_host(const demo_net *net, int index, tr_error *error)

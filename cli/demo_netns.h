@@ -6,7 +6,7 @@
  *                         bob |                                  ...
  *
  * The bridge has a namespace of its own, so that this host's rules for forwarding don't apply to it, and so that on
- * this host there is one link. The main thread. Needs root and the program `ip`; failures say which is missing or
+ * this host there is one interface. The main thread. Needs root and the program `ip`; failures say which is missing or
  * what `ip` said. Names carry this process's id: those of a process that is gone are removed by the next. */
 #ifndef TR_CLI_DEMO_NETNS_H
 #define TR_CLI_DEMO_NETNS_H
@@ -33,7 +33,7 @@ bool demo_net_close(demo_net *net);
 void demo_net_address(const demo_net *net, int index, char *out, size_t room);
 /* A descriptor of that node's namespace, for setns; -1 with errno. Without --netns: that of no one, -1 and errno 0. */
 int demo_net_namespace(const demo_net *net, int index);
-/* Take that node's link down, or up again. Nothing tells the others: they have to notice. TR_EIO. */
+/* Take that node's interface (its end at the bridge) down, or up again. Nothing tells the others: they have to notice. TR_EIO. */
 tr_err demo_net_cut(int index, bool cut, tr_error *error);
 
 #endif

@@ -140,7 +140,7 @@ static tr_err start_nodes(demo *d)
     TR_TRY(demo_child_start(d, DEMO_ALICE, join));
     TR_TRY(demo_wait_until(d, alice_up, DEMO_START_WITHIN,
                            d->net.network ? "starting alice (does a firewall of this host drop what comes "
-                                            "from her namespace, by the link trd-...?)"
+                                            "from her namespace, by the interface trd-...?)"
                                           : "starting alice"));
     join[1] = d->children[DEMO_ALICE].listen;
     TR_TRY(demo_child_start(d, DEMO_CAROL, join));

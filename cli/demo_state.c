@@ -53,7 +53,7 @@ static json_t *node_of(const demo *d, int index)
                      "state", ended ? "ended" : state, "incarnation", incarnation, "incarnations",
                      (int)c->hellos, "listen", c->listen, "reason",
                      strcmp(state, "down") != 0 ? ""
-                     : c->pid                   ? "cut off by the demo (its link is down)"
+                     : c->pid                   ? "cut off by the demo (its interface is down)"
                                                 : "killed by the demo (kill -9)",
                      "late_p99_ms", ms(c->late_ns), "down_ms", gaps_of(d, index));
 }

@@ -83,7 +83,7 @@ static void in_namespaces_all_holds_and_nothing_is_left(void **state)
     assert_names_gone(d, pid);
 }
 
-/* The link goes down, so nothing is reset: the silence has to be noticed, which takes 10 s. */
+/* The interface goes down, so nothing is reset: the silence has to be noticed, which takes 10 s. */
 static void a_node_that_is_cut_off_is_missed_and_met_again(void **state)
 {
     demo *d = *state;
@@ -109,7 +109,7 @@ static void what_a_killed_demo_left_is_removed_by_the_next(void **state)
     start(d, (const char *const[]){"--json", "--files", FILES, "--netns", NULL});
     pid_t pid = d->pid;
     assert_true(read_until(d, "GET /list"));
-    assert_int_equal(5, names_of(pid)); /* three nodes, the bridge, and the link of this host */
+    assert_int_equal(5, names_of(pid)); /* three nodes, the bridge, and the interface of this host */
     kill_demo(d);
     assert_true(names_of(pid) > 0);
     pid_t next;
