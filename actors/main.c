@@ -21,14 +21,21 @@ static const char help[] =
     "  --join ADDR       connect to the node that listens there, and stay connected; may be repeated\n"
     "  --key FILE        talk only with nodes that have this key, encrypted (troupe key new FILE)\n"
     "  --plugin FILE.so  run this plugin's actors in the node; may be repeated\n"
+    "  --data DIR        keep what transactions have committed in this directory\n"
     "  --log LEVEL       error, warn, info or debug (default: warn)\n";
 
 static const struct option options[] = {
-    {"name", required_argument, NULL, 'n'},   {"cluster", required_argument, NULL, 'c'},
-    {"loops", required_argument, NULL, 'l'},  {"listen", required_argument, NULL, 'a'},
-    {"join", required_argument, NULL, 'j'},   {"log", required_argument, NULL, 'g'},
-    {"help", no_argument, NULL, 'h'},         {"key", required_argument, NULL, 'k'},
-    {"plugin", required_argument, NULL, 'p'}, {NULL, 0, NULL, 0},
+    {"name", required_argument, NULL, 'n'},
+    {"cluster", required_argument, NULL, 'c'},
+    {"loops", required_argument, NULL, 'l'},
+    {"listen", required_argument, NULL, 'a'},
+    {"join", required_argument, NULL, 'j'},
+    {"log", required_argument, NULL, 'g'},
+    {"help", no_argument, NULL, 'h'},
+    {"plugin", required_argument, NULL, 'p'},
+    {"data", required_argument, NULL, 'd'},
+    {"key", required_argument, NULL, 'k'},
+    {NULL, 0, NULL, 0},
 };
 
 typedef struct parsed {
@@ -109,6 +116,9 @@ static int take(const char *program, int option, const char *value, parsed *p)
         if (p->plugin_count == PLUGINS_MAX)
             return bad(program, "plugin", value, "at most 64 of these");
         p->plugins[p->plugin_count++] = value;
+        return 0;
+    case 'd':
+        p->node.data = value;
         return 0;
     case 'g':
         return parse_log(value, &p->node.log_level)

@@ -1,0 +1,284 @@
+/* Branches as things: their states, where they are found, how they end, and how they come back from the log. What they
+ * do is in participant.c. The owner's thread. */
+#include "actors/tx/state.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/check.h"
+#include "base/err.h"
+
+/* ---- states -------------------------------------------------------------------------------------------- */
+
+#define TO(state) (1u << TR__BRANCH_##state)
+
+static const struct {
+    const char *name;
+    unsigned next; /* the states that may follow */
+} states[TR__BRANCH_STATES] = {
+    [TR__BRANCH_WAITING] = {"waiting", TO(EXECUTING) | TO(GONE)},
+    [TR__BRANCH_EXECUTING] = {"executing", TO(READY) | TO(WAITING) | TO(GONE)},
+    [TR__BRANCH_READY] = {"ready", TO(WAITING) | TO(EXECUTING) | TO(DECIDING) | TO(PREPARING) | TO(GONE)},
+    [TR__BRANCH_DECIDING] = {"deciding", TO(GONE)},
+    [TR__BRANCH_PREPARING] = {"preparing", TO(PREPARED)},
+    [TR__BRANCH_PREPARED] = {"prepared", TO(FINISHING) | TO(GONE)},
+    [TR__BRANCH_FINISHING] = {"finishing", TO(GONE)},
+    [TR__BRANCH_GONE] = {"gone", 0},
+};
+
+void tr__tx_branch_go(tr__tx *tx, tr__tx_branch *branch, tr__tx_branch_state state)
+{
+    (void)tx;
+    tr__check(states[branch->state].next & 1u << state, "a branch does not go from %s to %s",
+              states[branch->state].name, states[state].name);
+    branch->state = state;
+    tr__check(!branch->view.writes || state == TR__BRANCH_GONE || state == TR__BRANCH_WAITING ||
+                  (branch->holds && branch->exclusive),
+              "T1: a branch that wrote holds the lock");
+}
+
+/* ---- the tables ---------------------------------------------------------------------------------------- */
+
+tr__tx_actor *tr__tx_actor_of(tr__tx *tx, const char *name)
+{
+    tr__tx_actor *actor;
+    HASH_FIND_STR(tx->actors, name, actor);
+    if (actor)
+        return actor;
+    actor = tr__zalloc(sizeof(*actor));
+    if (!actor)
+        return NULL;
+    snprintf(actor->name, sizeof(actor->name), "%s", name);
+    actor->number = ++tx->next_actor;
+    HASH_ADD_STR(tx->actors, name, actor);
+    if (!tr__hash_added(actor)) {
+        tr__free(actor);
+        return NULL;
+    }
+    return actor;
+}
+
+void tr__tx_actor_unused(tr__tx *tx, tr__tx_actor *actor)
+{
+    if (actor->branches || actor->store.entries)
+        return;
+    HASH_DEL(tx->actors, actor);
+    tr__free(actor);
+}
+
+static tr__branch_key key_of(const tr_tx_id *id, const tr__tx_actor *actor)
+{
+    tr__branch_key key;
+    memset(&key, 0, sizeof(key));
+    key.id = *id;
+    key.actor = actor->number;
+    return key;
+}
+
+tr__tx_branch *tr__tx_branch_find(tr__tx *tx, const tr_tx_id *id, const char *name)
+{
+    tr__tx_actor *actor;
+    tr__tx_branch *branch = NULL;
+    HASH_FIND_STR(tx->actors, name, actor);
+    if (actor) {
+        tr__branch_key key = key_of(id, actor);
+        HASH_FIND(hh, tx->branches, &key, sizeof(key), branch);
+    }
+    return branch;
+}
+
+tr__tx_branch *tr__tx_branch_make(tr__tx *tx, const tr_tx_id *id, tr__tx_actor *actor)
+{
+    tr__tx_branch *branch = tr__zalloc(sizeof(*branch));
+    if (!branch)
+        return NULL;
+    branch->key = key_of(id, actor);
+    branch->at = actor;
+    branch->state = TR__BRANCH_READY;
+    branch->calls_end = &branch->calls;
+    branch->view.store = &actor->store;
+    HASH_ADD(hh, tx->branches, key, sizeof(branch->key), branch);
+    if (!tr__hash_added(branch)) {
+        tr__free(branch);
+        return NULL;
+    }
+    actor->branches++;
+    return branch;
+}
+
+void tr__tx_call_pop(tr__tx_branch *branch)
+{
+    tr__tx_call_at *call = branch->calls;
+    branch->calls = call->next;
+    if (!branch->calls)
+        branch->calls_end = &branch->calls;
+    branch->call_count--;
+    tr__free(call);
+}
+
+static void branch_free(tr__tx *tx, tr__tx_branch *branch)
+{
+    tr__tx_actor *actor = branch->at;
+    while (branch->calls)
+        tr__tx_call_pop(branch);
+    tr__view_clear(&branch->view);
+    HASH_DEL(tx->branches, branch);
+    tr__free(branch);
+    actor->branches--;
+}
+
+void tr__tx_branch_end(tr__tx *tx, tr__tx_branch *branch)
+{
+    tr__tx_actor *actor = branch->at;
+    tr__tx_branch_go(tx, branch, TR__BRANCH_GONE);
+    actor->branches++; /* it stays while the lock is handed on */
+    tr__tx_unlock(tx, branch);
+    branch_free(tx, branch);
+    actor->branches--;
+    tr__tx_actor_unused(tx, actor);
+}
+
+void tr__tx_branches_fini(tr__tx *tx)
+{
+    tr__tx_branch *branch, *next_branch;
+    tr__tx_actor *actor, *next_actor;
+    tr__tx_tomb *tomb, *next_tomb;
+    HASH_ITER(hh, tx->branches, branch, next_branch)
+    {
+        branch_free(tx, branch);
+    }
+    HASH_ITER(hh, tx->actors, actor, next_actor)
+    {
+        tr__store_fini(&actor->store);
+        HASH_DEL(tx->actors, actor);
+        tr__free(actor);
+    }
+    HASH_ITER(hh, tx->tombs, tomb, next_tomb)
+    {
+        HASH_DEL(tx->tombs, tomb);
+        tr__free(tomb);
+    }
+}
+
+/* ---- tombs --------------------------------------------------------------------------------------------- */
+
+bool tr__tx_is_entombed(tr__tx *tx, const tr_tx_id *id, const tr__tx_actor *actor)
+{
+    tr__tx_tomb *tomb;
+    tr__branch_key key = key_of(id, actor);
+    HASH_FIND(hh, tx->tombs, &key, sizeof(key), tomb);
+    return tomb != NULL;
+}
+
+/* Best effort: without one a late call begins a branch that ends at its deadline, and commits nothing. */
+static void entomb(tr__tx *tx, const tr__tx_branch *branch)
+{
+    tr__tx_tomb *tomb = HASH_COUNT(tx->tombs) < TR__TX_TOMBS_MAX ? tr__zalloc(sizeof(*tomb)) : NULL;
+    if (!tomb)
+        return;
+    tomb->key = branch->key;
+    tomb->until_ns = branch->deadline_ns;
+    HASH_ADD(hh, tx->tombs, key, sizeof(tomb->key), tomb);
+    if (!tr__hash_added(tomb))
+        tr__free(tomb);
+}
+
+void tr__tx_tombs_tick(tr__tx *tx, uint64_t now_ns)
+{
+    tr__tx_tomb *tomb, *next;
+    HASH_ITER(hh, tx->tombs, tomb, next)
+    {
+        if (tomb->until_ns > now_ns)
+            continue;
+        HASH_DEL(tx->tombs, tomb);
+        tr__free(tomb);
+    }
+}
+
+/* ---- ends ---------------------------------------------------------------------------------------------- */
+
+void tr__tx_refuse_call(tr__tx *tx, const tr_tx_id *id, const char *caller, const char *actor,
+                        uint32_t number, tr_tx_reason why, const char *text)
+{
+    tr__tx_frame answer = tr__tx_frame_of(TR__TX_CALLED, id);
+    answer.actor = actor;
+    answer.number = number;
+    answer.reason = why;
+    answer.text = text;
+    tr__tx_send(tx, caller, &answer, NULL);
+}
+
+void tr__tx_branch_drop(tr__tx *tx, tr__tx_branch *branch, tr_tx_reason why)
+{
+    if (branch->state == TR__BRANCH_EXECUTING) { /* the actor has the view: when it gives it back */
+        branch->dropped = true;
+        branch->why = why;
+        return;
+    }
+    for (tr__tx_call_at *call = branch->calls; call; call = call->next)
+        tr__tx_refuse_call(tx, &branch->key.id, branch->caller, branch->at->name, call->number, why,
+                           why == TR_TX_LOCK_TIMEOUT ? "another transaction held it for too long"
+                                                     : "given up");
+    tr__tx_event(tx, &branch->key.id, branch->at->name, "drop", tr__tx_reason_word(why));
+    entomb(tx, branch);
+    tr__tx_branch_end(tx, branch);
+}
+
+void tr__tx_branch_apply(tr__tx *tx, tr__tx_branch *branch)
+{
+    if (!tr__store_apply(&branch->at->store, &branch->view)) {
+        tr__tx_fatal(tx, TR_ENOMEM, "no memory to apply a committed transaction to %s", branch->at->name);
+        return;
+    }
+    tr__tx_event(tx, &branch->key.id, branch->at->name, "apply", "");
+}
+
+/* ---- replay -------------------------------------------------------------------------------------------- */
+
+tr_err tr__tx_replay_prepare(tr__tx *tx, tr__tx_reader *reader)
+{
+    char name[TR_NAME_MAX], caller[TR_NAME_MAX], decider[TR_NAME_MAX];
+    tr_tx_id id = tr__tx_get_id(reader);
+    tr__tx_get_text(reader, name, sizeof(name));
+    tr__tx_get_text(reader, caller, sizeof(caller));
+    tr__tx_get_text(reader, decider, sizeof(decider));
+    tr_bytes log = tr__tx_get_bytes(reader);
+    uint64_t ts = tr__tx_get_number(reader);
+    tr__tx_get_bytes(reader); /* the parties: for those who will ask siblings */
+    tr_bytes redo = tr__tx_get_bytes(reader);
+    if (!tr__tx_read_all(reader) || log.size != TR__LOG_ID_BYTES || tr__tx_branch_find(tx, &id, name))
+        return TR_EPROTO;
+    tr__tx_actor *actor = tr__tx_actor_of(tx, name);
+    tr__tx_branch *branch = actor ? tr__tx_branch_make(tx, &id, actor) : NULL;
+    if (!branch)
+        return TR_ENOMEM;
+    TR_TRY(tr__view_get_redo(&branch->view, redo));
+    memcpy(branch->caller, caller, sizeof(caller));
+    memcpy(branch->decider, decider, sizeof(decider));
+    memcpy(branch->decider_log, log.data, TR__LOG_ID_BYTES);
+    branch->ts = ts;
+    if (ts > tx->clock)
+        tx->clock = ts;
+    if (!tr__tx_lock(branch, true))
+        return TR_EPROTO;                /* two that wrote, prepared at once: no such log was ever written */
+    branch->state = TR__BRANCH_PREPARED; /* as it was: not a move */
+    branch->since_ns = tr__tx_now(tx);
+    return TR_OK;
+}
+
+tr_err tr__tx_replay_finish(tr__tx *tx, tr__tx_reader *reader)
+{
+    char name[TR_NAME_MAX];
+    tr_tx_id id = tr__tx_get_id(reader);
+    tr__tx_get_text(reader, name, sizeof(name));
+    uint64_t committed = tr__tx_get_number(reader), ts = tr__tx_get_number(reader);
+    tr__tx_branch *branch = tr__tx_branch_find(tx, &id, name);
+    if (!tr__tx_read_all(reader) || !branch)
+        return TR_EPROTO;
+    if (ts > tx->clock)
+        tx->clock = ts;
+    if (committed && !tr__store_apply(&branch->at->store, &branch->view))
+        return TR_ENOMEM;
+    tr__tx_branch_end(tx, branch);
+    return TR_OK;
+}

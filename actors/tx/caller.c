@@ -1,0 +1,560 @@
+/* Transactions that were begun here: calls go out, the commit goes to the coordinator (the first participant, in the
+ * order of the calls, that was written), and what became of it comes back. The owner's thread.
+ *
+ * How it can fail: a call that fails breaks the transaction: it can only abort, for that reason. A commit whose
+ * coordinator can't be heard any more is UNKNOWN, with a ticket; a resolver asks until it knows. */
+#include "actors/tx/state.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/check.h"
+#include "base/err.h"
+
+#define UNHEARD_NS TR_SECONDS(1) /* behind the deadline, by when the coordinator has said something */
+
+static tr__tx_caller *find(tr__tx *tx, const tr_tx_id *id)
+{
+    tr__tx_caller *caller;
+    HASH_FIND(hh, tx->callers, id, sizeof(*id), caller);
+    return caller;
+}
+
+static tr__tx_caller *make(tr__tx *tx, const tr__tx_begin *begin)
+{
+    tr__tx_caller *caller =
+        HASH_COUNT(tx->callers) < TR__TX_UNDECIDED_MAX ? tr__zalloc(sizeof(*caller)) : NULL;
+    if (!caller)
+        return NULL;
+    caller->begin = *begin;
+    HASH_ADD(hh, tx->callers, begin.id, sizeof(begin->id), caller);
+    if (tr__hash_added(caller))
+        return caller;
+    tr__free(caller);
+    return NULL;
+}
+
+/* ---- answers ------------------------------------------------------------------------------------------- */
+
+static void answer_call(tr__tx *tx, void *token, tr_tx_reason why, const char *text)
+{
+    tr__tx_frame answer = {.kind = TR__TX_CALLED, .from = tx->node, .reason = why, .text = text, .actor = ""};
+    if (token)
+        tx->io->called(tx->context, token, &answer);
+}
+
+static void answer_done(tr__tx *tx, void *token, tr_tx_status status, tr_tx_reason why, const char *text,
+                        const char *ticket, uint64_t ts)
+{
+    tr_tx_done done = {.status = status, .reason = why, .commit_ts = ts, .ticket = ticket, .text = text};
+    if (token)
+        tx->io->done(tx->context, token, &done);
+}
+
+/* Those of one party, or of all (party == UINT32_MAX), are answered so. */
+static void fail_pending(tr__tx *tx, tr__tx_caller *caller, uint32_t party, tr_tx_reason why,
+                         const char *text)
+{
+    tr__tx_pending_call **at = &caller->pending;
+    while (*at) {
+        tr__tx_pending_call *call = *at;
+        if (party != UINT32_MAX && call->party != party) {
+            at = &call->next;
+            continue;
+        }
+        *at = call->next;
+        answer_call(tx, call->token, why, text);
+        tr__free(call);
+    }
+}
+
+static void break_it(tr__tx *tx, tr__tx_caller *caller, tr_tx_reason why, const char *text)
+{
+    if (caller->broken)
+        return; /* the first reason is the one */
+    caller->broken = why;
+    snprintf(caller->text, sizeof(caller->text), "%s", text);
+    tr__tx_event(tx, &caller->begin.id, "", "broken", tr__tx_reason_word(why));
+}
+
+static void forget(tr__tx *tx, tr__tx_caller *caller)
+{
+    fail_pending(tx, caller, UINT32_MAX, TR_TX_APP, "the transaction was ended");
+    HASH_DEL(tx->callers, caller);
+    tr__free(caller);
+}
+
+/* Every branch is let go. */
+static void drop_all(tr__tx *tx, const tr__tx_caller *caller)
+{
+    for (uint32_t i = 0; i < caller->count; i++) {
+        tr__tx_frame frame = tr__tx_frame_of(TR__TX_DROP, &caller->begin.id);
+        frame.actor = caller->parties[i].actor;
+        tr__tx_send(tx, caller->parties[i].node, &frame, NULL);
+    }
+}
+
+/* The first, in the order of the calls, that was written; fixed once a ticket has named it. UINT32_MAX: none. */
+static uint32_t coordinator_of(const tr__tx_caller *caller)
+{
+    for (uint32_t i = caller->ticketed ? caller->coordinator : 0; i < caller->count; i++)
+        if (caller->parties[i].writes)
+            return i;
+    return UINT32_MAX;
+}
+
+static void ticket_of(const tr__tx_caller *caller, char *out)
+{
+    uint32_t i = coordinator_of(caller);
+    out[0] = '\0';
+    if (i != UINT32_MAX)
+        tr__tx_ticket_format(&caller->begin.id, caller->parties[i].node, caller->logs[i], out);
+}
+
+static void finish(tr__tx *tx, tr__tx_caller *caller, tr_tx_status status, tr_tx_reason why, const char *text,
+                   uint64_t ts)
+{
+    char ticket[TR_TX_TICKET_MAX], kept[TR_ERROR_TEXT_MAX];
+    snprintf(kept, sizeof(kept), "%s", text);
+    ticket_of(caller, ticket);
+    tr__tx_event(tx, &caller->begin.id, "", tr__tx_status_word(status), tr__tx_reason_word(why));
+    void *token = caller->token;
+    forget(tx, caller);
+    answer_done(tx, token, status, why, kept, ticket, ts);
+}
+
+/* ---- calls --------------------------------------------------------------------------------------------- */
+
+/* Its place among the parties, taken if need be; UINT32_MAX: no such path, or too many. */
+static uint32_t party_of(tr__tx *tx, tr__tx_caller *caller, const char *path)
+{
+    char node[TR_NAME_MAX];
+    const char *slash = strchr(path, '/'), *actor = slash ? slash + 1 : path;
+    size_t length = slash ? (size_t)(slash - path) : strlen(tx->node);
+    if (length < 1 || length >= sizeof(node) || !actor[0] || strlen(actor) >= TR_NAME_MAX ||
+        strchr(actor, '/'))
+        return UINT32_MAX;
+    memcpy(node, slash ? path : tx->node, length);
+    node[length] = '\0';
+    for (uint32_t i = 0; i < caller->count; i++)
+        if (strcmp(caller->parties[i].node, node) == 0 && strcmp(caller->parties[i].actor, actor) == 0)
+            return i;
+    if (caller->count == TR_TX_PARTICIPANTS_MAX)
+        return UINT32_MAX;
+    tr__tx_party *party = &caller->parties[caller->count];
+    memcpy(party->node, node, length + 1);
+    snprintf(party->actor, sizeof(party->actor), "%s", actor);
+    return caller->count++;
+}
+
+static tr_tx_reason send_call(tr__tx *tx, tr__tx_caller *caller, uint32_t party, const tr__tx_frame *call,
+                              void *token, tr_error *error)
+{
+    uint64_t left = tr__tx_left(tx, caller->begin.until_ns);
+    if (!left) {
+        tr__fail(error, TR_EDEADLINE, "its deadline has passed");
+        return TR_TX_DEADLINE;
+    }
+    tr__tx_pending_call *pending = tr__zalloc(sizeof(*pending));
+    if (!pending) {
+        tr__fail(error, TR_ENOMEM, "no memory for the call");
+        return TR_TX_OVERLOAD;
+    }
+    tr__tx_frame frame = tr__tx_frame_of(TR__TX_CALL, &caller->begin.id);
+    frame.actor = caller->parties[party].actor;
+    frame.number = caller->numbers[party] + 1;
+    frame.remaining = left;
+    frame.wait = caller->begin.lock_wait_ns;
+    frame.writes = call->writes;
+    frame.type = call->type;
+    frame.fingerprint = call->fingerprint;
+    frame.body = call->body;
+    if (tr__tx_send(tx, caller->parties[party].node, &frame, error) != TR_OK) {
+        tr__free(pending);
+        return TR_TX_UNREACHABLE;
+    }
+    *pending = (tr__tx_pending_call){caller->pending, token, party, ++caller->numbers[party]};
+    caller->pending = pending;
+    return TR_TX_NONE;
+}
+
+void tr__tx_call(tr__tx *tx, const tr__tx_begin *begin, const char *path, const tr__tx_frame *call,
+                 void *token)
+{
+    tr_error error = {0};
+    tr__tx_caller *caller = find(tx, &begin->id);
+    if (!caller && begin->calls == 0)
+        caller = make(tx, begin);
+    if (!caller) {
+        bool late = !tr__tx_left(tx, begin->until_ns);
+        answer_call(tx, token, late ? TR_TX_DEADLINE : TR_TX_OVERLOAD,
+                    late ? "its deadline has passed"
+                         : "this node has 1,000 transactions under way, or no memory");
+        return;
+    }
+    uint32_t party = caller->state == TR__CALLER_CALLING && !caller->broken ? party_of(tx, caller, path) : 0;
+    tr_tx_reason why = caller->broken;
+    if (why) {
+        tr__fail(&error, TR_EABORTED, "%s", caller->text);
+    } else if (caller->state != TR__CALLER_CALLING) {
+        why = TR_TX_NOT_ALLOWED;
+        tr__fail(&error, TR_EINVAL, "it is being committed");
+    } else if (party == UINT32_MAX) {
+        why = caller->count == TR_TX_PARTICIPANTS_MAX ? TR_TX_TOO_LARGE : TR_TX_NOT_ALLOWED;
+        tr__fail(&error, TR_EINVAL, "\"%.80s\": %s", path,
+                 why == TR_TX_TOO_LARGE ? "16 participants are the most" : "\"node/actor\" is needed");
+    } else {
+        why = send_call(tx, caller, party, call, token, &error);
+    }
+    if (why) {
+        break_it(tx, caller, why, error.text);
+        answer_call(tx, token, why, error.text);
+    }
+}
+
+static tr__tx_pending_call *pending_take(tr__tx_caller *caller, const tr__tx_frame *frame, uint32_t *party)
+{
+    for (tr__tx_pending_call **at = &caller->pending; *at; at = &(*at)->next) {
+        tr__tx_pending_call *call = *at;
+        const tr__tx_party *p = &caller->parties[call->party];
+        if (call->number != frame->number || strcmp(p->node, frame->from) != 0 ||
+            strcmp(p->actor, frame->actor) != 0)
+            continue;
+        *at = call->next;
+        *party = call->party;
+        return call;
+    }
+    return NULL;
+}
+
+void tr__tx_on_called(tr__tx *tx, const tr__tx_frame *frame)
+{
+    tr_tx_id id;
+    uint32_t i;
+    memcpy(&id, frame->id.data, sizeof(id));
+    tr__tx_caller *caller = find(tx, &id);
+    tr__tx_pending_call *call = caller ? pending_take(caller, frame, &i) : NULL;
+    if (!call)
+        return; /* nobody waits for it any more */
+    tr__tx_party *party = &caller->parties[i];
+    tr__tx_frame answer = *frame;
+    if (!answer.reason &&
+        (frame->log.size != TR__LOG_ID_BYTES || (party->boot && party->boot != frame->boot))) {
+        answer.reason = TR_TX_BRANCH_LOST;
+        answer.text = "its node was started anew";
+    }
+    if (answer.reason) {
+        break_it(tx, caller, answer.reason, answer.text);
+    } else {
+        party->boot = frame->boot;
+        party->reads = frame->reads > party->reads ? frame->reads : party->reads;
+        party->writes = frame->writes > party->writes ? frame->writes : party->writes;
+        memcpy(caller->logs[i], frame->log.data, TR__LOG_ID_BYTES);
+    }
+    void *token = call->token;
+    tr__free(call);
+    if (token)
+        tx->io->called(tx->context, token, &answer);
+}
+
+/* ---- the end ------------------------------------------------------------------------------------------- */
+
+static void abort_it(tr__tx *tx, tr__tx_caller *caller, tr_tx_reason why, const char *text)
+{
+    drop_all(tx, caller);
+    finish(tx, caller, TR_TX_ABORTED, why, text, 0);
+}
+
+/* Nothing was written: everybody is asked whether what was read still stood together. */
+static void commit_reads(tr__tx *tx, tr__tx_caller *caller)
+{
+    tr_error error = {0};
+    caller->state = TR__CALLER_READING;
+    for (uint32_t i = 0; i < caller->count; i++) {
+        tr__tx_frame frame = tr__tx_frame_of(TR__TX_PREPARE, &caller->begin.id);
+        frame.actor = caller->parties[i].actor;
+        frame.boot = caller->parties[i].boot;
+        frame.reads = caller->parties[i].reads;
+        if (tr__tx_send(tx, caller->parties[i].node, &frame, &error) != TR_OK) {
+            abort_it(tx, caller, TR_TX_UNREACHABLE, error.text);
+            return;
+        }
+    }
+}
+
+static void commit_writes(tr__tx *tx, tr__tx_caller *caller)
+{
+    tr_error error = {0};
+    tr__tx_buffer parties = {0};
+    tr__tx_put_parties(&parties, caller->parties, caller->count);
+    tr__tx_frame frame = tr__tx_frame_of(TR__TX_COMMIT, &caller->begin.id);
+    frame.remaining = tr__tx_left(tx, caller->begin.until_ns);
+    frame.body = (tr_bytes){parties.bytes, parties.length};
+    caller->state = TR__CALLER_COMMITTING;
+    bool memory = !parties.failed;
+    if (!memory)
+        abort_it(tx, caller, TR_TX_OVERLOAD, "no memory to commit it");
+    else if (tr__tx_send(tx, caller->parties[caller->coordinator].node, &frame, &error) != TR_OK)
+        abort_it(tx, caller, TR_TX_UNREACHABLE, error.text); /* it hasn't left: nobody can decide it */
+    tr__tx_buffer_free(&parties);
+}
+
+void tr__tx_commit(tr__tx *tx, const tr__tx_begin *begin, void *token)
+{
+    tr__tx_caller *caller = find(tx, &begin->id);
+    if (!caller) {
+        bool empty = begin->calls == 0, late = !tr__tx_left(tx, begin->until_ns);
+        answer_done(tx, token, empty ? TR_TX_COMMITTED : TR_TX_ABORTED,
+                    empty  ? TR_TX_NONE
+                    : late ? TR_TX_DEADLINE
+                           : TR_TX_OVERLOAD,
+                    empty ? "" : "it isn't under way on this node (any more)", "", 0);
+        return;
+    }
+    if (caller->state != TR__CALLER_CALLING) {
+        answer_done(tx, token, TR_TX_UNKNOWN, TR_TX_NOT_ALLOWED,
+                    "it was committed before: wait for that answer", "", 0);
+        return;
+    }
+    caller->token = token;
+    caller->coordinator = coordinator_of(caller);
+    if (caller->pending)
+        break_it(tx, caller, TR_TX_NOT_ALLOWED,
+                 "calls of it were still under way when it was to be committed");
+    if (!tr__tx_left(tx, begin->until_ns))
+        break_it(tx, caller, TR_TX_DEADLINE, "its deadline passed before it was to be committed");
+    if (caller->broken)
+        abort_it(tx, caller, caller->broken, caller->text);
+    else if (caller->coordinator == UINT32_MAX)
+        commit_reads(tx, caller);
+    else
+        commit_writes(tx, caller);
+}
+
+void tr__tx_on_outcome(tr__tx *tx, const tr__tx_frame *frame)
+{
+    tr_tx_id id;
+    memcpy(&id, frame->id.data, sizeof(id));
+    tr__tx_caller *caller = find(tx, &id);
+    if (!caller || caller->state != TR__CALLER_COMMITTING ||
+        strcmp(caller->parties[caller->coordinator].node, frame->from) != 0)
+        return;
+    if (frame->status == TR__TX_COMMITTED)
+        finish(tx, caller, TR_TX_COMMITTED, TR_TX_NONE, "", frame->ts);
+    else if (frame->status == TR__TX_ABORTED)
+        finish(tx, caller, TR_TX_ABORTED, frame->reason ? frame->reason : TR_TX_DEADLINE, frame->text, 0);
+}
+
+bool tr__tx_on_read_vote(tr__tx *tx, const tr__tx_frame *frame)
+{
+    tr_tx_id id;
+    memcpy(&id, frame->id.data, sizeof(id));
+    tr__tx_caller *caller = find(tx, &id);
+    if (!caller || caller->state != TR__CALLER_READING)
+        return false;
+    if (frame->status != TR__TX_READ) {
+        abort_it(tx, caller, TR_TX_BRANCH_LOST, "what it had read was given up");
+        return true;
+    }
+    bool all = true;
+    for (uint32_t i = 0; i < caller->count; i++) {
+        if (strcmp(caller->parties[i].node, frame->from) == 0 &&
+            strcmp(caller->parties[i].actor, frame->actor) == 0)
+            caller->voted[i] = true;
+        all = all && caller->voted[i];
+    }
+    if (all)
+        finish(tx, caller, TR_TX_COMMITTED, TR_TX_NONE, "", 0);
+    return true;
+}
+
+void tr__tx_abort(tr__tx *tx, const tr_tx_id *id)
+{
+    tr__tx_caller *caller = find(tx, id);
+    if (!caller || caller->state == TR__CALLER_COMMITTING)
+        return; /* the coordinator decides */
+    abort_it(tx, caller, TR_TX_APP, "its caller gave it up");
+}
+
+void tr__tx_ticket(tr__tx *tx, const tr_tx_id *id, char *out)
+{
+    tr__tx_caller *caller = find(tx, id);
+    out[0] = '\0';
+    if (!caller)
+        return;
+    ticket_of(caller, out);
+    if (out[0]) {
+        caller->coordinator = coordinator_of(caller);
+        caller->ticketed = true;
+    }
+}
+
+void tr__tx_forget(tr__tx *tx, void *token)
+{
+    for (tr__tx_caller *caller = tx->callers; caller; caller = caller->hh.next) {
+        if (caller->token == token)
+            caller->token = NULL;
+        for (tr__tx_pending_call *call = caller->pending; call; call = call->next)
+            if (call->token == token)
+                call->token = NULL;
+    }
+    for (tr__tx_resolver *resolver = tx->resolvers; resolver; resolver = resolver->next)
+        if (resolver->token == token)
+            resolver->until_ns = 0; /* it ends with the next tick, without a word */
+}
+
+/* ---- resolving ----------------------------------------------------------------------------------------- */
+
+static void ask(tr__tx *tx, tr__tx_resolver *resolver)
+{
+    tr__tx_frame frame = tr__tx_frame_of(TR__TX_INQUIRE, &resolver->id);
+    frame.actor = "";
+    frame.log = (tr_bytes){resolver->log, TR__LOG_ID_BYTES};
+    tr__tx_send(tx, resolver->node, &frame, NULL);
+    tr__tx_pause(tx, &resolver->retry_ns, &resolver->pause_ns);
+}
+
+void tr__tx_resolve(tr__tx *tx, const char *ticket, uint64_t until_ns, void *token)
+{
+    tr__tx_resolver *resolver = tr__zalloc(sizeof(*resolver));
+    if (!resolver || !tr__tx_ticket_parse(ticket, &resolver->id, resolver->node, resolver->log)) {
+        answer_done(tx, token, TR_TX_UNKNOWN, resolver ? TR_TX_NOT_ALLOWED : TR_TX_OVERLOAD,
+                    resolver ? "that is no ticket: ID@node/log is needed, as tr_tx_outcome has it"
+                             : "no memory to ask what became of it",
+                    ticket, 0);
+        tr__free(resolver);
+        return;
+    }
+    snprintf(resolver->ticket, sizeof(resolver->ticket), "%s", ticket);
+    resolver->until_ns = until_ns;
+    resolver->token = token;
+    resolver->next = tx->resolvers;
+    tx->resolvers = resolver;
+    ask(tx, resolver);
+}
+
+static void resolved(tr__tx *tx, tr__tx_resolver **at, tr_tx_status status, tr_tx_reason why,
+                     const char *text, uint64_t ts)
+{
+    tr__tx_resolver *resolver = *at;
+    *at = resolver->next;
+    if (resolver->until_ns)
+        answer_done(tx, resolver->token, status, why, text, resolver->ticket, ts);
+    tr__free(resolver);
+}
+
+void tr__tx_on_answer_resolve(tr__tx *tx, const tr__tx_frame *frame)
+{
+    tr__tx_resolver **at = &tx->resolvers;
+    while (*at) {
+        tr__tx_resolver *resolver = *at;
+        if (memcmp(&resolver->id, frame->id.data, sizeof(resolver->id)) != 0 ||
+            strcmp(resolver->node, frame->from) != 0 || frame->status == TR__TX_PENDING)
+            at = &resolver->next;
+        else if (frame->status == TR__TX_COMMITTED)
+            resolved(tx, at, TR_TX_COMMITTED, TR_TX_NONE, "", frame->ts);
+        else if (frame->status == TR__TX_ABORTED)
+            resolved(tx, at, TR_TX_ABORTED, TR_TX_DEADLINE, "nothing had decided it; it is aborted now", 0);
+        else
+            resolved(tx, at, TR_TX_UNKNOWN, TR_TX_LOG_LOST,
+                     "the node that decides has another log than it had: ask its operator", 0);
+    }
+}
+
+/* ---- time and loss ------------------------------------------------------------------------------------- */
+
+static void caller_tick(tr__tx *tx, tr__tx_caller *caller, uint64_t now_ns)
+{
+    static const char late[] = "its deadline has passed";
+    uint64_t until = caller->begin.until_ns;
+    if (until > now_ns)
+        return;
+    if (caller->state == TR__CALLER_CALLING) { /* who commits it later hears so, by the time alone */
+        break_it(tx, caller, TR_TX_DEADLINE, late);
+        fail_pending(tx, caller, UINT32_MAX, TR_TX_DEADLINE, late);
+        drop_all(tx, caller);
+        forget(tx, caller);
+    } else if (caller->state == TR__CALLER_READING) {
+        abort_it(tx, caller, TR_TX_DEADLINE, late);
+    } else if (now_ns - until >= UNHEARD_NS) {
+        finish(tx, caller, TR_TX_UNKNOWN, TR_TX_DEADLINE,
+               "the node that decides it has not answered: resolve the ticket", 0);
+    }
+}
+
+void tr__tx_callers_tick(tr__tx *tx, uint64_t now_ns)
+{
+    tr__tx_caller *caller, *next;
+    HASH_ITER(hh, tx->callers, caller, next)
+    {
+        caller_tick(tx, caller, now_ns);
+    }
+    for (tr__tx_resolver **at = &tx->resolvers; *at;) {
+        tr__tx_resolver *resolver = *at;
+        if (resolver->until_ns <= now_ns) {
+            resolved(tx, at, TR_TX_UNKNOWN, TR_TX_UNREACHABLE,
+                     "the node that decides it can't be asked now: try again", 0);
+            continue;
+        }
+        if (resolver->retry_ns <= now_ns)
+            ask(tx, resolver);
+        at = &resolver->next;
+    }
+}
+
+static void caller_node_down(tr__tx *tx, tr__tx_caller *caller, const char *node)
+{
+    char text[TR_ERROR_TEXT_MAX];
+    snprintf(text, sizeof(text), "node %s went away", node);
+    for (uint32_t i = 0; i < caller->count; i++) {
+        if (strcmp(caller->parties[i].node, node) != 0)
+            continue;
+        if (caller->state == TR__CALLER_CALLING) {
+            break_it(tx, caller, TR_TX_BRANCH_LOST, text);
+            fail_pending(tx, caller, i, TR_TX_BRANCH_LOST, text);
+        } else if (caller->state == TR__CALLER_READING) {
+            abort_it(tx, caller, TR_TX_BRANCH_LOST, text);
+            return;
+        } else if (i == caller->coordinator) {
+            snprintf(text, sizeof(text), "node %s, which decides it, went away: resolve the ticket", node);
+            finish(tx, caller, TR_TX_UNKNOWN, TR_TX_UNREACHABLE, text, 0);
+            return;
+        }
+    }
+}
+
+void tr__tx_callers_node_down(tr__tx *tx, const char *node)
+{
+    tr__tx_caller *caller, *next;
+    HASH_ITER(hh, tx->callers, caller, next)
+    {
+        caller_node_down(tx, caller, node);
+    }
+}
+
+void tr__tx_callers_node_up(tr__tx *tx, const char *node)
+{
+    for (tr__tx_resolver *resolver = tx->resolvers; resolver; resolver = resolver->next)
+        if (strcmp(resolver->node, node) == 0)
+            ask(tx, resolver);
+}
+
+void tr__tx_callers_fini(tr__tx *tx)
+{
+    tr__tx_caller *caller, *next;
+    HASH_ITER(hh, tx->callers, caller, next)
+    {
+        while (caller->pending) {
+            tr__tx_pending_call *call = caller->pending;
+            caller->pending = call->next;
+            tr__free(call);
+        }
+        HASH_DEL(tx->callers, caller);
+        tr__free(caller);
+    }
+    while (tx->resolvers) {
+        tr__tx_resolver *resolver = tx->resolvers;
+        tx->resolvers = resolver->next;
+        tr__free(resolver);
+    }
+}

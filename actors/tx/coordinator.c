@@ -1,0 +1,572 @@
+/* Transactions that are decided here, and what became of them. The owner's thread.
+ *
+ *   COMMIT ─► voting ─all YES or READ─► forcing ─durable─► committed ─all have acknowledged─► (an outcome)
+ *               └─NO, time, a node gone─► aborted: nothing is kept, for an id without a record was aborted (T4)
+ *   INQUIRE by anybody, no record ─► settling ─durable─► (an outcome: aborted)
+ *
+ * How it can fail: until the COMMIT record is in the log anything aborts; when it is appended only the disk decides
+ * (T3), and a force that fails ends the process. */
+#include "actors/tx/state.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/check.h"
+#include "base/err.h"
+
+static tr__tx_decision *find(tr__tx *tx, const tr_tx_id *id)
+{
+    tr__tx_decision *decision;
+    HASH_FIND(hh, tx->decisions, id, sizeof(*id), decision);
+    return decision;
+}
+
+static tr__tx_outcome_at *find_outcome(tr__tx *tx, const tr_tx_id *id)
+{
+    tr__tx_outcome_at *outcome;
+    HASH_FIND(hh, tx->outcomes, id, sizeof(*id), outcome);
+    return outcome;
+}
+
+static tr__tx_decision *make(tr__tx *tx, const tr_tx_id *id, tr__tx_decision_state state)
+{
+    tr__tx_decision *decision = tr__zalloc(sizeof(*decision));
+    if (!decision)
+        return NULL;
+    decision->id = *id;
+    decision->state = state;
+    HASH_ADD(hh, tx->decisions, id, sizeof(decision->id), decision);
+    if (tr__hash_added(decision))
+        return decision;
+    tr__free(decision);
+    return NULL;
+}
+
+static void forget(tr__tx *tx, tr__tx_decision *decision)
+{
+    HASH_DEL(tx->decisions, decision);
+    tr__free(decision);
+}
+
+static bool outcome_put(tr__tx *tx, const tr_tx_id *id, bool committed, uint64_t ts)
+{
+    tr__tx_outcome_at *outcome = find_outcome(tx, id);
+    if (outcome) {
+        tr__check(outcome->committed == committed, "T5: a decision never changes");
+        return true;
+    }
+    outcome = tr__zalloc(sizeof(*outcome));
+    if (!outcome)
+        return false;
+    outcome->id = *id;
+    outcome->committed = committed;
+    outcome->ts = ts;
+    HASH_ADD(hh, tx->outcomes, id, sizeof(outcome->id), outcome);
+    if (tr__hash_added(outcome))
+        return true;
+    tr__free(outcome);
+    return false;
+}
+
+void tr__tx_decisions_fini(tr__tx *tx)
+{
+    tr__tx_decision *decision, *next;
+    tr__tx_outcome_at *outcome, *next_outcome;
+    HASH_ITER(hh, tx->decisions, decision, next)
+    {
+        forget(tx, decision);
+    }
+    HASH_ITER(hh, tx->outcomes, outcome, next_outcome)
+    {
+        HASH_DEL(tx->outcomes, outcome);
+        tr__free(outcome);
+    }
+}
+
+/* ---- telling ------------------------------------------------------------------------------------------- */
+
+static void tell_caller(tr__tx *tx, const tr_tx_id *id, const char *to, tr__tx_verdict verdict,
+                        tr_tx_reason why, const char *text, uint64_t ts)
+{
+    tr__tx_frame frame = tr__tx_frame_of(TR__TX_OUTCOME, id);
+    frame.status = verdict;
+    frame.reason = why;
+    frame.text = text;
+    frame.ts = ts;
+    tr__tx_event(tx, id, "", "answer", verdict == TR__TX_COMMITTED ? "committed" : tr__tx_reason_word(why));
+    tr__tx_send(tx, to, &frame, NULL);
+}
+
+static void tell_party(tr__tx *tx, const tr__tx_decision *decision, uint32_t i, tr__tx_verdict verdict)
+{
+    tr__tx_frame frame = tr__tx_frame_of(TR__TX_DECIDE, &decision->id);
+    frame.actor = decision->parties[i].actor;
+    frame.status = verdict;
+    frame.ts = decision->ts;
+    tr__tx_send(tx, decision->parties[i].node, &frame, NULL);
+}
+
+static void answer(tr__tx *tx, const tr_tx_id *id, const char *to, const char *actor, tr__tx_verdict verdict,
+                   uint64_t ts)
+{
+    tr__tx_frame frame = tr__tx_frame_of(TR__TX_ANSWER, id);
+    frame.actor = actor;
+    frame.status = verdict;
+    frame.ts = ts;
+    tr__tx_send(tx, to, &frame, NULL);
+}
+
+/* ---- abort --------------------------------------------------------------------------------------------- */
+
+static void drop_local(tr__tx *tx, const tr__tx_decision *decision, uint32_t i)
+{
+    tr__tx_branch *branch = tr__tx_branch_find(tx, &decision->id, decision->parties[i].actor);
+    if (!branch)
+        return;
+    if (branch->state == TR__BRANCH_DECIDING) {
+        tr__tx_event(tx, &decision->id, branch->at->name, "drop", "");
+        tr__tx_branch_end(tx, branch);
+    } else if (branch->state <= TR__BRANCH_READY) {
+        tr__tx_branch_drop(tx, branch, TR_TX_BRANCH_LOST);
+    }
+}
+
+/* Nothing is written: an id that the log doesn't have was aborted. */
+static void abort_it(tr__tx *tx, tr__tx_decision *decision, tr_tx_reason why, const char *text)
+{
+    tr__check(decision->state == TR__DECISION_VOTING, "T5: what is in the log isn't aborted");
+    tx->aborted++;
+    tr__tx_event(tx, &decision->id, "", "decide", "aborted");
+    for (uint32_t i = 0; i < decision->count; i++) {
+        if (decision->local[i])
+            drop_local(tx, decision, i);
+        else if (decision->votes[i] != TR__TX_READ)
+            tell_party(tx, decision, i, TR__TX_ABORTED);
+    }
+    tell_caller(tx, &decision->id, decision->caller, TR__TX_ABORTED, why, text, 0);
+    forget(tx, decision);
+}
+
+/* ---- commit -------------------------------------------------------------------------------------------- */
+
+static bool is_writer(const tr__tx_decision *decision, uint32_t i)
+{
+    return !decision->local[i] && decision->votes[i] == TR__TX_YES;
+}
+
+static void tell_writers(tr__tx *tx, tr__tx_decision *decision)
+{
+    for (uint32_t i = 0; i < decision->count; i++)
+        if (is_writer(decision, i))
+            tell_party(tx, decision, i, TR__TX_COMMITTED);
+    tr__tx_pause(tx, &decision->retry_ns, &decision->pause_ns);
+}
+
+/* When all have acknowledged, only the outcome is kept. A lost END costs a few frames after the next start. */
+static void end_if_acknowledged(tr__tx *tx, tr__tx_decision *decision, bool told)
+{
+    for (uint32_t i = 0; i < decision->count; i++)
+        if (is_writer(decision, i))
+            return;
+    if (told) {
+        tr__tx_buffer record = {0};
+        tr__tx_put_id(&record, &decision->id);
+        tr__tx_append(tx, TR__RECORD_END, true, &record, NULL, false, NULL);
+        tr__tx_event(tx, &decision->id, "", "ack", "all");
+    }
+    forget(tx, decision);
+}
+
+static void apply_local(tr__tx *tx, const tr__tx_decision *decision)
+{
+    for (uint32_t i = 0; i < decision->count && !tx->dead; i++) {
+        tr__tx_branch *branch =
+            decision->local[i] ? tr__tx_branch_find(tx, &decision->id, decision->parties[i].actor) : NULL;
+        if (!branch)
+            continue;
+        tr__tx_branch_apply(tx, branch);
+        tr__tx_branch_end(tx, branch);
+    }
+}
+
+static void committed(tr__tx *tx, tr__tx_decision *decision)
+{
+    tx->committed++;
+    decision->state = TR__DECISION_COMMITTED;
+    tell_caller(tx, &decision->id, decision->caller, TR__TX_COMMITTED, TR_TX_NONE, "", decision->ts);
+    tr__tx_point_at(tx, TR__TX_POINT_ANSWERED);
+    apply_local(tx, decision);
+    if (tx->dead)
+        return;
+    tell_writers(tx, decision);
+    end_if_acknowledged(tx, decision, false);
+}
+
+static void on_commit_forced(tr__tx *tx, tr__tx_force *force)
+{
+    tr__tx_decision *decision = TR__TX_OF(tr__tx_decision, force, force);
+    tr__tx_event(tx, &decision->id, "", "force", "commit");
+    tr__tx_event(tx, &decision->id, "", "decide", "committed");
+    tr__tx_point_at(tx, TR__TX_POINT_COMMIT_FORCED);
+    if (outcome_put(tx, &decision->id, true, decision->ts))
+        committed(tx, decision);
+    else
+        tr__tx_fatal(tx, TR_ENOMEM, "no memory to remember a committed transaction");
+}
+
+/* One record: who has to hear of it, and what it does to the participants here. */
+static void put_commit(tr__tx *tx, const tr__tx_decision *decision, tr__tx_buffer *record)
+{
+    uint32_t writers = 0, redos = 0;
+    for (uint32_t i = 0; i < decision->count; i++) {
+        writers += is_writer(decision, i);
+        redos += decision->local[i];
+    }
+    tr__tx_put_id(record, &decision->id);
+    tr__tx_put_number(record, decision->ts);
+    tr__tx_put_text(record, decision->caller);
+    tr__tx_put_number(record, writers);
+    for (uint32_t i = 0; i < decision->count; i++)
+        if (is_writer(decision, i)) {
+            tr__tx_put_text(record, decision->parties[i].node);
+            tr__tx_put_text(record, decision->parties[i].actor);
+        }
+    tr__tx_put_number(record, redos);
+    for (uint32_t i = 0; i < decision->count; i++) {
+        if (!decision->local[i])
+            continue;
+        tr__tx_buffer redo = {0};
+        const tr__tx_branch *branch = tr__tx_branch_find(tx, &decision->id, decision->parties[i].actor);
+        tr__view_put_redo(&branch->view, &redo);
+        tr__tx_put_text(record, decision->parties[i].actor);
+        tr__tx_put_bytes(record, redo.bytes, redo.length);
+        record->failed = record->failed || redo.failed;
+        tr__tx_buffer_free(&redo);
+    }
+}
+
+static bool wrote_anything(tr__tx *tx, const tr__tx_decision *decision)
+{
+    for (uint32_t i = 0; i < decision->count; i++) {
+        if (is_writer(decision, i))
+            return true;
+        if (decision->local[i] &&
+            tr__tx_branch_find(tx, &decision->id, decision->parties[i].actor)->view.writes)
+            return true;
+    }
+    return false;
+}
+
+static void decide(tr__tx *tx, tr__tx_decision *decision)
+{
+    tr__tx_buffer record = {0};
+    tr_error error = {0};
+    tx->clock = (decision->prep_ts > tx->clock ? decision->prep_ts : tx->clock) + 1;
+    decision->ts = tx->clock;
+    if (!wrote_anything(tx, decision)) { /* nothing to remember */
+        decision->ts = 0;
+        committed(tx, decision);
+        return;
+    }
+    tr__tx_point_at(tx, TR__TX_POINT_BEFORE_COMMIT);
+    put_commit(tx, decision, &record);
+    decision->force.then = on_commit_forced;
+    if (tr__tx_append(tx, TR__RECORD_COMMIT, false, &record, &decision->force, true, &error) != TR_OK)
+        abort_it(tx, decision, tr__tx_reason_of(error.code), error.text);
+    else
+        decision->state = TR__DECISION_FORCING;
+}
+
+static void decide_if_voted(tr__tx *tx, tr__tx_decision *decision)
+{
+    for (uint32_t i = 0; i < decision->count; i++)
+        if (!decision->votes[i])
+            return;
+    decide(tx, decision);
+}
+
+/* Our own branches join; false: one can't. */
+static bool take_local(tr__tx *tx, tr__tx_decision *decision)
+{
+    for (uint32_t i = 0; i < decision->count; i++) {
+        const tr__tx_party *party = &decision->parties[i];
+        if (strcmp(party->node, tx->node) != 0)
+            continue;
+        tr__tx_branch *branch = tr__tx_branch_find(tx, &decision->id, party->actor);
+        if (!branch || branch->state != TR__BRANCH_READY || party->boot != tx->id ||
+            party->reads != branch->reads || party->writes != branch->writes)
+            return false;
+        decision->local[i] = true;
+        decision->votes[i] = TR__TX_YES;
+        tr__tx_branch_go(tx, branch, TR__BRANCH_DECIDING);
+    }
+    return true;
+}
+
+static tr_err ask_votes(tr__tx *tx, tr__tx_decision *decision, const tr__tx_frame *commit, tr_error *error)
+{
+    for (uint32_t i = 0; i < decision->count; i++) {
+        const tr__tx_party *party = &decision->parties[i];
+        if (decision->local[i])
+            continue;
+        tr__tx_frame frame = tr__tx_frame_of(TR__TX_PREPARE, &decision->id);
+        frame.actor = party->actor;
+        frame.log = (tr_bytes){tr__log_id(tx->log), TR__LOG_ID_BYTES};
+        frame.boot = party->boot;
+        frame.reads = party->reads;
+        frame.writes = party->writes;
+        frame.remaining = tr__tx_left(tx, decision->deadline_ns);
+        frame.body = commit->body;
+        TR_TRY(tr__tx_send(tx, party->node, &frame, error));
+    }
+    return TR_OK;
+}
+
+void tr__tx_on_commit(tr__tx *tx, const tr__tx_frame *frame)
+{
+    tr_tx_id id;
+    tr_error error = {0};
+    memcpy(&id, frame->id.data, sizeof(id));
+    const tr__tx_outcome_at *outcome = find_outcome(tx, &id);
+    if (outcome) {
+        tell_caller(tx, &id, frame->from, outcome->committed ? TR__TX_COMMITTED : TR__TX_ABORTED,
+                    outcome->committed ? TR_TX_NONE : TR_TX_DEADLINE,
+                    outcome->committed ? "" : "aborted by who asked what became of it", outcome->ts);
+        return;
+    }
+    if (find(tx, &id))
+        return; /* it is being decided: the answer will come */
+    tr__tx_decision *decision = tx->log && HASH_COUNT(tx->decisions) < TR__TX_UNDECIDED_MAX
+                                    ? make(tx, &id, TR__DECISION_VOTING)
+                                    : NULL;
+    if (!decision) {
+        tell_caller(tx, &id, frame->from, TR__TX_ABORTED, tx->log ? TR_TX_OVERLOAD : TR_TX_NOT_ALLOWED,
+                    tx->log ? "its coordinator decides 1,000 others: try again" : "this node keeps no log",
+                    0);
+        return;
+    }
+    snprintf(decision->caller, sizeof(decision->caller), "%s", frame->from);
+    uint64_t left = frame->remaining < TR__TX_DEADLINE_MAX ? frame->remaining : TR__TX_DEADLINE_MAX;
+    decision->deadline_ns = tr__tx_now(tx) + left;
+    if (!tr__tx_get_parties(frame->body, decision->parties, &decision->count)) {
+        decision->count = 0;
+        abort_it(tx, decision, TR_TX_NOT_ALLOWED, "a malformed list of participants");
+    } else if (!take_local(tx, decision)) {
+        abort_it(tx, decision, TR_TX_BRANCH_LOST, "its branch here is gone");
+    } else if (ask_votes(tx, decision, frame, &error) != TR_OK) {
+        abort_it(tx, decision, TR_TX_UNREACHABLE, error.text);
+    } else {
+        decide_if_voted(tx, decision);
+    }
+}
+
+/* NULL: no such party of it. */
+static uint8_t *vote_of(tr__tx_decision *decision, const tr__tx_frame *frame)
+{
+    for (uint32_t i = 0; i < decision->count; i++)
+        if (!decision->local[i] && strcmp(decision->parties[i].node, frame->from) == 0 &&
+            strcmp(decision->parties[i].actor, frame->actor) == 0)
+            return &decision->votes[i];
+    return NULL;
+}
+
+void tr__tx_on_vote(tr__tx *tx, const tr__tx_frame *frame)
+{
+    tr_tx_id id;
+    char text[TR_ERROR_TEXT_MAX];
+    if (tr__tx_on_read_vote(tx, frame))
+        return;
+    memcpy(&id, frame->id.data, sizeof(id));
+    tr__tx_decision *decision = find(tx, &id);
+    uint8_t *vote = decision && decision->state == TR__DECISION_VOTING ? vote_of(decision, frame) : NULL;
+    if (!vote || *vote)
+        return; /* late: an inquiry gives the answer */
+    if (frame->status == TR__TX_NO) {
+        snprintf(text, sizeof(text), "%s/%s can't commit it: %s", frame->from, frame->actor,
+                 tr__tx_reason_meaning(frame->reason));
+        abort_it(tx, decision, frame->reason ? frame->reason : TR_TX_BRANCH_LOST, text);
+    } else if (frame->status == TR__TX_YES || frame->status == TR__TX_READ) {
+        *vote = (uint8_t)frame->status;
+        if (frame->ts > decision->prep_ts)
+            decision->prep_ts = frame->ts;
+        decide_if_voted(tx, decision);
+    }
+}
+
+void tr__tx_on_ack(tr__tx *tx, const tr__tx_frame *frame)
+{
+    tr_tx_id id;
+    memcpy(&id, frame->id.data, sizeof(id));
+    tr__tx_decision *decision = find(tx, &id);
+    uint8_t *vote = decision && decision->state == TR__DECISION_COMMITTED ? vote_of(decision, frame) : NULL;
+    if (!vote || *vote != TR__TX_YES)
+        return;
+    *vote = TR__TX_READ; /* nothing is owed to it any more */
+    end_if_acknowledged(tx, decision, true);
+}
+
+/* ---- inquiries ----------------------------------------------------------------------------------------- */
+
+static void on_tomb_forced(tr__tx *tx, tr__tx_force *force)
+{
+    tr__tx_decision *decision = TR__TX_OF(tr__tx_decision, force, force);
+    tr__tx_event(tx, &decision->id, "", "decide", "aborted");
+    if (outcome_put(tx, &decision->id, false, 0)) {
+        tx->aborted++;
+        answer(tx, &decision->id, decision->caller, "", TR__TX_ABORTED, 0);
+    }
+    forget(tx, decision); /* without an outcome (no memory): the next who asks has it forced again */
+}
+
+/* Nothing has decided it: from here on it is aborted, whatever comes. */
+static void settle(tr__tx *tx, const tr_tx_id *id, const char *asker)
+{
+    tr__tx_buffer record = {0};
+    tr__tx_decision *decision = make(tx, id, TR__DECISION_SETTLING);
+    if (!decision)
+        return; /* it asks again */
+    snprintf(decision->caller, sizeof(decision->caller), "%s", asker);
+    tr__tx_put_id(&record, id);
+    decision->force.then = on_tomb_forced;
+    if (tr__tx_append(tx, TR__RECORD_TOMB, false, &record, &decision->force, true, NULL) != TR_OK)
+        forget(tx, decision);
+}
+
+void tr__tx_on_inquire(tr__tx *tx, const tr__tx_frame *frame)
+{
+    tr_tx_id id;
+    memcpy(&id, frame->id.data, sizeof(id));
+    const tr__tx_outcome_at *outcome = find_outcome(tx, &id);
+    bool ours = tx->log && frame->log.size == TR__LOG_ID_BYTES &&
+                memcmp(frame->log.data, tr__log_id(tx->log), TR__LOG_ID_BYTES) == 0;
+    if (!ours)
+        answer(tx, &id, frame->from, frame->actor, TR__TX_LOG_LOST, 0);
+    else if (outcome)
+        answer(tx, &id, frame->from, frame->actor, outcome->committed ? TR__TX_COMMITTED : TR__TX_ABORTED,
+               outcome->ts);
+    else if (find(tx, &id))
+        answer(tx, &id, frame->from, frame->actor, TR__TX_PENDING, 0);
+    else if (frame->actor[0]) /* T4 */
+        answer(tx, &id, frame->from, frame->actor, TR__TX_ABORTED, 0);
+    else
+        settle(tx, &id, frame->from);
+}
+
+/* ---- time and loss ------------------------------------------------------------------------------------- */
+
+void tr__tx_decisions_tick(tr__tx *tx, uint64_t now_ns)
+{
+    tr__tx_decision *decision, *next;
+    HASH_ITER(hh, tx->decisions, decision, next)
+    {
+        if (decision->state == TR__DECISION_COMMITTED && decision->retry_ns <= now_ns)
+            tell_writers(tx, decision);
+        else if (decision->state == TR__DECISION_VOTING && decision->deadline_ns <= now_ns)
+            abort_it(tx, decision, TR_TX_DEADLINE, "not all participants had voted by the deadline");
+    }
+}
+
+static bool lost_with(const tr__tx_decision *decision, const char *node)
+{
+    if (strcmp(decision->caller, node) == 0)
+        return true;
+    for (uint32_t i = 0; i < decision->count; i++)
+        if (!decision->votes[i] && strcmp(decision->parties[i].node, node) == 0)
+            return true;
+    return false;
+}
+
+void tr__tx_decisions_node_down(tr__tx *tx, const char *node)
+{
+    char text[TR_ERROR_TEXT_MAX];
+    tr__tx_decision *decision, *next;
+    HASH_ITER(hh, tx->decisions, decision, next)
+    {
+        if (decision->state != TR__DECISION_VOTING || !lost_with(decision, node))
+            continue;
+        snprintf(text, sizeof(text), "node %s went away before it was decided", node);
+        abort_it(tx, decision, TR_TX_BRANCH_LOST, text);
+    }
+}
+
+/* Who was away hears at once. */
+void tr__tx_decisions_node_up(tr__tx *tx, const char *node)
+{
+    for (tr__tx_decision *decision = tx->decisions; decision; decision = decision->hh.next)
+        for (uint32_t i = 0; i < decision->count && decision->state == TR__DECISION_COMMITTED; i++)
+            if (is_writer(decision, i) && strcmp(decision->parties[i].node, node) == 0)
+                tell_party(tx, decision, i, TR__TX_COMMITTED);
+}
+
+/* ---- replay -------------------------------------------------------------------------------------------- */
+
+static tr_err replay_redo(tr__tx *tx, tr__tx_reader *reader)
+{
+    char name[TR_NAME_MAX];
+    tr__tx_get_text(reader, name, sizeof(name));
+    tr_bytes redo = tr__tx_get_bytes(reader);
+    if (reader->failed)
+        return TR_EPROTO;
+    tr__tx_actor *actor = tr__tx_actor_of(tx, name);
+    if (!actor)
+        return TR_ENOMEM;
+    tr_txview view = {.store = &actor->store};
+    tr_err err = tr__view_get_redo(&view, redo);
+    if (err == TR_OK && !tr__store_apply(&actor->store, &view))
+        err = TR_ENOMEM;
+    tr__view_clear(&view);
+    tr__tx_actor_unused(tx, actor);
+    return err;
+}
+
+tr_err tr__tx_replay_commit(tr__tx *tx, tr__tx_reader *reader)
+{
+    tr_tx_id id = tr__tx_get_id(reader);
+    if (find(tx, &id) || find_outcome(tx, &id))
+        return TR_EPROTO;
+    tr__tx_decision *decision = make(tx, &id, TR__DECISION_COMMITTED);
+    if (!decision)
+        return TR_ENOMEM;
+    decision->ts = tr__tx_get_number(reader);
+    tr__tx_get_text(reader, decision->caller, sizeof(decision->caller));
+    uint64_t writers = tr__tx_get_number(reader);
+    if (writers > TR_TX_PARTICIPANTS_MAX)
+        return TR_EPROTO;
+    for (; decision->count < writers; decision->count++) {
+        tr__tx_party *party = &decision->parties[decision->count];
+        tr__tx_get_text(reader, party->node, sizeof(party->node));
+        tr__tx_get_text(reader, party->actor, sizeof(party->actor));
+        decision->votes[decision->count] = TR__TX_YES;
+    }
+    uint64_t redos = tr__tx_get_number(reader);
+    if (redos > TR_TX_PARTICIPANTS_MAX)
+        return TR_EPROTO;
+    while (redos--)
+        TR_TRY(replay_redo(tx, reader));
+    if (!tr__tx_read_all(reader))
+        return TR_EPROTO;
+    if (decision->ts > tx->clock)
+        tx->clock = decision->ts;
+    bool put = outcome_put(tx, &id, true, decision->ts);
+    if (decision->count == 0)
+        forget(tx, decision);
+    return put ? TR_OK : TR_ENOMEM;
+}
+
+tr_err tr__tx_replay_tomb(tr__tx *tx, tr__tx_reader *reader)
+{
+    tr_tx_id id = tr__tx_get_id(reader);
+    if (!tr__tx_read_all(reader))
+        return TR_EPROTO;
+    return outcome_put(tx, &id, false, 0) ? TR_OK : TR_ENOMEM;
+}
+
+tr_err tr__tx_replay_end(tr__tx *tx, tr__tx_reader *reader)
+{
+    tr_tx_id id = tr__tx_get_id(reader);
+    tr__tx_decision *decision = find(tx, &id);
+    if (!tr__tx_read_all(reader) || !decision)
+        return TR_EPROTO;
+    forget(tx, decision);
+    return TR_OK;
+}

@@ -1,0 +1,288 @@
+/* See core.h: life, frames, time, and what the others share. The owner's thread.
+ *
+ * How it can fail: at open, by name. Later, what can't be done ends the transaction it is about; what would make a
+ * promise untrue (a force that failed, no memory for what is committed) ends the process, by io->fatal. */
+#include "actors/tx/core.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "actors/tx/state.h"
+#include "base/err.h"
+
+/* ---- what the others share ----------------------------------------------------------------------------- */
+
+void tr__tx_pause(tr__tx *tx, uint64_t *retry_ns, uint64_t *pause_ns)
+{
+    uint64_t pause = *pause_ns ? *pause_ns * 2 : TR__TX_RETRY_NS;
+    *pause_ns = pause < TR__TX_RETRY_MAX_NS ? pause : TR__TX_RETRY_MAX_NS;
+    *retry_ns = tr__tx_now(tx) + *pause_ns / 2 + tx->io->random(tx->context) % *pause_ns;
+}
+
+tr__tx_frame tr__tx_frame_of(tr__tx_kind kind, const tr_tx_id *id)
+{
+    return (tr__tx_frame){.kind = kind, .id = {id, sizeof(*id)}, .actor = "", .text = ""};
+}
+
+tr_err tr__tx_send(tr__tx *tx, const char *node, tr__tx_frame *frame, tr_error *error)
+{
+    if (tx->dead)
+        return tr__fail(error, TR_ECLOSED, "the transaction manager has ended");
+    frame->from = tx->node;
+    frame->clock = ++tx->clock;
+    return tx->io->send(tx->context, node, frame, error);
+}
+
+void tr__tx_event(tr__tx *tx, const tr_tx_id *id, const char *actor, const char *what, const char *detail)
+{
+    tx->io->event(tx->context, id, actor, what, detail);
+}
+
+void tr__tx_point_at(tr__tx *tx, tr__tx_point point)
+{
+    tx->io->point(tx->context, point);
+}
+
+void tr__tx_fatal(tr__tx *tx, tr_err code, const char *format, ...)
+{
+    tr_error error;
+    va_list args;
+    va_start(args, format);
+    tr__vfail(&error, code, format, args);
+    va_end(args);
+    if (!tx->dead)
+        tx->io->fatal(tx->context, &error);
+    tx->dead = true;
+}
+
+tr_tx_reason tr__tx_reason_of(tr_err code)
+{
+    return code == TR_EFULL ? TR_TX_LOG_FULL : code == TR_ETOOBIG ? TR_TX_TOO_LARGE : TR_TX_OVERLOAD;
+}
+
+/* ---- the log ------------------------------------------------------------------------------------------- */
+
+void tr__tx_put_id(tr__tx_buffer *buffer, const tr_tx_id *id)
+{
+    tr__tx_put_bytes(buffer, id, sizeof(*id));
+}
+
+tr_tx_id tr__tx_get_id(tr__tx_reader *reader)
+{
+    tr_tx_id id = {{0}};
+    tr_bytes bytes = tr__tx_get_bytes(reader);
+    if (bytes.size == sizeof(id))
+        memcpy(&id, bytes.data, sizeof(id));
+    else
+        reader->failed = true;
+    return id;
+}
+
+tr_err tr__tx_append(tr__tx *tx, tr__tx_record type, bool finishes, tr__tx_buffer *buffer,
+                     tr__tx_force *force, bool now, tr_error *error)
+{
+    uint64_t lsn = 0;
+    tr__iov payload = {buffer->bytes, buffer->length};
+    tr_err err = buffer->failed ? tr__fail(error, TR_ENOMEM, "no memory for a record of the log")
+                                : tr__log_append(tx->log, type, finishes, &payload, 1, &lsn, error);
+    tr__tx_buffer_free(buffer);
+    if (err != TR_OK)
+        return err;
+    if (!tx->unforced_ns)
+        tx->unforced_ns = tr__tx_now(tx);
+    if (force) {
+        force->lsn = lsn;
+        force->next = NULL;
+        *tx->forcing_end = force;
+        tx->forcing_end = &force->next;
+    }
+    if (now)
+        tr__log_force(tx->log, lsn); /* never there at once: it was appended just now */
+    return TR_OK;
+}
+
+static void on_forced(void *context, uint64_t durable)
+{
+    tr__tx *tx = context;
+    if (durable >= tr__log_last(tx->log))
+        tx->unforced_ns = 0;
+    while (tx->forcing && tx->forcing->lsn <= durable && !tx->dead) {
+        tr__tx_force *force = tx->forcing;
+        tx->forcing = force->next;
+        if (!tx->forcing)
+            tx->forcing_end = &tx->forcing;
+        force->lsn = 0;
+        force->then(tx, force);
+    }
+}
+
+static void on_failed(void *context, const tr_error *error)
+{
+    tr__tx_fatal(context, error->code, "%s", error->text);
+}
+
+static tr_err on_record(void *context, uint8_t type, uint64_t lsn, const void *payload, size_t length,
+                        tr_error *error)
+{
+    static tr_err (*const replay[])(tr__tx *, tr__tx_reader *) = {
+        [TR__RECORD_PREPARE] = tr__tx_replay_prepare, [TR__RECORD_FINISH] = tr__tx_replay_finish,
+        [TR__RECORD_COMMIT] = tr__tx_replay_commit,   [TR__RECORD_TOMB] = tr__tx_replay_tomb,
+        [TR__RECORD_END] = tr__tx_replay_end,
+    };
+    tr__tx *tx = context;
+    tr__tx_reader reader = {payload, (const uint8_t *)payload + length, false};
+    tr_err err = type < TR_COUNT(replay) && replay[type] ? replay[type](tx, &reader) : TR_EPROTO;
+    if (err == TR_EPROTO)
+        return tr__fail(error, TR_EMISMATCH,
+                        "record %llu of the transaction log is whole, but makes no sense (type %u): "
+                        "it was written by another version of Troupe, or two logs were mixed",
+                        (unsigned long long)lsn, type);
+    return err == TR_OK ? TR_OK : tr__fail(error, err, "no memory to replay the transaction log");
+}
+
+static const tr__log_upcalls upcalls = {.record = on_record, .forced = on_forced, .failed = on_failed};
+
+/* ---- life ---------------------------------------------------------------------------------------------- */
+
+static void tell_recovered(tr__tx *tx)
+{
+    for (tr__tx_branch *branch = tx->branches; branch; branch = branch->hh.next)
+        tr__tx_event(tx, &branch->key.id, branch->at->name, "recover", "in doubt");
+    for (tr__tx_decision *decision = tx->decisions; decision; decision = decision->hh.next)
+        tr__tx_event(tx, &decision->id, "", "recover", "committed");
+}
+
+tr__tx *tr__tx_open(const char *node, uint64_t id, tr__log_store *store, const tr__log_options *options,
+                    const tr__tx_io *io, void *context, tr_error *error)
+{
+    tr__tx *tx = tr__zalloc(sizeof(*tx));
+    if (!tx) {
+        tr__fail(error, TR_ENOMEM, "no memory for transactions");
+        return NULL;
+    }
+    snprintf(tx->node, sizeof(tx->node), "%s", node);
+    tx->id = id;
+    tx->io = io;
+    tx->context = context;
+    tx->forcing_end = &tx->forcing;
+    tx->clock = io->wall_ms(context) << 16;
+    if (store && !(tx->log = tr__log_open(store, options, &upcalls, tx, error))) {
+        tr__tx_close(tx);
+        return NULL;
+    }
+    tell_recovered(tx);
+    return tx;
+}
+
+void tr__tx_close(tr__tx *tx)
+{
+    if (!tx)
+        return;
+    tr__tx_callers_fini(tx);
+    tr__tx_decisions_fini(tx);
+    tr__tx_branches_fini(tx);
+    tr__log_close(tx->log);
+    tr__free(tx);
+}
+
+bool tr__tx_has_log(const tr__tx *tx)
+{
+    return tx->log != NULL;
+}
+
+/* ---- frames and time ----------------------------------------------------------------------------------- */
+
+static void on_answer(tr__tx *tx, const tr__tx_frame *frame)
+{
+    if (frame->actor[0])
+        tr__tx_on_answer_branch(tx, frame);
+    else
+        tr__tx_on_answer_resolve(tx, frame);
+}
+
+void tr__tx_receive(tr__tx *tx, const tr__tx_frame *frame)
+{
+    static void (*const handlers[TR__TX_KINDS])(tr__tx *, const tr__tx_frame *) = {
+        [TR__TX_CALL] = tr__tx_on_call,       [TR__TX_CALLED] = tr__tx_on_called,
+        [TR__TX_COMMIT] = tr__tx_on_commit,   [TR__TX_OUTCOME] = tr__tx_on_outcome,
+        [TR__TX_PREPARE] = tr__tx_on_prepare, [TR__TX_VOTE] = tr__tx_on_vote,
+        [TR__TX_DECIDE] = tr__tx_on_decide,   [TR__TX_ACK] = tr__tx_on_ack,
+        [TR__TX_INQUIRE] = tr__tx_on_inquire, [TR__TX_ANSWER] = on_answer,
+        [TR__TX_DROP] = tr__tx_on_drop,
+    };
+    if (tx->dead || frame->id.size != sizeof(tr_tx_id) || frame->kind >= TR__TX_KINDS ||
+        !handlers[frame->kind])
+        return;
+    /* A clock far in the future is its owner's trouble; it isn't let in here. */
+    if (frame->clock > tx->clock && frame->clock >> 16 <= tx->io->wall_ms(tx->context) + TR__TX_SKEW_MS)
+        tx->clock = frame->clock;
+    handlers[frame->kind](tx, frame);
+}
+
+void tr__tx_poll(tr__tx *tx)
+{
+    if (tx->log && !tx->dead)
+        tr__log_poll(tx->log);
+}
+
+void tr__tx_tick(tr__tx *tx)
+{
+    uint64_t now = tr__tx_now(tx);
+    if (tx->dead)
+        return;
+    tr__tx_branches_tick(tx, now);
+    tr__tx_decisions_tick(tx, now);
+    tr__tx_callers_tick(tx, now);
+    if (tx->unforced_ns && now - tx->unforced_ns >= TR__TX_FORCE_NS) {
+        tx->unforced_ns = now;
+        tr__log_force(tx->log, tr__log_last(tx->log));
+    }
+}
+
+bool tr__tx_waits(const tr__tx *tx)
+{
+    return !tx->dead && (tx->branches || tx->decisions || tx->callers || tx->resolvers || tx->tombs ||
+                         tx->forcing || tx->unforced_ns);
+}
+
+void tr__tx_node_down(tr__tx *tx, const char *node)
+{
+    tr__tx_branches_node_down(tx, node);
+    tr__tx_decisions_node_down(tx, node);
+    tr__tx_callers_node_down(tx, node);
+}
+
+/* Who waits for it asks, or is told, at once. */
+void tr__tx_node_up(tr__tx *tx, const char *node)
+{
+    for (tr__tx_branch *branch = tx->branches; branch; branch = branch->hh.next)
+        if (branch->state == TR__BRANCH_PREPARED && strcmp(branch->decider, node) == 0)
+            branch->retry_ns = 0;
+    tr__tx_decisions_node_up(tx, node);
+    tr__tx_callers_node_up(tx, node);
+}
+
+/* ---- for who looks ------------------------------------------------------------------------------------- */
+
+const tr__store *tr__tx_state(const tr__tx *tx, const char *name)
+{
+    tr__tx_actor *actor;
+    HASH_FIND_STR(tx->actors, name, actor);
+    return actor ? &actor->store : NULL;
+}
+
+void tr__tx_figures_of(const tr__tx *tx, tr__tx_figures *figures)
+{
+    *figures = (tr__tx_figures){.branches = HASH_COUNT(tx->branches),
+                                .deciding = HASH_COUNT(tx->decisions),
+                                .calling = HASH_COUNT(tx->callers),
+                                .committed = tx->committed,
+                                .aborted = tx->aborted};
+    for (const tr__tx_branch *branch = tx->branches; branch; branch = branch->hh.next) {
+        if (branch->state != TR__BRANCH_PREPARED)
+            continue;
+        figures->prepared++;
+        if (!figures->oldest_prepared_ns || branch->since_ns < figures->oldest_prepared_ns)
+            figures->oldest_prepared_ns = branch->since_ns;
+    }
+}

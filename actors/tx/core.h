@@ -1,0 +1,154 @@
+/* Transactions of a node: two-phase commit with presumed abort, as a state machine that does no I/O of its own. What
+ * it asks of the world it asks through tr__tx_io; what the world has for it comes by the functions below. One owner
+ * (the manager's actor, or a test), one thread.
+ *
+ *   core.c          open and replay, frames in, time, the table of what is known
+ *   lock.c          who may work on a participant: in order of arrival
+ *   branch.c        branches: what one transaction does with one participant here; their states and their end
+ *   participant.c   calls, prepare, decisions, inquiries
+ *   coordinator.c   transactions that are decided here, and what became of them
+ *   caller.c        transactions that were begun here
+ *
+ * A branch (tr__tx_branch_state; the table is in branch.c):
+ *
+ *   waiting ─lock─► executing ─► ready ─COMMIT here─► deciding ──────────► gone
+ *      │               ▲          │ └─PREPARE─► preparing ─forced─► prepared ─DECIDE─► finishing ─forced─► gone
+ *      └─too long      └─CALL─────┘                  └──────────────────────┴─abort─► gone
+ *
+ * Invariants; checks cite them:
+ *   T1  A branch that wrote holds its participant's lock exclusively until it is gone.
+ *   T2  A prepared branch is ended by a decision only: no time, no lost connection ends it.
+ *   T3  COMMITTED is said, and redo applied, only after the record that says so is durable (the coordinator's COMMIT).
+ *   T4  ABORTED is said of an id without a record only by the log that would have it, and never of one that is being
+ *       decided.
+ *   T5  A decision never changes: what is in `outcomes` stays as it is. */
+#ifndef TR_ACTORS_TX_CORE_H
+#define TR_ACTORS_TX_CORE_H
+
+#include <troupe/tx.h>
+
+#include "actors/tx/frame.h"
+#include "actors/tx/log.h"
+#include "actors/tx/store.h"
+
+#define TR__TX_UNDECIDED_MAX 1000                /* branches, and transactions of each role, at a time */
+#define TR__TX_CALLS_MAX     64                  /* calls of a branch that wait for their turn */
+#define TR__TX_SKEW_MS       (10u * 60u * 1000u) /* an id may be that far off our clock */
+#define TR__TX_DEADLINE_MAX  TR_MINUTES(10)
+#define TR__TX_TICK_NS       TR_MILLIS(20)  /* how exactly time-outs are kept */
+#define TR__TX_RETRY_NS      TR_MILLIS(100) /* the first repetition; doubles up to: */
+#define TR__TX_RETRY_MAX_NS  TR_SECONDS(5)
+#define TR__TX_FORCE_NS      TR_MILLIS(100) /* nothing stays unforced for longer */
+
+typedef struct tr__tx tr__tx;
+typedef struct tr__tx_branch tr__tx_branch;
+
+/* Where the process may be killed by a test, and the simulator crashes a node: rows of the crash table. */
+#define TR__TX_POINTS(X)                                                \
+    X(PREPARE_FORCED, "prepare-forced") /* 3: before the vote leaves */ \
+    X(VOTED, "voted")                   /* 4 */                         \
+    X(BEFORE_COMMIT, "before-commit")   /* 6: all votes are there */    \
+    X(COMMIT_FORCED, "commit-forced")   /* 8: before the answer */      \
+    X(ANSWERED, "answered")             /* 9: before COMMIT goes out */
+#define TR__ENUM(name, word) TR__TX_POINT_##name,
+typedef enum tr__tx_point { TR__TX_POINTS(TR__ENUM) TR__TX_POINT_COUNT } tr__tx_point;
+#undef TR__ENUM
+
+typedef struct tr__tx_io {
+    uint64_t (*now)(void *context);     /* monotonic, ns */
+    uint64_t (*wall_ms)(void *context); /* since 1970 */
+    uint64_t (*random)(void *context);
+    /* To the manager of that node, ours included. An error: it has not left, and won't. */
+    tr_err (*send)(void *context, const char *node, tr__tx_frame *frame, tr_error *error);
+    /* Have the participant's actor execute the call at the branch's front, by `view`; tr__tx_executed follows, later:
+     * never from within this. */
+    void (*execute)(void *context, tr__tx_branch *branch);
+    /* A call, a commit, a resolve that was given with `token` is answered, once. Neither calls back into this. */
+    void (*called)(void *context, void *token, const tr__tx_frame *answer);
+    void (*done)(void *context, void *token, const tr_tx_done *done);
+    /* For who watches: something happened to that transaction here. */
+    void (*event)(void *context, const tr_tx_id *id, const char *actor, const char *what, const char *detail);
+    void (*point)(void *context, tr__tx_point point);
+    /* What is on the disk is unknown, or memory for a decided transaction ran out: the process must end itself. May
+     * return (in a test): nothing is done any more then. */
+    void (*fatal)(void *context, const tr_error *error);
+} tr__tx_io;
+
+/* ---- life (core.c) ------------------------------------------------------------------------------------- */
+
+/* Take the store (success; NULL: this node keeps no log, and only calls others' participants) and replay it: locks of
+ * what is in doubt are held when this returns, so do it before anybody can connect. `id` is the node's incarnation.
+ * NULL with *error: as tr__log_open. */
+tr__tx *tr__tx_open(const char *node, uint64_t id, tr__log_store *store, const tr__log_options *options,
+                    const tr__tx_io *io, void *context, tr_error *error);
+/* Waits for the disk; tokens are forgotten, without an answer. NULL is fine. */
+void tr__tx_close(tr__tx *tx);
+bool tr__tx_has_log(const tr__tx *tx);
+
+/* A frame from the manager of `frame->from`, who is who it says. Borrowed. */
+void tr__tx_receive(tr__tx *tx, const tr__tx_frame *frame);
+/* The store woke us: look whether a batch is done. */
+void tr__tx_poll(tr__tx *tx);
+/* Let time act; to be called every TR__TX_TICK_NS while something waits for time (cheap to ask, after each input). */
+void tr__tx_tick(tr__tx *tx);
+bool tr__tx_waits(const tr__tx *tx);
+/* A node's connection broke: what was under way there is lost, what isn't prepared for its callers is dropped. */
+void tr__tx_node_down(tr__tx *tx, const char *node);
+void tr__tx_node_up(tr__tx *tx, const char *node);
+
+/* ---- for who calls (caller.c) -------------------------------------------------------------------------- */
+
+typedef struct tr__tx_begin {
+    tr_tx_id id;
+    uint64_t until_ns, lock_wait_ns;
+    uint32_t calls; /* made so far, as the caller counts them */
+} tr__tx_begin;
+
+/* Call a participant, "node/actor"; the first call begins the transaction. `call` has type, fingerprint, body, and
+ * writes = 1 for a message with TR_WRITES. Answered by `called`: reason 0, or why not. */
+void tr__tx_call(tr__tx *tx, const tr__tx_begin *begin, const char *path, const tr__tx_frame *call,
+                 void *token);
+/* End it; `done` follows. One that called nobody is committed. */
+void tr__tx_commit(tr__tx *tx, const tr__tx_begin *begin, void *token);
+/* Give it up: dropped everywhere. Also for a caller that is gone. Unknown ids are nothing. */
+void tr__tx_abort(tr__tx *tx, const tr_tx_id *id);
+/* Its ticket, "" if it has none: TR_TX_TICKET_MAX bytes. */
+void tr__tx_ticket(tr__tx *tx, const tr_tx_id *id, char *out);
+/* Find out, and settle it if nothing had: `done` follows, UNKNOWN if nobody could be asked until then. */
+void tr__tx_resolve(tr__tx *tx, const char *ticket, uint64_t until_ns, void *token);
+/* Whoever asked with that token isn't there any more: nothing is answered. */
+void tr__tx_forget(tr__tx *tx, void *token);
+
+/* ---- for the participant's actor (participant.c) ------------------------------------------------------- */
+
+struct tr__tx_call_at {
+    struct tr__tx_call_at *next;
+    uint32_t number;
+    bool writes;
+    uint64_t type, fingerprint, lock_until_ns;
+    size_t size;
+    uint8_t body[];
+};
+typedef struct tr__tx_call_at tr__tx_call_at;
+
+/* What `execute` may read of a branch until tr__tx_executed. */
+const tr_tx_id *tr__tx_branch_id(const tr__tx_branch *branch);
+const char *tr__tx_branch_actor(const tr__tx_branch *branch);
+const tr__tx_call_at *tr__tx_branch_call(const tr__tx_branch *branch);
+tr_txview *tr__tx_branch_view(tr__tx_branch *branch);
+/* It has been: reason 0, the reply is in the view; or why not. The branch may be gone after this. */
+void tr__tx_executed(tr__tx *tx, tr__tx_branch *branch, tr_tx_reason reason, const char *text);
+
+/* ---- for who looks ------------------------------------------------------------------------------------- */
+
+/* What a participant of this node has committed; NULL: no such participant ever wrote. For tests and operators. */
+const tr__store *tr__tx_state(const tr__tx *tx, const char *actor);
+
+typedef struct tr__tx_figures {
+    uint32_t branches, prepared, deciding, calling; /* prepared: in doubt */
+    uint64_t committed, aborted;                    /* decided here, since the start */
+    uint64_t oldest_prepared_ns;                    /* since when; 0: none */
+} tr__tx_figures;
+void tr__tx_figures_of(const tr__tx *tx, tr__tx_figures *figures);
+
+#endif

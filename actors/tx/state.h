@@ -1,0 +1,286 @@
+/* What the files behind core.h share; the owner's thread. Private to them. */
+#ifndef TR_ACTORS_TX_STATE_H
+#define TR_ACTORS_TX_STATE_H
+
+#include "actors/tx/core.h"
+
+/* What waits for an LSN to be durable: in order of LSN. Embedded. */
+typedef struct tr__tx_force {
+    struct tr__tx_force *next;
+    uint64_t lsn; /* 0: not waiting */
+    void (*then)(tr__tx *tx, struct tr__tx_force *force);
+} tr__tx_force;
+
+#define TR__TX_OF(type, member, pointer) ((type *)((char *)(pointer)-offsetof(type, member)))
+
+/* ---- participants and branches ------------------------------------------------------------------------- */
+
+/* A durable participant of this node: there while it has state or branches. */
+typedef struct tr__tx_actor {
+    UT_hash_handle hh;
+    char name[TR_NAME_MAX];
+    uint32_t number; /* names it in branches' keys */
+    uint32_t branches;
+    tr__store store;
+    tr__tx_branch *holders; /* one, or several that share */
+    tr__tx_branch *waiting; /* for the lock, in order of arrival */
+} tr__tx_actor;
+
+typedef enum tr__tx_branch_state {
+    TR__BRANCH_WAITING,   /* its next call waits for the lock */
+    TR__BRANCH_EXECUTING, /* its next call runs in the actor, which has the view */
+    TR__BRANCH_READY,     /* all its calls were answered */
+    TR__BRANCH_DECIDING,  /* of a transaction that is decided here: that decision's */
+    TR__BRANCH_PREPARING, /* its redo is on the way to the disk */
+    TR__BRANCH_PREPARED,  /* in doubt: T2 */
+    TR__BRANCH_FINISHING, /* committed and applied; the record isn't durable yet */
+    TR__BRANCH_GONE,
+    TR__BRANCH_STATES
+} tr__tx_branch_state;
+
+typedef struct tr__branch_key {
+    tr_tx_id id;
+    uint32_t actor;
+} tr__branch_key;
+
+struct tr__tx_branch {
+    UT_hash_handle hh;
+    tr__branch_key key;
+    tr__tx_actor *at;
+    tr__tx_branch_state state;
+    bool holds, exclusive; /* the lock; what it has, or waits for */
+    bool wants_exclusive;
+    bool dropped; /* while it executed: it goes when that is over */
+    tr_tx_reason why;
+    tr__tx_branch *next_holder, *next_waiting;
+    char caller[TR_NAME_MAX]; /* its node */
+    uint64_t deadline_ns;
+    tr_txview view;
+    uint32_t reads, writes, last_number;
+    tr__tx_call_at *calls, **calls_end; /* the front one waits or runs */
+    uint32_t call_count;
+
+    /* from PREPARING on */
+    tr__tx_force force;
+    char decider[TR_NAME_MAX];
+    uint8_t decider_log[TR__LOG_ID_BYTES];
+    uint64_t ts; /* prepared with; committed with */
+    uint64_t since_ns, retry_ns, pause_ns;
+    uint32_t decided; /* a verdict that came while preparing; 0: none */
+};
+
+/* ---- decisions ----------------------------------------------------------------------------------------- */
+
+typedef enum tr__tx_decision_state {
+    TR__DECISION_VOTING,    /* PREPARE is out */
+    TR__DECISION_FORCING,   /* COMMIT is on the way to the disk */
+    TR__DECISION_COMMITTED, /* the parties are being told */
+    TR__DECISION_SETTLING,  /* somebody asked, nothing had decided: ABORT is on the way to the disk */
+} tr__tx_decision_state;
+
+typedef struct tr__tx_decision {
+    UT_hash_handle hh;
+    tr_tx_id id;
+    tr__tx_decision_state state;
+    char caller[TR_NAME_MAX]; /* its node; of SETTLING: who asked first */
+    tr__tx_party parties[TR_TX_PARTICIPANTS_MAX];
+    uint8_t
+        votes[TR_TX_PARTICIPANTS_MAX]; /* tr__tx_verdict; 0: none yet. A YES that has acknowledged: READ */
+    bool local[TR_TX_PARTICIPANTS_MAX];
+    uint32_t count;
+    uint64_t deadline_ns, prep_ts, ts;
+    tr__tx_force force;
+    uint64_t retry_ns, pause_ns;
+} tr__tx_decision;
+
+/* T5 */
+typedef struct tr__tx_outcome_at {
+    UT_hash_handle hh;
+    tr_tx_id id;
+    bool committed;
+    uint64_t ts;
+} tr__tx_outcome_at;
+
+/* A branch that was dropped: a call that comes late begins no new one until then. */
+typedef struct tr__tx_tomb {
+    UT_hash_handle hh;
+    tr__branch_key key;
+    uint64_t until_ns;
+} tr__tx_tomb;
+#define TR__TX_TOMBS_MAX 65536
+
+/* ---- callers ------------------------------------------------------------------------------------------- */
+
+typedef enum tr__tx_caller_state {
+    TR__CALLER_CALLING,
+    TR__CALLER_COMMITTING, /* COMMIT is with the coordinator */
+    TR__CALLER_READING,    /* wrote nothing: PREPARE is with all */
+} tr__tx_caller_state;
+
+typedef struct tr__tx_pending_call {
+    struct tr__tx_pending_call *next;
+    void *token;
+    uint32_t party, number;
+} tr__tx_pending_call;
+
+typedef struct tr__tx_caller {
+    UT_hash_handle hh;
+    tr__tx_begin begin;
+    tr__tx_caller_state state;
+    tr__tx_party parties[TR_TX_PARTICIPANTS_MAX];
+    uint32_t numbers[TR_TX_PARTICIPANTS_MAX]; /* calls sent */
+    bool voted[TR_TX_PARTICIPANTS_MAX];       /* while READING */
+    uint8_t logs[TR_TX_PARTICIPANTS_MAX][TR__LOG_ID_BYTES];
+    uint32_t count, coordinator;
+    bool ticketed; /* the coordinator is fixed */
+    tr__tx_pending_call *pending;
+    void *token; /* of the commit */
+    tr_tx_reason broken;
+    char text[TR_ERROR_TEXT_MAX];
+} tr__tx_caller;
+
+typedef struct tr__tx_resolver {
+    struct tr__tx_resolver *next;
+    tr_tx_id id;
+    char node[TR_NAME_MAX], ticket[TR_TX_TICKET_MAX];
+    uint8_t log[TR__LOG_ID_BYTES];
+    uint64_t until_ns, retry_ns, pause_ns;
+    void *token;
+} tr__tx_resolver;
+
+/* ---- all of it ----------------------------------------------------------------------------------------- */
+
+struct tr__tx {
+    char node[TR_NAME_MAX];
+    uint64_t id; /* the incarnation */
+    const tr__tx_io *io;
+    void *context;
+    tr__log *log; /* NULL: keeps none */
+    uint64_t clock;
+    bool dead;            /* fatal was told */
+    uint64_t unforced_ns; /* since when something appended may be unforced; 0: nothing is */
+
+    tr__tx_actor *actors;
+    uint32_t next_actor;
+    tr__tx_branch *branches;
+    tr__tx_decision *decisions;
+    tr__tx_outcome_at *outcomes;
+    tr__tx_tomb *tombs;
+    tr__tx_caller *callers;
+    tr__tx_resolver *resolvers;
+    tr__tx_force *forcing, **forcing_end;
+    uint64_t committed, aborted;
+};
+
+/* ---- core.c -------------------------------------------------------------------------------------------- */
+
+static inline uint64_t tr__tx_now(const tr__tx *tx)
+{
+    return tx->io->now(tx->context);
+}
+static inline uint64_t tr__tx_left(const tr__tx *tx, uint64_t until_ns)
+{
+    uint64_t now = tr__tx_now(tx);
+    return until_ns > now ? until_ns - now : 0;
+}
+/* The next repetition of something, with jitter. */
+void tr__tx_pause(tr__tx *tx, uint64_t *retry_ns, uint64_t *pause_ns);
+/* A frame about that transaction; id points into it. */
+tr__tx_frame tr__tx_frame_of(tr__tx_kind kind, const tr_tx_id *id);
+/* Fills from and clock. */
+tr_err tr__tx_send(tr__tx *tx, const char *node, tr__tx_frame *frame, tr_error *error);
+void tr__tx_event(tr__tx *tx, const tr_tx_id *id, const char *actor, const char *what, const char *detail);
+void tr__tx_point_at(tr__tx *tx, tr__tx_point point);
+void tr__tx_fatal(tr__tx *tx, tr_err code, const char *format, ...) __attribute__((format(printf, 3, 4)));
+
+/* Record types in the log; their payloads are made and read beside what they are about. */
+typedef enum tr__tx_record {
+    TR__RECORD_PREPARE = 1,
+    TR__RECORD_FINISH, /* a prepared branch: committed or aborted */
+    TR__RECORD_COMMIT,
+    TR__RECORD_TOMB, /* aborted by who asked */
+    TR__RECORD_END,  /* all parties of a COMMIT have acknowledged */
+} tr__tx_record;
+
+/* Append; with `force`, it is in line and `then` comes when it is durable, soon if `now`, else within
+ * TR__TX_FORCE_NS. Frees the buffer. */
+tr_err tr__tx_append(tr__tx *tx, tr__tx_record type, bool finishes, tr__tx_buffer *buffer,
+                     tr__tx_force *force, bool now, tr_error *error);
+void tr__tx_put_id(tr__tx_buffer *buffer, const tr_tx_id *id);
+tr_tx_id tr__tx_get_id(tr__tx_reader *reader);
+/* What a refused append means to a transaction. */
+tr_tx_reason tr__tx_reason_of(tr_err code);
+
+/* ---- lock.c -------------------------------------------------------------------------------------------- */
+
+/* True: it has the lock, so or more. False: it is in line; tr__tx_granted comes. */
+bool tr__tx_lock(tr__tx_branch *branch, bool exclusive);
+/* It neither holds nor waits any more; those behind it are granted. */
+void tr__tx_unlock(tr__tx *tx, tr__tx_branch *branch);
+
+/* ---- branch.c ------------------------------------------------------------------------------------------ */
+
+/* NULL: there is none. */
+tr__tx_branch *tr__tx_branch_find(tr__tx *tx, const tr_tx_id *id, const char *actor);
+/* Ready, with nothing in it; NULL: no memory. */
+tr__tx_branch *tr__tx_branch_make(tr__tx *tx, const tr_tx_id *id, tr__tx_actor *actor);
+/* Made if need be; NULL: no memory. Unused ones go with tr__tx_actor_unused. */
+tr__tx_actor *tr__tx_actor_of(tr__tx *tx, const char *name);
+void tr__tx_actor_unused(tr__tx *tx, tr__tx_actor *actor);
+/* Move it; only as the table allows. */
+void tr__tx_branch_go(tr__tx *tx, tr__tx_branch *branch, tr__tx_branch_state state);
+/* An unprepared one ends without effect; its calls hear why. */
+void tr__tx_branch_drop(tr__tx *tx, tr__tx_branch *branch, tr_tx_reason why);
+/* Its writes become committed. */
+void tr__tx_branch_apply(tr__tx *tx, tr__tx_branch *branch);
+/* Release and forget it, without a word. */
+void tr__tx_branch_end(tr__tx *tx, tr__tx_branch *branch);
+void tr__tx_call_pop(tr__tx_branch *branch);
+/* Answer a call: not done, and why. */
+void tr__tx_refuse_call(tr__tx *tx, const tr_tx_id *id, const char *caller, const char *actor,
+                        uint32_t number, tr_tx_reason why, const char *text);
+bool tr__tx_is_entombed(tr__tx *tx, const tr_tx_id *id, const tr__tx_actor *actor);
+void tr__tx_tombs_tick(tr__tx *tx, uint64_t now_ns);
+tr_err tr__tx_replay_prepare(tr__tx *tx, tr__tx_reader *reader);
+tr_err tr__tx_replay_finish(tr__tx *tx, tr__tx_reader *reader);
+void tr__tx_branches_fini(tr__tx *tx);
+
+/* ---- participant.c ------------------------------------------------------------------------------------- */
+
+void tr__tx_granted(tr__tx *tx, tr__tx_branch *branch);
+void tr__tx_on_call(tr__tx *tx, const tr__tx_frame *frame);
+void tr__tx_on_prepare(tr__tx *tx, const tr__tx_frame *frame);
+void tr__tx_on_decide(tr__tx *tx, const tr__tx_frame *frame);
+/* An answer about a branch in doubt. */
+void tr__tx_on_answer_branch(tr__tx *tx, const tr__tx_frame *frame);
+void tr__tx_on_drop(tr__tx *tx, const tr__tx_frame *frame);
+void tr__tx_branches_tick(tr__tx *tx, uint64_t now_ns);
+void tr__tx_branches_node_down(tr__tx *tx, const char *node);
+
+/* ---- coordinator.c ------------------------------------------------------------------------------------- */
+
+void tr__tx_on_commit(tr__tx *tx, const tr__tx_frame *frame);
+void tr__tx_on_vote(tr__tx *tx, const tr__tx_frame *frame);
+void tr__tx_on_ack(tr__tx *tx, const tr__tx_frame *frame);
+void tr__tx_on_inquire(tr__tx *tx, const tr__tx_frame *frame);
+void tr__tx_decisions_tick(tr__tx *tx, uint64_t now_ns);
+void tr__tx_decisions_node_down(tr__tx *tx, const char *node);
+void tr__tx_decisions_node_up(tr__tx *tx, const char *node);
+tr_err tr__tx_replay_commit(tr__tx *tx, tr__tx_reader *reader);
+tr_err tr__tx_replay_tomb(tr__tx *tx, tr__tx_reader *reader);
+tr_err tr__tx_replay_end(tr__tx *tx, tr__tx_reader *reader);
+void tr__tx_decisions_fini(tr__tx *tx);
+
+/* ---- caller.c ------------------------------------------------------------------------------------------ */
+
+void tr__tx_on_called(tr__tx *tx, const tr__tx_frame *frame);
+void tr__tx_on_outcome(tr__tx *tx, const tr__tx_frame *frame);
+/* A vote for a read-only transaction of ours: false if it is none. */
+bool tr__tx_on_read_vote(tr__tx *tx, const tr__tx_frame *frame);
+void tr__tx_on_answer_resolve(tr__tx *tx, const tr__tx_frame *frame);
+void tr__tx_callers_tick(tr__tx *tx, uint64_t now_ns);
+void tr__tx_callers_node_down(tr__tx *tx, const char *node);
+void tr__tx_callers_node_up(tr__tx *tx, const char *node);
+void tr__tx_callers_fini(tr__tx *tx);
+
+#endif

@@ -1,0 +1,99 @@
+/* A few transaction managers in one thread: the state machine of actors/tx/core.h with logs in memory, a network that
+ * keeps order per pair and loses what is under way when a connection breaks, and accounts that note in a journal which
+ * transactions they took part in. Nothing happens but by cluster_step; which of the things that can happen does is
+ * drawn from the seed, so a seed is one interleaving.
+ *
+ * An account keeps "balance" and "journal" (the ids of the transactions that changed it, in order). */
+#ifndef TR_TESTS_TX_CLUSTER_H
+#define TR_TESTS_TX_CLUSTER_H
+
+#include "actors/tx/core.h"
+#include "base/random.h"
+#include "tests/kit/memory_log.h"
+
+#define CLUSTER_NODES     3
+#define CLUSTER_TRANSFERS 512
+#define CLUSTER_START     1000 /* what an account has before anything happened */
+
+typedef struct cluster cluster;
+
+typedef struct cluster_message {
+    struct cluster_message *next;
+    tr__tx_frame frame; /* its texts and bytes are copies */
+    char *block;
+} cluster_message;
+
+typedef struct cluster_node {
+    cluster *cluster;
+    char name[8]; /* "n0", "n1" ... */
+    tr__tx *tx;   /* NULL: down */
+    memory_log log;
+    uint64_t id;
+    tr__tx_branch *executing[64]; /* given to the actor, in order */
+    uint32_t executing_count;
+    int kill_at; /* a tr__tx_point; -1: none */
+    uint32_t kill_after, kill_seen;
+    bool die; /* at the end of this step: it was to be killed within it */
+    uint64_t hits[TR__TX_POINT_COUNT];
+    tr_error fatal; /* what it died of by itself */
+    bool held;      /* its log does no step: a force that doesn't end */
+} cluster_node;
+
+/* One transfer, from its begin until it is known what became of it. */
+typedef struct cluster_transfer {
+    cluster *cluster;
+    uint32_t node; /* the caller's */
+    uint64_t life; /* that node's incarnation when it began */
+    tr__tx_begin begin;
+    char from[16], to[16];
+    int64_t amount;
+    unsigned stage;        /* 0: to call `from`, 1: to call `to`, 2: to commit, 3: that is under way */
+    bool ready;            /* to do its stage */
+    tr_tx_outcome outcome; /* as the commit was answered */
+    bool answered;         /* the commit, or the abort after a refused call */
+    bool refused;
+    tr_tx_status settled; /* what it came to, by the answer or by resolve */
+    bool is_settled, resolving;
+    uint32_t resolver; /* the node that asks */
+    uint64_t resolver_life;
+} cluster_transfer;
+
+struct cluster {
+    tr__random random;
+    uint64_t now_ns;
+    cluster_node nodes[CLUSTER_NODES];
+    cluster_message *wires[CLUSTER_NODES][CLUSTER_NODES]; /* from, to; oldest first */
+    bool cut[CLUSTER_NODES][CLUSTER_NODES];               /* not connected; symmetric */
+    cluster_transfer transfers[CLUSTER_TRANSFERS];
+    uint32_t count;
+    uint64_t lives;
+};
+
+void cluster_open(cluster *c, uint64_t seed);
+void cluster_close(cluster *c);
+
+/* One of the things that can happen now happens; false: nothing can but time. */
+bool cluster_step(cluster *c);
+/* Steps until nothing can happen, then time in ticks, for that long. */
+void cluster_run(cluster *c, uint64_t duration_ns);
+
+void cluster_kill(cluster *c, uint32_t node, bool power_cut);
+/* Replays its log; false: it refused, why is in fatal. */
+bool cluster_start(cluster *c, uint32_t node);
+void cluster_partition(cluster *c, uint32_t a, uint32_t b);
+void cluster_heal(cluster *c, uint32_t a, uint32_t b);
+
+/* "n1/a" and the like. Begins now; goes on by itself. */
+cluster_transfer *cluster_transfer_begin(cluster *c, uint32_t node, const char *from, const char *to,
+                                         int64_t amount);
+/* Ask, by its ticket, from that node. */
+void cluster_resolve(cluster *c, cluster_transfer *transfer, uint32_t node);
+
+int64_t cluster_balance(cluster *c, const char *path);
+/* How often the transaction stands in that account's journal. */
+uint32_t cluster_times_in_journal(cluster *c, const char *path, const tr_tx_id *id);
+/* Fails the test unless: money is conserved over `paths`; who was told COMMITTED is in both journals once, ABORTED in
+ * none; any two journals have what they share in the same order; nothing is locked or in doubt. */
+void cluster_check(cluster *c, const char *const *paths, uint32_t count);
+
+#endif

@@ -1,0 +1,510 @@
+/* The protocol of transactions, as a state machine over logs in memory: the crash table's rows by name, and seeds. */
+#include "tests/kit/tx_cluster.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "base/mem.h"
+
+/* ---- fixture ------------------------------------------------------------------------------------------- */
+
+/* The caller is n0, which keeps no account; a (on n1) is called first, so n1 coordinates; b is on n2. */
+static const char *const both[] = {"n1/a", "n2/b"};
+
+static cluster *setup_cluster(uint64_t seed)
+{
+    cluster *c = calloc(1, sizeof(*c));
+    cluster_open(c, seed);
+    return c;
+}
+
+static void end(cluster *c)
+{
+    cluster_run(c, TR_SECONDS(12));
+    cluster_check(c, both, 2);
+    cluster_close(c);
+    free(c);
+}
+
+static cluster_transfer *pay(cluster *c, int64_t amount)
+{
+    return cluster_transfer_begin(c, 0, "n1/a", "n2/b", amount);
+}
+
+static void assert_answer(const cluster_transfer *t, tr_tx_status status, tr_tx_reason reason)
+{
+    assert_true(t->answered);
+    assert_int_equal(t->outcome.status, status);
+    assert_int_equal(t->outcome.reason, reason);
+}
+
+static void assert_balances(cluster *c, int64_t a, int64_t b)
+{
+    assert_int_equal(cluster_balance(c, "n1/a"), a);
+    assert_int_equal(cluster_balance(c, "n2/b"), b);
+}
+
+static void assert_settled(const cluster_transfer *t, tr_tx_status status)
+{
+    assert_true(t->is_settled);
+    assert_int_equal(t->settled, status);
+}
+
+/* Run until that node was killed at that point. */
+static cluster_transfer *killed_at(cluster *c, uint32_t node, tr__tx_point point)
+{
+    cluster_transfer *t = pay(c, 40);
+    c->nodes[node].kill_at = (int)point;
+    for (int i = 0; i < 100000 && c->nodes[node].tx; i++)
+        cluster_step(c);
+    assert_null(c->nodes[node].tx);
+    return t;
+}
+
+/* ---- without a fault ----------------------------------------------------------------------------------- */
+
+static void a_transfer_commits_on_both_sides(void **state)
+{
+    (void)state;
+    cluster *c = setup_cluster(1);
+    cluster_transfer *t = pay(c, 40);
+    cluster_run(c, TR_SECONDS(1));
+    assert_answer(t, TR_TX_COMMITTED, TR_TX_NONE);
+    assert_true(t->outcome.commit_ts > 0);
+    assert_balances(c, 960, 1040);
+    end(c);
+}
+
+static void a_refusal_leaves_no_effect_anywhere(void **state)
+{
+    (void)state;
+    cluster *c = setup_cluster(2);
+    cluster_transfer *t = cluster_transfer_begin(c, 0, "n2/b", "n1/a", 5000);
+    cluster_transfer *late = cluster_transfer_begin(c, 0, "n1/a", "n2/b", -5000); /* refused by the second */
+    cluster_run(c, TR_SECONDS(1));
+    assert_answer(t, TR_TX_ABORTED, TR_TX_APP);
+    assert_answer(late, TR_TX_ABORTED, TR_TX_APP);
+    assert_string_equal(t->outcome.text, "not enough");
+    assert_balances(c, 1000, 1000);
+    end(c);
+}
+
+static void what_was_committed_survives_the_power_of_all(void **state)
+{
+    (void)state;
+    cluster *c = setup_cluster(3);
+    for (int i = 0; i < 20; i++)
+        pay(c, 10);
+    cluster_run(c, TR_SECONDS(1));
+    for (uint32_t i = 0; i < CLUSTER_NODES; i++)
+        cluster_kill(c, i, true);
+    for (uint32_t i = 0; i < CLUSTER_NODES; i++)
+        assert_true(cluster_start(c, i));
+    assert_int_equal(cluster_balance(c, "n1/a"), 800); /* the coordinator's: at once */
+    cluster_run(c, TR_SECONDS(2));
+    assert_balances(c, 800, 1200);
+    end(c);
+}
+
+static void transactions_on_one_account_follow_each_other(void **state)
+{
+    (void)state;
+    cluster *c = setup_cluster(4);
+    cluster_transfer *t[10];
+    for (int i = 0; i < 10; i++)
+        t[i] = cluster_transfer_begin(c, (uint32_t)i % 3, "n1/a", "n2/b", 10);
+    cluster_run(c, TR_SECONDS(1));
+    for (int i = 0; i < 10; i++)
+        assert_answer(t[i], TR_TX_COMMITTED, TR_TX_NONE);
+    assert_balances(c, 900, 1100);
+    end(c);
+}
+
+static void two_that_wait_for_each_other_end_by_the_lock_wait(void **state)
+{
+    (void)state;
+    cluster *c = setup_cluster(5);
+    cluster_transfer *t = cluster_transfer_begin(c, 0, "n1/a", "n2/b", 10);
+    cluster_transfer *u = cluster_transfer_begin(c, 0, "n2/b", "n1/a", 20);
+    cluster_run(c, TR_MILLIS(1900));
+    bool stuck = !t->answered && !u->answered; /* else the seed let one go ahead */
+    cluster_run(c, TR_SECONDS(3));
+    assert_true(t->answered && u->answered);
+    if (stuck)
+        assert_true(t->outcome.reason == TR_TX_LOCK_TIMEOUT || u->outcome.reason == TR_TX_LOCK_TIMEOUT);
+    assert_true(stuck);
+    end(c);
+}
+
+static void a_participant_that_is_away_is_unreachable(void **state)
+{
+    (void)state;
+    cluster *c = setup_cluster(6);
+    cluster_kill(c, 2, false);
+    cluster_transfer *t = pay(c, 40);
+    cluster_run(c, TR_SECONDS(1));
+    assert_answer(t, TR_TX_ABORTED, TR_TX_UNREACHABLE);
+    assert_true(cluster_start(c, 2));
+    assert_balances(c, 1000, 1000);
+    end(c);
+}
+
+static void a_ticket_fixes_who_decides(void **state)
+{
+    (void)state;
+    cluster *c = setup_cluster(8);
+    cluster_transfer *t = cluster_transfer_begin(c, 0, "n2/b", "n1/a", 5);
+    char early[TR_TX_TICKET_MAX], late[TR_TX_TICKET_MAX];
+    while (t->stage < 1 || !t->ready)
+        cluster_step(c);
+    tr__tx_ticket(c->nodes[0].tx, &t->begin.id, early);
+    assert_non_null(strstr(early, "@n2/"));
+    cluster_run(c, TR_SECONDS(1));
+    snprintf(late, sizeof(late), "%s", t->outcome.ticket);
+    assert_string_equal(early, late);
+    end(c);
+}
+
+/* Whatever fails for want of memory: it is told, or the node ends and recovers, and all promises hold. */
+static void any_allocation_may_fail(void **state)
+{
+    (void)state;
+    uint64_t nth = 0, seen = 1;
+    while (seen >= nth) { /* until there is no n-th one */
+        nth++;
+        cluster *c = setup_cluster(7);
+        cluster_run(c, TR_MILLIS(100));
+        tr__alloc_fail_at(nth);
+        cluster_transfer *t = pay(c, 40);
+        cluster_run(c, TR_SECONDS(1));
+        seen = tr__alloc_fail_at(0);
+        assert_true(t->stage > 0);
+        for (uint32_t i = 0; i < CLUSTER_NODES; i++)
+            assert_true(c->nodes[i].tx || cluster_start(c, i));
+        end(c);
+    }
+    assert_true(nth > 10);
+}
+
+/* ---- the crash table ----------------------------------------------------------------------------------- */
+
+static void row_1_caller_dies_before_commit(void **state)
+{
+    (void)state;
+    cluster *c = setup_cluster(10);
+    cluster_transfer *t = pay(c, 40);
+    while (t->stage < 2)
+        cluster_step(c);
+    cluster_kill(c, 0, false);
+    assert_true(cluster_start(c, 0));
+    cluster_run(c, TR_SECONDS(1));
+    assert_false(t->answered);
+    assert_balances(c, 1000, 1000);
+    end(c);
+}
+
+static void row_2_participant_dies_before_prepare_is_forced(void **state)
+{
+    (void)state;
+    cluster *c = setup_cluster(11);
+    c->nodes[2].held = true;
+    cluster_transfer *t = pay(c, 40);
+    cluster_run(c, TR_MILLIS(100)); /* PREPARE is on its way to the disk, and stays there */
+    assert_false(t->answered);
+    cluster_kill(c, 2, true);
+    assert_true(cluster_start(c, 2));
+    cluster_run(c, TR_SECONDS(1));
+    assert_answer(t, TR_TX_ABORTED, TR_TX_BRANCH_LOST);
+    assert_balances(c, 1000, 1000);
+    end(c);
+}
+
+static void row_3_participant_dies_with_prepare_forced_before_its_vote(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 0; seed < 20; seed++) {
+        cluster *c = setup_cluster(100 + seed);
+        cluster_transfer *t = killed_at(c, 2, TR__TX_POINT_PREPARE_FORCED);
+        cluster_run(c, TR_SECONDS(1));
+        assert_answer(t, TR_TX_ABORTED, TR_TX_BRANCH_LOST);
+        assert_true(cluster_start(c, 2));
+        tr__tx_figures figures;
+        tr__tx_figures_of(c->nodes[2].tx, &figures);
+        assert_int_equal(figures.prepared, 1); /* in doubt, and locked, before anybody can say anything */
+        cluster_transfer *behind = pay(c, 1);
+        cluster_run(c, TR_SECONDS(1));
+        assert_answer(behind, TR_TX_COMMITTED, TR_TX_NONE);
+        assert_balances(c, 999, 1001);
+        end(c);
+    }
+}
+
+static void row_4_participant_dies_after_its_yes(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 0; seed < 20; seed++) {
+        cluster *c = setup_cluster(200 + seed);
+        cluster_transfer *t = killed_at(c, 2, TR__TX_POINT_VOTED);
+        cluster_run(c, TR_SECONDS(1));
+        assert_true(t->answered); /* by whether the vote got out in time */
+        assert_true(t->outcome.status != TR_TX_UNKNOWN);
+        assert_true(cluster_start(c, 2));
+        cluster_run(c, TR_SECONDS(1));
+        if (t->outcome.status == TR_TX_COMMITTED)
+            assert_balances(c, 960, 1040);
+        else
+            assert_balances(c, 1000, 1000);
+        end(c);
+    }
+}
+
+static void a_vote_that_got_out_commits_without_its_voter(void **state)
+{
+    (void)state;
+    cluster *c = setup_cluster(12);
+    cluster_transfer *t = pay(c, 40);
+    c->nodes[1].held = true; /* COMMIT is appended, and stays on its way */
+    cluster_run(c, TR_MILLIS(100));
+    cluster_kill(c, 2, true);
+    c->nodes[1].held = false;
+    cluster_run(c, TR_MILLIS(100));
+    assert_answer(t, TR_TX_COMMITTED, TR_TX_NONE);
+    assert_true(cluster_start(c, 2));
+    cluster_run(c, TR_SECONDS(1));
+    assert_balances(c, 960, 1040);
+    end(c);
+}
+
+static void row_6_coordinator_dies_before_commit_is_forced(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 0; seed < 20; seed++) {
+        cluster *c = setup_cluster(300 + seed);
+        cluster_transfer *t = killed_at(c, 1, TR__TX_POINT_BEFORE_COMMIT);
+        cluster_run(c, TR_SECONDS(15)); /* past every deadline */
+        assert_answer(t, TR_TX_UNKNOWN, TR_TX_UNREACHABLE);
+        tr__tx_figures figures;
+        tr__tx_figures_of(c->nodes[2].tx, &figures);
+        assert_int_equal(figures.prepared, 1); /* T2: it waits */
+        cluster_resolve(c, t, 0);
+        assert_true(cluster_start(c, 1));
+        cluster_run(c, TR_SECONDS(6));
+        assert_settled(t, TR_TX_ABORTED);
+        cluster_resolve(c, t, 2); /* anybody may ask, and hears the same */
+        cluster_run(c, TR_SECONDS(1));
+        assert_false(t->resolving);
+        assert_balances(c, 1000, 1000);
+        end(c);
+    }
+}
+
+static void row_8_coordinator_dies_with_commit_forced_before_its_answer(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 0; seed < 20; seed++) {
+        cluster *c = setup_cluster(400 + seed);
+        cluster_transfer *t = killed_at(c, 1, TR__TX_POINT_COMMIT_FORCED);
+        cluster_run(c, TR_SECONDS(1));
+        assert_answer(t, TR_TX_UNKNOWN, TR_TX_UNREACHABLE);
+        assert_true(cluster_start(c, 1));
+        cluster_resolve(c, t, 0);
+        cluster_run(c, TR_SECONDS(1));
+        assert_settled(t, TR_TX_COMMITTED);
+        assert_balances(c, 960, 1040);
+        end(c);
+    }
+}
+
+static void row_9_coordinator_dies_after_its_answer(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 0; seed < 20; seed++) {
+        cluster *c = setup_cluster(500 + seed);
+        cluster_transfer *t = killed_at(c, 1, TR__TX_POINT_ANSWERED);
+        cluster_run(c, TR_SECONDS(1));
+        assert_true(t->answered); /* COMMITTED, if the answer got out */
+        assert_true(t->outcome.status != TR_TX_ABORTED);
+        tr__tx_figures figures;
+        tr__tx_figures_of(c->nodes[2].tx, &figures);
+        assert_int_equal(figures.prepared, 1); /* no stale read: it stays locked */
+        assert_true(cluster_start(c, 1));
+        cluster_run(c, TR_SECONDS(1));
+        assert_balances(c, 960, 1040);
+        end(c);
+    }
+}
+
+static void a_log_that_was_replaced_never_answers_aborted(void **state)
+{
+    (void)state;
+    cluster *c = setup_cluster(13);
+    cluster_transfer *t = killed_at(c, 1, TR__TX_POINT_COMMIT_FORCED);
+    memory_log_fini(&c->nodes[1].log);
+    memory_log_init(&c->nodes[1].log, 77);
+    assert_true(cluster_start(c, 1));
+    cluster_run(c, TR_SECONDS(1));
+    cluster_resolve(c, t, 0);
+    cluster_run(c, TR_SECONDS(6));
+    assert_false(t->is_settled);
+    tr__tx_figures figures;
+    tr__tx_figures_of(c->nodes[2].tx, &figures);
+    assert_int_equal(figures.prepared, 1); /* locked, until an operator decides */
+    cluster_close(c);
+    free(c);
+}
+
+/* ---- seeds --------------------------------------------------------------------------------------------- */
+
+static const char *const accounts[] = {"n0/a", "n0/b", "n1/a", "n1/b", "n2/a", "n2/b"};
+
+static uint64_t draw(cluster *c, uint64_t bound)
+{
+    return tr__random_below(&c->random, bound);
+}
+
+static void disturb(cluster *c)
+{
+    uint32_t node = (uint32_t)draw(c, CLUSTER_NODES), other = (uint32_t)draw(c, CLUSTER_NODES);
+    switch (draw(c, 8)) {
+    case 0:
+        if (c->nodes[node].tx)
+            cluster_kill(c, node, draw(c, 2));
+        break;
+    case 1:
+        if (c->nodes[node].tx) {
+            c->nodes[node].kill_at = (int)draw(c, TR__TX_POINT_COUNT);
+            c->nodes[node].kill_seen = 0;
+            c->nodes[node].kill_after = (uint32_t)draw(c, 3);
+        }
+        break;
+    case 2:
+        if (node != other)
+            cluster_partition(c, node, other);
+        break;
+    case 3:
+        if (node != other)
+            cluster_heal(c, node, other);
+        break;
+    case 4:
+        c->nodes[node].held = !c->nodes[node].held;
+        break;
+    default:
+        if (!c->nodes[node].tx)
+            assert_true(cluster_start(c, node));
+    }
+}
+
+static void heal_all(cluster *c)
+{
+    for (uint32_t i = 0; i < CLUSTER_NODES; i++) {
+        c->nodes[i].held = false;
+        c->nodes[i].kill_at = -1;
+        if (!c->nodes[i].tx)
+            assert_true(cluster_start(c, i));
+        for (uint32_t j = 0; j < CLUSTER_NODES; j++)
+            cluster_heal(c, i, j);
+    }
+}
+
+static void resolve_all(cluster *c)
+{
+    for (uint32_t i = 0; i < c->count; i++) {
+        cluster_transfer *t = &c->transfers[i];
+        if (!t->resolving && t->answered && t->outcome.status == TR_TX_UNKNOWN && t->outcome.ticket[0])
+            cluster_resolve(c, t, (uint32_t)draw(c, CLUSTER_NODES));
+    }
+}
+
+static uint64_t running_seed;
+
+/* A failed check doesn't know the seed. */
+static void tell_seed(void)
+{
+    if (running_seed)
+        printf("TX_SEED=%llu TX_SEEDS=1 TX_TRACE=1 test_tx_protocol runs it again, with what happened\n",
+               (unsigned long long)running_seed);
+}
+
+static void run_seed(uint64_t seed, uint64_t hits[TR__TX_POINT_COUNT])
+{
+    running_seed = seed;
+    cluster *c = setup_cluster(seed);
+    uint64_t mildness = 2 + draw(c, 30);
+    for (int round = 0; round < 60; round++) {
+        for (uint64_t i = draw(c, 4); i > 0; i--) {
+            uint32_t node = (uint32_t)draw(c, CLUSTER_NODES);
+            const char *from = accounts[draw(c, 6)], *to = accounts[draw(c, 6)];
+            if (c->nodes[node].tx && from != to && c->count < CLUSTER_TRANSFERS)
+                cluster_transfer_begin(c, node, from, to, (int64_t)draw(c, 300));
+        }
+        for (uint64_t i = draw(c, 200); i > 0; i--)
+            cluster_step(c);
+        if (draw(c, mildness) == 0)
+            disturb(c);
+        if (draw(c, 3) == 0)
+            cluster_run(c, draw(c, 20) ? TR_MILLIS(draw(c, 400)) : TR_SECONDS(11));
+    }
+    heal_all(c);
+    cluster_run(c, TR_SECONDS(12));
+    for (int twice = 0; twice < 2; twice++) { /* the second answer is compared with the first */
+        resolve_all(c);
+        cluster_run(c, TR_SECONDS(6));
+    }
+    for (uint32_t i = 0; i < c->count; i++) {
+        const cluster_transfer *t = &c->transfers[i];
+        if (t->answered && !t->is_settled)
+            fail_msg("seed %llu: transfer %u is not settled", (unsigned long long)seed, i);
+    }
+    cluster_check(c, accounts, 6);
+    for (uint32_t i = 0; i < CLUSTER_NODES; i++)
+        for (int p = 0; p < TR__TX_POINT_COUNT; p++)
+            hits[p] += c->nodes[i].hits[p];
+    cluster_close(c);
+    free(c);
+}
+
+static void seeds_keep_every_promise(void **state)
+{
+    (void)state;
+    const char *first = getenv("TX_SEED"), *number = getenv("TX_SEEDS");
+    uint64_t from = first ? strtoull(first, NULL, 10) : 1000,
+             seeds = number ? strtoull(number, NULL, 10) : 400;
+    uint64_t hits[TR__TX_POINT_COUNT] = {0};
+    for (uint64_t seed = from; seed < from + seeds; seed++) {
+        run_seed(seed, hits);
+    }
+    running_seed = 0;
+    for (int p = 0; p < TR__TX_POINT_COUNT; p++)
+        assert_true(hits[p] > 0 || seeds < 10);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_transfer_commits_on_both_sides),
+        cmocka_unit_test(a_refusal_leaves_no_effect_anywhere),
+        cmocka_unit_test(what_was_committed_survives_the_power_of_all),
+        cmocka_unit_test(transactions_on_one_account_follow_each_other),
+        cmocka_unit_test(two_that_wait_for_each_other_end_by_the_lock_wait),
+        cmocka_unit_test(a_participant_that_is_away_is_unreachable),
+        cmocka_unit_test(a_ticket_fixes_who_decides),
+        cmocka_unit_test(any_allocation_may_fail),
+        cmocka_unit_test(row_1_caller_dies_before_commit),
+        cmocka_unit_test(row_2_participant_dies_before_prepare_is_forced),
+        cmocka_unit_test(row_3_participant_dies_with_prepare_forced_before_its_vote),
+        cmocka_unit_test(row_4_participant_dies_after_its_yes),
+        cmocka_unit_test(a_vote_that_got_out_commits_without_its_voter),
+        cmocka_unit_test(row_6_coordinator_dies_before_commit_is_forced),
+        cmocka_unit_test(row_8_coordinator_dies_with_commit_forced_before_its_answer),
+        cmocka_unit_test(row_9_coordinator_dies_after_its_answer),
+        cmocka_unit_test(a_log_that_was_replaced_never_answers_aborted),
+        cmocka_unit_test(seeds_keep_every_promise),
+    };
+    atexit(tell_seed);
+    return cmocka_run_group_tests_name("tx_protocol", tests, NULL, NULL);
+}
