@@ -22,20 +22,17 @@ static const char help[] =
     "  --key FILE        talk only with nodes that have this key, encrypted (troupe key new FILE)\n"
     "  --plugin FILE.so  run this plugin's actors in the node; may be repeated\n"
     "  --data DIR        keep what transactions have committed in this directory\n"
+    "  --operator WHAT   socket: let `troupe ps` and the like reach this node by its name; or none\n"
+    "                    (default: socket if --name is given)\n"
     "  --log LEVEL       error, warn, info or debug (default: warn)\n";
 
 static const struct option options[] = {
-    {"name", required_argument, NULL, 'n'},
-    {"cluster", required_argument, NULL, 'c'},
-    {"loops", required_argument, NULL, 'l'},
-    {"listen", required_argument, NULL, 'a'},
-    {"join", required_argument, NULL, 'j'},
-    {"log", required_argument, NULL, 'g'},
-    {"help", no_argument, NULL, 'h'},
-    {"plugin", required_argument, NULL, 'p'},
-    {"data", required_argument, NULL, 'd'},
-    {"key", required_argument, NULL, 'k'},
-    {NULL, 0, NULL, 0},
+    {"name", required_argument, NULL, 'n'},     {"cluster", required_argument, NULL, 'c'},
+    {"loops", required_argument, NULL, 'l'},    {"listen", required_argument, NULL, 'a'},
+    {"join", required_argument, NULL, 'j'},     {"log", required_argument, NULL, 'g'},
+    {"help", no_argument, NULL, 'h'},           {"plugin", required_argument, NULL, 'p'},
+    {"data", required_argument, NULL, 'd'},     {"key", required_argument, NULL, 'k'},
+    {"operator", required_argument, NULL, 'o'}, {NULL, 0, NULL, 0},
 };
 
 typedef struct parsed {
@@ -44,6 +41,7 @@ typedef struct parsed {
     size_t join_count;
     const char *plugins[PLUGINS_MAX + 1];
     size_t plugin_count;
+    bool operator_given;
     bool help;
 } parsed;
 
@@ -93,7 +91,15 @@ static int take(const char *program, int option, const char *value, parsed *p)
     switch (option) {
     case 'n':
         p->node.name = value;
+        if (!p->operator_given)
+            p->node.operator_socket = true;
         return 0;
+    case 'o':
+        p->operator_given = true;
+        p->node.operator_socket = strcmp(value, "socket") == 0;
+        return p->node.operator_socket || strcmp(value, "none") == 0
+                   ? 0
+                   : bad(program, "operator", value, "socket or none");
     case 'c':
         p->node.cluster = value;
         return 0;

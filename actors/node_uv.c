@@ -227,6 +227,8 @@ static void meet(struct tr__driver_uv *all, int step)
 static void loop_run(struct tr__driver_uv *all, driver *d)
 {
     pump(d);
+    if (d->loop->index == 0)
+        tr__operator_socket_shut(&all->control);
     meet(all, 0);
     tr__loop_end_actors(d->loop);
     meet(all, 1);
@@ -338,6 +340,8 @@ tr_node *tr_node_create(const tr_node_opts *opts, tr_error *error)
     node->driver = all;
     node->key = opts->key ? key : NULL;
     tr_err err = opts->key ? tr__key_read(opts->key, key, error) : TR_OK;
+    if (err == TR_OK && opts->operator_socket)
+        tr__operator_socket_open(&all->control);
     sigset_t before = signals_block(); /* nng starts its threads at the first use */
     if (err == TR_OK)
         err = tr__node_begin(node, error);

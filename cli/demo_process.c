@@ -7,7 +7,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
-#include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,6 +14,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "cli/child.h"
 #include "cli/demo.h"
 #include "cli/demo_node.h"
 #include "cli/demo_sums.h"
@@ -26,24 +26,6 @@
 static void log_path(const demo *d, int index, char *out, size_t room)
 {
     snprintf(out, room, "%s/%s.log", d->directory, d->children[index].name);
-}
-
-/* In the forked child: only what is safe between fork and exec. */
-static void become(int out, int log, int namespace, char *const *argv)
-{
-    static const char no_way[] = "the network namespace can't be entered\n";
-    sigset_t none;
-    sigemptyset(&none);
-    sigprocmask(SIG_SETMASK, &none, NULL);
-    if (namespace >= 0 && setns(namespace, CLONE_NEWNET) != 0) {
-        ssize_t ignored = write(log, no_way, sizeof(no_way) - 1);
-        (void)ignored;
-        _exit(126);
-    }
-    int null = open("/dev/null", O_RDONLY);
-    if (null >= 0 && dup2(null, 0) >= 0 && dup2(out, 1) >= 0 && dup2(log, 2) >= 0)
-        execv("/proc/self/exe", argv);
-    _exit(127);
 }
 
 static void close_if_open(int fd)
@@ -79,9 +61,7 @@ tr_err demo_child_start(demo *d, int index, const char *const *join)
         close_if_open(namespace);
         return TR_EIO;
     }
-    pid_t pid = fork();
-    if (pid == 0)
-        become(pipes[1], log, namespace, (char *const *)argv);
+    pid_t pid = cli_child_start((char *const *)argv, pipes[1], log, namespace, false);
     close(log);
     close(pipes[1]);
     close_if_open(namespace);

@@ -29,6 +29,9 @@ typedef struct tr_node_opts {
     /* A key file (`troupe key new FILE`): connections are made only with nodes that have the same key, and are
      * encrypted. Read by tr_node_create. NULL: none. */
     const char *key;
+    /* Listen on the operator socket of this node's name (docs/operator.md), for `troupe ps` and the like. If that can't be
+     * had (another node of that name has it, say) the log warns, and the node runs without. */
+    bool operator_socket;
 } tr_node_opts;
 
 /* The sums of one node at rest: accepted + arrived + received == handled + dropped + queued + passed + sent, and over all
