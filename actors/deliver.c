@@ -10,6 +10,7 @@
 #include "actors/loop.h"
 #include "actors/pending.h"
 #include "actors/remote.h"
+#include "actors/transactions.h"
 #include "base/mem.h"
 
 /* ---- blocks -------------------------------------------------------------------------------------------- */
@@ -135,6 +136,12 @@ void tr__drop_for(tr__loop *loop, uint64_t node, tr_msg *msg, tr_drop why)
         break;
     case TR__MSG_STARTED:
         tr__started_failed(loop, msg, &reason);
+        break;
+    case TR__MSG_EXECUTE:
+        if (loop->stopping)
+            tr__msg_free(loop, msg);
+        else
+            tr__transact_lost(loop, msg);
         break;
     case TR__MSG_MONITOR:
         tr__watch_fire(loop, msg, target, &reason);

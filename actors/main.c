@@ -20,18 +20,15 @@ static const char help[] =
     "  --listen ADDR     accept other nodes on HOST:PORT, loopback only; port 0 takes a free one\n"
     "  --join ADDR       connect to the node that listens there, and stay connected; may be repeated\n"
     "  --plugin FILE.so  run this plugin's actors in the node; may be repeated\n"
+    "  --data DIR        keep what transactions have committed in this directory\n"
     "  --log LEVEL       error, warn, info or debug (default: warn)\n";
 
 static const struct option options[] = {
-    {"name", required_argument, NULL, 'n'},
-    {"cluster", required_argument, NULL, 'c'},
-    {"loops", required_argument, NULL, 'l'},
-    {"listen", required_argument, NULL, 'a'},
-    {"join", required_argument, NULL, 'j'},
-    {"log", required_argument, NULL, 'g'},
-    {"help", no_argument, NULL, 'h'},
-    {"plugin", required_argument, NULL, 'p'},
-    {NULL, 0, NULL, 0},
+    {"name", required_argument, NULL, 'n'},  {"cluster", required_argument, NULL, 'c'},
+    {"loops", required_argument, NULL, 'l'}, {"listen", required_argument, NULL, 'a'},
+    {"join", required_argument, NULL, 'j'},  {"log", required_argument, NULL, 'g'},
+    {"help", no_argument, NULL, 'h'},        {"plugin", required_argument, NULL, 'p'},
+    {"data", required_argument, NULL, 'd'},  {NULL, 0, NULL, 0},
 };
 
 typedef struct parsed {
@@ -98,6 +95,9 @@ static int take(const char *program, int option, const char *value, parsed *p)
         if (p->plugin_count == PLUGINS_MAX)
             return bad(program, "plugin", value, "at most 64 of these");
         p->plugins[p->plugin_count++] = value;
+        return 0;
+    case 'd':
+        p->node.data = value;
         return 0;
     case 'g':
         return parse_log(value, &p->node.log_level)

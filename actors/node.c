@@ -7,6 +7,7 @@
 
 #include "actors/loop.h"
 #include "actors/remote.h"
+#include "actors/transactions.h"
 #include "actors/warden.h"
 #include "base/err.h"
 #include "base/hash.h"
@@ -102,6 +103,7 @@ void tr__node_unmake(tr_node *node)
     for (uint32_t i = 0; i < TR__SEGMENTS_MAX && node->segments[i]; i++)
         tr__huge_free(node->segments[i]);
     tr__names_fini(node);
+    tr__transactions_free(node);
     tr__free(node);
 }
 
@@ -139,6 +141,7 @@ tr_err tr__node_begin(tr_node *node, tr_error *error)
 {
     tr__loop *loop = node->loops[0];
     TR_TRY(tr__spawn(loop, &tr__warden_def, NULL, NULL, &node->warden, error));
+    TR_TRY(tr__transactions_open(node, error)); /* locks are back before anybody can connect */
     TR_TRY(tr__remote_open(node, node->seams.net, error));
     if (node->opts.start || node->opts.plugins)
         TR_TRY(tr__spawn(loop, &first_def, node->opts.arg, NULL, &node->first, error));

@@ -12,6 +12,7 @@
 #include "base/spin.h"
 
 struct tr__remote;
+struct tr__transactions;
 
 struct tr_node {
     /* Fixed once it runs */
@@ -27,8 +28,9 @@ struct tr_node {
     tr_log_level log_level;
     struct tr__driver_uv *driver; /* NULL under a test driver */
     bool ran;
-    tr_addr first;  /* the actor of opts.start */
-    tr_addr warden; /* the node's own actor, slot 0: names, node events */
+    tr_addr first;                         /* the actor of opts.start */
+    tr_addr warden;                        /* the node's own actor, slot 0: names, node events */
+    struct tr__transactions *transactions; /* actors/transactions.h; the manager has slot 1 */
 
     /* Any thread: segments are appended only */
     _Atomic(tr_actor *) segments[TR__SEGMENTS_MAX];
@@ -59,7 +61,7 @@ static inline tr_actor *tr__slot(const tr_node *node, uint32_t index)
 /* Everything but connections and drivers. NULL: see *error. */
 tr_node *tr__node_make(const tr_node_opts *opts, const tr__seams *seams, tr_error *error);
 void tr__node_unmake(tr_node *node);
-/* Spawn the warden and, if there is one, the first actor; on loop 0 before its first turn. */
+/* Spawn the warden, open the transactions, connect and, if there is one, the first actor; on loop 0 before its first turn. */
 tr_err tr__node_begin(tr_node *node, tr_error *error);
 /* A line for the log, if its level is wanted. Any thread. */
 void tr__node_log(tr_node *node, tr_log_level level, const char *format, ...)

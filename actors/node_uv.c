@@ -7,6 +7,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
 #include <sys/timerfd.h>
@@ -16,6 +17,7 @@
 #include "actors/loop.h"
 #include "actors/node_uv.h"
 #include "actors/remote.h"
+#include "actors/transactions.h"
 #include "base/err.h"
 #include "base/mem.h"
 #include "transport/nng_stream.h"
@@ -40,6 +42,8 @@ struct tr__driver_uv {
     tr__control control;
     _Atomic uint32_t parties; /* loops that have a thread */
     _Atomic uint32_t met[3];  /* how many have come to each step of the end */
+    char kill_at[32];         /* tests: the point of transactions at which to be killed; "": none */
+    uint32_t kill_left;       /* and how often it comes to it until then */
 };
 
 static uint64_t now(void *context)
@@ -57,6 +61,46 @@ static void wake(void *context, unsigned index)
 static void wake_control(void *context)
 {
     uv_async_send(&((struct tr__driver_uv *)context)->control.wake);
+}
+
+static uint64_t wall_ms(void *context)
+{
+    struct timespec at;
+    (void)context;
+    clock_gettime(CLOCK_REALTIME, &at);
+    return (uint64_t)at.tv_sec * 1000u + (uint64_t)at.tv_nsec / 1000000u;
+}
+
+static struct tr__log_store *open_log(void *context, const char *directory, const char *node,
+                                      void (*wake_owner)(void *context), void *wake_context, tr_error *error)
+{
+    (void)context;
+    return tr__data_open_log(directory, node, wake_owner, wake_context, error);
+}
+
+/* A test's tool: TROUPE_TX_KILL=commit-forced (or commit-forced:3, the third time) kills the process there. */
+static void read_kill_point(struct tr__driver_uv *all)
+{
+    const char *wanted = getenv("TROUPE_TX_KILL");
+    const char *colon = wanted ? strchr(wanted, ':') : NULL;
+    if (!wanted)
+        return;
+    snprintf(all->kill_at, sizeof(all->kill_at), "%.*s", colon ? (int)(colon - wanted) : 31, wanted);
+    all->kill_left = colon ? (uint32_t)atoi(colon + 1) : 1;
+}
+
+static void point(void *context, const char *name)
+{
+    struct tr__driver_uv *all = context;
+    if (strcmp(name, all->kill_at) == 0 && --all->kill_left == 0)
+        raise(SIGKILL);
+}
+
+/* Without a step of an orderly end: any could say more than is known to be on the disk. */
+static void fatal(void *context)
+{
+    (void)context;
+    _exit(70);
 }
 
 static void on_wake(uv_async_t *handle)
@@ -266,9 +310,14 @@ tr_node *tr_node_create(const tr_node_opts *opts, tr_error *error)
         tr__fail(error, TR_ENOMEM, "no memory for a node");
         return NULL;
     }
+    read_kill_point(all);
     tr__seams seams = {.now = now,
                        .wake = wake,
                        .wake_control = wake_control,
+                       .wall_ms = wall_ms,
+                       .open_log = open_log,
+                       .point = point,
+                       .fatal = fatal,
                        .context = all,
                        .net = tr__nng_net(),
                        .seed = os_seed()};

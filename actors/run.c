@@ -2,6 +2,7 @@
  * fails. */
 #include "actors/loop.h"
 #include "actors/pending.h"
+#include "actors/transactions.h"
 #include "base/mem.h"
 
 /* ---- the queue ----------------------------------------------------------------------------------------- */
@@ -151,6 +152,9 @@ void tr__runtime_message(tr__loop *loop, tr_actor *actor, tr_msg *msg)
         break;
     case TR__MSG_STARTED:
         started(loop, actor, msg);
+        break;
+    case TR__MSG_EXECUTE:
+        tr__transact_execute(loop, actor, msg);
         break;
     case TR__MSG_SHUTDOWN:
         shutdown_message(loop, actor, msg);

@@ -9,6 +9,7 @@
 #include "actors/loop.h"
 #include "actors/pending.h"
 #include "actors/send.h"
+#include "actors/transactions.h"
 #include "base/err.h"
 
 /* The argument as the child will get it: the pointer, or a copy in a block. */
@@ -95,6 +96,8 @@ tr_err tr__spawn(tr__loop *loop, const tr_actor_def *def, const void *arg, const
     if (!owner)
         return tr__fail(error, TR_EINVAL, "%s can't live on loop %u: this node has %u, the first is 0",
                         def->name, opts->loop, loop->node->loop_count);
+    if (__builtin_expect(def->transact != NULL, 0))
+        TR_TRY(tr__transact_def(loop->node, &def, opts ? opts->name : NULL, error));
     if (!def->receive == !def->run)
         return tr__fail(error, TR_EINVAL, "actor definition %s: give either receive or run", def->name);
     if (loop->stopping)

@@ -6,6 +6,8 @@
 #include <stdint.h>
 
 struct tr__net;
+struct tr__log_store;
+struct tr_error;
 
 typedef struct tr__seams {
     /* Monotonic time in ns. Called by any loop's thread. */
@@ -17,6 +19,17 @@ typedef struct tr__seams {
     void *context;
     /* What carries connections (transport/stream.h); NULL: nodes that listen or join can't be made. */
     struct tr__net *net;
+    /* Milliseconds since 1970; any loop's thread. */
+    uint64_t (*wall_ms)(void *context);
+    /* The store (actors/tx/log_store.h) of a node's transaction log, in that directory; it calls wake(wake_context)
+     * from a thread of its own when a batch is over. NULL with *error. At the node's start. */
+    struct tr__log_store *(*open_log)(void *context, const char *directory, const char *node,
+                                      void (*wake)(void *context), void *wake_context,
+                                      struct tr_error *error);
+    /* Transactions have come to the point of that name, where a test may end the process; loop 0. NULL: nothing. */
+    void (*point)(void *context, const char *name);
+    /* What is on the disk is unknown: the process must end, to recover at its next start. May return in a test. */
+    void (*fatal)(void *context);
     /* For the node's incarnation and the loops' random sources; a real one is from the OS. */
     uint64_t seed;
 } tr__seams;

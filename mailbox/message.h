@@ -26,6 +26,7 @@ typedef enum tr__msg_kind {
     TR__MSG_EXIT, /* a linked actor ended */
     TR__MSG_SHUTDOWN,
     TR__MSG_STARTED, /* tr_spawn_ask's: answered by the runtime after init */
+    TR__MSG_EXECUTE, /* a transaction's call; goes back to the manager as a notice (actors/transactions.h) */
     /* For the runtime, at arrival: */
     TR__MSG_SPAWN,
     TR__MSG_KILL,

@@ -9,6 +9,9 @@
 
 typedef struct tr_actor tr_actor; /* the running actor: `self`; never another one */
 typedef struct tr_node tr_node;
+/* A participant's view of its state, within one `transact` call: what is committed, with what this transaction wrote on
+ * top. (troupe/tx.h) */
+typedef struct tr_txview tr_txview;
 
 /* Durations and times are nanoseconds. */
 #define TR_MICROS(n)  ((uint64_t)(n)*1000u)
@@ -41,6 +44,10 @@ typedef struct tr_actor_def {
     tr_type *arg_type;
     uint32_t mailbox_places; /* 0 = 1,024; a message takes one a started KiB */
     uint32_t stack_size;     /* a fiber's, bytes; 0 = 64 KiB */
+    /* For each call of a transaction (troupe/tx.h); not with `run`. The state that counts is reached by `v`; an error
+     * aborts the transaction, its text is what tr_refuse said, or tr_fail. Such an actor is spawned under a name, on a
+     * node that keeps a log. Without `receive`, plain messages are dropped, and asks refused. */
+    tr_err (*transact)(tr_txview *v, void *state, const tr_msg *msg);
 } tr_actor_def;
 
 #define TR_ACTOR(def_, ...) static const tr_actor_def def_ = {.name = #def_, __VA_ARGS__}

@@ -175,3 +175,59 @@ TR_FN(const char *, addr_format, (tr_addr address, char *out), (address, out))
 TR_FN(tr_err, addr_parse, (const char *text, tr_addr *address), (text, address))
 /* The word for a code ("no-connection"); static. Any thread. */
 TR_FN(const char *, err_word, (tr_err code), (code))
+
+/* ---- transactions: who calls (troupe/tx.h) ------------------------------------------------------------- */
+
+/* Begin one, with a new id; costs nothing until the first call. `opts` may be NULL. All calls on it are made by this
+ * actor. */
+TR_FN(tr_tx, tx_begin, (tr_actor * self, const tr_tx_opts *opts), (self, opts))
+/* Have the participant "node/actor" ("actor": of this node) execute a message with a copy of `body` (the macro tr_tx_call
+ * makes it), in order with the other calls to it; several may be in flight. The future gives what it replied, or
+ * tr_tx_called. It fails with TR_EAPP (it refused: the text is its own) or TR_EABORTED (the text says why): the
+ * transaction can only abort then. TR_ETYPE: executed, but this program doesn't know the reply's type. A future of none:
+ * TR_ETOOBIG, TR_ENOMEM, TR_EFULL. */
+TR_FN(tr_future, tx_call_body, (tr_tx * tx, const char *path, tr_type *type, const void *body),
+      (tx, path, type, body))
+/* Commit all that was called. The future gives a tr_tx_done (tr_tx_outcome_of reads it); that it fails, or is none, says
+ * nothing about what became of the transaction. No call is made on it afterwards. */
+TR_FN(tr_future, tx_commit, (tr_tx * tx), (tx))
+/* Give it up: it has no effect. Nothing after tr_tx_commit. */
+TR_FN(void, tx_abort, (tr_tx * tx), (tx))
+/* The future gives a tr_tx_ticket_is: what tr_tx_resolve takes, to be kept before the commit by who may die itself; ""
+ * before a call that writes was answered. It fixes the node that decides. */
+TR_FN(tr_future, tx_ticket, (tr_tx * tx), (tx))
+/* Find out what became of a transaction, and if nothing did, abort it. The future gives a tr_tx_done; at any time, from
+ * any node, as often as one likes, always the same, but for UNKNOWN while nobody who knows can be asked within
+ * timeout_ns. TR_EINVAL: that is no ticket. */
+TR_FN(tr_future, tx_resolve, (tr_actor * self, const char *ticket, uint64_t timeout_ns),
+      (self, ticket, timeout_ns))
+/* Fibers only: wait for the future of tr_tx_commit or tr_tx_resolve. If it fails the outcome is UNKNOWN, without a
+ * ticket, and the text says how. */
+TR_FN(tr_tx_outcome, tx_outcome_of, (tr_actor * self, tr_future future), (self, future))
+/* Fibers only: begin, call body(self, tx, arg), commit; all again, up to 5 times, when a node had too much to do. The
+ * body's error aborts it and is the outcome's text. `opts` may be NULL; they are for each time. */
+TR_FN(tr_tx_outcome, tx_run, (tr_actor * self, tr_tx_body body, void *arg, const tr_tx_opts *opts),
+      (self, body, arg, opts))
+
+/* ---- transactions: a participant's view, within its `transact` only ------------------------------------ */
+
+/* A failed one of these refuses the call even if the code goes on: its text is the transaction's. Keys are of 1 to
+ * TR_TX_KEY_MAX bytes (TR_ETOOBIG). */
+
+/* *out is borrowed until the next call that writes. TR_ENOTFOUND, which refuses nothing. */
+TR_FN(tr_err, view_get, (tr_txview * v, const char *key, tr_bytes *out), (v, key, out))
+/* TR_EPERM: the message doesn't declare TR_WRITES; TR_ETOOBIG: more than TR_TX_REDO_MAX in this transaction; TR_ENOMEM. */
+TR_FN(tr_err, view_put, (tr_txview * v, const char *key, const void *data, size_t size), (v, key, data, size))
+/* The key is gone; TR_OK too if there was none. Errors as view_put. */
+TR_FN(tr_err, view_del, (tr_txview * v, const char *key), (v, key))
+/* A number, 8 bytes little-endian; `otherwise` if there is no such key, or (TR_ETYPE) its value is no number. */
+TR_FN(int64_t, view_i64, (tr_txview * v, const char *key, int64_t otherwise), (v, key, otherwise))
+TR_FN(tr_err, view_put_i64, (tr_txview * v, const char *key, int64_t number), (v, key, number))
+/* A text, borrowed as by view_get; `otherwise` if there is no such key, or (TR_ETYPE) its value has a NUL. */
+TR_FN(const char *, view_text, (tr_txview * v, const char *key, const char *otherwise), (v, key, otherwise))
+TR_FN(tr_err, view_put_text, (tr_txview * v, const char *key, const char *text), (v, key, text))
+/* What the caller hears: a copy of `body` (the macro tr_view_reply makes it); the last one counts. TR_ETOOBIG: more than
+ * TR_TX_REDO_MAX; TR_ENOMEM. */
+TR_FN(tr_err, view_reply_body, (tr_txview * v, tr_type *type, const void *body), (v, type, body))
+/* Refuse the call, and so the transaction, with that text: `return tr_refuse(v, "...")`. Gives TR_EAPP. */
+TR_FNV(tr_err, refuse, 2, (tr_txview * v, const char *format), (v, format))

@@ -12,6 +12,8 @@
  *     bytes                        tr_bytes { data, size }
  *     addr                         tr_addr
  *
+ * An item without parentheses is a flag of the type: TR_MESSAGE(debit, TR_WRITES, (i64, amount)).
+ *
  * A message is one self-contained block with one owner: this header, the struct, and behind it its strings
  * and bytes; making one copies them. The receiver borrows it for the call (a fiber: until its next receive or
  * await); tr_msg_take() keeps it. */
@@ -68,6 +70,9 @@ typedef struct tr_field {
     uint32_t offset; /* in the struct, bytes */
 } tr_field;
 
+/* Flags of a type. They are its declaration's, and no part of its schema. */
+#define TR_WRITES 1u /* in a transaction: executing it may write (troupe/tx.h) */
+
 struct tr_typeinfo; /* what the process knows of a type once it is registered; one a (name, schema) */
 
 /* A type as its declaration made it. `registered` is filled at the first use, from whatever thread. */
@@ -75,7 +80,7 @@ typedef struct tr_type {
     const char *name;
     const tr_field *fields; /* ends with a TR_KIND_END */
     uint32_t size;          /* of the struct, bytes */
-    uint32_t flags;         /* none yet */
+    uint32_t flags;         /* TR_WRITES */
     const struct tr_typeinfo *registered;
 } tr_type;
 
@@ -137,29 +142,41 @@ static inline const void *tr__match(const tr_msg *msg, tr_type *type,
 #define TR__SCAN2(...) TR__SCAN1(TR__SCAN1(TR__SCAN1(__VA_ARGS__)))
 #define TR__SCAN1(...) __VA_ARGS__
 #define TR__PARENS     ()
-/* macro(context, item) for each item: up to 27 fields. */
+/* macro(context, item) for each item: up to 27, fields and flags. */
 #define TR__EACH(macro, context, ...) __VA_OPT__(TR__SCAN(TR__EACH_ONE(macro, context, __VA_ARGS__)))
 #define TR__EACH_ONE(macro, context, item, ...) \
     macro(context, item) __VA_OPT__(TR__EACH_AGAIN TR__PARENS(macro, context, __VA_ARGS__))
 #define TR__EACH_AGAIN() TR__EACH_ONE
 
-#define TR__MEMBER(context, item)      TR__MEMBER_OF item
+/* TR__IF_FIELD(item)(then)(otherwise): whether an item is in parentheses. The first is followed by a comma only if it
+ * is, which moves the 1 into the second place. */
+#define TR__IF_FIELD(item)          TR__IF_FIELD2(TR__FOUND item, 1, 0, )
+#define TR__IF_FIELD2(...)          TR__IF_FIELD3(__VA_ARGS__)
+#define TR__IF_FIELD3(a, b, c, ...) TR__IF_##c
+#define TR__FOUND(...)              _, _
+#define TR__IF_1(...)               __VA_ARGS__ TR__DROP
+#define TR__IF_0(...)               TR__UNWRAP
+#define TR__DROP(...)
+
+#define TR__MEMBER(context, item)      TR__IF_FIELD(item)(TR__MEMBER_OF item)()
 #define TR__MEMBER_OF(kind, name)      TR__MEMBER_AS(kind, name)
 #define TR__MEMBER_AS(kind, name)      TR__C_##kind name;
-#define TR__FIELD(type, item)          TR__FIELD_OF(type, TR__UNWRAP item)
+#define TR__FLAG(context, item)        TR__IF_FIELD(item)()(| item)
+#define TR__FIELD(type, item)          TR__IF_FIELD(item)(TR__FIELD_OF(type, TR__UNWRAP item))()
 #define TR__UNWRAP(...)                __VA_ARGS__
 #define TR__FIELD_OF(...)              TR__FIELD_AS(__VA_ARGS__)
 #define TR__FIELD_AS(type, kind, name) {#name, TR_KIND_##kind, offsetof(type, name)},
 
 /* A name goes to other nodes in 63 bytes at most. */
-#define TR_MESSAGE(name_, ...)                                                                              \
-    _Static_assert(sizeof(#name_) <= 64, "a message's name has at most 63 bytes: " #name_);                 \
-    typedef struct name_ {                                                                                  \
-        TR__EACH(TR__MEMBER, _, __VA_ARGS__)                                                                \
-    } name_;                                                                                                \
-    static const tr_field name_##_fields[]                                                                  \
-        __attribute__((unused)) = {TR__EACH(TR__FIELD, name_, __VA_ARGS__){NULL, TR_KIND_END, 0}};          \
-    static tr_type name_##_type __attribute__((unused)) = {#name_, name_##_fields, sizeof(name_), 0, NULL}; \
+#define TR_MESSAGE(name_, ...)                                                                          \
+    _Static_assert(sizeof(#name_) <= 64, "a message's name has at most 63 bytes: " #name_);             \
+    typedef struct name_ {                                                                              \
+        TR__EACH(TR__MEMBER, _, __VA_ARGS__)                                                            \
+    } name_;                                                                                            \
+    static const tr_field name_##_fields[]                                                              \
+        __attribute__((unused)) = {TR__EACH(TR__FIELD, name_, __VA_ARGS__){NULL, TR_KIND_END, 0}};      \
+    static tr_type name_##_type __attribute__((unused)) = {#name_, name_##_fields, sizeof(name_),       \
+                                                           0 TR__EACH(TR__FLAG, _, __VA_ARGS__), NULL}; \
     static tr_type *const name_##_entry __attribute__((used, section("tr_types"))) = &name_##_type;
 
 #endif

@@ -23,6 +23,9 @@ typedef struct tr_node_opts {
      * be loaded or started stops the node with that error. Ends with NULL; NULL: none. Must live as long as the
      * node. */
     const char *const *plugins;
+    /* The directory of its transaction log, NAME.txlog: made, for its owner only, if it is missing. What actors with
+     * `transact` keep is in there, for the node of that name. NULL: it keeps no log, and runs no such actors. */
+    const char *data;
 } tr_node_opts;
 
 /* The sums of one node at rest: accepted + arrived + received == handled + dropped + queued + passed + sent, and over all
@@ -56,7 +59,9 @@ typedef struct tr_sums {
 } tr_sums;
 
 /* A node, not yet running. NULL with *error filled: TR_EINVAL, TR_EADDR, TR_EADDRINUSE, TR_EPERM (a listen
- * address that isn't loopback), TR_ENOMEM. It listens when this returns. */
+ * address that isn't loopback), TR_ENOMEM; of its log, if it keeps one: TR_EADDRINUSE (another node has it),
+ * TR_EMISMATCH (damaged), TR_EVERSION, TR_ENOSPC, TR_ENOTFOUND, TR_EIO. It listens when this returns; what its
+ * transactions left in doubt is locked by then. */
 tr_node *tr_node_create(const tr_node_opts *opts, tr_error *error);
 /* Run it on the calling thread (loop 0) and threads of its own until it stops: TR_OK, or what `start`
  * returned, with the text in *error (which may be NULL). */

@@ -11,6 +11,7 @@
 #include <troupe/actor.h>
 #include <troupe/err.h>
 #include <troupe/message.h>
+#include <troupe/tx.h>
 
 #ifdef TR_PLUGIN
 #include <troupe/plugin.h>
@@ -42,9 +43,20 @@
 #define tr_await(self, future, type, out) \
     tr_await_type((self), (future), &type##_type, (const void **)(1 ? (out) : (const type **)0))
 
+/* tr_future f = tr_tx_call(&tx, "alice/account", debit, .amount = 40) */
+#define tr_tx_call(tx, path, type, ...) tr_tx_call_body((tx), (path), &type##_type, &(type){__VA_ARGS__})
+/* In a fiber: call, and wait until it was executed; what it replied is not wanted. */
+#define tr_tx_await(tx, path, type, ...) \
+    tr_await_msg((tx)->self, tr_tx_call(tx, path, type, __VA_ARGS__), NULL)
+/* const balance *b; tr_err e = tr_tx_await_reply(&tx, "alice/account", balance, &b, get_balance) */
+#define tr_tx_await_reply(tx, path, reply_type, out, type, ...) \
+    tr_await((tx)->self, tr_tx_call(tx, path, type, __VA_ARGS__), reply_type, out)
+/* return tr_view_reply(v, balance, .amount = 40) */
+#define tr_view_reply(v, type, ...) tr_view_reply_body((v), &type##_type, &(type){__VA_ARGS__})
+
 /* Run a node until `start`, its first actor, returns; then shut down in order. Takes the common options out
  * of argv
- * (--name --cluster --loops --listen --join --plugin --log; --help tells them); what is left is handed to `start` as a
+ * (--name --cluster --loops --listen --join --plugin --data --log; --help tells them); what is left is handed to `start` as a
  * char ** that ends with NULL if `arg` is NULL. Returns the exit status: 0 if start returned TR_OK, 1 if not,
  * 2 for a bad option; errors are printed. Once a process. */
 int tr_main(int argc, char **argv, tr_err (*start)(tr_actor *self, void *arg), void *arg);

@@ -104,9 +104,12 @@ TR_MESSAGE(tr_tx_ticket_is, (string, ticket))
 /* What a call gives whose participant didn't reply (tr_view_reply). */
 TR_MESSAGE(tr_tx_called)
 
-/* A participant's view of its state, within one `transact` call: what is committed, with what this transaction wrote
- * on top. */
-typedef struct tr_txview tr_txview;
+/* What happened lately: asked of a node's manager (the actor "tx" of each node), the last `most` transactions (0: all
+ * that it remembers, 64) as JSON:
+ * {"node","figures":{...},"transactions":[{"id","state","reason","began_ns","events":[{"at_ns","actor","what","detail"}]}]},
+ * the newest last; times are of that machine's monotonic clock. */
+TR_MESSAGE(tr_tx_list, (u32, most))
+TR_MESSAGE(tr_tx_listing, (string, json))
 
 /* Do all calls of a transaction; an error aborts it (its text is the outcome's). May be run again from the start. */
 typedef tr_err (*tr_tx_body)(tr_actor *self, tr_tx *tx, void *arg);

@@ -7,6 +7,7 @@
 
 #include "actors/adapter.h"
 #include "actors/pending.h"
+#include "tests/kit/memory_log.h"
 
 #define TURNS_MAX 1000000
 
@@ -141,18 +142,75 @@ static void manual_log(void *context, tr_log_level level, const char *line)
     snprintf(m->last_log, sizeof(m->last_log), "%s", line);
 }
 
-manual *manual_open(uint32_t loops)
+/* Its clock began in 2020. */
+static uint64_t manual_wall_ms(void *context)
+{
+    return 1577836800000u + ((manual *)context)->now_ns / 1000000u;
+}
+
+static struct tr__log_store *manual_open_log(void *context, const char *directory, const char *node,
+                                             void (*wake)(void *context), void *wake_context, tr_error *error)
+{
+    manual *m = context;
+    (void)directory;
+    (void)node;
+    (void)error;
+    m->disk_wake = wake;
+    m->disk_wake_context = wake_context;
+    return memory_log_open(m->disk);
+}
+
+static void manual_point(void *context, const char *name)
+{
+    manual *m = context;
+    size_t length = strlen(m->points);
+    snprintf(m->points + length, sizeof(m->points) - length, "%s ", name);
+}
+
+static void manual_fatal(void *context)
+{
+    ((manual *)context)->fatals++;
+}
+
+static manual *open_node(uint32_t loops, const char *name, struct memory_log *disk)
 {
     manual *m = calloc(1, sizeof(*m));
     assert_non_null(m);
     m->now_ns = TR_SECONDS(1);
     m->seed = 1;
-    tr__seams seams = {.now = manual_now, .wake = manual_wake, .context = m, .seed = 42};
-    tr_node_opts opts = {.loops = loops, .log = manual_log, .log_context = m, .log_level = TR_LOG_DEBUG};
+    m->disk = disk;
+    tr__seams seams = {.now = manual_now,
+                       .wake = manual_wake,
+                       .wall_ms = manual_wall_ms,
+                       .open_log = manual_open_log,
+                       .point = manual_point,
+                       .fatal = manual_fatal,
+                       .context = m,
+                       .seed = 42};
+    tr_node_opts opts = {.name = name,
+                         .loops = loops,
+                         .log = manual_log,
+                         .log_context = m,
+                         .log_level = TR_LOG_DEBUG,
+                         .data = disk ? "disk" : NULL};
     tr_error error;
     m->node = tr__node_make(&opts, &seams, &error);
     if (!m->node)
         fail_msg("manual_open: %s", error.text);
+    return m;
+}
+
+manual *manual_open(uint32_t loops)
+{
+    return open_node(loops, NULL, NULL);
+}
+
+manual *manual_open_tx(uint32_t loops, const char *name, struct memory_log *disk)
+{
+    tr_error error;
+    manual *m = open_node(loops, name, disk);
+    if (tr__node_begin(m->node, &error) != TR_OK)
+        fail_msg("manual_open_tx: %s", error.text);
     return m;
 }
 
@@ -316,9 +374,19 @@ static bool round_of_turns(manual *m)
     return more;
 }
 
+/* A batch of the log that is under way gets done, and the node is told; false: there is none. */
+static bool disk_works(manual *m)
+{
+    if (!m->disk || !m->disk->is_open || !memory_log_step(m->disk))
+        return false;
+    memory_log_run(m->disk);
+    m->disk_wake(m->disk_wake_context);
+    return true;
+}
+
 void manual_pump(manual *m)
 {
-    for (uint32_t turns = 0; round_of_turns(m); turns++)
+    for (uint32_t turns = 0; round_of_turns(m) || disk_works(m); turns++)
         if (turns == TURNS_MAX)
             fail_msg("the node is still busy after %d rounds of turns", TURNS_MAX);
 }

@@ -47,6 +47,12 @@ typedef struct manual {
     uint32_t wakes;         /* how often a loop was woken */
     uint32_t logged;        /* lines in the node's log */
     char last_log[256];
+    /* Of a node with transactions (manual_open_tx): */
+    struct memory_log *disk;
+    void (*disk_wake)(void *context);
+    void *disk_wake_context;
+    char points[256]; /* those it came to, a word each */
+    uint32_t fatals;  /* how often it would have ended itself */
 } manual;
 
 /* What a puppet is sent in the tests: `n` goes into its trail. */
@@ -73,6 +79,9 @@ extern const tr_actor_def manual_puppet_def;
 
 /* A node of that many loops, time at one second. */
 manual *manual_open(uint32_t loops);
+/* The same with what a node begins with: the warden and the manager of transactions. `disk` (NULL: none) is the log's; it
+ * stands still while nobody pumps, and a batch is done in a pump. Not freed. */
+manual *manual_open_tx(uint32_t loops, const char *name, struct memory_log *disk);
 /* End all actors as the node's end does, check, free. */
 void manual_close(manual *m);
 /* The parts of it: end the actors of all loops and drain what is left between them. */

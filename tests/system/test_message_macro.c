@@ -109,6 +109,27 @@ static void a_kind_that_is_none_is_an_error(void **state)
     must_be_refused("#include <troupe/message.h>\nTR_MESSAGE(greet, (strin, name))\n", "strin");
 }
 
+static void an_item_without_parentheses_is_a_flag(void **state)
+{
+    (void)state;
+    must_compile("#include <troupe/message.h>\n"
+                 "TR_MESSAGE(debit, TR_WRITES, (i64, amount))\n"
+                 "TR_MESSAGE(clear, TR_WRITES)\n"
+                 "TR_MESSAGE(last, (bool, yes), (string, name), TR_WRITES)\n"
+                 "_Static_assert(sizeof(debit) == 8, \"the flag is no field\");\n"
+                 "const void *use(void);\n"
+                 "const void *use(void)\n"
+                 "{\n"
+                 "    static debit d = {.amount = 2};\n"
+                 "    static last l = {.yes = true, .name = \"x\"};\n"
+                 "    return clear_type.flags ? (const void *)&d : &l;\n"
+                 "}\n");
+    must_be_refused("#include <troupe/message.h>\nTR_MESSAGE(debit, TR_WRITE, (i64, amount))\n", "TR_WRITE");
+    must_be_refused("#include <troupe/message.h>\nTR_MESSAGE(debit, TR_WRITES, (i64, amount))\n"
+                    "static const debit d = {.amuont = 2};\n",
+                    "amuont");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -116,6 +137,7 @@ int main(void)
         cmocka_unit_test(a_declaration_that_is_not_used_is_no_warning),
         cmocka_unit_test(a_misspelt_field_is_an_error_that_names_it),
         cmocka_unit_test(a_kind_that_is_none_is_an_error),
+        cmocka_unit_test(an_item_without_parentheses_is_a_flag),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

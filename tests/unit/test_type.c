@@ -15,6 +15,7 @@
 
 TR_MESSAGE(nothing)
 TR_MESSAGE(greet, (string, name), (u32, times))
+TR_MESSAGE(greet_again, TR_WRITES, (string, name))
 TR_MESSAGE(numbers, (bool, flag), (i32, a), (i64, b), (u32, c), (u64, d), (f64, e), (addr, who))
 TR_MESSAGE(parcel, (string, label), (bytes, content), (u64, number), (bytes, more))
 TR_MESSAGE(twenty, (u32, a), (u32, b), (u32, c), (u32, d), (u32, e), (u32, f), (u32, g), (u32, h), (u32, i),
@@ -101,6 +102,16 @@ static void other_fields_under_the_same_name_are_another_type(void **state)
     assert_ptr_equal(tr__type_find(first->id, first->fingerprint), first);
     assert_ptr_equal(tr__type_find(first->id, 0), first);
     assert_ptr_equal(tr__type_find_name("greet"), first);
+}
+
+static void a_flag_is_no_part_of_the_schema(void **state)
+{
+    (void)state;
+    tr_type plain = {"greet_again", greet_again_fields, sizeof(greet_again), 0, NULL};
+    assert_int_equal(TR_WRITES, greet_again_type.flags);
+    assert_int_equal(0, greet_type.flags);
+    assert_int_equal(1, tr__type_of(&greet_again_type)->count);
+    assert_ptr_equal(tr__type_of(&greet_again_type), tr__type_of(&plain));
 }
 
 static void names_that_meet_at_the_seams_are_told_apart(void **state)
@@ -251,6 +262,7 @@ int main(void)
         cmocka_unit_test(ids_and_fingerprints_are_what_they_always_were),
         cmocka_unit_test(the_same_declaration_in_two_places_is_one_type),
         cmocka_unit_test(other_fields_under_the_same_name_are_another_type),
+        cmocka_unit_test(a_flag_is_no_part_of_the_schema),
         cmocka_unit_test(names_that_meet_at_the_seams_are_told_apart),
         cmocka_unit_test(what_is_not_registered_is_not_found),
         cmocka_unit_test(without_memory_a_type_is_registered_at_the_next_use),

@@ -1,0 +1,294 @@
+/* See manager.h. The manager's own life: opened before the node connects, ended with loop 0's actors, before the driver
+ * that its log wakes is closed. What can fail: opening (the log's errors, memory). */
+#include "actors/tx/manager.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include <troupe/node.h>
+#include <troupe/troupe.h>
+
+#include "base/check.h"
+#include "base/err.h"
+#include "base/mem.h"
+
+#define MAILBOX 65535 /* places: all it can have */
+
+/* ---- the seam io --------------------------------------------------------------------------------------- */
+
+static uint64_t io_now(void *context)
+{
+    const tr__seams *seams = &((tr__transactions *)context)->node->seams;
+    return seams->now(seams->context);
+}
+
+static uint64_t io_wall_ms(void *context)
+{
+    const tr__seams *seams = &((tr__transactions *)context)->node->seams;
+    return seams->wall_ms(seams->context);
+}
+
+static uint64_t io_random(void *context)
+{
+    return tr__random_next(&((tr__transactions *)context)->node->loops[0]->random);
+}
+
+static void io_execute(void *context, tr__tx_branch *branch)
+{
+    tr__transactions *t = context;
+    tr__loop *loop = t->node->loops[0];
+    tr_addr to = tr__name_get(t->node, tr__tx_branch_actor(branch));
+    const tr_typeinfo *info = tr__type_of(&tr__tx_execute_type);
+    tr_msg *msg =
+        info && !tr_addr_is_none(to) ? tr__msg_alloc(&loop->pool, loop->index, TR__TX_EXECUTE_ROOM) : NULL;
+    if (!msg) {
+        tr__check(t->unexecuted_count < TR__TX_UNDECIDED_MAX, "more branches execute than there are");
+        t->unexecuted[t->unexecuted_count].branch = branch;
+        t->unexecuted[t->unexecuted_count++].why = tr_addr_is_none(to) ? TR_TX_BRANCH_LOST : TR_TX_OVERLOAD;
+        return;
+    }
+    msg->kind = TR__MSG_EXECUTE;
+    msg->type = info;
+    msg->sender = TR__TX_MANAGER_OF(t->node->id);
+    *(tr__tx_execute *)tr__msg_body(msg) = (tr__tx_execute){.branch = (uintptr_t)branch};
+    tr__submit(loop, to, msg);
+}
+
+static void io_event(void *context, const tr_tx_id *id, const char *actor, const char *what,
+                     const char *detail)
+{
+    tr__trail_add(&((tr__transactions *)context)->trail, io_now(context), id, actor, what, detail);
+}
+
+static void io_point(void *context, tr__tx_point point)
+{
+    static const char *const words[] = {
+#define TR__WORD(name, word) word,
+        TR__TX_POINTS(TR__WORD)
+#undef TR__WORD
+    };
+    const tr__seams *seams = &((tr__transactions *)context)->node->seams;
+    if (seams->point)
+        seams->point(seams->context, words[point]);
+}
+
+static void io_fatal(void *context, const tr_error *error)
+{
+    tr__transactions *t = context;
+    tr__node_log(t->node, TR_LOG_ERROR,
+                 "node %s ends itself, and will know what it committed when it is started again: %s",
+                 t->node->name, error->text);
+    if (t->node->seams.fatal)
+        t->node->seams.fatal(t->node->seams.context);
+}
+
+static const tr__tx_io io = {.now = io_now,
+                             .wall_ms = io_wall_ms,
+                             .random = io_random,
+                             .send = tr__peers_send,
+                             .execute = io_execute,
+                             .called = tr__callers_called,
+                             .done = tr__callers_done,
+                             .event = io_event,
+                             .point = io_point,
+                             .fatal = io_fatal};
+
+/* ---- being woken by the log ---------------------------------------------------------------------------- */
+
+/* On the log's thread. One block, which is here or on its way: if it is on its way, its handler will see this batch as
+ * well, for it gives the block back before it looks. So a wake can't be lost for want of memory. */
+static void woken(void *context)
+{
+    tr__transactions *t = context;
+    tr_msg *msg = atomic_exchange_explicit(&t->wake, NULL, memory_order_seq_cst);
+    if (!msg)
+        return;
+    tr_addr to = TR__TX_MANAGER_OF(t->node->id);
+    msg->kind = TR__MSG_NOTICE;
+    msg->to.slot = to.slot;
+    msg->to.generation = to.generation;
+    atomic_fetch_add_explicit(&t->node->posted, 1, memory_order_relaxed);
+    tr__loop_push(t->node->loops[0], msg, msg);
+}
+
+static void wake_came(tr__transactions *t)
+{
+    tr__loop *loop = t->node->loops[0];
+    tr_msg *msg = loop->current; /* taken, to be sent again */
+    loop->current = NULL;
+    atomic_store_explicit(&t->wake, msg, memory_order_seq_cst);
+    tr__tx_poll(t->tx);
+}
+
+/* ---- the actor ----------------------------------------------------------------------------------------- */
+
+static tr_err init(tr_actor *self, void *state, const void *arg)
+{
+    tr__transactions *t = *(tr__transactions **)state = (tr__transactions *)arg;
+    t->self = self;
+    return tr_watch_nodes(self);
+}
+
+static void tell_unexecuted(tr__transactions *t)
+{
+    while (t->unexecuted_count) {
+        tr__tx_branch *branch = t->unexecuted[--t->unexecuted_count].branch;
+        tr_tx_reason why = t->unexecuted[t->unexecuted_count].why;
+        char text[TR_ERROR_TEXT_MAX];
+        snprintf(text, sizeof(text),
+                 why == TR_TX_OVERLOAD ? "node %s has no memory to have %s execute it"
+                                       : "node %s: no actor called %s runs there",
+                 t->node->name, tr__tx_branch_actor(branch));
+        tr__tx_executed(t->tx, branch, why, text);
+    }
+}
+
+/* What only the runtime sends. */
+static void notice(tr__transactions *t, const tr_msg *msg)
+{
+    const tr__tx_execute *execute;
+    const tr_down *down;
+    const tr_canceled *canceled;
+    const tr_node_event *event;
+    if ((execute = tr_match(msg, tr__tx_execute))) {
+        tr__tx_executed(t->tx, (tr__tx_branch *)(uintptr_t)execute->branch, (tr_tx_reason)execute->reason,
+                        execute->text);
+    } else if (tr_match(msg, tr__tx_wake)) {
+        wake_came(t);
+    } else if (tr_match(msg, tr__tx_tick_now)) {
+        t->ticking = false;
+        tr__tx_tick(t->tx);
+        tr__callers_sweep(t);
+    } else if ((down = tr_match(msg, tr_down))) {
+        tr__callers_down(t, down);
+    } else if ((canceled = tr_match(msg, tr_canceled))) {
+        tr__callers_canceled(t, canceled);
+    } else if ((event = tr_match(msg, tr_node_event))) {
+        tr__peers_changed(t, event);
+    }
+}
+
+static void list(tr__transactions *t, const tr_msg *msg, uint32_t most)
+{
+    tr__tx_figures figures;
+    tr__tx_figures_of(t->tx, &figures);
+    char *json = tr__trail_json(&t->trail, t->node->name, &figures, most);
+    if (json)
+        tr_reply(t->self, msg, tr_tx_listing, .json = json);
+    else
+        tr_reply_error(t->self, msg, TR_ENOMEM, "no memory to list transactions");
+    tr__free(json);
+}
+
+static void dispatch(tr__transactions *t, const tr_msg *msg)
+{
+    const tr__tx_frame *frame;
+    const tr__tx_do_call *call;
+    const tr__tx_do *what;
+    const tr__tx_do_resolve *resolve;
+    const tr_tx_list *listing;
+    if (msg->kind == TR__MSG_NOTICE)
+        notice(t, msg);
+    else if ((frame = tr_match(msg, tr__tx_frame)))
+        tr__peers_frame(t, msg, frame);
+    else if ((listing = tr_match(msg, tr_tx_list)))
+        list(t, msg, listing->most);
+    else if (tr_msg_sender(msg).node != t->node->id)
+        tr_reply_error(t->self, msg, TR_EPERM, "a node's actors have their own manager");
+    else if ((call = tr_match(msg, tr__tx_do_call)))
+        tr__callers_call(t, msg, call);
+    else if ((what = tr_match(msg, tr__tx_do)))
+        tr__callers_do(t, msg, what);
+    else if ((resolve = tr_match(msg, tr__tx_do_resolve)))
+        tr__callers_resolve(t, msg, resolve);
+}
+
+static void receive(tr_actor *self, void *state, const tr_msg *msg)
+{
+    tr__transactions *t = *(tr__transactions **)state;
+    dispatch(t, msg);
+    tell_unexecuted(t);
+    if (!t->ticking && (tr__tx_waits(t->tx) || t->clients))
+        t->ticking = tr_after(self, TR__TX_TICK_NS, tr__tx_tick_now).id != 0;
+}
+
+/* Here and not with the node's memory: what the log's thread wakes is still there. */
+static void stop(tr_actor *self, void *state)
+{
+    tr__transactions *t = *(tr__transactions **)state;
+    (void)self;
+    tr__callers_fini(t);
+    tr__tx_close(t->tx);
+    t->tx = NULL;
+}
+
+static const tr_actor_def manager_def = {.name = "tx",
+                                         .state_size = sizeof(tr__transactions *),
+                                         .init = init,
+                                         .receive = receive,
+                                         .stop = stop,
+                                         .mailbox_places = MAILBOX};
+
+/* ---- the node's part ----------------------------------------------------------------------------------- */
+
+/* Takes the store. */
+static tr_err open_with(tr__transactions *t, tr__log_store *store, tr_error *error)
+{
+    tr_node *node = t->node;
+    const tr_spawn_opts opts = {.name = manager_def.name};
+    tr_addr address;
+    t->tx = tr__tx_open(node->name, node->id, store, NULL, &io, t, error);
+    if (!t->tx) {
+        if (store)
+            store->close(store);
+        return error->code;
+    }
+    t->has_log = tr__tx_has_log(t->tx);
+    tr_err err = tr__spawn(node->loops[0], &manager_def, t, &opts, &address, error);
+    if (err != TR_OK) {
+        tr__tx_close(t->tx);
+        t->tx = NULL;
+        return err;
+    }
+    tr__check(tr_addr_equal(address, TR__TX_MANAGER_OF(node->id)),
+              "the manager is spawned right after the warden");
+    return TR_OK;
+}
+
+tr_err tr__transactions_open(tr_node *node, tr_error *error)
+{
+    const tr__seams *seams = &node->seams;
+    tr_error why;
+    tr__transactions *t = tr__zalloc(sizeof(*t));
+    tr_msg *wake = t ? tr__msg_alloc_plain(0) : NULL;
+    if (!wake) {
+        tr__free(t);
+        return tr__fail(error, TR_ENOMEM, "no memory for the transactions of node %s", node->name);
+    }
+    wake->type = tr__type_of(&tr__tx_wake_type);
+    atomic_store(&t->wake, wake);
+    t->node = node;
+    node->transactions = t;
+    tr__log_store *store = NULL;
+    if (node->opts.data) {
+        store = seams->open_log(seams->context, node->opts.data, node->name, woken, t, &why);
+        if (!store)
+            return tr__fail(error, why.code, "the log of transactions: %s", why.text);
+    }
+    if (open_with(t, store, &why) != TR_OK)
+        return tr__fail(error, why.code, "transactions: %s", why.text);
+    return TR_OK;
+}
+
+void tr__transactions_free(tr_node *node)
+{
+    tr__transactions *t = node->transactions;
+    if (!t)
+        return;
+    node->transactions = NULL;
+    tr__free(atomic_load(&t->wake)); /* NULL: it was dropped on its way */
+    tr__free(t->peers);
+    tr__trail_fini(&t->trail);
+    tr__transact_defs_fini(t);
+    tr__free(t);
+}

@@ -1,0 +1,111 @@
+/* The manager: the actor around a node's state machine for transactions (core.h), and what its files share.
+ *
+ *   manager.c    its life, its dispatch, the seam io
+ *   peers.c      frames to and from other nodes' managers
+ *   callers.c    what actors of this node ask: calls, commits, tickets, resolves
+ *   execute.c    within participants' actors: their definitions, and a call's execution
+ *   trail.c      what happened lately, for who looks
+ *
+ * Loop 0 only, unless said otherwise: the manager lives there. */
+#ifndef TR_ACTORS_TX_MANAGER_H
+#define TR_ACTORS_TX_MANAGER_H
+
+#include <stdatomic.h>
+
+#include <troupe/tx.h>
+
+#include "actors/loop.h"
+#include "actors/transactions.h"
+#include "actors/tx/core.h"
+#include "actors/tx/trail.h"
+#include "base/hash_table.h"
+#include "base/spin.h"
+
+/* ---- messages ------------------------------------------------------------------------------------------ */
+
+/* The ids are the two halves of a tr_tx_id. Asked by actors of this node. */
+TR_MESSAGE(tr__tx_do_call, (u64, id_front), (u64, id_back), (u64, until_ns), (u64, lock_wait_ns),
+           (u32, calls), (string, path), (u64, type), (u64, fingerprint), (u32, writes), (bytes, body))
+typedef enum tr__tx_what { TR__TX_DO_COMMIT, TR__TX_DO_ABORT, TR__TX_DO_TICKET } tr__tx_what;
+/* An abort may also be sent; asked, it says why by a tr_tx_done. */
+TR_MESSAGE(tr__tx_do, (u32, what), (u64, id_front), (u64, id_back), (u64, until_ns), (u64, lock_wait_ns),
+           (u32, calls))
+TR_MESSAGE(tr__tx_do_resolve, (string, ticket), (u64, until_ns))
+
+/* To a participant's actor as a TR__MSG_EXECUTE, and back as a notice: one block, so nothing can be missing for the
+ * answer. `branch` is a pointer. */
+TR_MESSAGE(tr__tx_execute, (u64, branch), (u32, reason), (string, text))
+#define TR__TX_EXECUTE_ROOM (sizeof(tr__tx_execute) + TR_ERROR_TEXT_MAX)
+
+/* From the log's thread, as a notice. */
+TR_MESSAGE(tr__tx_wake)
+TR_MESSAGE(tr__tx_tick_now)
+
+/* ---- the manager --------------------------------------------------------------------------------------- */
+
+typedef struct tr__tx_peer {
+    uint64_t id;
+    char name[TR_NAME_MAX];
+} tr__tx_peer;
+
+/* A transaction that an actor of this node has begun. */
+typedef struct tr__tx_client {
+    UT_hash_handle hh;
+    tr_tx_id id;
+    tr_addr caller;
+    uint64_t monitor, until_ns;
+    bool committing;  /* it is decided elsewhere now: the caller's end doesn't matter */
+    tr_tx_reason why; /* the first call that failed */
+    char text[TR_ERROR_TEXT_MAX];
+} tr__tx_client;
+
+typedef struct tr__transactions {
+    tr_node *node;
+    bool has_log; /* fixed once the node runs */
+
+    /* Any thread */
+    tr__spin defs_lock;
+    struct tr__transact_wrap *defs; /* execute.c */
+    _Atomic(tr_msg *) wake; /* what the log's thread sends when a batch is over; NULL: it is on its way */
+
+    tr__tx *tx;     /* NULL after the manager's end */
+    tr_actor *self; /* NULL until its init */
+    bool ticking;
+    tr__tx_peer *peers;
+    uint32_t peer_count, peer_room;
+    tr__tx_client *clients;
+    uint64_t sweep_ns; /* when to look for clients that were given up */
+    /* Branches that nobody can execute, told after the handler. */
+    struct {
+        tr__tx_branch *branch;
+        tr_tx_reason why;
+    } unexecuted[TR__TX_UNDECIDED_MAX];
+    uint32_t unexecuted_count;
+    uint64_t refused, refused_logged_ns; /* frames */
+    tr__tx_trail trail;
+} tr__transactions;
+
+/* ---- peers.c ------------------------------------------------------------------------------------------- */
+
+tr_err tr__peers_send(void *context, const char *node, tr__tx_frame *frame, tr_error *error);
+void tr__peers_frame(tr__transactions *t, const tr_msg *msg, const tr__tx_frame *frame);
+void tr__peers_changed(tr__transactions *t, const tr_node_event *event);
+
+/* ---- callers.c ----------------------------------------------------------------------------------------- */
+
+void tr__callers_call(tr__transactions *t, const tr_msg *msg, const tr__tx_do_call *call);
+void tr__callers_do(tr__transactions *t, const tr_msg *msg, const tr__tx_do *what);
+void tr__callers_resolve(tr__transactions *t, const tr_msg *msg, const tr__tx_do_resolve *resolve);
+/* core's answers */
+void tr__callers_called(void *context, void *token, const tr__tx_frame *answer);
+void tr__callers_done(void *context, void *token, const tr_tx_done *done);
+void tr__callers_down(tr__transactions *t, const tr_down *down);
+void tr__callers_canceled(tr__transactions *t, const tr_canceled *canceled);
+void tr__callers_sweep(tr__transactions *t);
+void tr__callers_fini(tr__transactions *t);
+
+/* ---- execute.c ----------------------------------------------------------------------------------------- */
+
+void tr__transact_defs_fini(tr__transactions *t);
+
+#endif

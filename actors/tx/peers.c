@@ -1,0 +1,131 @@
+/* The managers of other nodes: a node's name and its incarnation, and frames to and from them. Loop 0. What comes from
+ * outside is looked at here: a frame that passes is from the manager of the node that it names, and its fields are what
+ * they can be. */
+#include <stdio.h>
+#include <string.h>
+
+#include <troupe/troupe.h>
+
+#include "actors/tx/manager.h"
+#include "base/err.h"
+#include "base/mem.h"
+#include "transport/endpoint.h" /* TR__PEERS_MAX */
+
+static tr__tx_peer *peer_called(tr__transactions *t, const char *name)
+{
+    for (uint32_t i = t->peer_count; i-- > 0;)
+        if (strcmp(t->peers[i].name, name) == 0)
+            return &t->peers[i];
+    return NULL;
+}
+
+/* 0: it isn't connected. */
+static uint64_t id_of(tr__transactions *t, const char *name)
+{
+    const tr__tx_peer *peer = peer_called(t, name);
+    return strcmp(name, t->node->name) == 0 ? t->node->id : peer ? peer->id : 0;
+}
+
+tr_err tr__peers_send(void *context, const char *node, tr__tx_frame *frame, tr_error *error)
+{
+    tr__transactions *t = context;
+    uint64_t id = id_of(t, node);
+    if (!id || !t->self)
+        return tr__fail(error, TR_ENOCONN, "node %s isn't connected", node);
+    /* To ourselves as well: through the mailbox, in order, never from within. */
+    tr_err err = tr_send_body(t->self, TR__TX_MANAGER_OF(id), &tr__tx_frame_type, frame);
+    return err == TR_OK
+               ? TR_OK
+               : tr__fail(error, err, "node %s can't be told now: %s", node, tr_last_error(t->self)->text);
+}
+
+/* ---- what came ----------------------------------------------------------------------------------------- */
+
+static bool is_name(const char *name)
+{
+    size_t length = strnlen(name, TR_NAME_MAX);
+    return length < TR_NAME_MAX && !strchr(name, '/');
+}
+
+/* NULL: it is what it should be. */
+static const char *wrong_with(tr__transactions *t, const tr_msg *msg, const tr__tx_frame *frame)
+{
+    if (!frame->from[0] || !is_name(frame->from))
+        return "names no node";
+    uint64_t id = id_of(t, frame->from);
+    if (!id || !tr_addr_equal(tr_msg_sender(msg), TR__TX_MANAGER_OF(id)))
+        return "isn't from the manager of the node that it names";
+    if (frame->kind < TR__TX_CALL || frame->kind >= TR__TX_KINDS)
+        return "is of no known kind";
+    if (frame->id.size != sizeof(tr_tx_id) || (frame->log.size && frame->log.size != TR__LOG_ID_BYTES))
+        return "has an id of a wrong size";
+    if (!is_name(frame->actor))
+        return "names an actor wrongly";
+    if (frame->status >= TR__TX_VERDICTS || frame->reason >= TR_TX_REASON_COUNT)
+        return "has a status or a reason that is none";
+    return NULL;
+}
+
+void tr__peers_frame(tr__transactions *t, const tr_msg *msg, const tr__tx_frame *frame)
+{
+    const char *wrong = wrong_with(t, msg, frame);
+    if (!wrong) {
+        tr__tx_receive(t->tx, frame);
+        return;
+    }
+    t->refused++;
+    uint64_t now = tr__owner(t->self)->now_ns;
+    if (t->refused_logged_ns && now - t->refused_logged_ns < TR_SECONDS(1))
+        return;
+    t->refused_logged_ns = now;
+    char sender[TR_ADDR_TEXT_MAX];
+    tr_log(t->self, TR_LOG_WARN, "a frame of transactions from %s %s: dropped, as %llu in all",
+           tr_addr_format(tr_msg_sender(msg), sender), wrong, (unsigned long long)t->refused);
+}
+
+/* ---- nodes that come and go ---------------------------------------------------------------------------- */
+
+static void came(tr__transactions *t, const tr_node_event *event)
+{
+    tr__tx_peer *before = peer_called(t, event->name);
+    if (before && before->id == event->node)
+        return;
+    if (before) { /* another incarnation of it, before we heard of the last one's end */
+        before->id = event->node;
+        tr__tx_node_down(t->tx, event->name);
+        tr__tx_node_up(t->tx, event->name);
+        return;
+    }
+    if (t->peer_count == t->peer_room) {
+        uint32_t room = t->peer_room ? t->peer_room * 2 : 16;
+        tr__tx_peer *bigger = room <= TR__PEERS_MAX ? tr__realloc(t->peers, room * sizeof(*bigger)) : NULL;
+        if (!bigger) {
+            tr_log(t->self, TR_LOG_ERROR, "no room for node %s: no transactions with it", event->name);
+            return;
+        }
+        t->peers = bigger;
+        t->peer_room = room;
+    }
+    tr__tx_peer *peer = &t->peers[t->peer_count++];
+    peer->id = event->node;
+    snprintf(peer->name, sizeof(peer->name), "%s", event->name);
+    tr__tx_node_up(t->tx, event->name);
+}
+
+static void went(tr__transactions *t, const tr_node_event *event)
+{
+    for (uint32_t i = 0; i < t->peer_count; i++)
+        if (t->peers[i].id == event->node) {
+            t->peers[i] = t->peers[--t->peer_count];
+            tr__tx_node_down(t->tx, event->name);
+            return;
+        }
+}
+
+void tr__peers_changed(tr__transactions *t, const tr_node_event *event)
+{
+    if (event->up)
+        came(t, event);
+    else
+        went(t, event);
+}

@@ -1,0 +1,248 @@
+/* Transactions on one node, as actors that call see them: their ends, tickets, what the manager tells. The disk is in
+ * memory, the clock is the test's. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "actors/tx/manager.h"
+#include "tests/kit/bank.h"
+
+/* ---- tests --------------------------------------------------------------------------------------------- */
+
+static void what_was_committed_is_read_back(void **state)
+{
+    (void)state;
+    for (uint32_t loops = 1; loops <= 2; loops++) {
+        bank *b = bank_open(loops);
+        tr_tx_outcome out = bank_pay_in(b, 40);
+        assert_int_equal(TR_TX_COMMITTED, out.status);
+        assert_true(out.commit_ts > 0 && out.ticket[0]);
+        assert_true(bank_pay_in(b, 2).commit_ts > out.commit_ts);
+        assert_int_equal(42, bank_balance(b));
+        bank_close(b);
+    }
+}
+
+static void it_is_there_after_a_power_cut(void **state)
+{
+    (void)state;
+    bank *b = bank_open(1);
+    assert_int_equal(TR_TX_COMMITTED, bank_pay_in(b, 40).status);
+    manual_close(b->m);
+    memory_log_power_cut(&b->disk);
+    bank_start(b);
+    assert_int_equal(40, bank_balance(b));
+    bank_close(b);
+}
+
+static void a_refusal_aborts_with_the_text_of_the_participant(void **state)
+{
+    (void)state;
+    bank *b = bank_open(2);
+    bank_pay_in(b, 3);
+    script s = {.run = bank_run_debit, .balance = 40};
+    bank_play(b, &s);
+    assert_int_equal(TR_TX_ABORTED, s.out.status);
+    assert_int_equal(TR_TX_APP, s.out.reason);
+    assert_string_equal("balance 3 is less than 40", s.out.text);
+    assert_int_equal(3, bank_balance(b));
+    bank_close(b);
+}
+
+static tr_err abort_by_hand(tr_actor *self, script *s)
+{
+    tr_tx tx = tr_tx_begin(self, NULL);
+    TR_TRY(tr_tx_await(&tx, "account", credit, .amount = 5));
+    tr_tx_abort(&tx);
+    s->out = tr_tx_outcome_of(self, tr_tx_commit(&tx));
+    return TR_OK;
+}
+
+static void what_was_aborted_has_no_effect_and_is_not_committed_later(void **state)
+{
+    (void)state;
+    bank *b = bank_open(1);
+    script s = {.run = abort_by_hand};
+    bank_play(b, &s);
+    assert_int_equal(TR_TX_ABORTED, s.out.status);
+    assert_int_equal(0, bank_balance(b));
+    bank_close(b);
+}
+
+static void stop_it(tr_actor *self, void *context)
+{
+    tr_stop(self, *(tr_addr *)context, TR_EXIT_KILLED);
+}
+
+static void the_end_of_who_began_it_aborts_it_at_once(void **state)
+{
+    (void)state;
+    bank *b = bank_open(2);
+    manual_puppet killer = {0};
+    manual_spawn(b->m, 0, &killer, NULL);
+    script s = {.run = bank_run_and_stay};
+    tr_addr caller = bank_begin(b, &s);
+    manual_pump(b->m);
+    assert_int_equal(1, s.balance);
+    manual_do(b->m, killer.address, stop_it, &caller);
+    uint64_t at = b->m->now_ns;
+    assert_int_equal(0, bank_balance(b)); /* it got the lock */
+    assert_true(b->m->now_ns - at < TR_SECONDS(1));
+    bank_close(b);
+}
+
+/* ---- ends ---------------------------------------------------------------------------------------------- */
+
+static void stop_account(tr_actor *self, void *context)
+{
+    bank *b = context;
+    tr_stop(self, b->account, TR_EXIT_KILLED);
+}
+
+static void the_end_of_a_participant_with_a_call_in_its_mailbox_is_heard(void **state)
+{
+    (void)state;
+    bank *b = bank_open(2);
+    manual_puppet killer = {0};
+    manual_spawn(b->m, 0, &killer, NULL);
+    manual_pump(b->m);
+    script s = {.run = bank_run_credit, .balance = 5};
+    bank_begin(b, &s);
+    /* While loop 1 stands the order and, behind it, the kill come into its inbox; the kill overtakes in the mailbox. */
+    for (int i = 0; i < 10; i++)
+        manual_turn(b->m, 0);
+    manual_tell(b->m, killer.address, stop_account, b);
+    manual_turn(b->m, 0);
+    manual_pump(b->m);
+    manual_step(b->m, TR_SECONDS(1));
+    assert_true(s.done);
+    assert_int_equal(TR_TX_ABORTED, s.out.status);
+    assert_int_equal(TR_TX_BRANCH_LOST, s.out.reason);
+    b->account = manual_spawn_def(b->m, 1, &bank_account_def, NULL, &(tr_spawn_opts){.name = "account"});
+    assert_int_equal(0, bank_balance(b));
+    bank_close(b);
+}
+
+static tr_err ticket_and_resolve(tr_actor *self, script *s)
+{
+    const tr_tx_ticket_is *is;
+    char ticket[TR_TX_TICKET_MAX];
+    s->tx = tr_tx_begin(self, NULL);
+    TR_TRY(tr_tx_await(&s->tx, "account", credit, .amount = 5));
+    TR_TRY(tr_await(self, tr_tx_ticket(&s->tx), tr_tx_ticket_is, &is));
+    snprintf(ticket, sizeof(ticket), "%s", is->ticket);
+    s->out = tr_tx_outcome_of(self, tr_tx_commit(&s->tx));
+    for (int i = 0; i < 2; i++) {
+        tr_tx_outcome again = tr_tx_outcome_of(self, tr_tx_resolve(self, ticket, TR_SECONDS(5)));
+        if (again.status != TR_TX_COMMITTED || again.commit_ts != s->out.commit_ts)
+            return tr_fail(self, TR_EAPP, "resolved %u %s", again.status, again.text);
+    }
+    tr_tx_outcome none = tr_tx_outcome_of(self, tr_tx_resolve(self, "no ticket", TR_SECONDS(5)));
+    return none.status == TR_TX_UNKNOWN && strstr(none.text, "is no ticket") ? TR_OK : TR_EAPP;
+}
+
+static void a_ticket_tells_the_same_as_often_as_one_likes(void **state)
+{
+    (void)state;
+    bank *b = bank_open(1);
+    script s = {.run = ticket_and_resolve};
+    bank_play(b, &s);
+    assert_int_equal(TR_TX_COMMITTED, s.out.status);
+    bank_close(b);
+}
+
+#define MANY TR__TX_UNDECIDED_MAX
+
+static tr_err fill_up(tr_actor *self, script *s)
+{
+    tr_tx *all = calloc(MANY, sizeof(*all));
+    for (int i = 0; i < MANY; i++) {
+        all[i] = tr_tx_begin(self, NULL);
+        TR_TRY(tr_tx_await(&all[i], "account", get_balance));
+    }
+    s->balance = 1;
+    TR_TRY(tr_sleep(self, TR_MILLIS(25)));
+    for (int i = 0; i < MANY; i++)
+        tr_tx_abort(&all[i]);
+    free(all);
+    return TR_OK;
+}
+
+static void tr_tx_run_goes_on_when_a_node_had_too_much_to_do(void **state)
+{
+    (void)state;
+    bank *b = bank_open(1);
+    script full = {.run = fill_up}, s = {.run = bank_run_credit, .balance = 5};
+    bank_begin(b, &full);
+    manual_pump(b->m);
+    if (!full.balance)
+        fail_msg("%d: %s", full.done, full.text);
+    uint64_t at = b->m->now_ns;
+    bank_play(b, &s);
+    if (!full.done || full.err)
+        fail_msg("%d: %s; %s", full.done, full.text, s.out.text);
+    assert_int_equal(TR_TX_COMMITTED, s.out.status);
+    assert_true(b->m->now_ns - at >= TR_MILLIS(25));
+    assert_int_equal(5, bank_balance(b));
+    bank_close(b);
+}
+
+static tr_err list_it(tr_actor *self, script *s)
+{
+    const tr_tx_listing *listing;
+    TR_TRY(tr_await(self, tr_ask(self, tr_whereis(self, "tx"), TR_SECONDS(1), tr_tx_list, .most = 1),
+                    tr_tx_listing, &listing));
+    if (!strstr(listing->json, "\"state\":\"committed\"") ||
+        !strstr(listing->json, "\"actor\":\"account\"") ||
+        !strstr(listing->json, "{\"node\":\"alice\",\"figures\":{\"branches\":0,"))
+        return tr_fail(self, TR_EAPP, "%s", listing->json);
+    s->balance = 0;
+    for (const char *at = listing->json; (at = strstr(at, "\"began_ns\"")); at++)
+        s->balance++;
+    return TR_OK;
+}
+
+static void the_last_transactions_can_be_looked_at(void **state)
+{
+    (void)state;
+    bank *b = bank_open(1);
+    for (int i = 0; i < TR__TRAIL_TRANSACTIONS + 2; i++)
+        bank_pay_in(b, 1);
+    script s = {.run = list_it};
+    bank_play(b, &s);
+    assert_int_equal(1, s.balance);
+    bank_close(b);
+}
+
+static void a_node_whose_disk_fails_ends_itself_and_says_why(void **state)
+{
+    (void)state;
+    bank *b = bank_open(1);
+    script s = {.run = bank_run_credit, .balance = 5};
+    b->disk.fail_force_in = 1;
+    bank_begin(b, &s);
+    manual_pump(b->m);
+    assert_int_equal(1, b->m->fatals);
+    assert_non_null(strstr(b->m->last_log, "node alice ends itself"));
+    assert_false(s.done && s.out.status == TR_TX_COMMITTED);
+    b->m->fatals = 0;
+    bank_close(b);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(what_was_committed_is_read_back),
+        cmocka_unit_test(it_is_there_after_a_power_cut),
+        cmocka_unit_test(a_refusal_aborts_with_the_text_of_the_participant),
+        cmocka_unit_test(what_was_aborted_has_no_effect_and_is_not_committed_later),
+        cmocka_unit_test(the_end_of_who_began_it_aborts_it_at_once),
+        cmocka_unit_test(the_end_of_a_participant_with_a_call_in_its_mailbox_is_heard),
+        cmocka_unit_test(a_ticket_tells_the_same_as_often_as_one_likes),
+        cmocka_unit_test(tr_tx_run_goes_on_when_a_node_had_too_much_to_do),
+        cmocka_unit_test(the_last_transactions_can_be_looked_at),
+        cmocka_unit_test(a_node_whose_disk_fails_ends_itself_and_says_why),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
