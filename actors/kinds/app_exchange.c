@@ -1,6 +1,6 @@
 /* What an app does with its peer, each a transaction over the two: a look (do we agree?), and a put (append these to
- * both). On the actor's loop, by futures. Both call the two apps one after the other in the order of their paths (P3),
- * so two apps that put at once wait for each other in one place.
+ * both). On the actor's loop, by futures. Both call the two apps one after the other, the one with the greater path first
+ * (P3), so two apps that put at once wait for each other in one place.
  *
  * How it can fail: a participant that refuses (TR_EAPP), or journals that don't end alike, end the exchange. All else
  * (a node away, a lock held too long) aborts, and is tried again after a back-off. An outcome that isn't known is asked
@@ -17,7 +17,7 @@
 /* The path that is called first (0), or second. */
 static const char *path_at(const tr__app *app, unsigned which)
 {
-    bool ours_first = strcmp(app->path, app->peer_path) < 0;
+    bool ours_first = strcmp(app->path, app->peer_path) > 0;
     return ours_first == (which == 0) ? app->path : app->peer_path;
 }
 

@@ -10,7 +10,8 @@
  *   P1 An entry is in both journals or in none, and has the same number in both: it is appended in one transaction,
  *      which both participants' ends are compared before.
  *   P2 No put is answered, and none begins anew, while it is not known what became of the transaction it was in.
- *   P3 One transaction that appends is under way at a time, and it calls the two apps in the order of their paths. */
+ *   P3 One transaction that appends is under way at a time, and it calls the app with the greater path first,
+ *      which so is the one whose node decides. */
 #ifndef TR_ACTORS_KINDS_APP_STATE_H
 #define TR_ACTORS_KINDS_APP_STATE_H
 
