@@ -79,7 +79,11 @@ static tr_err check_actor(const tr__plugin *plugin, uint32_t index, tr_error *er
     if (!def->name || !def->name[0])
         return tr__fail(error, TR_EINVAL, "plugin %s: its actor %u has no name: define it by TR_ACTOR",
                         plugin->file, index);
-    if (!def->receive == !def->run)
+    if (def->transact && def->run)
+        return tr__fail(error, TR_EINVAL,
+                        "plugin %s: its actor %s has transact, and run: only receive goes with it",
+                        plugin->file, def->name);
+    if (!def->transact && !def->receive == !def->run)
         return tr__fail(error, TR_EINVAL,
                         "plugin %s: its actor %s has %s receive %s run: give it one of them", plugin->file,
                         def->name, def->receive ? "both" : "neither", def->receive ? "and" : "nor");

@@ -56,11 +56,7 @@ tr_err tr__transact_def(tr_node *node, const tr_actor_def **def, const char *nam
         return tr__fail(error, TR_EINVAL,
                         "actor definition %s: `transact` goes with `receive`, not with `run`", own->name);
     if (!node->transactions || !node->transactions->has_log)
-        return tr__fail(
-            error, TR_EINVAL,
-            "%s keeps its state in transactions, and node %s keeps no log: give the node a directory "
-            "for its log: --data DIR",
-            own->name, node->name);
+        return tr__fail(error, TR_EINVAL, "%s: give the node a directory for its log: --data DIR", own->name);
     if (!name)
         return tr__fail(error, TR_EINVAL,
                         "%s keeps its state under its name: spawn it with one (tr_spawn_opts.name)",
@@ -160,13 +156,12 @@ static verdict execute(tr__loop *loop, tr_actor *actor, tr__tx_branch *branch)
     loop->running = actor;
     atomic_store_explicit(&loop->watch.type, msg->type, memory_order_relaxed);
     tr_err err = actor->def->transact(view, actor->state_block, msg);
-    tr__msg_free(loop, msg);
     if (view->error)
-        return refused(reason_of(view->error), "%s", view->text);
-    if (err != TR_OK) {
-        tr__reason reason = tr__error_reason(actor, err);
-        return refused(TR_TX_APP, "%s", reason.text);
-    }
+        v = refused(reason_of(view->error), "%s", view->text);
+    else if (err != TR_OK)
+        v = refused(TR_TX_APP, "%s, executing a %s: %s", tr__tx_branch_actor(branch), msg->type->name,
+                    tr__err_meaning(err));
+    tr__msg_free(loop, msg);
     return v;
 }
 

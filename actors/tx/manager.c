@@ -122,13 +122,6 @@ static void wake_came(tr__transactions *t)
 
 /* ---- the actor ----------------------------------------------------------------------------------------- */
 
-static tr_err init(tr_actor *self, void *state, const void *arg)
-{
-    tr__transactions *t = *(tr__transactions **)state = (tr__transactions *)arg;
-    t->self = self;
-    return tr_watch_nodes(self);
-}
-
 static void tell_unexecuted(tr__transactions *t)
 {
     while (t->unexecuted_count) {
@@ -203,13 +196,27 @@ static void dispatch(tr__transactions *t, const tr_msg *msg)
         tr__callers_resolve(t, msg, resolve);
 }
 
+static void tick_soon(tr__transactions *t)
+{
+    if (!t->ticking && (tr__tx_waits(t->tx) || t->clients))
+        t->ticking = tr_after(t->self, TR__TX_TICK_NS, tr__tx_tick_now).id != 0;
+}
+
+static tr_err init(tr_actor *self, void *state, const void *arg)
+{
+    tr__transactions *t = *(tr__transactions **)state = (tr__transactions *)arg;
+    t->self = self;
+    tick_soon(t);
+    return tr_watch_nodes(self);
+}
+
 static void receive(tr_actor *self, void *state, const tr_msg *msg)
 {
     tr__transactions *t = *(tr__transactions **)state;
+    (void)self;
     dispatch(t, msg);
     tell_unexecuted(t);
-    if (!t->ticking && (tr__tx_waits(t->tx) || t->clients))
-        t->ticking = tr_after(self, TR__TX_TICK_NS, tr__tx_tick_now).id != 0;
+    tick_soon(t);
 }
 
 /* Here and not with the node's memory: what the log's thread wakes is still there. */
@@ -286,6 +293,7 @@ void tr__transactions_free(tr_node *node)
     if (!t)
         return;
     node->transactions = NULL;
+    tr__tx_close(t->tx);             /* of a node that never ran */
     tr__free(atomic_load(&t->wake)); /* NULL: it was dropped on its way */
     tr__free(t->peers);
     tr__trail_fini(&t->trail);

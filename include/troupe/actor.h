@@ -44,9 +44,10 @@ typedef struct tr_actor_def {
     tr_type *arg_type;
     uint32_t mailbox_places; /* 0 = 1,024; a message takes one a started KiB */
     uint32_t stack_size;     /* a fiber's, bytes; 0 = 64 KiB */
-    /* For each call of a transaction (troupe/tx.h); not with `run`. The state that counts is reached by `v`; an error
-     * aborts the transaction, its text is what tr_refuse said, or tr_fail. Such an actor is spawned under a name, on a
-     * node that keeps a log. Without `receive`, plain messages are dropped, and asks refused. */
+    /* For each call of a transaction (troupe/tx.h); not with `run`. `msg` and `v` are borrowed for the call; the state
+     * that counts is what `v` reaches. An error aborts the transaction; tr_refuse gives it a text. Such an actor is
+     * spawned under a name, on a node that keeps a log. It may have no `receive`: plain messages are then dropped, and
+     * asks refused. */
     tr_err (*transact)(tr_txview *v, void *state, const tr_msg *msg);
 } tr_actor_def;
 

@@ -232,12 +232,14 @@ static void two_plugins_are_two_libraries(void **state)
 
 TR_MESSAGE(ping, (u32, n))
 
+static const char *data; /* the directory of the nodes' log; NULL: none */
+
 static tr_err run_node(tr_err (*start)(tr_actor *self, void *arg), uint32_t loops, const char *const *plugins,
                        tr_error *error)
 {
     *error = (tr_error){0};
-    tr_node *node =
-        tr_node_create(&(tr_node_opts){.start = start, .loops = loops, .plugins = plugins}, error);
+    tr_node *node = tr_node_create(
+        &(tr_node_opts){.start = start, .loops = loops, .plugins = plugins, .data = data}, error);
     assert_non_null(node);
     tr_err err = tr_node_run(node, error);
     tr_node_destroy(node);
@@ -284,6 +286,53 @@ static void its_actors_run_under_its_name_and_are_started_again(void **state)
         if (run_node(end_it_once, loops, plugins, &error) != TR_OK)
             fail_msg("%s", error.text);
     }
+}
+
+TR_MESSAGE(add, TR_WRITES, (i64, number))
+TR_MESSAGE(sum_is, (i64, number))
+
+static tr_err add_two(tr_actor *self, tr_tx *tx, void *arg)
+{
+    const sum_is *sum;
+    (void)self;
+    TR_TRY(tr_tx_await_reply(tx, "sum", sum_is, &sum, add, .number = 2));
+    *(int64_t *)arg = sum->number;
+    return TR_OK;
+}
+
+static tr_err add_in_a_transaction(tr_actor *self, void *arg)
+{
+    int64_t sum = 0;
+    (void)arg;
+    for (int64_t wanted = 2; wanted <= 4; wanted += 2) {
+        tr_tx_outcome out = tr_tx_run(self, add_two, &sum, NULL);
+        if (out.status != TR_TX_COMMITTED || sum != wanted)
+            return tr_fail(self, TR_EAPP, "%d: %s", (int)sum, out.text);
+    }
+    return TR_OK;
+}
+
+static void an_actor_of_a_plugin_takes_part_in_transactions(void **state)
+{
+    (void)state;
+    const char *const plugins[] = {
+        build("sum", "#define TR_PLUGIN\n#include <troupe/troupe.h>\n"
+                     "TR_MESSAGE(add, TR_WRITES, (i64, number))\nTR_MESSAGE(sum_is, (i64, number))\n"
+                     "static tr_err transact(tr_txview *v, void *state, const tr_msg *msg)\n"
+                     "{ const add *a = tr_match(msg, add); int64_t sum = tr_view_i64(v, \"sum\", 0);\n"
+                     "  if (!a) return tr_refuse(v, \"what is a %s?\", tr_msg_type_name(msg));\n"
+                     "  TR_TRY(tr_view_reply(v, sum_is, .number = sum + a->number));\n"
+                     "  return tr_view_put_i64(v, \"sum\", sum + a->number); }\n"
+                     "TR_ACTOR(sum, .transact = transact);\nTR_PLUGIN_EXPORT(\"sum\", \"1\", &sum);\n"),
+        NULL};
+    tr_error error;
+    assert_int_equal(TR_EINVAL, run_node(add_in_a_transaction, 1, plugins, &error));
+    assert_text(error.text, "--data DIR");
+    data = directory;
+    tr_err err = run_node(add_in_a_transaction, 2, plugins, &error);
+    data = NULL;
+    if (err != TR_OK)
+        fail_msg("%s", error.text);
 }
 
 static tr_err never(tr_actor *self, void *arg)
@@ -415,6 +464,7 @@ int main(void)
         cmocka_unit_test(an_older_minor_loads_and_another_major_does_not),
         cmocka_unit_test(two_plugins_are_two_libraries),
         cmocka_unit_test(its_actors_run_under_its_name_and_are_started_again),
+        cmocka_unit_test(an_actor_of_a_plugin_takes_part_in_transactions),
         cmocka_unit_test(an_init_that_fails_stops_the_node_and_is_named),
         cmocka_unit_test(a_name_that_is_taken_and_a_missing_file_stop_the_node),
         cmocka_unit_test(a_plugin_that_keeps_ending_stops_the_node),

@@ -52,8 +52,19 @@ static void a_bad_option_is_named_and_gives_status_2(void **state)
     }
 }
 
+static void a_directory_that_cannot_be_had_is_named_and_nothing_runs(void **state)
+{
+    (void)state;
+    char out[1024];
+    assert_int_equal(1, run("--data", "/no/such/place", out, sizeof(out)));
+    assert_non_null(strstr(out, "the log of transactions: /no/such/place can't be made"));
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(a_bad_option_is_named_and_gives_status_2)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_bad_option_is_named_and_gives_status_2),
+        cmocka_unit_test(a_directory_that_cannot_be_had_is_named_and_nothing_runs),
+    };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -230,6 +230,49 @@ static void a_node_whose_disk_fails_ends_itself_and_says_why(void **state)
     bank_close(b);
 }
 
+static void flood(tr_actor *self, void *context)
+{
+    (void)context;
+    while (tr_send(self, TR__TX_MANAGER_OF(tr_self(self).node), mark, .n = 1) == TR_OK)
+        ;
+}
+
+static tr_err call_into_a_full_mailbox(tr_actor *self, script *s)
+{
+    tr_err full;
+    s->tx = tr_tx_begin(self, NULL);
+    tr_future call = tr_tx_call(&s->tx, "account", credit, .amount = 5);
+    flood(self, NULL);
+    tr_future more = tr_tx_call(&s->tx, "account", credit, .amount = 5);
+    full = more.id ? TR_OK : tr_last_error(self)->code;
+    tr_err err = tr_await_msg(self, call, NULL);
+    s->out = tr_tx_outcome_of(self, tr_tx_commit(&s->tx));
+    return full == TR_EFULL && err == TR_EABORTED ? TR_OK : TR_EAPP;
+}
+
+static void a_manager_whose_mailbox_is_full_says_so_and_nothing_hangs(void **state)
+{
+    (void)state;
+    bank *b = bank_open(1);
+    script s = {.run = call_into_a_full_mailbox};
+    bank_play(b, &s);
+    assert_int_equal(TR_TX_ABORTED, s.out.status);
+    assert_int_equal(TR_TX_UNREACHABLE, s.out.reason);
+    assert_non_null(strstr(s.out.text, "node alice can't be told now"));
+    assert_int_equal(0, bank_balance(b));
+    bank_close(b);
+}
+
+static void a_node_that_never_ran_gives_its_log_back(void **state)
+{
+    (void)state;
+    memory_log disk;
+    memory_log_init(&disk, 1);
+    manual_close(manual_open_tx(2, "alice", &disk));
+    assert_false(disk.is_open);
+    memory_log_fini(&disk);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -242,6 +285,8 @@ int main(void)
         cmocka_unit_test(a_ticket_tells_the_same_as_often_as_one_likes),
         cmocka_unit_test(tr_tx_run_goes_on_when_a_node_had_too_much_to_do),
         cmocka_unit_test(the_last_transactions_can_be_looked_at),
+        cmocka_unit_test(a_manager_whose_mailbox_is_full_says_so_and_nothing_hangs),
+        cmocka_unit_test(a_node_that_never_ran_gives_its_log_back),
         cmocka_unit_test(a_node_whose_disk_fails_ends_itself_and_says_why),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -104,7 +104,8 @@ static void a_view_call_that_failed_refuses_though_the_code_goes_on(void **state
     bank *b = bank_open(1);
     refused_for(b, &put_in_a_read_type, TR_TX_NOT_ALLOWED, "TR_WRITES");
     refused_for(b, &write_too_much_type, TR_TX_TOO_LARGE, "1048576");
-    refused_for(b, &fail_plainly_type, TR_TX_APP, "nothing goes by that name");
+    refused_for(b, &fail_plainly_type, TR_TX_APP,
+                "account, executing a fail_plainly: nothing goes by that name");
     bank_close(b);
 }
 
