@@ -149,6 +149,7 @@ static int run(const demo_node_args *args)
                          .loops = args->loops,
                          .listen = "127.0.0.1:0",
                          .join = args->join,
+                         .data = args->directory,
                          .log_level = TR_LOG_INFO,
                          .start = start,
                          .arg = (void *)args};

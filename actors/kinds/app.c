@@ -76,7 +76,7 @@ void tr__app_end_exchange(tr_actor *self, tr__app *app, tr_err code, const char 
     tr__app_fail_queries(self, app);
 }
 
-static void tick_later(tr_actor *self, tr__app *app)
+void tr__app_later(tr_actor *self, tr__app *app)
 {
     uint64_t wait = app->backoff_ns ? app->backoff_ns : BACKOFF_FIRST_NS;
     app->backoff_ns = wait * 2 < BACKOFF_MAX_NS ? wait * 2 : BACKOFF_MAX_NS;
@@ -97,7 +97,7 @@ void tr__app_part(tr_actor *self, tr__app *app, tr_err code, const char *why)
     app->batch = 0;
     if (app->step != TR__APP_APART)
         tr__app_go(self, app, TR__APP_APART);
-    tick_later(self, app);
+    tr__app_later(self, app);
 }
 
 void tr__app_pump(tr_actor *self, tr__app *app)
@@ -146,13 +146,12 @@ static tr_err paths(tr_actor *self, tr__app *app, const char *peer, tr_error *er
     tr_node *node = tr__owner(self)->node;
     char name[TR_NAME_MAX];
     const char *slash = strchr(peer, '/');
-    size_t length = strlen(peer);
-    if (!slash || slash == peer || !slash[1] || length >= sizeof(app->peer_path))
+    size_t front = slash ? (size_t)(slash - peer) : 0, back = slash ? strlen(slash + 1) : 0;
+    if (!front || !back || front >= TR_NAME_MAX || back >= TR_NAME_MAX || strchr(slash + 1, '/'))
         return tr__fail(error, TR_EINVAL, "peer \"%.60s\": the other app's \"node/name\" is needed", peer);
-    if (!tr__name_of(node, tr_self(self), name))
-        return tr__fail(error, TR_EINVAL, "an app is spawned under a name: its journal belongs to that");
+    tr__check(tr__name_of(node, tr_self(self), name), "what has `transact` isn't spawned without a name");
     snprintf(app->path, sizeof(app->path), "%s/%s", node->name, name);
-    memcpy(app->peer_path, peer, length + 1);
+    snprintf(app->peer_path, sizeof(app->peer_path), "%s", peer);
     if (strcmp(app->path, app->peer_path) == 0)
         return tr__fail(error, TR_EINVAL, "peer \"%.60s\" is this app itself", peer);
     return TR_OK;

@@ -6,119 +6,136 @@
 #include <string.h>
 
 #include "actors/kinds/app_state.h"
-#include "base/mem.h"
+#include "base/err.h"
 
 #define READ_LOCK_NS TR_MILLIS(500) /* while a put is in doubt the journal can't be read: told soon */
+#define LONGEST_NS   TR_MINUTES(10) /* that a transaction may take */
 
 /* ---- reads --------------------------------------------------------------------------------------------- */
 
-/* A transaction that reads this app's journal for who asked. */
-typedef struct reading {
-    tr_msg *ask; /* kept */
-    tr_tx tx;
-    tr_app_seen seen; /* its texts aren't used */
-    uint8_t digest[TR__DIGEST];
-} reading;
-
-static void reading_end(tr_actor *self, tr__app *app, reading *r)
+static void reading_end(tr_actor *self, tr__app_reading *r)
 {
     tr_msg_free(self, &r->ask);
-    tr__free(r);
-    app->reading--;
 }
 
-static void answer_status(tr_actor *self, tr__app *app, const reading *r, const char *error)
+/* The status, as far as it could be read; to a `together` only if it could. `why` not. */
+static void answer_status(tr_actor *self, tr__app *app, tr__app_reading *r, tr_err err, const char *why)
 {
-    char text[TR__DIGEST_TEXT];
+    char text[TR__DIGEST_TEXT] = "";
+    const tr_app_query *query = tr_match(r->ask, tr_app_query);
+    const char *error = app->error.text;
+    bool stopped = app->step == TR__APP_STOPPED;
+    if (query->together && (stopped || err != TR_OK)) {
+        tr_reply_error(self, r->ask, stopped ? app->error.code : err, "%s", stopped ? error : why);
+        reading_end(self, r);
+        return;
+    }
+    if (err != TR_OK)
+        error = tr_fmt(self, "%s%sits journal can't be read just now: %s", error, error[0] ? "; " : "", why);
+    else
+        tr__digest_text(r->digest, text);
     tr_reply(self, r->ask, tr_app_status, .name = app->name, .id = app->id, .peer_name = app->peer_name,
              .peer_id = app->peer_id, .state = tr__app_step_name(app->step), .last = r->seen.last,
              .own = r->seen.own, .other = r->seen.other, .waiting = app->puts_count,
-             .children = app->children_count, .digest = tr__digest_text(r->digest, text), .error = error);
+             .children = app->children_count, .digest = text, .error = error);
+    reading_end(self, r);
 }
 
 static void status_done(tr_actor *self, void *state, const tr_result *result, void *context)
 {
-    tr__app *app = state;
-    reading *r = context;
     const tr_tx_done *done = result->msg ? tr_match(result->msg, tr_tx_done) : NULL;
     bool good = done && done->status == TR_TX_COMMITTED;
-    answer_status(self, app, r, good ? app->error.text : done ? done->text : tr_err_word(result->err));
-    reading_end(self, app, r);
+    answer_status(self, state, context,
+                  good   ? TR_OK
+                  : done ? TR_EABORTED
+                         : result->err,
+                  done ? done->text : tr_err_word(result->err));
 }
 
-/* Who can't read it now tells what there is to tell, and why. */
 static void status_seen(tr_actor *self, void *state, const tr_result *result, void *context)
 {
-    tr__app *app = state;
-    reading *r = context;
+    tr__app_reading *r = context;
+    tr_error why;
     const tr_app_seen *seen = result->msg ? tr_match(result->msg, tr_app_seen) : NULL;
-    if (seen && seen->digest.size == TR__DIGEST) {
+    if (seen) {
         r->seen = (tr_app_seen){.last = seen->last, .own = seen->own, .other = seen->other};
-        memcpy(r->digest, seen->digest.data, TR__DIGEST);
+        memcpy(r->digest, seen->digest.data, TR__DIGEST); /* our own answer: it has that size */
         if (tr_then(self, tr_tx_commit(&r->tx), status_done, r) == TR_OK)
             return;
+        why = *tr_last_error(self);
+    } else {
+        tr__fail(&why, result->err, "%s", result->error ? result->error->text : tr_err_word(result->err));
     }
     tr_tx_abort(&r->tx);
-    answer_status(self, app, r, result->error ? result->error->text : "the journal can't be read now");
-    reading_end(self, app, r);
+    answer_status(self, state, r, why.code, why.text);
 }
 
-static void got_done(tr_actor *self, void *state, const tr_result *result, void *context)
+static void got(tr_actor *self, void *state, const tr_result *result, void *context)
 {
-    reading *r = context;
-    tr_tx_abort(&r->tx); /* one read: there is nothing to commit */
+    const tr__app *app = state;
+    tr__app_reading *r = context;
+    const tr_app_get *get = tr_match(r->ask, tr_app_get);
     const tr_app_item *item = result->msg ? tr_match(result->msg, tr_app_item) : NULL;
-    if (item)
+    if (item && item->number)
         tr_reply_body(self, r->ask, &tr_app_item_type, item);
+    else if (item)
+        tr_reply_error(self, r->ask, TR_ENOTFOUND, "app %.40s (%s) has no entry %" PRIu64, app->name, app->id,
+                       get->number);
     else
-        tr_reply_error(self, r->ask, result->err == TR_EAPP ? TR_ENOTFOUND : result->err, "%s",
+        tr_reply_error(self, r->ask, result->err == TR_EAPP ? TR_EMISMATCH : result->err, "%s",
                        result->error ? result->error->text : tr_err_word(result->err));
-    reading_end(self, state, r);
+    tr_tx_abort(&r->tx); /* it was one read: there is nothing to commit */
+    reading_end(self, r);
 }
 
-/* NULL: refused, for want of room. */
-static tr_msg *keep(tr_actor *self, tr__app *app, const tr_msg *msg, uint32_t waiting)
+static tr__app_reading *free_reading(tr__app *app)
 {
-    tr_msg *kept = waiting < TR__APP_QUERIES_MAX ? tr_msg_take(self, msg) : NULL;
-    if (!kept)
-        tr_reply_error(self, msg, TR_EFULL, "app %.40s (%s): %d asks of that kind wait already", app->name,
-                       app->id, TR__APP_QUERIES_MAX);
-    return kept;
+    for (uint32_t i = 0; i < TR__APP_QUERIES_MAX; i++)
+        if (!app->readings[i].ask)
+            return &app->readings[i];
+    return NULL;
 }
 
-/* Begin, for a kept ask; NULL: no memory, and it was told. */
-static reading *read_for(tr_actor *self, tr__app *app, tr_msg *kept)
+static void refuse_full(tr_actor *self, const tr__app *app, const tr_msg *msg)
 {
-    reading *r = tr__zalloc(sizeof(*r));
+    tr_reply_error(self, msg, TR_EFULL, "app %.40s (%s): %d asks of that kind wait already", app->name,
+                   app->id, TR__APP_QUERIES_MAX);
+}
+
+/* Begin, for a kept ask. NULL: refused, and freed. */
+static tr__app_reading *read_for(tr_actor *self, tr__app *app, tr_msg *kept, uint64_t patience_ns)
+{
+    tr__app_reading *r = free_reading(app);
     if (!r) {
-        tr_reply_error(self, kept, TR_ENOMEM, "no memory to read the journal");
+        refuse_full(self, app, kept);
         tr_msg_free(self, &kept);
         return NULL;
     }
-    r->ask = kept;
-    r->tx = tr_tx_begin(self, &(tr_tx_opts){.lock_wait_ns = READ_LOCK_NS});
-    app->reading++;
+    *r = (tr__app_reading){.ask = kept};
+    r->tx = tr_tx_begin(self, &(tr_tx_opts){.deadline_ns = patience_ns, .lock_wait_ns = patience_ns});
     return r;
 }
 
-/* Takes the kept ask. */
+/* Takes the kept ask. Who asked for `together` waits for what is in doubt, as long as it wants to. */
 static void read_status(tr_actor *self, tr__app *app, tr_msg *kept)
 {
-    reading *r = read_for(self, app, kept);
+    const tr_app_query *query = tr_match(kept, tr_app_query);
+    uint64_t left = tr_msg_remaining(self, kept), patience = left < LONGEST_NS ? left : LONGEST_NS;
+    tr__app_reading *r = read_for(self, app, kept, query->together ? patience : READ_LOCK_NS);
     if (r && tr_then(self, tr_tx_call(&r->tx, app->path, tr_app_look), status_seen, r) != TR_OK) {
-        answer_status(self, app, r, tr_last_error(self)->text);
-        reading_end(self, app, r);
+        tr_error why = *tr_last_error(self);
+        answer_status(self, app, r, why.code, why.text);
     }
 }
 
 void tr__app_on_get(tr_actor *self, tr__app *app, const tr_msg *msg, const tr_app_get *get)
 {
-    tr_msg *kept = keep(self, app, msg, app->reading);
-    reading *r = kept ? read_for(self, app, kept) : NULL;
-    if (r && tr_then(self, tr_tx_call(&r->tx, app->path, tr_app_read, .number = get->number), got_done, r) !=
-                 TR_OK) {
+    tr_msg *kept = tr_msg_take(self, msg);
+    tr__app_reading *r = kept ? read_for(self, app, kept, READ_LOCK_NS) : NULL;
+    if (r &&
+        tr_then(self, tr_tx_call(&r->tx, app->path, tr_app_read, .number = get->number), got, r) != TR_OK) {
         tr_reply_error(self, r->ask, tr_last_error(self)->code, "%s", tr_last_error(self)->text);
-        reading_end(self, app, r);
+        reading_end(self, r);
     }
 }
 
@@ -131,7 +148,11 @@ void tr__app_on_query(tr_actor *self, tr__app *app, const tr_msg *msg, const tr_
         tr_reply_error(self, msg, app->error.code, "%s", app->error.text);
         return;
     }
-    tr_msg *kept = keep(self, app, msg, now ? app->reading : app->queries_count);
+    if (!now && app->queries_count == TR__APP_QUERIES_MAX) {
+        refuse_full(self, app, msg);
+        return;
+    }
+    tr_msg *kept = tr_msg_take(self, msg);
     if (kept && now)
         read_status(self, app, kept);
     else if (kept)
@@ -154,16 +175,23 @@ void tr__app_fail_queries(tr_actor *self, tr__app *app)
     app->queries_count = 0;
 }
 
+static bool is_of(const tr_msg *ask, const tr_canceled *canceled)
+{
+    return tr_msg_ask_number(ask) == canceled->ask && tr_addr_equal(tr_msg_sender(ask), canceled->asker);
+}
+
 void tr__app_query_canceled(tr_actor *self, tr__app *app, const tr_canceled *canceled)
 {
     for (uint32_t i = 0; i < app->queries_count; i++) {
-        tr_msg *ask = app->queries[i];
-        if (tr_msg_ask_number(ask) != canceled->ask || !tr_addr_equal(tr_msg_sender(ask), canceled->asker))
+        if (!is_of(app->queries[i], canceled))
             continue;
         tr_msg_free(self, &app->queries[i]);
         app->queries[i] = app->queries[--app->queries_count];
         return;
     }
+    for (uint32_t i = 0; i < TR__APP_QUERIES_MAX; i++)
+        if (app->readings[i].ask && is_of(app->readings[i].ask, canceled))
+            tr_tx_abort(&app->readings[i].tx); /* its call fails, and gives the place back */
 }
 
 /* ---- children ------------------------------------------------------------------------------------------ */

@@ -11,6 +11,7 @@
 
 #include "actors/kinds/app_state.h"
 #include "actors/tx/frame.h"
+#include "base/err.h"
 
 #define RESOLVE_NS TR_SECONDS(10)
 
@@ -29,11 +30,13 @@ static const char *text_of(const tr_result *result)
 /* A call failed, or a future couldn't be had. */
 static void failed(tr_actor *self, tr__app *app, tr_err err, const char *text)
 {
+    tr_error why; /* a copy: the text may be the last error's, which the next failing call overwrites */
+    tr__fail(&why, err, "%s", text);
     tr_tx_abort(&app->tx);
     if (err == TR_EAPP || err == TR_ETYPE)
-        tr__app_end_exchange(self, app, err, "%s", text);
+        tr__app_end_exchange(self, app, err, "%s", why.text);
     else
-        tr__app_part(self, app, err, text);
+        tr__app_part(self, app, err, why.text);
 }
 
 static void next(tr_actor *self, tr__app *app, tr_future future, tr_then_fn then)
@@ -136,14 +139,15 @@ static void resolved_or_done(tr_actor *self, tr__app *app, const tr_tx_done *don
         if (app->step == TR__APP_PUTTING)
             tr__app_go(self, app, TR__APP_TOGETHER);
         else
-            tr__app_part(self, app, TR_OK, "");
+            tr__app_part(self, app, TR_OK, "what was unknown is committed");
     } else if (done->status == TR_TX_ABORTED) {
         tr__app_part(self, app, TR_EABORTED, done->text);
     } else {
-        tr_log(self, TR_LOG_INFO, "app %s (%s): %s is UNKNOWN: %s", app->name, app->id, app->ticket,
-               done->text);
-        if (app->step == TR__APP_PUTTING)
+        tr__fail(&app->error, TR_EABORTED, "what became of %s isn't known yet: %s", app->ticket, done->text);
+        if (app->step == TR__APP_PUTTING) {
+            tr_log(self, TR_LOG_INFO, "app %s (%s): %s", app->name, app->id, app->error.text);
             tr__app_go(self, app, TR__APP_RESOLVING);
+        }
     }
     tr__app_pump(self, app);
 }
@@ -229,6 +233,12 @@ void tr__app_exchange(tr_actor *self, tr__app *app)
 
 /* ---- resolve ------------------------------------------------------------------------------------------- */
 
+static void ask_again(tr_actor *self, tr__app *app)
+{
+    app->called = 0;
+    tr__app_later(self, app);
+}
+
 static void resolved(tr_actor *self, void *state, const tr_result *result, void *context)
 {
     tr__app *app = state;
@@ -238,10 +248,8 @@ static void resolved(tr_actor *self, void *state, const tr_result *result, void 
         tr__app_end_exchange(self, app, TR_EMISMATCH, "%s: %s", app->ticket, done->text);
     else if (done)
         resolved_or_done(self, app, done);
-    else { /* asked again, with the next message */
-        app->called = 0;
-        tr__app_pump(self, app);
-    }
+    else
+        ask_again(self, app);
 }
 
 void tr__app_resolve(tr_actor *self, tr__app *app)
@@ -249,6 +257,5 @@ void tr__app_resolve(tr_actor *self, tr__app *app)
     tr_future future = tr_tx_resolve(self, app->ticket, RESOLVE_NS);
     app->called = 1; /* under way */
     if (!future.id || tr_then(self, future, resolved, NULL) != TR_OK)
-        tr_exit(self, tr_last_error(self)->code, "app %.40s (%s): %s", app->name, app->id,
-                tr_last_error(self)->text);
+        ask_again(self, app);
 }

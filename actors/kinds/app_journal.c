@@ -7,7 +7,6 @@
 
 #include "actors/kinds/app_state.h"
 #include "actors/tx/frame.h"
-#include "base/mem.h"
 
 #define KEY_ROOM 24
 
@@ -31,8 +30,8 @@ static tr_err sum_get(tr_txview *v, tr__journal_sum *sum)
 
 /* ---- append -------------------------------------------------------------------------------------------- */
 
-static tr_err append_one(tr_txview *v, tr__journal_sum *sum, const char *origin, bool own, tr_bytes digest,
-                         tr_bytes data)
+static tr_err append_one(tr_txview *v, tr__app *app, tr__journal_sum *sum, const char *origin,
+                         tr_bytes digest, tr_bytes data)
 {
     uint8_t right[TR__DIGEST];
     char key[KEY_ROOM];
@@ -41,14 +40,10 @@ static tr_err append_one(tr_txview *v, tr__journal_sum *sum, const char *origin,
     crypto_hash_sha256(right, data.data, data.size);
     if (memcmp(right, digest.data, TR__DIGEST) != 0)
         return tr_refuse(v, "item %" PRIu64 " doesn't have the digest it came with", sum->last + 1);
-    uint8_t *entry = tr__alloc(tr__entry_room(data.size));
-    if (!entry)
-        return tr_refuse(v, "no memory for an entry");
-    size_t size = tr__entry_print(entry, sum->last + 1, origin, digest.data, data.data, data.size);
-    tr_err err = tr_view_put(v, key_of(sum->last + 1, key), entry, size);
-    tr__journal_add(sum, own, entry, size);
-    tr__free(entry);
-    return err;
+    size_t size = tr__entry_print(app->entry, sum->last + 1, origin, digest.data, data.data, data.size);
+    TR_TRY(tr_view_put(v, key_of(sum->last + 1, key), app->entry, size));
+    tr__journal_add(sum, strcmp(origin, app->id) == 0, app->entry, size);
+    return TR_OK;
 }
 
 /* Of whom is it? The pair is one for good: whose items came first is the peer. */
@@ -60,11 +55,13 @@ static tr_err check_origin(tr_txview *v, const tr__app *app, tr__journal_sum *su
         return tr_refuse(v, "an item's origin is none");
     if (sum->peer[0] && strcmp(sum->peer, origin) != 0)
         return tr_refuse(v, "its journal is shared with app %s, not with %s", sum->peer, origin);
+    if (app->peer_id[0] && strcmp(app->peer_id, origin) != 0)
+        return tr_refuse(v, "its peer is app %s, not %s", app->peer_id, origin);
     snprintf(sum->peer, sizeof(sum->peer), "%s", origin);
     return TR_OK;
 }
 
-static tr_err append(tr_txview *v, const tr__app *app, const tr_app_append *a)
+static tr_err append(tr_txview *v, tr__app *app, const tr_app_append *a)
 {
     uint8_t digest[TR__DIGEST];
     tr__journal_sum sum;
@@ -75,7 +72,7 @@ static tr_err append(tr_txview *v, const tr__app *app, const tr_app_append *a)
     while (reader.at < reader.end && !reader.failed) {
         tr_bytes item_digest = tr__tx_get_bytes(&reader), data = tr__tx_get_bytes(&reader);
         if (!reader.failed)
-            TR_TRY(append_one(v, &sum, a->origin, strcmp(a->origin, app->id) == 0, item_digest, data));
+            TR_TRY(append_one(v, app, &sum, a->origin, item_digest, data));
     }
     if (reader.failed || sum.last < first)
         return tr_refuse(v, "a malformed list of items");
@@ -97,13 +94,13 @@ static tr_err look(tr_txview *v, const tr__app *app)
                          .other = sum.other, .digest = {digest, TR__DIGEST});
 }
 
-static tr_err read_entry(tr_txview *v, const tr__app *app, uint64_t number)
+static tr_err read_entry(tr_txview *v, uint64_t number)
 {
     char key[KEY_ROOM], text[TR__DIGEST_TEXT];
     tr_bytes bytes;
     tr__entry entry;
     if (tr_view_get(v, key_of(number, key), &bytes) != TR_OK)
-        return tr_refuse(v, "app %.40s (%s) has no entry %" PRIu64, app->name, app->id, number);
+        return tr_view_reply(v, tr_app_item, .number = 0, .origin = "", .digest = "");
     const char *why = tr__entry_read(bytes.data, bytes.size, &entry);
     if (why)
         return tr_refuse(v, "entry %" PRIu64 " is damaged: %s", number, why);
@@ -113,13 +110,13 @@ static tr_err read_entry(tr_txview *v, const tr__app *app, uint64_t number)
 
 tr_err tr__app_transact(tr_txview *v, void *state, const tr_msg *msg)
 {
-    const tr__app *app = state;
+    tr__app *app = state;
     const tr_app_append *a = tr_match(msg, tr_app_append);
     const tr_app_read *r = tr_match(msg, tr_app_read);
     if (a)
         return append(v, app, a);
     if (r)
-        return read_entry(v, app, r->number);
+        return read_entry(v, r->number);
     if (tr_match(msg, tr_app_look))
         return look(v, app);
     return tr_refuse(v, "an app takes no %s", tr_msg_type_name(msg));

@@ -48,6 +48,14 @@ typedef struct tr__app_end {
     uint8_t digest[TR__DIGEST];
 } tr__app_end;
 
+/* A transaction that reads this app's own journal for who asked. */
+typedef struct tr__app_reading {
+    tr_msg *ask; /* kept; NULL: this place is free */
+    tr_tx tx;
+    tr_app_seen seen; /* its numbers; its texts aren't used */
+    uint8_t digest[TR__DIGEST];
+} tr__app_reading;
+
 typedef struct tr__app {
     tr__app_step step;
     char name[TR__APP_NAME_MAX + 1], id[TR__APP_ID_MAX + 1];
@@ -68,9 +76,11 @@ typedef struct tr__app {
     uint64_t puts_count, puts_bytes;
     tr_msg *queries[TR__APP_QUERIES_MAX]; /* who waits for together */
     uint32_t queries_count;
-    uint32_t reading; /* transactions that read for who asked */
+    tr__app_reading readings[TR__APP_QUERIES_MAX];
     tr_addr children[TR__APP_CHILDREN_MAX];
     uint32_t children_count;
+    uint8_t
+        entry[TR_APP_ITEM_MAX + TR__ENTRY_HEADER + 1]; /* as a participant: the one that is being printed */
 } tr__app;
 
 /* ---- app.c --------------------------------------------------------------------------------------------- */
@@ -84,6 +94,8 @@ void tr__app_end_exchange(tr_actor *self, tr__app *app, tr_err code, const char 
     __attribute__((format(printf, 4, 5)));
 /* Not now: another look after the back-off. */
 void tr__app_part(tr_actor *self, tr__app *app, tr_err code, const char *why);
+/* The pump does nothing more until the back-off has passed. */
+void tr__app_later(tr_actor *self, tr__app *app);
 /* "app bob (b1)", or what is known of it. */
 const char *tr__app_peer_label(tr_actor *self, const tr__app *app);
 /* Whether name and id are acceptable as the peer's: TR_EINVAL with a text. */

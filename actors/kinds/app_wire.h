@@ -12,7 +12,7 @@ TR_MESSAGE(tr_app_appended, (u64, first), (u64, last), (bytes, digest))
 /* Who are you, and where does your journal end? */
 TR_MESSAGE(tr_app_look)
 TR_MESSAGE(tr_app_seen, (string, name), (string, id), (u64, last), (u64, own), (u64, other), (bytes, digest))
-/* One entry; answered by tr_app_item (troupe/app.h). */
+/* One entry; answered by tr_app_item (troupe/app.h), of number 0 if there is none. */
 TR_MESSAGE(tr_app_read, (u64, number))
 
 #endif

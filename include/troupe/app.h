@@ -43,19 +43,21 @@ TR_MESSAGE(tr_app_put_done, (u64, number), (string, digest))
 
 /* Ask how it is doing; answered by tr_app_status, as the journal is committed. together: only when the two are in step
  * and nothing of ours is undecided. Then `own` counts every item of ours that ever came through: where to go on after
- * a restart. With `together` it fails, with its text, if the exchange has ended. */
+ * a restart. With `together` it waits as long as its ask does, and fails, with its text, if the exchange has ended. */
 TR_MESSAGE(tr_app_query, (bool, together))
 
 /* state     "apart", "looking", "together", "putting", "resolving", "stopped"
  * last      number of the last entry in our journal
  * own       entries of our items, other: of the peer's; waiting: items put, not yet done
  * digest    SHA-256 of the journal's entries, hexadecimal
- * error     why it stopped, or why it is apart or the journal can't be read just now; "" = nothing to tell */
+ * error     why it stopped, or is apart, or can't read the journal just now; "" = nothing to tell
+ * While something in the journal is in doubt it can't be read: then last, own and other are 0 and the digest is "". */
 TR_MESSAGE(tr_app_status, (string, name), (string, id), (string, peer_name), (string, peer_id),
            (string, state), (u64, last), (u64, own), (u64, other), (u64, waiting), (u64, children),
            (string, digest), (string, error))
 
-/* Ask: read one entry of the journal, whoever's it is. TR_ENOTFOUND: there is no such number yet. */
+/* Ask: read one entry of the journal, whoever's it is. TR_ENOTFOUND: there is no such number yet; TR_EABORTED: it
+ * can't be read just now, the text says why. */
 TR_MESSAGE(tr_app_get, (u64, number))
 TR_MESSAGE(tr_app_item, (u64, number), (string, origin), (string, digest), (bytes, data))
 
