@@ -11,6 +11,8 @@
 #define READ_LOCK_NS TR_MILLIS(500) /* while a put is in doubt the journal can't be read: told soon */
 #define LONGEST_NS   TR_MINUTES(10) /* that a transaction may take */
 
+static const tr_tx_opts brief = {.lock_wait_ns = READ_LOCK_NS};
+
 /* ---- reads --------------------------------------------------------------------------------------------- */
 
 static void reading_end(tr_actor *self, tr__app_reading *r)
@@ -103,7 +105,7 @@ static void refuse_full(tr_actor *self, const tr__app *app, const tr_msg *msg)
 }
 
 /* Begin, for a kept ask. NULL: refused, and freed. */
-static tr__app_reading *read_for(tr_actor *self, tr__app *app, tr_msg *kept, uint64_t patience_ns)
+static tr__app_reading *read_for(tr_actor *self, tr__app *app, tr_msg *kept, const tr_tx_opts *opts)
 {
     tr__app_reading *r = free_reading(app);
     if (!r) {
@@ -112,7 +114,7 @@ static tr__app_reading *read_for(tr_actor *self, tr__app *app, tr_msg *kept, uin
         return NULL;
     }
     *r = (tr__app_reading){.ask = kept};
-    r->tx = tr_tx_begin(self, &(tr_tx_opts){.deadline_ns = patience_ns, .lock_wait_ns = patience_ns});
+    r->tx = tr_tx_begin(self, opts);
     return r;
 }
 
@@ -120,8 +122,9 @@ static tr__app_reading *read_for(tr_actor *self, tr__app *app, tr_msg *kept, uin
 static void read_status(tr_actor *self, tr__app *app, tr_msg *kept)
 {
     const tr_app_query *query = tr_match(kept, tr_app_query);
-    uint64_t left = tr_msg_remaining(self, kept), patience = left < LONGEST_NS ? left : LONGEST_NS;
-    tr__app_reading *r = read_for(self, app, kept, query->together ? patience : READ_LOCK_NS);
+    uint64_t left = tr_msg_remaining(self, kept), most = left < LONGEST_NS ? left : LONGEST_NS;
+    const tr_tx_opts patient = {.deadline_ns = most, .lock_wait_ns = most};
+    tr__app_reading *r = read_for(self, app, kept, query->together ? &patient : &brief);
     if (r && tr_then(self, tr_tx_call(&r->tx, app->path, tr_app_look), status_seen, r) != TR_OK) {
         tr_error why = *tr_last_error(self);
         answer_status(self, app, r, why.code, why.text);
@@ -131,7 +134,7 @@ static void read_status(tr_actor *self, tr__app *app, tr_msg *kept)
 void tr__app_on_get(tr_actor *self, tr__app *app, const tr_msg *msg, const tr_app_get *get)
 {
     tr_msg *kept = tr_msg_take(self, msg);
-    tr__app_reading *r = kept ? read_for(self, app, kept, READ_LOCK_NS) : NULL;
+    tr__app_reading *r = kept ? read_for(self, app, kept, &brief) : NULL;
     if (r &&
         tr_then(self, tr_tx_call(&r->tx, app->path, tr_app_read, .number = get->number), got, r) != TR_OK) {
         tr_reply_error(self, r->ask, tr_last_error(self)->code, "%s", tr_last_error(self)->text);
