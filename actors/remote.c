@@ -184,6 +184,9 @@ tr_err tr__remote_open(tr_node *node, tr__net *net, tr_error *error)
         .name = node->name,
         .id = node->id,
         .listen = opts->listen,
+        .key = node->key,
+        .secret = node->seams.secret,
+        .secret_context = node->seams.context,
         .random_seed = tr__random_next(&remote->loop->random),
     };
     node->remote = remote;
@@ -247,6 +250,18 @@ void tr__remote_flush(tr__remote *remote)
 {
     if (remote)
         tr__endpoint_flush(remote->endpoint);
+}
+
+size_t tr__remote_traffic(const tr__remote *remote, tr__traffic *out, size_t most)
+{
+    size_t found = 0;
+    uint32_t count = remote ? atomic_load_explicit(&remote->route_count, memory_order_relaxed) : 0;
+    for (uint32_t i = 0; i < count && found < most; i++) {
+        const tr__remote_peer *p = remote->routes[i].peer;
+        if (p && atomic_load_explicit(&remote->routes[i].id, memory_order_relaxed) != 0)
+            out[found++] = (tr__traffic){.peer = p->peer->name, .node = p->peer->id, .sent = p->sent};
+    }
+    return found;
 }
 
 bool tr__remote_has_news(const tr__remote *remote)

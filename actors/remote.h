@@ -29,6 +29,13 @@ const char *tr__remote_address(const tr__remote *remote);
 void tr__remote_tune(tr__remote *remote, const struct tr__connection_config *config);
 /* Feed what the network brought; in each turn. */
 void tr__remote_step(tr__remote *remote);
+/* What went to each connected node: fills at most `most` places, returns how many. Names live as long as their
+ * connection. */
+typedef struct tr__traffic {
+    const char *peer;
+    uint64_t node, sent; /* its id; messages on this connection */
+} tr__traffic;
+size_t tr__remote_traffic(const tr__remote *remote, tr__traffic *out, size_t most);
 /* Start sending what the turn gathered. */
 void tr__remote_flush(tr__remote *remote);
 /* Something came since the last step: don't sleep. */

@@ -172,6 +172,7 @@ static tr_err send_now(tr__remote_peer *p, tr_msg *msg)
         return TR_ENOMEM;
     TR_TRY(ways[msg->kind].put(p, &record, msg));
     loop->counts.sent++;
+    p->sent++;
     leaving(p, msg);
     if (!ways[msg->kind].waits || !tr__waits_put(&p->waits, msg))
         tr__msg_free(loop, msg);
@@ -222,6 +223,7 @@ static void fail_remotely(tr__remote_peer *p, tr_msg *msg, tr_err err)
                          .length = strlen(text)};
     if (put(p, &record, text) == TR_OK) {
         loop->counts.sent++;
+        p->sent++;
         tr__msg_free(loop, msg);
         return;
     }

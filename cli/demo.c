@@ -44,6 +44,8 @@ static void print_help(void)
            "  --image FILE  where the picture goes (default build/mandelbrot.png or ./mandelbrot.png)\n"
            "  --loops N     loops a node, 1 to %u (default 1)\n"
            "  --keep        leave the nodes running and the copies there\n"
+           "  --page PORT   serve the page there (default: a free port; its address is told)\n"
+           "  --no-page     serve no page\n"
            "  --json        an object a line; the last one is the summary\n"
            "  --help        this text\n\n"
            "NO_COLOR and TERM=dumb are respected; into a pipe it writes a line an event.\n",
@@ -66,19 +68,23 @@ static bool number(const char *option, const char *text, uint32_t most, uint32_t
 /* -1: go on; else the exit status. */
 static int read_options(int argc, char **argv, demo_opts *opts)
 {
-    enum { NO_KILL = 256, FILES, DIR, IMAGE, LOOPS, KEEP, JSON, HELP };
+    enum { NO_KILL = 256, FILES, DIR, IMAGE, LOOPS, KEEP, PAGE, NO_PAGE, JSON, HELP };
     static const struct option options[] = {{"no-kill", no_argument, NULL, NO_KILL},
                                             {"files", required_argument, NULL, FILES},
                                             {"dir", required_argument, NULL, DIR},
                                             {"image", required_argument, NULL, IMAGE},
                                             {"loops", required_argument, NULL, LOOPS},
                                             {"keep", no_argument, NULL, KEEP},
+                                            {"page", required_argument, NULL, PAGE},
+                                            {"no-page", no_argument, NULL, NO_PAGE},
                                             {"json", no_argument, NULL, JSON},
                                             {"help", no_argument, NULL, HELP},
                                             {NULL, 0, NULL, 0}};
     int option;
+    uint32_t port = 0;
     opterr = 0;
-    *opts = (demo_opts){.kill = true, .files = FILES_DEFAULT, .loops = 1, .source = "/usr/share"};
+    *opts =
+        (demo_opts){.kill = true, .page = true, .files = FILES_DEFAULT, .loops = 1, .source = "/usr/share"};
     while ((option = getopt_long(argc, argv, "+:h", options, NULL)) != -1) {
         bool good = true;
         if (option == NO_KILL)
@@ -93,6 +99,10 @@ static int read_options(int argc, char **argv, demo_opts *opts)
             good = number("loops", optarg, LOOPS_MOST, &opts->loops);
         else if (option == KEEP)
             opts->keep = true;
+        else if (option == PAGE)
+            good = number("page", optarg, UINT16_MAX, &port);
+        else if (option == NO_PAGE)
+            opts->page = false;
         else if (option == JSON)
             opts->json = true;
         else if (option == HELP || option == 'h')
@@ -104,6 +114,7 @@ static int read_options(int argc, char **argv, demo_opts *opts)
         if (!good)
             return 2;
     }
+    opts->page_port = (uint16_t)port;
     if (optind == argc)
         return -1;
     fprintf(stderr, "troupe demo: unexpected \"%s\": `troupe demo --help` lists the options\n", argv[optind]);
@@ -265,9 +276,11 @@ static int finish(demo *d)
         copy_picture(d);
     if (!keep && d->directory[0])
         clean &= demo_files_remove(d->directory);
+    demo_page_end(d, clean);
     demo_screen_draw(d, true);
     demo_screen_close(d);
     bool ok = demo_report(d, clean);
+    demo_page_close(d);
     int status = stopped_by ? 128 + stopped_by : ok ? 0 : 1;
     tr__free(d->results);
     tr__free(d->screen);
@@ -303,8 +316,8 @@ int cli_demo(int argc, char **argv)
         tr__free(d);
         return 1;
     }
-    if (choose_image(d) == TR_OK && make_directory(d) == TR_OK && demo_files_register() == TR_OK &&
-        tr__mandelbrot_register() == TR_OK)
+    if (demo_page_open(d) == TR_OK && choose_image(d) == TR_OK && make_directory(d) == TR_OK &&
+        demo_files_register() == TR_OK && tr__mandelbrot_register() == TR_OK)
         run_node(d);
     return finish(d);
 }

@@ -20,6 +20,8 @@ enum { DEMO_ALICE, DEMO_BOB, DEMO_CAROL, DEMO_NODES };
 
 typedef struct demo_opts {
     bool kill, json, keep;
+    bool page;          /* to be served */
+    uint16_t page_port; /* 0: a free one */
     uint32_t files, loops;
     const char *source; /* whose files are copied */
     const char *image;  /* where the picture goes; NULL: build/mandelbrot.png or ./mandelbrot.png */
@@ -92,6 +94,7 @@ typedef struct demo {
     uint64_t killed_ns, detected_ns, down_ns, healed_ns; /* on the clock; 0: not yet */
     uint32_t restarts;
     /* at the end */
+    bool ending; /* the nodes were told to end */
     bool checked, image_equal, own_sums_known;
     tr_sums own_sums;
     uint32_t equal;
@@ -99,6 +102,7 @@ typedef struct demo {
     demo_event events[DEMO_EVENTS];
     uint32_t event_count;
     struct demo_screen *screen;
+    struct demo_page *page; /* NULL: none */
 } demo;
 
 double demo_seconds(const demo *d); /* since the start */
@@ -141,9 +145,26 @@ void demo_screen_close(demo *d);
 bool demo_screen_coloured(const demo *d);
 const char *demo_screen_mark(const demo *d, bool good);
 
+/* ---- demo_page.c: the page in a browser ---------------------------------------------------------------- */
+
+/* Serve it, if the options want it. An error only if they want a port that isn't to be had. */
+tr_err demo_page_open(demo *d);
+/* "http://127.0.0.1:7070", "" without a page. */
+const char *demo_page_url(const demo *d);
+/* Take in what only the page shows; any message. */
+void demo_page_observe(demo *d, const tr_msg *msg);
+/* Give the page the state of now, if a quarter of a second has passed since the last time. */
+void demo_page_refresh(demo *d);
+/* Give it the last state, with the verdict. */
+void demo_page_end(demo *d, bool clean);
+/* Stop serving; who looks at it gets the last state before, for which it may wait a second. */
+void demo_page_close(demo *d);
+
 /* ---- demo_report.c: the end ---------------------------------------------------------------------------- */
 
 /* Print the summary; true if all holds. `clean`: no process, no temporary file is left. */
 bool demo_report(demo *d, bool clean);
+/* The same for the page: {"ok", "lines": [{"ok", "text"}]}. NULL: no memory. */
+struct json_t *demo_report_checks(const demo *d, bool clean);
 
 #endif

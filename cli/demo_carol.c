@@ -81,21 +81,42 @@ static tr__mandelbrot_tile tile_of(const carol *c, uint32_t index)
                                  .height = c->view.height * (row + 1) / DEMO_TILES_EDGE - y};
 }
 
-static void report_tiles(tr_actor *self, carol *c, bool done)
+static void report_tiles(tr_actor *self, carol *c, bool done, uint32_t tile, tr_bytes shades)
 {
     tr_send(self, c->arg->observer, demo_tiles, .tiles = c->tiles_done, .total = c->tiles,
             .width = c->view.width, .height = c->view.height, .samples = c->view.samples,
-            .workers = c->arg->args->parallel, .done = done);
+            .workers = c->arg->args->parallel, .done = done, .tile = tile, .by = c->arg->args->name,
+            .shades = shades);
+}
+
+static uint8_t mean_of(const uint8_t *rgb, uint32_t row_pixels, uint32_t width, uint32_t height)
+{
+    uint64_t sum = 0;
+    for (uint32_t y = 0; y < height; y++)
+        for (uint32_t x = 0; x < 3 * width; x++)
+            sum += rgb[3 * y * row_pixels + x];
+    return (uint8_t)(sum / (3 * width * height));
+}
+
+/* How bright a tile is, in rough: for who watches the picture grow. */
+static void shade(const tr__mandelbrot_tile *tile, const uint8_t *rgb, uint8_t out[DEMO_SHADES])
+{
+    uint32_t width = tile->width / DEMO_SHADES_ACROSS, height = tile->height / DEMO_SHADES_DOWN;
+    for (uint32_t i = 0; i < DEMO_SHADES; i++) {
+        uint32_t x = i % DEMO_SHADES_ACROSS * width, y = i / DEMO_SHADES_ACROSS * height;
+        out[i] = mean_of(rgb + 3 * (y * tile->width + x), tile->width, width, height);
+    }
 }
 
 static void written(tr_actor *self, void *state, const tr_result *result, void *context)
 {
+    carol *c = state;
     (void)context;
     if (result->err != TR_OK)
         tr_exit(self, result->err, "%s",
                 result->error ? result->error->text : "the picture can't be written");
     else
-        report_tiles(self, state, true);
+        report_tiles(self, c, true, c->tiles, (tr_bytes){0});
 }
 
 /* Compressing takes a tenth of a second, so it is no work for the loop. */
@@ -118,7 +139,9 @@ static void send_tile(tr_actor *self, carol *c);
 static void tile_came(tr_actor *self, void *state, const tr_result *result, void *context)
 {
     carol *c = state;
-    tr__mandelbrot_tile tile = tile_of(c, (uint32_t)(uintptr_t)context);
+    uint32_t index = (uint32_t)(uintptr_t)context;
+    uint8_t shades[DEMO_SHADES];
+    tr__mandelbrot_tile tile = tile_of(c, index);
     const tr_called *called = result->msg ? tr_match(result->msg, tr_called) : NULL;
     if (!called || called->output.size != (size_t)tile.width * tile.height * 3) {
         tr_exit(self, result->err ? result->err : TR_ESHORT, "a tile of the picture: %s",
@@ -126,12 +149,12 @@ static void tile_came(tr_actor *self, void *state, const tr_result *result, void
         return;
     }
     tr__mandelbrot_place(&tile, called->output.data, c->picture);
+    shade(&tile, called->output.data, shades);
     c->tiles_done++;
+    report_tiles(self, c, false, index, (tr_bytes){shades, sizeof(shades)});
     send_tile(self, c);
     if (c->tiles_done == c->tiles)
         write_picture(self, c);
-    else
-        report_tiles(self, c, false);
 }
 
 static void send_tile(tr_actor *self, carol *c)
@@ -171,7 +194,7 @@ static void sampled(tr_actor *self, void *state, const tr_result *result, void *
         return;
     }
     c->tiles = DEMO_TILES_EDGE * DEMO_TILES_EDGE;
-    report_tiles(self, c, false);
+    report_tiles(self, c, false, c->tiles, (tr_bytes){0});
     for (uint32_t i = 0; i < 2 * c->arg->args->parallel; i++) /* the next ones wait behind those that run */
         send_tile(self, c);
 }

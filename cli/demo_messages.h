@@ -11,6 +11,8 @@
 TR_MESSAGE(demo_hello, (string, name), (u32, pid), (u64, node), (string, listen), (addr, role))
 /* How late timers fire on my loop: since the last report, and since the start. */
 TR_MESSAGE(demo_lateness, (string, name), (u64, p99_ns), (u64, total_p99_ns), (u64, max_ns))
+/* How many messages I sent to that node so far, on the connection to its incarnation `node`. */
+TR_MESSAGE(demo_traffic, (string, name), (string, peer), (u64, node), (u64, sent))
 /* I can't do my part. The demo fails with this text. */
 TR_MESSAGE(demo_trouble, (string, name), (string, text))
 
@@ -64,9 +66,13 @@ TR_MESSAGE(demo_pipelined, (u32, asked), (u32, answered), (u32, in_order), (u64,
            (u64, elapsed_ns), (string, example))
 /* observer -> carol: draw the picture, for about that much computing time, into that file. */
 TR_MESSAGE(demo_render, (string, into), (u64, work_ns))
-/* carol -> observer: tiles as they come; the last has done == true and the file is written. */
+/* carol -> observer: tiles as they come; the last has done == true and the file is written. tile: the one that
+ * came, or `total` if none did; by: who drew it; shades: how bright it is, DEMO_SHADES bytes row by row. */
+#define DEMO_SHADES_ACROSS 4
+#define DEMO_SHADES_DOWN   3
+#define DEMO_SHADES        (DEMO_SHADES_ACROSS * DEMO_SHADES_DOWN)
 TR_MESSAGE(demo_tiles, (u32, tiles), (u32, total), (u32, width), (u32, height), (u32, samples),
-           (u32, workers), (bool, done))
+           (u32, workers), (bool, done), (u32, tile), (string, by), (bytes, shades))
 
 /* ---- the probe: asks alice's web app every 10 ms ------------------------------------------------------- */
 
@@ -74,8 +80,12 @@ typedef enum demo_phase_kind { DEMO_QUIET, DEMO_DOWNLOADING, DEMO_COMPUTING, DEM
 
 /* observer -> probe: from now on it is this phase. */
 TR_MESSAGE(demo_phase, (u32, phase))
-/* probe -> observer: the last quarter of a second, and the phase so far. */
+/* probe -> observer: the last quarter of a second, and the phase so far. spread: DEMO_SPREAD counts, uint32_t of
+ * this machine; the first is what took less than DEMO_SPREAD_FROM_NS, each next one reaches 2^(1/2) times as far,
+ * the last takes the rest. */
+#define DEMO_SPREAD         24
+#define DEMO_SPREAD_FROM_NS 62500
 TR_MESSAGE(demo_latency, (u32, phase), (u64, p50_ns), (u64, p99_ns), (u64, window_p99_ns), (u64, asked),
-           (u64, failed))
+           (u64, failed), (bytes, spread))
 
 #endif

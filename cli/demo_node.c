@@ -12,6 +12,8 @@
 
 #include <troupe/node.h>
 
+#include "actors/node.h"
+#include "actors/remote.h"
 #include "base/histogram.h"
 #include "cli/cli.h"
 #include "cli/demo_files.h"
@@ -47,6 +49,16 @@ static tr_err lateness_init(tr_actor *self, void *state, const void *arg)
     return TR_OK;
 }
 
+/* For the page: how much goes to whom. This actor is on loop 0, where connections are. */
+static void report_traffic(tr_actor *self, const lateness *l)
+{
+    tr__traffic to[8];
+    size_t count = tr__remote_traffic(tr_node_of(self)->remote, to, TR_COUNT(to));
+    for (size_t i = 0; i < count; i++)
+        tr_send(self, l->arg->observer, demo_traffic, .name = l->arg->args->name, .peer = to[i].peer,
+                .node = to[i].node, .sent = to[i].sent);
+}
+
 static void lateness_receive(tr_actor *self, void *state, const tr_msg *msg)
 {
     lateness *l = state;
@@ -62,6 +74,7 @@ static void lateness_receive(tr_actor *self, void *state, const tr_msg *msg)
                 .p99_ns = tr__histogram_at(&l->window, 990000),
                 .total_p99_ns = tr__histogram_at(&l->total, 990000), .max_ns = l->total.max);
         tr__histogram_reset(&l->window);
+        report_traffic(self, l);
     }
     tr_after(self, LATENESS_EVERY, lateness_tick, .due = now + LATENESS_EVERY);
 }
@@ -109,7 +122,8 @@ static tr_err start(tr_actor *self, void *arg)
     uint64_t monitor;
     tr_addr actor = tr_spawn_with(self, role_of(args->name), &role,
                                   &(tr_spawn_opts){.name = args->name, .monitor = &monitor});
-    tr_addr late = tr_spawn(self, &demo_lateness_def, &role);
+    tr_addr late =
+        tr_spawn_with(self, &demo_lateness_def, &role, &(tr_spawn_opts){.place = TR_PLACE_LOOP, .loop = 0});
     if (tr_addr_is_none(actor) || tr_addr_is_none(late))
         return tr_last_error(self)->code;
     TR_TRY(tr_watch_nodes(self));

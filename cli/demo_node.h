@@ -26,7 +26,8 @@ typedef struct demo_role_arg {
 /* The three parts. An error of theirs is told to the observer, and ends the demo. Argument: demo_role_arg. */
 extern const tr_actor_def demo_alice, demo_bob, demo_carol;
 
-/* Measures by a timer of 10 ms how late its loop is, and sends demo_lateness. Argument: demo_role_arg. */
+/* Measures by a timer of 10 ms how late its loop is, and sends demo_lateness and demo_traffic. For loop 0.
+ * Argument: demo_role_arg. */
 extern const tr_actor_def demo_lateness_def;
 
 /* The machine's monotonic clock, the same in all processes, ns. Any thread. */

@@ -211,6 +211,7 @@ void demo_observe(demo *d, const tr_msg *msg)
     const demo_journal *j = tr_match(msg, demo_journal);
     const demo_asks_failed *failed = tr_match(msg, demo_asks_failed);
     const demo_trouble *trouble = tr_match(msg, demo_trouble);
+    demo_page_observe(d, msg);
     if (l)
         latency(d, l);
     else if (late)

@@ -2,6 +2,7 @@
  * so none of the slow ones is missed. Its loop's thread. A question that fails, or has no answer within 2 s,
  * is counted as failed. */
 #include <inttypes.h>
+#include <math.h>
 #include <stdio.h>
 
 #include <troupe/stream_client.h>
@@ -25,7 +26,14 @@ typedef struct probe {
     uint64_t asked, failed; /* in this phase */
     uint64_t sent_at[IN_FLIGHT];
     tr__histogram window, phases[DEMO_PHASES];
+    uint32_t spread[DEMO_PHASES][DEMO_SPREAD];
 } probe;
+
+static uint32_t *place_in(uint32_t spread[DEMO_SPREAD], uint64_t took_ns)
+{
+    double steps = 2 * log2((double)took_ns / DEMO_SPREAD_FROM_NS);
+    return &spread[steps < 0 ? 0 : steps >= DEMO_SPREAD - 2 ? DEMO_SPREAD - 1 : 1 + (int)steps];
+}
 
 static void answered(tr_actor *self, void *state, const tr_result *result, void *context)
 {
@@ -40,6 +48,7 @@ static void answered(tr_actor *self, void *state, const tr_result *result, void 
         return;
     }
     tr__histogram_add(&p->phases[phase], took);
+    (*place_in(p->spread[phase], took))++;
     tr__histogram_add(&p->window, took);
 }
 
@@ -48,7 +57,8 @@ static void report(tr_actor *self, probe *p)
     const tr__histogram *h = &p->phases[p->phase];
     tr_send(self, p->arg->observer, demo_latency, .phase = p->phase, .p50_ns = tr__histogram_at(h, 500000),
             .p99_ns = tr__histogram_at(h, 990000), .window_p99_ns = tr__histogram_at(&p->window, 990000),
-            .asked = h->count, .failed = p->failed);
+            .asked = h->count, .failed = p->failed,
+            .spread = {p->spread[p->phase], sizeof(p->spread[p->phase])});
     tr__histogram_reset(&p->window);
 }
 

@@ -14,6 +14,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "cli/child.h"
 #include "cli/demo.h"
 #include "cli/demo_node.h"
 #include "cli/demo_sums.h"
@@ -25,18 +26,6 @@
 static void log_path(const demo *d, int index, char *out, size_t room)
 {
     snprintf(out, room, "%s/%s.log", d->directory, d->children[index].name);
-}
-
-/* In the forked child: only what is safe between fork and exec. */
-static void become(int out, int log, char *const *argv)
-{
-    sigset_t none;
-    sigemptyset(&none);
-    sigprocmask(SIG_SETMASK, &none, NULL);
-    int null = open("/dev/null", O_RDONLY);
-    if (null >= 0 && dup2(null, 0) >= 0 && dup2(out, 1) >= 0 && dup2(log, 2) >= 0)
-        execv("/proc/self/exe", argv);
-    _exit(127);
 }
 
 tr_err demo_child_start(demo *d, int index, const char *const *join)
@@ -61,9 +50,7 @@ tr_err demo_child_start(demo *d, int index, const char *const *join)
             close(log);
         return demo_trouble_is(d, TR_EIO, "starting %s: %s", c->name, strerror(errno));
     }
-    pid_t pid = fork();
-    if (pid == 0)
-        become(pipes[1], log, (char *const *)argv);
+    pid_t pid = cli_child_start((char *const *)argv, pipes[1], log, false);
     close(log);
     close(pipes[1]);
     if (pid < 0) {

@@ -1,6 +1,7 @@
 /* The end of the demo: what held and what did not, in words or as one JSON object. The main thread, after the
  * nodes have ended. */
 #include <inttypes.h>
+#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -292,6 +293,38 @@ static void print_json(const demo *d, const verdict *v)
     printf("%s\n", line ? line : "{\"demo\":\"first-light\",\"ok\":false,\"error\":\"no memory\"}");
     free(line);
     json_decref(o);
+}
+
+/* ---- for the page -------------------------------------------------------------------------------------- */
+
+static void add_check(json_t *lines, bool ok, const char *format, ...) __attribute__((format(printf, 3, 4)));
+static void add_check(json_t *lines, bool ok, const char *format, ...)
+{
+    char text[200];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(text, sizeof(text), format, args);
+    va_end(args);
+    json_array_append_new(lines, json_pack("{s:b, s:s}", "ok", ok, "text", text));
+}
+
+json_t *demo_report_checks(const demo *d, bool clean)
+{
+    verdict v = judge(d, clean);
+    json_t *lines = json_array();
+    add_check(lines, v.digests, "%" PRIu32 "/%" PRIu32 " digests as of the originals", d->equal, d->files);
+    add_check(lines, v.image, "picture equals the one-thread one");
+    add_check(lines, v.pipeline, "%" PRIu32 "/%" PRIu32 " pipelined answers in order", d->in_order, d->asked);
+    add_check(lines, v.journals, "journals equal, %" PRIu64 " entries", d->journal_last[0]);
+    if (d->opts.kill)
+        add_check(lines, v.crash, "bob killed, healed in %.0f ms", ms_since_kill(d, d->healed_ns));
+    if (d->opts.keep)
+        add_check(lines, true, "the nodes stay up (--keep)");
+    else
+        add_check(lines, v.sums, "each node's message counts add up");
+    if (!d->opts.keep)
+        add_check(lines, v.clean, "no process, no temporary file left");
+    return json_pack("{s:b, s:o}", "ok", v.ok, "lines", lines);
 }
 
 bool demo_report(demo *d, bool clean)

@@ -128,6 +128,7 @@ void demo_screen_draw(demo *d, bool now)
 {
     struct demo_screen *s = d->screen;
     uint64_t time = demo_now();
+    demo_page_refresh(d);
     if (s->mode != DEMO_REDRAW || (!now && time - s->last_ns < DRAW_EVERY))
         return;
     int columns = s->columns, rows = s->rows;

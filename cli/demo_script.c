@@ -429,6 +429,7 @@ static bool all_gone(demo *d)
 
 static tr_err end_nodes(demo *d)
 {
+    d->ending = true;
     for (int i = 0; i < DEMO_NODES; i++) {
         tr_err err = d->opts.keep ? tr_send(d->self, d->children[i].first, demo_stay)
                                   : tr_send(d->self, d->children[i].first, demo_stop);

@@ -7,7 +7,8 @@
 #include "cli/demo_node.h"
 #include "cli/demo_screen.h"
 
-#define NARROW 60
+#define NARROW    60
+#define WITH_PAGE 86 /* columns of the whole head line with a page */
 
 static const demo_ink phase_inks[DEMO_PHASES] = {INK_GREEN, INK_YELLOW, INK_MAGENTA};
 static const char *const phase_names[DEMO_PHASES] = {"quiet", "downloading", "computing"};
@@ -42,10 +43,14 @@ static void bar(demo_frame *f, uint64_t done, uint64_t total, demo_ink ink)
 
 static void title(const demo *d, demo_frame *f)
 {
+    const char *page = demo_page_url(d);
     demo_frame_add(f, INK_BOLD, " troupe demo");
-    demo_frame_add(f, INK_DIM, "  three nodes, one job%s", d->opts.kill ? ", one crash" : "");
+    if (!page[0] || f->screen->columns >= WITH_PAGE) /* an address must not be cut off */
+        demo_frame_add(f, INK_DIM, "  three nodes, one job%s", d->opts.kill ? ", one crash" : "");
     demo_frame_add(f, INK_PLAIN, "  %5.1f s", demo_seconds(d));
-    if (d->first_message_ns)
+    if (page[0])
+        demo_frame_add(f, INK_PLAIN, "  page: %s", page);
+    else if (d->first_message_ns)
         demo_frame_add(f, INK_DIM, "  first message %.2f s", (double)d->first_message_ns / 1e9);
     demo_frame_end_line(f);
 }

@@ -8,21 +8,15 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <pthread.h>
-#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <unistd.h>
-
-#include <nng/nng.h>
-#include <nng/supplemental/http/http.h>
 
 #include "base/err.h"
 #include "base/mem.h"
+#include "cli/nng_http.h"
 #include "cli/nng_web.h"
 
 typedef struct waiting {
@@ -32,8 +26,7 @@ typedef struct waiting {
 
 struct tr__web {
     tr__web_opts opts;
-    nng_http_server *server;
-    atomic_uint port;
+    tr__http http;
     char *list; /* GET /list's answer, made once */
     size_t list_size;
     pthread_mutex_t lock; /* for what follows */
@@ -44,22 +37,6 @@ struct tr__web {
 
 /* ---- answers ------------------------------------------------------------------------------------------- */
 
-static void give(nng_aio *aio, nng_http_res *res, int result)
-{
-    if (result == 0)
-        nng_aio_set_output(aio, 0, res);
-    else if (res)
-        nng_http_res_free(res);
-    nng_aio_finish(aio, result);
-}
-
-static void answer_status(nng_aio *aio, uint16_t status)
-{
-    nng_http_res *res = NULL;
-    int result = nng_http_res_alloc_error(&res, status);
-    give(aio, res, result);
-}
-
 static void answer_data(nng_aio *aio, const char *type, const void *data, size_t size)
 {
     nng_http_res *res = NULL;
@@ -68,7 +45,7 @@ static void answer_data(nng_aio *aio, const char *type, const void *data, size_t
         result = nng_http_res_set_header(res, "Content-Type", type);
     if (result == 0)
         result = nng_http_res_copy_data(res, data, size);
-    give(aio, res, result);
+    tr__http_give(aio, res, result);
 }
 
 /* ---- files --------------------------------------------------------------------------------------------- */
@@ -160,12 +137,12 @@ static void answer_file(nng_aio *aio, nng_http_req *req, const tr__web_file *fil
         size = 0;
     uint8_t *data = tr__alloc(size);
     if (!data) {
-        answer_status(aio, 503);
+        tr__http_give_status(aio, 503);
         return;
     }
     if (!read_part(file->path, from, data, size)) {
         tr__free(data);
-        answer_status(aio, 500);
+        tr__http_give_status(aio, 500);
         return;
     }
     int result = nng_http_res_alloc(&res);
@@ -174,7 +151,7 @@ static void answer_file(nng_aio *aio, nng_http_req *req, const tr__web_file *fil
     if (result == 0)
         result = nng_http_res_copy_data(res, data, size);
     tr__free(data);
-    give(aio, res, result);
+    tr__http_give(aio, res, result);
 }
 
 /* ---- echo ---------------------------------------------------------------------------------------------- */
@@ -191,7 +168,7 @@ static void take_echo(tr__web *web, nng_aio *aio, uint64_t number)
         }
     pthread_mutex_unlock(&web->lock);
     if (!ticket)
-        answer_status(aio, 503);
+        tr__http_give_status(aio, 503);
     else if (!web->opts.on_echo(web->opts.context, ticket, number))
         tr__web_answer(web, ticket, NULL);
 }
@@ -209,34 +186,10 @@ void tr__web_answer(tr__web *web, uint64_t ticket, const char *text)
     if (aio && text)
         answer_data(aio, "text/plain", text, strlen(text));
     else if (aio)
-        answer_status(aio, 503);
+        tr__http_give_status(aio, 503);
 }
 
 /* ---- the server ---------------------------------------------------------------------------------------- */
-
-#define HOLES_MOST 64 /* numbers without a descriptor, after which there are no more */
-
-/* nng 1.5 switches TCP_NODELAY off on each connection that its HTTP server accepts, and has no option for it:
- * a second small answer then waits until the client acknowledges the first, which a client that asks every
- * 10 ms does with its next question only, so from then on each answer is 10 ms late. The connection's
- * descriptor isn't to be had either, so all sockets of our port are set, at each request. A descriptor that
- * another thread closes or opens meanwhile is no harm: only our port's sockets are touched. */
-static void no_delay(const tr__web *web)
-{
-    int on = 1;
-    unsigned port = atomic_load_explicit(&web->port, memory_order_relaxed);
-    for (int fd = 3, holes = 0; holes < HOLES_MOST; fd++) {
-        struct sockaddr_in address;
-        socklen_t size = sizeof(address);
-        if (getsockname(fd, (struct sockaddr *)&address, &size) == 0) {
-            if (address.sin_family == AF_INET && ntohs(address.sin_port) == port)
-                setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
-            holes = 0;
-        } else {
-            holes = errno == EBADF ? holes + 1 : 0;
-        }
-    }
-}
 
 static void on_request(nng_aio *aio)
 {
@@ -245,7 +198,7 @@ static void on_request(nng_aio *aio)
     const char *path = nng_http_req_get_uri(req);
     uint64_t number;
     int end = 0;
-    no_delay(web);
+    tr__http_no_delay(&web->http);
     if (strcmp(path, "/list") == 0)
         answer_data(aio, "application/json", web->list, web->list_size);
     else if (sscanf(path, "/echo/%" SCNu64 "%n", &number, &end) == 1 && path[end] == 0)
@@ -254,7 +207,7 @@ static void on_request(nng_aio *aio)
              number < web->opts.file_count)
         answer_file(aio, req, &web->opts.files[number]);
     else
-        answer_status(aio, 404);
+        tr__http_give_status(aio, 404);
 }
 
 /* A path as a JSON string may need; bytes that aren't plain ASCII never come (the choice leaves them out). */
@@ -281,61 +234,6 @@ static bool make_list(tr__web *web)
     return true;
 }
 
-static int add_handler(tr__web *web)
-{
-    nng_http_handler *handler;
-    int result = nng_http_handler_alloc(&handler, "/", on_request);
-    if (result)
-        return result;
-    result = nng_http_handler_set_tree(handler);
-    if (result == 0)
-        result = nng_http_handler_set_data(handler, web, NULL);
-    if (result == 0)
-        result = nng_http_server_add_handler(web->server, handler);
-    if (result)
-        nng_http_handler_free(handler);
-    return result;
-}
-
-static int start_server(tr__web *web)
-{
-    char text[80];
-    nng_url *url;
-    nng_sockaddr address;
-    snprintf(text, sizeof(text), "http://%s", web->opts.address);
-    int result = nng_url_parse(&url, text);
-    if (result)
-        return result;
-    result = nng_http_server_hold(&web->server, url);
-    nng_url_free(url);
-    if (result == 0)
-        result = add_handler(web);
-    if (result == 0)
-        result = nng_http_server_start(web->server);
-    if (result == 0)
-        result = nng_http_server_get_addr(web->server, &address);
-    if (result == 0)
-        atomic_store(&web->port, ntohs(address.s_in.sa_port));
-    return result;
-}
-
-static tr_err code_of(int result)
-{
-    switch (result) {
-    case NNG_EADDRINUSE:
-        return TR_EADDRINUSE;
-    case NNG_EADDRINVAL:
-    case NNG_EINVAL:
-        return TR_EADDR;
-    case NNG_ENOMEM:
-        return TR_ENOMEM;
-    case NNG_EPERM:
-        return TR_EPERM;
-    default:
-        return TR_EIO;
-    }
-}
-
 tr__web *tr__web_open(const tr__web_opts *opts, tr_error *error)
 {
     tr__web *web = tr__zalloc(sizeof(*web));
@@ -345,18 +243,17 @@ tr__web *tr__web_open(const tr__web_opts *opts, tr_error *error)
         return NULL;
     }
     pthread_mutex_init(&web->lock, NULL);
-    int result = start_server(web);
-    if (result == 0)
+    tr__http_opts http = {
+        .address = opts->address, .who = "the web server", .on_request = on_request, .data = web};
+    if (tr__http_open(&web->http, &http, error) == TR_OK)
         return web;
-    tr__fail(error, code_of(result), "the web server can't listen on %s: %s", opts->address,
-             nng_strerror(result));
     tr__web_close(web);
     return NULL;
 }
 
 uint16_t tr__web_port(const tr__web *web)
 {
-    return (uint16_t)atomic_load(&web->port);
+    return (uint16_t)atomic_load(&web->http.port);
 }
 
 void tr__web_close(tr__web *web)
@@ -373,10 +270,7 @@ void tr__web_close(tr__web *web)
         if (ticket)
             tr__web_answer(web, ticket, NULL);
     }
-    if (web->server) {
-        nng_http_server_stop(web->server);
-        nng_http_server_release(web->server);
-    }
+    tr__http_close(&web->http);
     pthread_mutex_destroy(&web->lock);
     tr__free(web->list);
     tr__free(web);

@@ -94,14 +94,21 @@ static void drop_all(tr__tx *tx, const tr__tx_caller *caller)
     }
 }
 
+/* The first, in the order of the calls, that was written; fixed once a ticket has named it. UINT32_MAX: none. */
+static uint32_t coordinator_of(const tr__tx_caller *caller)
+{
+    for (uint32_t i = caller->ticketed ? caller->coordinator : 0; i < caller->count; i++)
+        if (caller->parties[i].writes)
+            return i;
+    return UINT32_MAX;
+}
+
 static void ticket_of(const tr__tx_caller *caller, char *out)
 {
+    uint32_t i = coordinator_of(caller);
     out[0] = '\0';
-    for (uint32_t i = 0; i < caller->count; i++)
-        if (caller->parties[i].writes) {
-            tr__tx_ticket_format(&caller->begin.id, caller->parties[i].node, caller->logs[i], out);
-            return;
-        }
+    if (i != UINT32_MAX)
+        tr__tx_ticket_format(&caller->begin.id, caller->parties[i].node, caller->logs[i], out);
 }
 
 static void finish(tr__tx *tx, tr__tx_caller *caller, tr_tx_status status, tr_tx_reason why, const char *text,
@@ -310,10 +317,7 @@ void tr__tx_commit(tr__tx *tx, const tr__tx_begin *begin, void *token)
         return;
     }
     caller->token = token;
-    caller->coordinator = UINT32_MAX;
-    for (uint32_t i = caller->count; i-- > 0;)
-        if (caller->parties[i].writes)
-            caller->coordinator = i;
+    caller->coordinator = coordinator_of(caller);
     if (caller->pending)
         break_it(tx, caller, TR_TX_NOT_ALLOWED,
                  "calls of it were still under way when it was to be committed");
@@ -376,8 +380,13 @@ void tr__tx_ticket(tr__tx *tx, const tr_tx_id *id, char *out)
 {
     tr__tx_caller *caller = find(tx, id);
     out[0] = '\0';
-    if (caller)
-        ticket_of(caller, out);
+    if (!caller)
+        return;
+    ticket_of(caller, out);
+    if (out[0]) {
+        caller->coordinator = coordinator_of(caller);
+        caller->ticketed = true;
+    }
 }
 
 void tr__tx_forget(tr__tx *tx, void *token)

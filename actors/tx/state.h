@@ -132,6 +132,7 @@ typedef struct tr__tx_caller {
     bool voted[TR_TX_PARTICIPANTS_MAX];       /* while READING */
     uint8_t logs[TR_TX_PARTICIPANTS_MAX][TR__LOG_ID_BYTES];
     uint32_t count, coordinator;
+    bool ticketed; /* the coordinator is fixed */
     tr__tx_pending_call *pending;
     void *token; /* of the commit */
     tr_tx_reason broken;

@@ -145,7 +145,8 @@ int64_t bank_balance(bank *b)
 {
     script s = {.run = run_read};
     bank_play(b, &s);
-    assert_int_equal(TR_TX_COMMITTED, s.out.status);
+    if (s.out.status != TR_TX_COMMITTED)
+        fail_msg("%s", s.out.text);
     return s.balance;
 }
 

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "actors/tx/manager.h"
+#include "base/mem.h"
 #include "tests/kit/bank.h"
 
 /* ---- tests --------------------------------------------------------------------------------------------- */
@@ -273,6 +274,42 @@ static void a_node_that_never_ran_gives_its_log_back(void **state)
     memory_log_fini(&disk);
 }
 
+/* The n-th allocation of a payment of 5, on top of 1, fails. False: there weren't so many. */
+static bool pay_with_a_failing_allocation(uint64_t nth)
+{
+    bank *b = bank_open(2);
+    script s = {.run = bank_run_credit, .balance = 5, .out.status = TR_TX_ABORTED};
+    bank_pay_in(b, 1);
+    bank_begin(b, &s);
+    tr__alloc_fail_at(nth);
+    for (int i = 0; i < 600 && !s.done; i++)
+        manual_step(b->m, TR_MILLIS(100));
+    bool failed = tr__alloc_fail_at(0) >= nth;
+    bool fatal = b->m->fatals > 0;
+    if (fatal) { /* as a process that ends itself, and is started again */
+        manual_close(b->m);
+        bank_start(b);
+    }
+    manual_step(b->m, TR_SECONDS(30)); /* what an untold end left locked is let go at its deadline */
+    int64_t has = bank_balance(b);
+    if (s.out.status == TR_TX_UNKNOWN || (!s.done && fatal))
+        assert_true(has == 1 || has == 6);
+    else if (has != (s.out.status == TR_TX_COMMITTED ? 6 : 1))
+        fail_msg("allocation %d: status %d, %s, and the balance is %d", (int)nth, (int)s.out.status,
+                 s.out.text, (int)has);
+    bank_close(b);
+    return failed;
+}
+
+static void whatever_allocation_fails_the_outcome_is_true(void **state)
+{
+    (void)state;
+    uint64_t nth = 1;
+    while (pay_with_a_failing_allocation(nth))
+        nth++;
+    assert_true(nth > 10);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -287,6 +324,7 @@ int main(void)
         cmocka_unit_test(the_last_transactions_can_be_looked_at),
         cmocka_unit_test(a_manager_whose_mailbox_is_full_says_so_and_nothing_hangs),
         cmocka_unit_test(a_node_that_never_ran_gives_its_log_back),
+        cmocka_unit_test(whatever_allocation_fails_the_outcome_is_true),
         cmocka_unit_test(a_node_whose_disk_fails_ends_itself_and_says_why),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

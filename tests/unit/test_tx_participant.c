@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "actors/adapter.h"
 #include "actors/tx/manager.h"
 #include "tests/kit/bank.h"
 
@@ -177,6 +178,131 @@ static void a_frame_of_an_actor_that_is_no_manager_is_dropped(void **state)
     bank_close(b);
 }
 
+#define BOB 77u /* another node, as far as this one is told */
+
+static void bob_is(bank *b, bool up)
+{
+    assert_int_equal(TR_OK, tr__inject(b->m->node->loops[0], TR__TX_MANAGER_OF(b->m->node->id), tr_node_event,
+                                       .name = "bob", .node = BOB, .up = up));
+    manual_pump(b->m);
+}
+
+/* As if it had come over the connection, of that slot of bob's. */
+static void frame_of_bob(bank *b, uint32_t slot, const tr__tx_frame *frame)
+{
+    tr__loop *loop = b->m->node->loops[0];
+    const tr_typeinfo *info = tr__type_of(&tr__tx_frame_type);
+    tr_msg *msg = tr__msg_alloc(&loop->pool, 0, tr__body_size(info, frame));
+    msg->type = info;
+    msg->sender = (tr_addr){BOB, slot, 1};
+    tr__body_copy(info, tr__msg_body(msg), frame);
+    tr__submit(loop, TR__TX_MANAGER_OF(b->m->node->id), msg);
+    manual_pump(b->m);
+}
+
+static tr__tx_figures figures_of(bank *b)
+{
+    tr__tx_figures figures;
+    tr__tx_figures_of(b->m->node->transactions->tx, &figures);
+    return figures;
+}
+
+static const uint8_t any_log[TR__LOG_ID_BYTES] = {9};
+
+/* Credits 40 in a branch of bob's. */
+static tr__tx_frame call_of_bob(tr_tx_id *id)
+{
+    static const uint8_t body[] = {0x81, 0x18, 40};
+    const tr_typeinfo *info = tr__type_of(&credit_type);
+    *id = tr__tx_id_make(1577836801000u, 1, 2);
+    return (tr__tx_frame){.kind = TR__TX_CALL,
+                          .id = {id, sizeof(*id)},
+                          .from = "bob",
+                          .actor = "account",
+                          .number = 1,
+                          .remaining = TR_SECONDS(10),
+                          .wait = TR_SECONDS(1),
+                          .writes = 1,
+                          .type = info->id,
+                          .fingerprint = info->fingerprint,
+                          .body = {body, sizeof(body)}};
+}
+
+static void a_frame_that_says_what_it_cannot_is_dropped(void **state)
+{
+    (void)state;
+    tr_tx_id id;
+    bank *b = bank_open(1);
+    tr__tx_frame good = call_of_bob(&id), bad[7];
+    for (size_t i = 0; i < TR_COUNT(bad); i++)
+        bad[i] = good;
+    bad[0].kind = TR__TX_KINDS;
+    bad[1].id.size = 15;
+    bad[2].log = (tr_bytes){any_log, 3};
+    bad[3].actor = "a/b";
+    bad[4].status = TR__TX_VERDICTS;
+    bad[5].reason = TR_TX_REASON_COUNT;
+    bad[6].from = "alice";
+    frame_of_bob(b, 1, &good); /* nobody is connected */
+    bob_is(b, true);
+    frame_of_bob(b, 2, &good); /* not its manager */
+    for (size_t i = 0; i < TR_COUNT(bad); i++)
+        frame_of_bob(b, 1, &bad[i]);
+    assert_int_equal(2 + TR_COUNT(bad), b->m->node->transactions->refused);
+    assert_int_equal(0, figures_of(b).branches);
+    frame_of_bob(b, 1, &good);
+    assert_int_equal(1, figures_of(b).branches);
+    bob_is(b, false); /* its caller is gone with it */
+    assert_int_equal(0, figures_of(b).branches);
+    frame_of_bob(b, 1, &good);
+    assert_int_equal(0, figures_of(b).branches);
+    assert_int_equal(0, bank_balance(b));
+    bank_close(b);
+}
+
+static void what_is_in_doubt_is_locked_before_the_first_turn(void **state)
+{
+    (void)state;
+    tr_tx_id id;
+    bank *b = bank_open(2);
+    tr__tx_party party = {.node = "alice", .actor = "account", .boot = b->m->node->id, .writes = 1};
+    tr__tx_buffer parties = {0};
+    tr__tx_frame frame = call_of_bob(&id);
+    tr__tx_put_parties(&parties, &party, 1);
+    bob_is(b, true);
+    frame_of_bob(b, 1, &frame);
+    frame_of_bob(b, 1,
+                 &(tr__tx_frame){.kind = TR__TX_PREPARE,
+                                 .id = {&id, sizeof(id)},
+                                 .from = "bob",
+                                 .log = {any_log, sizeof(any_log)},
+                                 .boot = b->m->node->id,
+                                 .actor = "account",
+                                 .remaining = TR_SECONDS(5),
+                                 .writes = 1,
+                                 .body = {parties.bytes, parties.length}});
+    assert_int_equal(1, figures_of(b).prepared);
+    assert_string_equal("prepare-forced voted ", b->m->points);
+    manual_close(b->m);
+    b->m = manual_open_tx(2, "alice", &b->disk); /* and nothing more */
+    assert_int_equal(1, figures_of(b).prepared);
+    manual_spawn_def(b->m, 1, &bank_account_def, NULL, &(tr_spawn_opts){.name = "account"});
+    script s = {.run = bank_run_credit, .balance = 5};
+    bank_play(b, &s);
+    assert_int_equal(TR_TX_LOCK_TIMEOUT, s.out.reason);
+    bob_is(b, true);
+    frame_of_bob(b, 1,
+                 &(tr__tx_frame){.kind = TR__TX_DECIDE,
+                                 .id = {&id, sizeof(id)},
+                                 .from = "bob",
+                                 .actor = "account",
+                                 .status = TR__TX_COMMITTED,
+                                 .ts = 1});
+    assert_int_equal(40, bank_balance(b));
+    tr__tx_buffer_free(&parties);
+    bank_close(b);
+}
+
 static void forge_execute(tr_actor *self, void *context)
 {
     bank *b = context;
@@ -304,6 +430,8 @@ int main(void)
         cmocka_unit_test(the_runtimes_notices_cannot_be_called),
         cmocka_unit_test(a_transaction_sees_what_it_wrote),
         cmocka_unit_test(a_frame_of_an_actor_that_is_no_manager_is_dropped),
+        cmocka_unit_test(a_frame_that_says_what_it_cannot_is_dropped),
+        cmocka_unit_test(what_is_in_doubt_is_locked_before_the_first_turn),
         cmocka_unit_test(the_order_to_execute_cannot_be_sent_by_an_actor),
         cmocka_unit_test(a_plain_message_to_a_participant_without_receive_does_nothing),
         cmocka_unit_test(a_message_that_cannot_be_read_is_refused_by_name),

@@ -5,6 +5,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include <cmocka.h>
 
@@ -150,6 +151,22 @@ static void a_participant_that_is_away_is_unreachable(void **state)
     assert_answer(t, TR_TX_ABORTED, TR_TX_UNREACHABLE);
     assert_true(cluster_start(c, 2));
     assert_balances(c, 1000, 1000);
+    end(c);
+}
+
+static void a_ticket_fixes_who_decides(void **state)
+{
+    (void)state;
+    cluster *c = setup_cluster(8);
+    cluster_transfer *t = cluster_transfer_begin(c, 0, "n2/b", "n1/a", 5);
+    char early[TR_TX_TICKET_MAX], late[TR_TX_TICKET_MAX];
+    while (t->stage < 1 || !t->ready)
+        cluster_step(c);
+    tr__tx_ticket(c->nodes[0].tx, &t->begin.id, early);
+    assert_non_null(strstr(early, "@n2/"));
+    cluster_run(c, TR_SECONDS(1));
+    snprintf(late, sizeof(late), "%s", t->outcome.ticket);
+    assert_string_equal(early, late);
     end(c);
 }
 
@@ -475,6 +492,7 @@ int main(void)
         cmocka_unit_test(transactions_on_one_account_follow_each_other),
         cmocka_unit_test(two_that_wait_for_each_other_end_by_the_lock_wait),
         cmocka_unit_test(a_participant_that_is_away_is_unreachable),
+        cmocka_unit_test(a_ticket_fixes_who_decides),
         cmocka_unit_test(any_allocation_may_fail),
         cmocka_unit_test(row_1_caller_dies_before_commit),
         cmocka_unit_test(row_2_participant_dies_before_prepare_is_forced),
