@@ -73,6 +73,8 @@ void tr__node_log(tr_node *node, tr_log_level level, const char *format, ...)
 
 tr_err tr__name_put(tr_node *node, const char *name, tr_addr address, tr_error *error);
 tr_addr tr__name_get(tr_node *node, const char *name);
+/* The first name that address was given; false: it has none. A walk over all names. */
+bool tr__name_of(tr_node *node, tr_addr address, char name[TR_NAME_MAX]);
 /* Every name of that address; at its end. */
 void tr__names_drop(tr_node *node, tr_addr address);
 void tr__names_fini(tr_node *node);
