@@ -303,6 +303,28 @@ static void row_6_coordinator_dies_before_commit_is_forced(void **state)
     }
 }
 
+static void who_promised_nothing_is_free_at_once_when_its_coordinator_dies(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 0; seed < 20; seed++) {
+        cluster *c = setup_cluster(350 + seed);
+        cluster_transfer *t = pay(c, 40);
+        for (int i = 0; i < 100000 && t->stage < 3; i++)
+            cluster_step(c);
+        cluster_kill(c, 1, false); /* the commit has left, no PREPARE has come */
+        cluster_run(c, TR_MILLIS(100));
+        assert_answer(t, TR_TX_UNKNOWN, TR_TX_UNREACHABLE);
+        tr__tx_figures figures;
+        tr__tx_figures_of(c->nodes[2].tx, &figures);
+        assert_int_equal(figures.branches, 0);
+        assert_true(cluster_start(c, 1));
+        cluster_resolve(c, t, 0);
+        cluster_run(c, TR_SECONDS(1));
+        assert_settled(t, TR_TX_ABORTED);
+        end(c);
+    }
+}
+
 static void row_8_coordinator_dies_with_commit_forced_before_its_answer(void **state)
 {
     (void)state;
@@ -500,6 +522,7 @@ int main(void)
         cmocka_unit_test(row_4_participant_dies_after_its_yes),
         cmocka_unit_test(a_vote_that_got_out_commits_without_its_voter),
         cmocka_unit_test(row_6_coordinator_dies_before_commit_is_forced),
+        cmocka_unit_test(who_promised_nothing_is_free_at_once_when_its_coordinator_dies),
         cmocka_unit_test(row_8_coordinator_dies_with_commit_forced_before_its_answer),
         cmocka_unit_test(row_9_coordinator_dies_after_its_answer),
         cmocka_unit_test(a_log_that_was_replaced_never_answers_aborted),
