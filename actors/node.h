@@ -69,6 +69,10 @@ tr_err tr__node_begin(tr_node *node, tr_error *error);
 void tr__node_log(tr_node *node, tr_log_level level, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
+/* For tests and demonstrations: raise that signal (SIGSTOP, SIGKILL) in this process when transactions come to that point
+ * the next time, a word of TR__TX_POINTS (actors/tx/core.h). A node that libuv drives; any thread, once. */
+void tr__node_raise_at(tr_node *node, const char *point, int number);
+
 /* ---- names (names.c): any thread ----------------------------------------------------------------------- */
 
 tr_err tr__name_put(tr_node *node, const char *name, tr_addr address, tr_error *error);
