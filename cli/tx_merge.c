@@ -104,7 +104,6 @@ static void add_one(json_t *all, const json_t *from, const char *node)
         insert(json_object_get(all, "transactions"), to, "began_ns");
     }
     int told = certainty(tx_text(from, "state")), known = certainty(tx_text(to, "state"));
-    int told = certainty(tx_text(from, "state")), known = certainty(tx_text(to, "state"));
     /* The reason goes with the state: a caller's "unreachable" is none of what was committed after all. */
     if (told > known || (told == known && !*tx_text(to, "reason")))
         json_object_set(to, "reason", json_object_get(from, "reason"));
