@@ -444,6 +444,35 @@ static tr_err many_wait(tr_actor *self, script *s)
     return tr_await_msg(self, f, NULL);
 }
 
+/* The same while they wait for the journal, which another transaction has. */
+static tr_err many_read(tr_actor *self, script *s)
+{
+    foreign f = {.origin = "a1", .data = "y"};
+    const tr_app_status *st;
+    tr_future query = {0};
+    TR_TRY(puts_one(self, s));
+    tr_addr a = tr_whereis(self, "one");
+    TR_TRY(status(self, a, true, &st));
+    tr_tx tx = tr_tx_begin(self, &(tr_tx_opts){.deadline_ns = TR_MINUTES(1)});
+    TR_TRY(append_body(self, &tx, &f));
+    for (int i = 0; i < 64; i++)
+        query = tr_ask(self, a, WAIT, tr_app_query, .together = true);
+    tr_err err = status(self, a, true, &st);
+    EXPECT(err == TR_EFULL, "%s", tr_err_word(err));
+    tr_cancel(self, query);
+    TR_TRY(tr_sleep(self, TR_MILLIS(10)));
+    query = tr_ask(self, a, WAIT, tr_app_query, .together = true);
+    TR_TRY(tr_sleep(self, TR_MILLIS(10)));
+    tr_tx_abort(&tx);
+    return tr_await_msg(self, query, NULL);
+}
+
+static void queries_that_read_are_bounded_and_can_be_cancelled(void **state)
+{
+    (void)state;
+    play(many_read);
+}
+
 static void queries_that_wait_are_bounded_and_can_be_cancelled(void **state)
 {
     (void)state;
@@ -581,6 +610,7 @@ int main(void)
         cmocka_unit_test(items_of_a_third_app_and_wrong_ones_are_refused_by_name),
         cmocka_unit_test(while_the_journal_is_locked_the_status_tells_why_and_together_waits),
         cmocka_unit_test(queries_that_wait_are_bounded_and_can_be_cancelled),
+        cmocka_unit_test(queries_that_read_are_bounded_and_can_be_cancelled),
         cmocka_unit_test(who_reads_when_the_app_ends_hears_so),
         cmocka_unit_test(children_end_with_the_app_and_it_outlives_them),
         cmocka_unit_test(options_that_can_not_be_are_refused_with_a_text),
