@@ -107,7 +107,7 @@ bool up_child_start(up *u, unsigned index)
     if (!add_all(u, child, &a))
         errno = ENOMEM;
     else if (pipe2(pipes, O_CLOEXEC) == 0)
-        pid = cli_child_start((char *const *)a.list, pipes[1], pipes[1], true);
+        pid = cli_child_start((char *const *)a.list, pipes[1], pipes[1], -1, true);
     int number = errno;
     for (unsigned i = 0; i < a.own_count; i++)
         free(a.own[i]);
