@@ -543,58 +543,6 @@ static void children_end_with_the_app_and_it_outlives_them(void **state)
     play(children);
 }
 
-/* ---- options ------------------------------------------------------------------------------------------- */
-
-static tr_err refused(tr_actor *self, const tr_app_opts *opts, const char *text)
-{
-    const tr_found *found;
-    tr_future f = tr_spawn_ask(self, &tr_app, opts, &(tr_spawn_opts){.name = "app"});
-    tr_err err = tr_await(self, f, tr_found, &found);
-    EXPECT(err == TR_EINVAL && strstr(tr_last_error(self)->text, text), "%s", tr_last_error(self)->text);
-    return TR_OK;
-}
-
-static tr_err bad_options(tr_actor *self, script *s)
-{
-    (void)s;
-    TR_TRY(refused(self, NULL, "tr_app needs a tr_app_opts"));
-    TR_TRY(refused(self, &(tr_app_opts){"", "a1", "bob/app"}, "an app's name has 1 to 63 bytes"));
-    TR_TRY(refused(self, &(tr_app_opts){"one", "a 1", "bob/app"}, "an app's id is 1 to 32 of"));
-    TR_TRY(refused(self, &(tr_app_opts){"one", "a1", ""}, "the other app's \"node/name\" is needed"));
-    TR_TRY(refused(self, &(tr_app_opts){"one", "a1", "bob"}, "the other app's \"node/name\" is needed"));
-    TR_TRY(refused(self, &(tr_app_opts){"one", "a1", "/app"}, "the other app's \"node/name\" is needed"));
-    TR_TRY(refused(self, &(tr_app_opts){"one", "a1", "bob/"}, "the other app's \"node/name\" is needed"));
-    TR_TRY(refused(self, &(tr_app_opts){"one", "a1", "b/a/c"}, "the other app's \"node/name\" is needed"));
-    TR_TRY(refused(self, &(tr_app_opts){"one", "a1", "alice/app"}, "is this app itself"));
-    tr_addr nameless = tr_spawn(self, &tr_app, &(tr_app_opts){"one", "a1", "bob/app"});
-    EXPECT(tr_addr_is_none(nameless) && strstr(tr_last_error(self)->text, "spawn it with one"), "%s",
-           tr_last_error(self)->text);
-    return TR_OK;
-}
-
-static void options_that_can_not_be_are_refused_with_a_text(void **state)
-{
-    (void)state;
-    play(bad_options);
-}
-
-static void spawn_without_log(tr_actor *self, void *context)
-{
-    (void)context;
-    assert_true(tr_addr_is_none(one(self)));
-    assert_non_null(strstr(tr_last_error(self)->text, "--data DIR"));
-}
-
-static void an_app_on_a_node_that_keeps_no_log_is_refused(void **state)
-{
-    (void)state;
-    manual *m = manual_open_tx(1, "alice", NULL);
-    manual_puppet p = {0};
-    manual_spawn(m, 0, &p, NULL);
-    manual_do(m, p.address, spawn_without_log, NULL);
-    manual_close(m);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -613,8 +561,6 @@ int main(void)
         cmocka_unit_test(queries_that_read_are_bounded_and_can_be_cancelled),
         cmocka_unit_test(who_reads_when_the_app_ends_hears_so),
         cmocka_unit_test(children_end_with_the_app_and_it_outlives_them),
-        cmocka_unit_test(options_that_can_not_be_are_refused_with_a_text),
-        cmocka_unit_test(an_app_on_a_node_that_keeps_no_log_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
