@@ -94,8 +94,8 @@ static tr_err send(void *context, const char *node, tr__tx_frame *frame, tr_erro
 {
     cluster_node *n = context;
     uint32_t from = index_of(n->name), to = index_of(node);
-    if (n->die)
-        return TR_OK; /* it is dead already: what it says goes nowhere */
+    if (n->die || n->cluster->unheard[from][to])
+        return TR_OK; /* it is dead already, or writes into a dead connection: it goes nowhere */
     if (!n->cluster->nodes[to].tx || n->cluster->cut[from][to]) {
         if (error)
             snprintf(error->text, sizeof(error->text), "node %s isn't connected", node);
@@ -336,11 +336,68 @@ static void run_account(cluster_node *n, tr__tx_branch *branch)
     tr__tx_executed(n->tx, branch, err == TR_OK ? TR_TX_NONE : TR_TX_OVERLOAD, "no memory");
 }
 
+/* ---- connections --------------------------------------------------------------------------------------- */
+
+static void wire_clear(cluster *c, uint32_t from, uint32_t to)
+{
+    while (c->wires[from][to]) {
+        cluster_message *m = c->wires[from][to];
+        c->wires[from][to] = m->next;
+        message_free(m);
+    }
+}
+
+static void hear_down(cluster *c, uint32_t a, uint32_t b)
+{
+    c->unheard[a][b] = false;
+    if (c->nodes[a].tx)
+        tr__tx_node_down(c->nodes[a].tx, c->nodes[b].name);
+}
+
+static void disconnect(cluster *c, uint32_t a, uint32_t b)
+{
+    wire_clear(c, a, b);
+    wire_clear(c, b, a);
+    c->unheard[a][b] = c->nodes[a].tx != NULL;
+    c->unheard[b][a] = c->nodes[b].tx != NULL;
+    if (c->notices_late)
+        return;
+    hear_down(c, a, b);
+    hear_down(c, b, a);
+}
+
+static void connect(cluster *c, uint32_t a, uint32_t b)
+{
+    if (!c->nodes[a].tx || !c->nodes[b].tx || c->cut[a][b])
+        return;
+    if (c->unheard[a][b])
+        hear_down(c, a, b);
+    if (c->unheard[b][a])
+        hear_down(c, b, a);
+    tr__tx_node_up(c->nodes[a].tx, c->nodes[b].name);
+    tr__tx_node_up(c->nodes[b].tx, c->nodes[a].name);
+}
+
+/* One side of a broken connection notices. */
+static bool notice(cluster *c)
+{
+    uint64_t pairs = CLUSTER_NODES * CLUSTER_NODES, first = tr__random_below(&c->random, pairs);
+    for (uint64_t k = 0; k < pairs; k++) {
+        uint32_t a = (uint32_t)((first + k) % CLUSTER_NODES),
+                 b = (uint32_t)((first + k) % pairs / CLUSTER_NODES);
+        if (c->unheard[a][b]) {
+            hear_down(c, a, b);
+            return true;
+        }
+    }
+    return false;
+}
+
 /* ---- life ---------------------------------------------------------------------------------------------- */
 
 bool cluster_start(cluster *c, uint32_t node)
 {
-    static const tr__log_options small = {.reserve = 64 * 1024, .step = 64 * 1024};
+    const tr__log_options small = {.reserve = c->reserve, .step = 4 * 1024};
     cluster_node *n = &c->nodes[node];
     assert_null(n->tx);
     n->id = ++c->lives;
@@ -355,20 +412,9 @@ bool cluster_start(cluster *c, uint32_t node)
         return false;
     }
     for (uint32_t i = 0; i < CLUSTER_NODES; i++)
-        if (i != node && c->nodes[i].tx && !c->cut[i][node]) {
-            tr__tx_node_up(c->nodes[i].tx, n->name);
-            tr__tx_node_up(n->tx, c->nodes[i].name);
-        }
+        if (i != node)
+            connect(c, i, node);
     return true;
-}
-
-static void wire_clear(cluster *c, uint32_t from, uint32_t to)
-{
-    while (c->wires[from][to]) {
-        cluster_message *m = c->wires[from][to];
-        c->wires[from][to] = m->next;
-        message_free(m);
-    }
 }
 
 void cluster_kill(cluster *c, uint32_t node, bool power_cut)
@@ -379,11 +425,11 @@ void cluster_kill(cluster *c, uint32_t node, bool power_cut)
     n->held = false;
     if (power_cut)
         memory_log_power_cut(&n->log);
+    wire_clear(c, node, node);
     for (uint32_t i = 0; i < CLUSTER_NODES; i++) {
-        wire_clear(c, i, node);
-        wire_clear(c, node, i);
-        if (c->nodes[i].tx && !c->cut[i][node])
-            tr__tx_node_down(c->nodes[i].tx, n->name);
+        c->unheard[node][i] = false;
+        if (i != node && !c->cut[i][node])
+            disconnect(c, i, node);
     }
     for (uint32_t i = 0; i < c->count; i++)
         if (c->transfers[i].resolving && c->transfers[i].resolver == node)
@@ -395,12 +441,7 @@ void cluster_partition(cluster *c, uint32_t a, uint32_t b)
     if (c->cut[a][b])
         return;
     c->cut[a][b] = c->cut[b][a] = true;
-    wire_clear(c, a, b);
-    wire_clear(c, b, a);
-    if (c->nodes[a].tx && c->nodes[b].tx) {
-        tr__tx_node_down(c->nodes[a].tx, c->nodes[b].name);
-        tr__tx_node_down(c->nodes[b].tx, c->nodes[a].name);
-    }
+    disconnect(c, a, b);
 }
 
 void cluster_heal(cluster *c, uint32_t a, uint32_t b)
@@ -408,10 +449,7 @@ void cluster_heal(cluster *c, uint32_t a, uint32_t b)
     if (!c->cut[a][b])
         return;
     c->cut[a][b] = c->cut[b][a] = false;
-    if (c->nodes[a].tx && c->nodes[b].tx) {
-        tr__tx_node_up(c->nodes[a].tx, c->nodes[b].name);
-        tr__tx_node_up(c->nodes[b].tx, c->nodes[a].name);
-    }
+    connect(c, a, b);
 }
 
 void cluster_open(cluster *c, uint64_t seed)
@@ -419,6 +457,7 @@ void cluster_open(cluster *c, uint64_t seed)
     memset(c, 0, sizeof(*c));
     tr__random_init(&c->random, seed);
     c->now_ns = TR_SECONDS(1);
+    c->reserve = 16 * 1024;
     for (uint32_t i = 0; i < CLUSTER_NODES; i++) {
         cluster_node *n = &c->nodes[i];
         n->cluster = c;
@@ -513,12 +552,13 @@ static bool node_step(cluster *c, uint32_t i, uint64_t which)
 bool cluster_step(cluster *c)
 {
     uint64_t kinds = CLUSTER_NODES * (2 + CLUSTER_NODES), first = tr__random_below(&c->random, kinds);
-    bool stepped = c->late && draws(c, 4) && deliver_late(c);
+    bool stepped =
+        (c->late && draws(c, 4) && deliver_late(c)) || (c->notices_late && draws(c, 32) && notice(c));
     for (uint64_t k = 0; k < kinds && !stepped; k++) {
         uint64_t at = (first + k) % kinds;
         stepped = node_step(c, (uint32_t)(at % CLUSTER_NODES), at / CLUSTER_NODES);
     }
-    stepped = stepped || deliver_late(c);
+    stepped = stepped || deliver_late(c) || notice(c);
     die_if_killed(c);
     return stepped;
 }

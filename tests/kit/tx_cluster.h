@@ -90,8 +90,12 @@ struct cluster {
     cluster_node nodes[CLUSTER_NODES];
     cluster_message *wires[CLUSTER_NODES][CLUSTER_NODES]; /* from, to; oldest first */
     bool cut[CLUSTER_NODES][CLUSTER_NODES];               /* not connected; symmetric */
+    bool
+        notices_late; /* who is cut off hears so later, each side at another time; what it sends until then is lost */
+    bool unheard[CLUSTER_NODES][CLUSTER_NODES]; /* the first hasn't heard that the second is gone */
     uint32_t twice, lost; /* one frame of so many comes once more, later; gets lost; 0: none */
     cluster_message *late;
+    uint32_t reserve; /* of logs that are opened from now on: small, so that they are full now and then */
     cluster_transfer transfers[CLUSTER_TRANSFERS];
     uint32_t count;
     uint64_t lives;

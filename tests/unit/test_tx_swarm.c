@@ -183,6 +183,7 @@ static void disturbed_time(cluster *c)
 {
     uint64_t mildness = 2 + draw(c, 30);
     c->twice = draw(c, 3) ? 0 : 2 + (uint32_t)draw(c, 30);
+    c->notices_late = draw(c, 2);
     c->lost = draw(c, 3) ? 0 : 10 + (uint32_t)draw(c, 200);
     for (int round = 0; round < 60; round++) {
         for (uint64_t i = draw(c, 4); i > 0; i--) {

@@ -207,6 +207,9 @@ static void a_coordinator_without_room_leaves_no_lock(void **state)
 {
     (void)state;
     cluster *c = setup_cluster(7);
+    c->reserve = 256 * 1024; /* for a thousand records that aren't forced */
+    cluster_kill(c, 1, false);
+    assert_true(cluster_start(c, 1));
     cluster_transfer *t = pay(c);
     while (t->stage < 2 || !t->ready)
         cluster_step(c);
