@@ -397,7 +397,7 @@ static bool notice(cluster *c)
 
 bool cluster_start(cluster *c, uint32_t node)
 {
-    const tr__log_options small = {.reserve = c->reserve, .step = 4 * 1024};
+    const tr__log_options small = {.reserve = c->reserve, .step = 1024};
     cluster_node *n = &c->nodes[node];
     assert_null(n->tx);
     n->id = ++c->lives;
@@ -457,7 +457,7 @@ void cluster_open(cluster *c, uint64_t seed)
     memset(c, 0, sizeof(*c));
     tr__random_init(&c->random, seed);
     c->now_ns = TR_SECONDS(1);
-    c->reserve = 16 * 1024;
+    c->reserve = 4 * 1024;
     for (uint32_t i = 0; i < CLUSTER_NODES; i++) {
         cluster_node *n = &c->nodes[i];
         n->cluster = c;

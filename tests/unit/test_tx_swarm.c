@@ -34,7 +34,7 @@ static void draw_accounts(cluster *c, const char *paths[3])
     uint64_t at[3] = {draw(c, 4), 0, 0};
     at[1] = at[0] + 1;
     at[2] = at[1] + 1 < 6 ? at[1] + 1 : draw(c, 6);
-    bool ordered = draw(c, 4);
+    bool ordered = draw(c, 12);
     for (int i = 0; i < 3; i++)
         paths[i] = accounts[ordered ? at[i] : draw(c, 6)];
 }
@@ -186,7 +186,7 @@ static void disturbed_time(cluster *c)
     c->notices_late = draw(c, 2);
     c->lost = draw(c, 3) ? 0 : 10 + (uint32_t)draw(c, 200);
     for (int round = 0; round < 60; round++) {
-        for (uint64_t i = draw(c, 4); i > 0; i--) {
+        for (uint64_t i = draw(c, 3); i > 0; i--) {
             uint32_t node = (uint32_t)draw(c, CLUSTER_NODES);
             if (c->nodes[node].tx && c->count < CLUSTER_TRANSFERS)
                 begin_one(c, node);
