@@ -103,6 +103,7 @@ struct tr_actor {
     uint32_t index; /* fixed */
     uint32_t capacity;
     /* The owner's loop only, and seldom */
+    uint32_t parent; /* who spawned it, for people: tr__parent_mark; 0: no actor did */
     tr__extras *extras;
     struct tr__pending *pendings; /* futures and timers of this actor */
     void *arg;                    /* until init: the pointer, or a tr_msg if the definition has an arg_type */
@@ -142,10 +143,20 @@ static inline void tr__mailbox_append(tr_actor *actor, tr_msg *msg)
 #define TR__SEGMENT_BITS  14
 #define TR__SEGMENT_SLOTS (1u << TR__SEGMENT_BITS)
 #define TR__SEGMENTS_MAX  4096u
+_Static_assert((uint64_t)TR__SEGMENTS_MAX << TR__SEGMENT_BITS <= 1ull << 26,
+               "a slot's number fits tr__parent_mark");
 
 #define TR__PLACES_DEFAULT 1024u
 #define TR__ASKS_MAX       4096u
 #define TR__MONITORS_MAX   4096u
+
+/* An actor as its children remember it, in four bytes: its slot, and the low bits of its generation. So a parent that is
+ * gone is taken for one that came later in 1 of 64 reuses of its slot; the warden's is 1 << 26, so nobody's is 0. */
+#define TR__PARENT_BITS 26
+static inline uint32_t tr__parent_mark(uint32_t slot, uint32_t generation)
+{
+    return slot | generation << TR__PARENT_BITS;
+}
 
 struct tr__own_monitor {
     struct tr__own_monitor *next;

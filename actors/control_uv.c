@@ -3,6 +3,7 @@
  * The watchdog names an actor whose handler runs for longer than TR__STUCK_NS, once a run; it reads what the
  * loops publish in atomics and never stops them. The connections: when something came for them (`wake`), or
  * when they are due, the endpoint takes its step. Fails only at the start, with an error. */
+#include <stdio.h>
 #include <string.h>
 #include <uv.h>
 
@@ -14,16 +15,33 @@
 
 #define LOOK_MS 10
 
+/* "actor NAME (slot N) has been handling TYPE"; what it reads is only looked at. */
+static void describe(const tr__loop *loop, uint32_t slot, char *text, size_t room)
+{
+    const tr_actor_def *def = atomic_load_explicit(&((tr__loop *)loop)->watch.def, memory_order_relaxed);
+    const tr_typeinfo *type = atomic_load_explicit(&((tr__loop *)loop)->watch.type, memory_order_relaxed);
+    snprintf(text, room, "actor %s (slot %u) has been handling %s", def ? def->name : "?", slot - 1,
+             type ? type->name : "its start");
+}
+
 static void name_stuck(tr__control *control, tr__loop *loop, uint32_t slot, uint64_t since)
 {
-    const tr_actor_def *def = atomic_load_explicit(&loop->watch.def, memory_order_relaxed);
-    const tr_typeinfo *type = atomic_load_explicit(&loop->watch.type, memory_order_relaxed);
+    char what[256];
+    describe(loop, slot, what, sizeof(what));
     tr__node_log(control->node, TR_LOG_WARN,
-                 "loop %u: actor %s (slot %u) has been handling %s for %llu ms; the loop's other actors "
-                 "wait. Give long "
-                 "work to the compute kind",
-                 loop->index, def ? def->name : "?", slot - 1, type ? type->name : "its start",
-                 (unsigned long long)((uv_hrtime() - since) / 1000000u));
+                 "loop %u: %s for %llu ms; the loop's other actors wait. Give long work to the compute kind",
+                 loop->index, what, (unsigned long long)((uv_hrtime() - since) / 1000000u));
+}
+
+uint64_t tr__control_stuck(const tr__control *control, uint32_t index, char *text, size_t room)
+{
+    const tr__loop *loop = control->node->loops[index];
+    uint64_t runs = atomic_load_explicit(&((tr__loop *)loop)->watch.runs, memory_order_relaxed);
+    uint32_t slot = atomic_load_explicit(&((tr__loop *)loop)->watch.slot, memory_order_relaxed);
+    if (slot == 0 || runs != control->seen_runs[index])
+        return 0;
+    describe(loop, slot, text, room);
+    return (uv_hrtime() - control->seen_since[index]) / 1000000u;
 }
 
 static void look(uv_timer_t *timer)
@@ -136,8 +154,10 @@ void tr__control_close(tr__control *control)
     uv_close((uv_handle_t *)&control->wake, NULL);
     uv_close((uv_handle_t *)&control->watchdog, NULL);
     uv_close((uv_handle_t *)&control->due, NULL);
+    tr__operator_socket_close(control);
     uv_run(&control->uv, UV_RUN_DEFAULT);
     uv_loop_close(&control->uv);
+    tr__operator_socket_free(control);
     tr__free(control->seen_runs);
     control->opened = false;
 }

@@ -420,6 +420,15 @@ void tr__arrive(tr__loop *loop, tr_actor *actor, tr_msg *msg)
     tr__enqueue(loop, actor, msg);
 }
 
+/* Its receiver has ended. When the node stops, what the runtime tells an actor that ended before is told of the end
+ * itself: no address was wrong. */
+static tr_drop why_nobody(const tr__loop *loop, const tr_msg *msg)
+{
+    if (msg->kind == TR__MSG_REPLY || msg->kind == TR__MSG_FAILURE)
+        return TR_DROP_LATE_REPLY;
+    return msg->kind == TR__MSG_NOTICE && loop->stopping ? TR_DROP_SHUTDOWN : TR_DROP_NO_ACTOR;
+}
+
 /* `actor` is the slot that the message names, or NULL. */
 static void deliver(tr__loop *loop, tr_actor *actor, tr_msg *msg)
 {
@@ -428,9 +437,7 @@ static void deliver(tr__loop *loop, tr_actor *actor, tr_msg *msg)
                          1))
         tr__arrive(loop, actor, msg);
     else
-        tr__drop(loop, msg,
-                 msg->kind == TR__MSG_REPLY || msg->kind == TR__MSG_FAILURE ? TR_DROP_LATE_REPLY
-                                                                            : TR_DROP_NO_ACTOR);
+        tr__drop(loop, msg, why_nobody(loop, msg));
 }
 
 void tr__deliver(tr__loop *loop, tr_msg *msg)

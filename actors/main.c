@@ -17,18 +17,22 @@ static const char help[] =
     "  --name NAME       this node's name, unique in its cluster (default: node)\n"
     "  --cluster NAME    nodes of other clusters are refused (default: troupe)\n"
     "  --loops N         loops, each a thread of its own (default: 1)\n"
-    "  --listen ADDR     accept other nodes on HOST:PORT, loopback only; port 0 takes a free one\n"
+    "  --listen ADDR     accept other nodes on HOST:PORT (0: a free port), beyond loopback with --key only\n"
     "  --join ADDR       connect to the node that listens there, and stay connected; may be repeated\n"
+    "  --key FILE        talk only with nodes that have this key, encrypted (troupe key new FILE)\n"
     "  --plugin FILE.so  run this plugin's actors in the node; may be repeated\n"
     "  --data DIR        keep what transactions have committed in this directory\n"
+    "  --operator WHAT   socket: let `troupe ps` and the like reach this node by its name; or none\n"
+    "                    (default: socket if --name is given)\n"
     "  --log LEVEL       error, warn, info or debug (default: warn)\n";
 
 static const struct option options[] = {
-    {"name", required_argument, NULL, 'n'},  {"cluster", required_argument, NULL, 'c'},
-    {"loops", required_argument, NULL, 'l'}, {"listen", required_argument, NULL, 'a'},
-    {"join", required_argument, NULL, 'j'},  {"log", required_argument, NULL, 'g'},
-    {"help", no_argument, NULL, 'h'},        {"plugin", required_argument, NULL, 'p'},
-    {"data", required_argument, NULL, 'd'},  {NULL, 0, NULL, 0},
+    {"name", required_argument, NULL, 'n'},     {"cluster", required_argument, NULL, 'c'},
+    {"loops", required_argument, NULL, 'l'},    {"listen", required_argument, NULL, 'a'},
+    {"join", required_argument, NULL, 'j'},     {"log", required_argument, NULL, 'g'},
+    {"help", no_argument, NULL, 'h'},           {"plugin", required_argument, NULL, 'p'},
+    {"data", required_argument, NULL, 'd'},     {"key", required_argument, NULL, 'k'},
+    {"operator", required_argument, NULL, 'o'}, {NULL, 0, NULL, 0},
 };
 
 typedef struct parsed {
@@ -37,6 +41,7 @@ typedef struct parsed {
     size_t join_count;
     const char *plugins[PLUGINS_MAX + 1];
     size_t plugin_count;
+    bool operator_given;
     bool help;
 } parsed;
 
@@ -62,10 +67,21 @@ static int check_address(const char *program, const char *option, const char *va
 {
     tr__net_address address;
     tr_error error;
-    tr_err err = tr__net_address_parse(value, to_listen, &address, &error);
-    if (err == TR_OK && to_listen && address.kind != TR__HOST_NAME && !tr__net_address_is_loopback(&address))
-        err = tr__net_address_refuse(value, &error);
-    return err == TR_OK ? 0 : bad(program, option, value, error.text);
+    if (tr__net_address_parse(value, to_listen, &address, &error) == TR_OK)
+        return 0;
+    return bad(program, option, value, error.text);
+}
+
+/* Of an address that was checked, when all options are known. */
+static int check_listen(const char *program, const tr_node_opts *opts)
+{
+    tr__net_address address;
+    tr_error error;
+    if (!opts->listen || opts->key || tr__net_address_parse(opts->listen, true, &address, NULL) != TR_OK ||
+        address.kind == TR__HOST_NAME || tr__net_address_is_loopback(&address))
+        return 0;
+    tr__net_address_refuse(opts->listen, &error);
+    return bad(program, "listen", opts->listen, error.text);
 }
 
 static int take(const char *program, int option, const char *value, parsed *p)
@@ -75,7 +91,15 @@ static int take(const char *program, int option, const char *value, parsed *p)
     switch (option) {
     case 'n':
         p->node.name = value;
+        if (!p->operator_given)
+            p->node.operator_socket = true;
         return 0;
+    case 'o':
+        p->operator_given = true;
+        p->node.operator_socket = strcmp(value, "socket") == 0;
+        return p->node.operator_socket || strcmp(value, "none") == 0
+                   ? 0
+                   : bad(program, "operator", value, "socket or none");
     case 'c':
         p->node.cluster = value;
         return 0;
@@ -91,6 +115,9 @@ static int take(const char *program, int option, const char *value, parsed *p)
             return bad(program, "join", value, "at most 64 of these");
         p->joins[p->join_count++] = value;
         return check_address(program, "join", value, false);
+    case 'k':
+        p->node.key = value;
+        return 0;
     case 'p':
         if (p->plugin_count == PLUGINS_MAX)
             return bad(program, "plugin", value, "at most 64 of these");
@@ -135,6 +162,8 @@ int tr_main(int argc, char **argv, tr_err (*start)(tr_actor *self, void *arg), v
         printf("usage: %s [options] [arguments]\n%s", program, help);
         return 0;
     }
+    if (check_listen(program, &p.node) != 0)
+        return 2;
     p.node.join = p.joins;
     p.node.plugins = p.plugin_count ? p.plugins : NULL;
     p.node.arg = arg ? arg : argv + optind;

@@ -1,5 +1,6 @@
 /* The names of a node's actors: one table a node, under a lock that is held for a look-up. Any thread. */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "actors/node.h"
@@ -60,6 +61,31 @@ void tr__names_drop(tr_node *node, tr_addr address)
         tr__free(entry);
     }
     tr__spin_unlock(&node->names_lock);
+}
+
+static int by_slot(const void *a, const void *b)
+{
+    const tr__named *x = a, *y = b;
+    return x->address.slot != y->address.slot
+               ? (x->address.slot > y->address.slot) - (x->address.slot < y->address.slot)
+               : strcmp(x->name, y->name);
+}
+
+size_t tr__names_copy(tr_node *node, tr__named *into, size_t room)
+{
+    struct tr__name *entry, *next;
+    size_t count = 0;
+    tr__spin_lock(&node->names_lock);
+    HASH_ITER(hh, node->names, entry, next)
+    {
+        if (count == room)
+            break;
+        memcpy(into[count].name, entry->name, sizeof(entry->name));
+        into[count++].address = entry->address;
+    }
+    tr__spin_unlock(&node->names_lock);
+    qsort(into, count, sizeof(*into), by_slot);
+    return count;
 }
 
 void tr__names_fini(tr_node *node)

@@ -5,7 +5,10 @@
 #include <stdio.h>
 #include <string.h>
 
+#include <troupe/troupe.h>
+
 #include "actors/loop.h"
+#include "actors/operator.h"
 #include "actors/remote.h"
 #include "actors/transactions.h"
 #include "actors/warden.h"
@@ -127,9 +130,10 @@ static tr_err run_first(tr_actor *self, void *arg)
         return err; /* it stops already, and for another reason */
     node->outcome = err;
     node->outcome_error = (tr_error){.code = err};
-    if (err != TR_OK) {
-        tr__reason reason = tr__error_reason(self, err);
-        snprintf(node->outcome_error.text, sizeof(node->outcome_error.text), "%s", reason.text);
+    if (err != TR_OK) { /* the whole text: an exit reason's is shorter */
+        const tr_error *last = tr_last_error(self);
+        snprintf(node->outcome_error.text, sizeof(node->outcome_error.text), "%s",
+                 last->code == err ? last->text : tr__err_meaning(err));
     }
     tr_node_stop(node);
     return err;
@@ -143,6 +147,8 @@ tr_err tr__node_begin(tr_node *node, tr_error *error)
     TR_TRY(tr__spawn(loop, &tr__warden_def, NULL, NULL, &node->warden, error));
     TR_TRY(tr__transactions_open(node, error)); /* locks are back before anybody can connect */
     TR_TRY(tr__remote_open(node, node->seams.net, error));
+    if (node->operators)
+        TR_TRY(tr__operator_begin(node, error));
     if (node->opts.start || node->opts.plugins)
         TR_TRY(tr__spawn(loop, &first_def, node->opts.arg, NULL, &node->first, error));
     return TR_OK;

@@ -23,10 +23,12 @@ struct tr_node {
     uint32_t loop_count;
     tr__loop **loops;
     tr_node_opts opts;
+    const uint8_t *key; /* what opts.key holds; until tr__node_begin has returned */
     void (*log)(void *context, tr_log_level level, const char *line);
     void *log_context;
     tr_log_level log_level;
-    struct tr__driver_uv *driver; /* NULL under a test driver */
+    struct tr__driver_uv *driver;    /* NULL under a test driver */
+    struct tr__operators *operators; /* who answers from outside (operator.h); NULL: nobody asks */
     bool ran;
     tr_addr first;                         /* the actor of opts.start */
     tr_addr warden;                        /* the node's own actor, slot 0: names, node events */
@@ -74,5 +76,11 @@ tr_addr tr__name_get(tr_node *node, const char *name);
 /* Every name of that address; at its end. */
 void tr__names_drop(tr_node *node, tr_addr address);
 void tr__names_fini(tr_node *node);
+typedef struct tr__named {
+    char name[TR_NAME_MAX];
+    tr_addr address;
+} tr__named;
+/* A copy of the table, at most `room` of it, in order of slots; how many. */
+size_t tr__names_copy(tr_node *node, tr__named *into, size_t room);
 
 #endif

@@ -20,7 +20,9 @@
 #include "actors/transactions.h"
 #include "base/err.h"
 #include "base/mem.h"
+#include "transport/key_os.h"
 #include "transport/nng_stream.h"
+#include "transport/psk.h"
 
 #define POLL_NS  TR_MICROS(50)
 #define CLOSE_NS TR_SECONDS(3) /* what is left to close after the last actor has this long */
@@ -225,6 +227,8 @@ static void meet(struct tr__driver_uv *all, int step)
 static void loop_run(struct tr__driver_uv *all, driver *d)
 {
     pump(d);
+    if (d->loop->index == 0)
+        tr__operator_socket_shut(&all->control);
     meet(all, 0);
     tr__loop_end_actors(d->loop);
     meet(all, 1);
@@ -320,7 +324,9 @@ tr_node *tr_node_create(const tr_node_opts *opts, tr_error *error)
                        .fatal = fatal,
                        .context = all,
                        .net = tr__nng_net(),
-                       .seed = os_seed()};
+                       .seed = os_seed(),
+                       .secret = tr__key_secret};
+    uint8_t key[TR__KEY_SIZE];
     tr_node *node = tr__node_make(opts, &seams, error);
     while (node && opened < count && driver_open(&all->loops[opened], node->loops[opened], error) == TR_OK)
         opened++;
@@ -332,9 +338,16 @@ tr_node *tr_node_create(const tr_node_opts *opts, tr_error *error)
     all->node = node;
     all->count = count;
     node->driver = all;
+    node->key = opts->key ? key : NULL;
+    tr_err err = opts->key ? tr__key_read(opts->key, key, error) : TR_OK;
+    if (err == TR_OK && opts->operator_socket)
+        tr__operator_socket_open(&all->control);
     sigset_t before = signals_block(); /* nng starts its threads at the first use */
-    tr_err err = tr__node_begin(node, error);
+    if (err == TR_OK)
+        err = tr__node_begin(node, error);
     signals_restore(before);
+    node->key = NULL;
+    tr__wipe(key, sizeof(key));
     if (err != TR_OK) {
         tr_node_destroy(node);
         return NULL;

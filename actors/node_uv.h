@@ -19,7 +19,8 @@ typedef struct tr__control {
     bool opened, started;
     uint64_t *seen_runs; /* by loop: what the watchdog saw last, and since when */
     uint64_t *seen_since;
-    uint64_t *told; /* the run that was already reported */
+    uint64_t *told;                              /* the run that was already reported */
+    struct tr__operator_socket *operator_socket; /* NULL: none */
 } tr__control;
 
 /* From open to close it may be woken by any thread. TR_ENOMEM, TR_EIO. */
@@ -30,5 +31,19 @@ tr_err tr__control_start(tr__control *control, tr_error *error);
 void tr__control_stop(tr__control *control);
 /* Nobody wakes it any more. Nothing if it wasn't opened. */
 void tr__control_close(tr__control *control);
+
+/* What that loop is stuck in, on the control thread: milliseconds, and `text` says in what; 0: it isn't. */
+uint64_t tr__control_stuck(const tr__control *control, uint32_t loop, char *text, size_t room);
+
+/* ---- the operator socket (operator_uv.c) --------------------------------------------------------------- */
+
+/* Listen on the socket of the node's name, before the node begins; if that can't be done the log says why. Requests wait
+ * until the control thread runs. */
+void tr__operator_socket_open(tr__control *control);
+/* No request reaches a loop from here on; before the loops end. Any thread. */
+void tr__operator_socket_shut(tr__control *control);
+/* Close its handles; the uv loop must run once more before tr__operator_socket_free. When the thread has ended. */
+void tr__operator_socket_close(tr__control *control);
+void tr__operator_socket_free(tr__control *control);
 
 #endif

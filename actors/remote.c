@@ -184,6 +184,9 @@ tr_err tr__remote_open(tr_node *node, tr__net *net, tr_error *error)
         .name = node->name,
         .id = node->id,
         .listen = opts->listen,
+        .key = node->key,
+        .secret = node->seams.secret,
+        .secret_context = node->seams.context,
         .random_seed = tr__random_next(&remote->loop->random),
     };
     node->remote = remote;

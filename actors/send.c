@@ -264,7 +264,7 @@ tr_err tr__inject_body(tr__loop *loop, tr_addr to, tr_type *type, const void *bo
     return TR_OK;
 }
 
-tr_err tr_post_body(tr_node *node, tr_addr to, tr_type *type, const void *body)
+static tr_err post(tr_node *node, tr_addr to, tr_type *type, const void *body, tr__msg_kind kind)
 {
     const tr_typeinfo *info = tr__type_of(type);
     if (to.node != node->id)
@@ -291,13 +291,23 @@ tr_err tr_post_body(tr_node *node, tr_addr to, tr_type *type, const void *body)
         return TR_ENOMEM;
     }
     body_copy(info, msg, body);
-    msg->kind = TR__MSG_NORMAL;
+    msg->kind = (uint8_t)kind;
     msg->places = (uint16_t)(stale ? 0 : places);
     msg->to.slot = to.slot;
     msg->to.generation = to.generation;
     atomic_fetch_add_explicit(&node->posted, 1, memory_order_relaxed);
     tr__loop_push(owner ? owner : node->loops[0], msg, msg);
     return TR_OK;
+}
+
+tr_err tr_post_body(tr_node *node, tr_addr to, tr_type *type, const void *body)
+{
+    return post(node, to, type, body, TR__MSG_NORMAL);
+}
+
+tr_err tr__post_notice(tr_node *node, tr_addr to, tr_type *type, const void *body)
+{
+    return post(node, to, type, body, TR__MSG_NOTICE);
 }
 
 tr__loop *tr__loop_of(tr_actor *self)

@@ -60,6 +60,11 @@ static void open_slot(tr__loop *loop, tr_actor *slot, const tr_actor_def *def, t
     slot->exiting = 0;
     slot->asks = 0;
     slot->handled = 0;
+    const tr_actor *parent = loop->running;
+    slot->parent =
+        parent ? tr__parent_mark(parent->index, atomic_load_explicit(&((tr_actor *)parent)->generation,
+                                                                     memory_order_relaxed))
+               : 0;
     __atomic_store_n(&slot->def, def, __ATOMIC_RELAXED); /* the watchdog may read it */
     uint32_t capacity = places ? places : def->mailbox_places ? def->mailbox_places : TR__PLACES_DEFAULT;
     if (capacity > UINT16_MAX)

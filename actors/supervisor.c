@@ -12,6 +12,7 @@
 #include <troupe/troupe.h>
 
 #include "actors/loop.h"
+#include "actors/supervisor.h"
 #include "base/mem.h"
 
 #define MAX_RESTARTS 5
@@ -24,6 +25,7 @@ typedef struct child {
     tr_child_spec spec;
     tr_addr address;
     uint64_t monitor; /* 0: not running */
+    uint32_t restarts;
 } child;
 
 typedef struct supervisor {
@@ -121,7 +123,7 @@ static void child_down(tr_actor *self, supervisor *s, const tr_down *down)
         if (too_many(self, s))
             tr_exit(self, TR_EAPP, "%s ended more than %u times in %llu ms; last: %s", c->spec.id,
                     s->max_restarts, (unsigned long long)(s->within_ns / 1000000u), down->text);
-        else if (start_child(self, c) != TR_OK)
+        else if (c->restarts++, start_child(self, c) != TR_OK)
             tr_exit(self, tr_last_error(self)->code, "%s can't be started again: %s", c->spec.id,
                     tr_last_error(self)->text);
         return;
@@ -151,6 +153,21 @@ static const tr_actor_def supervisor_def = {
     .receive = receive,
     .stop = stop,
 };
+
+uint32_t tr__supervisor_child(const tr_actor *actor, uint32_t index, tr__supervised *out)
+{
+    const supervisor *s = actor->state_block;
+    if (actor->def != &supervisor_def || actor->state != TR__ACTOR_RUNNING)
+        return 0;
+    if (index < s->count) {
+        const child *c = &s->children[index];
+        *out = (tr__supervised){.id = c->spec.id,
+                                .address = c->monitor ? c->address : TR_ADDR_NONE,
+                                .restart = c->spec.restart,
+                                .restarts = c->restarts};
+    }
+    return s->count;
+}
 
 tr_addr tr_supervise(tr_actor *self, const tr_supervisor_spec *spec)
 {

@@ -3,6 +3,7 @@
 #ifndef TR_BASE_SEAMS_H
 #define TR_BASE_SEAMS_H
 
+#include <stddef.h>
 #include <stdint.h>
 
 struct tr__net;
@@ -32,6 +33,8 @@ typedef struct tr__seams {
     void (*fatal)(void *context);
     /* For the node's incarnation and the loops' random sources; a real one is from the OS. */
     uint64_t seed;
+    /* Unpredictable bytes, for what must stay secret; the control thread. Only for a node with a key. */
+    void (*secret)(void *context, void *bytes, size_t length);
 } tr__seams;
 
 #endif

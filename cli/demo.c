@@ -20,9 +20,11 @@
 #include "base/mem.h"
 #include "cli/cli.h"
 #include "cli/demo.h"
+#include "cli/demo_directory.h"
 #include "cli/demo_files.h"
 #include "cli/demo_node.h"
 #include "cli/mandelbrot.h"
+#include "transport/key_os.h"
 
 #define FILES_DEFAULT 400
 #define LOOPS_MOST    16
@@ -39,6 +41,8 @@ static void print_help(void)
            "status 0 only\n"
            "if all of it held.\n\n"
            "  --no-kill     nobody is killed\n"
+           "  --netns       each node in a network namespace of its own, as if on a host of its own (root)\n"
+           "  --partition   bob is cut off instead of killed, and connected again (with --netns)\n"
            "  --files N     copy at most N files, 1 to %u; fewer make it quicker (default %u)\n"
            "  --dir DIR     whose files are copied (default /usr/share; they are only read)\n"
            "  --image FILE  where the picture goes (default build/mandelbrot.png or ./mandelbrot.png)\n"
@@ -48,6 +52,7 @@ static void print_help(void)
            "  --no-page     serve no page\n"
            "  --json        an object a line; the last one is the summary\n"
            "  --help        this text\n\n"
+           "Keys, in a terminal: k kills bob (again), p cuts him off and heals (with --netns), q quits.\n"
            "NO_COLOR and TERM=dumb are respected; into a pipe it writes a line an event.\n",
            DEMO_FILES_MOST, FILES_DEFAULT, LOOPS_MOST);
 }
@@ -65,11 +70,28 @@ static bool number(const char *option, const char *text, uint32_t most, uint32_t
     return true;
 }
 
+static bool fits_together(const demo_opts *opts)
+{
+    const char *why = NULL;
+    if (opts->partition && !opts->netns)
+        why = "--partition: without --netns all nodes share one network, so that nobody can be cut off; a "
+              "process that "
+              "is only stopped would be a pause, not a partition: add --netns (as root)";
+    else if (opts->netns && opts->keep)
+        why = "--keep: the namespaces of --netns go when the demo ends, and the nodes with them: leave out "
+              "one of both";
+    if (why)
+        fprintf(stderr, "troupe demo: %s\n", why);
+    return !why;
+}
+
 /* -1: go on; else the exit status. */
 static int read_options(int argc, char **argv, demo_opts *opts)
 {
-    enum { NO_KILL = 256, FILES, DIR, IMAGE, LOOPS, KEEP, PAGE, NO_PAGE, JSON, HELP };
+    enum { NO_KILL = 256, NETNS, PARTITION, FILES, DIR, IMAGE, LOOPS, KEEP, PAGE, NO_PAGE, JSON, HELP };
     static const struct option options[] = {{"no-kill", no_argument, NULL, NO_KILL},
+                                            {"netns", no_argument, NULL, NETNS},
+                                            {"partition", no_argument, NULL, PARTITION},
                                             {"files", required_argument, NULL, FILES},
                                             {"dir", required_argument, NULL, DIR},
                                             {"image", required_argument, NULL, IMAGE},
@@ -89,6 +111,10 @@ static int read_options(int argc, char **argv, demo_opts *opts)
         bool good = true;
         if (option == NO_KILL)
             opts->kill = false;
+        else if (option == NETNS)
+            opts->netns = true;
+        else if (option == PARTITION)
+            opts->partition = true;
         else if (option == FILES)
             good = number("files", optarg, DEMO_FILES_MOST, &opts->files);
         else if (option == DIR)
@@ -116,7 +142,7 @@ static int read_options(int argc, char **argv, demo_opts *opts)
     }
     opts->page_port = (uint16_t)port;
     if (optind == argc)
-        return -1;
+        return fits_together(opts) ? -1 : 2;
     fprintf(stderr, "troupe demo: unexpected \"%s\": `troupe demo --help` lists the options\n", argv[optind]);
     return 2;
 }
@@ -147,16 +173,27 @@ static void set_signals(void)
 
 static tr_err make_directory(demo *d)
 {
-    const char *parent = getenv("TMPDIR");
-    if (!parent || !parent[0])
-        parent = "/tmp";
-    snprintf(d->directory, sizeof(d->directory), "%s/troupe-demo-XXXXXX", parent);
-    if (!mkdtemp(d->directory)) {
-        d->directory[0] = 0;
-        return demo_trouble_is(d, tr__err_from_errno(errno),
-                               "a directory in %s: %s; TMPDIR takes another place", parent, strerror(errno));
-    }
-    return TR_OK;
+    tr_error error;
+    tr_err err = demo_directory_make(d->directory, sizeof(d->directory), &error);
+    return err == TR_OK ? TR_OK : demo_trouble_is(d, err, "%s", error.text);
+}
+
+static tr_err make_network(demo *d)
+{
+    tr_error error;
+    tr_err err = demo_net_open(&d->net, &error);
+    return err == TR_OK ? TR_OK : demo_trouble_is(d, err, "%s", error.text);
+}
+
+/* Beyond loopback nodes need a key; this one is for this run only. */
+static tr_err make_key(demo *d)
+{
+    tr_error error;
+    if (!d->net.network)
+        return TR_OK;
+    snprintf(d->key, sizeof(d->key), "%.490s/key", d->directory);
+    tr_err err = tr__key_create(d->key, &error);
+    return err == TR_OK ? TR_OK : demo_trouble_is(d, err, "%s", error.text);
 }
 
 /* A place for the picture, before the work begins: what can't be written should be known at once. */
@@ -214,13 +251,16 @@ static void log_line(void *context, tr_log_level level, const char *line)
 
 static void run_node(demo *d)
 {
-    char path[DEMO_PATH + 16];
+    char path[DEMO_PATH + 16], host[32], listen[40];
     tr_error error = {0};
+    demo_net_address(&d->net, DEMO_NODES, host, sizeof(host));
+    snprintf(listen, sizeof(listen), "%s:0", host);
     snprintf(path, sizeof(path), "%s/demo.log", d->directory);
     FILE *log = fopen(path, "we");
     tr_node_opts opts = {.name = "demo",
                          .loops = 2,
-                         .listen = "127.0.0.1:0",
+                         .listen = listen,
+                         .key = d->key[0] ? d->key : NULL,
                          .log_level = TR_LOG_INFO,
                          .log = log ? log_line : NULL,
                          .log_context = log,
@@ -265,19 +305,22 @@ static bool nobody_left(void)
 
 static int finish(demo *d)
 {
+    tr_error error;
     bool clean = true;
     bool keep = d->opts.keep && d->checked && !d->trouble.code && !stopped_by;
     if (stopped_by)
         demo_trouble_is(d, TR_ECANCELED, "stopped by %s", strsignal(stopped_by));
     if (!keep)
         clean = demo_children_end(d) && nobody_left();
+    clean &= demo_net_close(&d->net);
     d->opts.keep = keep;
+    if (keep && demo_directory_keep(d->directory, &error) != TR_OK)
+        demo_trouble_is(d, error.code, "%s", error.text);
     if (d->checked && !d->trouble.code)
         copy_picture(d);
     if (!keep && d->directory[0])
         clean &= demo_files_remove(d->directory);
     demo_page_end(d, clean);
-    demo_screen_draw(d, true);
     demo_screen_close(d);
     bool ok = demo_report(d, clean);
     demo_page_close(d);
@@ -304,6 +347,7 @@ int cli_demo(int argc, char **argv)
     for (int i = 0; i < DEMO_NODES; i++)
         d->children[i] = (demo_child){.name = names[i], .out = -1};
     d->opts = opts;
+    d->net.wanted = opts.netns;
     d->start_ns = start_ns;
     long cores = sysconf(_SC_NPROCESSORS_ONLN);
     d->workers = cores > 0 && cores < 64 ? (uint32_t)cores : 2;
@@ -316,8 +360,9 @@ int cli_demo(int argc, char **argv)
         tr__free(d);
         return 1;
     }
-    if (demo_page_open(d) == TR_OK && choose_image(d) == TR_OK && make_directory(d) == TR_OK &&
-        demo_files_register() == TR_OK && tr__mandelbrot_register() == TR_OK)
+    if (demo_page_open(d) == TR_OK && make_network(d) == TR_OK && choose_image(d) == TR_OK &&
+        make_directory(d) == TR_OK && make_key(d) == TR_OK && demo_files_register() == TR_OK &&
+        tr__mandelbrot_register() == TR_OK)
         run_node(d);
     return finish(d);
 }

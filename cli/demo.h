@@ -9,6 +9,7 @@
 #include <troupe/node.h>
 
 #include "cli/demo_messages.h"
+#include "cli/demo_netns.h"
 
 enum { DEMO_ALICE, DEMO_BOB, DEMO_CAROL, DEMO_NODES };
 
@@ -20,8 +21,9 @@ enum { DEMO_ALICE, DEMO_BOB, DEMO_CAROL, DEMO_NODES };
 
 typedef struct demo_opts {
     bool kill, json, keep;
-    bool page;          /* to be served */
-    uint16_t page_port; /* 0: a free one */
+    bool netns, partition; /* partition: cut bob off instead of killing him */
+    bool page;             /* to be served */
+    uint16_t page_port;    /* 0: a free one */
     uint32_t files, loops;
     const char *source; /* whose files are copied */
     const char *image;  /* where the picture goes; NULL: build/mandelbrot.png or ./mandelbrot.png */
@@ -54,12 +56,23 @@ typedef struct demo_measure {
     uint64_t p50_ns, p99_ns, asked, failed;
 } demo_measure;
 
+/* What happened to bob; demo_incidents.c. */
+typedef struct demo_incidents {
+    bool allowed, under_way; /* keys may begin one; one runs */
+    bool cut, heal;          /* his interface is down; it is to be up again */
+    uint32_t kills, cuts, healed;
+    uint64_t began_ns, spent_ns, phase_until_ns;
+} demo_incidents;
+
 typedef struct demo {
     demo_opts opts;
     char program[DEMO_PATH], directory[DEMO_PATH], image[DEMO_PATH];
+    char key[DEMO_PATH]; /* the nodes' key file, "" if they are on loopback */
+    demo_net net;
     uint64_t start_ns;
     tr_node *node;
     tr_actor *self; /* the observer */
+    tr_addr probe;
     demo_child children[DEMO_NODES];
     tr_error trouble; /* the first thing that went wrong */
     /* what they told */
@@ -69,7 +82,8 @@ typedef struct demo {
     uint64_t bytes;
     demo_result_row *results;                                     /* `files` of them */
     uint32_t result_count, fetched, half, parts, hashed, resumed; /* parts: left half done by the crash */
-    uint64_t fetched_bytes, resumed_bytes, resumed_from_earlier;
+    uint32_t resumed_earlier;                                     /* by lives of bob before this one */
+    uint64_t fetched_bytes, resumed_bytes, resumed_bytes_earlier;
     uint64_t download_began_ns, download_ended_ns, render_began_ns;
     bool listed, downloaded, pipelined, rendered;
     uint32_t tiles, tile_total, width, height, samples, workers;
@@ -90,9 +104,9 @@ typedef struct demo {
     uint64_t sparks[DEMO_SPARKS];
     uint8_t spark_phases[DEMO_SPARKS];
     uint32_t spark_count;
-    /* the crash */
+    /* the last crash or cut */
     uint64_t killed_ns, detected_ns, down_ns, healed_ns; /* on the clock; 0: not yet */
-    uint32_t restarts;
+    demo_incidents incidents;
     /* at the end */
     bool ending; /* the nodes were told to end */
     bool checked, image_equal, own_sums_known;
@@ -131,12 +145,16 @@ void demo_observe(demo *d, const tr_msg *msg);
 /* Keep the first trouble; returns its code. */
 tr_err demo_trouble_is(demo *d, tr_err code, const char *format, ...) __attribute__((format(printf, 3, 4)));
 
+extern const char *const demo_phase_names[DEMO_PHASES];
+
 /* ---- demo_screen.c: a screen that redraws, or lines ---------------------------------------------------- */
 
 /* Choose by what standard output is. */
 tr_err demo_screen_open(demo *d);
 /* Something happened: a line of text. */
 void demo_screen_event(demo *d, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* Whether it tells of a crash or a cut, to be marked. */
+bool demo_event_is_bad(const demo_event *event);
 /* Draw, if it is a screen and a tenth of a second has passed since the last time, or `now`. */
 void demo_screen_draw(demo *d, bool now);
 /* The screen is left as it is, the cursor below it. */

@@ -73,7 +73,8 @@ static void open_web(tr_actor *self, alice *a)
 {
     tr_error error;
     uint64_t bytes = 0;
-    a->web = tr__web_open(&(tr__web_opts){.address = "127.0.0.1:0",
+    const char *host = a->arg->args->host;
+    a->web = tr__web_open(&(tr__web_opts){.address = tr_fmt(self, "%s:0", host),
                                           .files = a->files,
                                           .file_count = a->file_count,
                                           .on_echo = on_echo,
@@ -86,7 +87,7 @@ static void open_web(tr_actor *self, alice *a)
     for (uint32_t i = 0; i < a->file_count; i++)
         bytes += a->files[i].size;
     tr_send(self, a->arg->observer, demo_web,
-            .address = tr_fmt(self, "127.0.0.1:%u", (unsigned)tr__web_port(a->web)), .files = a->file_count,
+            .address = tr_fmt(self, "%s:%u", host, (unsigned)tr__web_port(a->web)), .files = a->file_count,
             .bytes = bytes);
 }
 

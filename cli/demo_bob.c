@@ -16,16 +16,25 @@
 #include "cli/demo_apps.h"
 
 TR_MESSAGE(bob_tick)
+/* What waits until both journals have it, and then until the demo knows: a message to himself. */
+TR_MESSAGE(bob_result, (u32, n), (string, sha256))
+/* Try once more what failed because he was cut off. */
+TR_MESSAGE(bob_fetch_again, (u32, n))
+TR_MESSAGE(bob_ask_again, (u32, n))
 
 #define TICK          TR_MILLIS(20)
 #define REPORT_TICKS  5
 #define FETCH_TIMEOUT TR_SECONDS(90)
 #define ASK_TIMEOUT   TR_SECONDS(60)
 #define FILES_MOST    100000
+#define STALL         TR_SECONDS(5)
+#define AGAIN         TR_SECONDS(1)
+#define AGAIN_MOST    60 /* of a file */
 
 typedef struct item {
     uint64_t size, arrived; /* bytes */
     bool fetched;
+    uint8_t again; /* times that he tried again */
 } item;
 
 /* A result that was in the journal when he started. */
@@ -56,6 +65,13 @@ static void give_up(tr_actor *self, const char *what, const tr_result *result)
             result->error ? result->error->text : "an answer of another type");
 }
 
+/* Whether it is worth another try, since the way to the others may come back. */
+static bool is_cut_off(bob *b, uint32_t n, tr_err err)
+{
+    bool away = err == TR_ENOCONN || err == TR_ERESET || err == TR_EDEADLINE;
+    return away && b->items[n].again++ < AGAIN_MOST;
+}
+
 static const char *path_of(tr_actor *self, const bob *b, uint64_t n)
 {
     return tr_fmt(self, "%s/%" PRIu64, b->into, n);
@@ -80,38 +96,67 @@ static void report(tr_actor *self, bob *b)
 
 /* ---- digests ------------------------------------------------------------------------------------------- */
 
+static tr_msg *keep_result(tr_actor *self, uint32_t n, const char *sha256)
+{
+    tr_msg *kept = tr_msg_make(self, &bob_result_type, &(bob_result){.n = n, .sha256 = sha256});
+    if (!kept)
+        tr_exit(self, TR_ENOMEM, "the result of file %" PRIu32 ": no memory", n);
+    return kept;
+}
+
+static void tell_again(tr_actor *self, bob *b, const bob_result *r, tr_err err, const char *why)
+{
+    if (is_cut_off(b, r->n, err))
+        tr_after(self, AGAIN, bob_result, .n = r->n, .sha256 = r->sha256);
+    else
+        tr_exit(self, err, "telling the demo a digest: %s", why);
+}
+
+/* context: the result, kept. */
 static void noted(tr_actor *self, void *state, const tr_result *result, void *context)
 {
     bob *b = state;
-    (void)context;
-    if (result->err != TR_OK)
-        give_up(self, "telling the demo a digest", result);
-    else
+    tr_msg *kept = context;
+    if (result->err == TR_OK)
         b->hashed++;
+    else
+        tell_again(self, b, tr_match(kept, bob_result), result->err,
+                   result->error ? result->error->text : "");
+    tr_msg_free(self, &kept);
     report(self, b);
 }
 
-static void tell(tr_actor *self, bob *b, uint32_t n, const char *sha256)
+/* Takes the kept result. */
+static void tell(tr_actor *self, bob *b, tr_msg *kept)
 {
-    tr_then(self,
-            tr_ask(self, b->arg->observer, ASK_TIMEOUT, demo_result, .n = n, .size = b->items[n].size,
-                   .sha256 = sha256),
-            noted, NULL);
+    const bob_result *r = tr_match(kept, bob_result);
+    tr_future f = tr_ask(self, b->arg->observer, ASK_TIMEOUT, demo_result, .n = r->n,
+                         .size = b->items[r->n].size, .sha256 = r->sha256);
+    if (tr_then(self, f, noted, kept) == TR_OK)
+        return;
+    tell_again(self, b, r, tr_last_error(self)->code, tr_last_error(self)->text);
+    tr_msg_free(self, &kept);
 }
-
-/* What waits until both journals have it: the number and the digest, in a message to himself. */
-TR_MESSAGE(bob_result, (u32, n), (string, sha256))
 
 static void put_ended(tr_actor *self, void *state, const tr_result *result, void *context)
 {
     bob *b = state;
     tr_msg *kept = context;
     const bob_result *r = tr_match(kept, bob_result);
-    if (result->err != TR_OK)
-        give_up(self, tr_fmt(self, "bob's app, result of file %" PRIu32, r->n), result);
-    else
-        tell(self, b, r->n, r->sha256);
+    if (result->err == TR_OK) {
+        tell(self, b, kept);
+        return;
+    }
+    give_up(self, tr_fmt(self, "bob's app, result of file %" PRIu32, r->n), result);
     tr_msg_free(self, &kept);
+}
+
+static void ask_digest_again(tr_actor *self, bob *b, uint32_t n, tr_err err, const char *why)
+{
+    if (is_cut_off(b, n, err))
+        tr_after(self, AGAIN, bob_ask_again, .n = n);
+    else
+        tr_exit(self, err ? err : TR_ETYPE, "carol's digest of file %" PRIu32 ": %s", n, why);
 }
 
 /* A result counts when it is in both journals. */
@@ -121,22 +166,21 @@ static void digest_came(tr_actor *self, void *state, const tr_result *result, vo
     uint32_t n = (uint32_t)(uintptr_t)context;
     const demo_digest_is *digest = result->msg ? tr_match(result->msg, demo_digest_is) : NULL;
     if (!digest) {
-        give_up(self, tr_fmt(self, "carol's digest of file %" PRIu32, n), result);
+        ask_digest_again(self, b, n, result->err, result->error ? result->error->text : "of another type");
         return;
     }
-    tr_msg *kept = tr_msg_make(self, &bob_result_type, &(bob_result){.n = n, .sha256 = digest->sha256});
-    if (!kept) {
-        tr_exit(self, TR_ENOMEM, "the result of file %" PRIu32 ": no memory", n);
+    tr_msg *kept = keep_result(self, n, digest->sha256);
+    if (!kept)
         return;
-    }
     const char *text = demo_item_of_result(self, n, b->items[n].size, digest->sha256);
     tr_then(self, demo_app_put(self, b->app, text), put_ended, kept);
 }
 
 static void ask_digest(tr_actor *self, bob *b, uint32_t n)
 {
-    tr_then(self, tr_ask(self, b->carol, ASK_TIMEOUT, demo_digest, .path = path_of(self, b, n)), digest_came,
-            (void *)(uintptr_t)n);
+    tr_future f = tr_ask(self, b->carol, ASK_TIMEOUT, demo_digest, .path = path_of(self, b, n));
+    if (tr_then(self, f, digest_came, (void *)(uintptr_t)n) != TR_OK)
+        ask_digest_again(self, b, n, tr_last_error(self)->code, tr_last_error(self)->text);
 }
 
 /* ---- files --------------------------------------------------------------------------------------------- */
@@ -147,7 +191,10 @@ static void fetched(tr_actor *self, void *state, const tr_result *result, void *
     uint32_t n = (uint32_t)(uintptr_t)context;
     const tr_fetched *f = result->msg ? tr_match(result->msg, tr_fetched) : NULL;
     if (!f) {
-        give_up(self, tr_fmt(self, "file %" PRIu32, n), result);
+        if (is_cut_off(b, n, result->err))
+            tr_after(self, AGAIN, bob_fetch_again, .n = n);
+        else
+            give_up(self, tr_fmt(self, "file %" PRIu32, n), result);
         return;
     }
     b->items[n].fetched = true;
@@ -168,8 +215,10 @@ static void look(tr_actor *self, bob *b, uint32_t n)
     if (stat(path, &there) == 0 && (uint64_t)there.st_size == b->items[n].size) {
         b->items[n].fetched = true;
         b->fetched++;
-        if (n < b->earlier_room && b->earlier[n].sha256[0])
-            tell(self, b, n, b->earlier[n].sha256);
+        bool known = n < b->earlier_room && b->earlier[n].sha256[0];
+        tr_msg *kept = known ? keep_result(self, n, b->earlier[n].sha256) : NULL;
+        if (kept)
+            tell(self, b, kept);
         else
             ask_digest(self, b, n);
     } else if (stat(tr_fmt(self, "%s.part", path), &there) == 0) {
@@ -346,6 +395,7 @@ static void begin(tr_actor *self, bob *b, const demo_download *d)
     b->downloader = tr_spawn(self, &tr_downloader,
                              &(tr_downloader_opts){.parallel = d->parallel,
                                                    .queue = 4000,
+                                                   .stall_ns = STALL,
                                                    .bytes_per_second = d->bytes_per_transfer,
                                                    .progress_ns = TR_MILLIS(50)});
     if (tr_addr_is_none(b->downloader)) {
@@ -372,10 +422,24 @@ static void bob_receive(tr_actor *self, void *state, const tr_msg *msg)
     bob *b = state;
     const demo_download *download = tr_match(msg, demo_download);
     const tr_progress *p = tr_match(msg, tr_progress);
+    const bob_result *result = tr_match(msg, bob_result);
+    const bob_fetch_again *fetch_again = tr_match(msg, bob_fetch_again);
+    const bob_ask_again *ask_again = tr_match(msg, bob_ask_again);
     if (p) {
         progress(b, p);
     } else if (download && !b->into[0]) {
         begin(self, b, download);
+    } else if (download) { /* he was cut off: the last he told may be lost */
+        b->told_done = false;
+        report(self, b);
+    } else if (result) {
+        tr_msg *kept = keep_result(self, result->n, result->sha256);
+        if (kept)
+            tell(self, b, kept);
+    } else if (fetch_again) {
+        fetch(self, b, fetch_again->n);
+    } else if (ask_again) {
+        ask_digest(self, b, ask_again->n);
     } else if (tr_match(msg, demo_ready)) {
         tr_reply(self, msg, demo_yes);
     } else if (tr_match(msg, demo_hold)) {

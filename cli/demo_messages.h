@@ -76,7 +76,8 @@ TR_MESSAGE(demo_tiles, (u32, tiles), (u32, total), (u32, width), (u32, height), 
 
 /* ---- the probe: asks alice's web app every 10 ms ------------------------------------------------------- */
 
-typedef enum demo_phase_kind { DEMO_QUIET, DEMO_DOWNLOADING, DEMO_COMPUTING, DEMO_PHASES } demo_phase_kind;
+/* Nothing to do; the jobs run; bob is dead or cut off until he has healed. */
+typedef enum demo_phase_kind { DEMO_QUIET, DEMO_BUSY, DEMO_KILL, DEMO_PHASES } demo_phase_kind;
 
 /* observer -> probe: from now on it is this phase. */
 TR_MESSAGE(demo_phase, (u32, phase))

@@ -89,6 +89,12 @@ static const tr_actor_def *role_of(const char *name)
     return strcmp(name, "alice") == 0 ? &demo_alice : strcmp(name, "bob") == 0 ? &demo_bob : &demo_carol;
 }
 
+/* In namespaces nodes may lose each other and meet again; who loses the demo then goes on, and ends with its process. */
+static bool may_be_cut_off(const demo_node_args *args)
+{
+    return args->key[0] != 0;
+}
+
 /* Until told to stop. Its own memory of `stay` decides what the end of the demo's node means. */
 static tr_err serve(tr_actor *self, const demo_role_arg *role)
 {
@@ -105,7 +111,8 @@ static tr_err serve(tr_actor *self, const demo_role_arg *role)
         } else if (down) {
             fprintf(stderr, "%s: %s\n", role->args->name, down->text);
             tr_send(self, role->observer, demo_trouble, .name = role->args->name, .text = down->text);
-        } else if (event && !event->up && !stay && strcmp(event->name, "demo") == 0) {
+        } else if (event && !event->up && !stay && !may_be_cut_off(role->args) &&
+                   strcmp(event->name, "demo") == 0) {
             return TR_OK;
         }
     }
@@ -159,9 +166,12 @@ static int run(const demo_node_args *args)
 {
     tr_error error = {0};
     tr_sums sums;
+    char listen[64];
+    snprintf(listen, sizeof(listen), "%s:0", args->host);
     tr_node_opts opts = {.name = args->name,
                          .loops = args->loops,
-                         .listen = "127.0.0.1:0",
+                         .listen = listen,
+                         .key = args->key[0] ? args->key : NULL,
                          .join = args->join,
                          .log_level = TR_LOG_INFO,
                          .start = start,
@@ -183,10 +193,10 @@ static int run(const demo_node_args *args)
     return err == TR_OK ? 0 : 1;
 }
 
-/* demo-node NAME DIRECTORY SOURCE FILES LOOPS PARALLEL PARENT JOIN... */
+/* demo-node NAME DIRECTORY SOURCE FILES LOOPS PARALLEL PARENT HOST KEY JOIN... */
 int cli_demo_node(int argc, char **argv)
 {
-    if (argc < 9) {
+    if (argc < 11) {
         fprintf(stderr, "troupe demo-node is started by `troupe demo` only\n");
         return 2;
     }
@@ -200,7 +210,9 @@ int cli_demo_node(int argc, char **argv)
                            .files = (uint32_t)atol(argv[4]),
                            .loops = (uint32_t)atol(argv[5]),
                            .parallel = (uint32_t)atol(argv[6]),
-                           .join = (const char *const *)(argv + 8)};
+                           .host = argv[8],
+                           .key = argv[9],
+                           .join = (const char *const *)(argv + 10)};
     if (sodium_init() < 0)
         return 1;
     return run(&args);

@@ -14,6 +14,8 @@ typedef struct demo_node_args {
     uint32_t files;        /* how many of them at most */
     uint32_t loops;
     uint32_t parallel;       /* carol's workers */
+    const char *host;        /* its address, to listen on */
+    const char *key;         /* file of the key, "" on loopback */
     const char *const *join; /* ends with NULL */
 } demo_node_args;
 

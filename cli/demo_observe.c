@@ -11,6 +11,8 @@
 #include "cli/demo.h"
 #include "cli/demo_node.h"
 
+const char *const demo_phase_names[DEMO_PHASES] = {"quiet", "busy", "kill"};
+
 tr_err demo_trouble_is(demo *d, tr_err code, const char *format, ...)
 {
     va_list args;
@@ -59,10 +61,10 @@ static void hello(demo *d, const tr_msg *msg, const demo_hello *h)
 static void node_event(demo *d, const tr_node_event *event)
 {
     demo_child *c = child_of(d, event->name);
-    if (!c || event->up || event->node != c->incarnation)
+    if (!c || event->node != c->incarnation)
         return;
-    c->up = false;
-    if (d->killed_ns && c == &d->children[DEMO_BOB] && !d->down_ns)
+    c->up = event->up;
+    if (!event->up && d->killed_ns && c == &d->children[DEMO_BOB] && !d->down_ns)
         d->down_ns = demo_now();
 }
 
@@ -127,8 +129,8 @@ static void asks_failed(demo *d, const demo_asks_failed *f)
     d->detected_ns = f->at_ns;
     snprintf(d->failed_text, sizeof(d->failed_text), "%s", f->text);
     double took = d->killed_ns && f->at_ns > d->killed_ns ? (double)(f->at_ns - d->killed_ns) / 1e6 : 0;
-    demo_screen_event(d, "alice: %" PRIu32 " asks to bob failed %.1f ms after the kill: %s", f->asks, took,
-                      f->text);
+    demo_screen_event(d, "alice: %" PRIu32 " asks to bob failed %.1f ms after %s: %s", f->asks, took,
+                      d->incidents.cut ? "the cut" : "the kill", f->text);
 }
 
 static void pipelined(demo *d, const demo_pipelined *p)

@@ -14,6 +14,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "cli/child.h"
 #include "cli/demo.h"
 #include "cli/demo_node.h"
 #include "cli/demo_sums.h"
@@ -27,24 +28,18 @@ static void log_path(const demo *d, int index, char *out, size_t room)
     snprintf(out, room, "%s/%s.log", d->directory, d->children[index].name);
 }
 
-/* In the forked child: only what is safe between fork and exec. */
-static void become(int out, int log, char *const *argv)
+static void close_if_open(int fd)
 {
-    sigset_t none;
-    sigemptyset(&none);
-    sigprocmask(SIG_SETMASK, &none, NULL);
-    int null = open("/dev/null", O_RDONLY);
-    if (null >= 0 && dup2(null, 0) >= 0 && dup2(out, 1) >= 0 && dup2(log, 2) >= 0)
-        execv("/proc/self/exe", argv);
-    _exit(127);
+    if (fd >= 0)
+        close(fd);
 }
 
 tr_err demo_child_start(demo *d, int index, const char *const *join)
 {
     demo_child *c = &d->children[index];
-    char path[DEMO_PATH + 32], own[DEMO_PATH + 32], files[16], loops[16], workers[16], parent[16];
-    const char *argv[9 + JOINS_MAX + 1] = {"troupe", "demo-node", c->name, own,   d->opts.source,
-                                           files,    loops,       workers, parent};
+    char path[DEMO_PATH + 32], own[DEMO_PATH + 32], files[16], loops[16], workers[16], parent[16], host[32];
+    const char *argv[11 + JOINS_MAX + 1] = {"troupe", "demo-node", c->name, own,  d->opts.source, files,
+                                            loops,    workers,     parent,  host, d->key};
     int pipes[2];
     snprintf(own, sizeof(own), "%s/%s", d->directory, c->name);
     snprintf(files, sizeof(files), "%u", d->opts.files);
@@ -52,20 +47,24 @@ tr_err demo_child_start(demo *d, int index, const char *const *join)
     snprintf(workers, sizeof(workers), "%u", d->workers);
     snprintf(parent, sizeof(parent), "%ld", (long)getpid());
     for (int i = 0; i < JOINS_MAX && join[i]; i++)
-        argv[9 + i] = join[i];
+        argv[11 + i] = join[i];
+    demo_net_address(&d->net, index, host, sizeof(host));
     log_path(d, index, path, sizeof(path));
     mkdir(own, 0700);
+    int namespace = demo_net_namespace(&d->net, index);
+    if (namespace < 0 && d->net.network)
+        return demo_trouble_is(d, TR_EIO, "starting %s: its namespace: %s", c->name, strerror(errno));
     int log = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
     if (log < 0 || pipe2(pipes, O_CLOEXEC) != 0) {
-        if (log >= 0)
-            close(log);
-        return demo_trouble_is(d, TR_EIO, "starting %s: %s", c->name, strerror(errno));
+        demo_trouble_is(d, TR_EIO, "starting %s: %s", c->name, strerror(errno));
+        close_if_open(log);
+        close_if_open(namespace);
+        return TR_EIO;
     }
-    pid_t pid = fork();
-    if (pid == 0)
-        become(pipes[1], log, (char *const *)argv);
+    pid_t pid = cli_child_start((char *const *)argv, pipes[1], log, namespace, false);
     close(log);
     close(pipes[1]);
+    close_if_open(namespace);
     if (pid < 0) {
         close(pipes[0]);
         return demo_trouble_is(d, TR_EIO, "starting %s: fork: %s", c->name, strerror(errno));

@@ -11,8 +11,6 @@
 #include "cli/demo.h"
 #include "cli/demo_sums.h"
 
-static const char *const phase_names[DEMO_PHASES] = {"quiet", "downloading", "computing"};
-
 typedef struct verdict {
     bool digests, image, pipeline, journals, crash, sums, clean, ok;
 } verdict;
@@ -35,6 +33,16 @@ static bool sums_hold(const demo *d)
     return d->own_sums_known && demo_sums_add_up(&d->own_sums);
 }
 
+static uint32_t resumed(const demo *d)
+{
+    return d->resumed_earlier + d->resumed;
+}
+
+static double resumed_mb(const demo *d)
+{
+    return (double)(d->resumed_bytes_earlier + d->resumed_bytes) / 1e6;
+}
+
 static verdict judge(const demo *d, bool clean)
 {
     verdict v = {.clean = clean};
@@ -42,10 +50,8 @@ static verdict judge(const demo *d, bool clean)
     v.image = d->image_equal;
     v.pipeline = d->asked > 0 && d->in_order == d->asked && d->pipe_connections == 1;
     v.journals = d->journals_equal;
-    v.crash =
-        !d->opts.kill ||
-        (d->healed_ns && d->failed_asks == DEMO_ASKS && d->failed_no_connection == DEMO_ASKS &&
-         d->children[DEMO_BOB].was != d->children[DEMO_BOB].incarnation && (d->resumed > 0 || d->parts == 0));
+    v.crash = d->incidents.healed == d->incidents.kills + d->incidents.cuts &&
+              (resumed(d) > 0 || d->parts == 0 || !d->incidents.kills);
     v.sums = d->opts.keep || sums_hold(d);
     v.ok = d->checked && d->trouble.code == TR_OK && v.digests && v.image && v.pipeline && v.journals &&
            v.crash && v.sums && (clean || d->opts.keep);
@@ -54,19 +60,31 @@ static verdict judge(const demo *d, bool clean)
 
 /* ---- in words ------------------------------------------------------------------------------------------ */
 
+/* The last one; the figures of those before were shown as they came. */
 static void print_crash(const demo *d, const verdict *v)
 {
-    if (!d->opts.kill)
-        return;
+    const demo_incidents *all = &d->incidents;
     const demo_child *bob = &d->children[DEMO_BOB];
-    printf(" %s bob killed: %" PRIu32 " of %d asks failed by name, after %.1f ms\n",
-           demo_screen_mark(d, v->crash), d->failed_no_connection, DEMO_ASKS,
-           ms_since_kill(d, d->detected_ns));
-    printf("   (%s)\n", d->failed_text);
-    printf("   healed after %.0f ms: #%04x now, #%04x before; %" PRIu32 " of %" PRIu32
-           " half done files resumed, %.1f MB\n",
-           ms_since_kill(d, d->healed_ns), (unsigned)(bob->incarnation & 0xffff),
-           (unsigned)(bob->was & 0xffff), d->resumed, d->parts, (double)d->resumed_bytes / 1e6);
+    if (all->kills + all->cuts == 0)
+        return;
+    printf(" %s bob", demo_screen_mark(d, v->crash));
+    if (all->kills)
+        printf(" killed %" PRIu32 " time%s%s", all->kills, all->kills == 1 ? "" : "s", all->cuts ? "," : "");
+    if (all->cuts)
+        printf(" cut off %" PRIu32 " time%s", all->cuts, all->cuts == 1 ? "" : "s");
+    printf(", healed %" PRIu32 " time%s; the last after %.0f ms\n", all->healed, all->healed == 1 ? "" : "s",
+           ms_since_kill(d, d->healed_ns));
+    if (d->failed_asks)
+        printf("   %" PRIu32 " of %d open asks failed by name, after %.1f ms\n   (%s)\n",
+               d->failed_no_connection, DEMO_ASKS, ms_since_kill(d, d->detected_ns), d->failed_text);
+    if (all->kills)
+        printf("   incarnation #%04x now, #%04x before", (unsigned)(bob->incarnation & 0xffff),
+               (unsigned)(bob->was & 0xffff));
+    else
+        printf("   incarnation #%04x, the same as before", (unsigned)(bob->incarnation & 0xffff));
+    if (resumed(d))
+        printf("; %" PRIu32 " half done files resumed, %.1f MB", resumed(d), resumed_mb(d));
+    printf("\n");
 }
 
 static void print_sums_of(const char *name, const tr_sums *s)
@@ -77,6 +95,15 @@ static void print_sums_of(const char *name, const tr_sums *s)
            s->sent);
 }
 
+/* Where those of a demo come from; others have no words here and would be news. */
+static const char *const reasons[TR_DROP_COUNT] = {
+    [TR_DROP_NO_CONNECTION] = ": for a node that was away",
+    [TR_DROP_LATE_REPLY] = ": an answer whose asker had given up",
+    [TR_DROP_NO_ACTOR] = ": for an actor that had ended",
+    [TR_DROP_LEFT] = ": in the mailbox of an actor as it ended",
+    [TR_DROP_SHUTDOWN] = ": notices of the end itself, for actors that had ended before",
+};
+
 static void print_dead_letters(const demo *d)
 {
     uint64_t total[TR_DROP_COUNT] = {0}, all = 0;
@@ -86,11 +113,12 @@ static void print_dead_letters(const demo *d)
             total[i] += d->children[k].sums.dropped[i];
         all += total[i];
     }
-    printf("   %" PRIu64 " dead letters, all counted:", all);
+    printf("   %" PRIu64 " dead letters, all counted%s\n", all, all ? ":" : "");
     for (int i = 0; i < TR_DROP_COUNT; i++)
         if (total[i])
-            printf(" %s %" PRIu64, demo_drop_word(i), total[i]);
-    printf("%s\n", d->opts.kill ? "\n   (what bob's first life counted died with it)" : "");
+            printf("     %" PRIu64 " %s%s\n", total[i], demo_drop_word(i), reasons[i] ? reasons[i] : "");
+    if (d->incidents.kills)
+        printf("     (what bob counted before he was killed died with him)\n");
 }
 
 static void print_sums(const demo *d, const verdict *v)
@@ -109,13 +137,13 @@ static void print_latency(const demo *d)
 {
     printf("   alice's web app, ms:  ");
     for (int i = 0; i < DEMO_PHASES; i++)
-        printf("  %s", phase_names[i]);
+        printf("  %s", demo_phase_names[i]);
     printf("\n     p50                 ");
     for (int i = 0; i < DEMO_PHASES; i++)
-        printf("  %*.2f", (int)strlen(phase_names[i]), ms(d->measures[i].p50_ns));
+        printf("  %*.2f", (int)strlen(demo_phase_names[i]), ms(d->measures[i].p50_ns));
     printf("\n     p99                 ");
     for (int i = 0; i < DEMO_PHASES; i++)
-        printf("  %*.2f", (int)strlen(phase_names[i]), ms(d->measures[i].p99_ns));
+        printf("  %*.2f", (int)strlen(demo_phase_names[i]), ms(d->measures[i].p99_ns));
     printf("\n   timers late, p99:");
     for (int i = 0; i < DEMO_NODES; i++)
         printf("  %s %.2f ms", d->children[i].name, ms(d->children[i].late_total_ns));
@@ -210,7 +238,7 @@ static json_t *json_latency(const demo *d)
 {
     json_t *all = json_object();
     for (int i = 0; i < DEMO_PHASES; i++)
-        json_object_set_new(all, phase_names[i],
+        json_object_set_new(all, demo_phase_names[i],
                             json_pack("{s:f, s:f, s:I, s:I}", "p50_ms", ms(d->measures[i].p50_ns), "p99_ms",
                                       ms(d->measures[i].p99_ns), "asked", (json_int_t)d->measures[i].asked,
                                       "failed", (json_int_t)d->measures[i].failed));
@@ -253,13 +281,14 @@ static json_t *json_nodes(const demo *d)
 
 static json_t *json_crash(const demo *d, const verdict *v)
 {
-    if (!d->opts.kill)
+    if (d->incidents.kills + d->incidents.cuts == 0)
         return json_null();
-    return json_pack("{s:b, s:i, s:s, s:f, s:f, s:i, s:i, s:I}", "ok", v->crash, "asks_failed",
+    return json_pack("{s:b, s:i, s:i, s:i, s:s, s:f, s:f, s:i, s:i, s:I}", "ok", v->crash, "kills",
+                     (int)d->incidents.kills, "cuts", (int)d->incidents.cuts, "asks_failed",
                      (int)d->failed_no_connection, "error", d->failed_text, "detected_ms",
                      ms_since_kill(d, d->detected_ns), "healed_ms", ms_since_kill(d, d->healed_ns),
-                     "downloads_half_done", (int)d->parts, "downloads_resumed", (int)d->resumed,
-                     "bytes_resumed", (json_int_t)d->resumed_bytes);
+                     "downloads_half_done", (int)d->parts, "downloads_resumed", (int)resumed(d),
+                     "bytes_resumed", (json_int_t)(d->resumed_bytes_earlier + d->resumed_bytes));
 }
 
 static void print_json(const demo *d, const verdict *v)
@@ -281,6 +310,7 @@ static void print_json(const demo *d, const verdict *v)
                                   (json_int_t)d->journal_last[0], "alice", d->journal_digest[0], "bob",
                                   d->journal_digest[1]));
     json_object_set_new(o, "crash", json_crash(d, v));
+    json_object_set_new(o, "namespaces", json_boolean(d->opts.netns));
     json_object_set_new(o, "web_latency", json_latency(d));
     json_object_set_new(o, "nodes", json_nodes(d));
     json_object_set_new(o, "sums_add_up", json_boolean(v->sums));

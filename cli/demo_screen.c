@@ -12,6 +12,7 @@
 #include <jansson.h>
 
 #include "base/mem.h"
+#include "cli/demo_keys.h"
 #include "cli/demo_node.h"
 #include "cli/demo_screen.h"
 
@@ -92,17 +93,6 @@ static void measure(struct demo_screen *s)
     s->rows = known ? size.ws_row : 24;
 }
 
-/* Keys that are pressed meanwhile would otherwise show up in the middle of the screen. */
-static void echo_off(struct demo_screen *s)
-{
-    if (!isatty(STDIN_FILENO) || tcgetpgrp(STDIN_FILENO) != getpgrp() ||
-        tcgetattr(STDIN_FILENO, &s->as_it_was) != 0)
-        return;
-    struct termios quiet = s->as_it_was;
-    quiet.c_lflag &= ~(tcflag_t)ECHO;
-    s->echo_off = tcsetattr(STDIN_FILENO, TCSANOW, &quiet) == 0;
-}
-
 tr_err demo_screen_open(demo *d)
 {
     struct demo_screen *s = d->screen = tr__zalloc(sizeof(*s));
@@ -118,9 +108,7 @@ tr_err demo_screen_open(demo *d)
         return TR_OK;
     }
     measure(s);
-    echo_off(s);
-    fputs("\033[?25l", stdout);
-    fflush(stdout);
+    s->keys = demo_keys_open();
     return TR_OK;
 }
 
@@ -134,9 +122,9 @@ void demo_screen_draw(demo *d, bool now)
     int columns = s->columns, rows = s->rows;
     static demo_frame frame; /* too large for a fiber's stack */
     measure(s);
-    if (columns != s->columns || rows != s->rows) {
-        fputs("\033[H\033[2J",
-              stdout); /* another size: what was drawn has been wrapped anew, nobody knows where */
+    if (columns != s->columns || rows != s->rows || demo_keys_resumed()) {
+        /* Another size: what was drawn has been wrapped anew, nobody knows where. */
+        fputs("\033[H\033[2J", stdout);
         s->drawn = 0;
     }
     frame = (demo_frame){.screen = s};
@@ -155,11 +143,9 @@ void demo_screen_close(demo *d)
     struct demo_screen *s = d->screen;
     if (!s || s->mode != DEMO_REDRAW)
         return;
-    fputs("\033[?25h", stdout);
-    fflush(stdout);
-    if (s->echo_off)
-        tcsetattr(STDIN_FILENO, TCSANOW, &s->as_it_was);
-    s->echo_off = false;
+    s->keys = false; /* nor are they told on the last picture */
+    demo_screen_draw(d, true);
+    demo_keys_close();
 }
 
 /* ---- events -------------------------------------------------------------------------------------------- */
@@ -188,6 +174,11 @@ void demo_screen_event(demo *d, const char *format, ...)
         printf("%5.1fs  %s\n", event->at, event->text);
     else
         demo_screen_draw(d, true);
+}
+
+bool demo_event_is_bad(const demo_event *event)
+{
+    return strncmp(event->text, "kill", 4) == 0 || strncmp(event->text, "bob is cut", 10) == 0;
 }
 
 bool demo_screen_coloured(const demo *d)

@@ -3,8 +3,6 @@
 #ifndef TR_CLI_DEMO_SCREEN_H
 #define TR_CLI_DEMO_SCREEN_H
 
-#include <termios.h>
-
 #include "cli/demo.h"
 
 typedef enum demo_screen_mode { DEMO_LINES, DEMO_JSON, DEMO_REDRAW } demo_screen_mode;
@@ -23,11 +21,10 @@ typedef enum demo_ink {
 
 struct demo_screen {
     demo_screen_mode mode;
-    bool colour, utf8, echo_off;
-    int rows, columns;        /* of the terminal */
-    int drawn;                /* lines that are on the screen, above the cursor */
-    uint64_t last_ns;         /* when */
-    struct termios as_it_was; /* if echo_off */
+    bool colour, utf8, keys; /* keys: they are read */
+    int rows, columns;       /* of the terminal */
+    int drawn;               /* lines that are on the screen, above the cursor */
+    uint64_t last_ns;        /* when */
 };
 
 /* A frame being made: lines, none longer than the terminal is wide. */

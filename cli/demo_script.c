@@ -1,6 +1,6 @@
 /* The demo from start to the last check, as one fiber: the first actor of the demo's own node, named
- * "observer". The main thread. It starts the nodes, tells each when to begin, kills bob, and waits for what
- * they report; in between it draws the screen.
+ * "observer". The main thread. It starts the nodes, tells each when to begin, has bob killed or cut off
+ * (demo_incidents.c), and waits for what they report; in between it draws the screen.
  *
  * Each wait has an end: a node that dies by itself, a trouble that is told, or a time that runs out ends the
  * demo with a text that says which. Ctrl-C stops the node, so every wait returns TR_EKILLED. */
@@ -18,12 +18,12 @@
 #include "base/mem.h"
 #include "cli/demo.h"
 #include "cli/demo_files.h"
+#include "cli/demo_incidents.h"
 #include "cli/demo_node.h"
 #include "cli/demo_probe.h"
 #include "cli/mandelbrot.h"
 
 #define STEP          TR_MILLIS(50)
-#define START_WITHIN  TR_SECONDS(10)
 #define WORK_WITHIN   TR_SECONDS(60)
 #define PARALLEL      16  /* downloads at a time */
 #define HALF_LEAST    2   /* downloads that are in their middle when bob is killed */
@@ -48,8 +48,7 @@ static tr_err check_children(demo *d)
     return TR_OK;
 }
 
-/* One step: a message, if one comes, and the screen. */
-static tr_err step(demo *d)
+tr_err demo_step(demo *d)
 {
     const tr_msg *msg = tr_receive(d->self, STEP);
     if (msg)
@@ -57,25 +56,26 @@ static tr_err step(demo *d)
     else if (tr_last_error(d->self)->code == TR_EKILLED)
         return TR_EKILLED;
     demo_screen_draw(d, false);
+    TR_TRY(demo_incident_keys(d));
     return d->trouble.code ? d->trouble.code : check_children(d);
 }
 
-static tr_err wait_until(demo *d, bool (*done)(demo *d), uint64_t within_ns, const char *what)
+tr_err demo_wait_until(demo *d, bool (*done)(demo *d), uint64_t within_ns, const char *what)
 {
-    uint64_t until = demo_now() + within_ns;
+    uint64_t until = demo_now() + within_ns, spent_ns = d->incidents.spent_ns;
     while (!done(d)) {
-        TR_TRY(step(d));
-        if (demo_now() > until)
+        TR_TRY(demo_step(d));
+        if (demo_now() > until + (d->incidents.spent_ns - spent_ns))
             return demo_trouble_is(d, TR_EDEADLINE, "%s: not within %.0f s", what, (double)within_ns / 1e9);
     }
     return TR_OK;
 }
 
-static tr_err watch_for(demo *d, uint64_t duration_ns)
+tr_err demo_watch_for(demo *d, uint64_t duration_ns)
 {
     uint64_t until = demo_now() + duration_ns;
     while (demo_now() < until)
-        TR_TRY(step(d));
+        TR_TRY(demo_step(d));
     return TR_OK;
 }
 
@@ -85,14 +85,14 @@ static tr_err wait_answer(demo *d, tr_future future, tr_type *type, const void *
     const tr_msg *msg;
     tr_err err;
     while ((err = tr_take_result(d->self, future, &msg)) == TR_EAGAIN)
-        TR_TRY(step(d));
+        TR_TRY(demo_step(d));
     if (err != TR_OK)
         return demo_trouble_is(d, err, "%s: %s", what, tr_last_error(d->self)->text);
     *answer = tr_match_type(msg, type);
     return *answer ? TR_OK : demo_trouble_is(d, TR_ETYPE, "%s: an answer of another type", what);
 }
 
-static tr_err told(demo *d, tr_err err, const char *what)
+tr_err demo_told(demo *d, tr_err err, const char *what)
 {
     return err == TR_OK ? TR_OK : demo_trouble_is(d, err, "%s: %s", what, tr_last_error(d->self)->text);
 }
@@ -127,7 +127,7 @@ static bool web_up(demo *d)
 }
 
 /* Bob calls the others, so after a restart he needs no port of before and nobody has to find him. */
-static tr_err start_bob(demo *d)
+tr_err demo_start_bob(demo *d)
 {
     const char *join[] = {tr_node_listen(d->node), d->children[DEMO_ALICE].listen,
                           d->children[DEMO_CAROL].listen, NULL};
@@ -138,33 +138,31 @@ static tr_err start_nodes(demo *d)
 {
     const char *join[] = {tr_node_listen(d->node), NULL, NULL};
     TR_TRY(demo_child_start(d, DEMO_ALICE, join));
-    TR_TRY(wait_until(d, alice_up, START_WITHIN, "starting alice"));
+    TR_TRY(demo_wait_until(d, alice_up, DEMO_START_WITHIN,
+                           d->net.network ? "starting alice (does a firewall of this host drop what comes "
+                                            "from her namespace, by the interface trd-...?)"
+                                          : "starting alice"));
     join[1] = d->children[DEMO_ALICE].listen;
     TR_TRY(demo_child_start(d, DEMO_CAROL, join));
-    TR_TRY(wait_until(d, carol_up, START_WITHIN, "starting carol"));
-    TR_TRY(start_bob(d));
-    TR_TRY(wait_until(d, bob_up, START_WITHIN, "starting bob"));
-    return wait_until(d, web_up, START_WITHIN, "alice's web app");
+    TR_TRY(demo_wait_until(d, carol_up, DEMO_START_WITHIN, "starting carol"));
+    TR_TRY(demo_start_bob(d));
+    TR_TRY(demo_wait_until(d, bob_up, DEMO_START_WITHIN, "starting bob"));
+    return demo_wait_until(d, web_up, DEMO_START_WITHIN, "alice's web app");
 }
 
-static tr_err start_probe(demo *d, tr_addr *probe)
+static tr_err start_probe(demo *d)
 {
     static demo_probe_arg arg; /* read by the probe until the node has ended */
     snprintf(arg.address, sizeof(arg.address), "%s", d->web);
     arg.observer = tr_self(d->self);
-    *probe = tr_spawn_with(d->self, &demo_probe, &arg, &(tr_spawn_opts){.place = TR_PLACE_LOOP, .loop = 1});
-    return told(d, tr_addr_is_none(*probe) ? tr_last_error(d->self)->code : TR_OK, "starting the probe");
+    d->probe = tr_spawn_with(d->self, &demo_probe, &arg, &(tr_spawn_opts){.place = TR_PLACE_LOOP, .loop = 1});
+    return demo_told(d, tr_addr_is_none(d->probe) ? tr_last_error(d->self)->code : TR_OK,
+                     "starting the probe");
 }
 
-static tr_err set_phase(demo *d, tr_addr probe, demo_phase_kind phase)
-{
-    d->phase = phase;
-    return told(d, tr_send(d->self, probe, demo_phase, .phase = phase), "telling the probe");
-}
+/* ---- the downloads ---------------------------------------------------------------------------------- */
 
-/* ---- the downloads, and the crash ---------------------------------------------------------------------- */
-
-static tr_err begin_download(demo *d)
+tr_err demo_begin_download(demo *d)
 {
     char into[DEMO_PATH + 16];
     double seconds = DOWNLOAD_S * scale(d);
@@ -172,11 +170,11 @@ static tr_err begin_download(demo *d)
     snprintf(into, sizeof(into), "%s/bob", d->directory);
     if (!d->download_began_ns)
         d->download_began_ns = demo_now();
-    return told(d,
-                tr_send(d->self, d->children[DEMO_BOB].role, demo_download, .address = d->web, .into = into,
-                        .bytes_per_second = rate, .bytes_per_transfer = rate / (d->files < 100 ? 3 : 8) + 1,
-                        .parallel = PARALLEL),
-                "telling bob to begin");
+    return demo_told(d,
+                     tr_send(d->self, d->children[DEMO_BOB].role, demo_download, .address = d->web,
+                             .into = into, .bytes_per_second = rate,
+                             .bytes_per_transfer = rate / (d->files < 100 ? 3 : 8) + 1, .parallel = PARALLEL),
+                     "telling bob to begin");
 }
 
 /* And something half done, so that there is something to go on with; where all files are small, nearly all.
@@ -197,72 +195,23 @@ static bool all_exchanged(demo *d)
     return d->together && d->alices == d->files && d->bobs == d->files && d->entries_waiting == 0;
 }
 
-static bool asks_held(demo *d)
-{
-    return d->armed;
-}
-
-static bool death_noticed(demo *d)
-{
-    return d->asks_failed && d->down_ns;
-}
-
-static bool healed(demo *d)
-{
-    return d->healed_ns != 0 && bob_up(d);
-}
-
-/* What a dead bob left half done. */
-static void count_parts(demo *d)
-{
-    for (uint32_t i = 0; i < d->files; i++) {
-        char path[DEMO_PATH + 32];
-        struct stat part;
-        snprintf(path, sizeof(path), "%s/bob/%u.part", d->directory, i);
-        d->parts += stat(path, &part) == 0 && part.st_size > 0;
-    }
-}
-
-static tr_err kill_bob(demo *d)
-{
-    int status;
-    demo_child *bob = &d->children[DEMO_BOB];
-    TR_TRY(told(d, tr_send(d->self, d->children[DEMO_ALICE].role, demo_arm, .asks = DEMO_ASKS),
-                "telling alice"));
-    TR_TRY(wait_until(d, asks_held, START_WITHIN, "asks of alice that bob holds"));
-    demo_screen_event(d, "kill -9 bob (process %ld), %u of %u files there, %u asks of alice open",
-                      (long)bob->pid, d->fetched, d->files, DEMO_ASKS);
-    d->killed_ns = demo_now();
-    kill(bob->pid, SIGKILL);
-    waitpid(bob->pid, &status, 0);
-    bob->pid = 0;
-    bob->up = false;
-    close(bob->out);
-    bob->out = -1;
-    count_parts(d);
-    demo_screen_draw(d, true);
-    TR_TRY(wait_until(d, death_noticed, START_WITHIN, "somebody to notice that bob is dead"));
-    d->restarts++;
-    TR_TRY(start_bob(d));
-    TR_TRY(wait_until(d, healed, START_WITHIN, "bob to come back"));
-    return begin_download(d);
-}
-
 static tr_err download(demo *d)
 {
-    TR_TRY(told(d, tr_send(d->self, d->children[DEMO_ALICE].role, demo_publish), "telling alice to begin"));
-    TR_TRY(begin_download(d));
-    if (d->opts.kill) {
-        TR_TRY(wait_until(d, third_done, WORK_WITHIN, "a third of the files"));
-        TR_TRY(kill_bob(d));
+    TR_TRY(
+        demo_told(d, tr_send(d->self, d->children[DEMO_ALICE].role, demo_publish), "telling alice to begin"));
+    TR_TRY(demo_begin_download(d));
+    if (d->opts.kill || d->opts.partition) {
+        TR_TRY(demo_wait_until(d, third_done, WORK_WITHIN, "a third of the files"));
+        TR_TRY(d->opts.partition ? demo_cut_bob(d) : demo_kill_bob(d));
     }
-    TR_TRY(wait_until(d, all_downloaded, WORK_WITHIN, "the downloads"));
-    TR_TRY(wait_until(d, all_exchanged, START_WITHIN, "alice's and bob's apps to exchange all"));
+    TR_TRY(demo_wait_until(d, all_downloaded, WORK_WITHIN, "the downloads"));
+    TR_TRY(demo_wait_until(d, all_exchanged, DEMO_START_WITHIN, "alice's and bob's apps to exchange all"));
     demo_screen_event(d, "alice's and bob's journals: %llu entries, from both",
                       (unsigned long long)d->entries);
-    if (d->resumed)
-        demo_screen_event(d, "%u of %u half done downloads went on at their byte: %.1f MB not fetched twice",
-                          d->resumed, d->parts, (double)d->resumed_bytes / 1e6);
+    if (d->resumed + d->resumed_earlier)
+        demo_screen_event(d, "%u half done downloads went on at their byte: %.1f MB not fetched twice",
+                          d->resumed + d->resumed_earlier,
+                          (double)(d->resumed_bytes + d->resumed_bytes_earlier) / 1e6);
     return TR_OK;
 }
 
@@ -285,11 +234,11 @@ static bool picture_done(demo *d)
 
 static tr_err pipeline(demo *d)
 {
-    TR_TRY(told(d,
-                tr_send(d->self, d->children[DEMO_CAROL].role, demo_pipeline, .address = d->web,
-                        .count = DEMO_REQUESTS),
-                "telling carol"));
-    return wait_until(d, pipeline_done, START_WITHIN, "the pipeline");
+    TR_TRY(demo_told(d,
+                     tr_send(d->self, d->children[DEMO_CAROL].role, demo_pipeline, .address = d->web,
+                             .count = DEMO_REQUESTS),
+                     "telling carol"));
+    return demo_wait_until(d, pipeline_done, DEMO_START_WITHIN, "the pipeline");
 }
 
 /* Carol draws in tiles, and meanwhile this node draws the whole picture on one thread. */
@@ -298,17 +247,17 @@ static tr_err render(demo *d, tr_addr compute, tr_future *reference)
     char into[DEMO_PATH + 32];
     snprintf(into, sizeof(into), "%s/carol/mandelbrot.png", d->directory);
     d->render_began_ns = demo_now();
-    TR_TRY(told(d,
-                tr_send(d->self, d->children[DEMO_CAROL].role, demo_render, .into = into,
-                        .work_ns = (uint64_t)((double)RENDER_WORK * scale(d))),
-                "telling carol"));
-    TR_TRY(wait_until(d, size_known, START_WITHIN, "the picture's size"));
+    TR_TRY(demo_told(d,
+                     tr_send(d->self, d->children[DEMO_CAROL].role, demo_render, .into = into,
+                             .work_ns = (uint64_t)((double)RENDER_WORK * scale(d))),
+                     "telling carol"));
+    TR_TRY(demo_wait_until(d, size_known, DEMO_START_WITHIN, "the picture's size"));
     tr__mandelbrot_tile whole = {
         .view = tr__mandelbrot_seahorse(d->width, d->height), .width = d->width, .height = d->height};
     whole.view.samples = d->samples;
     *reference = tr_ask(d->self, compute, CHECK_TIMEOUT, tr_call, .function = "mandelbrot",
                         .input = tr__mandelbrot_input(&whole));
-    return wait_until(d, picture_done, WORK_WITHIN, "the picture");
+    return demo_wait_until(d, picture_done, WORK_WITHIN, "the picture");
 }
 
 /* ---- checks -------------------------------------------------------------------------------------------- */
@@ -394,9 +343,9 @@ static tr_err check_journals(demo *d)
         char path[DEMO_PATH + 32], digest[65];
         const tr_found *found;
         const tr_app_status *status;
-        TR_TRY(wait_answer(d, tr_lookup(d->self, apps[i], START_WITHIN), &tr_found_type,
+        TR_TRY(wait_answer(d, tr_lookup(d->self, apps[i], DEMO_START_WITHIN), &tr_found_type,
                            (const void **)&found, apps[i]));
-        tr_future f = tr_ask(d->self, found->actor, START_WITHIN, tr_app_query, .together = true);
+        tr_future f = tr_ask(d->self, found->actor, DEMO_START_WITHIN, tr_app_query, .together = true);
         TR_TRY(wait_answer(d, f, &tr_app_status_type, (const void **)&status, apps[i]));
         d->journal_last[i] = status->last;
         snprintf(d->journal_digest[i], sizeof(d->journal_digest[i]), "%s", status->digest);
@@ -436,10 +385,10 @@ static tr_err end_nodes(demo *d)
     for (int i = 0; i < DEMO_NODES; i++) {
         tr_err err = d->opts.keep ? tr_send(d->self, d->children[i].first, demo_stay)
                                   : tr_send(d->self, d->children[i].first, demo_stop);
-        TR_TRY(told(d, err, "telling the nodes to end"));
+        TR_TRY(demo_told(d, err, "telling the nodes to end"));
     }
     if (d->opts.keep)
-        return watch_for(d, TR_MILLIS(100)); /* it is on its way before this node ends */
+        return demo_watch_for(d, TR_MILLIS(100)); /* it is on its way before this node ends */
     while (!all_gone(d)) {
         const tr_msg *msg = tr_receive(d->self, STEP);
         if (msg)
@@ -453,20 +402,21 @@ static tr_err end_nodes(demo *d)
 
 static tr_err work(demo *d)
 {
-    tr_addr probe, compute;
+    tr_addr compute;
     tr_future reference = {0};
     compute = tr_spawn(d->self, &tr_compute, &(tr_compute_opts){.parallel = 1});
-    TR_TRY(told(d, tr_addr_is_none(compute) ? TR_ENOMEM : TR_OK, "starting the checks' thread"));
+    TR_TRY(demo_told(d, tr_addr_is_none(compute) ? TR_ENOMEM : TR_OK, "starting the checks' thread"));
     TR_TRY(start_nodes(d));
-    TR_TRY(start_probe(d, &probe));
-    TR_TRY(watch_for(d, (uint64_t)((double)QUIET * scale(d))));
-    TR_TRY(set_phase(d, probe, DEMO_DOWNLOADING));
+    TR_TRY(start_probe(d));
+    d->incidents.allowed = true;
+    TR_TRY(demo_watch_for(d, (uint64_t)((double)QUIET * scale(d))));
+    TR_TRY(demo_set_phase(d, DEMO_BUSY));
     TR_TRY(download(d));
     TR_TRY(pipeline(d));
-    TR_TRY(set_phase(d, probe, DEMO_COMPUTING));
     TR_TRY(render(d, compute, &reference));
+    d->incidents.allowed = false; /* from here on it is looked at what they have */
     TR_TRY(check_picture(d, compute, reference));
-    tr_stop(d->self, probe, TR_EXIT_SHUTDOWN);
+    tr_stop(d->self, d->probe, TR_EXIT_SHUTDOWN);
     TR_TRY(check_digests(d, compute));
     TR_TRY(check_journals(d));
     TR_TRY(end_nodes(d));
@@ -479,7 +429,7 @@ tr_err demo_script(tr_actor *self, void *arg)
     demo *d = arg;
     d->self = self;
     d->node = tr_node_of(self);
-    TR_TRY(told(d, tr_register_name(self, "observer"), "the observer's name"));
-    TR_TRY(told(d, tr_watch_nodes(self), "watching the nodes"));
+    TR_TRY(demo_told(d, tr_register_name(self, "observer"), "the observer's name"));
+    TR_TRY(demo_told(d, tr_watch_nodes(self), "watching the nodes"));
     return work(d);
 }

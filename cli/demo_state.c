@@ -7,8 +7,6 @@
 
 #include "cli/demo_page.h"
 
-static const char *const phase_names[DEMO_PHASES] = {"quiet", "downloading", "computing"};
-
 static double ms(uint64_t ns)
 {
     return (double)ns / 1e6;
@@ -54,8 +52,10 @@ static json_t *node_of(const demo *d, int index)
     return json_pack("{s:s, s:s, s:s, s:s, s:i, s:s, s:s, s:f, s:o}", "name", c->name, "part", parts[index],
                      "state", ended ? "ended" : state, "incarnation", incarnation, "incarnations",
                      (int)c->hellos, "listen", c->listen, "reason",
-                     strcmp(state, "down") == 0 ? "killed by the demo (kill -9)" : "", "late_p99_ms",
-                     ms(c->late_ns), "down_ms", gaps_of(d, index));
+                     strcmp(state, "down") != 0 ? ""
+                     : c->pid                   ? "cut off by the demo (its interface is down)"
+                                                : "killed by the demo (kill -9)",
+                     "late_p99_ms", ms(c->late_ns), "down_ms", gaps_of(d, index));
 }
 
 static json_t *nodes_of(const demo *d)
@@ -134,8 +134,9 @@ static json_t *jobs_of(const demo *d)
     if (d->files)
         snprintf(jobs[0].note, sizeof(jobs[0].note), "%" PRIu32 " of %" PRIu32 " files", d->fetched,
                  d->files);
-    if (d->resumed)
-        snprintf(jobs[0].note + strlen(jobs[0].note), 40, ", %" PRIu32 " resumed", d->resumed);
+    if (d->resumed + d->resumed_earlier)
+        snprintf(jobs[0].note + strlen(jobs[0].note), 40, ", %" PRIu32 " resumed",
+                 d->resumed + d->resumed_earlier);
     snprintf(jobs[1].note, sizeof(jobs[1].note), "child processes");
     snprintf(jobs[2].note, sizeof(jobs[2].note), "%" PRIu64 " of alice, %" PRIu64 " of bob", d->alices,
              d->bobs);
@@ -179,10 +180,10 @@ static json_t *latency_of(const demo *d)
         json_t *counts = json_array();
         for (int k = 0; k < DEMO_SPREAD; k++)
             json_array_append_new(counts, json_integer(d->page->spread[i][k]));
-        json_array_append_new(phases, json_pack("{s:s, s:f, s:f, s:I, s:I, s:o}", "phase", phase_names[i],
-                                                "p50_ms", ms(m->p50_ns), "p99_ms", ms(m->p99_ns), "answered",
-                                                (json_int_t)m->asked, "failed", (json_int_t)m->failed,
-                                                "counts", counts));
+        json_array_append_new(phases, json_pack("{s:s, s:f, s:f, s:I, s:I, s:o}", "phase",
+                                                demo_phase_names[i], "p50_ms", ms(m->p50_ns), "p99_ms",
+                                                ms(m->p99_ns), "answered", (json_int_t)m->asked, "failed",
+                                                (json_int_t)m->failed, "counts", counts));
     }
     return json_pack("{s:f, s:i, s:o}", "first_ms", DEMO_SPREAD_FROM_NS / 1e6, "steps_per_octave", 2,
                      "phases", phases);
@@ -194,9 +195,8 @@ static json_t *events_of(const demo *d)
     uint32_t first = d->event_count > DEMO_EVENTS ? d->event_count - DEMO_EVENTS : 0;
     for (uint32_t i = first; i < d->event_count; i++) {
         const demo_event *event = &d->events[i % DEMO_EVENTS];
-        json_array_append_new(events,
-                              json_pack("{s:f, s:o, s:b}", "at_ms", event->at * 1e3, "text",
-                                        text_of(event->text), "bad", strncmp(event->text, "kill", 4) == 0));
+        json_array_append_new(events, json_pack("{s:f, s:o, s:b}", "at_ms", event->at * 1e3, "text",
+                                                text_of(event->text), "bad", demo_event_is_bad(event)));
     }
     return events;
 }

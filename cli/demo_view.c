@@ -10,8 +10,7 @@
 #define NARROW    60
 #define WITH_PAGE 86 /* columns of the whole head line with a page */
 
-static const demo_ink phase_inks[DEMO_PHASES] = {INK_GREEN, INK_YELLOW, INK_MAGENTA};
-static const char *const phase_names[DEMO_PHASES] = {"quiet", "downloading", "computing"};
+static const demo_ink phase_inks[DEMO_PHASES] = {INK_GREEN, INK_YELLOW, INK_RED};
 
 static bool narrow(const demo_frame *f)
 {
@@ -46,7 +45,10 @@ static void title(const demo *d, demo_frame *f)
     const char *page = demo_page_url(d);
     demo_frame_add(f, INK_BOLD, " troupe demo");
     if (!page[0] || f->screen->columns >= WITH_PAGE) /* an address must not be cut off */
-        demo_frame_add(f, INK_DIM, "  three nodes, one job%s", d->opts.kill ? ", one crash" : "");
+        demo_frame_add(f, INK_DIM, "  three nodes, one job%s",
+                       d->opts.partition ? ", one cut"
+                       : d->opts.kill    ? ", one crash"
+                                         : "");
     demo_frame_add(f, INK_PLAIN, "  %5.1f s", demo_seconds(d));
     if (page[0])
         demo_frame_add(f, INK_PLAIN, "  page: %s", page);
@@ -69,7 +71,7 @@ static void nodes(const demo *d, demo_frame *f)
         demo_frame_add(f, dead ? INK_RED : c->up ? INK_GREEN : INK_DIM, " %s %s", mark, c->name);
         const char *port = strrchr(c->listen, ':');
         if (dead)
-            demo_frame_add(f, INK_RED, narrow(f) ? " down" : " killed       ");
+            demo_frame_add(f, INK_RED, narrow(f) ? " down" : c->pid ? " cut off      " : " killed       ");
         else if (c->up && narrow(f))
             demo_frame_add(f, INK_DIM, " %s", port ? port : "");
         else if (c->up)
@@ -113,7 +115,7 @@ static void web(const demo *d, demo_frame *f)
     demo_frame_add(f, INK_DIM, narrow(f) ? "   p99 " : "   asked every 10 ms, p99:");
     for (int i = 0; i < DEMO_PHASES; i++)
         if (d->measures[i].asked)
-            demo_frame_add(f, phase_inks[i], narrow(f) ? " %.4s %.1f" : "  %s %.1f ms", phase_names[i],
+            demo_frame_add(f, phase_inks[i], narrow(f) ? " %.4s %.1f" : "  %s %.1f ms", demo_phase_names[i],
                            ms(d->measures[i].p99_ns));
     demo_frame_end_line(f);
 }
@@ -130,8 +132,8 @@ static void downloads(const demo *d, demo_frame *f)
         demo_frame_add(f, INK_PLAIN, "  %.1f MB/s", rate / 1e6);
     if (rate > 0 && !d->downloaded)
         demo_frame_add(f, INK_PLAIN, "  ETA %.0f s", (double)(d->bytes - d->fetched_bytes) / rate + 0.5);
-    if (d->resumed)
-        demo_frame_add(f, INK_GREEN, "  %" PRIu32 " resumed", d->resumed);
+    if (d->resumed + d->resumed_earlier)
+        demo_frame_add(f, INK_GREEN, "  %" PRIu32 " resumed", d->resumed + d->resumed_earlier);
     demo_frame_end_line(f);
 }
 
@@ -194,11 +196,25 @@ static void events(const demo *d, demo_frame *f, int room)
         count = (uint32_t)room;
     for (uint32_t i = d->event_count - count; i < d->event_count; i++) {
         const demo_event *event = &d->events[i % DEMO_EVENTS];
-        bool bad = strncmp(event->text, "kill", 4) == 0;
+        bool bad = demo_event_is_bad(event);
         demo_frame_add(f, INK_DIM, " %5.1f ", event->at);
         demo_frame_add(f, bad ? INK_RED : INK_PLAIN, "%s", event->text);
         demo_frame_end_line(f);
     }
+}
+
+static void keys(const demo *d, demo_frame *f)
+{
+    bool cut = d->incidents.cut;
+    demo_frame_add(f, INK_BOLD, " k");
+    demo_frame_add(f, INK_DIM, " kill -9 bob   ");
+    demo_frame_add(f, INK_BOLD, "p");
+    demo_frame_add(f, INK_DIM,
+                   d->net.network ? cut ? " heal   " : " cut bob off   "
+                                  : " cut bob off: only with --netns   ");
+    demo_frame_add(f, INK_BOLD, "q");
+    demo_frame_add(f, INK_DIM, " quit");
+    demo_frame_end_line(f);
 }
 
 void demo_view_make(const demo *d, demo_frame *f, int rows_max)
@@ -209,5 +225,8 @@ void demo_view_make(const demo *d, demo_frame *f, int rows_max)
         parts[i](d, f);
     if (f->lines < rows_max)
         demo_frame_end_line(f);
-    events(d, f, rows_max - f->lines);
+    int below = f->screen->keys && f->lines < rows_max ? 1 : 0;
+    events(d, f, rows_max - f->lines - below);
+    if (below)
+        keys(d, f);
 }

@@ -1,5 +1,6 @@
 /* The `troupe` program: finds the command and runs it. The main thread. An unknown command is an error that
  * says what there is; exit statuses: cli.h. */
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -8,13 +9,21 @@
 static cli_run version, help;
 
 static const cli_command commands[] = {
+    {"ask", "ask an actor of a running node, in JSON", cli_ask},
     {"bench", "measure this machine: messages, actors, timers, connections", cli_bench},
     {"bench-peer", NULL, cli_bench_peer},
     {"demo", "three nodes, one job, one crash: what Troupe does, in half a minute", cli_demo},
     {"demo-node", NULL, cli_demo_node},
+    {"fetch", "download URLs, several at a time, each whole or resumable", cli_fetch},
+    {"key", "make the key that the nodes of a cluster share", cli_key},
     {"new", "make a folder for a plugin, ready to build and test", cli_new},
     {"node", "run a node, with plugins as its actors, until Ctrl-C", cli_node},
     {"plugin", "check a plugin as a node would", cli_plugin},
+    {"ps", "the nodes that run here, and their actors", cli_ps},
+    {"run", "run a command: its output streamed, its deadline kept, its whole group ended", cli_run_command},
+    {"send", "send an actor of a running node a message, in JSON", cli_send},
+    {"tx", "what happened lately to transactions, and what is in doubt", cli_tx},
+    {"up", "run the nodes of a file, and keep them up", cli_up},
     {"version", "print the version", version},
     {"help", "print this table", help},
 };
@@ -54,8 +63,17 @@ static int help(int argc, char **argv)
     return status;
 }
 
+/* A standard descriptor that is closed would be taken by the first thing that is opened. */
+static void have_standard_three(void)
+{
+    for (int fd = 0; fd <= 2; fd++)
+        if (fcntl(fd, F_GETFD) < 0)
+            (void)open("/dev/null", O_RDWR); /* takes the lowest that is free */
+}
+
 int main(int argc, char **argv)
 {
+    have_standard_three();
     if (argc < 2) {
         print_table(stdout);
         return 0;

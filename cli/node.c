@@ -13,7 +13,7 @@ static tr_err wait_for_the_end(tr_actor *self, void *arg)
     if (*rest)
         return tr_fail(self, TR_EINVAL, "unexpected \"%s\": `troupe node --help` lists the options", *rest);
     const char *listen = tr_node_listen(tr_node_of(self));
-    printf("the node runs%s%s; Ctrl-C ends it\n", *listen ? ", listening on " : "", listen);
+    printf(CLI_NODE_RUNS "%s%s; Ctrl-C ends it\n", *listen ? CLI_NODE_LISTENS : "", listen);
     fflush(stdout);
     while (tr_receive(self, TR_FOREVER))
         ;

@@ -9,13 +9,12 @@
  * What can fail: encoding when memory runs out (NULL). Decoding: text that isn't JSON, or isn't of the type
  * (TR_EINVAL with line and column, or the field), a body beyond TR__BODY_MAX (TR_ETOOBIG), memory
  * (TR_ENOMEM). */
+#include "mailbox/json.h"
 #include "base/err.h"
 #include "base/mem.h"
-#include "mailbox/type.h"
 #include "mailbox/utf8.h"
 
 #include <inttypes.h>
-#include <jansson.h>
 #include <math.h>
 #include <pthread.h>
 #include <sodium.h>
@@ -42,7 +41,7 @@ static void use_our_memory(void)
 
 /* Before each use of jansson. Its setting is the process's; tr__free() frees what malloc() gave, so a
  * program's own use of jansson isn't hurt. */
-static void prepare(void)
+void tr__json_prepare(void)
 {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
     pthread_once(&once, use_our_memory);
@@ -143,25 +142,42 @@ static json_t *from_field(uint32_t kind, const void *at)
     return NULL;
 }
 
-char *tr__json_encode(const tr_typeinfo *type, const void *body)
+json_t *tr__json_make(const tr_typeinfo *type, const void *body)
 {
-    prepare();
+    tr__json_prepare();
     starved = false;
     json_t *object = json_object();
-    char *text = NULL;
     if (!object)
         return NULL;
     for (const tr_field *field = type->fields; field->kind != TR_KIND_END; field++) {
         json_t *value = from_field(field->kind, (const char *)body + field->offset);
-        if (json_object_set_new_nocheck(object, field->name, value) != 0) /* of NULL too */
-            goto out;
+        if (json_object_set_new_nocheck(object, field->name, value) != 0) { /* of NULL too */
+            json_decref(object);
+            return NULL;
+        }
     }
-    text = json_dumps(object, JSON_COMPACT);
     if (starved) {
+        json_decref(object);
+        return NULL;
+    }
+    return object;
+}
+
+char *tr__json_text(const json_t *value)
+{
+    starved = false;
+    char *text = value ? json_dumps(value, JSON_COMPACT) : NULL;
+    if (text && starved) {
         tr__free(text);
         text = NULL;
     }
-out:
+    return text;
+}
+
+char *tr__json_encode(const tr_typeinfo *type, const void *body)
+{
+    json_t *object = tr__json_make(type, body);
+    char *text = tr__json_text(object);
     json_decref(object);
     return text;
 }
@@ -358,12 +374,20 @@ static tr_err decode_object(reader *r, json_t *object, void **body, size_t *body
     return TR_OK;
 }
 
+tr_err tr__json_read(const tr_typeinfo *type, json_t *value, void **body, size_t *body_size, tr_error *error)
+{
+    reader r = {.type = type, .error = error};
+    if (!json_is_object(value))
+        return tr__fail(error, TR_EINVAL, "message %s: expected an object, found %s", type->name,
+                        value_word(value));
+    return decode_object(&r, value, body, body_size);
+}
+
 tr_err tr__json_decode(const tr_typeinfo *type, const char *text, void **body, size_t *body_size,
                        tr_error *error)
 {
-    reader r = {.type = type, .error = error};
     json_error_t wrong;
-    prepare();
+    tr__json_prepare();
     starved = false;
     json_t *object = json_loads(text, JSON_REJECT_DUPLICATES, &wrong);
     if (starved) {
@@ -373,10 +397,7 @@ tr_err tr__json_decode(const tr_typeinfo *type, const char *text, void **body, s
     if (!object)
         return tr__fail(error, TR_EINVAL, "message %s: not JSON at line %d, column %d: %s", type->name,
                         wrong.line, wrong.column, wrong.text);
-    tr_err failed = json_is_object(object)
-                        ? decode_object(&r, object, body, body_size)
-                        : tr__fail(error, TR_EINVAL, "message %s: expected an object, found %s", type->name,
-                                   value_word(object));
+    tr_err failed = tr__json_read(type, object, body, body_size, error);
     json_decref(object);
     return failed;
 }

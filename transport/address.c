@@ -108,7 +108,7 @@ tr_err tr__net_address_refuse(const char *text, tr_error *error)
 {
     return tr__fail(
         error, TR_EPERM,
-        "refused to listen on %.80s: it is not loopback, and nodes cannot authenticate each other yet; "
-        "use --listen 127.0.0.1:PORT or [::1]:PORT",
+        "refused to listen on %.80s: it is not loopback, and without a key anybody could join; make one by "
+        "`troupe key new FILE`, then --key FILE on every node; or listen on 127.0.0.1:PORT",
         text);
 }

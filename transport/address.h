@@ -15,6 +15,7 @@ typedef struct tr__net_address {
     tr__host_kind kind;
     char host[TR__ADDRESS_MAX + 1]; /* IPv6 without brackets */
     uint16_t port;
+    bool anywhere; /* to listen on: a name may resolve to what isn't loopback (peers prove a key) */
 } tr__net_address;
 
 /* TR_EADDR and a text that shows the form. Port 0 only if any_port. Numbers in a host are a dotted quad or
@@ -25,7 +26,7 @@ tr_err tr__net_address_parse(const char *text, bool any_port, tr__net_address *a
 void tr__net_address_print(const tr__net_address *address, char *text);
 /* 127.0.0.0/8, ::1. A name is not known to be one: false. */
 bool tr__net_address_is_loopback(const tr__net_address *address);
-/* The refusal to listen on `text`: TR_EPERM, why, and what to do. */
+/* The refusal to listen on `text`: TR_EPERM, why, and what to do: another address, or a key. */
 tr_err tr__net_address_refuse(const char *text, tr_error *error);
 
 #endif

@@ -35,7 +35,7 @@ void tr__channel_init(tr__channel *ch, const tr__connection_config *config, tr__
         .stream = stream,
         .dialled = dialled,
     };
-    tr__outgoing_init(&ch->out);
+    tr__outgoing_init(&ch->out, config->psk != NULL);
     net->limit(stream, TR__FRAME_SIZE_HELLO);
 }
 
@@ -52,6 +52,17 @@ void tr__channel_fini(tr__channel *ch)
         tr__outgoing_fini(&ch->out);
     }
     ch->stream = NULL;
+    tr__wipe(&ch->seal_out, sizeof ch->seal_out);
+    tr__wipe(&ch->seal_in, sizeof ch->seal_in);
+}
+
+tr_err tr__channel_set_keys(tr__channel *ch, tr__psk_pair *pair, const uint8_t *theirs, tr_error *error)
+{
+    TR_TRY(tr__psk_derive(ch->config->psk, pair, theirs, ch->dialled, &ch->seal_out, &ch->seal_in, error));
+    atomic_store_explicit(&ch->keyed, true, memory_order_release);
+    if (ch->dialled) /* they had them before they said theirs */
+        atomic_store_explicit(&ch->sealing, true, memory_order_release);
+    return TR_OK;
 }
 
 /* Sending: whoever holds `sending` ---- */
@@ -67,19 +78,27 @@ static void add(_Atomic uint64_t *counter, uint64_t by)
     atomic_fetch_add_explicit(counter, by, memory_order_relaxed);
 }
 
+/* A control frame was written there; its size, with the tag if it had to be sealed. */
+static size_t put(tr__channel *ch, uint8_t *at, size_t size)
+{
+    /* acquire: the keys that were set before */
+    return atomic_load_explicit(&ch->sealing, memory_order_acquire) ? tr__seal_close(&ch->seal_out, at)
+                                                                    : size;
+}
+
 static size_t put_ack(tr__channel *ch, uint8_t *at)
 {
     tr__ack ack = {.sequence = atomic_load_explicit(&ch->batches_in, memory_order_acquire)};
     ack.messages = atomic_load_explicit(&ch->messages_in, memory_order_relaxed);
     atomic_store_explicit(&ch->acked_by_us, ack.sequence, memory_order_release);
-    return tr__frame_put_ack(at, ++ch->control_sequence, &ack);
+    return put(ch, at, tr__frame_put_ack(at, ++ch->control_sequence, &ack));
 }
 
 static size_t put_grant(tr__channel *ch, uint8_t *at)
 {
     uint64_t total = atomic_load_explicit(&ch->consumed, memory_order_acquire) + ch->config->window;
     atomic_store_explicit(&ch->granted_by_us, total, memory_order_release);
-    return tr__frame_put_grant(at, ++ch->control_sequence, total);
+    return put(ch, at, tr__frame_put_grant(at, ++ch->control_sequence, total));
 }
 
 /* Write what is wanted of control frames, the goodbye excepted; returns their bytes. */
@@ -88,17 +107,20 @@ static size_t put_control(tr__channel *ch, unsigned wants, bool with_batches)
     uint8_t *at = ch->control;
     if (wants & TR__WANT_REFUSE) {
         ch->muted = true;
-        return tr__frame_put_refuse(at, ++ch->control_sequence, &ch->refusal);
+        return put(ch, at, tr__frame_put_refuse(at, ++ch->control_sequence, &ch->refusal));
     }
+    if (wants & TR__WANT_KEY)
+        at += tr__frame_put_key(at, ++ch->control_sequence, ch->open_key);
     if (wants & TR__WANT_HELLO)
-        at += tr__frame_put_hello(at, ch->dialled ? TR__FRAME_HELLO : TR__FRAME_HELLO_ACK,
-                                  ++ch->control_sequence, &ch->config->self);
+        at += put(ch, at,
+                  tr__frame_put_hello(at, ch->dialled ? TR__FRAME_HELLO : TR__FRAME_HELLO_ACK,
+                                      ++ch->control_sequence, &ch->config->self));
     if ((wants || with_batches) && tr__channel_owes_ack(ch))
         at += put_ack(ch, at);
     if (wants & TR__WANT_GRANT)
         at += put_grant(ch, at);
     if (wants & TR__WANT_HEARTBEAT)
-        at += tr__frame_put_empty(at, TR__FRAME_HEARTBEAT, ++ch->control_sequence);
+        at += put(ch, at, tr__frame_put_empty(at, TR__FRAME_HEARTBEAT, ++ch->control_sequence));
     return (size_t)(at - ch->control);
 }
 
@@ -113,7 +135,7 @@ static unsigned gather(tr__channel *ch, tr__iov *iov)
     if (control)
         iov[count++] = (tr__iov){ch->control, control};
     if (batches) {
-        unsigned taken = tr__outgoing_take(&ch->out, iov + count, TR__IOV_MAX - 1 - count);
+        unsigned taken = tr__outgoing_take(&ch->out, &ch->seal_out, iov + count, TR__IOV_MAX - 1 - count);
         add(&ch->batches_out, taken);
         count += taken;
     }
@@ -121,7 +143,8 @@ static unsigned gather(tr__channel *ch, tr__iov *iov)
         if (tr__outgoing_waits(&ch->out)) {
             tr__channel_want(ch, TR__WANT_GOODBYE);
         } else {
-            size_t length = tr__frame_put_empty(ch->tail, TR__FRAME_GOODBYE, ++ch->control_sequence);
+            size_t length =
+                put(ch, ch->tail, tr__frame_put_empty(ch->tail, TR__FRAME_GOODBYE, ++ch->control_sequence));
             iov[count++] = (tr__iov){ch->tail, length};
             atomic_store_explicit(&ch->goodbye_sent, true, memory_order_release);
         }
@@ -235,7 +258,40 @@ static tr_err settle(tr__channel *ch, const uint8_t *bytes, size_t left, tr_erro
     return TR_OK;
 }
 
-/* Walk the frames: settle, and note which lanes the rest is for. *good: the bytes before what was wrong. */
+/* Whether such a frame may come now; one that is sealed is opened, in place. The texts are read on both
+ * sides. */
+static tr_err admit(tr__channel *ch, uint8_t *bytes, const tr__frame *frame, tr_error *error)
+{
+    const char *they = ch->dialled ? "was dialled" : "dialled";
+    bool proven = ch->seal_in.count > 0;
+    if (frame->sealed) {
+        if (!atomic_load_explicit(&ch->keyed, memory_order_acquire))
+            return tr__fail(error, TR_EPROTO, "a sealed frame came before keys were exchanged");
+        if (tr__seal_open(&ch->seal_in, bytes, frame)) {
+            if (!proven && !ch->dialled)
+                atomic_store_explicit(&ch->sealing, true, memory_order_release);
+            return TR_OK;
+        }
+        if (proven)
+            return tr__fail(error, TR_EPROTO, "a sealed %s frame was altered, repeated or moved on its way",
+                            tr__frame_kind_word(frame->kind));
+        return tr__fail(error, TR_EPERM,
+                        "the two nodes have different keys; give both a copy of the same file by --key FILE");
+    }
+    if (proven)
+        return tr__fail(error, TR_EPROTO, "a %s frame came unsealed", tr__frame_kind_word(frame->kind));
+    if (ch->config->psk && frame->kind != TR__FRAME_KEY && frame->kind != TR__FRAME_REFUSE)
+        return tr__fail(error, TR_EPERM,
+                        "the node that %s has no key, the other has one; give both the same by --key FILE",
+                        they);
+    if (!ch->config->psk && frame->kind == TR__FRAME_KEY)
+        return tr__fail(error, TR_EPERM,
+                        "the node that %s has a key, the other has none; give both the same by --key FILE",
+                        they);
+    return TR_OK;
+}
+
+/* Walk the frames: admit, settle, and note which lanes the rest is for. *good: the bytes before what was wrong. */
 static tr_err sort(tr__channel *ch, tr__slice *slice, bool *data, bool *control, size_t *good,
                    tr_error *error)
 {
@@ -250,7 +306,9 @@ static tr_err sort(tr__channel *ch, tr__slice *slice, bool *data, bool *control,
     else if (atomic_load_explicit(&ch->open, memory_order_acquire))
         slice->elsewhere = TR__KIND_BIT(TR__FRAME_BATCH);
     for (size_t at = *good; at < slice->length; *good = at) {
-        TR_TRY(tr__frame_header(slice->bytes + at, SIZE_MAX, &frame, error));
+        uint8_t *bytes = slice->chunk->bytes + (slice->bytes - slice->chunk->bytes) + at; /* not const */
+        TR_TRY(tr__frame_header(bytes, SIZE_MAX, &frame, error));
+        TR_TRY(admit(ch, bytes, &frame, error));
         bool elsewhere = slice->elsewhere & TR__KIND_BIT(frame.kind);
         if (frame.kind == TR__FRAME_BATCH && ch->goodbye_heard)
             return tr__fail(error, TR_EPROTO, "a batch came after goodbye");
@@ -258,12 +316,12 @@ static tr_err sort(tr__channel *ch, tr__slice *slice, bool *data, bool *control,
             *data = true;
             atomic_store(&ch->batches_sorted, frame.sequence);
         } else if (elsewhere) {
-            TR_TRY(settle(ch, slice->bytes + at, slice->length - at, error));
+            TR_TRY(settle(ch, bytes, slice->length - at, error));
         } else {
             *control = true;
             ch->goodbye_heard |= frame.kind == TR__FRAME_GOODBYE;
         }
-        at += TR__FRAME_HEADER + (size_t)frame.length;
+        at += frame.size;
     }
     return TR_OK;
 }

@@ -14,11 +14,16 @@
  * up it settles itself, which is storing a number; batches go to the home loop, all else to the control
  * thread. What may lie unread is bounded; who sends more is cut.
  *
+ * A node with a key (psk.h) sends and takes KEY and REFUSE in the open, until the other side's first sealed
+ * frame has come; all else is sealed, and nothing else is handed up. Frames are sealed by whoever gathers
+ * them, in the order in which they leave, and opened in the callback, in the order in which they come.
+ *
  * Pure: no thread, clock or waiting of its own. */
 #ifndef TR_TRANSPORT_CHANNEL_H
 #define TR_TRANSPORT_CHANNEL_H
 
 #include "transport/outgoing.h"
+#include "transport/psk.h"
 #include "transport/stream.h"
 
 #define TR__CONTROL_MAX        1536        /* bytes of control frames in one send: one of each kind */
@@ -27,6 +32,7 @@
 /* What all connections of a node share. Durations in ns. */
 typedef struct tr__connection_config {
     tr__hello self;
+    const tr__psk *psk;    /* NULL: no key, nothing is sealed */
     size_t window;         /* bytes we grant; 4 KiB or more */
     size_t queue_max;      /* bytes gathered for a peer before TR_EAGAIN */
     uint64_t handshake_ns; /* HELLO to up */
@@ -46,6 +52,7 @@ typedef enum tr__want {
     TR__WANT_HEARTBEAT = 8,
     TR__WANT_GOODBYE = 16, /* behind all closed batches */
     TR__WANT_REFUSE = 32,  /* the last thing that is said */
+    TR__WANT_KEY = 64,
 } tr__want;
 
 /* From the stream's callbacks, on their threads (nudge: from any pump); they only pass it on. */
@@ -70,19 +77,25 @@ typedef struct tr__channel {
     _Atomic bool up;       /* release: peer_window is set; pairs with the callback's acquire */
     _Atomic bool draining; /* by either half: who completes an ack or a send nudges the control half */
     _Atomic bool ended;    /* refused or down: the home takes no more messages */
-    size_t peer_window;    /* their first grant */
-    tr_error refusal;      /* before TR__WANT_REFUSE, whose bit publishes it */
+    _Atomic bool keyed;    /* release: both seals have their keys */
+    uint8_t open_key[TR__KEY_SIZE]; /* before TR__WANT_KEY: our public one */
+    size_t peer_window;             /* their first grant */
+    tr_error refusal;               /* before TR__WANT_REFUSE, whose bit publishes it */
 
     /* Sending: `wants` and `out.closed` are written before `sending` is tried; `sending` is given back before
      * they are looked at again; both by exchanges, so one of the two sees the other. */
     _Atomic unsigned wants;
     _Atomic bool sending;
     tr__outgoing out;
+    /* Set, once, by the control half of who dialled with `keyed`, by the callback of who accepted when it
+     * has opened the first frame: from now on what we send is sealed, and they can open it. */
+    _Atomic bool sealing;
     /* whoever holds `sending` */
+    tr__seal seal_out;
     uint64_t control_sequence;
     bool muted;                       /* the refusal was said */
     uint8_t control[TR__CONTROL_MAX]; /* frames that the send under way borrows, before the batches */
-    uint8_t tail[TR__FRAME_HEADER];   /* goodbye, behind them */
+    uint8_t tail[TR__FRAME_HEADER + TR__FRAME_TAG]; /* goodbye, behind them */
     /* written by whoever holds `sending`, read by others */
     _Atomic uint64_t bytes_out, batches_out;
     _Atomic uint64_t spoken; /* sends that were more than a heartbeat */
@@ -105,6 +118,7 @@ typedef struct tr__channel {
     _Atomic uint64_t batches_sorted; /* handed to the home; those it has read are batches_in */
     _Atomic size_t unread;           /* bytes handed up; who has read them takes them off */
     bool deaf, goodbye_heard;        /* the callback's alone */
+    tr__seal seal_in;                /* likewise, once keyed */
 } tr__channel;
 
 /* Bits of kinds in tr__slice.elsewhere. */
@@ -120,6 +134,10 @@ void tr__channel_fini(tr__channel *channel);
 /* The stream's callbacks. The slice is taken. */
 void tr__channel_received(tr__channel *channel, tr__slice *slice);
 void tr__channel_sent(tr__channel *channel);
+
+/* The keys of this connection, from theirs and our pair: from now on sealed frames are opened, and those of
+ * who dialled are sealed. The control half, once. TR_EPROTO. */
+tr_err tr__channel_set_keys(tr__channel *channel, tr__psk_pair *pair, const uint8_t *theirs, tr_error *error);
 
 /* To be said soon; then pump. Any thread. */
 void tr__channel_want(tr__channel *channel, unsigned wants);

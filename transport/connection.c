@@ -23,9 +23,13 @@ static const struct state_row {
     const char *word;
     unsigned next, takes;
 } STATES[TR__CONNECTION_STATES] = {
+    [TR__CONNECTION_KEYING] = {"keying",
+                               BIT(TR__CONNECTION_GREETING) | BIT(TR__CONNECTION_WAITING) | FAILS_TO,
+                               BIT(TR__FRAME_KEY) | BIT(TR__FRAME_REFUSE)},
     [TR__CONNECTION_GREETING] = {"greeting", BIT(TR__CONNECTION_DECIDED) | FAILS_TO,
                                  BIT(TR__FRAME_HELLO_ACK) | BIT(TR__FRAME_REFUSE)},
-    [TR__CONNECTION_WAITING] = {"waiting", BIT(TR__CONNECTION_ANSWERED) | FAILS_TO, BIT(TR__FRAME_HELLO)},
+    [TR__CONNECTION_WAITING] = {"waiting", BIT(TR__CONNECTION_ANSWERED) | FAILS_TO,
+                                BIT(TR__FRAME_HELLO) | BIT(TR__FRAME_REFUSE)},
     [TR__CONNECTION_DECIDED] = {"decided", BIT(TR__CONNECTION_UP) | FAILS_TO,
                                 BIT(TR__FRAME_GRANT) | BIT(TR__FRAME_REFUSE)},
     [TR__CONNECTION_ANSWERED] = {"answered", BIT(TR__CONNECTION_UP) | FAILS_TO,
@@ -140,6 +144,16 @@ static void open_window(tr__connection *c)
     tr__channel_want(ch, TR__WANT_GRANT);
 }
 
+static tr_err on_key(tr__connection *c, const tr__frame *frame, tr_error *error)
+{
+    uint8_t theirs[TR__KEY_SIZE];
+    TR_TRY(tr__frame_get_key(frame, theirs, error));
+    TR_TRY(tr__channel_set_keys(c->channel, &c->pair, theirs, error));
+    enter(c, c->channel->dialled ? TR__CONNECTION_GREETING : TR__CONNECTION_WAITING);
+    tr__channel_want(c->channel, c->channel->dialled ? TR__WANT_HELLO : TR__WANT_KEY);
+    return TR_OK;
+}
+
 static tr_err on_hello(tr__connection *c, const tr__frame *frame, tr_error *error)
 {
     TR_TRY(tr__frame_get_hello(frame, &c->peer, error));
@@ -199,7 +213,7 @@ static tr_err on_goodbye(tr__connection *c, const tr__frame *frame, tr_error *er
 static tr_err (*const HANDLERS[TR__FRAME_KINDS])(tr__connection *, const tr__frame *, tr_error *) = {
     [TR__FRAME_HELLO] = on_hello,       [TR__FRAME_HELLO_ACK] = on_hello, [TR__FRAME_REFUSE] = on_refuse,
     [TR__FRAME_HEARTBEAT] = on_nothing, [TR__FRAME_ACK] = on_ack,         [TR__FRAME_GRANT] = on_grant,
-    [TR__FRAME_GOODBYE] = on_goodbye,
+    [TR__FRAME_GOODBYE] = on_goodbye,   [TR__FRAME_KEY] = on_key,
 };
 
 /* One frame, unless somebody else takes it. *size: of the frame. */
@@ -208,7 +222,7 @@ static tr_err hear(tr__connection *c, const tr__slice *slice, size_t at, size_t 
     tr__frame frame;
     const uint8_t *bytes = slice->bytes + at;
     TR_TRY(tr__frame_header(bytes, TR__FRAME_SIZE_MAX, &frame, error));
-    *size = TR__FRAME_HEADER + (size_t)frame.length;
+    *size = frame.size;
     if (slice->elsewhere & TR__KIND_BIT(frame.kind))
         return TR_OK;
     TR_TRY(tr__frame_decode(bytes, slice->length - at, TR__FRAME_SIZE_MAX, &frame, error));
@@ -229,19 +243,26 @@ void tr__connection_init(tr__connection *c, tr__channel *channel, tr__flow *flow
         .context = context,
         .channel = channel,
         .flow = flow,
-        .state = channel->dialled ? TR__CONNECTION_GREETING : TR__CONNECTION_WAITING,
+        .state = channel->config->psk ? TR__CONNECTION_KEYING
+                 : channel->dialled   ? TR__CONNECTION_GREETING
+                                      : TR__CONNECTION_WAITING,
         .now_ns = now_ns,
+        .begun_ns = now_ns,
         .entered_ns = now_ns,
         .heard_ns = now_ns,
         .look_ns = now_ns + channel->config->heartbeat_ns,
         .ack_due_ns = UINT64_MAX,
     };
+    if (c->state == TR__CONNECTION_KEYING) {
+        tr__psk_pair_make(c->config->psk, &c->pair);
+        memcpy(channel->open_key, c->pair.open, TR__KEY_SIZE);
+    }
 }
 
 void tr__connection_begin(tr__connection *c)
 {
     if (c->channel->dialled)
-        tr__channel_want(c->channel, TR__WANT_HELLO);
+        tr__channel_want(c->channel, c->state == TR__CONNECTION_KEYING ? TR__WANT_KEY : TR__WANT_HELLO);
     tr__channel_pump(c->channel);
 }
 
@@ -305,7 +326,7 @@ static tr_err overdue(const tr__connection *c, tr_error *why)
 {
     const tr__connection_config *config = c->config;
     uint64_t in_state = c->now_ns - c->entered_ns, silent = c->now_ns - c->heard_ns;
-    if (c->state < TR__CONNECTION_UP && in_state >= config->handshake_ns)
+    if (c->state < TR__CONNECTION_UP && c->now_ns - c->begun_ns >= config->handshake_ns)
         return tr__fail(why, TR_EDEADLINE, "no handshake within %.1f s; is it a node of Troupe?",
                         (double)config->handshake_ns / 1e9);
     if (is_open(c) && silent >= config->silence_ns)
@@ -371,8 +392,8 @@ uint64_t tr__connection_next_due(const tr__connection *c)
         return UINT64_MAX;
     if (c->failure.code && c->state != TR__CONNECTION_REFUSING)
         return 0;
-    if (c->state < TR__CONNECTION_UP && c->entered_ns + config->handshake_ns < due)
-        due = c->entered_ns + config->handshake_ns;
+    if (c->state < TR__CONNECTION_UP && c->begun_ns + config->handshake_ns < due)
+        due = c->begun_ns + config->handshake_ns;
     if (c->state > TR__CONNECTION_UP && c->entered_ns + config->drain_ns < due)
         due = c->entered_ns + config->drain_ns;
     if (is_open(c) && c->heard_ns + config->silence_ns < due)

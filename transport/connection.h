@@ -1,6 +1,7 @@
 /* The control half of one connection between two nodes: handshake, heartbeats, silence, when acks are due,
  * goodbye, refusal. Its data half is flow.h, what both share channel.h.
  *
+ *   keying ──KEY──▶ greeting or waiting                  (between nodes that have a key; else it begins there)
  *   greeting ──HELLO_ACK──▶ decided ──GRANT──▶ up ──close, GOODBYE──▶ draining ──▶ down
  *   waiting ──HELLO──▶ answered ──GRANT──▶ up            any ──a refusal of ours──▶ refusing ──▶ down
  *
@@ -20,6 +21,7 @@
 #include "transport/flow.h"
 
 typedef enum tr__connection_state {
+    TR__CONNECTION_KEYING,   /* we have a key; wait for their KEY (who dialled said its own first) */
     TR__CONNECTION_GREETING, /* we dialled, said HELLO, wait for HELLO_ACK */
     TR__CONNECTION_WAITING,  /* we accepted, wait for HELLO */
     TR__CONNECTION_DECIDED,  /* we dialled, took their HELLO_ACK, granted, wait for their first GRANT */
@@ -55,18 +57,19 @@ struct tr__connection {
     bool goodbye_received;
     tr__hello peer;                    /* valid from judge on */
     uint64_t now_ns;                   /* of the last event or tick */
-    uint64_t entered_ns;               /* the state */
+    uint64_t begun_ns, entered_ns;     /* the connection, the state */
     uint64_t look_ns;                  /* when to look next whether either side was silent */
     uint64_t heard_ns;                 /* of the look that found that something had come */
     uint64_t heard_bytes, spoken_seen; /* the channel's counts at the last look */
     uint64_t ack_due_ns;               /* UINT64_MAX: nothing to look for */
+    tr__psk_pair pair;                 /* until the keys are derived */
     tr_error failure;                  /* to be reported by the next tick, or what the refusal says */
 };
 
 /* Take over a channel, just initialised, and its flow. All borrowed for the connection's life. */
 void tr__connection_init(tr__connection *connection, tr__channel *channel, tr__flow *flow, uint64_t now_ns,
                          const tr__connection_upcalls *upcalls, void *context);
-/* Say HELLO, if dialled; the stream was started. */
+/* Say KEY or HELLO, if dialled; the stream was started. */
 void tr__connection_begin(tr__connection *connection);
 
 /* What was passed on to this thread. In state down they do nothing. The slice is borrowed. */

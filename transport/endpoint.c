@@ -215,8 +215,10 @@ uint64_t tr__endpoint_next_due(const tr__endpoint *e)
 void tr__endpoint_tune(tr__endpoint *e, const tr__connection_config *config)
 {
     tr__hello self = e->config.self;
+    const tr__psk *psk = e->config.psk;
     e->config = *config;
     e->config.self = self;
+    e->config.psk = psk;
 }
 
 /* Opening and closing ---- */
@@ -239,9 +241,13 @@ static tr_err configure(tr__endpoint *e, const tr__endpoint_options *options, tr
     strcpy(self.name, options->name);
     if (options->advertise)
         strcpy(self.address, options->advertise);
-    if (options->challenge)
-        memcpy(self.challenge, options->challenge, TR__CHALLENGE_MAX);
     e->config.self = self;
+    e->config.psk = options->key ? &e->psk : NULL;
+    if (options->key) {
+        e->psk.secret = options->secret;
+        e->psk.context = options->secret_context;
+        memcpy(e->psk.key, options->key, TR__KEY_SIZE);
+    }
     e->dial_timeout_ns = options->dial_timeout_ns ? options->dial_timeout_ns : 5000000000ull;
     tr__targets_init(&e->targets, options->random_seed, options->backoff_min_ns, options->backoff_max_ns);
     return TR_OK;
@@ -253,13 +259,21 @@ static tr_err start_listening(tr__endpoint *e, const tr__endpoint_options *optio
     if (!options->listen)
         return TR_OK;
     TR_TRY(tr__net_address_parse(options->listen, true, &address, error));
-    if (address.kind != TR__HOST_NAME && !tr__net_address_is_loopback(&address))
+    address.anywhere = options->key != NULL;
+    if (!address.anywhere && address.kind != TR__HOST_NAME && !tr__net_address_is_loopback(&address))
         return tr__net_address_refuse(options->listen, error);
     TR_TRY(e->net->listen(e->net, &address, tr__link_on_accepted, e, &e->listener, error));
     e->port = address.port = e->net->port(e->listener);
     if (!options->advertise)
         tr__net_address_print(&address, e->config.self.address);
     return TR_OK;
+}
+
+static void endpoint_free(tr__endpoint *e)
+{
+    tr__targets_fini(&e->targets);
+    tr__wipe(&e->psk, sizeof e->psk);
+    tr__free(e);
 }
 
 tr_err tr__endpoint_open(const tr__endpoint_options *options, tr__net *net, uint64_t now_ns,
@@ -277,7 +291,7 @@ tr_err tr__endpoint_open(const tr__endpoint_options *options, tr__net *net, uint
     if (err == TR_OK)
         err = start_listening(e, options, error);
     if (err)
-        tr__free(e);
+        endpoint_free(e);
     else
         *endpoint = e;
     return err;
@@ -316,8 +330,7 @@ void tr__endpoint_destroy(tr__endpoint *e)
             tr__link_free(l);
         }
     }
-    tr__targets_fini(&e->targets);
-    tr__free(e);
+    endpoint_free(e);
 }
 
 /* Asking ---- */

@@ -43,15 +43,19 @@ typedef struct tr__connection_counters {
 } tr__connection_counters;
 
 typedef struct tr__endpoint_options {
-    const char *cluster, *name;              /* 1 to 63 of [A-Za-z0-9_.-] */
-    uint64_t id;                             /* random, not 0 */
-    const char *listen;                      /* "host:port", port 0 for any; NULL = don't */
-    const char *advertise;                   /* what to tell others; NULL = where we listen */
-    const uint8_t *challenge;                /* TR__CHALLENGE_MAX random bytes; NULL = zeros */
+    const char *cluster, *name; /* 1 to 63 of [A-Za-z0-9_.-] */
+    uint64_t id;                /* random, not 0 */
+    const char *listen;         /* "host:port", port 0 for any; NULL = don't */
+    const char *advertise;      /* what to tell others; NULL = where we listen */
+    const uint8_t *key;         /* TR__KEY_SIZE bytes that all nodes of the cluster share; NULL = none */
+    /* With a key: unpredictable bytes; the control thread. */
+    void (*secret)(void *context, void *bytes, size_t length);
+    void *secret_context;
     uint64_t random_seed;                    /* for the jitter of redials */
     uint64_t dial_timeout_ns;                /* 0 = 5 s */
     uint64_t backoff_min_ns, backoff_max_ns; /* 0 = 100 ms, 5 s */
-    const tr__connection_config *connection; /* timings and window; NULL = defaults; its self is ignored */
+    /* Timings and window; NULL = defaults; its self and psk are ignored. */
+    const tr__connection_config *connection;
 } tr__endpoint_options;
 
 typedef struct tr__endpoint_upcalls {
@@ -84,7 +88,7 @@ typedef struct tr__endpoint_counters {
 
 /* Open, and listen if asked to. Strings are copied, upcalls (the table) and net borrowed until destroy.
  * TR_EINVAL for a bad name, TR_EADDR, TR_EADDRINUSE, TR_ENOMEM, and TR_EPERM for a listen address that isn't
- * loopback. */
+ * loopback without a key. */
 tr_err tr__endpoint_open(const tr__endpoint_options *options, tr__net *net, uint64_t now_ns,
                          const tr__endpoint_upcalls *upcalls, void *context, tr__endpoint **endpoint,
                          tr_error *error);
@@ -98,7 +102,7 @@ void tr__endpoint_destroy(tr__endpoint *endpoint);
 
 /* ---- the control thread (endpoint.c), or whoever opened it, before that runs --------------------------- */
 
-/* Other timings and bounds, for connections to come; its self is ignored. */
+/* Other timings and bounds, for connections to come; its self and psk are ignored. */
 void tr__endpoint_tune(tr__endpoint *endpoint, const tr__connection_config *config);
 /* Connect to that address and stay connected: again whenever it fails or goes down, with back-off and jitter,
  * until forgotten. The first attempt is made by the next step. Twice the same is once. TR_EADDR, TR_EFULL

@@ -46,8 +46,8 @@ static bool admits(const tr__flow *f, size_t cost)
 static void ask_for_credit(tr__flow *f, size_t length)
 {
     atomic_store(&f->channel->blocked, true);
-    if (length + TR__BATCH_OVERHEAD > f->blocked_cost)
-        f->blocked_cost = length + TR__BATCH_OVERHEAD;
+    if (length + f->channel->out.overhead > f->blocked_cost)
+        f->blocked_cost = length + f->channel->out.overhead;
 }
 
 void tr__flow_credit(tr__flow *f)
@@ -132,7 +132,7 @@ static tr_err take_batch(tr__flow *f, const tr__frame *frame, tr_error *error)
 {
     tr__channel *ch = f->channel;
     const uint8_t *bytes;
-    size_t length, size = TR__FRAME_HEADER + (size_t)frame->length, window = ch->config->window;
+    size_t length, size = frame->size, window = ch->config->window;
     uint32_t messages;
     int64_t open = (int64_t)(atomic_load_explicit(&ch->granted_by_us, memory_order_acquire) - f->received);
     TR_TRY(tr__frame_get_batch(frame, &bytes, &length, &messages, error));
@@ -158,7 +158,7 @@ static tr_err take_all(tr__flow *f, const tr__slice *slice, tr_error *error)
                 tr__frame_decode(slice->bytes + at, slice->length - at, TR__FRAME_SIZE_MAX, &frame, error));
             TR_TRY(take_batch(f, &frame, error));
         }
-        at += TR__FRAME_HEADER + (size_t)frame.length;
+        at += frame.size;
     }
     return TR_OK;
 }

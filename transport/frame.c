@@ -14,15 +14,19 @@ static const struct kind_row {
     tr__lane lane;
     uint32_t length_min, length_max;
 } KINDS[TR__FRAME_KINDS] = {
-    [TR__FRAME_HELLO] = {"hello", TR__LANE_CONTROL, 51, TR__FRAME_SIZE_HELLO - TR__FRAME_HEADER},
-    [TR__FRAME_HELLO_ACK] = {"hello-ack", TR__LANE_CONTROL, 51, TR__FRAME_SIZE_HELLO - TR__FRAME_HEADER},
+    [TR__FRAME_HELLO] = {"hello", TR__LANE_CONTROL, 19, TR__FRAME_SIZE_HELLO - TR__FRAME_HEADER},
+    [TR__FRAME_HELLO_ACK] = {"hello-ack", TR__LANE_CONTROL, 19, TR__FRAME_SIZE_HELLO - TR__FRAME_HEADER},
     [TR__FRAME_REFUSE] = {"refuse", TR__LANE_CONTROL, 2, 512},
     [TR__FRAME_HEARTBEAT] = {"heartbeat", TR__LANE_CONTROL, 0, 0},
     [TR__FRAME_ACK] = {"ack", TR__LANE_CONTROL, 16, 16},
     [TR__FRAME_GRANT] = {"grant", TR__LANE_CONTROL, 8, 8},
     [TR__FRAME_GOODBYE] = {"goodbye", TR__LANE_CONTROL, 0, 0},
     [TR__FRAME_BATCH] = {"batch", TR__LANE_NORMAL, 5, TR__FRAME_SIZE_MAX - TR__FRAME_HEADER},
+    [TR__FRAME_KEY] = {"key", TR__LANE_CONTROL, 4 + TR__KEY_SIZE, 256},
 };
+
+#define FLAG_SEALED 1
+#define SUITE       1 /* how psk.c seals: X25519, BLAKE2b, ChaCha20-Poly1305 */
 
 /* Little-endian numbers ---- */
 
@@ -75,13 +79,15 @@ tr_err tr__frame_header(const uint8_t *bytes, size_t frame_max, tr__frame *frame
     if (kind == 0 || kind >= TR__FRAME_KINDS)
         return tr__fail(error, TR_EPROTO, "a frame of unknown kind %u came", kind);
     const struct kind_row *row = &KINDS[kind];
-    if (bytes[6] != row->lane || bytes[7] != 0)
+    if (bytes[6] != row->lane || (bytes[7] & ~FLAG_SEALED))
         return tr__fail(error, TR_EPROTO, "a %s frame came on lane %u with flags %02x", row->word, bytes[6],
                         bytes[7]);
-    uint32_t length = get_u32(bytes + 8);
-    if (length < row->length_min || length > row->length_max)
+    bool sealed = bytes[7] & FLAG_SEALED;
+    uint32_t length = get_u32(bytes + 8), tag = sealed ? TR__FRAME_TAG : 0;
+    if (length < row->length_min + tag || length > row->length_max + tag)
         return tr__fail(error, TR_EPROTO, "a %s frame claims a body of %u bytes; %u to %u are allowed",
-                        row->word, length, row->length_min, row->length_max);
+                        row->word, length, row->length_min + tag, row->length_max + tag);
+    length -= tag;
     if (length + (size_t)TR__FRAME_HEADER > frame_max)
         return tr__fail(error, TR_EPROTO, "a %s frame claims %u bytes; at most %zu are allowed now",
                         row->word, length + TR__FRAME_HEADER, frame_max);
@@ -89,6 +95,8 @@ tr_err tr__frame_header(const uint8_t *bytes, size_t frame_max, tr__frame *frame
                          .lane = row->lane,
                          .length = length,
                          .crc = get_u32(bytes + 12),
+                         .size = TR__FRAME_HEADER + (size_t)length + tag,
+                         .sealed = sealed,
                          .sequence = get_u64(bytes + 16)};
     return TR_OK;
 }
@@ -105,10 +113,10 @@ tr_err tr__frame_decode(const uint8_t *bytes, size_t length, size_t frame_max, t
     if (length < TR__FRAME_HEADER)
         return tr__fail(error, TR_EPROTO, "a frame's header is cut off after %zu bytes", length);
     TR_TRY(tr__frame_header(bytes, frame_max, frame, error));
-    if (length - TR__FRAME_HEADER < frame->length)
-        return tr__fail(error, TR_EPROTO, "a %s frame of %u bytes is cut off after %zu",
-                        tr__frame_kind_word(frame->kind), frame->length + TR__FRAME_HEADER, length);
-    uint32_t crc = checksum(bytes, frame->length);
+    if (length < frame->size)
+        return tr__fail(error, TR_EPROTO, "a %s frame of %zu bytes is cut off after %zu",
+                        tr__frame_kind_word(frame->kind), frame->size, length);
+    uint32_t crc = frame->sealed ? 0 : checksum(bytes, frame->length);
     if (crc != frame->crc)
         return tr__fail(error, TR_EPROTO, "a %s frame arrived damaged (checksum %08x, should be %08x)",
                         tr__frame_kind_word(frame->kind), crc, frame->crc);
@@ -116,7 +124,7 @@ tr_err tr__frame_decode(const uint8_t *bytes, size_t length, size_t frame_max, t
     return TR_OK;
 }
 
-void tr__frame_seal(uint8_t *bytes, tr__frame_kind kind, uint32_t body_length, uint64_t sequence)
+void tr__frame_put_header(uint8_t *bytes, tr__frame_kind kind, uint32_t body_length, uint64_t sequence)
 {
     memcpy(bytes, MAGIC, sizeof MAGIC);
     bytes[4] = TR__FRAME_VERSION;
@@ -124,8 +132,23 @@ void tr__frame_seal(uint8_t *bytes, tr__frame_kind kind, uint32_t body_length, u
     bytes[6] = (uint8_t)KINDS[kind].lane;
     bytes[7] = 0;
     put_u32(bytes + 8, body_length);
+    put_u32(bytes + 12, 0);
     put_u64(bytes + 16, sequence);
+}
+
+void tr__frame_finish(uint8_t *bytes, tr__frame_kind kind, uint32_t body_length, uint64_t sequence)
+{
+    tr__frame_put_header(bytes, kind, body_length, sequence);
     put_u32(bytes + 12, checksum(bytes, body_length));
+}
+
+size_t tr__frame_mark_sealed(uint8_t *bytes)
+{
+    uint32_t length = get_u32(bytes + 8) + TR__FRAME_TAG;
+    bytes[7] = FLAG_SEALED;
+    put_u32(bytes + 8, length);
+    put_u32(bytes + 12, 0); /* a checksum would tell about what is encrypted */
+    return TR__FRAME_HEADER + (size_t)length;
 }
 
 /* Texts in bodies: one byte of length, then the bytes ---- */
@@ -157,7 +180,7 @@ static bool get_text(const uint8_t **at, const uint8_t *end, char *text, size_t 
 
 size_t tr__frame_put_empty(uint8_t *bytes, tr__frame_kind kind, uint64_t sequence)
 {
-    tr__frame_seal(bytes, kind, 0, sequence);
+    tr__frame_finish(bytes, kind, 0, sequence);
     return TR__FRAME_HEADER;
 }
 
@@ -169,26 +192,24 @@ size_t tr__frame_put_hello(uint8_t *bytes, tr__frame_kind kind, uint64_t sequenc
     body[2] = body[3] = 0;
     put_u32(body + 4, hello->capabilities);
     put_u64(body + 8, hello->id);
-    memcpy(body + 16, hello->challenge, TR__CHALLENGE_MAX);
-    uint8_t *at = body + 16 + TR__CHALLENGE_MAX;
+    uint8_t *at = body + 16;
     at = put_text(at, hello->cluster, TR__NAME_MAX);
     at = put_text(at, hello->name, TR__NAME_MAX);
     at = put_text(at, hello->address, TR__ADDRESS_MAX);
-    tr__frame_seal(bytes, kind, (uint32_t)(at - body), sequence);
+    tr__frame_finish(bytes, kind, (uint32_t)(at - body), sequence);
     return (size_t)(at - bytes);
 }
 
 tr_err tr__frame_get_hello(const tr__frame *frame, tr__hello *hello, tr_error *error)
 {
     const uint8_t *body = frame->body, *end = body + frame->length;
-    const uint8_t *at = body + 16 + TR__CHALLENGE_MAX;
+    const uint8_t *at = body + 16;
     if (at > end)
         return tr__fail(error, TR_EPROTO, "a hello frame is cut off");
     *hello = (tr__hello){.version_min = body[0],
                          .version_max = body[1],
                          .capabilities = get_u32(body + 4),
                          .id = get_u64(body + 8)};
-    memcpy(hello->challenge, body + 16, TR__CHALLENGE_MAX);
     if (!get_text(&at, end, hello->cluster, TR__NAME_MAX) || !get_text(&at, end, hello->name, TR__NAME_MAX) ||
         !get_text(&at, end, hello->address, TR__ADDRESS_MAX))
         return tr__fail(error, TR_EPROTO, "a hello frame's texts are cut off, too long, or no texts");
@@ -209,7 +230,7 @@ size_t tr__frame_put_refuse(uint8_t *bytes, uint64_t sequence, const tr_error *w
     uint8_t *body = bytes + TR__FRAME_HEADER;
     uint8_t *at = put_text(body, tr__err_word(why->code), TR__NAME_MAX);
     at = put_text(at, why->text, TR_ERROR_TEXT_MAX - 1);
-    tr__frame_seal(bytes, TR__FRAME_REFUSE, (uint32_t)(at - body), sequence);
+    tr__frame_finish(bytes, TR__FRAME_REFUSE, (uint32_t)(at - body), sequence);
     return (size_t)(at - bytes);
 }
 
@@ -237,7 +258,7 @@ size_t tr__frame_put_ack(uint8_t *bytes, uint64_t sequence, const tr__ack *ack)
 {
     put_u64(bytes + TR__FRAME_HEADER, ack->sequence);
     put_u64(bytes + TR__FRAME_HEADER + 8, ack->messages);
-    tr__frame_seal(bytes, TR__FRAME_ACK, 16, sequence);
+    tr__frame_finish(bytes, TR__FRAME_ACK, 16, sequence);
     return TR__FRAME_HEADER + 16;
 }
 
@@ -252,7 +273,7 @@ tr_err tr__frame_get_ack(const tr__frame *frame, tr__ack *ack, tr_error *error)
 size_t tr__frame_put_grant(uint8_t *bytes, uint64_t sequence, uint64_t bytes_total)
 {
     put_u64(bytes + TR__FRAME_HEADER, bytes_total);
-    tr__frame_seal(bytes, TR__FRAME_GRANT, 8, sequence);
+    tr__frame_finish(bytes, TR__FRAME_GRANT, 8, sequence);
     return TR__FRAME_HEADER + 8;
 }
 
@@ -261,6 +282,25 @@ tr_err tr__frame_get_grant(const tr__frame *frame, uint64_t *bytes_total, tr_err
     if (frame->length != 8)
         return tr__fail(error, TR_EPROTO, "a grant frame has a body of %u bytes", frame->length);
     *bytes_total = get_u64(frame->body);
+    return TR_OK;
+}
+
+size_t tr__frame_put_key(uint8_t *bytes, uint64_t sequence, const uint8_t *public_key)
+{
+    put_u32(bytes + TR__FRAME_HEADER, SUITE);
+    memcpy(bytes + TR__FRAME_HEADER + 4, public_key, TR__KEY_SIZE);
+    tr__frame_finish(bytes, TR__FRAME_KEY, 4 + TR__KEY_SIZE, sequence);
+    return TR__FRAME_HEADER + 4 + TR__KEY_SIZE;
+}
+
+tr_err tr__frame_get_key(const tr__frame *frame, uint8_t *public_key, tr_error *error)
+{
+    uint32_t suite = frame->length < 4 ? 0 : get_u32(frame->body);
+    if (suite != SUITE || frame->length < 4 + TR__KEY_SIZE)
+        return tr__fail(error, TR_EVERSION,
+                        "one node seals frames by suite %u, the other knows suite %d; upgrade the older",
+                        suite, SUITE);
+    memcpy(public_key, frame->body + 4, TR__KEY_SIZE);
     return TR_OK;
 }
 

@@ -1,9 +1,10 @@
 /* The frames that travel between nodes: a fixed header of 24 bytes and a body. Pure functions over bytes: no
  * state, no allocation, any thread. Whatever bytes come in, the answer is a frame or an error with a text.
  *
- *   0 magic "TRPE" | 4 version | 5 kind | 6 lane | 7 flags (0) | 8 u32 length of the body |
- *   12 u32 crc32c of all other bytes of header and body | 16 u64 sequence
+ *   0 magic "TRPE" | 4 version | 5 kind | 6 lane | 7 flags (1: sealed) | 8 u32 length of what follows the
+ *   header | 12 u32 crc32c of all other bytes of header and body; 0 if sealed | 16 u64 sequence
  *
+ * A sealed frame's body is encrypted, and a tag of 16 bytes follows it that proves header and body (psk.h).
  * Numbers are little-endian. The sequence counts the frames of one (direction, lane) from 1 without a gap.
  * The control lane carries everything but BATCH and needs no credit; a body there is at most 4 KiB. */
 #ifndef TR_TRANSPORT_FRAME_H
@@ -16,14 +17,15 @@
 
 #define TR__FRAME_VERSION     1
 #define TR__FRAME_HEADER      24
+#define TR__FRAME_TAG         16                     /* what a sealed frame has behind its body */
 #define TR__BATCH_OVERHEAD    (TR__FRAME_HEADER + 4) /* what a batch frame costs beyond its messages */
 #define TR__FRAME_SIZE_NORMAL (64u << 10)            /* what a batch frame is gathered up to */
 #define TR__FRAME_SIZE_MAX    ((16u << 20) + TR__BATCH_OVERHEAD) /* a single large message */
 #define TR__FRAME_SIZE_HELLO  4096u /* any frame until the handshake is done; any control frame */
 
-#define TR__NAME_MAX      63  /* bytes of a node's or a cluster's name */
-#define TR__ADDRESS_MAX   255 /* bytes of an address as text */
-#define TR__CHALLENGE_MAX 32
+#define TR__NAME_MAX    63  /* bytes of a node's or a cluster's name */
+#define TR__ADDRESS_MAX 255 /* bytes of an address as text */
+#define TR__KEY_SIZE    32  /* bytes of a shared key, and of a public one in a KEY frame */
 
 typedef enum tr__frame_kind {
     TR__FRAME_HELLO = 1, /* who dials tells who it is */
@@ -34,6 +36,7 @@ typedef enum tr__frame_kind {
     TR__FRAME_GRANT,     /* how many bytes the normal lane may carry, counted from the beginning */
     TR__FRAME_GOODBYE,   /* no batch follows; no body */
     TR__FRAME_BATCH,     /* u32 number of messages, then the messages */
+    TR__FRAME_KEY,       /* before HELLO, between nodes that have a key: a public key for this connection */
     TR__FRAME_KINDS
 } tr__frame_kind;
 
@@ -44,6 +47,8 @@ typedef struct tr__frame {
     tr__lane lane;
     uint32_t length; /* of the body */
     uint32_t crc;
+    size_t size; /* of the whole frame: header, body, and tag if sealed */
+    bool sealed;
     uint64_t sequence;
     const uint8_t *body; /* borrowed from the input of tr__frame_decode */
 } tr__frame;
@@ -51,9 +56,8 @@ typedef struct tr__frame {
 /* Who a node is. Names: 1 to TR__NAME_MAX of [A-Za-z0-9_.-]. */
 typedef struct tr__hello {
     uint8_t version_min, version_max;
-    uint32_t capabilities;                /* bits; none yet */
-    uint64_t id;                          /* the random incarnation of this run of the node; never 0 */
-    uint8_t challenge[TR__CHALLENGE_MAX]; /* random, for authentication */
+    uint32_t capabilities; /* bits; none yet */
+    uint64_t id;           /* the random incarnation of this run of the node; never 0 */
     char cluster[TR__NAME_MAX + 1];
     char name[TR__NAME_MAX + 1];
     char address[TR__ADDRESS_MAX + 1]; /* where others reach it; "" = nowhere */
@@ -71,28 +75,36 @@ const char *tr__frame_kind_word(tr__frame_kind kind);
  * the kind's own bound of length, and frame_max for header and body together. TR_EPROTO or TR_EVERSION. */
 tr_err tr__frame_header(const uint8_t *bytes, size_t frame_max, tr__frame *frame, tr_error *error);
 /* The same for one whole frame at bytes[0 .. length): it must be there in full, nothing behind it is looked
- * at, and the checksum must be right. frame->body points into bytes. */
+ * at, and the checksum must be right (of a sealed one nothing is checked: it was opened, psk.h). frame->body
+ * points into bytes. */
 tr_err tr__frame_decode(const uint8_t *bytes, size_t length, size_t frame_max, tr__frame *frame,
                         tr_error *error);
 /* Whether `length` (any number) bytes can be the beginning of a frame, as far as can be said: the magic. */
 bool tr__frame_may_begin(const uint8_t *bytes, size_t length);
 
-/* Write the header in front of the body that already stands at bytes + TR__FRAME_HEADER. */
-void tr__frame_seal(uint8_t *bytes, tr__frame_kind kind, uint32_t body_length, uint64_t sequence);
+/* Write the header in front of the body that will be sealed: without a checksum. */
+void tr__frame_put_header(uint8_t *bytes, tr__frame_kind kind, uint32_t body_length, uint64_t sequence);
+/* Turn the header of a frame that was written into a sealed one's. Its size with the tag. */
+size_t tr__frame_mark_sealed(uint8_t *bytes);
+/* Write the header in front of the body that already stands at bytes + TR__FRAME_HEADER, with its checksum. */
+void tr__frame_finish(uint8_t *bytes, tr__frame_kind kind, uint32_t body_length, uint64_t sequence);
 
-/* Bodies. The encoders write a whole sealed frame at bytes, which has room for 512 bytes, and
+/* Bodies. The encoders write a whole frame at bytes, which has room for 512 bytes, and
  * return its size. The decoders answer TR_EPROTO and a text for anything that isn't exactly such a body. */
 size_t tr__frame_put_empty(uint8_t *bytes, tr__frame_kind kind, uint64_t sequence); /* HEARTBEAT, GOODBYE */
 size_t tr__frame_put_hello(uint8_t *bytes, tr__frame_kind kind, uint64_t sequence, const tr__hello *hello);
 size_t tr__frame_put_refuse(uint8_t *bytes, uint64_t sequence, const tr_error *why);
 size_t tr__frame_put_ack(uint8_t *bytes, uint64_t sequence, const tr__ack *ack);
 size_t tr__frame_put_grant(uint8_t *bytes, uint64_t sequence, uint64_t bytes_total);
+size_t tr__frame_put_key(uint8_t *bytes, uint64_t sequence, const uint8_t *public_key);
 /* Bytes behind the known fields of a HELLO are passed over: a later version may append. */
 tr_err tr__frame_get_hello(const tr__frame *frame, tr__hello *hello, tr_error *error);
 /* A code this version doesn't know becomes TR_EREFUSED. Unprintable bytes of the text become '?'. */
 tr_err tr__frame_get_refuse(const tr__frame *frame, tr_error *why, tr_error *error);
 tr_err tr__frame_get_ack(const tr__frame *frame, tr__ack *ack, tr_error *error);
 tr_err tr__frame_get_grant(const tr__frame *frame, uint64_t *bytes_total, tr_error *error);
+/* TR_EVERSION if it seals in another way than this version does. public_key: TR__KEY_SIZE bytes. */
+tr_err tr__frame_get_key(const tr__frame *frame, uint8_t *public_key, tr_error *error);
 /* The messages of a BATCH; *messages >= 1 and *length >= *messages. */
 tr_err tr__frame_get_batch(const tr__frame *frame, const uint8_t **bytes, size_t *length, uint32_t *messages,
                            tr_error *error);

@@ -133,6 +133,7 @@ void tr__link_end(tr__link *l)
 void tr__link_free(tr__link *l)
 {
     tr__channel_fini(&l->channel);
+    tr__wipe(&l->connection.pair, sizeof l->connection.pair);
     tr__free(l);
 }
 

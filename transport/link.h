@@ -81,6 +81,7 @@ struct tr__endpoint {
     const tr__endpoint_upcalls *upcalls;
     void *context;
     tr__connection_config config;
+    tr__psk psk; /* config.psk points here if there is a key */
     uint64_t dial_timeout_ns;
 
     /* The control thread's */

@@ -330,8 +330,8 @@ static void accepted(void *argument)
     post_accept(listener);
 }
 
-/* A numeric address for a name, if all it stands for is loopback. */
-static tr_err resolve_loopback(const tr__net_address *name, tr__net_address *numeric, tr_error *error)
+/* A numeric address for a name, if all it stands for is loopback or that doesn't matter. */
+static tr_err resolve_to_listen(const tr__net_address *name, tr__net_address *numeric, tr_error *error)
 {
     struct addrinfo hints = {.ai_socktype = SOCK_STREAM}, *list = NULL;
     int result = getaddrinfo(name->host, NULL, &hints, &list);
@@ -345,7 +345,12 @@ static tr_err resolve_loopback(const tr__net_address *name, tr__net_address *num
         tr__net_address one = {.kind = at->ai_family == AF_INET6 ? TR__HOST_IPV6 : TR__HOST_IPV4,
                                .port = name->port};
         result = getnameinfo(at->ai_addr, at->ai_addrlen, one.host, sizeof one.host, NULL, 0, NI_NUMERICHOST);
-        if (result || !tr__net_address_is_loopback(&one)) {
+        if (result) {
+            err = tr__fail(error, TR_EADDR, "cannot listen on %.80s: what it resolves to is no address (%s)",
+                           name->host, gai_strerror(result));
+            break;
+        }
+        if (!name->anywhere && !tr__net_address_is_loopback(&one)) {
             err = tr__net_address_refuse(name->host, error);
             break;
         }
@@ -382,7 +387,7 @@ static tr_err net_listen(tr__net *net, const tr__net_address *address, tr__accep
     tr__net_address numeric = *address;
     char url[TR__ADDRESS_MAX + 8];
     if (address->kind == TR__HOST_NAME)
-        TR_TRY(resolve_loopback(address, &numeric, error));
+        TR_TRY(resolve_to_listen(address, &numeric, error));
     make_url(&numeric, url);
     tr__listener *made = tr__zalloc(sizeof *made);
     if (!made)

@@ -18,9 +18,9 @@ static void free_chain(tr__mpsc_node *node)
     }
 }
 
-void tr__outgoing_init(tr__outgoing *out)
+void tr__outgoing_init(tr__outgoing *out, bool sealed)
 {
-    *out = (tr__outgoing){.open = NULL};
+    *out = (tr__outgoing){.overhead = TR__BATCH_OVERHEAD + (sealed ? TR__FRAME_TAG : 0)};
     out->ready_end = &out->ready;
 }
 
@@ -31,7 +31,12 @@ void tr__outgoing_fini(tr__outgoing *out)
     free_chain(out->ready);
     free_chain(out->sending);
     tr__free(atomic_load(&out->spare));
-    tr__outgoing_init(out);
+    *out = (tr__outgoing){0};
+}
+
+static bool is_sealed(const tr__outgoing *out)
+{
+    return out->overhead > TR__BATCH_OVERHEAD;
 }
 
 static bool fits_open(const tr__outgoing *out, size_t length)
@@ -42,7 +47,7 @@ static bool fits_open(const tr__outgoing *out, size_t length)
 size_t tr__outgoing_cost(const tr__outgoing *out, size_t length)
 {
     bool joins = fits_open(out, length) && out->open->messages > 0;
-    return joins ? length : length + TR__BATCH_OVERHEAD;
+    return joins ? length : length + out->overhead;
 }
 
 uint8_t *tr__outgoing_reserve(tr__outgoing *out, size_t length)
@@ -54,7 +59,7 @@ uint8_t *tr__outgoing_reserve(tr__outgoing *out, size_t length)
         tr__batch *batch = NULL;
         if (capacity == TR__FRAME_SIZE_NORMAL) /* acquire: what its last user wrote there is behind us */
             batch = atomic_exchange_explicit(&out->spare, NULL, memory_order_acquire);
-        if (!batch && !(batch = tr__alloc(sizeof *batch + capacity)))
+        if (!batch && !(batch = tr__alloc(sizeof *batch + capacity + TR__FRAME_TAG)))
             return NULL;
         tr__outgoing_close_batch(out);
         tr__free(out->open); /* one that was reserved and never committed to */
@@ -81,7 +86,11 @@ void tr__outgoing_close_batch(tr__outgoing *out)
         return;
     out->open = NULL;
     tr__frame_put_count(batch->bytes + TR__FRAME_HEADER, batch->messages);
-    tr__frame_seal(batch->bytes, TR__FRAME_BATCH, batch->length - TR__FRAME_HEADER, ++out->sequence);
+    uint32_t body = batch->length - TR__FRAME_HEADER;
+    if (is_sealed(out))
+        tr__frame_put_header(batch->bytes, TR__FRAME_BATCH, body, ++out->sequence);
+    else
+        tr__frame_finish(batch->bytes, TR__FRAME_BATCH, body, ++out->sequence);
     tr__mpsc_push(&out->closed, &batch->node);
 }
 
@@ -90,7 +99,7 @@ bool tr__outgoing_waits(const tr__outgoing *out)
     return out->ready || !tr__mpsc_is_empty(&out->closed);
 }
 
-unsigned tr__outgoing_take(tr__outgoing *out, tr__iov *iov, unsigned count)
+unsigned tr__outgoing_take(tr__outgoing *out, tr__seal *seal, tr__iov *iov, unsigned count)
 {
     tr__check(!out->sending, "two sends at a time");
     unsigned taken = 0;
@@ -102,7 +111,10 @@ unsigned tr__outgoing_take(tr__outgoing *out, tr__iov *iov, unsigned count)
         tr__mpsc_node *node = out->ready;
         out->ready = node->next;
         node->next = NULL;
-        iov[taken++] = (tr__iov){batch_of(node)->bytes, batch_of(node)->length};
+        tr__batch *batch = batch_of(node);
+        if (is_sealed(out))
+            batch->length = (uint32_t)tr__seal_close(seal, batch->bytes);
+        iov[taken++] = (tr__iov){batch->bytes, batch->length};
         *end = node;
         end = &node->next;
     }

@@ -1,7 +1,8 @@
 /* What waits to be sent on one connection's normal lane: messages gathered into batch frames.
  *
  * A message is written straight into the open frame; closing it gives it its sequence and checksum. Closed
- * frames leave in order, as pieces of one send, and are freed when that send is done.
+ * frames leave in order, as pieces of one send, and are freed when that send is done. If they are to be sealed
+ * that is done when they leave, in place: there is room for the tag.
  *
  * Two threads at a time: the home loop gathers and closes frames; whoever holds the channel's `sending` takes
  * them and frees them. Each field says whose it is. */
@@ -10,16 +11,19 @@
 
 #include "transport/frame.h"
 #include "transport/mpsc.h"
+#include "transport/psk.h"
 #include "transport/stream.h"
 
 typedef struct tr__batch {
     tr__mpsc_node node;
-    uint32_t capacity, length; /* bytes, header and count included */
+    uint32_t capacity, length; /* bytes, header and count included; a tag comes on top */
     uint32_t messages;
     uint8_t bytes[];
 } tr__batch;
 
 typedef struct tr__outgoing {
+    /* Fixed */
+    uint32_t overhead; /* bytes of a frame beyond its messages, as it is sent: of credit and of `queued` */
     /* The home loop's */
     tr__batch *open;   /* still gathering; NULL if none */
     uint64_t sequence; /* of the last closed frame */
@@ -32,7 +36,7 @@ typedef struct tr__outgoing {
     tr__mpsc_node *sending;            /* chain that the stream borrows */
 } tr__outgoing;
 
-void tr__outgoing_init(tr__outgoing *out);
+void tr__outgoing_init(tr__outgoing *out, bool sealed);
 void tr__outgoing_fini(tr__outgoing *out); /* nobody uses it any more; zeroed is fine */
 
 /* How many bytes of credit a message of `length` bytes costs now: more if it begins a frame. Home. */
@@ -47,9 +51,9 @@ void tr__outgoing_close_batch(tr__outgoing *out);
 
 /* Whether closed frames wait. Sender. */
 bool tr__outgoing_waits(const tr__outgoing *out);
-/* Move up to `count` closed frames to `sending`, as pieces; returns how many. `sending` must be empty.
- * Sender. */
-unsigned tr__outgoing_take(tr__outgoing *out, tr__iov *iov, unsigned count);
+/* Move up to `count` closed frames to `sending`, as pieces, sealed if that was said at init; returns how
+ * many. `sending` must be empty. Sender. */
+unsigned tr__outgoing_take(tr__outgoing *out, tr__seal *seal, tr__iov *iov, unsigned count);
 /* What was sending is sent. Sender. */
 void tr__outgoing_sent(tr__outgoing *out);
 

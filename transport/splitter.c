@@ -61,7 +61,7 @@ static size_t frame_needs(const tr__splitter *splitter)
         return TR__FRAME_HEADER;
     tr_err err = tr__frame_header(splitter->chunk->bytes + splitter->begin, SIZE_MAX, &frame, NULL);
     tr__check(err == TR_OK, "a header that was checked is wrong now");
-    return TR__FRAME_HEADER + (size_t)frame.length;
+    return frame.size;
 }
 
 /* Whether the unfinished frame goes on in another chunk: it can't be whole in this one, and this one is full
@@ -122,10 +122,10 @@ static tr_err walk(tr__splitter *splitter, size_t *at, size_t frame_max, tr_erro
             return tr__fail(error, TR_EPROTO, "a %s frame has number %llu where %llu should come",
                             tr__frame_kind_word(frame.kind), (unsigned long long)frame.sequence,
                             (unsigned long long)splitter->sequence[frame.lane] + 1);
-        if (left - TR__FRAME_HEADER < frame.length)
+        if (left < frame.size)
             return TR_OK;
         splitter->sequence[frame.lane]++;
-        *at += TR__FRAME_HEADER + (size_t)frame.length;
+        *at += frame.size;
     }
 }
 

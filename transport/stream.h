@@ -47,7 +47,7 @@ typedef void tr__dialled_fn(void *context, tr__stream *stream, const tr_error *e
 typedef struct tr__net tr__net;
 struct tr__net {
     /* Listen; port 0 takes a free one. A name is resolved and refused (TR_EPERM) unless all it resolves to is
-     * loopback; whether a numeric address may be listened on is the caller's to judge. TR_EADDRINUSE names
+     * loopback, or address->anywhere; whether a numeric address may be listened on is the caller's to judge. TR_EADDRINUSE names
      * the option; TR_EADDR, TR_EPERM, TR_ENOMEM, TR_EIO. `accepted` may come before it returns. */
     tr_err (*listen)(tr__net *net, const tr__net_address *address, tr__accepted_fn *accepted, void *context,
                      tr__listener **listener, tr_error *error);

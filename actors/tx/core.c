@@ -286,3 +286,13 @@ void tr__tx_figures_of(const tr__tx *tx, tr__tx_figures *figures)
             figures->oldest_prepared_ns = branch->since_ns;
     }
 }
+
+uint32_t tr__tx_doubts(const tr__tx *tx, tr__tx_doubt *out, uint32_t most)
+{
+    uint32_t count = 0; /* the table is in the order in which its branches began */
+    for (const tr__tx_branch *branch = tx->branches; branch && count < most; branch = branch->hh.next)
+        if (branch->state == TR__BRANCH_PREPARED)
+            out[count++] =
+                (tr__tx_doubt){branch->key.id, branch->at->name, branch->decider, branch->since_ns};
+    return count;
+}

@@ -152,4 +152,13 @@ typedef struct tr__tx_figures {
 } tr__tx_figures;
 void tr__tx_figures_of(const tr__tx *tx, tr__tx_figures *figures);
 
+/* A branch here that waits for a decision, with its locks. */
+typedef struct tr__tx_doubt {
+    tr_tx_id id;
+    const char *actor, *decider; /* the participant; the node that decides: borrowed */
+    uint64_t since_ns;
+} tr__tx_doubt;
+/* The oldest ones, at most so many; how many were put. */
+uint32_t tr__tx_doubts(const tr__tx *tx, tr__tx_doubt *out, uint32_t most);
+
 #endif

@@ -3,6 +3,7 @@
 #include "actors/tx/manager.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <troupe/node.h>
@@ -163,14 +164,12 @@ static void notice(tr__transactions *t, const tr_msg *msg)
 
 static void list(tr__transactions *t, const tr_msg *msg, uint32_t most)
 {
-    tr__tx_figures figures;
-    tr__tx_figures_of(t->tx, &figures);
-    char *json = tr__trail_json(&t->trail, t->node->name, &figures, most);
+    char *json = tr__trail_json(&t->trail, t->node->name, t->tx, most);
     if (json)
         tr_reply(t->self, msg, tr_tx_listing, .json = json);
     else
         tr_reply_error(t->self, msg, TR_ENOMEM, "no memory to list transactions");
-    tr__free(json);
+    free(json);
 }
 
 static void dispatch(tr__transactions *t, const tr_msg *msg)

@@ -1,8 +1,7 @@
 /* See trail.h. */
 #include "actors/tx/trail.h"
 
-#include <inttypes.h>
-#include <stdarg.h>
+#include <jansson.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -99,87 +98,57 @@ void tr__trail_fini(tr__tx_trail *trail)
 
 /* ---- as JSON ------------------------------------------------------------------------------------------- */
 
-typedef struct text {
-    char *bytes;
-    size_t length, room;
-    bool failed;
-} text;
-
-static void put(text *t, const char *format, ...) __attribute__((format(printf, 2, 3)));
-static void put(text *t, const char *format, ...)
+static json_t *events_of(const struct tr__trail_transaction *one)
 {
-    va_list args;
-    for (int tries = 0; tries < 2 && !t->failed; tries++) {
-        va_start(args, format);
-        int length = vsnprintf(t->bytes ? t->bytes + t->length : NULL, t->room - t->length, format, args);
-        va_end(args);
-        if (length >= 0 && (size_t)length < t->room - t->length) {
-            t->length += (size_t)length;
-            return;
-        }
-        size_t room = (t->room + (size_t)length + 1) * 2;
-        char *bigger = tr__realloc(t->bytes, room);
-        t->failed = !bigger;
-        if (bigger) {
-            t->bytes = bigger;
-            t->room = room;
-        }
-    }
-}
-
-/* Names, words, and what a user's actor is called: whatever is in it. */
-static void put_string(text *t, const char *string)
-{
-    put(t, "\"");
-    for (const char *c = string; *c; c++)
-        if (*c == '"' || *c == '\\')
-            put(t, "\\%c", *c);
-        else if ((unsigned char)*c < ' ')
-            put(t, "\\u%04x", (unsigned char)*c);
-        else
-            put(t, "%c", *c);
-    put(t, "\"");
-}
-
-static void put_transaction(text *t, const struct tr__trail_transaction *one)
-{
-    char id[TR_TX_ID_TEXT];
-    put(t, "{\"id\":\"%s\",\"state\":\"%s\",\"reason\":\"%s\",\"began_ns\":%" PRIu64 ",\"events\":[",
-        tr__tx_id_format(&one->id, id), one->state, one->reason, one->events[0].at_ns);
+    json_t *events = json_array();
     for (uint32_t i = 0; i < one->count; i++) {
-        const trail_event *event = &one->events[i];
-        put(t, "%s{\"at_ns\":%" PRIu64 ",\"actor\":", i ? "," : "", event->at_ns);
-        put_string(t, event->actor);
-        put(t, ",\"what\":");
-        put_string(t, event->what);
-        put(t, ",\"detail\":");
-        put_string(t, event->detail);
-        put(t, "}");
+        const trail_event *e = &one->events[i];
+        json_array_append_new(events, json_pack("{s:I, s:s, s:s, s:s}", "at_ns", (json_int_t)e->at_ns,
+                                                "actor", e->actor, "what", e->what, "detail", e->detail));
     }
-    put(t, "]}");
+    return events;
 }
 
-char *tr__trail_json(const tr__tx_trail *trail, const char *node, const tr__tx_figures *figures,
-                     uint32_t most)
+static json_t *transactions_of(const tr__tx_trail *trail, uint32_t most)
 {
-    text t = {0};
-    uint32_t count = most && most < trail->count ? most : trail->count;
-    put(&t, "{\"node\":");
-    put_string(&t, node);
-    put(&t,
-        ",\"figures\":{\"branches\":%" PRIu32 ",\"prepared\":%" PRIu32 ",\"deciding\":%" PRIu32
-        ",\"calling\":%" PRIu32 ",\"committed\":%" PRIu64 ",\"aborted\":%" PRIu64
-        ",\"oldest_prepared_ns\":%" PRIu64 "},\"transactions\":[",
-        figures->branches, figures->prepared, figures->deciding, figures->calling, figures->committed,
-        figures->aborted, figures->oldest_prepared_ns);
-    for (uint32_t i = count; i > 0; i--) {
-        put_transaction(&t, trail->ring[(trail->next - i) % TR__TRAIL_TRANSACTIONS]);
-        put(&t, i > 1 ? "," : "");
+    json_t *all = json_array();
+    for (uint32_t i = most && most < trail->count ? most : trail->count; i > 0; i--) {
+        const struct tr__trail_transaction *one = trail->ring[(trail->next - i) % TR__TRAIL_TRANSACTIONS];
+        char id[TR_TX_ID_TEXT];
+        json_array_append_new(all,
+                              json_pack("{s:s, s:s, s:s, s:I, s:o}", "id", tr__tx_id_format(&one->id, id),
+                                        "state", one->state, "reason", one->reason, "began_ns",
+                                        (json_int_t)one->events[0].at_ns, "events", events_of(one)));
     }
-    put(&t, "]}");
-    if (t.failed) {
-        tr__free(t.bytes);
-        return NULL;
+    return all;
+}
+
+static json_t *doubts_of(const tr__tx *tx)
+{
+    tr__tx_doubt doubts[TR__TRAIL_TRANSACTIONS];
+    uint32_t count = tr__tx_doubts(tx, doubts, TR__TRAIL_TRANSACTIONS);
+    json_t *all = json_array();
+    for (uint32_t i = 0; i < count; i++) {
+        char id[TR_TX_ID_TEXT];
+        json_array_append_new(all,
+                              json_pack("{s:s, s:s, s:s, s:I}", "id", tr__tx_id_format(&doubts[i].id, id),
+                                        "actor", doubts[i].actor, "decider", doubts[i].decider, "since_ns",
+                                        (json_int_t)doubts[i].since_ns));
     }
-    return t.bytes;
+    return all;
+}
+
+char *tr__trail_json(const tr__tx_trail *trail, const char *node, const tr__tx *tx, uint32_t most)
+{
+    tr__tx_figures f;
+    tr__tx_figures_of(tx, &f);
+    json_t *all =
+        json_pack("{s:s, s:{s:i, s:i, s:i, s:i, s:I, s:I, s:I}, s:o, s:o}", "node", node, "figures",
+                  "branches", (int)f.branches, "prepared", (int)f.prepared, "deciding", (int)f.deciding,
+                  "calling", (int)f.calling, "committed", (json_int_t)f.committed, "aborted",
+                  (json_int_t)f.aborted, "oldest_prepared_ns", (json_int_t)f.oldest_prepared_ns, "in_doubt",
+                  doubts_of(tx), "transactions", transactions_of(trail, most));
+    char *text = all ? json_dumps(all, JSON_COMPACT) : NULL;
+    json_decref(all);
+    return text;
 }

@@ -17,9 +17,8 @@ typedef struct tr__tx_trail {
 
 void tr__trail_add(tr__tx_trail *trail, uint64_t at_ns, const tr_tx_id *id, const char *actor,
                    const char *what, const char *detail);
-/* As tr_tx_list says (troupe/tx.h). To be freed with tr__free(); NULL: no memory. */
-char *tr__trail_json(const tr__tx_trail *trail, const char *node, const tr__tx_figures *figures,
-                     uint32_t most);
+/* As tr_tx_list says (troupe/tx.h): that node's, with what is in doubt there. To be freed with free(); NULL: no memory. */
+char *tr__trail_json(const tr__tx_trail *trail, const char *node, const tr__tx *tx, uint32_t most);
 void tr__trail_fini(tr__tx_trail *trail);
 
 #endif

@@ -10,7 +10,7 @@ typedef struct tr_node_opts {
     const char *name;        /* NULL: "node" */
     const char *cluster;     /* nodes of other clusters are refused; NULL: "troupe" */
     uint32_t loops;          /* 0 = 1 */
-    const char *listen;      /* "127.0.0.1:0"; NULL: doesn't listen */
+    const char *listen;      /* "127.0.0.1:0"; NULL: doesn't listen; beyond loopback only with a key */
     const char *const *join; /* addresses to connect to and stay connected to; ends with NULL; NULL: none */
     tr_log_level log_level;
     /* Each log line, without its newline, from any thread; NULL: stderr. */
@@ -26,6 +26,12 @@ typedef struct tr_node_opts {
     /* The directory of its transaction log, NAME.txlog: made, for its owner only, if it is missing. What actors with
      * `transact` keep is in there, for the node of that name. NULL: it keeps no log, and runs no such actors. */
     const char *data;
+    /* A key file (`troupe key new FILE`): connections are made only with nodes that have the same key, and are
+     * encrypted. Read by tr_node_create. NULL: none. */
+    const char *key;
+    /* Listen on the operator socket of this node's name (docs/operator.md), for `troupe ps` and the like. If that can't be
+     * had (another node of that name has it, say) the log warns, and the node runs without. */
+    bool operator_socket;
 } tr_node_opts;
 
 /* The sums of one node at rest: accepted + arrived + received == handled + dropped + queued + passed + sent, and over all
@@ -59,9 +65,9 @@ typedef struct tr_sums {
 } tr_sums;
 
 /* A node, not yet running. NULL with *error filled: TR_EINVAL, TR_EADDR, TR_EADDRINUSE, TR_EPERM (a listen
- * address that isn't loopback), TR_ENOMEM; of its log, if it keeps one: TR_EADDRINUSE (another node has it),
- * TR_EMISMATCH (damaged), TR_EVERSION, TR_ENOSPC, TR_ENOTFOUND, TR_EIO. It listens when this returns; what its
- * transactions left in doubt is locked by then. */
+ * address that isn't loopback, without a key; a key file that others can read), TR_ENOTFOUND (no key file, no such
+ * directory), TR_ENOMEM; of its log, if it keeps one: TR_EADDRINUSE (another node has it), TR_EMISMATCH (damaged),
+ * TR_EVERSION, TR_ENOSPC, TR_EIO. It listens when this returns; what its transactions left in doubt is locked by then. */
 tr_node *tr_node_create(const tr_node_opts *opts, tr_error *error);
 /* Run it on the calling thread (loop 0) and threads of its own until it stops: TR_OK, or what `start`
  * returned, with the text in *error (which may be NULL). */

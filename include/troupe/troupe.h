@@ -56,7 +56,7 @@
 
 /* Run a node until `start`, its first actor, returns; then shut down in order. Takes the common options out
  * of argv
- * (--name --cluster --loops --listen --join --plugin --data --log; --help tells them); what is left is handed to `start` as a
+ * (--name --cluster --loops --listen --join --key --plugin --data --log; --help tells them); what is left is handed to `start` as a
  * char ** that ends with NULL if `arg` is NULL. Returns the exit status: 0 if start returned TR_OK, 1 if not,
  * 2 for a bad option; errors are printed. Once a process. */
 int tr_main(int argc, char **argv, tr_err (*start)(tr_actor *self, void *arg), void *arg);

@@ -107,8 +107,10 @@ TR_MESSAGE(tr_tx_called)
 
 /* What happened lately: asked of a node's manager (the actor "tx" of each node), the last `most` transactions (0: all
  * that it remembers, 64) as JSON:
- * {"node","figures":{...},"transactions":[{"id","state","reason","began_ns","events":[{"at_ns","actor","what","detail"}]}]},
- * the newest last; times are of that machine's monotonic clock. */
+ * {"node","figures":{...},"in_doubt":[{"id","actor","decider","since_ns"}],
+ *  "transactions":[{"id","state","reason","began_ns","events":[{"at_ns","actor","what","detail"}]}]},
+ * the newest last; times are of that machine's monotonic clock. in_doubt: what is prepared here and waits for the
+ * decision of the node `decider`, with its locks. */
 TR_MESSAGE(tr_tx_list, (u32, most))
 TR_MESSAGE(tr_tx_listing, (string, json))
 

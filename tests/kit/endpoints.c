@@ -74,6 +74,7 @@ void test_cluster_init(test_cluster *cluster, uint64_t seed)
 {
     *cluster = (test_cluster){.now_ns = SECONDS};
     memory_net_init(&cluster->net, seed);
+    tr__random_init(&cluster->secrets, seed + 1);
 }
 
 void test_cluster_destroy(test_cluster *cluster, test_node *node)
@@ -93,6 +94,13 @@ void test_cluster_fini(test_cluster *cluster)
     memory_net_fini(&cluster->net);
 }
 
+/* Not secret at all: the same in each run. */
+static void draw(void *context, void *bytes, size_t length)
+{
+    for (size_t i = 0; i < length; i++)
+        ((uint8_t *)bytes)[i] = (uint8_t)tr__random_next(context);
+}
+
 tr__endpoint_options test_options(const char *name, uint64_t id)
 {
     return (tr__endpoint_options){
@@ -102,8 +110,11 @@ tr__endpoint_options test_options(const char *name, uint64_t id)
 tr_err test_cluster_open(test_cluster *cluster, test_node *node, const tr__endpoint_options *options,
                          tr_error *error)
 {
+    tr__endpoint_options with_secret = *options;
     *node = (test_node){.endpoint = NULL};
-    TR_TRY(tr__endpoint_open(options, &cluster->net.net, cluster->now_ns, &test_node_upcalls, node,
+    with_secret.secret = draw;
+    with_secret.secret_context = &cluster->secrets;
+    TR_TRY(tr__endpoint_open(&with_secret, &cluster->net.net, cluster->now_ns, &test_node_upcalls, node,
                              &node->endpoint, error));
     cluster->nodes[cluster->count++] = node;
     return TR_OK;

@@ -27,6 +27,7 @@ typedef struct test_node {
 
 typedef struct test_cluster {
     memory_net net;
+    tr__random secrets; /* what the nodes' seam for secrets draws from */
     uint64_t now_ns;
     test_node *nodes[8];
     unsigned count;

@@ -150,6 +150,8 @@ static bool move_send(tr__stream *stream)
     size_t length = smaller(iov->length - stream->iov_offset, stream->net->pipe_max - peer->pipe_length);
     length = piece(stream->net, length);
     pipe_put(peer, (const uint8_t *)iov->bytes + stream->iov_offset, length);
+    if (stream->net->tap)
+        stream->net->tap(stream->net->tap_context, peer->pipe + peer->pipe_length - length, length);
     stream->iov_offset += length;
     if (stream->iov_offset == iov->length) {
         stream->iov_offset = 0;

@@ -14,6 +14,9 @@ typedef struct memory_net {
     size_t pipe_max;   /* bytes one direction holds between "sent" and received */
     bool refuse_dials; /* nobody answers: TR_EREFUSED */
     bool frozen;       /* established streams move nothing */
+    /* Sees all bytes of endpoints on their way, once, and may change them; NULL: nobody does */
+    void (*tap)(void *context, uint8_t *bytes, size_t length);
+    void *tap_context;
     uint16_t next_port;
     tr__stream *streams; /* in order of creation */
     tr__listener *listeners;

@@ -1,81 +1,22 @@
 /* The downloader against nginx, a server that we did not write. */
-#include "downloads.h"
+#include "nginx.h"
 
-#include <arpa/inet.h>
 #include <sched.h>
-#include <signal.h>
 #include <sys/mount.h>
-#include <sys/socket.h>
-#include <sys/wait.h>
 
 #define MANY     100
 #define BIG_SIZE (5 * 1000 * 1000 + 7)
 
-static pid_t nginx;
-static int free_port; /* nobody listens there */
 static bool have_tmpfs;
 
 /* ---- fixture ------------------------------------------------------------------------------------------- */
 
-static const char config[] =
-    "daemon off; worker_processes 1; pid nginx.pid; error_log error.log; user root;\n"
-    "events { worker_connections 512; }\n"
-    "http { access_log access.log; keepalive_requests 10; client_body_temp_path t1; proxy_temp_path t2;\n"
-    " fastcgi_temp_path t3; uwsgi_temp_path t4; scgi_temp_path t5;\n"
-    " server { listen 127.0.0.1:%d; root %s/files;\n"
-    "  location = /moved { return 302 /small; }\n"
-    "  location = /round { return 302 /round; }\n"
-    "  location = /away { return 302 ftp://127.0.0.1/small; }\n"
-    "  location = /secret { return 403; }\n"
-    "  location = /busy { return 503; }\n"
-    "  location /slow/ { alias %s/files/; limit_rate 2m; }\n"
-    " } }\n";
-
-/* A socket that listens on a port of its own; nginx inherits it, so there is no moment without a server. */
-static int listen_somewhere(int *port)
-{
-    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    socklen_t length = sizeof(address);
-    int fd = socket(AF_INET, SOCK_STREAM, 0);
-    assert_int_equal(bind(fd, (struct sockaddr *)&address, sizeof(address)), 0);
-    assert_int_equal(listen(fd, 64), 0);
-    assert_int_equal(getsockname(fd, (struct sockaddr *)&address, &length), 0);
-    *port = ntohs(address.sin_port);
-    return fd;
-}
-
-static void start_nginx(const char *program)
-{
-    char path[ROOM], text[2048], inherited[32];
-    int port, fd = listen_somewhere(&port);
-    snprintf(path, sizeof(path), "%s/nginx.conf", work_dir);
-    FILE *file = fopen(path, "w");
-    snprintf(text, sizeof(text), config, port, work_dir, work_dir);
-    assert_true(file && fputs(text, file) >= 0 && fclose(file) == 0);
-    snprintf(web_root, sizeof(web_root), "http://127.0.0.1:%d", port);
-    snprintf(inherited, sizeof(inherited), "%d;", fd);
-    nginx = fork();
-    if (nginx == 0) {
-        setenv("NGINX", inherited, 1);
-        int quiet = open("/dev/null", O_WRONLY);
-        dup2(quiet, 2);
-        execl(program, program, "-p", work_dir, "-c", path, "-e", "error.log", (char *)NULL);
-        _exit(127);
-    }
-    close(fd);
-    fd = listen_somewhere(&free_port);
-    close(fd);
-}
-
 static int set_up(void **state)
 {
     (void)state;
-    const char *program = getenv("TROUPE_NGINX");
-    if (!program || access(program, X_OK) != 0) {
-        print_error("no nginx that runs at TROUPE_NGINX=%s: use ./dev test, which unpacks one there\n",
-                    program ? program : "");
+    const char *program = find_nginx();
+    if (!program)
         return -1;
-    }
     make_work_dir();
     char path[ROOM];
     /* In a mount namespace of its own, so it goes when the program ends; before there are threads. */
@@ -103,10 +44,7 @@ static int tear_down(void **state)
 {
     (void)state;
     char path[ROOM];
-    if (nginx > 0) {
-        kill(nginx, SIGTERM);
-        waitpid(nginx, NULL, 0);
-    }
+    stop_nginx();
     snprintf(path, sizeof(path), "%s/full", work_dir);
     if (have_tmpfs)
         umount(path);

@@ -414,6 +414,9 @@ static void plugin_check_tells_or_refuses(void **state)
     assert_int_equal(2, run("'%s' plugin check", troupe));
     assert_int_equal(1, run("'%s' node --plugin nowhere.so", troupe));
     assert_text(output(), "plugin nowhere.so: there is no such file");
+    assert_int_equal(0, run("chmod o+w seen.so"));
+    assert_int_equal(1, run("'%s' node --plugin seen.so", troupe));
+    assert_text(output(), "anybody could put code there: chmod go-w the file\n"); /* to its last letter */
 }
 
 static void new_refuses_bad_names_and_what_exists(void **state)

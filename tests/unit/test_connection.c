@@ -82,7 +82,7 @@ static tr__connection_counters out(fixture *f)
 static void say(fixture *f, uint8_t *frame, tr__frame_kind kind, size_t body)
 {
     tr__lane lane = kind == TR__FRAME_BATCH ? TR__LANE_NORMAL : TR__LANE_CONTROL;
-    tr__frame_seal(frame, kind, (uint32_t)body, ++f->sequence[lane]);
+    tr__frame_finish(frame, kind, (uint32_t)body, ++f->sequence[lane]);
     memory_raw_write(f->raw, frame, TR__FRAME_HEADER + body);
     test_cluster_settle(&f->cluster);
 }
@@ -461,7 +461,7 @@ static void a_damaged_frame_is_cut(void **state)
     uint8_t frame[100] = {0};
     shake_hands(f);
     tr__frame_put_count(frame + TR__FRAME_HEADER, 1);
-    tr__frame_seal(frame, TR__FRAME_BATCH, 76, 1);
+    tr__frame_finish(frame, TR__FRAME_BATCH, 76, 1);
     frame[99] ^= 1;
     memory_raw_write(f->raw, frame, 100);
     expect_refused(f, TR_EPROTO, "arrived damaged");
@@ -481,7 +481,7 @@ static void any_damage_anywhere_ends_in_an_orderly_way(void **state)
         length += tr__frame_put_grant(bytes + length, 2, WINDOW);
         for (uint64_t n = 1; n <= 5; n++) {
             tr__frame_put_count(bytes + length + TR__FRAME_HEADER, 1);
-            tr__frame_seal(bytes + length, TR__FRAME_BATCH, 100, n);
+            tr__frame_finish(bytes + length, TR__FRAME_BATCH, 100, n);
             length += TR__FRAME_HEADER + 100;
         }
         size_t at = tr__random_below(&random, length);

@@ -348,7 +348,7 @@ static void only_loopback_may_be_listened_on(void **state)
         assert_int_equal(test_cluster_open(&f->cluster, &f->carol, &options, &error), rows[i].code);
         assert_int_equal(error.code, rows[i].code);
         if (rows[i].code == TR_EPERM)
-            assert_non_null(strstr(error.text, "use --listen"));
+            assert_non_null(strstr(error.text, "troupe key new FILE"));
     }
     tr__endpoint_options options = test_options("carol", 30);
     options.listen = "tcp://[::1]:0";

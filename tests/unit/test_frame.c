@@ -15,8 +15,6 @@ static tr__hello example(void)
 {
     tr__hello hello = {
         .version_min = 1, .version_max = 3, .capabilities = 0x80000001, .id = 0xfedcba9876543210};
-    for (int i = 0; i < TR__CHALLENGE_MAX; i++)
-        hello.challenge[i] = (uint8_t)(200 + i);
     strcpy(hello.cluster, "test.cluster-1");
     memset(hello.name, 'n', TR__NAME_MAX);
     strcpy(hello.address, "[::1]:7100");
@@ -40,8 +38,10 @@ static size_t make(tr__frame_kind kind, uint8_t *bytes)
     case TR__FRAME_BATCH:
         memcpy(bytes + TR__BATCH_OVERHEAD, "opaque", 6);
         tr__frame_put_count(bytes + TR__FRAME_HEADER, 2);
-        tr__frame_seal(bytes, kind, 10, 9);
+        tr__frame_finish(bytes, kind, 10, 9);
         return TR__BATCH_OVERHEAD + 6;
+    case TR__FRAME_KEY:
+        return tr__frame_put_key(bytes, 1, (const uint8_t *)"a public key of thirty-two bytes");
     default:
         return tr__frame_put_empty(bytes, kind, 4);
     }
@@ -57,6 +57,7 @@ static tr_err read_body(const tr__frame *frame, tr_error *error)
     const uint8_t *bytes;
     size_t length;
     uint32_t messages;
+    uint8_t key[TR__KEY_SIZE];
     switch (frame->kind) {
     case TR__FRAME_HELLO:
     case TR__FRAME_HELLO_ACK:
@@ -69,6 +70,8 @@ static tr_err read_body(const tr__frame *frame, tr_error *error)
         return tr__frame_get_grant(frame, &grant, error);
     case TR__FRAME_BATCH:
         return tr__frame_get_batch(frame, &bytes, &length, &messages, error);
+    case TR__FRAME_KEY:
+        return tr__frame_get_key(frame, key, error);
     default:
         return TR_OK;
     }
@@ -114,6 +117,24 @@ static void every_kind_survives_the_round_trip(void **state)
     assert_int_equal(length, 6);
     assert_int_equal(count, 2);
     assert_memory_equal(messages, "opaque", 6);
+    uint8_t key[TR__KEY_SIZE];
+    tr__frame_decode(bytes, make(TR__FRAME_KEY, bytes), 512, &frame, &error);
+    assert_int_equal(tr__frame_get_key(&frame, key, &error), TR_OK);
+    assert_memory_equal(key, "a public key of thirty-two bytes", TR__KEY_SIZE);
+}
+
+static void a_key_frame_of_another_suite_is_a_version_error(void **state)
+{
+    (void)state;
+    uint8_t bytes[512], key[TR__KEY_SIZE];
+    tr__frame frame;
+    tr_error error;
+    size_t size = make(TR__FRAME_KEY, bytes);
+    bytes[TR__FRAME_HEADER] = 2;
+    tr__frame_finish(bytes, TR__FRAME_KEY, (uint32_t)size - TR__FRAME_HEADER, 1);
+    assert_int_equal(tr__frame_decode(bytes, size, 512, &frame, &error), TR_OK);
+    assert_int_equal(tr__frame_get_key(&frame, key, &error), TR_EVERSION);
+    assert_non_null(strstr(error.text, "suite 2"));
 }
 
 static void every_truncation_is_an_error(void **state)
@@ -164,7 +185,7 @@ static void every_body_cut_or_changed_is_an_error_or_in_bounds(void **state)
         for (size_t cut = TR__FRAME_HEADER; cut < size; cut++) {
             uint8_t *exact = malloc(cut);
             memcpy(exact, bytes, cut);
-            tr__frame_seal(exact, kind, (uint32_t)(cut - TR__FRAME_HEADER), 1);
+            tr__frame_finish(exact, kind, (uint32_t)(cut - TR__FRAME_HEADER), 1);
             if (tr__frame_decode(exact, cut, 512, &frame, &error) == TR_OK && kind != TR__FRAME_BATCH)
                 assert_int_equal(read_body(&frame, &error), TR_EPROTO);
             free(exact);
@@ -174,7 +195,7 @@ static void every_body_cut_or_changed_is_an_error_or_in_bounds(void **state)
                 uint8_t *exact = malloc(size);
                 memcpy(exact, bytes, size);
                 exact[at] = (uint8_t)value;
-                tr__frame_seal(exact, kind, (uint32_t)(size - TR__FRAME_HEADER), 1);
+                tr__frame_finish(exact, kind, (uint32_t)(size - TR__FRAME_HEADER), 1);
                 assert_int_equal(tr__frame_decode(exact, size, 512, &frame, &error), TR_OK);
                 read_body(&frame, &error);
                 free(exact);
@@ -211,7 +232,7 @@ static void a_batch_cannot_claim_more_messages_than_bytes(void **state)
     for (size_t i = 0; i < 3; i++) {
         size_t size = make(TR__FRAME_BATCH, bytes);
         tr__frame_put_count(bytes + TR__FRAME_HEADER, counts[i]);
-        tr__frame_seal(bytes, TR__FRAME_BATCH, 10, 1);
+        tr__frame_finish(bytes, TR__FRAME_BATCH, 10, 1);
         assert_int_equal(tr__frame_decode(bytes, size, 512, &frame, &error), TR_OK);
         assert_int_equal(read_body(&frame, &error), TR_EPROTO);
     }
@@ -226,7 +247,7 @@ static void a_hello_of_a_later_version_may_say_more(void **state)
     tr_error error;
     size_t size = make(TR__FRAME_HELLO, bytes);
     memset(bytes + size, 0xee, 9);
-    tr__frame_seal(bytes, TR__FRAME_HELLO, (uint32_t)(size + 9 - TR__FRAME_HEADER), 1);
+    tr__frame_finish(bytes, TR__FRAME_HELLO, (uint32_t)(size + 9 - TR__FRAME_HEADER), 1);
     assert_int_equal(tr__frame_decode(bytes, size + 9, 512, &frame, &error), TR_OK);
     assert_int_equal(tr__frame_get_hello(&frame, &hello, &error), TR_OK);
     assert_string_equal(hello.address, "[::1]:7100");
@@ -239,7 +260,7 @@ static void an_unknown_refusal_is_a_refusal_and_its_text_is_made_printable(void 
     tr__frame frame;
     tr_error why, error;
     memcpy(bytes + TR__FRAME_HEADER, "\3new\5a\033[2J", 10);
-    tr__frame_seal(bytes, TR__FRAME_REFUSE, 10, 1);
+    tr__frame_finish(bytes, TR__FRAME_REFUSE, 10, 1);
     assert_int_equal(tr__frame_decode(bytes, 34, 512, &frame, &error), TR_OK);
     assert_int_equal(tr__frame_get_refuse(&frame, &why, &error), TR_OK);
     assert_int_equal(why.code, TR_EREFUSED);
@@ -271,6 +292,7 @@ int main(void)
         cmocka_unit_test(every_flipped_bit_is_an_error),
         cmocka_unit_test(every_body_cut_or_changed_is_an_error_or_in_bounds),
         cmocka_unit_test(absurd_lengths_are_refused_before_anything_else),
+        cmocka_unit_test(a_key_frame_of_another_suite_is_a_version_error),
         cmocka_unit_test(a_batch_cannot_claim_more_messages_than_bytes),
         cmocka_unit_test(a_hello_of_a_later_version_may_say_more),
         cmocka_unit_test(an_unknown_refusal_is_a_refusal_and_its_text_is_made_printable),

@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "tests/kit/endpoints.h"
+#include "transport/key_os.h"
 #include "transport/nng_stream.h"
 
 /* Fixture: a listener, and both ends of one stream ---- */
@@ -196,7 +197,7 @@ static uint8_t *make_frame(size_t size, uint64_t sequence)
     for (size_t i = TR__BATCH_OVERHEAD; i < size; i++)
         frame[i] = (uint8_t)(i * 7 + (i >> 9));
     tr__frame_put_count(frame + TR__FRAME_HEADER, 1);
-    tr__frame_seal(frame, TR__FRAME_BATCH, (uint32_t)(size - TR__FRAME_HEADER), sequence);
+    tr__frame_finish(frame, TR__FRAME_BATCH, (uint32_t)(size - TR__FRAME_HEADER), sequence);
     return frame;
 }
 
@@ -313,6 +314,19 @@ static void names_are_listened_on_only_if_they_are_loopback(void **state)
     assert_int_equal(f->net->listen(f->net, &address, on_accepted, f, &listener, &error), TR_EADDR);
 }
 
+static void a_name_of_another_address_is_listened_on_only_if_any_may_be(void **state)
+{
+    fixture *f = *state;
+    tr_error error;
+    tr__listener *listener;
+    tr__net_address address = {.kind = TR__HOST_NAME, .host = "0.0.0.0"}; /* what a name can resolve to */
+    assert_int_equal(f->net->listen(f->net, &address, on_accepted, f, &listener, &error), TR_EPERM);
+    assert_non_null(strstr(error.text, "troupe key new FILE"));
+    address.anywhere = true;
+    assert_int_equal(f->net->listen(f->net, &address, on_accepted, f, &listener, &error), TR_OK);
+    f->net->unlisten(listener);
+}
+
 static void ipv6_loopback_works_where_there_is_one(void **state)
 {
     fixture *f = *state;
@@ -348,10 +362,14 @@ static uint64_t now_ns(void)
 
 static tr__endpoint_upcalls node_upcalls;
 
+static const uint8_t *node_key; /* of the nodes to come; NULL: none */
+
 static void open_node(test_node *node, const char *name, uint64_t id)
 {
     tr_error error;
     tr__endpoint_options options = test_options(name, id);
+    options.key = node_key;
+    options.secret = tr__key_secret;
     *node = (test_node){.endpoint = NULL};
     node_upcalls = test_node_upcalls;
     node_upcalls.wake = node_upcalls.wake_home = on_wake;
@@ -430,6 +448,14 @@ static void ten_megabytes_each_way_cross_and_goodbye_loses_none(void **state)
     tr__endpoint_destroy(bob.endpoint);
 }
 
+static void so_they_do_under_seal(void **state)
+{
+    static const uint8_t key[TR__KEY_SIZE] = {1, 2, 3};
+    node_key = key;
+    ten_megabytes_each_way_cross_and_goodbye_loses_none(state);
+    node_key = NULL;
+}
+
 static void a_peer_that_is_gone_is_down_at_once(void **state)
 {
     (void)state;
@@ -497,8 +523,10 @@ int main(void)
         CASE(nobody_there_is_refused_by_name),
         CASE(a_port_in_use_is_told_with_the_option_that_changes_it),
         CASE(names_are_listened_on_only_if_they_are_loopback),
+        CASE(a_name_of_another_address_is_listened_on_only_if_any_may_be),
         CASE(ipv6_loopback_works_where_there_is_one),
         cmocka_unit_test(ten_megabytes_each_way_cross_and_goodbye_loses_none),
+        cmocka_unit_test(so_they_do_under_seal),
         cmocka_unit_test(a_peer_that_is_gone_is_down_at_once),
         cmocka_unit_test(garbage_and_absurd_lengths_are_cut_and_others_served),
     };

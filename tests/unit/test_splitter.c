@@ -19,7 +19,7 @@ static size_t put_batch(uint8_t *bytes, size_t size, uint64_t sequence)
     for (size_t i = TR__BATCH_OVERHEAD; i < size; i++)
         bytes[i] = (uint8_t)(sequence + i);
     tr__frame_put_count(bytes + TR__FRAME_HEADER, 1);
-    tr__frame_seal(bytes, TR__FRAME_BATCH, (uint32_t)(size - TR__FRAME_HEADER), sequence);
+    tr__frame_finish(bytes, TR__FRAME_BATCH, (uint32_t)(size - TR__FRAME_HEADER), sequence);
     return size;
 }
 

@@ -1,0 +1,11 @@
+/* The actors of a node as a tree. */
+#ifndef TR_CLI_PS_TREE_H
+#define TR_CLI_PS_TREE_H
+
+#include <jansson.h>
+#include <stdbool.h>
+
+/* Print what the loops of a "ps" answer tell, a line an actor, below who started it. */
+void cli_ps_tree(const json_t *loops, bool colour);
+
+#endif

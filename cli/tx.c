@@ -1,0 +1,190 @@
+/* `troupe tx list|show`: what happened lately to transactions, as the managers of this user's nodes on this machine tell
+ * it (the actor "tx" of each, by its operator socket), put together by transaction. The main thread. A node that doesn't
+ * answer is told on stderr, and makes the exit status 1. */
+#include <getopt.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "cli/cli.h"
+#include "cli/colour.h"
+#include "cli/tx_merge.h"
+
+static const char usage[] =
+    "usage: troupe tx list [--json]     the last transactions of the nodes that run here, and what is in "
+    "doubt\n"
+    "       troupe tx show ID [--json]  one of them, event by event on all nodes; the last letters of an ID "
+    "are\n"
+    "                                   enough if no other ends so\n"
+    "  Nodes remember their last 64. --json: as docs/transactions.md describes it, an object a line.\n";
+
+typedef struct style {
+    bool json, colour;
+} style;
+
+/* ---- words --------------------------------------------------------------------------------------------- */
+
+static const char *colour_of(const style *s, const char *state)
+{
+    if (!s->colour)
+        return "";
+    if (strcmp(state, "committed") == 0)
+        return "\033[32m";
+    return strcmp(state, "aborted") == 0 ? "\033[31m" : "\033[33m";
+}
+
+static const char *plain(const style *s)
+{
+    return s->colour ? "\033[0m" : "";
+}
+
+static void print_ago(int64_t ns)
+{
+    double s = (double)(ns > 0 ? ns : 0) / 1e9;
+    if (s < 120)
+        printf("%8.1f s", s);
+    else
+        printf("%6.0f min", s / 60);
+}
+
+static int64_t now_ns(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+}
+
+static void print_json(const json_t *object)
+{
+    char *line = json_dumps(object, JSON_COMPACT);
+    if (line)
+        printf("%s\n", line);
+    free(line);
+}
+
+/* ---- list ---------------------------------------------------------------------------------------------- */
+
+static void print_doubts(const style *s, const json_t *all)
+{
+    const json_t *doubt;
+    size_t i;
+    json_array_foreach(json_object_get(all, "in_doubt"), i, doubt)
+    {
+        printf("%sin doubt%s  %s  %s/%s holds its lock and asks node %s, for", colour_of(s, ""), plain(s),
+               tx_text(doubt, "id"), tx_text(doubt, "node"), tx_text(doubt, "actor"),
+               tx_text(doubt, "decider"));
+        print_ago(now_ns() - tx_number(doubt, "since_ns"));
+        printf("\n");
+    }
+}
+
+static void print_row(const style *s, const json_t *one)
+{
+    const char *state = tx_text(one, "state");
+    const json_t *node;
+    size_t i;
+    printf("%s  %s%-9s%s %-13s", tx_text(one, "id"), colour_of(s, state), state, plain(s),
+           tx_text(one, "reason"));
+    print_ago(now_ns() - tx_number(one, "began_ns"));
+    printf("  ");
+    json_array_foreach(json_object_get(one, "nodes"), i, node)
+        printf("%s%s", i ? ", " : "", json_string_value(node));
+    printf("\n");
+}
+
+static int list(const style *s, const json_t *all)
+{
+    const json_t *one, *transactions = json_object_get(all, "transactions");
+    size_t i;
+    if (s->json) {
+        print_json(all);
+        return 0;
+    }
+    print_doubts(s, all);
+    if (json_array_size(transactions) == 0)
+        printf("No transaction yet on the nodes that run here.\n");
+    else
+        printf("%-26s  %-9s %-13s %9s  %s\n", "TRANSACTION", "STATE", "REASON", "AGO", "NODES");
+    json_array_foreach(transactions, i, one) print_row(s, one);
+    return 0;
+}
+
+/* ---- show ---------------------------------------------------------------------------------------------- */
+
+static void print_events(const json_t *one)
+{
+    json_int_t began = tx_number(one, "began_ns");
+    const json_t *event;
+    size_t i;
+    json_array_foreach(json_object_get(one, "events"), i, event)
+    {
+        printf("  %9.3f ms  %-12s %-14s %-10s %s\n", (double)(tx_number(event, "at_ns") - began) / 1e6,
+               tx_text(event, "node"), tx_text(event, "actor"), tx_text(event, "what"),
+               tx_text(event, "detail"));
+    }
+}
+
+static int show(const style *s, const json_t *all, const char *id)
+{
+    const json_t *one, *found = NULL;
+    size_t i, matches = 0;
+    json_array_foreach(json_object_get(all, "transactions"), i, one)
+    {
+        const char *full = tx_text(one, "id");
+        size_t length = strlen(id), whole = strlen(full);
+        if (length > 0 && length <= whole && strcmp(full + whole - length, id) == 0) {
+            found = one;
+            matches++;
+        }
+    }
+    if (matches != 1) {
+        fprintf(stderr, "troupe tx show %s: %s\n", id,
+                matches ? "more than one transaction ends so: give more of it"
+                        : "no node that runs here remembers it: `troupe tx list` shows those they do");
+        return 1;
+    }
+    if (s->json) {
+        print_json(found);
+        return 0;
+    }
+    const char *state = tx_text(found, "state"), *reason = tx_text(found, "reason");
+    printf("%s  %s%s%s%s%s\n", tx_text(found, "id"), colour_of(s, state), state, plain(s),
+           *reason ? ": " : "", reason);
+    print_events(found);
+    return 0;
+}
+
+/* ---- the command --------------------------------------------------------------------------------------- */
+
+int cli_tx(int argc, char **argv)
+{
+    static const struct option options[] = {
+        {"json", no_argument, NULL, 'j'}, {"help", no_argument, NULL, 'h'}, {NULL, 0, NULL, 0}};
+    style s = {.colour = cli_colours(STDOUT_FILENO)};
+    int option, failed = 0;
+    argv[0] = "troupe tx";
+    while ((option = getopt_long(argc, argv, "h", options, NULL)) != -1) {
+        if (option == 'j') {
+            s.json = true;
+        } else {
+            fprintf(option == 'h' ? stdout : stderr, "%s", usage);
+            return option == 'h' ? 0 : 2;
+        }
+    }
+    const char *what = optind < argc ? argv[optind] : "";
+    bool lists = strcmp(what, "list") == 0 && argc - optind == 1;
+    bool shows = strcmp(what, "show") == 0 && argc - optind == 2;
+    if (!lists && !shows) {
+        fprintf(stderr, "%s", usage);
+        return 2;
+    }
+    json_t *all = tx_merge_all(&failed);
+    if (!all)
+        return 1;
+    int status = lists ? list(&s, all) : show(&s, all, argv[optind + 1]);
+    json_decref(all);
+    return failed ? 1 : status;
+}

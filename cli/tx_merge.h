@@ -1,0 +1,23 @@
+/* What the nodes' transaction managers tell (tr_tx_listing), put together by transaction. The main thread. */
+#ifndef TR_CLI_TX_MERGE_H
+#define TR_CLI_TX_MERGE_H
+
+#include <jansson.h>
+#include <stdbool.h>
+
+/* An object {"in_doubt":[...], "transactions":[...]}, empty so far; the caller's. NULL: no memory. */
+json_t *tx_merge_new(void);
+/* Add one node's listing (the text of a tr_tx_listing). False: it is none. */
+bool tx_merge_add(json_t *all, const char *listing);
+/* Of all nodes of this user here; those that fail are told on stderr and counted in *failed. NULL: that was told. */
+json_t *tx_merge_all(int *failed);
+
+/* In "in_doubt" each has "node" besides. In "transactions" (oldest first) each has "id", "state" (committed, aborted, in
+ * doubt, unknown, open: the most certain that a node told), "reason", "began_ns", "nodes", and "events" in order of time,
+ * each with its "node". */
+
+/* A member; "" and 0 if it isn't there. */
+const char *tx_text(const json_t *object, const char *key);
+json_int_t tx_number(const json_t *object, const char *key);
+
+#endif

@@ -1,0 +1,68 @@
+/* `troupe up`: its private parts. up.c: the command and its loop; up_child.c: a node's process; up_say.c: what is printed.
+ * One thread, the main one. */
+#ifndef TR_CLI_UP_H
+#define TR_CLI_UP_H
+
+#include <stdbool.h>
+#include <sys/types.h>
+
+#include "cli/up_file.h"
+
+/* Of a node, and who moves it there:
+ *
+ *     WAITING ──due──► COMING ──its plugins run──► UP
+ *        ▲               │                         │
+ *        └── ended, and is wanted back ────────────┤
+ *                        │     we end it           │
+ *                        ├─────────► ENDING ◄──────┤
+ *                        └───────► ENDED ◄─────────┘  (ENDING ends there as well; WAITING, when all is over)
+ */
+typedef enum up_state { UP_WAITING, UP_COMING, UP_UP, UP_ENDING, UP_ENDED } up_state;
+
+typedef struct up_child {
+    const up_node *node;
+    up_state state;
+    int colour;
+    pid_t pid;       /* 0: no process */
+    int out;         /* both its outputs; -1: none */
+    char line[1024]; /* what it printed of its line so far */
+    size_t used;
+    char last[200];   /* the last whole line: why it ended, as a rule */
+    char listen[280]; /* where, since it was up first; kept for its next starts */
+    bool was_up;
+    uint64_t due_ns;    /* WAITING: when to start it. ENDING: when to kill it */
+    uint64_t *restarts; /* when the last restarts_max were, a ring; 0: none yet */
+    uint32_t restart_next;
+    unsigned in_a_row; /* restarts, each within the window of the one before */
+} up_child;
+
+typedef struct up {
+    const char *path;
+    up_file *file;
+    up_child *children;
+    unsigned count;
+    bool ending, failed;
+    bool colour;
+    int name_width;
+} up;
+
+uint64_t up_now(void);
+
+/* ---- up_child.c ---------------------------------------------------------------------------------------- */
+
+/* Start its process, WAITING to COMING; false: none was to be had, and it was said why. */
+bool up_child_start(up *u, unsigned index);
+/* Print what it has printed; COMING to UP when it says so. */
+void up_child_read(up *u, unsigned index);
+/* If it has ended: what is left of its output is printed, and *status is as of waitpid. */
+bool up_child_reap(up *u, unsigned index, int *status);
+/* Every move between states; checked against the drawing above. */
+void up_child_move(up_child *child, up_state to);
+
+/* ---- up_say.c ------------------------------------------------------------------------------------------ */
+
+/* A line about a node (NULL: about the whole), or (`own` false) of its output. */
+void up_say(up *u, const up_child *child, const char *format, ...) __attribute__((format(printf, 3, 4)));
+void up_say_line(up *u, const up_child *child, const char *line);
+
+#endif
