@@ -553,7 +553,7 @@ bool cluster_step(cluster *c)
 {
     uint64_t kinds = CLUSTER_NODES * (2 + CLUSTER_NODES), first = tr__random_below(&c->random, kinds);
     bool stepped =
-        (c->late && draws(c, 4) && deliver_late(c)) || (c->notices_late && draws(c, 32) && notice(c));
+        (c->late && draws(c, 4) && deliver_late(c)) || (c->notices_late && draws(c, 256) && notice(c));
     for (uint64_t k = 0; k < kinds && !stepped; k++) {
         uint64_t at = (first + k) % kinds;
         stepped = node_step(c, (uint32_t)(at % CLUSTER_NODES), at / CLUSTER_NODES);

@@ -177,6 +177,28 @@ static void any_allocation_may_fail_while_a_third_node_asks(void **state)
     assert_true(nth > 3);
 }
 
+/* Its participant gave the branch up, and a writer went by, before its caller could know. */
+static void a_reader_whose_branch_is_gone_is_not_told_that_what_it_read_stood_together(void **state)
+{
+    (void)state;
+    cluster *c = setup_cluster(10);
+    cluster_transfer *reader = cluster_begin(c, 0);
+    cluster_op_add(reader, "n1/a", false, 0);
+    cluster_op_add(reader, "n2/b", false, 0);
+    while (reader->stage < 1 || !reader->ready)
+        cluster_step(c);
+    reader->ready = false; /* it takes its time */
+    tr__tx_node_down(c->nodes[1].tx, "n0");
+    cluster_transfer *writer = cluster_transfer_begin(c, 2, "n1/a", "n2/b", 40);
+    cluster_run(c, TR_SECONDS(1));
+    assert_int_equal(TR_TX_COMMITTED, writer->outcome.status);
+    reader->ready = true;
+    cluster_run(c, TR_SECONDS(1));
+    assert_true(reader->answered);
+    assert_int_equal(TR_TX_ABORTED, reader->outcome.status);
+    end(c);
+}
+
 static void a_decision_by_another_log_is_none(void **state)
 {
     (void)state;
@@ -300,6 +322,7 @@ int main(void)
         cmocka_unit_test(a_branch_begins_with_the_first_call),
         cmocka_unit_test(what_wrote_nothing_after_all_resolves_as_it_was_told),
         cmocka_unit_test(any_allocation_may_fail_while_a_third_node_asks),
+        cmocka_unit_test(a_reader_whose_branch_is_gone_is_not_told_that_what_it_read_stood_together),
         cmocka_unit_test(a_decision_by_another_log_is_none),
         cmocka_unit_test(a_coordinator_without_room_leaves_no_lock),
         cmocka_unit_test(what_waits_for_a_lock_has_a_bound_in_bytes),
