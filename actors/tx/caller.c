@@ -342,7 +342,7 @@ void tr__tx_on_outcome(tr__tx *tx, const tr__tx_frame *frame)
     if (frame->status == TR__TX_COMMITTED)
         finish(tx, caller, TR_TX_COMMITTED, TR_TX_NONE, "", frame->ts);
     else if (frame->status == TR__TX_ABORTED)
-        finish(tx, caller, TR_TX_ABORTED, frame->reason ? frame->reason : TR_TX_DEADLINE, frame->text, 0);
+        abort_it(tx, caller, frame->reason ? frame->reason : TR_TX_DEADLINE, frame->text);
 }
 
 bool tr__tx_on_read_vote(tr__tx *tx, const tr__tx_frame *frame)
