@@ -49,6 +49,19 @@ tr_addr tr__name_get(tr_node *node, const char *name)
     return address;
 }
 
+bool tr__name_of(tr_node *node, tr_addr address, char name[TR_NAME_MAX])
+{
+    struct tr__name *entry, *found = NULL;
+    tr__spin_lock(&node->names_lock);
+    for (entry = node->names; entry && !found; entry = entry->hh.next)
+        if (tr_addr_equal(entry->address, address))
+            found = entry;
+    if (found)
+        memcpy(name, found->name, TR_NAME_MAX);
+    tr__spin_unlock(&node->names_lock);
+    return found != NULL;
+}
+
 void tr__names_drop(tr_node *node, tr_addr address)
 {
     struct tr__name *entry, *next;

@@ -69,10 +69,16 @@ tr_err tr__node_begin(tr_node *node, tr_error *error);
 void tr__node_log(tr_node *node, tr_log_level level, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
+/* For tests and demonstrations: raise that signal (SIGSTOP, SIGKILL) in this process when transactions come to that point
+ * the next time, a word of TR__TX_POINTS (actors/tx/core.h). A node that libuv drives; any thread, once. */
+void tr__node_raise_at(tr_node *node, const char *point, int number);
+
 /* ---- names (names.c): any thread ----------------------------------------------------------------------- */
 
 tr_err tr__name_put(tr_node *node, const char *name, tr_addr address, tr_error *error);
 tr_addr tr__name_get(tr_node *node, const char *name);
+/* The first name that address was given; false: it has none. A walk over all names. */
+bool tr__name_of(tr_node *node, tr_addr address, char name[TR_NAME_MAX]);
 /* Every name of that address; at its end. */
 void tr__names_drop(tr_node *node, tr_addr address);
 void tr__names_fini(tr_node *node);

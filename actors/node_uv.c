@@ -44,8 +44,9 @@ struct tr__driver_uv {
     tr__control control;
     _Atomic uint32_t parties; /* loops that have a thread */
     _Atomic uint32_t met[3];  /* how many have come to each step of the end */
-    char kill_at[32];         /* tests: the point of transactions at which to be killed; "": none */
-    uint32_t kill_left;       /* and how often it comes to it until then */
+    char raise_at[32];        /* tests: the point of transactions at which a signal is raised */
+    int raise_signal;
+    _Atomic uint32_t raise_left; /* how often it comes to it until then; 0: nothing is raised */
 };
 
 static uint64_t now(void *context)
@@ -80,22 +81,38 @@ static struct tr__log_store *open_log(void *context, const char *directory, cons
     return tr__data_open_log(directory, node, wake_owner, wake_context, error);
 }
 
+static void raise_at(struct tr__driver_uv *all, const char *name, size_t length, uint32_t times, int number)
+{
+    snprintf(all->raise_at, sizeof(all->raise_at), "%.*s", (int)length, name);
+    all->raise_signal = number;
+    atomic_store_explicit(&all->raise_left, times, memory_order_release);
+}
+
+void tr__node_raise_at(tr_node *node, const char *name, int number)
+{
+    raise_at(node->driver, name, strlen(name), 1, number);
+}
+
 /* A test's tool: TROUPE_TX_KILL=commit-forced (or commit-forced:3, the third time) kills the process there. */
 static void read_kill_point(struct tr__driver_uv *all)
 {
     const char *wanted = getenv("TROUPE_TX_KILL");
     const char *colon = wanted ? strchr(wanted, ':') : NULL;
-    if (!wanted)
-        return;
-    snprintf(all->kill_at, sizeof(all->kill_at), "%.*s", colon ? (int)(colon - wanted) : 31, wanted);
-    all->kill_left = colon ? (uint32_t)atoi(colon + 1) : 1;
+    if (wanted)
+        raise_at(all, wanted, colon ? (size_t)(colon - wanted) : strlen(wanted),
+                 colon ? (uint32_t)atoi(colon + 1) : 1, SIGKILL);
 }
 
 static void point(void *context, const char *name)
 {
     struct tr__driver_uv *all = context;
-    if (strcmp(name, all->kill_at) == 0 && --all->kill_left == 0)
-        raise(SIGKILL);
+    /* acquire: pairs with raise_at's release, so the name is there */
+    uint32_t left = atomic_load_explicit(&all->raise_left, memory_order_acquire);
+    if (left == 0 || strcmp(name, all->raise_at) != 0)
+        return;
+    atomic_store_explicit(&all->raise_left, left - 1, memory_order_relaxed);
+    if (left == 1)
+        raise(all->raise_signal);
 }
 
 /* Without a step of an orderly end: any could say more than is known to be on the disk. */

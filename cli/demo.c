@@ -23,6 +23,7 @@
 #include "cli/demo_directory.h"
 #include "cli/demo_files.h"
 #include "cli/demo_node.h"
+#include "cli/demo_tx.h"
 #include "cli/mandelbrot.h"
 #include "transport/key_os.h"
 
@@ -324,6 +325,7 @@ static int finish(demo *d)
     demo_screen_close(d);
     bool ok = demo_report(d, clean);
     demo_page_close(d);
+    demo_tx_close(d);
     int status = stopped_by ? 128 + stopped_by : ok ? 0 : 1;
     tr__free(d->results);
     tr__free(d->screen);

@@ -59,10 +59,24 @@ typedef struct demo_measure {
 /* What happened to bob; demo_incidents.c. */
 typedef struct demo_incidents {
     bool allowed, under_way; /* keys may begin one; one runs */
+    bool halted;             /* bob, in a transaction */
     bool cut, heal;          /* his interface is down; it is to be up again */
     uint32_t kills, cuts, healed;
     uint64_t began_ns, spent_ns, phase_until_ns;
 } demo_incidents;
+
+#define DEMO_TX_NODES 2 /* alice and bob: whose apps exchange by transactions */
+
+/* What their managers told of them; demo_tx.c. */
+typedef struct demo_transactions {
+    struct json_t *all; /* put together; tx_merge.h */
+    tr_future asking[DEMO_TX_NODES];
+    uint64_t asked_ns[DEMO_TX_NODES], told_ns[DEMO_TX_NODES]; /* told: when what was told had been asked */
+    uint32_t open[DEMO_TX_NODES];                             /* branches and decisions that aren't over */
+    uint64_t killed_ns; /* bob; 0: nothing can be in doubt by that any more */
+    char doubt[32];     /* the one that it left in doubt; "" none known */
+    uint32_t settled, settled_committed;
+} demo_transactions;
 
 typedef struct demo {
     demo_opts opts;
@@ -96,6 +110,7 @@ typedef struct demo {
     uint64_t journal_last[2]; /* at the end, of alice's and bob's */
     char journal_digest[2][65];
     bool journals_equal;
+    uint64_t rest_since_ns; /* since when it is waited for that nothing is locked */
     bool armed, asks_failed;
     uint32_t failed_asks, failed_no_connection;
     char failed_text[120];
@@ -107,6 +122,7 @@ typedef struct demo {
     /* the last crash or cut */
     uint64_t killed_ns, detected_ns, down_ns, healed_ns; /* on the clock; 0: not yet */
     demo_incidents incidents;
+    demo_transactions tx;
     /* at the end */
     bool ending; /* the nodes were told to end */
     bool checked, image_equal, own_sums_known;

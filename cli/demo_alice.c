@@ -139,9 +139,11 @@ static void app_status(tr_actor *self, void *state, const tr_result *result, voi
                                 : "");
         return;
     }
-    tr_send(self, a->arg->observer, demo_journal, .last = s->last, .own = s->own, .other = s->other,
-            .waiting = s->waiting, .together = strcmp(s->state, "together") == 0);
-    give_items(self, a, s->other);
+    if (s->digest[0] && !s->error[0]) { /* else: it is locked by what is in doubt, or bob is away */
+        tr_send(self, a->arg->observer, demo_journal, .last = s->last, .own = s->own, .other = s->other,
+                .waiting = s->waiting, .together = s->waiting == 0 && strcmp(s->state, "together") == 0);
+        give_items(self, a, s->other);
+    }
     tr_after(self, TICK, alice_tick);
 }
 

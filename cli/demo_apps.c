@@ -9,12 +9,10 @@ tr_addr demo_app_spawn(tr_actor *self, const demo_role_arg *role)
 {
     const demo_node_args *args = role->args;
     bool bob = strcmp(args->name, "bob") == 0;
-    return tr_spawn_with(self, &tr_app,
-                         &(tr_app_opts){.name = args->name,
-                                        .id = args->name,
-                                        .peer = bob ? "alice/app" : "",
-                                        .journal = tr_fmt(self, "%s/journal", args->directory)},
-                         &(tr_spawn_opts){.name = "app"});
+    return tr_spawn_with(
+        self, &tr_app,
+        &(tr_app_opts){.name = args->name, .id = args->name, .peer = bob ? "alice/app" : "bob/app"},
+        &(tr_spawn_opts){.name = "app"});
 }
 
 const char *demo_item_of_result(tr_actor *self, uint32_t n, uint64_t size, const char *sha256)

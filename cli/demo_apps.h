@@ -8,8 +8,8 @@
 
 #define DEMO_APP_TIMEOUT TR_SECONDS(60)
 
-/* Start this node's app, named "app"; its journal lies in the node's directory and is taken up again after a
- * crash. Bob's looks for alice's, so he needs no help to come back. TR_ADDR_NONE: see tr_last_error. */
+/* Start this node's app, named "app"; its journal is in the node's log, in its directory, and is taken up
+ * again after a crash. TR_ADDR_NONE: see tr_last_error. */
 tr_addr demo_app_spawn(tr_actor *self, const demo_role_arg *role);
 /* Bob's item: one file's digest. The text lives as tr_fmt's. */
 const char *demo_item_of_result(tr_actor *self, uint32_t n, uint64_t size, const char *sha256);

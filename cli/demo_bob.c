@@ -6,12 +6,14 @@
  * Failures: a download or a digest that fails ends him with an error that names it; the demo shows it. */
 #include <inttypes.h>
 #include <jansson.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 
 #include <troupe/downloader.h>
 
+#include "actors/node.h"
 #include "base/mem.h"
 #include "cli/demo_apps.h"
 
@@ -421,6 +423,7 @@ static void bob_receive(tr_actor *self, void *state, const tr_msg *msg)
 {
     bob *b = state;
     const demo_download *download = tr_match(msg, demo_download);
+    const demo_halt *halt = tr_match(msg, demo_halt);
     const tr_progress *p = tr_match(msg, tr_progress);
     const bob_result *result = tr_match(msg, bob_result);
     const bob_fetch_again *fetch_again = tr_match(msg, bob_fetch_again);
@@ -440,6 +443,8 @@ static void bob_receive(tr_actor *self, void *state, const tr_msg *msg)
         fetch(self, b, fetch_again->n);
     } else if (ask_again) {
         ask_digest(self, b, ask_again->n);
+    } else if (halt) {
+        tr__node_raise_at(tr_node_of(self), halt->point, SIGSTOP);
     } else if (tr_match(msg, demo_ready)) {
         tr_reply(self, msg, demo_yes);
     } else if (tr_match(msg, demo_hold)) {

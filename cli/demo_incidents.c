@@ -10,10 +10,13 @@
 #include "cli/demo_keys.h"
 #include "cli/demo_node.h"
 #include "cli/demo_screen.h"
+#include "cli/demo_tx.h"
 
 #define SILENCE_WITHIN TR_SECONDS(30) /* it is noticed after 10 s */
 #define HEALED_WITHIN  TR_SECONDS(30) /* dialled again with a back-off of 5 s at most */
 #define CUT_MOST       TR_SECONDS(60) /* by a key; then it is healed without one */
+#define HALT_WITHIN    TR_SECONDS(3)  /* for a transaction to come */
+#define LOOK           TR_MILLIS(600) /* bob stays dead that long */
 #define PHASE_MORE     TR_SECONDS(1)  /* after it has healed: what it cost is measured */
 
 tr_err demo_set_phase(demo *d, demo_phase_kind phase)
@@ -93,23 +96,47 @@ static void count_parts(demo *d)
     }
 }
 
-tr_err demo_kill_bob(demo *d)
+static bool bob_halted(demo *d)
+{
+    int status;
+    if (waitpid(d->children[DEMO_BOB].pid, &status, WNOHANG | WUNTRACED) > 0 && WIFSTOPPED(status))
+        d->incidents.halted = true;
+    return d->incidents.halted || demo_now() - d->killed_ns > HALT_WITHIN;
+}
+
+static tr_err halt_in_transaction(demo *d)
+{
+    d->incidents.halted = false;
+    TR_TRY(demo_told(d, tr_send(d->self, d->children[DEMO_BOB].role, demo_halt, .point = "commit-forced"),
+                     "telling bob where to halt"));
+    return demo_wait_until(d, bob_halted, DEMO_START_WITHIN, "bob to halt");
+}
+
+tr_err demo_kill_bob(demo *d, bool in_transaction)
 {
     int status;
     demo_child *bob = &d->children[DEMO_BOB];
     TR_TRY(begin(d, true));
     d->incidents.kills++;
-    demo_screen_event(d, "kill -9 bob (process %ld), %u of %u files there, %u asks of alice open",
-                      (long)bob->pid, d->fetched, d->files, DEMO_ASKS);
+    if (in_transaction)
+        TR_TRY(halt_in_transaction(d));
+    demo_screen_event(d, "kill -9 bob (process %ld)%s, %u of %u files there, %u asks of alice open",
+                      (long)bob->pid,
+                      in_transaction && d->incidents.halted ? ": a transaction is decided, nobody told" : "",
+                      d->fetched, d->files, DEMO_ASKS);
+    d->killed_ns = demo_now();
     kill(bob->pid, SIGKILL);
     waitpid(bob->pid, &status, 0);
     bob->pid = 0;
+    demo_tx_killed(d);
     bob->up = false;
     close(bob->out);
     bob->out = -1;
     count_parts(d);
     demo_screen_draw(d, true);
     TR_TRY(demo_wait_until(d, death_noticed, DEMO_START_WITHIN, "somebody to notice that bob is dead"));
+    if (in_transaction)
+        TR_TRY(demo_watch_for(d, LOOK)); /* so that it is seen what waits for him */
     TR_TRY(demo_start_bob(d));
     TR_TRY(demo_wait_until(d, bob_back, DEMO_START_WITHIN, "bob to come back"));
     return end(d, asks_failed_by_name(d) && bob->was != bob->incarnation);
@@ -184,7 +211,7 @@ static tr_err press_k(demo *d)
 {
     if (d->incidents.under_way || !bob_up(d))
         return refuse(d, 'k', d->incidents.cut ? "bob is cut off, p heals him first" : "bob isn't up");
-    return d->incidents.allowed ? demo_kill_bob(d) : refuse(d, 'k', "not now, the work has to run");
+    return d->incidents.allowed ? demo_kill_bob(d, false) : refuse(d, 'k', "not now, the work has to run");
 }
 
 static tr_err press_p(demo *d)

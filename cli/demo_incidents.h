@@ -5,8 +5,9 @@
 
 #include "cli/demo.h"
 
-/* kill -9, with asks of alice open, and start him again when that was noticed. */
-tr_err demo_kill_bob(demo *d);
+/* kill -9, with asks of alice open, and start him again when that was noticed. in_transaction: when he has just decided
+ * the next transaction and told nobody yet (he halts there); at once if none comes within 3 s. */
+tr_err demo_kill_bob(demo *d, bool in_transaction);
 /* Take his interface down, with asks of alice open; up again when that was noticed. */
 tr_err demo_cut_bob(demo *d);
 /* What keys say. TR_ECANCELED: to stop. Part of every step, so also of those within an incident. */

@@ -38,6 +38,9 @@ TR_MESSAGE(demo_journal, (u64, last), (u64, own), (u64, other), (u64, waiting), 
 
 /* ---- bob ----------------------------------------------------------------------------------------------- */
 
+/* observer -> bob: halt (SIGSTOP) when transactions on your node come to that point (TR__TX_POINTS) the next time. */
+TR_MESSAGE(demo_halt, (string, point))
+
 /* Ask that is held without an answer; and one that is answered at once. */
 TR_MESSAGE(demo_hold)
 TR_MESSAGE(demo_ready)

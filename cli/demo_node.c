@@ -173,6 +173,7 @@ static int run(const demo_node_args *args)
                          .listen = listen,
                          .key = args->key[0] ? args->key : NULL,
                          .join = args->join,
+                         .data = args->directory,
                          .log_level = TR_LOG_INFO,
                          .start = start,
                          .arg = (void *)args};

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "cli/demo_page.h"
+#include "cli/demo_tx.h"
 
 static double ms(uint64_t ns)
 {
@@ -210,7 +211,7 @@ char *demo_state_text(const demo *d)
     json_object_set_new(o, "connections", connections_of(d));
     json_object_set_new(o, "jobs", jobs_of(d));
     json_object_set_new(o, "picture", picture_of(d));
-    json_object_set_new(o, "transactions", json_array());
+    json_object_set_new(o, "transactions", demo_tx_state(d));
     json_object_set_new(o, "latency", latency_of(d));
     json_object_set_new(o, "events", events_of(d));
     char *text = o ? json_dumps(o, JSON_COMPACT | JSON_REAL_PRECISION(7)) : NULL;

@@ -34,11 +34,11 @@ static int certainty(const char *state)
     return 0;
 }
 
-static json_t *find(const json_t *transactions, const char *id)
+json_t *tx_merge_find(const json_t *all, const char *id)
 {
     json_t *one;
     size_t i;
-    json_array_foreach(transactions, i, one)
+    json_array_foreach(json_object_get(all, "transactions"), i, one)
     {
         if (strcmp(tx_text(one, "id"), id) == 0)
             return one;
@@ -55,35 +55,78 @@ static void insert(json_t *array, json_t *value, const char *time)
     json_array_insert_new(array, at, value);
 }
 
+static bool is_there(const json_t *events, const json_t *event)
+{
+    const json_t *other;
+    size_t i;
+    json_array_foreach(events, i, other)
+    {
+        if (json_equal(other, event))
+            return true;
+    }
+    return false;
+}
+
 static void add_events(json_t *to, const json_t *from, const char *node)
 {
-    json_t *event;
+    json_t *event, *events = json_object_get(to, "events");
     size_t i;
     json_array_foreach(json_object_get(from, "events"), i, event)
     {
         json_t *copy = json_copy(event);
         json_object_set_new(copy, "node", json_string(node));
-        insert(json_object_get(to, "events"), copy, "at_ns");
+        if (is_there(events, copy))
+            json_decref(copy);
+        else
+            insert(events, copy, "at_ns");
     }
 }
 
-static void add_one(json_t *transactions, const json_t *from, const char *node)
+static void add_node(json_t *nodes, const char *name)
 {
-    json_t *to = find(transactions, tx_text(from, "id"));
+    const json_t *node;
+    size_t i;
+    json_array_foreach(nodes, i, node)
+    {
+        if (strcmp(json_string_value(node), name) == 0)
+            return;
+    }
+    json_array_append_new(nodes, json_string(name));
+}
+
+static void add_one(json_t *all, const json_t *from, const char *node)
+{
+    json_t *to = tx_merge_find(all, tx_text(from, "id"));
     if (!to) {
         to = json_pack("{s:s, s:s, s:s, s:I, s:[], s:[]}", "id", tx_text(from, "id"), "state",
                        tx_text(from, "state"), "reason", tx_text(from, "reason"), "began_ns",
                        tx_number(from, "began_ns"), "nodes", "events");
-        insert(transactions, to, "began_ns");
+        insert(json_object_get(all, "transactions"), to, "began_ns");
     }
-    if (certainty(tx_text(from, "state")) > certainty(tx_text(to, "state")))
-        json_object_set(to, "state", json_object_get(from, "state"));
-    if (!*tx_text(to, "reason"))
+    int told = certainty(tx_text(from, "state")), known = certainty(tx_text(to, "state"));
+    /* The reason goes with the state: a caller's "unreachable" is none of what was committed after all. */
+    if (told > known || (told == known && !*tx_text(to, "reason")))
         json_object_set(to, "reason", json_object_get(from, "reason"));
+    if (told > known)
+        json_object_set(to, "state", json_object_get(from, "state"));
     if (tx_number(from, "began_ns") < tx_number(to, "began_ns"))
         json_object_set(to, "began_ns", json_object_get(from, "began_ns"));
-    json_array_append_new(json_object_get(to, "nodes"), json_string(node));
+    add_node(json_object_get(to, "nodes"), node);
     add_events(to, from, node);
+}
+
+static void replace_doubts(json_t *all, const json_t *told, const char *node)
+{
+    json_t *one, *doubts = json_object_get(all, "in_doubt");
+    size_t i;
+    for (i = json_array_size(doubts); i-- > 0;)
+        if (strcmp(tx_text(json_array_get(doubts, i), "node"), node) == 0)
+            json_array_remove(doubts, i);
+    json_array_foreach(json_object_get(told, "in_doubt"), i, one)
+    {
+        json_object_set_new(one, "node", json_string(node));
+        json_array_append(doubts, one);
+    }
 }
 
 bool tx_merge_add(json_t *all, const char *listing)
@@ -91,13 +134,8 @@ bool tx_merge_add(json_t *all, const char *listing)
     json_t *one, *told = json_loads(listing, 0, NULL);
     const char *node = tx_text(told, "node");
     size_t i;
-    json_array_foreach(json_object_get(told, "in_doubt"), i, one)
-    {
-        json_object_set_new(one, "node", json_string(node));
-        json_array_append(json_object_get(all, "in_doubt"), one);
-    }
-    json_array_foreach(json_object_get(told, "transactions"), i, one)
-        add_one(json_object_get(all, "transactions"), one, node);
+    replace_doubts(all, told, node);
+    json_array_foreach(json_object_get(told, "transactions"), i, one) add_one(all, one, node);
     bool good = *node != '\0';
     json_decref(told);
     return good;
@@ -110,7 +148,7 @@ typedef struct merging {
     int failed;
 } merging;
 
-static bool add_node(void *context, const char *name)
+static bool add_node_of(void *context, const char *name)
 {
     merging *m = context;
     tr_error error;
@@ -140,7 +178,7 @@ json_t *tx_merge_all(int *failed)
         fprintf(stderr, "troupe tx: no memory\n");
         return NULL;
     }
-    if (operator_each_node(add_node, &m, &error) < 0) {
+    if (operator_each_node(add_node_of, &m, &error) < 0) {
         fprintf(stderr, "troupe tx: %s\n", error.text);
         json_decref(m.all);
         return NULL;

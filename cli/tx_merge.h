@@ -7,8 +7,11 @@
 
 /* An object {"in_doubt":[...], "transactions":[...]}, empty so far; the caller's. NULL: no memory. */
 json_t *tx_merge_new(void);
-/* Add one node's listing (the text of a tr_tx_listing). False: it is none. */
+/* Add one node's listing (the text of a tr_tx_listing), again and again as it grows: what is there isn't doubled, and its
+ * in_doubt replaces the last one's. False: it is none. */
 bool tx_merge_add(json_t *all, const char *listing);
+/* NULL: there is none of that id. Borrowed. */
+json_t *tx_merge_find(const json_t *all, const char *id);
 /* Of all nodes of this user here; those that fail are told on stderr and counted in *failed. NULL: that was told. */
 json_t *tx_merge_all(int *failed);
 

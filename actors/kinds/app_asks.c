@@ -1,134 +1,203 @@
-/* What the program asks of its app: to put an item, how it is doing, an entry of the journal, to own a child.
- * See troupe/app.h. On the actor's loop. Every list here is bounded; what doesn't fit is refused at once with
- * TR_EFULL, and who no longer waits is forgotten. */
+/* What the program asks of its app: how it is doing, an entry of the journal, to own a child. See troupe/app.h. What is
+ * committed is read by a transaction of its own, one an ask. On the actor's loop. Every list here is bounded; what
+ * doesn't fit is refused at once with TR_EFULL. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "actors/kinds/app_state.h"
 #include "base/err.h"
-#include "base/mem.h"
 
-#define PUTS_BYTES_MAX (4u * 1024u * 1024u)
+#define READ_LOCK_NS TR_MILLIS(500) /* while a put is in doubt the journal can't be read: told soon */
+#define LONGEST_NS   TR_MINUTES(10) /* that a transaction may take */
 
-/* ---- puts ---------------------------------------------------------------------------------------------- */
+static const tr_tx_opts brief = {.lock_wait_ns = READ_LOCK_NS};
 
-static tr__put *put_pop(tr__app *app, tr__put **link)
+/* ---- reads --------------------------------------------------------------------------------------------- */
+
+static void reading_end(tr_actor *self, tr__app_reading *r)
 {
-    tr__put *put = *link;
-    *link = put->next;
-    if (!put->next)
-        app->puts_end = link;
-    app->puts_count--;
-    return put;
+    tr_msg_free(self, &r->ask);
 }
 
-static void put_free(tr_actor *self, tr__app *app, tr__put *put)
+/* The status, as far as it could be read; to a `together` only if it could. `why` not. */
+static void answer_status(tr_actor *self, tr__app *app, tr__app_reading *r, tr_err err, const char *why)
 {
-    const tr_app_put *body = tr_match(put->ask, tr_app_put);
-    app->puts_bytes -= body->data.size;
-    tr_msg_free(self, &put->ask);
-    tr__free(put);
-}
-
-static bool under_way(const tr__put *put)
-{
-    return put->number > 0 || put->offered;
-}
-
-void tr__app_put_done(tr_actor *self, tr__app *app, uint64_t number)
-{
-    char text[TR__DIGEST_TEXT];
-    tr__put *put = put_pop(app, &app->puts);
-    tr_reply(self, put->ask, tr_app_put_done, .number = number, .digest = tr__digest_text(put->digest, text));
-    put_free(self, app, put);
-}
-
-void tr__app_puts_sweep(tr_actor *self, tr__app *app)
-{
-    for (tr__put **link = &app->puts; *link;) {
-        if (under_way(*link) || tr_msg_remaining(self, (*link)->ask) > 0)
-            link = &(*link)->next;
-        else
-            put_free(self, app, put_pop(app, link));
-    }
-}
-
-void tr__app_on_put(tr_actor *self, tr__app *app, const tr_msg *msg, const tr_app_put *body)
-{
-    tr_error error = {.code = TR_OK};
-    if (app->puts_count >= TR_APP_PUTS_MAX || app->puts_bytes + body->data.size > PUTS_BYTES_MAX)
-        tr__app_puts_sweep(self, app);
-    if (app->step == TR__APP_STOPPED)
-        error = app->error;
-    else if (body->data.size > TR_APP_ITEM_MAX)
-        tr__fail(&error, TR_ETOOBIG, "an item of %zu bytes, the limit is %u: put it in pieces",
-                 body->data.size, TR_APP_ITEM_MAX);
-    else if (app->puts_count >= TR_APP_PUTS_MAX || app->puts_bytes + body->data.size > PUTS_BYTES_MAX)
-        tr__fail(&error, TR_EFULL,
-                 "app %.40s (%s) has %" PRIu64 " items waiting for %s: await some before more", app->name,
-                 app->id, app->puts_count, tr__app_peer_label(self, app));
-    tr__put *put = error.code == TR_OK ? tr__zalloc(sizeof(*put)) : NULL;
-    if (!put || !(put->ask = tr_msg_take(self, msg))) {
-        tr__free(put);
-        if (error.code == TR_OK)
-            tr__fail(&error, TR_ENOMEM, "no memory to keep an item");
-        if (tr_reply_error(self, msg, error.code, "%s", error.text) != TR_OK)
-            tr_log(self, TR_LOG_WARN, "app %s (%s): an item that nobody asked about is dropped: %s",
-                   app->name, app->id, error.text);
+    char text[TR__DIGEST_TEXT] = "";
+    const tr_app_query *query = tr_match(r->ask, tr_app_query);
+    const char *error = app->error.text;
+    bool stopped = app->step == TR__APP_STOPPED;
+    if (query->together && (stopped || err != TR_OK)) {
+        tr_reply_error(self, r->ask, stopped ? app->error.code : err, "%s", stopped ? error : why);
+        reading_end(self, r);
         return;
     }
-    crypto_hash_sha256(put->digest, body->data.data, body->data.size);
-    *app->puts_end = put;
-    app->puts_end = &put->next;
-    app->puts_count++;
-    app->puts_bytes += body->data.size;
-}
-
-/* ---- what the program asks ----------------------------------------------------------------------------- */
-
-static void answer_query(tr_actor *self, tr__app *app, const tr_msg *ask)
-{
-    char text[TR__DIGEST_TEXT];
-    tr_reply(self, ask, tr_app_status, .name = app->name, .id = app->id, .peer_name = app->peer_name,
-             .peer_id = app->peer_id, .state = tr__app_step_name(app->step), .last = app->last,
-             .both = app->both, .own = app->own, .other = app->other, .waiting = app->puts_count,
-             .children = app->children_count, .digest = tr__digest_text(app->digest, text),
-             .error = app->error.text);
-}
-
-/* Keep an ask in a bounded list, or refuse it. */
-static void keep(tr_actor *self, tr__app *app, const tr_msg *msg, tr_msg **list, uint32_t *count)
-{
-    tr_msg *kept = *count < TR__APP_QUERIES_MAX ? tr_msg_take(self, msg) : NULL;
-    if (kept)
-        list[(*count)++] = kept;
+    if (err != TR_OK)
+        error = tr_fmt(self, "%s%sits journal can't be read just now: %s", error, error[0] ? "; " : "", why);
     else
-        tr_reply_error(self, msg, TR_EFULL, "app %.40s (%s): %d asks of that kind wait already", app->name,
-                       app->id, TR__APP_QUERIES_MAX);
+        tr__digest_text(r->digest, text);
+    tr_reply(self, r->ask, tr_app_status, .name = app->name, .id = app->id, .peer_name = app->peer_name,
+             .peer_id = app->peer_id, .state = tr__app_step_name(app->step), .last = r->seen.last,
+             .own = r->seen.own, .other = r->seen.other, .waiting = app->puts_count,
+             .children = app->children_count, .digest = text, .error = error);
+    reading_end(self, r);
 }
 
-void tr__app_on_query(tr_actor *self, tr__app *app, const tr_msg *msg, const tr_app_query *query)
+static void status_done(tr_actor *self, void *state, const tr_result *result, void *context)
 {
-    if (!query->together)
-        answer_query(self, app, msg);
-    else if (app->step == TR__APP_STOPPED)
-        tr_reply_error(self, msg, app->error.code, "%s", app->error.text);
+    const tr_tx_done *done = result->msg ? tr_match(result->msg, tr_tx_done) : NULL;
+    bool good = done && done->status == TR_TX_COMMITTED;
+    answer_status(self, state, context,
+                  good   ? TR_OK
+                  : done ? TR_EABORTED
+                         : result->err,
+                  done ? done->text : tr_err_word(result->err));
+}
+
+static void status_seen(tr_actor *self, void *state, const tr_result *result, void *context)
+{
+    tr__app_reading *r = context;
+    tr_error why;
+    const tr_app_seen *seen = result->msg ? tr_match(result->msg, tr_app_seen) : NULL;
+    if (seen) {
+        r->seen = (tr_app_seen){.last = seen->last, .own = seen->own, .other = seen->other};
+        memcpy(r->digest, seen->digest.data, TR__DIGEST); /* our own answer: it has that size */
+        if (tr_then(self, tr_tx_commit(&r->tx), status_done, r) == TR_OK)
+            return;
+        why = *tr_last_error(self);
+    } else {
+        tr__fail(&why, result->err, "%s", result->error ? result->error->text : tr_err_word(result->err));
+    }
+    tr_tx_abort(&r->tx);
+    answer_status(self, state, r, why.code, why.text);
+}
+
+static void got(tr_actor *self, void *state, const tr_result *result, void *context)
+{
+    const tr__app *app = state;
+    tr__app_reading *r = context;
+    const tr_app_get *get = tr_match(r->ask, tr_app_get);
+    const tr_app_item *item = result->msg ? tr_match(result->msg, tr_app_item) : NULL;
+    if (item && item->number)
+        tr_reply_body(self, r->ask, &tr_app_item_type, item);
+    else if (item)
+        tr_reply_error(self, r->ask, TR_ENOTFOUND, "app %.40s (%s) has no entry %" PRIu64, app->name, app->id,
+                       get->number);
     else
-        keep(self, app, msg, app->queries, &app->queries_count);
+        tr_reply_error(self, r->ask, result->err == TR_EAPP ? TR_EMISMATCH : result->err, "%s",
+                       result->error ? result->error->text : tr_err_word(result->err));
+    tr_tx_abort(&r->tx); /* it was one read: there is nothing to commit */
+    reading_end(self, r);
+}
+
+static tr__app_reading *free_reading(tr__app *app)
+{
+    for (uint32_t i = 0; i < TR__APP_QUERIES_MAX; i++)
+        if (!app->readings[i].ask)
+            return &app->readings[i];
+    return NULL;
+}
+
+static void refuse_full(tr_actor *self, const tr__app *app, const tr_msg *msg)
+{
+    tr_reply_error(self, msg, TR_EFULL, "app %.40s (%s): %d asks of that kind wait already", app->name,
+                   app->id, TR__APP_QUERIES_MAX);
+}
+
+/* Begin, for a kept ask. NULL: refused, and freed. */
+static tr__app_reading *read_for(tr_actor *self, tr__app *app, tr_msg *kept, const tr_tx_opts *opts)
+{
+    tr__app_reading *r = free_reading(app);
+    if (!r) {
+        refuse_full(self, app, kept);
+        tr_msg_free(self, &kept);
+        return NULL;
+    }
+    *r = (tr__app_reading){.ask = kept};
+    r->tx = tr_tx_begin(self, opts);
+    return r;
+}
+
+/* Takes the kept ask. Who asked for `together` waits for what is in doubt, as long as it wants to. */
+static void read_status(tr_actor *self, tr__app *app, tr_msg *kept)
+{
+    const tr_app_query *query = tr_match(kept, tr_app_query);
+    uint64_t left = tr_msg_remaining(self, kept), most = left < LONGEST_NS ? left : LONGEST_NS;
+    const tr_tx_opts patient = {.deadline_ns = most, .lock_wait_ns = most};
+    tr__app_reading *r = read_for(self, app, kept, query->together ? &patient : &brief);
+    if (r && tr_then(self, tr_tx_call(&r->tx, app->path, tr_app_look), status_seen, r) != TR_OK) {
+        tr_error why = *tr_last_error(self);
+        answer_status(self, app, r, why.code, why.text);
+    }
 }
 
 void tr__app_on_get(tr_actor *self, tr__app *app, const tr_msg *msg, const tr_app_get *get)
 {
-    if (app->step == TR__APP_STOPPED)
-        tr_reply_error(self, msg, app->error.code, "%s", app->error.text);
-    else if (get->number == 0 || get->number > app->last)
-        tr_reply_error(self, msg, TR_ENOTFOUND,
-                       "app %.40s (%s) has no entry %" PRIu64 ", its last one is %" PRIu64, app->name,
-                       app->id, get->number, app->last);
-    else
-        keep(self, app, msg, app->gets, &app->gets_count);
+    tr_msg *kept = tr_msg_take(self, msg);
+    tr__app_reading *r = kept ? read_for(self, app, kept, &brief) : NULL;
+    if (r &&
+        tr_then(self, tr_tx_call(&r->tx, app->path, tr_app_read, .number = get->number), got, r) != TR_OK) {
+        tr_reply_error(self, r->ask, tr_last_error(self)->code, "%s", tr_last_error(self)->text);
+        reading_end(self, r);
+    }
 }
+
+/* ---- together ------------------------------------------------------------------------------------------ */
+
+void tr__app_on_query(tr_actor *self, tr__app *app, const tr_msg *msg, const tr_app_query *query)
+{
+    bool now = !query->together || app->step == TR__APP_TOGETHER;
+    if (!now && app->step == TR__APP_STOPPED) {
+        tr_reply_error(self, msg, app->error.code, "%s", app->error.text);
+        return;
+    }
+    if (!now && app->queries_count == TR__APP_QUERIES_MAX) {
+        refuse_full(self, app, msg);
+        return;
+    }
+    tr_msg *kept = tr_msg_take(self, msg);
+    if (kept && now)
+        read_status(self, app, kept);
+    else if (kept)
+        app->queries[app->queries_count++] = kept;
+}
+
+void tr__app_answer_queries(tr_actor *self, tr__app *app)
+{
+    for (uint32_t i = 0; i < app->queries_count; i++)
+        read_status(self, app, app->queries[i]);
+    app->queries_count = 0;
+}
+
+void tr__app_fail_queries(tr_actor *self, tr__app *app)
+{
+    for (uint32_t i = 0; i < app->queries_count; i++) {
+        tr_reply_error(self, app->queries[i], app->error.code, "%s", app->error.text);
+        tr_msg_free(self, &app->queries[i]);
+    }
+    app->queries_count = 0;
+}
+
+static bool is_of(const tr_msg *ask, const tr_canceled *canceled)
+{
+    return tr_msg_ask_number(ask) == canceled->ask && tr_addr_equal(tr_msg_sender(ask), canceled->asker);
+}
+
+void tr__app_query_canceled(tr_actor *self, tr__app *app, const tr_canceled *canceled)
+{
+    for (uint32_t i = 0; i < app->queries_count; i++) {
+        if (!is_of(app->queries[i], canceled))
+            continue;
+        tr_msg_free(self, &app->queries[i]);
+        app->queries[i] = app->queries[--app->queries_count];
+        return;
+    }
+    for (uint32_t i = 0; i < TR__APP_QUERIES_MAX; i++)
+        if (app->readings[i].ask && is_of(app->readings[i].ask, canceled))
+            tr_tx_abort(&app->readings[i].tx); /* its call fails, and gives the place back */
+}
+
+/* ---- children ------------------------------------------------------------------------------------------ */
 
 void tr__app_on_own(tr_actor *self, tr__app *app, const tr_msg *msg, const tr_app_own *own)
 {
@@ -159,97 +228,4 @@ void tr__app_on_exited(tr_actor *self, tr__app *app, const tr_exited *exited)
     if (exited->kind != TR_EXIT_NORMAL)
         tr_exit(self, TR_ECLOSED, "app %.40s (%s): what it was linked to has ended: %s", app->name, app->id,
                 exited->text);
-}
-
-static void forget(tr_actor *self, const tr_canceled *canceled, tr_msg **list, uint32_t *count,
-                   uint32_t first)
-{
-    for (uint32_t i = first; i < *count; i++) {
-        if (tr_msg_ask_number(list[i]) != canceled->ask ||
-            !tr_addr_equal(tr_msg_sender(list[i]), canceled->asker))
-            continue;
-        tr_msg_free(self, &list[i]);
-        memmove(&list[i], &list[i + 1], (--*count - i) * sizeof(list[0]));
-        return;
-    }
-}
-
-void tr__app_on_canceled(tr_actor *self, tr__app *app, const tr_canceled *canceled)
-{
-    forget(self, canceled, app->queries, &app->queries_count, 0);
-    forget(self, canceled, app->gets, &app->gets_count, app->getting ? 1 : 0);
-    for (tr__put **link = &app->puts; *link; link = &(*link)->next) {
-        tr_msg *ask = (*link)->ask;
-        if (tr_msg_ask_number(ask) == canceled->ask && tr_addr_equal(tr_msg_sender(ask), canceled->asker)) {
-            if (!under_way(*link))
-                put_free(self, app, put_pop(app, link));
-            return;
-        }
-    }
-}
-
-void tr__app_start_get(tr_actor *self, tr__app *app)
-{
-    (void)self;
-    if (app->busy || app->gets_count == 0)
-        return;
-    tr__app_journal_takes(app);
-    app->getting = true;
-    app->seam->read(app->journal, tr_match(app->gets[0], tr_app_get)->number);
-}
-
-void tr__app_got(tr_actor *self, tr__app *app, const tr__journal_result *result)
-{
-    char text[TR__DIGEST_TEXT];
-    const char *why;
-    tr__entry entry;
-    app->getting = false;
-    tr_msg *ask = app->gets[0];
-    memmove(&app->gets[0], &app->gets[1], --app->gets_count * sizeof(app->gets[0]));
-    if (tr__entry_parse(result->bytes, result->size, &entry, &why) == TR__ENTRY_WHOLE &&
-        tr__entry_right(&entry))
-        tr_reply(self, ask, tr_app_item, .number = entry.number, .origin = entry.origin,
-                 .digest = tr__digest_text(entry.digest, text), .data = {entry.data, entry.size});
-    else
-        tr_reply_error(self, ask, TR_EMISMATCH, "app %.40s (%s): that entry of the journal has been damaged",
-                       app->name, app->id);
-    tr_msg_free(self, &ask);
-}
-
-void tr__app_refuse(tr_actor *self, tr_msg **kept, tr_err code, const char *why)
-{
-    if (!*kept)
-        return;
-    tr_reply_error(self, *kept, code, "%s", why);
-    tr_msg_free(self, kept);
-}
-
-void tr__app_fail_all(tr_actor *self, tr__app *app)
-{
-    const tr_error *error = &app->error;
-    while (app->puts) {
-        tr__put *put = put_pop(app, &app->puts);
-        tr_reply_error(self, put->ask, error->code, "%s", error->text);
-        put_free(self, app, put);
-    }
-    for (uint32_t i = 0; i < app->queries_count; i++)
-        tr__app_refuse(self, &app->queries[i], error->code, error->text);
-    for (uint32_t i = 0; i < app->gets_count; i++)
-        tr__app_refuse(self, &app->gets[i], error->code, error->text);
-    app->queries_count = app->gets_count = 0;
-}
-
-void tr__app_answer_queries(tr_actor *self, tr__app *app)
-{
-    for (uint32_t i = 0; i < app->queries_count; i++) {
-        answer_query(self, app, app->queries[i]);
-        tr_msg_free(self, &app->queries[i]);
-    }
-    app->queries_count = 0;
-}
-
-void tr__app_puts_free(tr__app *app)
-{
-    while (app->puts)
-        tr__free(put_pop(app, &app->puts));
 }

@@ -1,30 +1,18 @@
-/* What two apps say to each other. All of it may come from anybody, and be anything: each handler checks the
- * sender, the state and every field. `records` are entries of a journal as in journal.h.
- *
- *     active                                   passive
- *       hello (ask)      ------------------>     who I am, how far my journal goes
- *               <--------------------- welcome   who I am, how far mine goes, its digest
- *       entries (ask)    ------------------>     numbered: behind your last
- *               <------------------------ echo   the digest of each, after they are in the journal
- *               <----------------- offer (ask)   items of mine, to be numbered (here they count from 1)
- *       echo             ------------------>     they are in the journal; they will come as entries
- *               <------------------------ again  say hello anew: an offer went astray
- *       ended            <----------------->     I have given up, because ...
- *
- * One entries and one offer is under way at a time, a batch each. */
+/* What is asked of an app as a participant of transactions: by itself and its peer, and perhaps by anybody, so all of
+ * it is checked. Answered within the transaction. */
 #ifndef TR_ACTORS_KINDS_APP_WIRE_H
 #define TR_ACTORS_KINDS_APP_WIRE_H
 
-#include <troupe/message.h>
+#include <troupe/tx.h>
 
-#define TR__APP_VERSION 1
-
-TR_MESSAGE(tr_app_hello, (u32, version), (string, name), (string, id), (u64, last))
-TR_MESSAGE(tr_app_welcome, (string, name), (string, id), (u64, last), (bytes, digest))
-TR_MESSAGE(tr_app_entries, (bytes, records))
-TR_MESSAGE(tr_app_offer, (bytes, records))
-TR_MESSAGE(tr_app_echo, (bytes, digests))
-TR_MESSAGE(tr_app_again, (u32, spare))
-TR_MESSAGE(tr_app_ended, (u32, code), (string, why))
+/* Append these items of that origin (an app's id), in order: for each its SHA-256 and its data, with their lengths in
+ * front (actors/tx/frame.h). Answered by the numbers that they have, and where the journal ends now. */
+TR_MESSAGE(tr_app_append, TR_WRITES, (string, origin), (bytes, items))
+TR_MESSAGE(tr_app_appended, (u64, first), (u64, last), (bytes, digest))
+/* Who are you, and where does your journal end? */
+TR_MESSAGE(tr_app_look)
+TR_MESSAGE(tr_app_seen, (string, name), (string, id), (u64, last), (u64, own), (u64, other), (bytes, digest))
+/* One entry; answered by tr_app_item (troupe/app.h), of number 0 if there is none. */
+TR_MESSAGE(tr_app_read, (u64, number))
 
 #endif

@@ -1,11 +1,9 @@
-/* Entries of a journal: parsing, printing, checking; see journal.h. Pure functions, any thread. What comes
- * from a file or from a peer may be anything: it is BAD or SHORT, never trusted. */
+/* Entries of a journal: reading, printing, checking; see journal.h. Pure functions, any thread. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "actors/kinds/journal.h"
-#include "base/err.h"
 #include "base/hash.h"
 
 #define CRC_DIGITS 8
@@ -92,28 +90,23 @@ static const char *header_parse(const char *line, size_t length, tr__entry *entr
     return NULL;
 }
 
-tr__entry_found tr__entry_parse(const uint8_t *bytes, size_t size, tr__entry *entry, const char **why)
-{
-    size_t look = size < TR__ENTRY_HEADER ? size : TR__ENTRY_HEADER;
-    const uint8_t *newline = look ? memchr(bytes, '\n', look) : NULL;
-    if (!newline) {
-        *why = "it has no header";
-        return look == TR__ENTRY_HEADER ? TR__ENTRY_BAD : TR__ENTRY_SHORT;
-    }
-    size_t header = (size_t)(newline - bytes) + 1;
-    *why = header_parse((const char *)bytes, header - 1, entry);
-    if (*why)
-        return TR__ENTRY_BAD;
-    entry->data = bytes + header;
-    entry->whole = header + entry->size + 1;
-    return entry->whole > size ? TR__ENTRY_SHORT : TR__ENTRY_WHOLE;
-}
-
-bool tr__entry_right(const tr__entry *entry)
+const char *tr__entry_read(const uint8_t *bytes, size_t size, tr__entry *entry)
 {
     uint8_t digest[TR__DIGEST];
+    size_t look = size < TR__ENTRY_HEADER ? size : TR__ENTRY_HEADER;
+    const uint8_t *newline = look ? memchr(bytes, '\n', look) : NULL;
+    if (!newline)
+        return "it has no header";
+    size_t header = (size_t)(newline - bytes) + 1;
+    const char *why = header_parse((const char *)bytes, header - 1, entry);
+    if (why)
+        return why;
+    entry->data = bytes + header;
+    entry->whole = header + entry->size + 1;
+    if (entry->whole != size || bytes[size - 1] != '\n')
+        return "its length is another";
     crypto_hash_sha256(digest, entry->data, entry->size);
-    return memcmp(digest, entry->digest, TR__DIGEST) == 0 && entry->data[entry->size] == '\n';
+    return memcmp(digest, entry->digest, TR__DIGEST) == 0 ? NULL : "its data don't have its digest";
 }
 
 size_t tr__entry_room(size_t data_size)
@@ -142,44 +135,18 @@ char *tr__digest_text(const uint8_t *digest, char *text)
 
 /* ---- the sum ------------------------------------------------------------------------------------------- */
 
-void tr__journal_sum_init(tr__journal_sum *sum, const char *id)
+void tr__journal_sum_init(tr__journal_sum *sum)
 {
-    *sum = (tr__journal_sum){0};
-    snprintf(sum->id, sizeof(sum->id), "%s", id);
+    memset(sum, 0, sizeof(*sum));
     crypto_hash_sha256_init(&sum->hash);
 }
 
-tr_err tr__journal_take(tr__journal_sum *sum, const uint8_t *bytes, size_t size, bool end, size_t *used,
-                        tr_error *error)
+void tr__journal_add(tr__journal_sum *sum, bool own, const uint8_t *entry, size_t size)
 {
-    tr__entry entry;
-    const char *why;
-    *used = 0;
-    switch (tr__entry_parse(bytes, size, &entry, &why)) {
-    case TR__ENTRY_SHORT:
-        return TR_OK;
-    case TR__ENTRY_BAD:
-        return tr__fail(error, TR_EMISMATCH, "what should be entry %" PRIu64 " is damaged, %s", sum->last + 1,
-                        why);
-    case TR__ENTRY_WHOLE:
-        break;
-    }
-    if (entry.number != sum->last + 1)
-        return tr__fail(error, TR_EMISMATCH, "entry %" PRIu64 " follows entry %" PRIu64, entry.number,
-                        sum->last);
-    if (!tr__entry_right(&entry)) {
-        if (end && entry.whole == size)
-            return TR_OK; /* the power went before its bytes were on the disk */
-        return tr__fail(error, TR_EMISMATCH,
-                        "the data of entry %" PRIu64 " don't have the digest they came with", entry.number);
-    }
-    sum->last = entry.number;
-    sum->own += strcmp(entry.origin, sum->id) == 0;
-    sum->other += strcmp(entry.origin, sum->id) != 0;
-    sum->size += entry.whole;
-    crypto_hash_sha256_update(&sum->hash, bytes, entry.whole);
-    *used = entry.whole;
-    return TR_OK;
+    sum->last++;
+    sum->own += own;
+    sum->other += !own;
+    crypto_hash_sha256_update(&sum->hash, entry, size);
 }
 
 void tr__journal_digest(const tr__journal_sum *sum, uint8_t *digest)

@@ -106,9 +106,10 @@ tr__tx_branch *tr__tx_branch_make(tr__tx *tx, const tr_tx_id *id, tr__tx_actor *
     return branch;
 }
 
-void tr__tx_call_pop(tr__tx_branch *branch)
+void tr__tx_call_pop(tr__tx *tx, tr__tx_branch *branch)
 {
     tr__tx_call_at *call = branch->calls;
+    tx->bytes -= call->size;
     branch->calls = call->next;
     if (!branch->calls)
         branch->calls_end = &branch->calls;
@@ -120,22 +121,12 @@ static void branch_free(tr__tx *tx, tr__tx_branch *branch)
 {
     tr__tx_actor *actor = branch->at;
     while (branch->calls)
-        tr__tx_call_pop(branch);
+        tr__tx_call_pop(tx, branch);
+    tx->bytes -= branch->bytes;
     tr__view_clear(&branch->view);
     HASH_DEL(tx->branches, branch);
     tr__free(branch);
     actor->branches--;
-}
-
-void tr__tx_branch_end(tr__tx *tx, tr__tx_branch *branch)
-{
-    tr__tx_actor *actor = branch->at;
-    tr__tx_branch_go(tx, branch, TR__BRANCH_GONE);
-    actor->branches++; /* it stays while the lock is handed on */
-    tr__tx_unlock(tx, branch);
-    branch_free(tx, branch);
-    actor->branches--;
-    tr__tx_actor_unused(tx, actor);
 }
 
 void tr__tx_branches_fini(tr__tx *tx)
@@ -170,32 +161,54 @@ bool tr__tx_is_entombed(tr__tx *tx, const tr_tx_id *id, const tr__tx_actor *acto
     return tomb != NULL;
 }
 
-/* Best effort: without one a late call begins a branch that ends at its deadline, and commits nothing. */
+/* Best effort: without one a call that comes twice begins a branch that ends at its deadline. */
 static void entomb(tr__tx *tx, const tr__tx_branch *branch)
 {
-    tr__tx_tomb *tomb = HASH_COUNT(tx->tombs) < TR__TX_TOMBS_MAX ? tr__zalloc(sizeof(*tomb)) : NULL;
+    uint64_t until = branch->deadline_ns + TR__TX_LATE_NS;
+    bool wanted = until > tr__tx_now(tx) && HASH_COUNT(tx->tombs) < TR__TX_TOMBS_MAX;
+    tr__tx_tomb *tomb = wanted ? tr__zalloc(sizeof(*tomb)) : NULL;
     if (!tomb)
         return;
     tomb->key = branch->key;
-    tomb->until_ns = branch->deadline_ns;
+    tomb->at = branch->at;
+    tomb->until_ns = until;
     HASH_ADD(hh, tx->tombs, key, sizeof(tomb->key), tomb);
-    if (!tr__hash_added(tomb))
+    if (tr__hash_added(tomb))
+        tomb->at->branches++;
+    else
         tr__free(tomb);
 }
 
 void tr__tx_tombs_tick(tr__tx *tx, uint64_t now_ns)
 {
     tr__tx_tomb *tomb, *next;
+    if (now_ns < tx->tombs_ns)
+        return;
+    tx->tombs_ns = now_ns + TR_SECONDS(1); /* there may be many */
     HASH_ITER(hh, tx->tombs, tomb, next)
     {
         if (tomb->until_ns > now_ns)
             continue;
         HASH_DEL(tx->tombs, tomb);
+        tomb->at->branches--;
+        tr__tx_actor_unused(tx, tomb->at);
         tr__free(tomb);
     }
 }
 
 /* ---- ends ---------------------------------------------------------------------------------------------- */
+
+void tr__tx_branch_end(tr__tx *tx, tr__tx_branch *branch)
+{
+    tr__tx_actor *actor = branch->at;
+    tr__tx_branch_go(tx, branch, TR__BRANCH_GONE);
+    entomb(tx, branch);
+    actor->branches++; /* it stays while the lock is handed on */
+    tr__tx_unlock(tx, branch);
+    branch_free(tx, branch);
+    actor->branches--;
+    tr__tx_actor_unused(tx, actor);
+}
 
 void tr__tx_refuse_call(tr__tx *tx, const tr_tx_id *id, const char *caller, const char *actor,
                         uint32_t number, tr_tx_reason why, const char *text)
@@ -220,8 +233,18 @@ void tr__tx_branch_drop(tr__tx *tx, tr__tx_branch *branch, tr_tx_reason why)
                            why == TR_TX_LOCK_TIMEOUT ? "another transaction held it for too long"
                                                      : "given up");
     tr__tx_event(tx, &branch->key.id, branch->at->name, "drop", tr__tx_reason_word(why));
-    entomb(tx, branch);
     tr__tx_branch_end(tx, branch);
+}
+
+void tr__tx_branches_drop(tr__tx *tx, const tr_tx_id *id, tr_tx_reason why)
+{
+    tr__tx_branch *branch, *next;
+    HASH_ITER(hh, tx->branches, branch, next)
+    {
+        if (branch->state <= TR__BRANCH_READY && !branch->dropped &&
+            memcmp(&branch->key.id, id, sizeof(*id)) == 0)
+            tr__tx_branch_drop(tx, branch, why);
+    }
 }
 
 void tr__tx_branch_apply(tr__tx *tx, tr__tx_branch *branch)
@@ -253,6 +276,7 @@ tr_err tr__tx_replay_prepare(tr__tx *tx, tr__tx_reader *reader)
     if (!branch)
         return TR_ENOMEM;
     TR_TRY(tr__view_get_redo(&branch->view, redo));
+    tx->bytes += branch->bytes = branch->view.size;
     memcpy(branch->caller, caller, sizeof(caller));
     memcpy(branch->decider, decider, sizeof(decider));
     memcpy(branch->decider_log, log.data, TR__LOG_ID_BYTES);

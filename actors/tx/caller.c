@@ -342,7 +342,7 @@ void tr__tx_on_outcome(tr__tx *tx, const tr__tx_frame *frame)
     if (frame->status == TR__TX_COMMITTED)
         finish(tx, caller, TR_TX_COMMITTED, TR_TX_NONE, "", frame->ts);
     else if (frame->status == TR__TX_ABORTED)
-        finish(tx, caller, TR_TX_ABORTED, frame->reason ? frame->reason : TR_TX_DEADLINE, frame->text, 0);
+        abort_it(tx, caller, frame->reason ? frame->reason : TR_TX_DEADLINE, frame->text);
 }
 
 bool tr__tx_on_read_vote(tr__tx *tx, const tr__tx_frame *frame)
@@ -463,6 +463,14 @@ void tr__tx_on_answer_resolve(tr__tx *tx, const tr__tx_frame *frame)
 
 /* ---- time and loss ------------------------------------------------------------------------------------- */
 
+/* Who has promised nothing yet is let go, and needn't wait for the deadline: a drop ends no promise (T2), and a coordinator
+ * that misses a branch can only abort. */
+static void leave_unknown(tr__tx *tx, tr__tx_caller *caller, tr_tx_reason why, const char *text)
+{
+    drop_all(tx, caller);
+    finish(tx, caller, TR_TX_UNKNOWN, why, text, 0);
+}
+
 static void caller_tick(tr__tx *tx, tr__tx_caller *caller, uint64_t now_ns)
 {
     static const char late[] = "its deadline has passed";
@@ -477,8 +485,8 @@ static void caller_tick(tr__tx *tx, tr__tx_caller *caller, uint64_t now_ns)
     } else if (caller->state == TR__CALLER_READING) {
         abort_it(tx, caller, TR_TX_DEADLINE, late);
     } else if (now_ns - until >= UNHEARD_NS) {
-        finish(tx, caller, TR_TX_UNKNOWN, TR_TX_DEADLINE,
-               "the node that decides it has not answered: resolve the ticket", 0);
+        leave_unknown(tx, caller, TR_TX_DEADLINE,
+                      "the node that decides it has not answered: resolve the ticket");
     }
 }
 
@@ -517,7 +525,7 @@ static void caller_node_down(tr__tx *tx, tr__tx_caller *caller, const char *node
             return;
         } else if (i == caller->coordinator) {
             snprintf(text, sizeof(text), "node %s, which decides it, went away: resolve the ticket", node);
-            finish(tx, caller, TR_TX_UNKNOWN, TR_TX_UNREACHABLE, text, 0);
+            leave_unknown(tx, caller, TR_TX_UNREACHABLE, text);
             return;
         }
     }

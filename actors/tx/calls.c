@@ -92,9 +92,18 @@ static tr_future ask(tr_tx *tx, tr__tx_what what)
     return tr_ask_body(tx->self, manager_of(tx->self), timeout_of(tx), &tr__tx_do_type, &message);
 }
 
+/* A second answer couldn't be true: the manager forgets a transaction with the first. */
 tr_future tr_tx_commit(tr_tx *tx)
 {
-    return ask(tx, TR__TX_DO_COMMIT);
+    tr_future none = {0};
+    if (tx->committed) {
+        tr__self_fail(tx->self, TR_EINVAL,
+                      "this transaction was committed before: wait for that answer, or resolve its ticket");
+        return none;
+    }
+    tr_future future = ask(tx, TR__TX_DO_COMMIT);
+    tx->committed = future.id != 0;
+    return future;
 }
 
 tr_future tr_tx_ticket(tr_tx *tx)
@@ -170,6 +179,9 @@ static tr_tx_outcome run_once(tr_actor *self, tr_tx_body body, void *arg, const 
     tr_future commit = {0};
     if (err == TR_OK && !(commit = tr_tx_commit(&tx)).id)
         err = tr_last_error(self)->code;
+    if (tx.committed && !commit.id)
+        return outcome(TR_TX_UNKNOWN, TR_TX_NOT_ALLOWED,
+                       "its body has committed it: tr_tx_run does that itself");
     if (err != TR_OK)
         return give_up(&tx, err);
     tr_tx_outcome out = tr_tx_outcome_of(self, commit);

@@ -101,6 +101,7 @@ static void tell_party(tr__tx *tx, const tr__tx_decision *decision, uint32_t i, 
 {
     tr__tx_frame frame = tr__tx_frame_of(TR__TX_DECIDE, &decision->id);
     frame.actor = decision->parties[i].actor;
+    frame.log = (tr_bytes){tr__log_id(tx->log), TR__LOG_ID_BYTES};
     frame.status = verdict;
     frame.ts = decision->ts;
     tr__tx_send(tx, decision->parties[i].node, &frame, NULL);
@@ -245,29 +246,13 @@ static void put_commit(tr__tx *tx, const tr__tx_decision *decision, tr__tx_buffe
     }
 }
 
-static bool wrote_anything(tr__tx *tx, const tr__tx_decision *decision)
-{
-    for (uint32_t i = 0; i < decision->count; i++) {
-        if (is_writer(decision, i))
-            return true;
-        if (decision->local[i] &&
-            tr__tx_branch_find(tx, &decision->id, decision->parties[i].actor)->view.writes)
-            return true;
-    }
-    return false;
-}
-
+/* Also one that wrote nothing after all leaves its record: its ticket may be resolved. */
 static void decide(tr__tx *tx, tr__tx_decision *decision)
 {
     tr__tx_buffer record = {0};
     tr_error error = {0};
     tx->clock = (decision->prep_ts > tx->clock ? decision->prep_ts : tx->clock) + 1;
     decision->ts = tx->clock;
-    if (!wrote_anything(tx, decision)) { /* nothing to remember */
-        decision->ts = 0;
-        committed(tx, decision);
-        return;
-    }
     tr__tx_point_at(tx, TR__TX_POINT_BEFORE_COMMIT);
     put_commit(tx, decision, &record);
     decision->force.then = on_commit_forced;
@@ -294,7 +279,8 @@ static bool take_local(tr__tx *tx, tr__tx_decision *decision)
             continue;
         tr__tx_branch *branch = tr__tx_branch_find(tx, &decision->id, party->actor);
         if (!branch || branch->state != TR__BRANCH_READY || party->boot != tx->id ||
-            party->reads != branch->reads || party->writes != branch->writes)
+            strcmp(branch->caller, decision->caller) != 0 || party->reads != branch->reads ||
+            party->writes != branch->writes)
             return false;
         decision->local[i] = true;
         decision->votes[i] = TR__TX_YES;
@@ -340,6 +326,7 @@ void tr__tx_on_commit(tr__tx *tx, const tr__tx_frame *frame)
                                     ? make(tx, &id, TR__DECISION_VOTING)
                                     : NULL;
     if (!decision) {
+        tr__tx_branches_drop(tx, &id, TR_TX_OVERLOAD); /* or a COMMIT that comes twice would go through */
         tell_caller(tx, &id, frame->from, TR__TX_ABORTED, tx->log ? TR_TX_OVERLOAD : TR_TX_NOT_ALLOWED,
                     tx->log ? "its coordinator decides 1,000 others: try again" : "this node keeps no log",
                     0);
@@ -381,6 +368,12 @@ void tr__tx_on_vote(tr__tx *tx, const tr__tx_frame *frame)
     uint8_t *vote = decision && decision->state == TR__DECISION_VOTING ? vote_of(decision, frame) : NULL;
     if (!vote || *vote)
         return; /* late: an inquiry gives the answer */
+    if (frame->ts >> 16 > tx->io->wall_ms(tx->context) + TR__TX_SKEW_MS) {
+        snprintf(text, sizeof(text), "node %s is more than 10 minutes ahead: set the clocks of both nodes",
+                 frame->from);
+        abort_it(tx, decision, TR_TX_NOT_ALLOWED, text);
+        return;
+    }
     if (frame->status == TR__TX_NO) {
         snprintf(text, sizeof(text), "%s/%s can't commit it: %s", frame->from, frame->actor,
                  tr__tx_reason_meaning(frame->reason));
@@ -411,18 +404,21 @@ static void on_tomb_forced(tr__tx *tx, tr__tx_force *force)
 {
     tr__tx_decision *decision = TR__TX_OF(tr__tx_decision, force, force);
     tr__tx_event(tx, &decision->id, "", "decide", "aborted");
-    if (outcome_put(tx, &decision->id, false, 0)) {
-        tx->aborted++;
-        answer(tx, &decision->id, decision->caller, "", TR__TX_ABORTED, 0);
+    if (!outcome_put(tx, &decision->id, false, 0)) { /* a COMMIT that comes now would go through */
+        tr__tx_fatal(tx, TR_ENOMEM, "no memory to remember an aborted transaction");
+        return;
     }
-    forget(tx, decision); /* without an outcome (no memory): the next who asks has it forced again */
+    tx->aborted++;
+    answer(tx, &decision->id, decision->caller, "", TR__TX_ABORTED, 0);
+    forget(tx, decision);
 }
 
 /* Nothing has decided it: from here on it is aborted, whatever comes. */
 static void settle(tr__tx *tx, const tr_tx_id *id, const char *asker)
 {
     tr__tx_buffer record = {0};
-    tr__tx_decision *decision = make(tx, id, TR__DECISION_SETTLING);
+    tr__tx_decision *decision =
+        HASH_COUNT(tx->decisions) < TR__TX_UNDECIDED_MAX ? make(tx, id, TR__DECISION_SETTLING) : NULL;
     if (!decision)
         return; /* it asks again */
     snprintf(decision->caller, sizeof(decision->caller), "%s", asker);

@@ -241,8 +241,8 @@ void tr__tx_tick(tr__tx *tx)
 
 bool tr__tx_waits(const tr__tx *tx)
 {
-    return !tx->dead && (tx->branches || tx->decisions || tx->callers || tx->resolvers || tx->tombs ||
-                         tx->forcing || tx->unforced_ns);
+    return !tx->dead &&
+           (tx->branches || tx->decisions || tx->callers || tx->resolvers || tx->forcing || tx->unforced_ns);
 }
 
 void tr__tx_node_down(tr__tx *tx, const char *node)

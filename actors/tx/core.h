@@ -32,6 +32,7 @@
 #include "actors/tx/store.h"
 
 #define TR__TX_UNDECIDED_MAX 1000                /* branches, and transactions of each role, at a time */
+#define TR__TX_BYTES_MAX     (64u * 1024 * 1024) /* of calls that wait here, and of what branches wrote */
 #define TR__TX_CALLS_MAX     64                  /* calls of a branch that wait for their turn */
 #define TR__TX_SKEW_MS       (10u * 60u * 1000u) /* an id may be that far off our clock */
 #define TR__TX_DEADLINE_MAX  TR_MINUTES(10)

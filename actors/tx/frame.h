@@ -46,7 +46,7 @@ typedef enum tr__tx_verdict {
 
 /* One message type for all of them; what a kind doesn't use is zero.
  *   from        name of the sender's node
- *   log         id of the sender's log (CALLED, ANSWER), or of the one expected (PREPARE, INQUIRE)
+ *   log         id of the sender's log (CALLED, PREPARE, DECIDE), or of the one expected (INQUIRE)
  *   boot        the participant's incarnation: CALLED says it, PREPARE and COMMIT repeat it
  *   clock       the sender's logical clock
  *   actor       the participant's name on its node

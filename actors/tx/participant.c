@@ -59,6 +59,7 @@ static bool call_put(tr__tx *tx, tr__tx_branch *branch, const tr__tx_frame *fram
     *branch->calls_end = call;
     branch->calls_end = &call->next;
     branch->call_count++;
+    tx->bytes += call->size;
     branch->last_number = frame->number;
     return true;
 }
@@ -88,7 +89,8 @@ static tr_tx_reason begin(tr__tx *tx, const tr_tx_id *id, const tr__tx_frame *fr
     tr__tx_actor *actor = tr__tx_actor_of(tx, frame->actor);
     tr__tx_branch *branch = NULL;
     *text = "this node has no memory for it";
-    if (actor && tr__tx_is_entombed(tx, id, actor)) {
+    if (actor && (frame->number != 1 || tr__tx_is_entombed(tx, id, actor))) { /* what was before it is lost */
+        tr__tx_actor_unused(tx, actor);
         *text = "its branch was given up";
         return TR_TX_BRANCH_LOST;
     }
@@ -103,6 +105,8 @@ static tr_tx_reason begin(tr__tx *tx, const tr_tx_id *id, const tr__tx_frame *fr
     return TR_TX_NONE;
 }
 
+static const char full[] = "this node has 64 MiB of transactions under way: try again";
+
 void tr__tx_on_call(tr__tx *tx, const tr__tx_frame *frame)
 {
     tr_tx_id id;
@@ -112,7 +116,10 @@ void tr__tx_on_call(tr__tx *tx, const tr__tx_frame *frame)
     tr__tx_branch *branch = tr__tx_branch_find(tx, &id, frame->actor);
     if (branch && (frame->number <= branch->last_number || strcmp(branch->caller, frame->from) != 0))
         return; /* it came before; or it isn't theirs */
-    if (!branch) {
+    if (tx->bytes + frame->body.size > TR__TX_BYTES_MAX) {
+        why = TR_TX_OVERLOAD;
+        text = full;
+    } else if (!branch) {
         why = begin(tx, &id, frame, &branch, &text);
     } else if (branch->state > TR__BRANCH_READY || branch->dropped) {
         why = TR_TX_NOT_ALLOWED;
@@ -124,6 +131,7 @@ void tr__tx_on_call(tr__tx *tx, const tr__tx_frame *frame)
     if (!why && !call_put(tx, branch, frame)) {
         why = TR_TX_OVERLOAD;
         text = "this node has no memory for the call";
+        tr__tx_branch_drop(tx, branch, why); /* it can't be committed without this one */
     }
     if (why)
         tr__tx_refuse_call(tx, &id, frame->from, frame->actor, frame->number, why, text);
@@ -177,7 +185,13 @@ void tr__tx_executed(tr__tx *tx, tr__tx_branch *branch, tr_tx_reason reason, con
         reason = branch->why;
         text = "given up";
     }
-    tr__tx_call_pop(branch);
+    tr__tx_call_pop(tx, branch);
+    tx->bytes += branch->view.size - branch->bytes;
+    branch->bytes = branch->view.size;
+    if (!reason && wrote && tx->bytes > TR__TX_BYTES_MAX) {
+        reason = TR_TX_OVERLOAD;
+        text = full;
+    }
     if (reason) { /* a refused branch can't be committed: it goes at once */
         tr__tx_branch_go(tx, branch, TR__BRANCH_READY);
         tr__tx_refuse_call(tx, &branch->key.id, branch->caller, branch->at->name, number, reason, text);
@@ -322,10 +336,12 @@ static void finish(tr__tx *tx, tr__tx_branch *branch, bool committed, uint64_t t
 static void decided(tr__tx *tx, tr__tx_branch *branch, const tr__tx_frame *frame)
 {
     bool committed = frame->status == TR__TX_COMMITTED;
-    if (branch->state == TR__BRANCH_PREPARING && strcmp(branch->decider, frame->from) == 0) {
+    bool by_decider = strcmp(branch->decider, frame->from) == 0 && frame->log.size == TR__LOG_ID_BYTES &&
+                      memcmp(branch->decider_log, frame->log.data, TR__LOG_ID_BYTES) == 0;
+    if (branch->state == TR__BRANCH_PREPARING && by_decider) {
         branch->decided = frame->status; /* aborted, for we haven't voted */
         branch->ts = frame->ts;
-    } else if (branch->state == TR__BRANCH_PREPARED && strcmp(branch->decider, frame->from) == 0) {
+    } else if (branch->state == TR__BRANCH_PREPARED && by_decider) {
         finish(tx, branch, committed, frame->ts);
     } else if (branch->state <= TR__BRANCH_READY && !committed) {
         tr__tx_branch_drop(tx, branch, TR_TX_BRANCH_LOST);

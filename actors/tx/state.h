@@ -19,8 +19,8 @@ typedef struct tr__tx_force {
 typedef struct tr__tx_actor {
     UT_hash_handle hh;
     char name[TR_NAME_MAX];
-    uint32_t number; /* names it in branches' keys */
-    uint32_t branches;
+    uint32_t number;   /* names it in branches' keys */
+    uint32_t branches; /* and tombs: what holds a pointer to it */
     tr__store store;
     tr__tx_branch *holders; /* one, or several that share */
     tr__tx_branch *waiting; /* for the lock, in order of arrival */
@@ -56,6 +56,7 @@ struct tr__tx_branch {
     char caller[TR_NAME_MAX]; /* its node */
     uint64_t deadline_ns;
     tr_txview view;
+    size_t bytes; /* of the view, as counted in tx->bytes */
     uint32_t reads, writes, last_number;
     tr__tx_call_at *calls, **calls_end; /* the front one waits or runs */
     uint32_t call_count;
@@ -101,13 +102,15 @@ typedef struct tr__tx_outcome_at {
     uint64_t ts;
 } tr__tx_outcome_at;
 
-/* A branch that was dropped: a call that comes late begins no new one until then. */
+/* A branch that ended, however: a call that comes late, or again, begins no new one until then. */
 typedef struct tr__tx_tomb {
     UT_hash_handle hh;
     tr__branch_key key;
+    tr__tx_actor *at;
     uint64_t until_ns;
 } tr__tx_tomb;
 #define TR__TX_TOMBS_MAX 65536
+#define TR__TX_LATE_NS   TR_SECONDS(10) /* so late, at most, comes what was sent before the deadline */
 
 /* ---- callers ------------------------------------------------------------------------------------------- */
 
@@ -166,9 +169,11 @@ struct tr__tx {
     tr__tx_decision *decisions;
     tr__tx_outcome_at *outcomes;
     tr__tx_tomb *tombs;
+    uint64_t tombs_ns; /* when to look at them */
     tr__tx_caller *callers;
     tr__tx_resolver *resolvers;
     tr__tx_force *forcing, **forcing_end;
+    size_t bytes; /* TR__TX_BYTES_MAX */
     uint64_t committed, aborted;
 };
 
@@ -235,7 +240,9 @@ void tr__tx_branch_drop(tr__tx *tx, tr__tx_branch *branch, tr_tx_reason why);
 void tr__tx_branch_apply(tr__tx *tx, tr__tx_branch *branch);
 /* Release and forget it, without a word. */
 void tr__tx_branch_end(tr__tx *tx, tr__tx_branch *branch);
-void tr__tx_call_pop(tr__tx_branch *branch);
+void tr__tx_call_pop(tr__tx *tx, tr__tx_branch *branch);
+/* Those of that transaction that aren't prepared. */
+void tr__tx_branches_drop(tr__tx *tx, const tr_tx_id *id, tr_tx_reason why);
 /* Answer a call: not done, and why. */
 void tr__tx_refuse_call(tr__tx *tx, const tr_tx_id *id, const char *caller, const char *actor,
                         uint32_t number, tr_tx_reason why, const char *text);

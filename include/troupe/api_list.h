@@ -189,7 +189,7 @@ TR_FN(tr_tx, tx_begin, (tr_actor * self, const tr_tx_opts *opts), (self, opts))
 TR_FN(tr_future, tx_call_body, (tr_tx * tx, const char *path, tr_type *type, const void *body),
       (tx, path, type, body))
 /* Commit all that was called. The future gives a tr_tx_done (tr_tx_outcome_of reads it); that it fails, or is none, says
- * nothing about what became of the transaction. No call is made on it afterwards. */
+ * nothing about what became of the transaction. No call is made on it afterwards, and no second commit: TR_EINVAL. */
 TR_FN(tr_future, tx_commit, (tr_tx * tx), (tx))
 /* Give it up: it has no effect. Nothing after tr_tx_commit. */
 TR_FN(void, tx_abort, (tr_tx * tx), (tx))

@@ -56,6 +56,7 @@ typedef struct tr_tx {
     uint64_t until_ns; /* on the node's clock */
     uint64_t lock_wait_ns;
     uint32_t calls; /* made so far */
+    bool committed; /* tr_tx_commit was called: it is, once */
 } tr_tx;
 
 /* COMMITTED: on the disk of the node that decided, before you hear it. ABORTED: no effect, now or ever. UNKNOWN: one

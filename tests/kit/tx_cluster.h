@@ -3,7 +3,8 @@
  * transactions they took part in. Nothing happens but by cluster_step; which of the things that can happen does is
  * drawn from the seed, so a seed is one interleaving.
  *
- * An account keeps "balance" and "journal" (the ids of the transactions that changed it, in order). */
+ * An account keeps "balance" and "journal" (the ids of the transactions that changed it, in order). tx_cluster_check.c
+ * judges what came of it all. */
 #ifndef TR_TESTS_TX_CLUSTER_H
 #define TR_TESTS_TX_CLUSTER_H
 
@@ -13,6 +14,7 @@
 
 #define CLUSTER_NODES     3
 #define CLUSTER_TRANSFERS 512
+#define CLUSTER_OPS       4
 #define CLUSTER_START     1000 /* what an account has before anything happened */
 
 typedef struct cluster cluster;
@@ -21,6 +23,9 @@ typedef struct cluster_message {
     struct cluster_message *next;
     tr__tx_frame frame; /* its texts and bytes are copies */
     char *block;
+    /* of one that comes late: */
+    uint32_t from, to;
+    uint64_t from_life, to_life, due_ns;
 } cluster_message;
 
 typedef struct cluster_node {
@@ -39,31 +44,58 @@ typedef struct cluster_node {
     bool held;      /* its log does no step: a force that doesn't end */
 } cluster_node;
 
-/* One transfer, from its begin until it is known what became of it. */
-typedef struct cluster_transfer {
+/* What a transaction does with one account. */
+typedef struct cluster_op {
+    char path[16];
+    bool writes;
+    int64_t amount; /* of a write: what is added */
+    uint32_t seen;  /* of a read: how many stood in the journal */
+} cluster_op;
+
+typedef struct cluster_transfer cluster_transfer;
+
+/* What the managers give back with an answer. */
+typedef struct cluster_token {
+    cluster_transfer *transfer;
+    bool resolves;
+} cluster_token;
+
+/* One transaction, from its begin until it is known what became of it. */
+struct cluster_transfer {
     cluster *cluster;
+    cluster_token token, resolve_token;
     uint32_t node; /* the caller's */
     uint64_t life; /* that node's incarnation when it began */
     tr__tx_begin begin;
-    char from[16], to[16];
-    int64_t amount;
-    unsigned stage;        /* 0: to call `from`, 1: to call `to`, 2: to commit, 3: that is under way */
-    bool ready;            /* to do its stage */
-    tr_tx_outcome outcome; /* as the commit was answered */
-    bool answered;         /* the commit, or the abort after a refused call */
+    cluster_op ops[CLUSTER_OPS];
+    uint32_t op_count;
+    unsigned stage;                /* which op is next; op_count: to commit */
+    bool ready;                    /* to do its stage */
+    char ticket[TR_TX_TICKET_MAX]; /* as early as there was one */
+    tr_tx_outcome outcome;         /* as the commit was answered */
+    bool answered;                 /* the commit, or the abort after a refused call */
     bool refused;
     tr_tx_status settled; /* what it came to, by the answer or by resolve */
     bool is_settled, resolving;
+    uint64_t commit_ts; /* as somebody was told; 0: nobody was, or it wrote nothing */
+    uint64_t begun_at,
+        told_at;       /* in c->moment: when it began, when somebody heard COMMITTED (0: nobody has) */
     uint32_t resolver; /* the node that asks */
     uint64_t resolver_life;
-} cluster_transfer;
+};
 
 struct cluster {
     tr__random random;
-    uint64_t now_ns;
+    uint64_t now_ns, moment; /* moment: counts begins and answers */
     cluster_node nodes[CLUSTER_NODES];
     cluster_message *wires[CLUSTER_NODES][CLUSTER_NODES]; /* from, to; oldest first */
     bool cut[CLUSTER_NODES][CLUSTER_NODES];               /* not connected; symmetric */
+    bool
+        notices_late; /* who is cut off hears so later, each side at another time; what it sends until then is lost */
+    bool unheard[CLUSTER_NODES][CLUSTER_NODES]; /* the first hasn't heard that the second is gone */
+    uint32_t twice, lost; /* one frame of so many comes once more, later; gets lost; 0: none */
+    cluster_message *late;
+    uint32_t reserve; /* of logs that are opened from now on: small, so that they are full now and then */
     cluster_transfer transfers[CLUSTER_TRANSFERS];
     uint32_t count;
     uint64_t lives;
@@ -83,17 +115,24 @@ bool cluster_start(cluster *c, uint32_t node);
 void cluster_partition(cluster *c, uint32_t a, uint32_t b);
 void cluster_heal(cluster *c, uint32_t a, uint32_t b);
 
-/* "n1/a" and the like. Begins now; goes on by itself. */
+/* Put `ops` into it, then let it go: it goes on by itself. */
+cluster_transfer *cluster_begin(cluster *c, uint32_t node);
+void cluster_op_add(cluster_transfer *transfer, const char *path, bool writes, int64_t amount);
+/* "n1/a" and the like: one gives, the other gets. */
 cluster_transfer *cluster_transfer_begin(cluster *c, uint32_t node, const char *from, const char *to,
                                          int64_t amount);
 /* Ask, by its ticket, from that node. */
 void cluster_resolve(cluster *c, cluster_transfer *transfer, uint32_t node);
 
+/* ---- tx_cluster_check.c -------------------------------------------------------------------------------- */
+
 int64_t cluster_balance(cluster *c, const char *path);
 /* How often the transaction stands in that account's journal. */
 uint32_t cluster_times_in_journal(cluster *c, const char *path, const tr_tx_id *id);
-/* Fails the test unless: money is conserved over `paths`; who was told COMMITTED is in both journals once, ABORTED in
- * none; any two journals have what they share in the same order; nothing is locked or in doubt. */
+/* Fails the test unless: money is conserved over `paths`; who was told COMMITTED is in all journals that it wrote, once,
+ * ABORTED in none; there is one order of all that was committed, that all journals, all that was read and all times of
+ * calls and answers agree with (strict serialisability); commit times grow along each journal; nothing is locked or in
+ * doubt. */
 void cluster_check(cluster *c, const char *const *paths, uint32_t count);
 
 #endif

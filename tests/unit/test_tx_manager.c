@@ -71,6 +71,46 @@ static void what_was_aborted_has_no_effect_and_is_not_committed_later(void **sta
     bank_close(b);
 }
 
+static tr_err commit_twice(tr_actor *self, script *s)
+{
+    tr_tx tx = tr_tx_begin(self, NULL);
+    TR_TRY(tr_tx_await(&tx, "account", credit, .amount = 5));
+    tr_tx_outcome first = tr_tx_outcome_of(self, tr_tx_commit(&tx));
+    s->out = tr_tx_outcome_of(self, tr_tx_commit(&tx));
+    return first.status == TR_TX_COMMITTED ? TR_OK : TR_EABORTED;
+}
+
+static tr_err commits_itself(tr_actor *self, tr_tx *tx, void *arg)
+{
+    (void)self;
+    TR_TRY(tr_tx_await(tx, "account", credit, .amount = 5));
+    tr_tx_outcome_of(self, tr_tx_commit(tx));
+    return *(tr_err *)arg;
+}
+
+static tr_err run_what_commits_itself(tr_actor *self, script *s)
+{
+    s->out = tr_tx_run(self, commits_itself, &s->err, NULL);
+    return TR_OK;
+}
+
+static void what_was_committed_is_never_told_aborted_by_a_second_commit(void **state)
+{
+    (void)state;
+    bank *b = bank_open(1);
+    script s = {.run = commit_twice};
+    bank_play(b, &s);
+    assert_int_equal(TR_TX_UNKNOWN, s.out.status);
+    assert_non_null(strstr(s.out.text, "committed before"));
+    for (int fails = 0; fails < 2; fails++) {
+        script own = {.run = run_what_commits_itself, .err = fails ? TR_EAPP : TR_OK};
+        bank_play(b, &own);
+        assert_int_equal(TR_TX_UNKNOWN, own.out.status);
+    }
+    assert_int_equal(15, bank_balance(b));
+    bank_close(b);
+}
+
 static void stop_it(tr_actor *self, void *context)
 {
     tr_stop(self, *(tr_addr *)context, TR_EXIT_KILLED);
@@ -317,6 +357,7 @@ int main(void)
         cmocka_unit_test(it_is_there_after_a_power_cut),
         cmocka_unit_test(a_refusal_aborts_with_the_text_of_the_participant),
         cmocka_unit_test(what_was_aborted_has_no_effect_and_is_not_committed_later),
+        cmocka_unit_test(what_was_committed_is_never_told_aborted_by_a_second_commit),
         cmocka_unit_test(the_end_of_who_began_it_aborts_it_at_once),
         cmocka_unit_test(the_end_of_a_participant_with_a_call_in_its_mailbox_is_heard),
         cmocka_unit_test(a_ticket_tells_the_same_as_often_as_one_likes),

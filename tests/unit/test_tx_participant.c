@@ -296,6 +296,7 @@ static void what_is_in_doubt_is_locked_before_the_first_turn(void **state)
                                  .id = {&id, sizeof(id)},
                                  .from = "bob",
                                  .actor = "account",
+                                 .log = {any_log, sizeof(any_log)},
                                  .status = TR__TX_COMMITTED,
                                  .ts = 1});
     assert_int_equal(40, bank_balance(b));

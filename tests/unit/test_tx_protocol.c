@@ -1,4 +1,5 @@
-/* The protocol of transactions, as a state machine over logs in memory: the crash table's rows by name, and seeds. */
+/* The protocol of transactions, as a state machine over logs in memory: the crash table's rows by name. Seeds are in
+ * test_tx_swarm.c. */
 #include "tests/kit/tx_cluster.h"
 
 #include <setjmp.h>
@@ -303,6 +304,28 @@ static void row_6_coordinator_dies_before_commit_is_forced(void **state)
     }
 }
 
+static void who_promised_nothing_is_free_at_once_when_its_coordinator_dies(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 0; seed < 20; seed++) {
+        cluster *c = setup_cluster(350 + seed);
+        cluster_transfer *t = pay(c, 40);
+        for (int i = 0; i < 100000 && t->stage < 3; i++)
+            cluster_step(c);
+        cluster_kill(c, 1, false); /* the commit has left, no PREPARE has come */
+        cluster_run(c, TR_MILLIS(100));
+        assert_answer(t, TR_TX_UNKNOWN, TR_TX_UNREACHABLE);
+        tr__tx_figures figures;
+        tr__tx_figures_of(c->nodes[2].tx, &figures);
+        assert_int_equal(figures.branches, 0);
+        assert_true(cluster_start(c, 1));
+        cluster_resolve(c, t, 0);
+        cluster_run(c, TR_SECONDS(1));
+        assert_settled(t, TR_TX_ABORTED);
+        end(c);
+    }
+}
+
 static void row_8_coordinator_dies_with_commit_forced_before_its_answer(void **state)
 {
     (void)state;
@@ -358,131 +381,6 @@ static void a_log_that_was_replaced_never_answers_aborted(void **state)
     free(c);
 }
 
-/* ---- seeds --------------------------------------------------------------------------------------------- */
-
-static const char *const accounts[] = {"n0/a", "n0/b", "n1/a", "n1/b", "n2/a", "n2/b"};
-
-static uint64_t draw(cluster *c, uint64_t bound)
-{
-    return tr__random_below(&c->random, bound);
-}
-
-static void disturb(cluster *c)
-{
-    uint32_t node = (uint32_t)draw(c, CLUSTER_NODES), other = (uint32_t)draw(c, CLUSTER_NODES);
-    switch (draw(c, 8)) {
-    case 0:
-        if (c->nodes[node].tx)
-            cluster_kill(c, node, draw(c, 2));
-        break;
-    case 1:
-        if (c->nodes[node].tx) {
-            c->nodes[node].kill_at = (int)draw(c, TR__TX_POINT_COUNT);
-            c->nodes[node].kill_seen = 0;
-            c->nodes[node].kill_after = (uint32_t)draw(c, 3);
-        }
-        break;
-    case 2:
-        if (node != other)
-            cluster_partition(c, node, other);
-        break;
-    case 3:
-        if (node != other)
-            cluster_heal(c, node, other);
-        break;
-    case 4:
-        c->nodes[node].held = !c->nodes[node].held;
-        break;
-    default:
-        if (!c->nodes[node].tx)
-            assert_true(cluster_start(c, node));
-    }
-}
-
-static void heal_all(cluster *c)
-{
-    for (uint32_t i = 0; i < CLUSTER_NODES; i++) {
-        c->nodes[i].held = false;
-        c->nodes[i].kill_at = -1;
-        if (!c->nodes[i].tx)
-            assert_true(cluster_start(c, i));
-        for (uint32_t j = 0; j < CLUSTER_NODES; j++)
-            cluster_heal(c, i, j);
-    }
-}
-
-static void resolve_all(cluster *c)
-{
-    for (uint32_t i = 0; i < c->count; i++) {
-        cluster_transfer *t = &c->transfers[i];
-        if (!t->resolving && t->answered && t->outcome.status == TR_TX_UNKNOWN && t->outcome.ticket[0])
-            cluster_resolve(c, t, (uint32_t)draw(c, CLUSTER_NODES));
-    }
-}
-
-static uint64_t running_seed;
-
-/* A failed check doesn't know the seed. */
-static void tell_seed(void)
-{
-    if (running_seed)
-        printf("TX_SEED=%llu TX_SEEDS=1 TX_TRACE=1 test_tx_protocol runs it again, with what happened\n",
-               (unsigned long long)running_seed);
-}
-
-static void run_seed(uint64_t seed, uint64_t hits[TR__TX_POINT_COUNT])
-{
-    running_seed = seed;
-    cluster *c = setup_cluster(seed);
-    uint64_t mildness = 2 + draw(c, 30);
-    for (int round = 0; round < 60; round++) {
-        for (uint64_t i = draw(c, 4); i > 0; i--) {
-            uint32_t node = (uint32_t)draw(c, CLUSTER_NODES);
-            const char *from = accounts[draw(c, 6)], *to = accounts[draw(c, 6)];
-            if (c->nodes[node].tx && from != to && c->count < CLUSTER_TRANSFERS)
-                cluster_transfer_begin(c, node, from, to, (int64_t)draw(c, 300));
-        }
-        for (uint64_t i = draw(c, 200); i > 0; i--)
-            cluster_step(c);
-        if (draw(c, mildness) == 0)
-            disturb(c);
-        if (draw(c, 3) == 0)
-            cluster_run(c, draw(c, 20) ? TR_MILLIS(draw(c, 400)) : TR_SECONDS(11));
-    }
-    heal_all(c);
-    cluster_run(c, TR_SECONDS(12));
-    for (int twice = 0; twice < 2; twice++) { /* the second answer is compared with the first */
-        resolve_all(c);
-        cluster_run(c, TR_SECONDS(6));
-    }
-    for (uint32_t i = 0; i < c->count; i++) {
-        const cluster_transfer *t = &c->transfers[i];
-        if (t->answered && !t->is_settled)
-            fail_msg("seed %llu: transfer %u is not settled", (unsigned long long)seed, i);
-    }
-    cluster_check(c, accounts, 6);
-    for (uint32_t i = 0; i < CLUSTER_NODES; i++)
-        for (int p = 0; p < TR__TX_POINT_COUNT; p++)
-            hits[p] += c->nodes[i].hits[p];
-    cluster_close(c);
-    free(c);
-}
-
-static void seeds_keep_every_promise(void **state)
-{
-    (void)state;
-    const char *first = getenv("TX_SEED"), *number = getenv("TX_SEEDS");
-    uint64_t from = first ? strtoull(first, NULL, 10) : 1000,
-             seeds = number ? strtoull(number, NULL, 10) : 400;
-    uint64_t hits[TR__TX_POINT_COUNT] = {0};
-    for (uint64_t seed = from; seed < from + seeds; seed++) {
-        run_seed(seed, hits);
-    }
-    running_seed = 0;
-    for (int p = 0; p < TR__TX_POINT_COUNT; p++)
-        assert_true(hits[p] > 0 || seeds < 10);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -500,11 +398,10 @@ int main(void)
         cmocka_unit_test(row_4_participant_dies_after_its_yes),
         cmocka_unit_test(a_vote_that_got_out_commits_without_its_voter),
         cmocka_unit_test(row_6_coordinator_dies_before_commit_is_forced),
+        cmocka_unit_test(who_promised_nothing_is_free_at_once_when_its_coordinator_dies),
         cmocka_unit_test(row_8_coordinator_dies_with_commit_forced_before_its_answer),
         cmocka_unit_test(row_9_coordinator_dies_after_its_answer),
         cmocka_unit_test(a_log_that_was_replaced_never_answers_aborted),
-        cmocka_unit_test(seeds_keep_every_promise),
     };
-    atexit(tell_seed);
     return cmocka_run_group_tests_name("tx_protocol", tests, NULL, NULL);
 }
