@@ -9,6 +9,7 @@
 
 #include "actors/tx/state.h"
 #include "base/err.h"
+#include "mailbox/utf8.h"
 
 /* ---- what the others share ----------------------------------------------------------------------------- */
 
@@ -26,8 +27,14 @@ tr__tx_frame tr__tx_frame_of(tr__tx_kind kind, const tr_tx_id *id)
 
 tr_err tr__tx_send(tr__tx *tx, const char *node, tr__tx_frame *frame, tr_error *error)
 {
+    char text[TR_ERROR_TEXT_MAX];
     if (tx->dead)
         return tr__fail(error, TR_ECLOSED, "the transaction manager has ended");
+    /* A participant's words may be anything, or cut within a character: what isn't UTF-8 would never arrive. */
+    snprintf(text, sizeof(text), "%s", frame->text);
+    for (char *at = text; *(at += tr__utf8_valid(at, strlen(at)));)
+        *at = '?';
+    frame->text = text;
     frame->from = tx->node;
     frame->clock = ++tx->clock;
     return tx->io->send(tx->context, node, frame, error);
