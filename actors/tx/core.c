@@ -40,6 +40,12 @@ tr_err tr__tx_send(tr__tx *tx, const char *node, tr__tx_frame *frame, tr_error *
     return tx->io->send(tx->context, node, frame, error);
 }
 
+void tr__tx_clock_heard(tr__tx *tx, uint64_t clock)
+{
+    if (clock > tx->clock && clock >> 16 <= tx->io->wall_ms(tx->context) + TR__TX_SKEW_MS)
+        tx->clock = clock;
+}
+
 void tr__tx_event(tr__tx *tx, const tr_tx_id *id, const char *actor, const char *what, const char *detail)
 {
     tx->io->event(tx->context, id, actor, what, detail);
@@ -220,9 +226,7 @@ void tr__tx_receive(tr__tx *tx, const tr__tx_frame *frame)
     if (tx->dead || frame->id.size != sizeof(tr_tx_id) || frame->kind >= TR__TX_KINDS ||
         !handlers[frame->kind])
         return;
-    /* A clock far in the future is its owner's trouble; it isn't let in here. */
-    if (frame->clock > tx->clock && frame->clock >> 16 <= tx->io->wall_ms(tx->context) + TR__TX_SKEW_MS)
-        tx->clock = frame->clock;
+    tr__tx_clock_heard(tx, frame->clock);
     handlers[frame->kind](tx, frame);
 }
 
