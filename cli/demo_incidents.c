@@ -124,6 +124,7 @@ tr_err demo_kill_bob(demo *d, bool in_transaction)
                       (long)bob->pid,
                       in_transaction && d->incidents.halted ? ": a transaction is decided, nobody told" : "",
                       d->fetched, d->files, DEMO_ASKS);
+    d->incidents.halts += in_transaction && d->incidents.halted;
     d->killed_ns = demo_now();
     kill(bob->pid, SIGKILL);
     waitpid(bob->pid, &status, 0);
