@@ -58,10 +58,10 @@ typedef struct demo_measure {
 
 /* What happened to bob; demo_incidents.c. */
 typedef struct demo_incidents {
-    bool allowed, under_way; /* keys may begin one; one runs */
-    bool halted;             /* bob, in a transaction */
-    bool cut, heal;          /* his interface is down; it is to be up again */
-    uint32_t kills, cuts, healed;
+    bool allowed, under_way;             /* keys may begin one; one runs */
+    bool halted;                         /* bob, in a transaction */
+    bool cut, heal;                      /* his interface is down; it is to be up again */
+    uint32_t kills, cuts, healed, halts; /* halts: kills in a transaction */
     uint64_t began_ns, spent_ns, phase_until_ns;
 } demo_incidents;
 

@@ -120,10 +120,10 @@ tr_err demo_kill_bob(demo *d, bool in_transaction)
     d->incidents.kills++;
     if (in_transaction)
         TR_TRY(halt_in_transaction(d));
-    demo_screen_event(d, "kill -9 bob (process %ld)%s, %u of %u files there, %u asks of alice open",
-                      (long)bob->pid,
-                      in_transaction && d->incidents.halted ? ": a transaction is decided, nobody told" : "",
+    demo_screen_event(d, "kill -9 bob (process %ld)%s; %u/%u files there, %u asks open", (long)bob->pid,
+                      in_transaction && d->incidents.halted ? ": he has decided a tx, told nobody" : "",
                       d->fetched, d->files, DEMO_ASKS);
+    d->incidents.halts += in_transaction && d->incidents.halted;
     d->killed_ns = demo_now();
     kill(bob->pid, SIGKILL);
     waitpid(bob->pid, &status, 0);

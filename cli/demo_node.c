@@ -174,6 +174,7 @@ static int run(const demo_node_args *args)
                          .key = args->key[0] ? args->key : NULL,
                          .join = args->join,
                          .data = args->directory,
+                         .operator_socket = args->keep, /* one that goes on is to be looked at */
                          .log_level = TR_LOG_INFO,
                          .start = start,
                          .arg = (void *)args};
@@ -194,10 +195,10 @@ static int run(const demo_node_args *args)
     return err == TR_OK ? 0 : 1;
 }
 
-/* demo-node NAME DIRECTORY SOURCE FILES LOOPS PARALLEL PARENT HOST KEY JOIN... */
+/* demo-node NAME DIRECTORY SOURCE FILES LOOPS PARALLEL PARENT HOST KEY KEEP JOIN... */
 int cli_demo_node(int argc, char **argv)
 {
-    if (argc < 11) {
+    if (argc < 12) {
         fprintf(stderr, "troupe demo-node is started by `troupe demo` only\n");
         return 2;
     }
@@ -213,7 +214,8 @@ int cli_demo_node(int argc, char **argv)
                            .parallel = (uint32_t)atol(argv[6]),
                            .host = argv[8],
                            .key = argv[9],
-                           .join = (const char *const *)(argv + 10)};
+                           .keep = argv[10][0] != 0,
+                           .join = (const char *const *)(argv + 11)};
     if (sodium_init() < 0)
         return 1;
     return run(&args);

@@ -16,6 +16,7 @@ typedef struct demo_node_args {
     uint32_t parallel;       /* carol's workers */
     const char *host;        /* its address, to listen on */
     const char *key;         /* file of the key, "" on loopback */
+    bool keep;               /* it goes on when the demo has ended */
     const char *const *join; /* ends with NULL */
 } demo_node_args;
 

@@ -38,8 +38,9 @@ tr_err demo_child_start(demo *d, int index, const char *const *join)
 {
     demo_child *c = &d->children[index];
     char path[DEMO_PATH + 32], own[DEMO_PATH + 32], files[16], loops[16], workers[16], parent[16], host[32];
-    const char *argv[11 + JOINS_MAX + 1] = {"troupe", "demo-node", c->name, own,  d->opts.source, files,
-                                            loops,    workers,     parent,  host, d->key};
+    const char *keep = d->opts.keep ? "keep" : "";
+    const char *argv[12 + JOINS_MAX + 1] = {"troupe", "demo-node", c->name, own,  d->opts.source, files,
+                                            loops,    workers,     parent,  host, d->key,         keep};
     int pipes[2];
     snprintf(own, sizeof(own), "%s/%s", d->directory, c->name);
     snprintf(files, sizeof(files), "%u", d->opts.files);
@@ -47,7 +48,7 @@ tr_err demo_child_start(demo *d, int index, const char *const *join)
     snprintf(workers, sizeof(workers), "%u", d->workers);
     snprintf(parent, sizeof(parent), "%ld", (long)getpid());
     for (int i = 0; i < JOINS_MAX && join[i]; i++)
-        argv[11 + i] = join[i];
+        argv[12 + i] = join[i];
     demo_net_address(&d->net, index, host, sizeof(host));
     log_path(d, index, path, sizeof(path));
     mkdir(own, 0700);

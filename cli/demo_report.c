@@ -12,7 +12,7 @@
 #include "cli/demo_sums.h"
 
 typedef struct verdict {
-    bool digests, image, pipeline, journals, crash, sums, clean, ok;
+    bool digests, image, pipeline, journals, doubt, crash, sums, clean, ok;
 } verdict;
 
 static double ms(uint64_t ns)
@@ -50,15 +50,26 @@ static verdict judge(const demo *d, bool clean)
     v.image = d->image_equal;
     v.pipeline = d->asked > 0 && d->in_order == d->asked && d->pipe_connections == 1;
     v.journals = d->journals_equal;
+    v.doubt = !d->tx.doubt[0] && (d->tx.settled > 0 || !d->incidents.halts);
     v.crash = d->incidents.healed == d->incidents.kills + d->incidents.cuts &&
               (resumed(d) > 0 || d->parts == 0 || !d->incidents.kills);
     v.sums = d->opts.keep || sums_hold(d);
     v.ok = d->checked && d->trouble.code == TR_OK && v.digests && v.image && v.pipeline && v.journals &&
-           v.crash && v.sums && (clean || d->opts.keep);
+           v.doubt && v.crash && v.sums && (clean || d->opts.keep);
     return v;
 }
 
 /* ---- in words ------------------------------------------------------------------------------------------ */
+
+/* What a death left in doubt, and that nothing is. */
+static void print_doubt(const demo *d, const verdict *v)
+{
+    printf(" %s no transaction in doubt, nothing locked", demo_screen_mark(d, v->doubt));
+    if (d->tx.settled)
+        printf("; %" PRIu32 " had been: %" PRIu32 " committed on both, %" PRIu32 " aborted on both",
+               d->tx.settled, d->tx.settled_committed, d->tx.settled - d->tx.settled_committed);
+    printf("\n");
+}
 
 /* The last one; the figures of those before were shown as they came. */
 static void print_crash(const demo *d, const verdict *v)
@@ -191,6 +202,12 @@ static void print_next(const demo *d)
     printf("\n look:  %s ", viewer ? "xdg-open" : "ls -l");
     print_path(d->image);
     if (d->opts.keep) {
+        static const char *const asks[] = {"ps", "tx list", "ask bob/app '{\"tr_app_query\":{}}'"};
+        for (size_t i = 0; i < TR_COUNT(asks); i++) {
+            printf("\n try:   ");
+            print_path(d->program);
+            printf(" %s", asks[i]);
+        }
         printf("\n end:   kill");
         for (int i = 0; i < DEMO_NODES; i++)
             printf(" %ld", (long)d->children[i].pid);
@@ -219,6 +236,7 @@ static void print_words(const demo *d, const verdict *v)
     printf(" %s both journals: %" PRIu64 " entries, %" PRIu32 " of each side, digest %.4s..%s\n",
            demo_screen_mark(d, v->journals), d->journal_last[0], d->files, d->journal_digest[0],
            d->journal_digest[0][0] ? d->journal_digest[0] + 60 : "");
+    print_doubt(d, v);
     print_crash(d, v);
     print_sums(d, v);
     print_latency(d);
@@ -309,6 +327,9 @@ static void print_json(const demo *d, const verdict *v)
                         json_pack("{s:b, s:I, s:s, s:s}", "equal", v->journals, "entries",
                                   (json_int_t)d->journal_last[0], "alice", d->journal_digest[0], "bob",
                                   d->journal_digest[1]));
+    json_object_set_new(o, "transactions",
+                        json_pack("{s:b, s:i, s:i}", "ok", v->doubt, "were_in_doubt", (int)d->tx.settled,
+                                  "of_those_committed", (int)d->tx.settled_committed));
     json_object_set_new(o, "crash", json_crash(d, v));
     json_object_set_new(o, "namespaces", json_boolean(d->opts.netns));
     json_object_set_new(o, "web_latency", json_latency(d));
@@ -346,6 +367,7 @@ json_t *demo_report_checks(const demo *d, bool clean)
     add_check(lines, v.image, "picture equals the one-thread one");
     add_check(lines, v.pipeline, "%" PRIu32 "/%" PRIu32 " pipelined answers in order", d->in_order, d->asked);
     add_check(lines, v.journals, "journals equal, %" PRIu64 " entries", d->journal_last[0]);
+    add_check(lines, v.doubt, "no transaction in doubt; %" PRIu32 " settled", d->tx.settled);
     if (d->opts.kill)
         add_check(lines, v.crash, "bob killed, healed in %.0f ms", ms_since_kill(d, d->healed_ns));
     if (d->opts.keep)

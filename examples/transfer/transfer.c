@@ -21,8 +21,8 @@
 #include <troupe/troupe.h>
 
 #define CLIENTS_MAX 64
-#define MOVES_MAX   200  /* a purse isn't empty after so many */
-#define PURSE       1000 /* coins that each begins with; the till is empty */
+#define MOVES_MAX   1000
+#define PURSE       10000 /* coins that each begins with; the till is empty */
 
 /* ---- accounts: the participants ------------------------------------------------------------------------ */
 
