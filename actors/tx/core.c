@@ -9,6 +9,7 @@
 
 #include "actors/tx/state.h"
 #include "base/err.h"
+#include "mailbox/utf8.h"
 
 /* ---- what the others share ----------------------------------------------------------------------------- */
 
@@ -26,11 +27,23 @@ tr__tx_frame tr__tx_frame_of(tr__tx_kind kind, const tr_tx_id *id)
 
 tr_err tr__tx_send(tr__tx *tx, const char *node, tr__tx_frame *frame, tr_error *error)
 {
+    char text[TR_ERROR_TEXT_MAX];
     if (tx->dead)
         return tr__fail(error, TR_ECLOSED, "the transaction manager has ended");
+    /* A participant's words may be anything, or cut within a character: what isn't UTF-8 would never arrive. */
+    snprintf(text, sizeof(text), "%s", frame->text);
+    for (char *at = text; *(at += tr__utf8_valid(at, strlen(at)));)
+        *at = '?';
+    frame->text = text;
     frame->from = tx->node;
     frame->clock = ++tx->clock;
     return tx->io->send(tx->context, node, frame, error);
+}
+
+void tr__tx_clock_heard(tr__tx *tx, uint64_t clock)
+{
+    if (clock > tx->clock && clock >> 16 <= tx->io->wall_ms(tx->context) + TR__TX_SKEW_MS)
+        tx->clock = clock;
 }
 
 void tr__tx_event(tr__tx *tx, const tr_tx_id *id, const char *actor, const char *what, const char *detail)
@@ -213,9 +226,7 @@ void tr__tx_receive(tr__tx *tx, const tr__tx_frame *frame)
     if (tx->dead || frame->id.size != sizeof(tr_tx_id) || frame->kind >= TR__TX_KINDS ||
         !handlers[frame->kind])
         return;
-    /* A clock far in the future is its owner's trouble; it isn't let in here. */
-    if (frame->clock > tx->clock && frame->clock >> 16 <= tx->io->wall_ms(tx->context) + TR__TX_SKEW_MS)
-        tx->clock = frame->clock;
+    tr__tx_clock_heard(tx, frame->clock);
     handlers[frame->kind](tx, frame);
 }
 

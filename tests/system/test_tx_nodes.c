@@ -27,12 +27,23 @@ TR_MESSAGE(credit, TR_WRITES, (i64, amount))
 TR_MESSAGE(get_balance)
 TR_MESSAGE(balance_is, (i64, amount))
 
+/* No error's text is so long, so it is cut, and at a third of the lengths between two characters. */
+static const char *without_end(void)
+{
+    static char euros[3 * TR_ERROR_TEXT_MAX + 2] = "\xff";
+    for (size_t at = 1; at + 3 < sizeof(euros); at += 3)
+        memcpy(euros + at, "\xe2\x82\xac", 3);
+    return euros;
+}
+
 static tr_err account(tr_txview *v, void *state, const tr_msg *msg)
 {
     int64_t balance = tr_view_i64(v, "balance", 0);
     const debit *d = tr_match(msg, debit);
     const credit *c = tr_match(msg, credit);
     (void)state;
+    if (d && d->amount < 0)
+        return tr_refuse(v, "%s", without_end());
     if (d && balance < d->amount)
         return tr_refuse(v, "balance %" PRId64 " is less than %" PRId64, balance, d->amount);
     if (d || c)
@@ -326,6 +337,28 @@ static tr_err refused(tr_actor *self, void *arg)
     return expect_balances(self, 100, 0);
 }
 
+static tr_err refused_in_words_that_are_no_text(tr_actor *self, void *arg)
+{
+    (void)arg;
+    TR_TRY(begin(self));
+    uint64_t began = tr_now(self);
+    tr_tx_outcome out = move(self, "alice/account", "bob/account", -1);
+    EXPECT(self, out.status == TR_TX_ABORTED && out.reason == TR_TX_APP, "%s", out.text);
+    EXPECT(self, strncmp(out.text, "?\xe2\x82\xac", 4) == 0, "%s", out.text);
+    EXPECT(self, tr_now(self) - began < hasty.deadline_ns, "%s", "it was waited for");
+    out = move(self, "alice/acc\xff", "bob/account", 1);
+    EXPECT(self, out.status == TR_TX_ABORTED && out.reason == TR_TX_NOT_ALLOWED, "%s", out.text);
+    return expect_balances(self, 100, 0);
+}
+
+/* Nodes take UTF-8 only from each other. */
+static void a_refusal_whose_words_are_no_utf8_is_heard_at_once(void **state)
+{
+    cluster *c = *state;
+    start_both(c, NULL, NULL);
+    as_carol(c, refused_in_words_that_are_no_text);
+}
+
 static void a_refusal_of_one_aborts_both(void **state)
 {
     cluster *c = *state;
@@ -500,6 +533,7 @@ int main(int argc, char **argv)
         TEST(a_transfer_between_two_hosts_commits),
         TEST(what_was_committed_survives_the_kill_of_all),
         TEST(a_refusal_of_one_aborts_both),
+        TEST(a_refusal_whose_words_are_no_utf8_is_heard_at_once),
         TEST(a_node_that_is_away_is_named_and_nothing_happens),
         TEST(the_log_is_for_its_owner_only),
         TEST(row_3_a_participant_that_ends_with_its_promise_on_the_disk_and_unheard),
