@@ -200,7 +200,7 @@ static tr_err make_key(demo *d)
 /* A place for the picture, before the work begins: what can't be written should be known at once. */
 static tr_err choose_image(demo *d)
 {
-    struct stat build;
+    struct stat build, there;
     char folder[DEMO_PATH];
     const char *name = d->opts.image;
     if (!name)
@@ -211,6 +211,11 @@ static tr_err choose_image(demo *d)
         snprintf(d->image, sizeof(d->image), "%s", name);
     else if (getcwd(folder, sizeof(folder)))
         snprintf(d->image, sizeof(d->image), "%.300s/%.200s", folder, name);
+    if (stat(d->image, &there) == 0 && !S_ISREG(there.st_mode))
+        return demo_trouble_is(d, TR_EINVAL,
+                               "the picture can't be written to %s: it is no plain file; --image "
+                               "takes another place",
+                               name);
     snprintf(folder, sizeof(folder), "%s", d->image);
     char *slash = strrchr(folder, '/');
     if (slash)

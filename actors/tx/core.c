@@ -91,13 +91,24 @@ tr_tx_id tr__tx_get_id(tr__tx_reader *reader)
     return id;
 }
 
+/* A log is one node's, and says so first: what another one promised isn't ours to keep. */
+static tr_err name_log(tr__tx *tx, tr_error *error)
+{
+    tr__tx_buffer record = {0};
+    tr__tx_put_text(&record, tx->node);
+    return tr__tx_append(tx, TR__RECORD_NAME, false, &record, NULL, false, error);
+}
+
 tr_err tr__tx_append(tr__tx *tx, tr__tx_record type, bool finishes, tr__tx_buffer *buffer,
                      tr__tx_force *force, bool now, tr_error *error)
 {
     uint64_t lsn = 0;
     tr__iov payload = {buffer->bytes, buffer->length};
-    tr_err err = buffer->failed ? tr__fail(error, TR_ENOMEM, "no memory for a record of the log")
-                                : tr__log_append(tx->log, type, finishes, &payload, 1, &lsn, error);
+    bool first = tr__log_last(tx->log) == 0 && type != TR__RECORD_NAME;
+    tr_err err = first ? name_log(tx, error) : TR_OK;
+    if (err == TR_OK)
+        err = buffer->failed ? tr__fail(error, TR_ENOMEM, "no memory for a record of the log")
+                             : tr__log_append(tx->log, type, finishes, &payload, 1, &lsn, error);
     tr__tx_buffer_free(buffer);
     if (err != TR_OK)
         return err;
@@ -134,17 +145,29 @@ static void on_failed(void *context, const tr_error *error)
     tr__tx_fatal(context, error->code, "%s", error->text);
 }
 
+static tr_err replay_name(tr__tx *tx, tr__tx_reader *reader)
+{
+    tr__tx_get_text(reader, tx->log_of, sizeof(tx->log_of));
+    if (!tr__tx_read_all(reader))
+        return TR_EPROTO;
+    return strcmp(tx->log_of, tx->node) == 0 ? TR_OK : TR_EEXIST;
+}
+
 static tr_err on_record(void *context, uint8_t type, uint64_t lsn, const void *payload, size_t length,
                         tr_error *error)
 {
     static tr_err (*const replay[])(tr__tx *, tr__tx_reader *) = {
         [TR__RECORD_PREPARE] = tr__tx_replay_prepare, [TR__RECORD_FINISH] = tr__tx_replay_finish,
         [TR__RECORD_COMMIT] = tr__tx_replay_commit,   [TR__RECORD_TOMB] = tr__tx_replay_tomb,
-        [TR__RECORD_END] = tr__tx_replay_end,
+        [TR__RECORD_END] = tr__tx_replay_end,         [TR__RECORD_NAME] = replay_name,
     };
     tr__tx *tx = context;
     tr__tx_reader reader = {payload, (const uint8_t *)payload + length, false};
     tr_err err = type < TR_COUNT(replay) && replay[type] ? replay[type](tx, &reader) : TR_EPROTO;
+    if (err == TR_EEXIST)
+        return tr__fail(error, TR_EMISMATCH,
+                        "this transaction log is node %s's, not node %s's: give each its own", tx->log_of,
+                        tx->node);
     if (err == TR_EPROTO)
         return tr__fail(error, TR_EMISMATCH,
                         "record %llu of the transaction log is whole, but makes no sense (type %u): "
@@ -179,7 +202,8 @@ tr__tx *tr__tx_open(const char *node, uint64_t id, tr__log_store *store, const t
     tx->context = context;
     tx->forcing_end = &tx->forcing;
     tx->clock = io->wall_ms(context) << 16;
-    if (store && !(tx->log = tr__log_open(store, options, &upcalls, tx, error))) {
+    if (store &&
+        (!(tx->log = tr__log_open(store, options, &upcalls, tx, error)) || name_log(tx, error) != TR_OK)) {
         tr__tx_close(tx);
         return NULL;
     }

@@ -158,7 +158,8 @@ struct tr__tx {
     uint64_t id; /* the incarnation */
     const tr__tx_io *io;
     void *context;
-    tr__log *log; /* NULL: keeps none */
+    tr__log *log;             /* NULL: keeps none */
+    char log_of[TR_NAME_MAX]; /* while it is replayed: whose it says it is */
     uint64_t clock;
     bool dead;            /* fatal was told */
     uint64_t unforced_ns; /* since when something appended may be unforced; 0: nothing is */
@@ -208,6 +209,7 @@ typedef enum tr__tx_record {
     TR__RECORD_COMMIT,
     TR__RECORD_TOMB, /* aborted by who asked */
     TR__RECORD_END,  /* all parties of a COMMIT have acknowledged */
+    TR__RECORD_NAME, /* the first of each log: whose it is */
 } tr__tx_record;
 
 /* Append; with `force`, it is in line and `then` comes when it is durable, soon if `now`, else within
