@@ -7,25 +7,7 @@
 
 #include "cli/demo_page.h"
 #include "cli/demo_tx.h"
-
-static double ms(uint64_t ns)
-{
-    return (double)ns / 1e6;
-}
-
-/* A text that is no UTF-8 (a path may be any bytes) with ? for each byte beyond ASCII. */
-static json_t *text_of(const char *text)
-{
-    json_t *string = json_string(text);
-    char *copy = string ? NULL : strdup(text);
-    for (char *c = copy; c && *c; c++)
-        if ((unsigned char)*c > 126)
-            *c = '?';
-    if (copy)
-        string = json_string(copy);
-    free(copy);
-    return string;
-}
+#include "cli/page_state.h"
 
 /* ---- nodes and what goes between them ------------------------------------------------------------------ */
 
@@ -35,8 +17,9 @@ static json_t *gaps_of(const demo *d, int index)
     uint32_t count = d->page->gap_counts[index], first = count > DEMO_GAPS ? count - DEMO_GAPS : 0;
     for (uint32_t i = first; i < count; i++) {
         const demo_gap *gap = &d->page->gaps[index][i % DEMO_GAPS];
-        json_array_append_new(gaps, json_pack("[f, o]", ms(gap->from_ns),
-                                              gap->to_ns ? json_real(ms(gap->to_ns)) : json_null()));
+        json_array_append_new(gaps,
+                              json_pack("[f, o]", page_state_ms(gap->from_ns),
+                                        gap->to_ns ? json_real(page_state_ms(gap->to_ns)) : json_null()));
     }
     return gaps;
 }
@@ -56,7 +39,7 @@ static json_t *node_of(const demo *d, int index)
                      strcmp(state, "down") != 0 ? ""
                      : c->pid                   ? "cut off by the demo (its interface is down)"
                                                 : "killed by the demo (kill -9)",
-                     "late_p99_ms", ms(c->late_ns), "down_ms", gaps_of(d, index));
+                     "late_p99_ms", page_state_ms(c->late_ns), "down_ms", gaps_of(d, index));
 }
 
 static json_t *nodes_of(const demo *d)
@@ -108,7 +91,7 @@ static json_t *job_json(const job *j)
                           j->ended  ? "done"
                           : j->done ? "running"
                                     : "waiting",
-                          "note", text_of(j->note));
+                          "note", page_state_text(j->note));
     uint64_t until = j->ended_ns ? j->ended_ns : demo_now();
     double seconds = j->began_ns && until > j->began_ns ? (double)(until - j->began_ns) / 1e9 : 0;
     double rate = seconds > 0.2 ? (double)j->done / seconds : 0;
@@ -143,7 +126,7 @@ static json_t *jobs_of(const demo *d)
              d->bobs);
     if (d->pipelined)
         snprintf(jobs[3].note, sizeof(jobs[3].note), "in order, %" PRIu64 " connection, %.1f ms",
-                 d->pipe_connections, ms(d->pipe_ns));
+                 d->pipe_connections, page_state_ms(d->pipe_ns));
     if (d->tile_total)
         snprintf(jobs[4].note, sizeof(jobs[4].note), "%" PRIu32 " x %" PRIu32 ", %" PRIu32 " threads",
                  d->width, d->height, d->workers);
@@ -181,10 +164,10 @@ static json_t *latency_of(const demo *d)
         json_t *counts = json_array();
         for (int k = 0; k < DEMO_SPREAD; k++)
             json_array_append_new(counts, json_integer(d->page->spread[i][k]));
-        json_array_append_new(phases, json_pack("{s:s, s:f, s:f, s:I, s:I, s:o}", "phase",
-                                                demo_phase_names[i], "p50_ms", ms(m->p50_ns), "p99_ms",
-                                                ms(m->p99_ns), "answered", (json_int_t)m->asked, "failed",
-                                                (json_int_t)m->failed, "counts", counts));
+        json_array_append_new(
+            phases, json_pack("{s:s, s:f, s:f, s:I, s:I, s:o}", "phase", demo_phase_names[i], "p50_ms",
+                              page_state_ms(m->p50_ns), "p99_ms", page_state_ms(m->p99_ns), "answered",
+                              (json_int_t)m->asked, "failed", (json_int_t)m->failed, "counts", counts));
     }
     return json_pack("{s:f, s:i, s:o}", "first_ms", DEMO_SPREAD_FROM_NS / 1e6, "steps_per_octave", 2,
                      "phases", phases);
@@ -196,8 +179,9 @@ static json_t *events_of(const demo *d)
     uint32_t first = d->event_count > DEMO_EVENTS ? d->event_count - DEMO_EVENTS : 0;
     for (uint32_t i = first; i < d->event_count; i++) {
         const demo_event *event = &d->events[i % DEMO_EVENTS];
-        json_array_append_new(events, json_pack("{s:f, s:o, s:b}", "at_ms", event->at * 1e3, "text",
-                                                text_of(event->text), "bad", demo_event_is_bad(event)));
+        json_array_append_new(events,
+                              json_pack("{s:f, s:o, s:b}", "at_ms", event->at * 1e3, "text",
+                                        page_state_text(event->text), "bad", demo_event_is_bad(event)));
     }
     return events;
 }
@@ -206,7 +190,7 @@ char *demo_state_text(const demo *d)
 {
     json_t *o = json_pack("{s:i, s:s, s:f, s:b, s:O?}", "schema", 1, "title", "demo", "at_ms",
                           demo_seconds(d) * 1e3, "ended", d->page->ended, "verdict", d->page->verdict);
-    json_object_set_new(o, "trouble", text_of(d->trouble.code ? d->trouble.text : ""));
+    json_object_set_new(o, "trouble", page_state_text(d->trouble.code ? d->trouble.text : ""));
     json_object_set_new(o, "nodes", nodes_of(d));
     json_object_set_new(o, "connections", connections_of(d));
     json_object_set_new(o, "jobs", jobs_of(d));

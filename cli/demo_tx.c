@@ -8,12 +8,11 @@
 #include "actors/transactions.h"
 #include "cli/demo_node.h"
 #include "cli/demo_screen.h"
+#include "cli/page_state.h"
 #include "cli/tx_merge.h"
 
 #define ASK_EVERY  TR_MILLIS(250)
 #define ASK_WITHIN TR_SECONDS(1)
-#define SHOWN      20 /* on the page */
-#define REMARKABLE 8  /* of those at most: a death fell into them */
 
 static const int askable[DEMO_TX_NODES] = {DEMO_ALICE, DEMO_BOB};
 
@@ -73,37 +72,6 @@ void demo_tx_killed(demo *d)
 
 /* ---- asking -------------------------------------------------------------------------------------------- */
 
-static bool is_remarkable(const json_t *one)
-{
-    const char *state = tx_text(one, "state");
-    const json_t *event;
-    size_t i;
-    json_array_foreach(json_object_get(one, "events"), i, event)
-    {
-        if (strcmp(tx_text(event, "what"), "recover") == 0)
-            return true;
-    }
-    return strcmp(state, "unknown") == 0 || strcmp(state, "in doubt") == 0;
-}
-
-/* Of the plain ones the oldest go, then of the remarkable ones. */
-static void prune(json_t *all)
-{
-    json_t *transactions = json_object_get(all, "transactions");
-    size_t count = json_array_size(transactions), remarkable = 0;
-    for (size_t i = 0; i < count; i++)
-        remarkable += is_remarkable(json_array_get(transactions, i));
-    for (size_t i = 0; i < json_array_size(transactions) && json_array_size(transactions) > 4 * SHOWN;) {
-        bool keep = is_remarkable(json_array_get(transactions, i)) && remarkable <= REMARKABLE;
-        if (keep) {
-            i++;
-            continue;
-        }
-        remarkable -= is_remarkable(json_array_get(transactions, i));
-        json_array_remove(transactions, i);
-    }
-}
-
 static void figures(demo *d, int which, const char *listing)
 {
     json_t *told = json_loads(listing, 0, NULL);
@@ -126,7 +94,7 @@ static void take(demo *d, int which)
     figures(d, which, listing->json);
     look_for_doubt(d);
     look_for_settling(d);
-    prune(d->tx.all);
+    page_state_prune(d->tx.all);
 }
 
 void demo_tx_step(demo *d)
@@ -154,55 +122,9 @@ bool demo_tx_at_rest(const demo *d, uint64_t since_ns)
     return json_array_size(json_object_get(d->tx.all, "in_doubt")) == 0;
 }
 
-/* ---- the page ------------------------------------------------------------------------------------------ */
-
-/* The caller's own events are its answer. */
-static const char *word_of(const char *what)
-{
-    static const char *const answers[] = {"committed", "aborted", "unknown", "broken"};
-    for (size_t i = 0; i < TR_COUNT(answers); i++)
-        if (strcmp(what, answers[i]) == 0)
-            return i == 3 ? "drop" : "answer";
-    return what;
-}
-
-static json_t *events_of(const demo *d, const json_t *one)
-{
-    json_t *events = json_array();
-    const json_t *event;
-    size_t i;
-    json_array_foreach(json_object_get(one, "events"), i, event)
-    {
-        double at_ms = (double)(tx_number(event, "at_ns") - (json_int_t)d->start_ns) / 1e6;
-        json_array_append_new(events, json_pack("{s:f, s:s, s:s, s:s}", "at_ms", at_ms, "node",
-                                                tx_text(event, "node"), "actor", tx_text(event, "actor"),
-                                                "what", word_of(tx_text(event, "what"))));
-    }
-    return events;
-}
-
 json_t *demo_tx_state(const demo *d)
 {
-    const json_t *one, *transactions = json_object_get(d->tx.all, "transactions");
-    size_t i, plain = 0, most = SHOWN;
-    json_t *out = json_array();
-    json_array_foreach(transactions, i, one)
-    {
-        bool remarkable = is_remarkable(one);
-        most -= remarkable && most > 0;
-        plain += !remarkable;
-    }
-    json_array_foreach(transactions, i, one)
-    {
-        bool remarkable = is_remarkable(one);
-        if (!remarkable && plain-- > most)
-            continue;
-        const char *state = tx_text(one, "state");
-        json_array_append_new(out, json_pack("{s:s, s:s, s:s, s:o}", "id", tx_text(one, "id"), "state",
-                                             strcmp(state, "in doubt") == 0 ? "in-doubt" : state, "reason",
-                                             tx_text(one, "reason"), "events", events_of(d, one)));
-    }
-    return out;
+    return page_state_transactions(d->tx.all, d->start_ns);
 }
 
 void demo_tx_close(demo *d)

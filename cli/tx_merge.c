@@ -4,7 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "cli/operator_client.h"
+#include "base/err.h"
+#include "base/mem.h"
 
 #define ANSWER_WITHIN TR_SECONDS(3)
 
@@ -141,6 +142,22 @@ bool tx_merge_add(json_t *all, const char *listing)
     return good;
 }
 
+/* ---- asking -------------------------------------------------------------------------------------------- */
+
+char *tx_merge_ask(operator_client *client, uint64_t timeout_ns, tr_error *error)
+{
+    json_t *answer = NULL, *request = json_pack("{s:s, s:s, s:{s:{s:i}}}", "do", "ask", "to", "tx", "message",
+                                                "tr_tx_list", "most", 0);
+    tr_err err = operator_request(client, request, timeout_ns, &answer, error);
+    const json_t *listing = json_object_get(json_object_get(answer, "answer"), "tr_tx_listing");
+    char *text = err == TR_OK ? tr__strdup(tx_text(listing, "json")) : NULL;
+    if (err == TR_OK && !text)
+        tr__fail(error, TR_ENOMEM, "no memory for an answer");
+    json_decref(request);
+    json_decref(answer);
+    return text;
+}
+
 /* ---- all nodes ----------------------------------------------------------------------------------------- */
 
 typedef struct merging {
@@ -152,21 +169,19 @@ static bool add_node_of(void *context, const char *name)
 {
     merging *m = context;
     tr_error error;
-    json_t *answer = NULL, *request = json_pack("{s:s, s:s, s:{s:{s:i}}}", "do", "ask", "to", "tx", "message",
-                                                "tr_tx_list", "most", 0);
-    tr_err err = operator_request_once(name, request, ANSWER_WITHIN, &answer, &error);
-    json_decref(request);
-    const json_t *listing = json_object_get(json_object_get(answer, "answer"), "tr_tx_listing");
-    if (err == TR_OK && tx_merge_add(m->all, tx_text(listing, "json"))) {
-        json_decref(answer);
-        return true;
+    operator_client *client = operator_open(name, &error);
+    char *listing = client ? tx_merge_ask(client, ANSWER_WITHIN, &error) : NULL;
+    operator_close(client);
+    if (listing && !tx_merge_add(m->all, listing)) {
+        tr__fail(&error, TR_EPROTO, "an answer that makes no sense");
+        tr__free(listing);
+        listing = NULL;
     }
-    json_decref(answer);
-    if (err != TR_ENOTFOUND) { /* else: what a killed node left */
-        fprintf(stderr, "troupe tx: %s: %s\n", name,
-                err == TR_OK ? "an answer that makes no sense" : error.text);
+    if (!listing && error.code != TR_ENOTFOUND) { /* else: what a killed node left */
+        fprintf(stderr, "troupe tx: %s: %s\n", name, error.text);
         m->failed++;
     }
+    tr__free(listing);
     return true;
 }
 

@@ -20,16 +20,24 @@
 
 #include "cli/cli.h"
 #include "cli/colour.h"
+#include "cli/options.h"
 #include "cli/up.h"
 
 #define END_WITHIN  TR_SECONDS(10)
 #define BACKOFF_MIN TR_MILLIS(200)
 #define BACKOFF_MAX TR_SECONDS(5)
 
-static const char usage[] = "usage: troupe up FILE [--check]\n"
+static const char usage[] = "usage: troupe up FILE [--check | --page [PORT]]\n"
                             "  runs the nodes of a YAML file (docs/up.md describes it), and starts them\n"
                             "  again as it says; Ctrl-C ends them, the last first, a second one kills them\n"
-                            "  --check  only tell whether the file is right\n";
+                            "  --check        only tell whether the file is right\n"
+                            "  --page [PORT]  show the nodes in a browser as well, on that port of this\n"
+                            "                 machine (default: a free one; its address is told)\n";
+
+typedef struct up_opts {
+    bool check, page;
+    uint16_t port; /* 0: a free one */
+} up_opts;
 
 uint64_t up_now(void)
 {
@@ -142,11 +150,12 @@ static void start_again(up *u, up_child *child, int status)
 static void on_ended(up *u, up_child *child, int status)
 {
     char words[32];
+    child->ended_badly = status != 0;
     if (child->state == UP_ENDING || u->ending) {
         u->failed = u->failed || status != 0;
         up_say(u, child, "ended %s", how(status, words, sizeof(words)));
         up_child_move(child, UP_ENDED);
-    } else if (!child->was_up) {
+    } else if (!child->ups) {
         up_say(u, child, "ended %s before it was up: all are ended%s%s", how(status, words, sizeof(words)),
                child->last[0] ? "; its last words: " : "", child->last);
         up_child_move(child, UP_ENDED);
@@ -168,12 +177,12 @@ static void start_due(up *u)
     bool above_up = true;
     for (unsigned i = 0; i < u->count && !u->ending; i++) {
         up_child *child = &u->children[i];
-        if (child->state == UP_WAITING && up_now() >= child->due_ns && (child->was_up || above_up) &&
+        if (child->state == UP_WAITING && up_now() >= child->due_ns && (child->ups || above_up) &&
             !up_child_start(u, i)) {
             up_child_move(child, UP_ENDED);
             give_up(u);
         }
-        above_up = above_up && (child->was_up || child->state == UP_ENDED);
+        above_up = above_up && (child->ups || child->state == UP_ENDED);
     }
 }
 
@@ -182,7 +191,7 @@ static int wait_ms(const up *u)
     uint64_t now = up_now(), due = UINT64_MAX;
     for (unsigned i = 0; i < u->count; i++) {
         const up_child *child = &u->children[i];
-        bool timed = child->state == UP_ENDING || (child->state == UP_WAITING && child->was_up);
+        bool timed = child->state == UP_ENDING || (child->state == UP_WAITING && child->ups);
         due = timed && child->due_ns < due ? child->due_ns : due;
     }
     if (due == UINT64_MAX)
@@ -225,6 +234,7 @@ static void run(up *u, int signals)
         start_due(u);
         if (u->ending)
             end_next(u);
+        up_page_look(u);
         ready[0] = (struct pollfd){.fd = signals, .events = POLLIN};
         for (unsigned i = 0; i < u->count; i++)
             ready[i + 1] = (struct pollfd){.fd = u->children[i].out, .events = POLLIN}; /* -1: passed over */
@@ -274,54 +284,97 @@ static int open_signals(void)
     return signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
 }
 
-static int run_file(up *u)
+/* What runs the file, and the page if it is to be had; false: nothing was started, and it was said why. */
+static bool begin(up *u, const up_opts *opts, int *signals)
+{
+    tr_error error;
+    if (!prepare(u) || (*signals = open_signals()) < 0) {
+        fprintf(stderr, "troupe up: %s\n", strerror(errno));
+        return false;
+    }
+    up_say(u, NULL, "%u node%s of cluster %s; `troupe ps` shows them", u->count, u->count == 1 ? "" : "s",
+           u->file->cluster ? u->file->cluster : "troupe");
+    if (opts->page && up_page_open(u, opts->port, &error) != TR_OK) {
+        fprintf(stderr, "troupe up: %s; nothing was started%s\n", error.text,
+                opts->port ? "; --page PORT takes another port, --page alone a free one" : "");
+        return false;
+    }
+    return true;
+}
+
+static int run_file(up *u, const up_opts *opts)
 {
     int signals = -1;
-    if (!prepare(u) || (signals = open_signals()) < 0) {
-        fprintf(stderr, "troupe up: %s\n", strerror(errno));
-        u->failed = true;
-    } else {
-        up_say(u, NULL, "%u node%s of cluster %s; `troupe ps` shows them", u->count, u->count == 1 ? "" : "s",
-               u->file->cluster ? u->file->cluster : "troupe");
+    u->failed = !begin(u, opts, &signals);
+    if (!u->failed) {
         run(u, signals);
         up_say(u, NULL, u->failed ? "all have ended, not all of them well" : "all have ended well");
-        close(signals);
+        up_page_close(u);
     }
+    if (signals >= 0)
+        close(signals);
     for (unsigned i = 0; u->children && i < u->count; i++)
         free(u->children[i].restarts);
     free(u->children);
     return u->failed ? 1 : 0;
 }
 
-int cli_up(int argc, char **argv)
+/* `--page` may be followed by a number. */
+static bool take_port(int argc, char **argv, up_opts *opts)
 {
-    static const struct option options[] = {
-        {"check", no_argument, NULL, 'c'}, {"help", no_argument, NULL, 'h'}, {NULL, 0, NULL, 0}};
-    up u = {.path = NULL};
-    bool check = false;
-    tr_error error;
+    double port = 0;
+    const char *text = optarg;
+    if (!text && optind < argc && argv[optind][0] && !argv[optind][strspn(argv[optind], "0123456789")])
+        text = argv[optind++];
+    opts->page = true;
+    if (text && !cli_number("up", "--page", text, 1, UINT16_MAX, true, &port))
+        return false;
+    opts->port = (uint16_t)port;
+    return true;
+}
+
+/* -1: go on; else the exit status. */
+static int take_options(int argc, char **argv, up_opts *opts)
+{
+    static const struct option options[] = {{"check", no_argument, NULL, 'c'},
+                                            {"page", optional_argument, NULL, 'p'},
+                                            {"help", no_argument, NULL, 'h'},
+                                            {NULL, 0, NULL, 0}};
     int option;
-    argv[0] = "troupe up";
     while ((option = getopt_long(argc, argv, "h", options, NULL)) != -1) {
-        if (option != 'c') {
+        if (option == 'p' && !take_port(argc, argv, opts))
+            return 2;
+        if (option == 'c')
+            opts->check = true;
+        else if (option != 'p') {
             fprintf(option == 'h' ? stdout : stderr, "%s", usage);
             return option == 'h' ? 0 : 2;
         }
-        check = true;
     }
-    if (argc - optind != 1) {
-        fprintf(stderr, "%s", usage);
-        return 2;
-    }
+    if (argc - optind == 1 && !(opts->check && opts->page))
+        return -1;
+    fprintf(stderr, "%s", usage);
+    return 2;
+}
+
+int cli_up(int argc, char **argv)
+{
+    up u = {.path = NULL};
+    up_opts opts = {.check = false};
+    tr_error error;
+    argv[0] = "troupe up";
+    int status = take_options(argc, argv, &opts);
+    if (status >= 0)
+        return status;
     u.path = argv[optind];
     u.file = up_file_load(u.path, &error);
     if (!u.file) {
         fprintf(stderr, "troupe up: %s\n", error.text);
         return 2;
     }
-    if (check)
+    if (opts.check)
         printf("%s is right: %u node%s\n", u.path, u.file->nodes_count, u.file->nodes_count == 1 ? "" : "s");
-    int status = check ? 0 : run_file(&u);
+    status = opts.check ? 0 : run_file(&u, &opts);
     up_file_free(u.file);
     return status;
 }

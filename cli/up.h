@@ -1,10 +1,12 @@
-/* `troupe up`: its private parts. up.c: the command and its loop; up_child.c: a node's process; up_say.c: what is printed.
- * One thread, the main one. */
+/* `troupe up`: its private parts. up.c: the command and its loop; up_child.c: a node's process; up_say.c: what is printed;
+ * up_page.c: the page of --page. One thread, the main one; the page has more (up_page.h). */
 #ifndef TR_CLI_UP_H
 #define TR_CLI_UP_H
 
 #include <stdbool.h>
 #include <sys/types.h>
+
+#include <troupe/err.h>
 
 #include "cli/up_file.h"
 
@@ -27,9 +29,10 @@ typedef struct up_child {
     int out;         /* both its outputs; -1: none */
     char line[1024]; /* what it printed of its line so far */
     size_t used;
-    char last[200];   /* the last whole line: why it ended, as a rule */
-    char listen[280]; /* where, since it was up first; kept for its next starts */
-    bool was_up;
+    char last[200];     /* the last whole line: why it ended, as a rule */
+    char listen[280];   /* where, since it was up first; kept for its next starts */
+    unsigned ups;       /* times that it came up */
+    bool ended_badly;   /* the last time: not with status 0 */
     uint64_t due_ns;    /* WAITING: when to start it. ENDING: when to kill it */
     uint64_t *restarts; /* when the last restarts_max were, a ring; 0: none yet */
     uint32_t restart_next;
@@ -44,6 +47,7 @@ typedef struct up {
     bool ending, failed;
     bool colour;
     int name_width;
+    struct up_page *page; /* NULL: none */
 } up;
 
 uint64_t up_now(void);
@@ -64,5 +68,17 @@ void up_child_move(up_child *child, up_state to);
 /* A line about a node (NULL: about the whole), or (`own` false) of its output. */
 void up_say(up *u, const up_child *child, const char *format, ...) __attribute__((format(printf, 3, 4)));
 void up_say_line(up *u, const up_child *child, const char *line);
+
+/* ---- up_page.c: without a page these do nothing ---------------------------------------------------------- */
+
+/* Serve the page on that port (0: a free one) and say where. Signals must be blocked already: its threads inherit that.
+ * Failures, with *error, and there is no page: as of tr__page_open, TR_ENOMEM. */
+tr_err up_page_open(up *u, uint16_t port, tr_error *error);
+/* Note how the children are now. */
+void up_page_look(up *u);
+/* A line as of up_say (`own`) and up_say_line. */
+void up_page_event_of(up *u, const up_child *child, const char *text, bool own);
+/* Give who looks the last state, and end it; takes up to TR__PAGE_LINGER_MS. */
+void up_page_close(up *u);
 
 #endif

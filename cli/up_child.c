@@ -116,11 +116,13 @@ bool up_child_start(up *u, unsigned index)
     if (pid < 0) {
         if (pipes[0] >= 0)
             close(pipes[0]);
+        child->ended_badly = true;
         up_say(u, child, "can't be started: %s", strerror(number));
         return false;
     }
     fcntl(pipes[0], F_SETFL, O_NONBLOCK);
     child->pid = pid;
+    child->ended_badly = false;
     child->out = pipes[0];
     child->used = 0;
     child->last[0] = '\0';
@@ -136,7 +138,7 @@ static void came_up(up *u, up_child *child, const char *line)
     if (strncmp(line + runs, CLI_NODE_LISTENS, listens) == 0)
         snprintf(child->listen, sizeof(child->listen), "%.*s", (int)strcspn(line + runs + listens, ";"),
                  line + runs + listens);
-    child->was_up = true;
+    child->ups++;
     up_child_move(child, UP_UP);
     up_say(u, child, "up: pid %ld, listens on %s", (long)child->pid, child->listen);
 }

@@ -1,5 +1,6 @@
 /* What `troupe up` prints: a column with the node's name, then "|" and a line of its output, or "=" and what happens to
- * it. What a node prints can't move the cursor: its control characters are shown as "?". */
+ * it. What a node prints can't move the cursor: its control characters are shown as "?".
+ * The page has the last of it as its events. */
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -19,17 +20,20 @@ static void column(const up *u, const up_child *child, char sign)
 
 void up_say(up *u, const up_child *child, const char *format, ...)
 {
+    char text[1400]; /* a node's last words, and ours */
     va_list args;
-    column(u, child, '=');
     va_start(args, format);
-    vprintf(format, args);
+    vsnprintf(text, sizeof(text), format, args);
     va_end(args);
-    printf("\n");
+    column(u, child, '=');
+    printf("%s\n", text);
     fflush(stdout);
+    up_page_event_of(u, child, text, true);
 }
 
 void up_say_line(up *u, const up_child *child, const char *line)
 {
+    up_page_event_of(u, child, line, false);
     column(u, child, '|');
     for (; *line; line++)
         putchar(((unsigned char)*line < ' ' && *line != '\t') || *line == 0x7f ? '?' : *line);
