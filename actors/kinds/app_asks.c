@@ -72,6 +72,14 @@ static void status_seen(tr_actor *self, void *state, const tr_result *result, vo
     answer_status(self, state, r, why.code, why.text);
 }
 
+static void got_over(tr_actor *self, void *state, const tr_result *result, void *context)
+{
+    (void)self;
+    (void)state;
+    (void)result;
+    (void)context;
+}
+
 static void got(tr_actor *self, void *state, const tr_result *result, void *context)
 {
     const tr__app *app = state;
@@ -86,7 +94,9 @@ static void got(tr_actor *self, void *state, const tr_result *result, void *cont
     else
         tr_reply_error(self, r->ask, result->err == TR_EAPP ? TR_EMISMATCH : result->err, "%s",
                        result->error ? result->error->text : tr_err_word(result->err));
-    tr_tx_abort(&r->tx); /* it was one read: there is nothing to commit */
+    /* One read is true whatever comes of it; it is committed so that who looks sees nothing that went wrong. */
+    if (!item || tr_then(self, tr_tx_commit(&r->tx), got_over, NULL) != TR_OK)
+        tr_tx_abort(&r->tx);
     reading_end(self, r);
 }
 

@@ -13,7 +13,7 @@
 #include "cli/cli.h"
 #include "cli/up/up.h"
 
-#define ARGUMENTS_MAX (24 + 2 * (UP_NODES_MAX + 2 * UP_LIST_MAX))
+#define ARGUMENTS_MAX (24 + 2 * (UP_NODES_MAX + 2 * UP_LIST_MAX) + 4 * UP_APPS_MAX)
 
 void up_child_move(up_child *child, up_state to)
 {
@@ -95,7 +95,12 @@ static bool add_all(const up *u, const up_child *child, arguments *a)
     add(a, "--loops", a->loops);
     add(a, "--log", up_file_log(n));
     add_joins(u, child, a);
-    return add_paths(u, n, a);
+    bool added = add_paths(u, n, a);
+    for (unsigned k = 0; k < n->apps_count; k++) { /* no options: behind them */
+        add(a, "app", n->apps[k].name);
+        add(a, n->apps[k].id, n->apps[k].peer);
+    }
+    return added;
 }
 
 bool up_child_start(up *u, unsigned index)

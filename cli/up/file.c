@@ -33,6 +33,11 @@ static const cyaml_strval_t levels[] = {{"info", 0}, {"error", 1}, {"warn", 2}, 
 
 static const cyaml_schema_value_t text_schema = {CYAML_VALUE_STRING(CYAML_FLAG_POINTER, char, 1, 4096)};
 
+static const cyaml_schema_field_t app_fields[] = {TEXT("name", 0, up_app, name), TEXT("id", 0, up_app, id),
+                                                  TEXT("peer", 0, up_app, peer), CYAML_FIELD_END};
+
+static const cyaml_schema_value_t app_schema = {CYAML_VALUE_MAPPING(CYAML_FLAG_DEFAULT, up_app, app_fields)};
+
 static const cyaml_schema_field_t node_fields[] = {
     TEXT("name", 0, up_node, name),
     TEXT("listen", CYAML_FLAG_OPTIONAL, up_node, listen),
@@ -40,6 +45,8 @@ static const cyaml_schema_field_t node_fields[] = {
                          UP_LIST_MAX),
     CYAML_FIELD_SEQUENCE("plugins", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, up_node, plugins, &text_schema,
                          1, UP_LIST_MAX),
+    CYAML_FIELD_SEQUENCE("apps", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, up_node, apps, &app_schema, 1,
+                         UP_APPS_MAX),
     TEXT("data", CYAML_FLAG_OPTIONAL, up_node, data),
     TEXT("loops", CYAML_FLAG_OPTIONAL, up_node, loops),
     CYAML_FIELD_ENUM("restart", CYAML_FLAG_OPTIONAL | CYAML_FLAG_STRICT, up_node, restart, restarts,
@@ -340,6 +347,17 @@ static tr_err check_plugin(reader *r, const up_file *f, unsigned i, unsigned nth
     return wrong(r, i, "plugins", (int)nth, what);
 }
 
+/* The rest of it the node says itself. */
+static tr_err check_app(reader *r, const up_file *f, unsigned i, unsigned nth)
+{
+    if (!f->nodes[i].data)
+        return wrong(r, i, "apps", (int)nth,
+                     "an app keeps its journal in its node's log: give the node `data: DIR`");
+    if (!strchr(f->nodes[i].apps[nth].peer, '/'))
+        return wrong(r, i, "apps", (int)nth, "peer: the other app's \"node/name\" is needed");
+    return TR_OK;
+}
+
 static tr_err check_node(reader *r, up_file *f, unsigned i)
 {
     up_node *n = &f->nodes[i];
@@ -354,6 +372,8 @@ static tr_err check_node(reader *r, up_file *f, unsigned i)
         TR_TRY(check_join(r, f, i, nth));
     for (unsigned nth = 0; nth < n->plugins_count; nth++)
         TR_TRY(check_plugin(r, f, i, nth));
+    for (unsigned nth = 0; nth < n->apps_count; nth++)
+        TR_TRY(check_app(r, f, i, nth));
     return TR_OK;
 }
 

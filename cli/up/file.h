@@ -9,6 +9,12 @@
 
 #define UP_NODES_MAX 64
 #define UP_LIST_MAX  64 /* joins, and plugins, of a node */
+#define UP_APPS_MAX  16 /* of a node */
+
+/* An app of the shipped kind (troupe/app.h). */
+typedef struct up_app {
+    char *name, *id, *peer;
+} up_app;
 
 /* Strings are NULL where the file has none. */
 typedef struct up_node {
@@ -18,6 +24,8 @@ typedef struct up_node {
     unsigned join_count;
     char **plugins; /* as written, as all paths: relative to the file's directory */
     unsigned plugins_count;
+    up_app *apps;
+    unsigned apps_count;
     int restart;                           /* tr_restart */
     int log;                               /* up_file_log tells the word */
     char *data;                            /* a directory */
