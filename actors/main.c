@@ -125,7 +125,7 @@ static int take(const char *program, int option, const char *value, parsed *p)
         return 0;
     case 'd':
         p->node.data = value;
-        return 0;
+        return *value ? 0 : bad(program, "data", "\"\"", "a directory is needed");
     case 'g':
         return parse_log(value, &p->node.log_level)
                    ? bad(program, "log", value, "one of error, warn, info, debug")

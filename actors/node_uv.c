@@ -20,6 +20,7 @@
 #include "actors/transactions.h"
 #include "base/err.h"
 #include "base/mem.h"
+#include "base/signals_os.h"
 #include "transport/key_os.h"
 #include "transport/nng_stream.h"
 #include "transport/psk.h"
@@ -286,23 +287,6 @@ static tr_err threads_start(struct tr__driver_uv *all, tr_error *error)
 
 /* ---- a node's life ------------------------------------------------------------------------------------- */
 
-/* Signals are for the program's own threads: those that start between these two calls take none but their own faults. */
-static sigset_t signals_block(void)
-{
-    static const int faults[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT, SIGTRAP};
-    sigset_t none, before;
-    sigfillset(&none);
-    for (size_t i = 0; i < TR_COUNT(faults); i++)
-        sigdelset(&none, faults[i]);
-    pthread_sigmask(SIG_SETMASK, &none, &before);
-    return before;
-}
-
-static void signals_restore(sigset_t before)
-{
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-}
-
 static uint64_t os_seed(void)
 {
     uint64_t seed = 0;
@@ -359,10 +343,10 @@ tr_node *tr_node_create(const tr_node_opts *opts, tr_error *error)
     tr_err err = opts->key ? tr__key_read(opts->key, key, error) : TR_OK;
     if (err == TR_OK && opts->operator_socket)
         tr__operator_socket_open(&all->control);
-    sigset_t before = signals_block(); /* nng starts its threads at the first use */
+    sigset_t before = tr__signals_block(); /* nng starts its threads at the first use */
     if (err == TR_OK)
         err = tr__node_begin(node, error);
-    signals_restore(before);
+    tr__signals_restore(before);
     node->key = NULL;
     tr__wipe(key, sizeof(key));
     if (err != TR_OK) {
@@ -376,13 +360,13 @@ tr_err tr_node_run(tr_node *node, tr_error *error)
 {
     struct tr__driver_uv *all = node->driver;
     atomic_store(&all->parties, all->count);
-    sigset_t before = signals_block();
+    sigset_t before = tr__signals_block();
     tr_err err = tr__control_start(&all->control, error);
     if (err == TR_OK)
         err = threads_start(all, error);
     else
         atomic_store(&all->parties, 1);
-    signals_restore(before);
+    tr__signals_restore(before);
     if (err != TR_OK)
         tr_node_stop(node);
     loop_run(all, &all->loops[0]);

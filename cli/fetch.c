@@ -21,6 +21,7 @@
 #include "actors/kinds/download_rules.h"
 #include "base/err.h"
 #include "base/mem.h"
+#include "cli/await.h"
 #include "cli/cli.h"
 #include "cli/options.h"
 
@@ -221,16 +222,7 @@ TR_ACTOR(fetcher, .init = fetcher_init, .receive = fetcher_receive, .state_size 
 
 static tr_err start(tr_actor *self, void *arg)
 {
-    uint64_t monitor;
-    tr_addr to = tr_spawn_with(self, &fetcher, arg, &(tr_spawn_opts){.monitor = &monitor});
-    if (tr_addr_is_none(to))
-        return tr_last_error(self)->code;
-    for (const tr_msg *msg; (msg = tr_receive(self, TR_FOREVER));) {
-        const tr_down *down = tr_match(msg, tr_down);
-        if (down)
-            return down->kind == TR_EXIT_NORMAL ? TR_OK : tr_fail(self, (tr_err)down->code, "%s", down->text);
-    }
-    return TR_OK; /* interrupted */
+    return cli_await_actor(self, &fetcher, arg);
 }
 
 /* ---- the command --------------------------------------------------------------------------------------- */

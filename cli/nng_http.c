@@ -9,6 +9,7 @@
 #include <sys/socket.h>
 
 #include "base/err.h"
+#include "base/signals_os.h"
 
 #define HOLES_MOST 64 /* numbers without a descriptor, after which there are no more */
 
@@ -107,7 +108,7 @@ static tr_err code_of(int result)
     }
 }
 
-tr_err tr__http_open(tr__http *http, const tr__http_opts *opts, tr_error *error)
+static tr_err open_server(tr__http *http, const tr__http_opts *opts, tr_error *error)
 {
     char text[80];
     nng_url *url = NULL;
@@ -127,6 +128,14 @@ tr_err tr__http_open(tr__http *http, const tr__http_opts *opts, tr_error *error)
     tr__http_close(http);
     return tr__fail(error, code_of(result), "%s can't listen on %s: %s", opts->who, opts->address,
                     nng_strerror(result));
+}
+
+tr_err tr__http_open(tr__http *http, const tr__http_opts *opts, tr_error *error)
+{
+    sigset_t before = tr__signals_block(); /* nng starts its threads at the first use */
+    tr_err err = open_server(http, opts, error);
+    tr__signals_restore(before);
+    return err;
 }
 
 void tr__http_close(tr__http *http)

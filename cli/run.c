@@ -24,6 +24,7 @@
 #include <troupe/node.h>
 
 #include "base/mem.h"
+#include "cli/await.h"
 #include "cli/cli.h"
 #include "cli/options.h"
 #include "cli/run_outside.h"
@@ -262,16 +263,7 @@ TR_ACTOR(runner, .init = runner_init, .receive = runner_receive, .state_size = s
 
 static tr_err start(tr_actor *self, void *arg)
 {
-    uint64_t monitor;
-    tr_addr to = tr_spawn_with(self, &runner, arg, &(tr_spawn_opts){.monitor = &monitor});
-    if (tr_addr_is_none(to))
-        return tr_last_error(self)->code;
-    for (const tr_msg *msg; (msg = tr_receive(self, TR_FOREVER));) {
-        const tr_down *down = tr_match(msg, tr_down);
-        if (down)
-            return down->kind == TR_EXIT_NORMAL ? TR_OK : tr_fail(self, (tr_err)down->code, "%s", down->text);
-    }
-    return TR_OK; /* by a second signal */
+    return cli_await_actor(self, &runner, arg);
 }
 
 /* ---- the command --------------------------------------------------------------------------------------- */

@@ -19,7 +19,7 @@ static const char usage[] =
     "       troupe tx show ID [--json]  one of them, event by event on all nodes; the last letters of an ID "
     "are\n"
     "                                   enough if no other ends so\n"
-    "  Nodes remember their last 64. --json: as docs/transactions.md describes it, an object a line.\n";
+    "  Nodes remember their last 64. --json: one line, as docs/transactions.md describes it.\n";
 
 typedef struct style {
     bool json, colour;

@@ -281,8 +281,7 @@ tr_err tr__tx_replay_prepare(tr__tx *tx, tr__tx_reader *reader)
     memcpy(branch->decider, decider, sizeof(decider));
     memcpy(branch->decider_log, log.data, TR__LOG_ID_BYTES);
     branch->ts = ts;
-    if (ts > tx->clock)
-        tx->clock = ts;
+    tr__tx_clock_heard(tx, ts);
     if (!tr__tx_lock(branch, true))
         return TR_EPROTO;                /* two that wrote, prepared at once: no such log was ever written */
     branch->state = TR__BRANCH_PREPARED; /* as it was: not a move */
@@ -299,8 +298,7 @@ tr_err tr__tx_replay_finish(tr__tx *tx, tr__tx_reader *reader)
     tr__tx_branch *branch = tr__tx_branch_find(tx, &id, name);
     if (!tr__tx_read_all(reader) || !branch)
         return TR_EPROTO;
-    if (ts > tx->clock)
-        tx->clock = ts;
+    tr__tx_clock_heard(tx, ts);
     if (committed && !tr__store_apply(&branch->at->store, &branch->view))
         return TR_ENOMEM;
     tr__tx_branch_end(tx, branch);

@@ -10,6 +10,7 @@
 
 #include "base/check.h"
 #include "base/err.h"
+#include "mailbox/utf8.h"
 
 #define UNHEARD_NS TR_SECONDS(1) /* behind the deadline, by when the coordinator has said something */
 
@@ -132,7 +133,7 @@ static uint32_t party_of(tr__tx *tx, tr__tx_caller *caller, const char *path)
     const char *slash = strchr(path, '/'), *actor = slash ? slash + 1 : path;
     size_t length = slash ? (size_t)(slash - path) : strlen(tx->node);
     if (length < 1 || length >= sizeof(node) || !actor[0] || strlen(actor) >= TR_NAME_MAX ||
-        strchr(actor, '/'))
+        strchr(actor, '/') || tr__utf8_valid(actor, strlen(actor)) < strlen(actor))
         return UINT32_MAX;
     memcpy(node, slash ? path : tx->node, length);
     node[length] = '\0';

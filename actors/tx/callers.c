@@ -53,6 +53,13 @@ static void client_remove(tr__transactions *t, tr__tx_client *client)
     tr__free(client);
 }
 
+/* What was asked for, or the most that there is: nobody holds a place for ever. */
+static uint64_t until_at_most(tr__transactions *t, uint64_t until_ns)
+{
+    uint64_t most = tr__now_fresh(t->node->loops[0]) + TR__TX_DEADLINE_MAX;
+    return until_ns < most ? until_ns : most;
+}
+
 static tr__tx_client *client_add(tr__transactions *t, const tr_tx_id *id, tr_addr caller, uint64_t until_ns)
 {
     tr__tx_client *client =
@@ -88,13 +95,13 @@ static bool may(tr__transactions *t, const tr_msg *msg, const tr__tx_client *cli
 void tr__callers_call(tr__transactions *t, const tr_msg *msg, const tr__tx_do_call *call)
 {
     tr__tx_begin begin = {.id = id_of(call->id_front, call->id_back),
-                          .until_ns = call->until_ns,
+                          .until_ns = until_at_most(t, call->until_ns),
                           .lock_wait_ns = call->lock_wait_ns,
                           .calls = call->calls};
     tr__tx_client *client = client_of(t, &begin.id);
     if (!may(t, msg, client))
         return;
-    if (!client && !client_add(t, &begin.id, tr_msg_sender(msg), call->until_ns)) {
+    if (!client && !client_add(t, &begin.id, tr_msg_sender(msg), begin.until_ns)) {
         refuse(t, msg, TR_TX_OVERLOAD,
                tr_fmt(t->self, "node %s: %s", t->node->name, meaning(TR_TX_OVERLOAD)));
         return;
@@ -193,7 +200,7 @@ static void do_commit(tr__transactions *t, const tr_msg *msg, tr__tx_client *cli
 void tr__callers_do(tr__transactions *t, const tr_msg *msg, const tr__tx_do *what)
 {
     tr__tx_begin begin = {.id = id_of(what->id_front, what->id_back),
-                          .until_ns = what->until_ns,
+                          .until_ns = until_at_most(t, what->until_ns),
                           .lock_wait_ns = what->lock_wait_ns,
                           .calls = what->calls};
     tr__tx_client *client = client_of(t, &begin.id);
@@ -223,7 +230,7 @@ void tr__callers_resolve(tr__transactions *t, const tr_msg *msg, const tr__tx_do
     }
     tr_msg *token = tr_msg_take(t->self, msg);
     if (token)
-        tr__tx_resolve(t->tx, resolve->ticket, resolve->until_ns, token);
+        tr__tx_resolve(t->tx, resolve->ticket, until_at_most(t, resolve->until_ns), token);
 }
 
 void tr__callers_done(void *context, void *token, const tr_tx_done *done)

@@ -541,8 +541,7 @@ tr_err tr__tx_replay_commit(tr__tx *tx, tr__tx_reader *reader)
         TR_TRY(replay_redo(tx, reader));
     if (!tr__tx_read_all(reader))
         return TR_EPROTO;
-    if (decision->ts > tx->clock)
-        tx->clock = decision->ts;
+    tr__tx_clock_heard(tx, decision->ts);
     bool put = outcome_put(tx, &id, true, decision->ts);
     if (decision->count == 0)
         forget(tx, decision);

@@ -9,6 +9,7 @@
 
 #include "actors/tx/state.h"
 #include "base/err.h"
+#include "mailbox/utf8.h"
 
 /* ---- what the others share ----------------------------------------------------------------------------- */
 
@@ -26,11 +27,23 @@ tr__tx_frame tr__tx_frame_of(tr__tx_kind kind, const tr_tx_id *id)
 
 tr_err tr__tx_send(tr__tx *tx, const char *node, tr__tx_frame *frame, tr_error *error)
 {
+    char text[TR_ERROR_TEXT_MAX];
     if (tx->dead)
         return tr__fail(error, TR_ECLOSED, "the transaction manager has ended");
+    /* A participant's words may be anything, or cut within a character: what isn't UTF-8 would never arrive. */
+    snprintf(text, sizeof(text), "%s", frame->text);
+    for (char *at = text; *(at += tr__utf8_valid(at, strlen(at)));)
+        *at = '?';
+    frame->text = text;
     frame->from = tx->node;
     frame->clock = ++tx->clock;
     return tx->io->send(tx->context, node, frame, error);
+}
+
+void tr__tx_clock_heard(tr__tx *tx, uint64_t clock)
+{
+    if (clock > tx->clock && clock >> 16 <= tx->io->wall_ms(tx->context) + TR__TX_SKEW_MS)
+        tx->clock = clock;
 }
 
 void tr__tx_event(tr__tx *tx, const tr_tx_id *id, const char *actor, const char *what, const char *detail)
@@ -78,13 +91,24 @@ tr_tx_id tr__tx_get_id(tr__tx_reader *reader)
     return id;
 }
 
+/* A log is one node's, and says so first: what another one promised isn't ours to keep. */
+static tr_err name_log(tr__tx *tx, tr_error *error)
+{
+    tr__tx_buffer record = {0};
+    tr__tx_put_text(&record, tx->node);
+    return tr__tx_append(tx, TR__RECORD_NAME, false, &record, NULL, false, error);
+}
+
 tr_err tr__tx_append(tr__tx *tx, tr__tx_record type, bool finishes, tr__tx_buffer *buffer,
                      tr__tx_force *force, bool now, tr_error *error)
 {
     uint64_t lsn = 0;
     tr__iov payload = {buffer->bytes, buffer->length};
-    tr_err err = buffer->failed ? tr__fail(error, TR_ENOMEM, "no memory for a record of the log")
-                                : tr__log_append(tx->log, type, finishes, &payload, 1, &lsn, error);
+    bool first = tr__log_last(tx->log) == 0 && type != TR__RECORD_NAME;
+    tr_err err = first ? name_log(tx, error) : TR_OK;
+    if (err == TR_OK)
+        err = buffer->failed ? tr__fail(error, TR_ENOMEM, "no memory for a record of the log")
+                             : tr__log_append(tx->log, type, finishes, &payload, 1, &lsn, error);
     tr__tx_buffer_free(buffer);
     if (err != TR_OK)
         return err;
@@ -121,17 +145,29 @@ static void on_failed(void *context, const tr_error *error)
     tr__tx_fatal(context, error->code, "%s", error->text);
 }
 
+static tr_err replay_name(tr__tx *tx, tr__tx_reader *reader)
+{
+    tr__tx_get_text(reader, tx->log_of, sizeof(tx->log_of));
+    if (!tr__tx_read_all(reader))
+        return TR_EPROTO;
+    return strcmp(tx->log_of, tx->node) == 0 ? TR_OK : TR_EEXIST;
+}
+
 static tr_err on_record(void *context, uint8_t type, uint64_t lsn, const void *payload, size_t length,
                         tr_error *error)
 {
     static tr_err (*const replay[])(tr__tx *, tr__tx_reader *) = {
         [TR__RECORD_PREPARE] = tr__tx_replay_prepare, [TR__RECORD_FINISH] = tr__tx_replay_finish,
         [TR__RECORD_COMMIT] = tr__tx_replay_commit,   [TR__RECORD_TOMB] = tr__tx_replay_tomb,
-        [TR__RECORD_END] = tr__tx_replay_end,
+        [TR__RECORD_END] = tr__tx_replay_end,         [TR__RECORD_NAME] = replay_name,
     };
     tr__tx *tx = context;
     tr__tx_reader reader = {payload, (const uint8_t *)payload + length, false};
     tr_err err = type < TR_COUNT(replay) && replay[type] ? replay[type](tx, &reader) : TR_EPROTO;
+    if (err == TR_EEXIST)
+        return tr__fail(error, TR_EMISMATCH,
+                        "this transaction log is node %s's, not node %s's: give each its own", tx->log_of,
+                        tx->node);
     if (err == TR_EPROTO)
         return tr__fail(error, TR_EMISMATCH,
                         "record %llu of the transaction log is whole, but makes no sense (type %u): "
@@ -166,7 +202,8 @@ tr__tx *tr__tx_open(const char *node, uint64_t id, tr__log_store *store, const t
     tx->context = context;
     tx->forcing_end = &tx->forcing;
     tx->clock = io->wall_ms(context) << 16;
-    if (store && !(tx->log = tr__log_open(store, options, &upcalls, tx, error))) {
+    if (store &&
+        (!(tx->log = tr__log_open(store, options, &upcalls, tx, error)) || name_log(tx, error) != TR_OK)) {
         tr__tx_close(tx);
         return NULL;
     }
@@ -213,9 +250,7 @@ void tr__tx_receive(tr__tx *tx, const tr__tx_frame *frame)
     if (tx->dead || frame->id.size != sizeof(tr_tx_id) || frame->kind >= TR__TX_KINDS ||
         !handlers[frame->kind])
         return;
-    /* A clock far in the future is its owner's trouble; it isn't let in here. */
-    if (frame->clock > tx->clock && frame->clock >> 16 <= tx->io->wall_ms(tx->context) + TR__TX_SKEW_MS)
-        tx->clock = frame->clock;
+    tr__tx_clock_heard(tx, frame->clock);
     handlers[frame->kind](tx, frame);
 }
 

@@ -158,7 +158,8 @@ struct tr__tx {
     uint64_t id; /* the incarnation */
     const tr__tx_io *io;
     void *context;
-    tr__log *log; /* NULL: keeps none */
+    tr__log *log;             /* NULL: keeps none */
+    char log_of[TR_NAME_MAX]; /* while it is replayed: whose it says it is */
     uint64_t clock;
     bool dead;            /* fatal was told */
     uint64_t unforced_ns; /* since when something appended may be unforced; 0: nothing is */
@@ -194,6 +195,9 @@ void tr__tx_pause(tr__tx *tx, uint64_t *retry_ns, uint64_t *pause_ns);
 tr__tx_frame tr__tx_frame_of(tr__tx_kind kind, const tr_tx_id *id);
 /* Fills from and clock. */
 tr_err tr__tx_send(tr__tx *tx, const char *node, tr__tx_frame *frame, tr_error *error);
+/* Somebody's, or one of the log: ours isn't behind it from here on. One far in the future isn't let in, or with it all that
+ * we say would be refused by others until then: a clock that was set wrong once would last, and spread. */
+void tr__tx_clock_heard(tr__tx *tx, uint64_t clock);
 void tr__tx_event(tr__tx *tx, const tr_tx_id *id, const char *actor, const char *what, const char *detail);
 void tr__tx_point_at(tr__tx *tx, tr__tx_point point);
 void tr__tx_fatal(tr__tx *tx, tr_err code, const char *format, ...) __attribute__((format(printf, 3, 4)));
@@ -205,6 +209,7 @@ typedef enum tr__tx_record {
     TR__RECORD_COMMIT,
     TR__RECORD_TOMB, /* aborted by who asked */
     TR__RECORD_END,  /* all parties of a COMMIT have acknowledged */
+    TR__RECORD_NAME, /* the first of each log: whose it is */
 } tr__tx_record;
 
 /* Append; with `force`, it is in line and `then` comes when it is durable, soon if `now`, else within

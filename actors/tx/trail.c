@@ -70,6 +70,8 @@ static void judge(struct tr__trail_transaction *t, const char *what, const char 
         copy(t->state, sizeof(t->state), state);
     if (reason && reason[0])
         copy(t->reason, sizeof(t->reason), reason);
+    if (strcmp(t->state, "committed") == 0)
+        t->reason[0] = '\0'; /* why it was unknown for a while */
 }
 
 void tr__trail_add(tr__tx_trail *trail, uint64_t at_ns, const tr_tx_id *id, const char *actor,

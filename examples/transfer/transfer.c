@@ -22,7 +22,7 @@
 
 #define CLIENTS_MAX 64
 #define MOVES_MAX   1000
-#define PURSE       1000 /* coins that each begins with; the till is empty */
+#define PURSE       10000 /* coins that each begins with; the till is empty */
 
 /* ---- accounts: the participants ------------------------------------------------------------------------ */
 

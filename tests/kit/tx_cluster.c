@@ -31,7 +31,7 @@ static uint64_t now(void *context)
 
 static uint64_t wall_ms(void *context)
 {
-    return WALL_MS + now(context) / 1000000u;
+    return WALL_MS + now(context) / 1000000u + ((cluster_node *)context)->ahead_ms;
 }
 
 static uint64_t chance(void *context)

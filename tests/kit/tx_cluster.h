@@ -40,8 +40,9 @@ typedef struct cluster_node {
     uint32_t kill_after, kill_seen;
     bool die; /* at the end of this step: it was to be killed within it */
     uint64_t hits[TR__TX_POINT_COUNT];
-    tr_error fatal; /* what it died of by itself */
-    bool held;      /* its log does no step: a force that doesn't end */
+    tr_error fatal;    /* what it died of by itself */
+    uint64_t ahead_ms; /* its host's clock is set wrong by so much */
+    bool held;         /* its log does no step: a force that doesn't end */
 } cluster_node;
 
 /* What a transaction does with one account. */

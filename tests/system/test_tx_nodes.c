@@ -27,12 +27,23 @@ TR_MESSAGE(credit, TR_WRITES, (i64, amount))
 TR_MESSAGE(get_balance)
 TR_MESSAGE(balance_is, (i64, amount))
 
+/* No error's text is so long, so it is cut, and at a third of the lengths between two characters. */
+static const char *without_end(void)
+{
+    static char euros[3 * TR_ERROR_TEXT_MAX + 2] = "\xff";
+    for (size_t at = 1; at + 3 < sizeof(euros); at += 3)
+        memcpy(euros + at, "\xe2\x82\xac", 3);
+    return euros;
+}
+
 static tr_err account(tr_txview *v, void *state, const tr_msg *msg)
 {
     int64_t balance = tr_view_i64(v, "balance", 0);
     const debit *d = tr_match(msg, debit);
     const credit *c = tr_match(msg, credit);
     (void)state;
+    if (d && d->amount < 0)
+        return tr_refuse(v, "%s", without_end());
     if (d && balance < d->amount)
         return tr_refuse(v, "balance %" PRId64 " is less than %" PRId64, balance, d->amount);
     if (d || c)
@@ -326,6 +337,28 @@ static tr_err refused(tr_actor *self, void *arg)
     return expect_balances(self, 100, 0);
 }
 
+static tr_err refused_in_words_that_are_no_text(tr_actor *self, void *arg)
+{
+    (void)arg;
+    TR_TRY(begin(self));
+    uint64_t began = tr_now(self);
+    tr_tx_outcome out = move(self, "alice/account", "bob/account", -1);
+    EXPECT(self, out.status == TR_TX_ABORTED && out.reason == TR_TX_APP, "%s", out.text);
+    EXPECT(self, strncmp(out.text, "?\xe2\x82\xac", 4) == 0, "%s", out.text);
+    EXPECT(self, tr_now(self) - began < hasty.deadline_ns, "%s", "it was waited for");
+    out = move(self, "alice/acc\xff", "bob/account", 1);
+    EXPECT(self, out.status == TR_TX_ABORTED && out.reason == TR_TX_NOT_ALLOWED, "%s", out.text);
+    return expect_balances(self, 100, 0);
+}
+
+/* Nodes take UTF-8 only from each other. */
+static void a_refusal_whose_words_are_no_utf8_is_heard_at_once(void **state)
+{
+    cluster *c = *state;
+    start_both(c, NULL, NULL);
+    as_carol(c, refused_in_words_that_are_no_text);
+}
+
 static void a_refusal_of_one_aborts_both(void **state)
 {
     cluster *c = *state;
@@ -405,16 +438,24 @@ static void row_4_a_participant_that_ends_after_its_vote(void **state)
     as_carol(c, bob_ends_after_its_vote);
 }
 
-static tr_err alice_ends_undecided(tr_actor *self, void *arg)
+/* Alice, who decides, dies in it and is started again; what became of it is `settled`. */
+static tr_err alice_ends(tr_actor *self, cluster *c, tr_tx_outcome *out, tr_tx_status settled)
 {
-    cluster *c = arg;
     TR_TRY(begin(self));
-    tr_tx_outcome out = move(self, "alice/account", "bob/account", 40);
-    EXPECT(self, out.status == TR_TX_UNKNOWN && out.ticket[0], "%u %s", out.status, out.text);
+    *out = move(self, "alice/account", "bob/account", 40);
+    EXPECT(self, out->ticket[0], "%u %s", out->status, out->text);
     ended(&c->alice);
     start(c, &c->alice, NULL);
-    TR_TRY(expect_resolved(self, out.ticket, TR_TX_ABORTED));
-    return expect_balances(self, 100, 0);
+    TR_TRY(expect_resolved(self, out->ticket, settled));
+    return settled == TR_TX_COMMITTED ? expect_balances(self, 60, 40) : expect_balances(self, 100, 0);
+}
+
+static tr_err alice_ends_undecided(tr_actor *self, void *arg)
+{
+    tr_tx_outcome out;
+    TR_TRY(alice_ends(self, arg, &out, TR_TX_ABORTED));
+    EXPECT(self, out.status == TR_TX_UNKNOWN, "%u %s", out.status, out.text);
+    return TR_OK;
 }
 
 static void row_6_a_coordinator_that_ends_before_it_decided(void **state)
@@ -426,14 +467,10 @@ static void row_6_a_coordinator_that_ends_before_it_decided(void **state)
 
 static tr_err alice_ends_decided(tr_actor *self, void *arg)
 {
-    cluster *c = arg;
-    TR_TRY(begin(self));
-    tr_tx_outcome out = move(self, "alice/account", "bob/account", 40);
-    EXPECT(self, out.status == TR_TX_UNKNOWN && out.ticket[0], "%u %s", out.status, out.text);
-    ended(&c->alice);
-    start(c, &c->alice, NULL);
-    TR_TRY(expect_resolved(self, out.ticket, TR_TX_COMMITTED));
-    return expect_balances(self, 60, 40);
+    tr_tx_outcome out;
+    TR_TRY(alice_ends(self, arg, &out, TR_TX_COMMITTED));
+    EXPECT(self, out.status == TR_TX_UNKNOWN, "%u %s", out.status, out.text);
+    return TR_OK;
 }
 
 static void row_8_a_coordinator_that_ends_before_it_said_what_it_decided(void **state)
@@ -446,14 +483,10 @@ static void row_8_a_coordinator_that_ends_before_it_said_what_it_decided(void **
 /* The answer was on its way, and may have been lost with the process. */
 static tr_err alice_ends_after_the_answer(tr_actor *self, void *arg)
 {
-    cluster *c = arg;
-    TR_TRY(begin(self));
-    tr_tx_outcome out = move(self, "alice/account", "bob/account", 40);
-    EXPECT(self, out.status != TR_TX_ABORTED && out.ticket[0], "%u %s", out.status, out.text);
-    ended(&c->alice);
-    start(c, &c->alice, NULL);
-    TR_TRY(expect_resolved(self, out.ticket, TR_TX_COMMITTED));
-    return expect_balances(self, 60, 40);
+    tr_tx_outcome out;
+    TR_TRY(alice_ends(self, arg, &out, TR_TX_COMMITTED));
+    EXPECT(self, out.status != TR_TX_ABORTED, "%u %s", out.status, out.text);
+    return TR_OK;
 }
 
 static void row_9_a_coordinator_that_ends_before_it_told_the_others(void **state)
@@ -500,6 +533,7 @@ int main(int argc, char **argv)
         TEST(a_transfer_between_two_hosts_commits),
         TEST(what_was_committed_survives_the_kill_of_all),
         TEST(a_refusal_of_one_aborts_both),
+        TEST(a_refusal_whose_words_are_no_utf8_is_heard_at_once),
         TEST(a_node_that_is_away_is_named_and_nothing_happens),
         TEST(the_log_is_for_its_owner_only),
         TEST(row_3_a_participant_that_ends_with_its_promise_on_the_disk_and_unheard),

@@ -7,7 +7,7 @@
 
 #include <cmocka.h>
 
-#include "cli/mandelbrot.c" /* NOLINT */
+#include "cli/demo/mandelbrot.c" /* NOLINT */
 
 #include "actors/kinds/compute_function.h"
 

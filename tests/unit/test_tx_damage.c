@@ -110,11 +110,23 @@ static void a_log_cut_anywhere_is_refused(void **state)
             fail_msg("cut at %zu of %zu, and it started", size, f->used);
 }
 
+static void another_nodes_log_is_refused_by_name(void **state)
+{
+    fixture *f = *state;
+    cluster_kill(f->c, 2, false);
+    memory_log_set(&f->c->nodes[2].log, f->bytes, f->size);
+    assert_false(cluster_start(f->c, 2));
+    assert_int_equal(f->c->nodes[2].fatal.code, TR_EMISMATCH);
+    assert_non_null(strstr(f->c->nodes[2].fatal.text, "n1"));
+    assert_non_null(strstr(f->c->nodes[2].fatal.text, "n2"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(the_log_as_it_was_gives_all_back, setup, teardown),
         cmocka_unit_test_setup_teardown(a_flipped_byte_anywhere_is_harmless_or_refused, setup, teardown),
+        cmocka_unit_test_setup_teardown(another_nodes_log_is_refused_by_name, setup, teardown),
         cmocka_unit_test_setup_teardown(a_log_cut_anywhere_is_refused, setup, teardown),
     };
     return cmocka_run_group_tests_name("tx_damage", tests, NULL, NULL);

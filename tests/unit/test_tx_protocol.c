@@ -362,6 +362,26 @@ static void row_9_coordinator_dies_after_its_answer(void **state)
     }
 }
 
+static void a_clock_that_was_once_far_ahead_is_right_again_after_a_restart(void **state)
+{
+    (void)state;
+    cluster *c = setup_cluster(15);
+    c->nodes[2].ahead_ms = 24u * 3600u * 1000u;
+    cluster_kill(c, 2, false);
+    assert_true(cluster_start(c, 2));
+    cluster_transfer *alone = cluster_begin(c, 2);
+    cluster_op_add(alone, "n2/other", true, 1);
+    cluster_run(c, TR_SECONDS(1));
+    assert_answer(alone, TR_TX_COMMITTED, TR_TX_NONE);
+    cluster_kill(c, 2, false);
+    c->nodes[2].ahead_ms = 0;
+    assert_true(cluster_start(c, 2));
+    cluster_transfer *t = pay(c, 40);
+    cluster_run(c, TR_SECONDS(1));
+    assert_answer(t, TR_TX_COMMITTED, TR_TX_NONE);
+    end(c);
+}
+
 static void a_log_that_was_replaced_never_answers_aborted(void **state)
 {
     (void)state;
@@ -402,6 +422,7 @@ int main(void)
         cmocka_unit_test(row_8_coordinator_dies_with_commit_forced_before_its_answer),
         cmocka_unit_test(row_9_coordinator_dies_after_its_answer),
         cmocka_unit_test(a_log_that_was_replaced_never_answers_aborted),
+        cmocka_unit_test(a_clock_that_was_once_far_ahead_is_right_again_after_a_restart),
     };
     return cmocka_run_group_tests_name("tx_protocol", tests, NULL, NULL);
 }

@@ -1,0 +1,322 @@
+/* Between two processes on loopback: the bench's own node, and a peer that run_once starts (`troupe
+ * bench-peer`, this same program). The peer's actor counts and checks what it gets.
+ *
+ * A full mailbox on another node is a dead letter there, so whoever sends one way keeps within a window that
+ * the receiver grants: `outstanding` messages, renewed by halves. */
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <troupe/node.h>
+
+#include "base/histogram.h"
+#include "cli/bench/bench.h"
+#include "cli/cli.h"
+
+TR_MESSAGE(bench_item, (u64, number), (bytes, data))
+TR_MESSAGE(bench_window, (u64, messages), (u64, total))
+TR_MESSAGE(bench_grant, (u64, messages))
+
+#define FIND_WITHIN TR_SECONDS(10)
+
+/* ---- the peer ------------------------------------------------------------------------------------------ */
+
+typedef struct sink_state {
+    tr_addr from;
+    uint64_t window, total, count, wrong, ungranted;
+} sink_state;
+
+static void take_item(tr_actor *self, sink_state *sink, const bench_item *item)
+{
+    sink->wrong += item->number != sink->count;
+    sink->count++;
+    if (++sink->ungranted >= (sink->window + 1) / 2) {
+        if (tr_send(self, sink->from, bench_grant, .messages = sink->ungranted) != TR_OK)
+            bench_give_up(self);
+        sink->ungranted = 0;
+    }
+    if (sink->count == sink->total &&
+        tr_send(self, sink->from, bench_done, .count = sink->count, .wrong = sink->wrong) != TR_OK)
+        bench_give_up(self);
+}
+
+static void sink_receive(tr_actor *self, void *state, const tr_msg *msg)
+{
+    sink_state *sink = state;
+    const bench_item *item = tr_match(msg, bench_item);
+    const bench_window *window = item ? NULL : tr_match(msg, bench_window);
+    if (window)
+        *sink = (sink_state){.from = tr_msg_sender(msg), .window = window->messages, .total = window->total};
+    else if (item && tr_msg_ask_number(msg))
+        tr_reply(self, msg, bench_item, .number = item->number, .data = item->data);
+    else if (item)
+        take_item(self, sink, item);
+}
+/* 1 MiB payloads take 1,025 places each. */
+TR_ACTOR(sink_def, .receive = sink_receive, .state_size = sizeof(sink_state), .mailbox_places = 16384);
+
+static tr_err peer_start(tr_actor *self, void *arg)
+{
+    (void)arg;
+    if (tr_addr_is_none(tr_spawn_with(self, &sink_def, NULL, &(tr_spawn_opts){.name = "sink"})))
+        return tr_last_error(self)->code;
+    printf("%s\n", tr_node_listen(tr_node_of(self)));
+    fflush(stdout);
+    while (tr_receive(self, TR_FOREVER))
+        ;
+    return TR_OK;
+}
+
+int cli_bench_peer(int argc, char **argv)
+{
+    (void)argc;
+    (void)argv;
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    tr_error error = {0};
+    tr_node_opts opts = {
+        .name = "peer", .listen = "127.0.0.1:0", .log_level = TR_LOG_ERROR, .start = peer_start};
+    tr_node *node = tr_node_create(&opts, &error);
+    tr_err err = node ? tr_node_run(node, &error) : error.code;
+    tr_node_destroy(node);
+    if (err != TR_OK)
+        fprintf(stderr, "troupe bench-peer: %s\n", error.text);
+    return err == TR_OK ? 0 : 1;
+}
+
+tr_err bench_peer_open(bench_peer *peer, tr_error *error)
+{
+    int out[2];
+    *error = (tr_error){TR_EIO, "the other process of this benchmark can't be started"};
+    peer->process = -1;
+    if (pipe(out) != 0)
+        return TR_EIO;
+    peer->process = fork();
+    if (peer->process == 0) {
+        dup2(out[1], STDOUT_FILENO);
+        close(out[0]);
+        close(out[1]);
+        execl("/proc/self/exe", "troupe", "bench-peer", (char *)NULL);
+        _exit(127);
+    }
+    close(out[1]);
+    FILE *lines = fdopen(out[0], "r");
+    bool told = lines && fgets(peer->address, sizeof(peer->address), lines) != NULL;
+    if (lines)
+        fclose(lines);
+    peer->address[strcspn(peer->address, "\n")] = 0;
+    return told ? TR_OK : TR_EIO;
+}
+
+void bench_peer_close(bench_peer *peer)
+{
+    if (peer->process <= 0)
+        return;
+    kill(peer->process, SIGKILL);
+    waitpid(peer->process, NULL, 0);
+}
+
+/* ---- this side ----------------------------------------------------------------------------------------- */
+
+static tr_err find_sink(tr_actor *self, tr_addr *sink)
+{
+    const tr_found *found;
+    TR_TRY(tr_await(self, tr_lookup(self, "peer/sink", FIND_WITHIN), tr_found, &found));
+    *sink = found->actor;
+    return TR_OK;
+}
+
+static tr_bytes payload(uint64_t size)
+{
+    static char data[1 << 24];
+    return (tr_bytes){data, size};
+}
+
+static tr_err round_trips(tr_actor *self, void *arg)
+{
+    bench_run *run = arg;
+    static tr__histogram histogram;
+    tr_addr sink;
+    TR_TRY(find_sink(self, &sink));
+    tr__histogram_reset(&histogram);
+    for (uint64_t i = 0; i < run->given[BENCH_MESSAGES]; i++) {
+        uint64_t began = bench_now();
+        const bench_item *answer;
+        tr_future ask = tr_ask(self, sink, TR_SECONDS(10), bench_item, .number = i,
+                               .data = payload(run->given[BENCH_SIZE]));
+        TR_TRY(tr_await(self, ask, bench_item, &answer));
+        if (answer->number != i)
+            return tr_fail(self, TR_EMISMATCH, "answer %llu to question %llu",
+                           (unsigned long long)answer->number, (unsigned long long)i);
+        tr__histogram_add(&histogram, bench_now() - began);
+    }
+    run->values[0] = (double)tr__histogram_at(&histogram, 500000) / 1000;
+    run->values[1] = (double)tr__histogram_at(&histogram, 990000) / 1000;
+    return TR_OK;
+}
+
+/* Send `total` within the window; waits for grants and for the connection's credit. */
+static tr_err send_all(tr_actor *self, tr_addr sink, const bench_run *run, uint64_t total)
+{
+    uint64_t window = run->given[BENCH_OUTSTANDING], credit = window, sent = 0;
+    TR_TRY(tr_send(self, sink, bench_window, .messages = window, .total = total));
+    for (;;) {
+        while (sent < total && credit) {
+            tr_err err =
+                tr_send(self, sink, bench_item, .number = sent, .data = payload(run->given[BENCH_SIZE]));
+            if (err == TR_EAGAIN && tr_notify_writable(self, sink) == TR_OK)
+                break;
+            TR_TRY(err);
+            sent++;
+            credit--;
+        }
+        const tr_msg *msg = tr_receive(self, TR_SECONDS(60));
+        if (!msg)
+            return tr_fail(self, TR_EDEADLINE,
+                           "%llu of %llu were sent when the peer fell silent: a message was lost",
+                           (unsigned long long)sent, (unsigned long long)total);
+        const bench_grant *grant = tr_match(msg, bench_grant);
+        const bench_done *done = grant ? NULL : tr_match(msg, bench_done);
+        if (grant)
+            credit += grant->messages;
+        if (done)
+            return done->count == total && done->wrong == 0
+                       ? TR_OK
+                       : tr_fail(self, TR_EMISMATCH, "%llu came out of their order",
+                                 (unsigned long long)done->wrong);
+    }
+}
+
+static tr_err one_way(tr_actor *self, bench_run *run, double *seconds)
+{
+    tr_addr sink;
+    TR_TRY(find_sink(self, &sink));
+    uint64_t began = bench_now();
+    TR_TRY(send_all(self, sink, run, run->given[BENCH_MESSAGES]));
+    *seconds = (double)(bench_now() - began) / 1e9;
+    return TR_OK;
+}
+
+static tr_err flood(tr_actor *self, void *arg)
+{
+    bench_run *run = arg;
+    double seconds;
+    TR_TRY(one_way(self, run, &seconds));
+    run->values[0] = (double)run->given[BENCH_MESSAGES] / seconds / 1e6;
+    return TR_OK;
+}
+
+static tr_err bulk(tr_actor *self, void *arg)
+{
+    bench_run *run = arg;
+    double seconds;
+    TR_TRY(one_way(self, run, &seconds));
+    run->values[0] = (double)run->given[BENCH_MESSAGES] * (double)run->given[BENCH_SIZE] / seconds / 1e6;
+    return TR_OK;
+}
+
+/* ---- many asks outstanding: an actor whose answers ask the next ---------------------------------------- */
+
+TR_MESSAGE(bench_ask_many, (addr, sink), (u64, total), (u64, outstanding), (u64, size))
+
+typedef struct asker_state {
+    tr_addr sink, home;
+    uint64_t total, asked, answered, wrong, size;
+} asker_state;
+
+static void ask_next(tr_actor *self, asker_state *asker);
+
+static void answered(tr_actor *self, void *state, const tr_result *result, void *context)
+{
+    asker_state *asker = state;
+    const bench_item *item = result->msg ? tr_match(result->msg, bench_item) : NULL;
+    asker->wrong += !item || item->number != (uint64_t)(uintptr_t)context;
+    if (++asker->answered == asker->total)
+        tr_send(self, asker->home, bench_done, .count = asker->answered, .wrong = asker->wrong);
+    else if (asker->asked < asker->total)
+        ask_next(self, asker);
+}
+
+static void ask_next(tr_actor *self, asker_state *asker)
+{
+    uint64_t number = asker->asked++;
+    tr_future ask =
+        tr_ask(self, asker->sink, TR_SECONDS(30), bench_item, .number = number, .data = payload(asker->size));
+    if (tr_then(self, ask, answered, (void *)(uintptr_t)number) != TR_OK)
+        bench_give_up(self);
+}
+
+static void asker_receive(tr_actor *self, void *state, const tr_msg *msg)
+{
+    asker_state *asker = state;
+    const bench_ask_many *many = tr_match(msg, bench_ask_many);
+    if (!many)
+        return;
+    *asker = (asker_state){
+        .sink = many->sink, .home = tr_msg_sender(msg), .total = many->total, .size = many->size};
+    for (uint64_t i = 0; i < many->outstanding && asker->asked < asker->total; i++)
+        ask_next(self, asker);
+}
+TR_ACTOR(asker_def, .receive = asker_receive, .state_size = sizeof(asker_state));
+
+static tr_err asks(tr_actor *self, void *arg)
+{
+    bench_run *run = arg;
+    uint64_t total = run->given[BENCH_MESSAGES];
+    tr_addr sink;
+    TR_TRY(find_sink(self, &sink));
+    tr_addr asker = tr_spawn(self, &asker_def, NULL);
+    uint64_t began = bench_now();
+    TR_TRY(tr_send(self, asker, bench_ask_many, .sink = sink, .total = total,
+                   .outstanding = run->given[BENCH_OUTSTANDING], .size = run->given[BENCH_SIZE]));
+    TR_TRY(bench_wait(self, 1, total));
+    run->values[0] = (double)total / ((double)(bench_now() - began) / 1e9);
+    return TR_OK;
+}
+
+#define PAYLOAD_MAX (1u << 23)
+
+const bench bench_remote_rtt = {
+    .name = "remote-rtt",
+    .what = "two processes, an ask and its answer, one outstanding",
+    .takes = {{BENCH_MESSAGES, 20000, 1, 10000000}, {BENCH_SIZE, 64, 0, PAYLOAD_MAX}},
+    .metrics = {{"p50", "us"}, {"p99", "us"}},
+    .remote = true,
+    .start = round_trips,
+};
+
+const bench bench_remote_flood = {
+    .name = "remote-flood",
+    .what = "two processes, messages one way within a window that the receiver grants",
+    .takes = {{BENCH_MESSAGES, 2000000, 1, 1000000000},
+              {BENCH_SIZE, 64, 0, 1000},
+              {BENCH_OUTSTANDING, 8192, 1, 16000}},
+    .metrics = {{"rate", "M/s"}},
+    .remote = true,
+    .start = flood,
+};
+
+const bench bench_remote_asks = {
+    .name = "remote-asks",
+    .what = "two processes, many asks outstanding",
+    .takes = {{BENCH_MESSAGES, 500000, 1, 1000000000},
+              {BENCH_OUTSTANDING, 1000, 1, 4000},
+              {BENCH_SIZE, 64, 0, 1000}},
+    .metrics = {{"rate", "round trips/s"}},
+    .remote = true,
+    .start = asks,
+};
+
+const bench bench_remote_bulk = {
+    .name = "remote-bulk",
+    .what = "two processes, large payloads one way",
+    .takes = {{BENCH_MESSAGES, 500, 1, 1000000},
+              {BENCH_SIZE, 1 << 20, 1, PAYLOAD_MAX},
+              {BENCH_OUTSTANDING, 4, 1, 8}},
+    .metrics = {{"rate", "MB/s"}},
+    .remote = true,
+    .start = bulk,
+};
