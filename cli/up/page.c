@@ -89,7 +89,7 @@ void up_page_event_of(up *u, const up_child *child, const char *text, bool own)
     pthread_mutex_lock(&page->lock);
     up_page_event *event = &page->facts.events[page->facts.event_count++ % UP_PAGE_EVENTS];
     event->at_ns = up_now() - page->start_ns;
-    event->bad = !own ? strncmp(text, "error: ", 7) == 0 : child ? child->ended_badly : u->failed;
+    event->bad = !own ? strncmp(text, "error: ", 7) == 0 : child && child->ended_badly;
     snprintf(event->text, sizeof(event->text), "%s%s%s", child ? child->node->name : "",
              !child ? ""
              : own  ? " "

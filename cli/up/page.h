@@ -1,6 +1,6 @@
 /* The page of `troupe up --page`: its private parts. page.c: what the main thread tells, and the threads' life;
- * up_page_ask.c: a thread for each node, which asks its operator socket, so that one that doesn't answer holds up nobody;
- * up_page_state.c: the text (docs/page.md), made by a thread of its own.
+ * page_ask.c: a thread for each node, which asks its operator socket, so that one that doesn't answer holds up nobody;
+ * page_state.c: the text (docs/page.md), made by a thread of its own.
  *
  * One lock is between them all. It is held for copies of plain data only: the main thread, which must see to its children,
  * never waits for a node or for a text to be made. */

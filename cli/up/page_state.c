@@ -162,10 +162,9 @@ void up_page_make(struct up_page *page)
     }
     pthread_mutex_unlock(&page->lock);
     for (unsigned i = 0; i < page->copy.count; i++) {
-        if (listings[i])
-            tx_merge_add(page->transactions, listings[i]);
+        if (listings[i] && tx_merge_add(page->transactions, listings[i]))
+            page_state_prune(page->transactions); /* after each: what one is looked for in stays small */
         tr__free(listings[i]);
     }
-    page_state_prune(page->transactions);
     tr__page_set_state(page->server, text_of(page));
 }

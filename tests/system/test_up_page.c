@@ -103,7 +103,7 @@ static json_t *state_when(bool (*is)(const json_t *state))
         read_what_there_is(50);
     }
     state = state_now();
-    fail_msg("it never was so; in the end: %s", json_dumps(state, JSON_INDENT(1)));
+    fail_msg("it never was so; up said: %s\nin the end: %s", up.text, json_dumps(state, JSON_COMPACT));
     return NULL;
 }
 
