@@ -25,7 +25,7 @@
 #include <cmocka.h>
 #include <jansson.h>
 
-#define OUTPUT_MAX  (256 * 1024)
+#define OUTPUT_MAX  (4 * 1024 * 1024) /* a screen is drawn ten times a second */
 #define LONGEST_S   90
 #define ARGUMENTS   16
 #define FILES       "20"
