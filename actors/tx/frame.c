@@ -6,17 +6,6 @@
 
 #include "base/mem.h"
 
-const char *tr__tx_kind_name(uint32_t kind)
-{
-    static const char *const names[TR__TX_KINDS] = {
-        [TR__TX_CALL] = "call",       [TR__TX_CALLED] = "called",   [TR__TX_COMMIT] = "commit",
-        [TR__TX_OUTCOME] = "outcome", [TR__TX_PREPARE] = "prepare", [TR__TX_VOTE] = "vote",
-        [TR__TX_DECIDE] = "decide",   [TR__TX_ACK] = "ack",         [TR__TX_INQUIRE] = "inquire",
-        [TR__TX_ANSWER] = "answer",   [TR__TX_DROP] = "drop",
-    };
-    return kind < TR__TX_KINDS && names[kind] ? names[kind] : "unknown";
-}
-
 #define WORD(name, word, ...)     [name] = word,
 #define MEANING(name, word, text) [name] = text,
 

@@ -67,7 +67,6 @@ typedef struct tr__tx_party {
 } tr__tx_party;
 
 /* Words, static; of a number that is none as well. */
-const char *tr__tx_kind_name(uint32_t kind);
 const char *tr__tx_reason_word(uint32_t reason);
 const char *tr__tx_reason_meaning(uint32_t reason);
 const char *tr__tx_status_word(uint32_t status); /* of a tr_tx_status */
