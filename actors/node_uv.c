@@ -45,6 +45,7 @@ struct tr__driver_uv {
     tr__control control;
     _Atomic uint32_t parties; /* loops that have a thread */
     _Atomic uint32_t met[3];  /* how many have come to each step of the end */
+    _Atomic uint32_t stopping; /* calls of tr_node_stop that may still wake loops: these close after them */
     char raise_at[32];        /* tests: the point of transactions at which a signal is raised */
     int raise_signal;
     _Atomic uint32_t raise_left; /* how often it comes to it until then; 0: nothing is raised */
@@ -254,6 +255,8 @@ static void loop_run(struct tr__driver_uv *all, driver *d)
     meet(all, 2);
     if (d->loop->index == 0)
         say_goodbye(all);
+    while (atomic_load(&all->stopping))
+        uv_sleep(1);
     driver_close(d);
 }
 
@@ -388,15 +391,20 @@ tr_err tr_node_run(tr_node *node, tr_error *error)
     return err;
 }
 
-/* Async-signal-safe: an atomic store and uv_async_send, which is a write to a pipe. */
+/* Async-signal-safe: atomics and uv_async_send, which is a write to a pipe. Only the first call wakes the loops, and
+ * they don't close before it has: uv_async_send to a closed loop aborts the process. */
 void tr_node_stop(tr_node *node)
 {
     struct tr__driver_uv *all = node->driver;
-    atomic_store_explicit(&node->stop_asked, true, memory_order_release);
-    if (!all)
-        return; /* a test drives it */
-    for (uint32_t i = 0; i < all->count; i++)
-        uv_async_send(&all->loops[i].wake);
+    if (!all) { /* a test drives it */
+        atomic_store(&node->stop_asked, true);
+        return;
+    }
+    atomic_fetch_add(&all->stopping, 1);
+    if (!atomic_exchange(&node->stop_asked, true))
+        for (uint32_t i = 0; i < all->count; i++)
+            uv_async_send(&all->loops[i].wake);
+    atomic_fetch_sub(&all->stopping, 1);
 }
 
 void tr_node_destroy(tr_node *node)
