@@ -1,6 +1,7 @@
 /* Running actors: the queue, the batch, the handler and what follows it. The owner's loop only; nothing
  * fails. */
 #include "actors/loop.h"
+#include "actors/observe.h"
 #include "actors/pending.h"
 #include "actors/transactions.h"
 #include "base/buggify.h"
@@ -180,6 +181,7 @@ static inline bool step(tr__loop *loop, tr_actor *actor, uint32_t *freed)
     actor->head = msg->next;
     actor->count--;
     *freed += msg->places;
+    tr__observe(loop, actor, msg);
     if (__builtin_expect(msg->kind >= TR__MSG_REPLY, 0))
         return runtime_step(loop, actor, msg);
     loop->counts.handled++;
