@@ -275,8 +275,8 @@ static inline void stop_as_said(demo *d, const char *said, int number)
     assert_true(read_until(d, said));
     kill(d->pid, number);
 #ifdef __SANITIZE_THREAD__
-    /* tsan hands a signal that came while a fiber ran to that fiber when it runs again: at the next message for it, or
-     * never. One of these comes while no fiber runs. */
+    /* tsan keeps signals back: of several hundred that came right after a fiber's output it lost one (see fiber_tools.h
+     * for most of the rest). */
     for (int i = 0; i < 5; i++) {
         poll(NULL, 0, 100);
         kill(d->pid, number);

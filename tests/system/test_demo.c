@@ -58,6 +58,19 @@ static void ctrl_c_while_all_cores_compute_leaves_nothing(void **state)
     stop_when(*state, "answers in order", SIGINT);
 }
 
+/* It is heard while the node runs, ends its actors, and closes its loops. */
+static void ctrl_c_again_and_again_leaves_nothing(void **state)
+{
+    demo *d = *state;
+    start(d, (const char *const[]){"--json", "--files", FILES, NULL});
+    assert_true(read_until(d, "GET /list"));
+    for (int i = 0; i < 50; i++) {
+        kill(d->pid, SIGINT);
+        poll(NULL, 0, 10);
+    }
+    stop_as_said(d, "GET /list", SIGINT);
+}
+
 static void sigterm_leaves_nothing(void **state)
 {
     stop_when(*state, "bob up,", SIGTERM);
@@ -204,6 +217,7 @@ int main(void)
         TEST(ctrl_c_in_the_middle_leaves_nothing),
         TEST(ctrl_c_while_bob_is_dead_leaves_nothing),
         TEST(ctrl_c_while_all_cores_compute_leaves_nothing),
+        TEST(ctrl_c_again_and_again_leaves_nothing),
         TEST(sigterm_leaves_nothing),
         TEST(its_nodes_have_their_tmpdir_in_its_own),
         TEST(a_killed_demos_nodes_end_and_the_next_removes_its_files),
