@@ -23,8 +23,8 @@
 #include "actors/remote.h"
 #include "transport/endpoint.h"
 
-#define SILENCE_MS 2500  /* on a busy machine a process may get no turn for a second */
-#define STUCK_MS   4000  /* at least: bob is stuck until he is let go */
+#define SILENCE_MS 2000  /* on a busy machine a process may get no turn for a second */
+#define STUCK_MS   5000  /* at least, and over twice the silence: bob is stuck until he is let go */
 #define WITHIN_MS  40000 /* for a line; nothing here takes that long */
 
 /* ---- the parts: bob gets stuck, alice asks him meanwhile, carol comes ---------------------------------- */
