@@ -17,7 +17,7 @@
 
 #include <troupe/actor.h>
 
-/* Spawn it with tr_downloader_opts or NULL. It must live on a loop driven by libuv. */
+/* Spawn it with tr_downloader_opts or NULL. */
 extern const tr_actor_def tr_downloader;
 
 /* 0 always means the default. */
