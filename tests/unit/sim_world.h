@@ -15,6 +15,7 @@
 #include <troupe/stream_client.h>
 
 #include "base/hash.h"
+#include "base/mem.h"
 #include "tests/kit/sim/sim_kinds.h"
 
 #define ALWAYS SIM_MILLION
@@ -70,7 +71,8 @@ typedef struct world {
     sim_kinds *kinds;
     manual *m;
     manual_puppet user;
-    uint64_t trail; /* hash of all answers and their times */
+    uint64_t trail;   /* hash of all answers and their times */
+    uint64_t fail_at; /* from the next ask on this allocation fails, once; 0: none */
 } world;
 
 /* How an ask ended. */
@@ -204,9 +206,17 @@ static inline void on_answer(tr_actor *self, void *state, const tr_result *resul
 static inline void do_ask(tr_actor *self, void *context)
 {
     answer *a = context;
+    bool may_fail = a->w->fail_at > 0;
+    if (may_fail)
+        tr__alloc_fail_at(a->w->fail_at);
     a->future = tr_ask_body(self, a->to, a->timeout_ns, a->type, a->body);
-    assert_int_not_equal(a->future.id, 0);
-    assert_int_equal(tr_then(self, a->future, on_answer, a), TR_OK);
+    tr_err err = a->future.id ? tr_then(self, a->future, on_answer, a) : tr_last_error(self)->code;
+    assert_true(err == TR_OK || (may_fail && err == TR_ENOMEM));
+    if (err == TR_OK)
+        return;
+    tr_cancel(self, a->future);
+    a->done = true;
+    a->code = err;
 }
 
 /* Ask without waiting; `a` lives until it is done or the node is gone. */
@@ -237,7 +247,27 @@ static inline void do_cancel(tr_actor *self, void *context)
     tr_cancel(self, ((answer *)context)->future);
 }
 
-/* An ask that ends well, or not at all: with that code, its text naming this. */
+/* Ask again and again, the n-th allocation failing, until there are less: each ends well or with TR_ENOMEM, or as the
+ * kind says; `open` makes a world, `ask` begins an ask in it, `check` looks at what is left. */
+static inline void each_allocation_fails_once(world *(*open)(uint64_t seed), void (*ask)(world *w, answer *a),
+                                              void (*check)(world *w, const answer *a))
+{
+    uint64_t tried = 1;
+    for (uint64_t nth = 1; tried >= nth; nth++) {
+        world *w = open(1);
+        answer a = {0};
+        w->fail_at = nth;
+        ask(w, &a);
+        world_wait(w, &a);
+        world_step(w, TR_SECONDS(5));
+        tried = tr__alloc_fail_at(0);
+        check(w, &a);
+        answer_fini(&a);
+        world_close(w);
+    }
+}
+
+/* It ended with that code, and its text names this. */
 static inline void expect_error(const answer *a, tr_err code, const char *part)
 {
     if (a->code != code || !strstr(a->text, part))

@@ -371,6 +371,31 @@ static void a_crash_without_taking_down_leaks_nothing_for_long(void **state)
     world_close(w);
 }
 
+static void ask_echo(world *w, answer *a)
+{
+    static const char argv[] = "echo\0x";
+    world_ask(w, a, compute, &tr_run_type, &(tr_run){.argv = {argv, sizeof(argv)}, .input = {"in", 2}});
+}
+
+static void ask_twice(world *w, answer *a)
+{
+    world_ask(w, a, compute, &tr_call_type, &(tr_call){.function = "twice", .input = {"ab", 2}});
+}
+
+static void check_memory(world *w, const answer *a)
+{
+    assert_true(a->code == TR_OK || a->code == TR_ENOMEM);
+    assert_true(a->code != TR_OK || is(&a->out, a->type == &tr_run_type ? "x" : "abab"));
+    expect_nothing_left(w);
+}
+
+static void without_memory_at_any_point_it_is_told_and_nothing_is_left(void **state)
+{
+    (void)state;
+    each_allocation_fails_once(open_world, ask_echo, check_memory);
+    each_allocation_fails_once(open_world, ask_twice, check_memory);
+}
+
 static uint64_t trail_of(uint64_t seed)
 {
     static const char *const commands[] = {"echo", "cat", "endless", "lingering", "nobody"};
@@ -428,6 +453,7 @@ int main(void)
         cmocka_unit_test(the_faults_of_threads_are_told),
         cmocka_unit_test(a_crash_ends_all_without_a_word),
         cmocka_unit_test(a_crash_without_taking_down_leaks_nothing_for_long),
+        cmocka_unit_test(without_memory_at_any_point_it_is_told_and_nothing_is_left),
         cmocka_unit_test(the_same_seed_gives_the_same_trail),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -193,6 +193,8 @@ void sim_disk_fini(sim_disk *disk)
 
 static void crash_file(sim_file *file, tr__random *random)
 {
+    if (sim_draw(random, 0, 1)) /* it had been written back in time */
+        sim_disk_force(file);
     size_t kept = (size_t)sim_draw(random, file->forced, file->bytes.size);
     size_t unsure = kept - file->forced < TORN_MAX ? kept - file->forced : TORN_MAX;
     size_t torn = (size_t)sim_draw(random, 0, unsure);
@@ -208,7 +210,8 @@ void sim_disk_crash(sim_disk *disk, tr__random *random)
     uint64_t count = 0;
     for (const sim_rename *change = disk->changes; change; change = change->next)
         count++;
-    for (uint64_t stay = sim_draw(random, 0, count); disk->changes; forget_change(disk))
+    uint64_t least = sim_draw(random, 0, 1) ? count : 0;
+    for (uint64_t stay = sim_draw(random, least, count); disk->changes; forget_change(disk))
         if (stay && stay--)
             apply(&disk->forced, disk->changes);
     clear_names(&disk->now);
