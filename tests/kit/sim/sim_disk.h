@@ -8,7 +8,8 @@
 #ifndef TR_TESTS_KIT_SIM_DISK_H
 #define TR_TESTS_KIT_SIM_DISK_H
 
-#include "tests/kit/sim/sim_twin.h"
+#include "tests/kit/sim/sim_bytes.h"
+#include "tests/kit/sim/sim_fault.h"
 
 typedef struct sim_file {
     struct sim_disk *disk;

@@ -8,6 +8,7 @@
 
 #include "actors/kinds/file_sink.h"
 #include "tests/kit/sim/sim_disk.h"
+#include "tests/kit/sim/sim_twin.h"
 
 enum sim_files_fault {
     SIM_FILES_SLOW,   /* its steps take 10 to 1,000 times as long */

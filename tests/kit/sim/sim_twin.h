@@ -7,6 +7,7 @@
 #define TR_TESTS_KIT_SIM_TWIN_H
 
 #include "actors/adapter.h"
+#include "tests/kit/sim/sim_bytes.h"
 #include "tests/kit/sim/sim_events.h"
 #include "tests/kit/sim/sim_fault.h"
 
@@ -39,18 +40,5 @@ void sim_handle_close(sim_handle *handle);
 void sim_handle_later(sim_handle *handle, uint64_t delay_ns, void (*fire)(void *handle));
 /* First thing in each `fire`: its loop turns once that is over. */
 void sim_handle_wake(sim_handle *handle);
-
-/* The world's memory, zeroed, of which there is always enough. Freed with free(). */
-void *sim_alloc(size_t size);
-char *sim_strdup(const char *text);
-
-/* Bytes that grow, of the world's. Zeroed = empty; `data` is freed with free(). */
-typedef struct sim_bytes {
-    uint8_t *data;
-    size_t size, room;
-} sim_bytes;
-void sim_bytes_add(sim_bytes *bytes, const void *data, size_t size);
-/* The first `size` are gone. */
-void sim_bytes_drop(sim_bytes *bytes, size_t size);
 
 #endif

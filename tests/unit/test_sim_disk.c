@@ -1,0 +1,136 @@
+/* A simulated node's disk, and what a crash leaves of it. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "tests/kit/sim/sim_disk.h"
+
+#define SEEDS 200
+
+static sim_disk disk;
+static tr__random random_source;
+
+static void begin(uint64_t seed)
+{
+    sim_disk_init(&disk);
+    tr__random_init(&random_source, seed);
+}
+
+static void put(const char *path, const char *text, bool forced)
+{
+    sim_file *file = sim_disk_make(&disk);
+    assert_true(sim_disk_append(file, text, strlen(text)));
+    if (forced)
+        sim_disk_force(file);
+    sim_disk_link(&disk, path, file);
+    sim_disk_let_go(file);
+}
+
+static bool holds(const char *path, const char *text)
+{
+    const sim_file *file = sim_disk_find(&disk, path);
+    return file && file->bytes.size == strlen(text) && memcmp(file->bytes.data, text, strlen(text)) == 0;
+}
+
+static void what_was_forced_survives_each_crash(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 0; seed < SEEDS; seed++) {
+        begin(seed);
+        put("a", "forced", true);
+        sim_disk_force_names(&disk);
+        sim_disk_crash(&disk, &random_source);
+        sim_disk_crash(&disk, &random_source);
+        assert_true(holds("a", "forced"));
+        sim_disk_fini(&disk);
+    }
+}
+
+static void of_what_was_not_forced_some_stays_and_some_is_zeros(void **state)
+{
+    unsigned whole = 0, none = 0, shorter = 0, torn = 0;
+    (void)state;
+    for (uint64_t seed = 0; seed < SEEDS; seed++) {
+        begin(seed);
+        put("a", "12", true);
+        sim_disk_force_names(&disk);
+        assert_true(sim_disk_append(sim_disk_find(&disk, "a"), "345678", 6));
+        sim_disk_crash(&disk, &random_source);
+        const sim_file *file = sim_disk_find(&disk, "a");
+        assert_non_null(file);
+        assert_in_range(file->bytes.size, 2, 8);
+        size_t right = 0;
+        while (right < file->bytes.size && file->bytes.data[right] == "12345678"[right])
+            right++;
+        assert_true(right >= 2);
+        for (size_t i = right; i < file->bytes.size; i++)
+            assert_int_equal(file->bytes.data[i], 0);
+        whole += right == 8;
+        none += file->bytes.size == 2;
+        shorter += file->bytes.size < 8;
+        torn += right < file->bytes.size;
+        assert_int_equal(disk.used, file->bytes.size);
+        sim_disk_fini(&disk);
+        assert_int_equal(disk.used, 0);
+    }
+    assert_true(whole && none && shorter && torn);
+}
+
+/* Each change of names stays only if all before it do, and whole. */
+static void changes_of_names_stay_from_the_first_on(void **state)
+{
+    unsigned seen[4] = {0};
+    (void)state;
+    for (uint64_t seed = 0; seed < SEEDS; seed++) {
+        begin(seed);
+        put("old", "1", true);
+        put("new.part", "2", true);
+        sim_disk_force_names(&disk);
+        sim_disk_rename(&disk, "new.part", "old");
+        sim_disk_unlink(&disk, "nothing");
+        put("later", "3", true);
+        sim_disk_unlink(&disk, "later");
+        assert_true(holds("old", "2") && !sim_disk_find(&disk, "new.part") && !sim_disk_find(&disk, "later"));
+        sim_disk_crash(&disk, &random_source);
+        bool renamed = holds("old", "2");
+        assert_true(renamed || holds("old", "1"));
+        assert_int_equal(holds("new.part", "2"), !renamed);
+        assert_true(renamed || !sim_disk_find(&disk, "later"));
+        seen[renamed + 2 * holds("later", "3")]++;
+        sim_disk_fini(&disk);
+    }
+    assert_true(seen[0] && seen[1] && seen[3]);
+    assert_int_equal(seen[2], 0);
+}
+
+static void a_full_disk_takes_what_fits_and_has_room_again(void **state)
+{
+    (void)state;
+    begin(1);
+    disk.capacity = 10;
+    put("a", "123456", false);
+    sim_file *file = sim_disk_find(&disk, "a");
+    assert_false(sim_disk_append(file, "789012", 6));
+    assert_true(holds("a", "1234567890"));
+    sim_disk_cut(file, 2);
+    assert_true(sim_disk_append(file, "789012", 6));
+    sim_disk_unlink(&disk, "a");
+    sim_disk_force_names(&disk);
+    assert_int_equal(disk.used, 0);
+    sim_disk_fini(&disk);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(what_was_forced_survives_each_crash),
+        cmocka_unit_test(of_what_was_not_forced_some_stays_and_some_is_zeros),
+        cmocka_unit_test(changes_of_names_stay_from_the_first_on),
+        cmocka_unit_test(a_full_disk_takes_what_fits_and_has_room_again),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
