@@ -11,7 +11,8 @@
  * process dies (on a file system without O_TMPFILE, in a hidden `.NAME.PID-N.part` that a kill leaves
  * behind). With `resume` they lie in `NAME.part`, beside `NAME.part.info` (where from, which version), and
  * stay: the next fetch of that URL with `resume` goes on at that byte, if the server still has the same
- * version. */
+ * version. After a power cut (not: a kill) the end of NAME.part may be other than what came: give `sha256`
+ * where that matters. */
 #ifndef TROUPE_DOWNLOADER_H
 #define TROUPE_DOWNLOADER_H
 

@@ -93,18 +93,18 @@ static void changes_of_names_stay_from_the_first_on(void **state)
         sim_disk_rename(&disk, "new.part", "old");
         sim_disk_unlink(&disk, "nothing");
         put("later", "3", true);
-        sim_disk_unlink(&disk, "later");
-        assert_true(holds("old", "2") && !sim_disk_find(&disk, "new.part") && !sim_disk_find(&disk, "later"));
+        put("last", "4", true);
+        assert_true(holds("old", "2") && !sim_disk_find(&disk, "new.part"));
         sim_disk_crash(&disk, &random_source);
         bool renamed = holds("old", "2");
         assert_true(renamed || holds("old", "1"));
         assert_int_equal(holds("new.part", "2"), !renamed);
-        assert_true(renamed || !sim_disk_find(&disk, "later"));
-        seen[renamed + 2 * holds("later", "3")]++;
+        unsigned later = holds("later", "3"), last = holds("last", "4");
+        assert_true(renamed >= later && later >= last);
+        seen[renamed + later + last]++;
         sim_disk_fini(&disk);
     }
-    assert_true(seen[0] && seen[1] && seen[3]);
-    assert_int_equal(seen[2], 0);
+    assert_true(seen[0] && seen[1] && seen[2] && seen[3]);
 }
 
 static void a_full_disk_takes_what_fits_and_has_room_again(void **state)

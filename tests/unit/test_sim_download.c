@@ -148,6 +148,50 @@ static void the_rate_that_was_asked_for_is_kept(void **state)
     world_close(w);
 }
 
+static void look(void *context, const char *url, sim_resource *resource)
+{
+    (void)context;
+    resource->size = strtoul(strrchr(url, '/') + 1, NULL, 10);
+    resource->status = resource->size ? 200 : 404;
+}
+
+static void all_a(void *context, const char *url, uint64_t version, uint64_t at, uint8_t *into, size_t size)
+{
+    (void)context, (void)url, (void)version, (void)at;
+    memset(into, 'a', size);
+}
+
+static void an_origin_may_decide_by_the_url(void **state)
+{
+    (void)state;
+    world *w = open_world(1);
+    origin->look = look;
+    origin->resource.content = all_a;
+    answer a = fetch_with(w, &(tr_fetch){.url = "http://origin/3", .into = PATH});
+    assert_int_equal(a.code, TR_OK);
+    assert_int_equal(a.size, 3);
+    assert_memory_equal(file_at(w, PATH)->bytes.data, "aaa", 3);
+    a = fetch_with(w, &(tr_fetch){.url = "http://origin/0", .into = PATH});
+    assert_int_equal(a.code, TR_ENOTFOUND);
+    world_close(w);
+}
+
+/* Without a version and without a digest nothing tells whether two parts belong together. */
+static void what_has_no_version_is_fetched_from_the_first_byte(void **state)
+{
+    (void)state;
+    world *w = open_world(1);
+    origin->resource.no_etag = true;
+    set(w, SIM_HTTP_RESET, ALWAYS);
+    fetch_with(w, &(tr_fetch){.resume = true});
+    expect_rest(w, false, true);
+    set(w, SIM_HTTP_RESET, 0);
+    answer a = fetch_with(w, &(tr_fetch){.resume = true});
+    assert_int_equal(a.code, TR_OK);
+    assert_int_equal(a.from, 0);
+    world_close(w);
+}
+
 /* ---- faults of the server ------------------------------------------------------------------------------ */
 
 static void each_fault_of_the_server_is_told_and_leaves_nothing(void **state)
@@ -447,6 +491,8 @@ int main(void)
         cmocka_unit_test(a_broken_one_goes_on_where_it_was_cut),
         cmocka_unit_test(a_disk_slower_than_the_server_loses_nothing),
         cmocka_unit_test(the_rate_that_was_asked_for_is_kept),
+        cmocka_unit_test(an_origin_may_decide_by_the_url),
+        cmocka_unit_test(what_has_no_version_is_fetched_from_the_first_byte),
         cmocka_unit_test(each_fault_of_the_server_is_told_and_leaves_nothing),
         cmocka_unit_test(a_status_that_is_drawn_is_told),
         cmocka_unit_test(a_host_that_nobody_serves_is_not_found),

@@ -5,7 +5,8 @@
 /* ---- a server that answers each GET with its path ------------------------------------------------------ */
 
 typedef struct server_state {
-    bool closes; /* after each answer */
+    bool closes;      /* after each answer */
+    bool until_close; /* an answer ends where the connection does */
     bool mute;
     bool garbage;
     size_t padding; /* of each answer, bytes */
@@ -16,18 +17,19 @@ static size_t serve(void *context, const void *data, size_t size, sim_reply *rep
     const server_state *s = context;
     const char *end = memmem(data, size, "\r\n\r\n", 4);
     const char *path = memchr(data, '/', size);
-    char head[128];
+    char head[128], lengths[64];
     if (!end || s->mute)
         return 0;
     size_t length = (size_t)((const char *)memchr(path, ' ', (size_t)(end - path)) - path);
+    snprintf(lengths, sizeof(lengths), "Content-Length: %zu\r\n", length + s->padding);
     int used = s->garbage ? snprintf(head, sizeof(head), "no HTTP\r\n\r\n")
-                          : snprintf(head, sizeof(head), "HTTP/1.1 200 OK\r\nContent-Length: %zu\r\n%s\r\n",
-                                     length + s->padding, s->closes ? "Connection: close\r\n" : "");
+                          : snprintf(head, sizeof(head), "HTTP/1.1 200 OK\r\n%s%s\r\n",
+                                     s->until_close ? "" : lengths, s->closes ? "Connection: close\r\n" : "");
     sim_bytes_add(&reply->bytes, head, (size_t)used);
     sim_bytes_add(&reply->bytes, path, length);
     for (size_t i = 0; i < s->padding; i++)
         sim_bytes_add(&reply->bytes, "x", 1);
-    reply->close = s->closes;
+    reply->close = s->closes || s->until_close;
     return (size_t)(end + 4 - (const char *)data);
 }
 
@@ -129,6 +131,18 @@ static void a_server_that_closes_after_each_answer_is_asked_again(void **state)
         assert_int_equal(a[i].code, TR_OK);
         answer_fini(&a[i]);
     }
+    world_close(w);
+}
+
+static void an_answer_may_end_where_the_connection_does(void **state)
+{
+    (void)state;
+    world *w = open_world(1);
+    behaviour.until_close = true;
+    answer a = get(w, "GET");
+    assert_int_equal(a.code, TR_OK);
+    assert_true(is(&a.out, "/path"));
+    answer_fini(&a);
     world_close(w);
 }
 
@@ -297,6 +311,7 @@ int main(void)
         cmocka_unit_test(a_hundred_questions_get_their_own_answers),
         cmocka_unit_test(a_large_answer_comes_whole),
         cmocka_unit_test(a_server_that_closes_after_each_answer_is_asked_again),
+        cmocka_unit_test(an_answer_may_end_where_the_connection_does),
         cmocka_unit_test(who_cannot_be_reached_is_told),
         cmocka_unit_test(a_reset_is_told_if_it_may_have_been_done),
         cmocka_unit_test(a_silent_server_is_given_up),
