@@ -196,3 +196,12 @@ void tr_vlog(tr_actor *self, tr_log_level level, const char *format, va_list arg
     vsnprintf(line, sizeof(line), format, args);
     tr__node_log(node, level, "%s: %s", self->def->name, line);
 }
+
+void tr_assert_that(tr_actor *self, tr_assertion kind, bool holds, const char *name)
+{
+    tr_node *node = tr__owner(self)->node;
+    if (node->seams.assertion)
+        node->seams.assertion(node->seams.context, kind, holds, name);
+    else if (kind == TR_ALWAYS && !holds)
+        tr__node_log(node, TR_LOG_ERROR, "%s: always \"%s\" doesn't hold", self->def->name, name);
+}

@@ -11,7 +11,9 @@
 #include "actors/pending.h"
 #include "actors/remote.h"
 #include "actors/transactions.h"
+#include "base/buggify.h"
 #include "base/mem.h"
+#include "base/plant.h"
 
 /* ---- blocks -------------------------------------------------------------------------------------------- */
 
@@ -118,7 +120,7 @@ void tr__drop(tr__loop *loop, tr_msg *msg, tr_drop why)
 
 void tr__drop_for(tr__loop *loop, uint64_t node, tr_msg *msg, tr_drop why)
 {
-    loop->counts.dropped[why]++;
+    loop->counts.dropped[why] += !(TR_PLANT(dead_letter_uncounted) && why == TR_DROP_NO_ACTOR);
     report(loop, msg, why);
     if (loop->stopping && why == TR_DROP_SHUTDOWN) { /* all others end as well: nobody is left to tell */
         tr__msg_free(loop, msg);
@@ -144,7 +146,10 @@ void tr__drop_for(tr__loop *loop, uint64_t node, tr_msg *msg, tr_drop why)
             tr__transact_lost(loop, msg);
         break;
     case TR__MSG_MONITOR:
-        tr__watch_fire(loop, msg, target, &reason);
+        if (TR_PLANT(monitor_late))
+            tr__msg_free(loop, msg);
+        else
+            tr__watch_fire(loop, msg, target, &reason);
         break;
     case TR__MSG_LINK:
         tr__link_fire(loop, msg, target, &reason);
@@ -164,7 +169,7 @@ void tr__drop_for(tr__loop *loop, uint64_t node, tr_msg *msg, tr_drop why)
  * while idle, and of a mailbox of less than four places nothing. */
 static uint32_t local_chunk(const tr_actor *actor)
 {
-    uint32_t chunk = actor->capacity / 8;
+    uint32_t chunk = TR_BUGGIFY(draw_few) ? 1 : actor->capacity / 8;
     return chunk < 1 ? 1 : chunk;
 }
 
@@ -199,7 +204,7 @@ static tr__hold *hold_of(tr__loop *loop, tr_actor *slot, uint32_t generation)
 
 static uint32_t remote_chunk(const tr__loop *loop, const tr_actor *slot)
 {
-    uint32_t chunk = tr__capacity(slot) / (4 * loop->node->loop_count);
+    uint32_t chunk = TR_BUGGIFY(draw_few) ? 1 : tr__capacity(slot) / (4 * loop->node->loop_count);
     return chunk < 1 ? 1 : chunk > 32 ? 32 : chunk;
 }
 
@@ -315,7 +320,8 @@ static void tell_writable(tr__loop *loop, tr_actor *actor)
      * try. */
     if (free < (actor->capacity + 3) / 4 && actor->count)
         return;
-    for (uint32_t left = free / 32 ? free / 32 : 1; left && extras->want_writable; left--) {
+    uint32_t most = TR_BUGGIFY(tell_one) ? 1 : free / 32;
+    for (uint32_t left = most ? most : 1; left && extras->want_writable; left--) {
         tr_msg *msg = extras->want_writable;
         extras->want_writable = msg->next;
         if (!msg->next)

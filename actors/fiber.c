@@ -13,10 +13,9 @@
 #include "actors/fiber.h"
 
 #include "base/mem.h"
+#include "base/stack_os.h"
 
 #include <stdatomic.h>
-#include <sys/mman.h>
-#include <unistd.h>
 #if __has_include(<valgrind/valgrind.h>)
 #include <valgrind/valgrind.h>
 #else
@@ -47,39 +46,22 @@ static atomic_int guards; /* in the process; relaxed: it bounds, it orders nothi
 
 /* ---- stacks -------------------------------------------------------------------------------------------- */
 
-static size_t page_size(void)
-{
-    static atomic_size_t known;
-    size_t size = atomic_load_explicit(&known, memory_order_relaxed);
-    if (size == 0) {
-        size = (size_t)sysconf(_SC_PAGESIZE);
-        atomic_store_explicit(&known, size, memory_order_relaxed);
-    }
-    return size;
-}
-
 static size_t shelf_size(unsigned shelf)
 {
     return STACK_SIZE_MIN << shelf;
 }
 
-/* The mapping's low end is the guard's place also when there is no guard, so that all of a shelf are alike.
- */
 static tr__fiber *map_stack(unsigned shelf)
 {
-    size_t size = shelf_size(shelf), guard = page_size();
-    char *low = mmap(NULL, guard + size, PROT_READ | PROT_WRITE,
-                     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_STACK, -1, 0);
-    if (low == MAP_FAILED)
+    size_t size = shelf_size(shelf);
+    char *bottom = tr__stack_map(size);
+    if (!bottom)
         return NULL;
-    /* Neighbouring stacks without guards are one area to the kernel: huge pages would make each cost all its
-     * size. Refused by kernels that have no huge pages, which is as good. */
-    (void)madvise(low, guard + size, MADV_NOHUGEPAGE);
-    tr__fiber *fiber = (tr__fiber *)(low + guard + size - sizeof *fiber);
-    fiber->bottom = low + guard;
+    tr__fiber *fiber = (tr__fiber *)(bottom + size - sizeof *fiber);
+    fiber->bottom = bottom;
     fiber->shelf = (uint8_t)shelf;
-    fiber->guarded = atomic_fetch_add_explicit(&guards, 1, memory_order_relaxed) < GUARDS_MAX &&
-                     mprotect(low, guard, PROT_NONE) == 0;
+    fiber->guarded =
+        atomic_fetch_add_explicit(&guards, 1, memory_order_relaxed) < GUARDS_MAX && tr__stack_guard(bottom);
     if (!fiber->guarded)
         atomic_fetch_sub_explicit(&guards, 1, memory_order_relaxed);
     fiber->valgrind_id = VALGRIND_STACK_REGISTER(fiber->bottom, fiber->bottom + size - 1);
@@ -88,13 +70,12 @@ static tr__fiber *map_stack(unsigned shelf)
 
 static void unmap_stack(tr__fiber *fiber)
 {
-    size_t guard = page_size();
     if (fiber->guarded)
         atomic_fetch_sub_explicit(&guards, 1, memory_order_relaxed);
     VALGRIND_STACK_DEREGISTER(fiber->valgrind_id);
     tr__fiber_tools_unmapping(fiber->bottom, shelf_size(fiber->shelf));
-    int failed = munmap(fiber->bottom - guard, guard + shelf_size(fiber->shelf));
-    tr__check(failed == 0, "a stack that was mapped could not be unmapped");
+    bool unmapped = tr__stack_unmap(fiber->bottom, shelf_size(fiber->shelf));
+    tr__check(unmapped, "a stack that was mapped could not be unmapped");
 }
 
 /* ---- the pool ------------------------------------------------------------------------------------------ */

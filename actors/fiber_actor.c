@@ -8,6 +8,7 @@
 #include <troupe/troupe.h>
 
 #include "actors/loop.h"
+#include "actors/observe.h"
 #include "actors/pending.h"
 #include "base/mem.h"
 
@@ -247,6 +248,7 @@ static tr_msg *next_mail(tr__loop *loop, tr_actor *self)
         tr_msg *msg = self->head;
         self->head = msg->next;
         self->count--;
+        tr__observe(loop, self, msg);
         loop->counts.handled++;
         self->handled++;
         if (msg->places)

@@ -8,6 +8,7 @@
 #include "actors/pending.h"
 #include "base/err.h"
 #include "base/mem.h"
+#include "base/plant.h"
 
 /* ---- slots --------------------------------------------------------------------------------------------- */
 
@@ -36,6 +37,8 @@ tr_actor *tr__slot_take(tr__loop *loop)
     tr_actor *slot = loop->slots_free;
     if (slot) {
         loop->slots_free = slot->run_next;
+        if (TR_PLANT(slot_reused))
+            atomic_fetch_sub_explicit(&slot->generation, 1, memory_order_relaxed);
         return slot;
     }
     if (loop->slots_next == loop->slots_end && !segment_add(loop))
@@ -173,7 +176,10 @@ static void mailbox_end(tr__loop *loop, tr_actor *actor, const tr__reason *reaso
             break;
         case TR__MSG_LINK:
             loop->counts.handled++;
-            tr__link_fire(loop, msg, self, reason);
+            if (TR_PLANT(link_early))
+                tr__msg_free(loop, msg);
+            else
+                tr__link_fire(loop, msg, self, reason);
             break;
         case TR__MSG_STARTED:
             loop->counts.handled++;
@@ -268,7 +274,7 @@ void tr__actor_finish(tr__loop *loop, tr_actor *actor, const tr__reason *reason)
     }
     if (actor->queued && !loop->stopping) /* the queues of a loop that stops are never looked at */
         unqueue(loop, actor);
-    if (actor->named)
+    if (actor->named && !TR_PLANT(name_left))
         tr__names_drop(loop->node, tr__addr_of(actor));
     if (actor->extras)
         extras_release(loop, actor);

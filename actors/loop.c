@@ -6,7 +6,9 @@
 
 #include "actors/pending.h"
 #include "actors/remote.h"
+#include "base/buggify.h"
 #include "base/mem.h"
+#include "base/plant.h"
 
 tr_err tr__loop_init(tr__loop *loop, tr_node *node, uint8_t index)
 {
@@ -46,6 +48,8 @@ static void inbox_take(tr__loop *loop)
     /* acquire: pairs with the release of the push, so the messages' contents are seen */
     tr_msg *stack = atomic_exchange_explicit(&loop->inbox, NULL, memory_order_acquire);
     tr_msg *in_order = NULL;
+    if (TR_PLANT(two_swapped) && stack && stack->next && !stack->next->next)
+        in_order = stack, stack = NULL;
     while (stack) {
         tr_msg *next = stack->next;
         stack->next = in_order;
@@ -68,7 +72,8 @@ void tr__loop_push(tr__loop *to, tr_msg *newest, tr_msg *oldest)
     while (!atomic_compare_exchange_weak_explicit(&to->inbox, &seen, newest, memory_order_seq_cst,
                                                   memory_order_relaxed));
     /* seq_cst here and in tr__loop_may_sleep: either we see it sleeping, or it sees our chain. */
-    if (atomic_load_explicit(&to->sleeping, memory_order_seq_cst))
+    bool sleeps = atomic_load_explicit(&to->sleeping, memory_order_seq_cst);
+    if ((sleeps && !(TR_PLANT(wake_lost) && newest != oldest)) || TR_BUGGIFY(wake_needless))
         to->node->seams.wake(to->node->seams.context, to->index);
 }
 
@@ -144,16 +149,21 @@ bool tr__loop_turn(tr__loop *loop)
     loop->now_ns = seams->now(seams->context);
     inbox_take(loop);
     blocks_collect(loop);
-    bool more_due = loop->wheel.count && tr__pendings_fire(loop);
+    bool more = loop->wheel.count && (TR_BUGGIFY(timers_late) || tr__pendings_fire(loop));
     if (__builtin_expect(loop->retell != NULL, 0))
         tr__retell(loop);
     if (loop->index == 0)
         tr__remote_step(loop->node->remote);
     tr__run_until(loop, loop->now_ns + TR__TURN_NS);
-    if (loop->index == 0)
+    if (loop->index == 0 && TR_BUGGIFY(batch_late))
+        more = true;
+    else if (loop->index == 0)
         tr__remote_flush(loop->node->remote);
-    flush(loop);
-    return more_due || loop->fresh || loop->queue || loop->retell ||
+    if (TR_BUGGIFY(outbox_late))
+        more = true;
+    else
+        flush(loop);
+    return more || loop->fresh || loop->queue || loop->retell ||
            atomic_load_explicit(&loop->inbox, memory_order_relaxed);
 }
 
@@ -166,7 +176,8 @@ bool tr__loop_may_sleep(tr__loop *loop)
 {
     atomic_store_explicit(&loop->sleeping, true, memory_order_seq_cst);
     if (!atomic_load_explicit(&loop->inbox, memory_order_seq_cst) && !loop->fresh && !loop->queue &&
-        !loop->retell && !(loop->index == 0 && tr__remote_has_news(loop->node->remote)))
+        !loop->retell && !(loop->index == 0 && tr__remote_has_news(loop->node->remote)) &&
+        !TR_BUGGIFY(sleep_refused))
         return true;
     tr__loop_awake(loop);
     return false;

@@ -15,13 +15,14 @@
 #include "base/err.h"
 #include "base/hash.h"
 #include "base/mem.h"
+#include "base/stderr_os.h"
 #include "transport/frame.h"
 
 static void log_to_stderr(void *context, tr_log_level level, const char *line)
 {
     static const char *const words[] = {"error", "warn", "info", "debug"};
     (void)context;
-    fprintf(stderr, "%s: %s\n", words[level], line);
+    tr__stderr_line(words[level], line);
 }
 
 void tr__node_log(tr_node *node, tr_log_level level, const char *format, ...)

@@ -8,6 +8,7 @@
 
 #include "base/err.h"
 #include "base/mem.h"
+#include "base/plant.h"
 
 #define SEGMENT_BITS 14
 #define SEGMENT      (1u << SEGMENT_BITS)
@@ -96,7 +97,7 @@ void tr__pending_free(tr__loop *loop, tr__pending *pending)
     if (pending->next)
         pending->next->prev = pending->prev;
     pending->kind = TR__PENDING_FREE;
-    if (++pending->generation == 0)
+    if (!TR_PLANT(reply_to_next) && ++pending->generation == 0)
         pending->generation = 1;
     pending->next = loop->pending_free;
     loop->pending_free = pending;
@@ -352,7 +353,7 @@ static bool drop_queued(tr__loop *loop, tr_actor *callee, const tr_msg *cancel)
             if (!msg->next)
                 callee->tail = before;
             callee->count--;
-            tr__places_back(loop, callee, msg->places);
+            tr__places_back(loop, callee, TR_PLANT(place_lost) ? 0 : msg->places);
             msg->flags |= TR__MSG_ANSWERED;
             tr__drop(loop, msg, TR_DROP_CANCELED);
             return true;

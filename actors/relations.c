@@ -11,6 +11,7 @@
 #include "actors/pending.h"
 #include "base/err.h"
 #include "base/mem.h"
+#include "base/plant.h"
 
 #define NOTICE_ROOM (sizeof(tr_down) + sizeof(((tr__reason *)0)->text))
 
@@ -131,7 +132,7 @@ bool tr__monitor_expected(tr__loop *loop, tr_actor *actor, const tr_msg *down)
 {
     (void)loop;
     tr_addr target;
-    return down->type != tr__type_of(&tr_down_type) ||
+    return TR_PLANT(down_twice) || down->type != tr__type_of(&tr_down_type) ||
            own_monitor_remove(actor, ((const tr_down *)tr__msg_body(down))->monitor, &target);
 }
 

@@ -16,8 +16,10 @@
 #include "actors/adapter.h"
 #include "actors/remote_peer.h"
 #include "actors/warden.h"
+#include "base/buggify.h"
 #include "base/err.h"
 #include "base/mem.h"
+#include "base/plant.h"
 
 /* ---- routes: which nodes are connected; any loop reads ------------------------------------------------- */
 
@@ -25,7 +27,8 @@ static tr__route *route_of(tr__remote *remote, uint64_t id)
 {
     uint32_t count = atomic_load_explicit(&remote->route_count, memory_order_acquire);
     for (uint32_t i = 0; i < count; i++)
-        if (atomic_load_explicit(&remote->routes[i].id, memory_order_relaxed) == id)
+        if (atomic_load_explicit(&remote->routes[i].id, memory_order_relaxed) == id ||
+            (TR_PLANT(old_incarnation) && remote->routes[i].peer && remote->routes[i].ended_id == id))
             return &remote->routes[i];
     return NULL;
 }
@@ -54,7 +57,8 @@ tr_err tr__remote_check(tr_node *node, uint64_t to_node)
     tr__route *route = node->remote ? route_of(node->remote, to_node) : NULL;
     if (!route)
         return TR_ENOCONN;
-    return atomic_load_explicit(&route->blocked, memory_order_relaxed) ? TR_EAGAIN : TR_OK;
+    bool blocked = atomic_load_explicit(&route->blocked, memory_order_relaxed) || TR_BUGGIFY(send_eagain);
+    return blocked ? TR_EAGAIN : TR_OK;
 }
 
 /* ---- upcalls of the endpoint --------------------------------------------------------------------------- */
@@ -109,7 +113,8 @@ static void on_batch(void *context, tr__peer *peer, const uint8_t *bytes, size_t
     (void)messages;
     if (p)
         tr__remote_take_batch(p, bytes, length);
-    tr__endpoint_consumed(remote->endpoint, peer, length);
+    if (!TR_PLANT(credit_kept))
+        tr__endpoint_consumed(remote->endpoint, peer, length);
 }
 
 static void on_writable(void *context, tr__peer *peer)

@@ -10,6 +10,7 @@
 #include "base/err.h"
 #include "base/hash_table.h"
 #include "base/mem.h"
+#include "base/plant.h"
 
 typedef struct tr__heard_type {
     const tr_typeinfo *type; /* NULL: nobody here knows it, so far */
@@ -294,6 +295,8 @@ static void take_down(tr__remote_peer *p, const tr__record *r)
     loop->counts.handled++;
     if (!wait)
         return; /* taken back meanwhile */
+    if (TR_PLANT(down_twice))
+        tr__waits_put(&p->waits, tr__monitor_make(loop, wait->sender, wait->ask));
     tr__reason reason = {.kind =
                              r->exit_kind <= TR_EXIT_NO_ACTOR ? (tr_exit_kind)r->exit_kind : TR_EXIT_ERROR,
                          .code = r->code < TR_ERR_COUNT ? (tr_err)r->code : TR_EPROTO};
@@ -310,6 +313,9 @@ static tr_err take(tr__remote_peer *p, const tr__record *r)
         return hear_type(p, r);
     if (typed && r->type >= p->heard_count)
         return TR_EPROTO;
+    if (TR_PLANT(lost_midway) && r->kind == TR__WIRE_NORMAL &&
+        tr__random_below(&p->remote->loop->random, 50) == 0)
+        return TR_OK;
     p->remote->loop->counts.received++;
     switch (r->kind) {
     case TR__WIRE_REPLY:
@@ -331,6 +337,8 @@ static tr_err take(tr__remote_peer *p, const tr__record *r)
         take_down(p, r);
         break;
     default:
+        if (TR_PLANT(twice_after_reconnect) && p->route->ended_id)
+            p->remote->loop->counts.received++, take_message(p, r);
         take_message(p, r);
     }
     return TR_OK;

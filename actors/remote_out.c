@@ -8,6 +8,7 @@
 #include "base/err.h"
 #include "base/hash_table.h"
 #include "base/mem.h"
+#include "base/plant.h"
 
 typedef struct tr__told_type {
     const tr_typeinfo *type;
@@ -280,7 +281,7 @@ void tr__remote_peer_send(tr__remote_peer *p, tr_msg *msg)
         tr__drop_for(loop, p->peer->id, msg, TR_DROP_NO_ACTOR);
         return;
     }
-    if (p->held) {
+    if (p->held && !TR_PLANT(held_overtaken)) {
         hold(p, msg);
         return;
     }
@@ -299,6 +300,7 @@ void tr__remote_writable(tr__remote_peer *p)
         tr_err err = send_now(p, msg);
         if (err == TR_EAGAIN)
             return;
+        loop->counts.sent += TR_PLANT(held_counted_twice);
         p->held = next;
         if (!next)
             p->held_end = &p->held;
@@ -327,7 +329,8 @@ static void waits_end(tr__remote_peer *p)
     tr_msg *msg;
     while ((msg = tr__waits_pop(&p->waits))) {
         tr_addr target = {p->peer->id, msg->to.slot, msg->to.generation};
-        if (loop->stopping)
+        bool left = msg->kind == TR__MSG_ASK ? TR_PLANT(ask_left) : TR_PLANT(down_dropped);
+        if (loop->stopping || left)
             tr__msg_free(loop, msg);
         else if (msg->kind == TR__MSG_ASK)
             tr__fail_ask(loop, msg, p->peer->id, TR_ENOCONN);
@@ -346,7 +349,7 @@ void tr__remote_peer_end(tr__remote_peer *p)
     atomic_store_explicit(&p->route->id, 0, memory_order_release);
     p->route->peer = NULL;
     waits_end(p);
-    tr_msg *lists[] = {p->held, p->wanting};
+    tr_msg *lists[] = {TR_PLANT(held_leaked) ? NULL : p->held, p->wanting};
     for (int i = 0; i < 2; i++)
         while (lists[i]) {
             tr_msg *msg = lists[i];

@@ -1,8 +1,10 @@
 /* Running actors: the queue, the batch, the handler and what follows it. The owner's loop only; nothing
  * fails. */
 #include "actors/loop.h"
+#include "actors/observe.h"
 #include "actors/pending.h"
 #include "actors/transactions.h"
+#include "base/buggify.h"
 #include "base/mem.h"
 
 /* ---- the queue ----------------------------------------------------------------------------------------- */
@@ -36,7 +38,7 @@ static inline tr_actor *next_runnable(tr__loop *loop)
 {
     tr_actor *actor = loop->fresh;
     /* With an empty queue as well: who is deep in the stack must have its turn. */
-    if (actor && loop->stretch < TR__FRESH_MAX) {
+    if (actor && loop->stretch < TR__FRESH_MAX && !TR_BUGGIFY(stretch_cut)) {
         loop->fresh = actor->run_next;
         loop->stretch++;
     } else {
@@ -179,6 +181,7 @@ static inline bool step(tr__loop *loop, tr_actor *actor, uint32_t *freed)
     actor->head = msg->next;
     actor->count--;
     *freed += msg->places;
+    tr__observe(loop, actor, msg);
     if (__builtin_expect(msg->kind >= TR__MSG_REPLY, 0))
         return runtime_step(loop, actor, msg);
     loop->counts.handled++;
@@ -194,6 +197,8 @@ static inline bool step(tr__loop *loop, tr_actor *actor, uint32_t *freed)
  * is over. */
 static inline bool count_step(tr__loop *loop)
 {
+    if (TR_BUGGIFY(turn_over))
+        return loop->turn_over = true;
     if (__builtin_expect(++loop->unlooked < TR__TURN_CHECK, 1))
         return false;
     loop->unlooked = 0;
@@ -225,6 +230,8 @@ static inline void run(tr__loop *loop, tr_actor *actor)
     }
     /* What was there when the turn began, so that a flooded receiver keeps up with its senders. */
     uint32_t batch = actor->count < TR__BATCH_MAX ? actor->count : TR__BATCH_MAX;
+    if (batch && TR_BUGGIFY(run_of_one))
+        batch = 1;
     uint32_t freed = 0;
     while (batch-- && actor->head) { /* a cancelled ask may have left the queue meanwhile */
         actor->handled++;

@@ -11,6 +11,7 @@
 #include "actors/send.h"
 #include "actors/transactions.h"
 #include "base/err.h"
+#include "base/plant.h"
 
 /* The argument as the child will get it: the pointer, or a copy in a block. */
 static tr_err take_arg(tr__loop *loop, const tr_actor_def *def, const void *arg, void **taken,
@@ -73,7 +74,7 @@ static void open_slot(tr__loop *loop, tr_actor *slot, const tr_actor_def *def, t
     __atomic_store_n(&slot->capacity, capacity, __ATOMIC_RELAXED);
     slot->local = owner == loop ? capacity / 8 : 0;
     tr__places_open(&slot->places, atomic_load_explicit(&slot->generation, memory_order_relaxed),
-                    capacity - slot->local);
+                    capacity - slot->local + TR_PLANT(one_too_many));
     /* release: who sees the owner sees the rest */
     atomic_store_explicit(&slot->owner, owner, memory_order_release);
 }

@@ -14,6 +14,7 @@
 #include "actors/loop.h"
 #include "actors/supervisor.h"
 #include "base/mem.h"
+#include "base/plant.h"
 
 #define MAX_RESTARTS 5
 #define WITHIN       TR_SECONDS(10)
@@ -107,7 +108,7 @@ static bool too_many(tr_actor *self, supervisor *s)
     bool over = *oldest && now - *oldest <= s->within_ns;
     *oldest = now;
     s->restart_next = (s->restart_next + 1) % s->max_restarts;
-    return over;
+    return over && !TR_PLANT(intensity_ignored);
 }
 
 static void child_down(tr_actor *self, supervisor *s, const tr_down *down)
@@ -119,6 +120,8 @@ static void child_down(tr_actor *self, supervisor *s, const tr_down *down)
         c->monitor = 0;
         if (!wanted_back(c, down))
             return;
+        if (TR_PLANT(child_twice))
+            start_child(self, c);
         tr_log(self, TR_LOG_INFO, "%s ended (%s); starting it again", c->spec.id, down->text);
         if (too_many(self, s))
             tr_exit(self, TR_EAPP, "%s ended more than %u times in %llu ms; last: %s", c->spec.id,

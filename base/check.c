@@ -6,6 +6,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/stderr_os.h"
+
 void (*tr__check_handler)(const char *text);
 
 void tr__check_failed(const char *file, int line, const char *condition, const char *format, ...)
@@ -25,7 +27,6 @@ void tr__check_failed(const char *file, int line, const char *condition, const c
         tr__check_handler(text);
         return;
     }
-    /* One call, so that the lines of two threads don't mix. */
-    fprintf(stderr, "troupe: %s\n", text);
+    tr__stderr_line("troupe", text);
     abort();
 }

@@ -3,6 +3,7 @@
 #ifndef TR_BASE_SEAMS_H
 #define TR_BASE_SEAMS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -14,6 +15,9 @@ struct tr__tcp_seam;
 struct tr__workers_seam;
 struct tr__log_store;
 struct tr_error;
+struct tr__loop;
+struct tr_actor;
+struct tr_msg;
 
 /* What the shipped kinds (actors/kinds) do in the world, each a table of functions. NULL: the node has none, and an
  * actor that needs it refuses to start. */
@@ -47,6 +51,10 @@ typedef struct tr__seams {
     void (*point)(void *context, const char *name);
     /* What is on the disk is unknown: the process must end, to recover at its next start. May return in a test. */
     void (*fatal)(void *context);
+    /* An actor is about to handle a message; its loop's thread. Asked only by a build with TR_BUGGIFY_POINTS. NULL: nothing. */
+    void (*handled)(void *context, struct tr__loop *loop, struct tr_actor *actor, const struct tr_msg *msg);
+    /* An actor said tr_always or tr_sometimes (a tr_assertion); its loop's thread. NULL: one that doesn't hold is logged. */
+    void (*assertion)(void *context, uint32_t kind, bool holds, const char *name);
     /* For the node's incarnation and the loops' random sources; a real one is from the OS. */
     uint64_t seed;
     /* Unpredictable bytes, for what must stay secret; the control thread. Only for a node with a key. */

@@ -12,12 +12,14 @@
 #include "mailbox/json.h"
 #include "base/err.h"
 #include "base/mem.h"
+#include "base/spin.h"
 #include "mailbox/utf8.h"
 
 #include <inttypes.h>
 #include <math.h>
-#include <pthread.h>
 #include <sodium.h>
+#include <stdatomic.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -34,17 +36,19 @@ static void *allocate(size_t size)
     return block;
 }
 
-static void use_our_memory(void)
-{
-    json_set_alloc_funcs(allocate, tr__free);
-}
-
 /* Before each use of jansson. Its setting is the process's; tr__free() frees what malloc() gave, so a
  * program's own use of jansson isn't hurt. */
 void tr__json_prepare(void)
 {
-    static pthread_once_t once = PTHREAD_ONCE_INIT;
-    pthread_once(&once, use_our_memory);
+    static tr__spin lock = TR__SPIN_INIT;
+    static atomic_bool prepared; /* acquire and release: who finds it true finds the setting made */
+    if (atomic_load_explicit(&prepared, memory_order_acquire))
+        return;
+    tr__spin_lock(&lock);
+    if (!atomic_load_explicit(&prepared, memory_order_relaxed))
+        json_set_alloc_funcs(allocate, tr__free);
+    atomic_store_explicit(&prepared, true, memory_order_release);
+    tr__spin_unlock(&lock);
 }
 
 /* ---- encoding ------------------------------------------------------------------------------------------ */

@@ -4,6 +4,7 @@
  * which nothing is handed up any more. A failed send is silent here: the stream reports `down` for it. */
 #include "transport/channel.h"
 
+#include "base/buggify.h"
 #include "base/check.h"
 #include "base/err.h"
 #include "base/mem.h"
@@ -135,7 +136,8 @@ static unsigned gather(tr__channel *ch, tr__iov *iov)
     if (control)
         iov[count++] = (tr__iov){ch->control, control};
     if (batches) {
-        unsigned taken = tr__outgoing_take(&ch->out, &ch->seal_out, iov + count, TR__IOV_MAX - 1 - count);
+        unsigned most = TR_BUGGIFY(send_one) ? 1 : TR__IOV_MAX - 1 - count;
+        unsigned taken = tr__outgoing_take(&ch->out, &ch->seal_out, iov + count, most);
         add(&ch->batches_out, taken);
         count += taken;
     }

@@ -1,6 +1,7 @@
 /* See flow.h. The home loop's thread. */
 #include "transport/flow.h"
 
+#include "base/buggify.h"
 #include "base/check.h"
 #include "base/err.h"
 
@@ -74,6 +75,11 @@ tr_err tr__flow_reserve(tr__flow *f, size_t length, uint8_t **at)
     if (atomic_load_explicit(&ch->ended, memory_order_relaxed))
         return TR_ENOCONN;
     size_t cost = tr__outgoing_cost(&ch->out, length);
+    if (TR_BUGGIFY(credit_late)) {
+        ask_for_credit(f, length);
+        ch->upcalls->credit(ch->context); /* it is told as when some has come */
+        return TR_EAGAIN;
+    }
     if (!admits(f, cost)) {
         ask_for_credit(f, length);
         if (!admits(f, cost)) {
@@ -91,6 +97,8 @@ void tr__flow_commit(tr__flow *f, size_t length)
 {
     add(&f->channel->spent, tr__outgoing_commit(&f->channel->out, length));
     add(&f->channel->messages_out, 1);
+    if (TR_BUGGIFY(batch_of_one))
+        tr__outgoing_close_batch(&f->channel->out);
 }
 
 void tr__flow_flush(tr__flow *f)
@@ -117,7 +125,8 @@ static bool grant_due(const tr__flow *f)
     const tr__channel *ch = f->channel;
     uint64_t granted = atomic_load_explicit(&ch->granted_by_us, memory_order_acquire);
     uint64_t consumed = atomic_load_explicit(&ch->consumed, memory_order_relaxed);
-    return consumed + ch->config->window - granted >= ch->config->window / 4;
+    size_t due = TR_BUGGIFY(grant_early) ? 1 : ch->config->window / 4;
+    return consumed + ch->config->window - granted >= due;
 }
 
 void tr__flow_consumed(tr__flow *f, size_t bytes)

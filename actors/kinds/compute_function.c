@@ -1,12 +1,12 @@
-/* The table of C functions for tr_call, and their outputs. Registration and look-up: any thread, under one
- * lock; an output: only the thread that runs the function. Fails by running out of memory or of the call's
- * limit, and says which. */
-#include <pthread.h>
+/* The table of C functions for tr_call, and their outputs. Registration, under a lock, and look-up: any thread;
+ * an output: only the thread that runs the function. Fails by running out of memory or of the call's limit, and
+ * says which. */
 #include <string.h>
 
 #include "actors/kinds/compute_function.h"
 #include "base/err.h"
 #include "base/mem.h"
+#include "base/spin.h"
 
 #define FUNCTIONS_MAX 1024
 
@@ -15,14 +15,16 @@ typedef struct function {
     tr_compute_fn function;
 } function;
 
-static pthread_mutex_t table_lock = PTHREAD_MUTEX_INITIALIZER;
+static tr__spin table_lock = TR__SPIN_INIT; /* of who adds */
 /* Static, as the functions are: nothing to release at the end. Entries are never changed once counted. */
 static function table[FUNCTIONS_MAX];
-static uint32_t table_count;
+static _Atomic uint32_t table_count;
 
-static tr_compute_fn find_locked(const char *name)
+tr_compute_fn tr__compute_function(const char *name)
 {
-    for (uint32_t i = 0; i < table_count; i++)
+    /* acquire: pairs with the release of who counted an entry, so that it is seen whole */
+    uint32_t count = atomic_load_explicit(&table_count, memory_order_acquire);
+    for (uint32_t i = 0; i < count; i++)
         if (strcmp(table[i].name, name) == 0)
             return table[i].function;
     return NULL;
@@ -33,26 +35,20 @@ tr_err tr_compute_register(const char *name, tr_compute_fn fn)
     if (!name || !name[0] || strlen(name) >= TR__FUNCTION_NAME_MAX || !fn)
         return TR_EINVAL;
     tr_err err = TR_OK;
-    pthread_mutex_lock(&table_lock);
-    tr_compute_fn known = find_locked(name);
+    tr__spin_lock(&table_lock);
+    tr_compute_fn known = tr__compute_function(name);
+    uint32_t count = atomic_load_explicit(&table_count, memory_order_relaxed);
     if (known) {
         err = known == fn ? TR_OK : TR_EEXIST;
-    } else if (table_count == FUNCTIONS_MAX) {
+    } else if (count == FUNCTIONS_MAX) {
         err = TR_ENOMEM;
     } else {
-        memcpy(table[table_count].name, name, strlen(name) + 1);
-        table[table_count++].function = fn;
+        memcpy(table[count].name, name, strlen(name) + 1);
+        table[count].function = fn;
+        atomic_store_explicit(&table_count, count + 1, memory_order_release);
     }
-    pthread_mutex_unlock(&table_lock);
+    tr__spin_unlock(&table_lock);
     return err;
-}
-
-tr_compute_fn tr__compute_function(const char *name)
-{
-    pthread_mutex_lock(&table_lock);
-    tr_compute_fn found = find_locked(name);
-    pthread_mutex_unlock(&table_lock);
-    return found;
 }
 
 /* ---- outputs ------------------------------------------------------------------------------------------- */

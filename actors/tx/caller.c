@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/buggify.h"
 #include "base/check.h"
 #include "base/err.h"
 #include "mailbox/utf8.h"
@@ -432,6 +433,8 @@ void tr__tx_resolve(tr__tx *tx, const char *ticket, uint64_t until_ns, void *tok
     resolver->next = tx->resolvers;
     tx->resolvers = resolver;
     ask(tx, resolver);
+    if (TR_BUGGIFY(resolve_twice))
+        ask(tx, resolver);
 }
 
 static void resolved(tr__tx *tx, tr__tx_resolver **at, tr_tx_status status, tr_tx_reason why,

@@ -11,8 +11,10 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/buggify.h"
 #include "base/check.h"
 #include "base/err.h"
+#include "base/plant.h"
 
 static tr__tx_decision *find(tr__tx *tx, const tr_tx_id *id)
 {
@@ -158,8 +160,11 @@ static bool is_writer(const tr__tx_decision *decision, uint32_t i)
 static void tell_writers(tr__tx *tx, tr__tx_decision *decision)
 {
     for (uint32_t i = 0; i < decision->count; i++)
-        if (is_writer(decision, i))
+        if (is_writer(decision, i)) {
             tell_party(tx, decision, i, TR__TX_COMMITTED);
+            if (TR_BUGGIFY(decide_twice))
+                tell_party(tx, decision, i, TR__TX_COMMITTED);
+        }
     tr__tx_pause(tx, &decision->retry_ns, &decision->pause_ns);
 }
 
@@ -260,6 +265,8 @@ static void decide(tr__tx *tx, tr__tx_decision *decision)
         abort_it(tx, decision, tr__tx_reason_of(error.code), error.text);
     else
         decision->state = TR__DECISION_FORCING;
+    if (TR_PLANT(committed_unforced) && error.code == TR_OK)
+        tell_caller(tx, &decision->id, decision->caller, TR__TX_COMMITTED, TR_TX_NONE, "", decision->ts);
 }
 
 static void decide_if_voted(tr__tx *tx, tr__tx_decision *decision)
@@ -395,6 +402,8 @@ void tr__tx_on_ack(tr__tx *tx, const tr__tx_frame *frame)
     if (!vote || *vote != TR__TX_YES)
         return;
     *vote = TR__TX_READ; /* nothing is owed to it any more */
+    if (TR_PLANT(decision_kept))
+        return;
     end_if_acknowledged(tx, decision, true);
 }
 
@@ -440,9 +449,9 @@ void tr__tx_on_inquire(tr__tx *tx, const tr__tx_frame *frame)
     else if (outcome)
         answer(tx, &id, frame->from, frame->actor, outcome->committed ? TR__TX_COMMITTED : TR__TX_ABORTED,
                outcome->ts);
-    else if (find(tx, &id))
+    else if (find(tx, &id) && !(TR_PLANT(presumed_early) && frame->actor[0]))
         answer(tx, &id, frame->from, frame->actor, TR__TX_PENDING, 0);
-    else if (frame->actor[0]) /* T4 */
+    else if (frame->actor[0] || TR_PLANT(aborted_unwritten)) /* T4 */
         answer(tx, &id, frame->from, frame->actor, TR__TX_ABORTED, 0);
     else
         settle(tx, &id, frame->from);
@@ -542,7 +551,7 @@ tr_err tr__tx_replay_commit(tr__tx *tx, tr__tx_reader *reader)
     if (!tr__tx_read_all(reader))
         return TR_EPROTO;
     tr__tx_clock_heard(tx, decision->ts);
-    bool put = outcome_put(tx, &id, true, decision->ts);
+    bool put = TR_PLANT(outcome_forgotten) || outcome_put(tx, &id, true, decision->ts);
     if (decision->count == 0)
         forget(tx, decision);
     return put ? TR_OK : TR_ENOMEM;

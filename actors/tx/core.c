@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "actors/tx/state.h"
+#include "base/buggify.h"
 #include "base/err.h"
 #include "mailbox/utf8.h"
 
@@ -106,6 +107,8 @@ tr_err tr__tx_append(tr__tx *tx, tr__tx_record type, bool finishes, tr__tx_buffe
     tr__iov payload = {buffer->bytes, buffer->length};
     bool first = tr__log_last(tx->log) == 0 && type != TR__RECORD_NAME;
     tr_err err = first ? name_log(tx, error) : TR_OK;
+    if (err == TR_OK && type != TR__RECORD_NAME && TR_BUGGIFY(log_busy))
+        err = tr__fail(error, TR_EAGAIN, "the transaction log waits for the disk");
     if (err == TR_OK)
         err = buffer->failed ? tr__fail(error, TR_ENOMEM, "no memory for a record of the log")
                              : tr__log_append(tx->log, type, finishes, &payload, 1, &lsn, error);

@@ -3,13 +3,14 @@
 #include "actors/tx/state.h"
 
 #include "base/check.h"
+#include "base/plant.h"
 
 static bool may_hold(const tr__tx_branch *branch)
 {
     const tr__tx_branch *holders = branch->at->holders;
     if (!holders || (holders == branch && !branch->next_holder))
         return true;
-    return !branch->wants_exclusive && !holders->exclusive;
+    return !branch->wants_exclusive && (TR_PLANT(dirty_neighbour) || !holders->exclusive);
 }
 
 static void hold(tr__tx_branch *branch)

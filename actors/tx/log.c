@@ -15,6 +15,7 @@
 #include <string.h>
 
 #include "actors/tx/log_replay.h"
+#include "base/buggify.h"
 #include "base/check.h"
 #include "base/err.h"
 #include "base/hash.h"
@@ -118,7 +119,7 @@ static void begin_batch(tr__log *log)
 static void go_on(tr__log *log)
 {
     if (!log->busy && log->error.code == TR_OK && log->pending.length > 0 &&
-        (log->wanted > log->durable || log->pending.length >= BATCH_BYTES))
+        (log->wanted > log->durable || log->pending.length >= BATCH_BYTES || TR_BUGGIFY(log_batch_early)))
         begin_batch(log);
 }
 

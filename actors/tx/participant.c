@@ -8,8 +8,10 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/buggify.h"
 #include "base/check.h"
 #include "base/err.h"
+#include "base/plant.h"
 
 /* ---- calls --------------------------------------------------------------------------------------------- */
 
@@ -229,7 +231,8 @@ static void on_prepared(tr__tx *tx, tr__tx_force *force)
     tr__tx_branch *branch = TR__TX_OF(tr__tx_branch, force, force);
     tr__tx_branch_go(tx, branch, TR__BRANCH_PREPARED);
     branch->since_ns = tr__tx_now(tx);
-    branch->retry_ns = branch->since_ns + TR_SECONDS(1); /* the decision comes by itself, as a rule */
+    /* The decision comes by itself, as a rule. */
+    branch->retry_ns = branch->since_ns + (TR_BUGGIFY(inquire_early) ? 0 : TR_SECONDS(1));
     tr__tx_event(tx, &branch->key.id, branch->at->name, "force", "prepare");
     tr__tx_point_at(tx, TR__TX_POINT_PREPARE_FORCED);
     if (branch->decided) {
@@ -263,6 +266,8 @@ static tr_err prepare(tr__tx *tx, tr__tx_branch *branch, const tr__tx_frame *fra
     snprintf(branch->decider, sizeof(branch->decider), "%s", frame->from);
     memcpy(branch->decider_log, frame->log.data, TR__LOG_ID_BYTES);
     tr__tx_branch_go(tx, branch, TR__BRANCH_PREPARING);
+    if (TR_PLANT(yes_unforced))
+        vote(tx, &branch->key.id, branch->decider, branch->at->name, TR__TX_YES, TR_TX_NONE, branch->ts);
     return TR_OK;
 }
 
@@ -397,7 +402,13 @@ void tr__tx_branches_tick(tr__tx *tx, uint64_t now_ns)
     tr__tx_branch *branch, *next;
     HASH_ITER(hh, tx->branches, branch, next)
     {
-        if (branch->state == TR__BRANCH_PREPARED && branch->retry_ns <= now_ns)
+        if (TR_PLANT(prepared_given_up) && branch->state == TR__BRANCH_PREPARED &&
+            branch->deadline_ns <= now_ns) {
+            finish(tx, branch, false, 0);
+            continue;
+        }
+        bool asks = !(TR_PLANT(inquired_once) && branch->pause_ns);
+        if (branch->state == TR__BRANCH_PREPARED && branch->retry_ns <= now_ns && asks)
             inquire(tx, branch);
         if (branch->state > TR__BRANCH_READY || branch->dropped)
             continue;

@@ -101,6 +101,12 @@ typedef struct tr_result {
 } tr_result;
 typedef void (*tr_then_fn)(tr_actor *self, void *state, const tr_result *result, void *context);
 
+/* What tr_always and tr_sometimes say of a run. */
+typedef enum tr_assertion {
+    TR_ALWAYS,    /* it must hold whenever it is said */
+    TR_SOMETIMES, /* over many runs it must hold at least once, or they don't test what they seem to */
+} tr_assertion;
+
 /* ---- messages from the runtime ------------------------------------------------------------------------- */
 
 /* A monitored actor is gone, or can't be reached. `kind` is a tr_exit_kind, `code` a tr_err. */

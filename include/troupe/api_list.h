@@ -231,3 +231,10 @@ TR_FN(tr_err, view_put_text, (tr_txview * v, const char *key, const char *text),
 TR_FN(tr_err, view_reply_body, (tr_txview * v, tr_type *type, const void *body), (v, type, body))
 /* Refuse the call, and so the transaction, with that text: `return tr_refuse(v, "...")`. Gives TR_EAPP. */
 TR_FNV(tr_err, refuse, 2, (tr_txview * v, const char *format), (v, format))
+
+/* ---- what must hold ------------------------------------------------------------------------------------ */
+
+/* Say whether something holds (the macros tr_always and tr_sometimes do). Under the simulator an `always` that doesn't hold
+ * fails the run, and a `sometimes` that never did fails the campaign; elsewhere an `always` that doesn't hold is logged as
+ * an error. `name` says what holds; static. */
+TR_FN(void, assert_that, (tr_actor * self, tr_assertion kind, bool holds, const char *name), (self, kind, holds, name))

@@ -43,6 +43,10 @@
 #define tr_await(self, future, type, out) \
     tr_await_type((self), (future), &type##_type, (const void **)(1 ? (out) : (const type **)0))
 
+/* tr_always(self, account.balance >= 0, "no account is overdrawn") */
+#define tr_always(self, condition, name)    tr_assert_that((self), TR_ALWAYS, (condition), (name))
+#define tr_sometimes(self, condition, name) tr_assert_that((self), TR_SOMETIMES, (condition), (name))
+
 /* tr_future f = tr_tx_call(&tx, "alice/account", debit, .amount = 40) */
 #define tr_tx_call(tx, path, type, ...) tr_tx_call_body((tx), (path), &type##_type, &(type){__VA_ARGS__})
 /* In a fiber: call, and wait until it was executed; what it replied is not wanted. */

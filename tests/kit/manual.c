@@ -375,10 +375,10 @@ static bool round_of_turns(manual *m)
             m->seed = m->seed * 6364136223846793005u + 1442695040888963407u;
             index = (uint32_t)(m->seed >> 33) % count;
         }
-        more |= manual_turn(m, index);
+        m->busy[index] = manual_turn(m, index);
     }
-    for (uint32_t i = 0; i < count; i++)
-        more |= atomic_load(&m->node->loops[i]->inbox) != NULL;
+    for (uint32_t i = 0; i < count; i++) /* by random some had no turn in this round */
+        more |= m->busy[i] || atomic_load(&m->node->loops[i]->inbox) != NULL;
     return more;
 }
 

@@ -43,9 +43,10 @@ typedef struct manual {
     uint64_t now_ns; /* what every loop's clock says */
     manual_order order;
     uint64_t seed;
-    uint64_t clock_step_ns; /* each look at the clock moves it by this; 0: it stands */
-    uint32_t wakes;         /* how often a loop was woken */
-    uint32_t logged;        /* lines in the node's log */
+    bool busy[TR__LOOPS_MAX]; /* its last turn of a pump said that there is more to do */
+    uint64_t clock_step_ns;   /* each look at the clock moves it by this; 0: it stands */
+    uint32_t wakes;           /* how often a loop was woken */
+    uint32_t logged;          /* lines in the node's log */
     char last_log[256];
     /* Of a node with transactions (manual_open_tx): */
     struct memory_log *disk;

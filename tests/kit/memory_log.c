@@ -228,6 +228,16 @@ bool memory_log_step(memory_log *m)
     return true;
 }
 
+bool memory_log_forces_next(const memory_log *m)
+{
+    return m->stage == STAGE_FORCE;
+}
+
+bool memory_log_is_over(const memory_log *m)
+{
+    return m->stage == STAGE_OVER;
+}
+
 void memory_log_run(memory_log *m)
 {
     while (memory_log_step(m)) {

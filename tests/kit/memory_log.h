@@ -39,6 +39,10 @@ tr__log_store *memory_log_open(memory_log *memory);
  * nothing is under way, or it is over and waits to be polled. */
 bool memory_log_step(memory_log *memory);
 void memory_log_run(memory_log *memory); /* until there is nothing */
+/* The next step is the force. */
+bool memory_log_forces_next(const memory_log *memory);
+/* The batch is over, and waits to be polled. */
+bool memory_log_is_over(const memory_log *memory);
 /* After close: what wasn't forced is there or not, sector by sector. */
 void memory_log_power_cut(memory_log *memory);
 /* After close: cache and disk are these bytes. */

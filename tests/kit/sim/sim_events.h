@@ -1,5 +1,4 @@
-/* The one thing that what is simulated asks of the simulator: to be called at a later virtual time, in the simulator's
- * one thread, between turns of the loops. */
+/* What simulated parts of a node (the twins of the kinds' adapters) may use of the simulator. */
 #ifndef TR_TESTS_KIT_SIM_EVENTS_H
 #define TR_TESTS_KIT_SIM_EVENTS_H
 
@@ -7,9 +6,10 @@
 
 struct tr_sim;
 
-/* Call fire(context) once, in `delay_ns`, for that node. */
+/* Have fire(context) called after that time, on behalf of that node: not if it has crashed by then; later, if it stands
+ * still. */
 void sim_at(struct tr_sim *sim, uint32_t node, uint64_t delay_ns, void (*fire)(void *context), void *context);
-/* Nothing that was asked for with that context happens any more. */
+/* Nothing of that context any more. */
 void sim_forget(struct tr_sim *sim, void *context);
 
 #endif

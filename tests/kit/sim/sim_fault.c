@@ -1,7 +1,7 @@
 /* See sim_fault.h. */
 #include "tests/kit/sim/sim_fault.h"
 
-void sim_faults_init(sim_fault *faults, const char *const *names, unsigned count, tr__random *seeds)
+void sim_fault_setup(sim_fault *faults, const char *const *names, unsigned count, tr__random *seeds)
 {
     for (unsigned i = 0; i < count; i++) {
         faults[i] = (sim_fault){.name = names[i]};
@@ -16,7 +16,7 @@ bool sim_strikes(sim_fault *fault)
     return strikes;
 }
 
-uint64_t sim_draw(tr__random *random, uint64_t low, uint64_t high)
+uint64_t sim_between(tr__random *random, uint64_t low, uint64_t high)
 {
     return low + tr__random_below(random, high - low + 1);
 }

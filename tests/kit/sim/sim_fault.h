@@ -17,10 +17,10 @@ typedef struct sim_fault {
 } sim_fault;
 
 /* `count` faults of those names that never strike; their streams are seeded from `seeds`. */
-void sim_faults_init(sim_fault *faults, const char *const *names, unsigned count, tr__random *seeds);
+void sim_fault_setup(sim_fault *faults, const char *const *names, unsigned count, tr__random *seeds);
 /* One occasion: whether it strikes. */
 bool sim_strikes(sim_fault *fault);
 /* How badly: uniform in [low, high]. */
-uint64_t sim_draw(tr__random *random, uint64_t low, uint64_t high);
+uint64_t sim_between(tr__random *random, uint64_t low, uint64_t high);
 
 #endif

@@ -21,7 +21,7 @@ typedef enum sink_step { STEP_NONE, STEP_OPEN, STEP_BEGIN, STEP_WRITE, STEP_FINI
 struct tr__file_sink {
     sim_handle handle;
     sim_files *files;
-    sim_disk *disk;
+    sim_fs *fs;
     const tr__file_upcalls *upcalls;
     void *context;
     char *path, *part, *info_path, *url, *sha256;
@@ -52,7 +52,7 @@ static void fail(tr__file_sink *sink, const char *what, const char *path, int nu
 /* PATH.part, ours alone. */
 static bool open_part(tr__file_sink *sink)
 {
-    sim_file *there = sim_disk_find(sink->disk, sink->part);
+    sim_file *there = sim_fs_find(sink->fs, sink->part);
     if (there && there->locked) {
         tr__fail(&sink->error, TR_EEXIST,
                  "%.150s: another download writes to it now; wait for that one, or choose another path",
@@ -60,17 +60,17 @@ static bool open_part(tr__file_sink *sink)
         return false;
     }
     if (there)
-        sim_disk_hold(there);
-    sink->file = there ? there : sim_disk_make(sink->disk);
+        sim_fs_hold(there);
+    sink->file = there ? there : sim_fs_make(sink->fs);
     sink->file->locked = true;
     if (!there)
-        sim_disk_link(sink->disk, sink->part, sink->file);
+        sim_fs_link(sink->fs, sink->part, sink->file);
     return true;
 }
 
 static bool read_info(tr__file_sink *sink)
 {
-    sim_file *info = sim_disk_find(sink->disk, sink->info_path);
+    sim_file *info = sim_fs_find(sink->fs, sink->info_path);
     return info && info->bytes.size > 0 && info->bytes.size <= TR__DL_INFO_TEXT_MAX &&
            tr__dl_info_parse((const char *)info->bytes.data, info->bytes.size, &sink->info) &&
            strcmp(sink->info.url, sink->url) == 0;
@@ -79,7 +79,7 @@ static bool read_info(tr__file_sink *sink)
 static void step_open(tr__file_sink *sink)
 {
     if (!sink->resume) {
-        sink->file = sim_disk_make(sink->disk);
+        sink->file = sim_fs_make(sink->fs);
         return;
     }
     if (!open_part(sink))
@@ -98,22 +98,22 @@ static void step_begin(tr__file_sink *sink)
         crypto_hash_sha256_init(&sink->hash);
     sink->size = sink->from;
     if (sink->resume && sink->from == 0)
-        sim_disk_unlink(sink->disk, sink->info_path);
-    sim_disk_cut(sink->file, sink->from);
+        sim_fs_unlink(sink->fs, sink->info_path);
+    sim_fs_cut(sink->file, sink->from);
     if (!sink->resume || sink->from > 0)
         return;
-    sim_file *info = sim_disk_make(sink->disk);
-    sim_disk_link(sink->disk, sink->info_path, info);
-    if (!sim_disk_append(info, text, tr__dl_info_print(&sink->info, text)))
+    sim_file *info = sim_fs_make(sink->fs);
+    sim_fs_link(sink->fs, sink->info_path, info);
+    if (!sim_fs_append(info, text, tr__dl_info_print(&sink->info, text)))
         fail(sink, "write", sink->info_path, ENOSPC);
-    sim_disk_let_go(info);
+    sim_fs_let_go(info);
 }
 
 static void step_write(tr__file_sink *sink)
 {
     crypto_hash_sha256_update(&sink->hash, sink->writing.data, sink->writing.size);
     if (sim_strikes(&sink->files->faults[SIM_FILES_FULL]) ||
-        !sim_disk_append(sink->file, sink->writing.data, sink->writing.size))
+        !sim_fs_append(sink->file, sink->writing.data, sink->writing.size))
         fail(sink, "write", sink->path, ENOSPC);
     sink->size += sink->writing.size;
     sink->writing.size = 0;
@@ -136,19 +136,20 @@ static void step_finish(tr__file_sink *sink)
         fail(sink, "force to disk", sink->path, EIO);
         return;
     }
-    sim_disk_force(sink->file);
+    sim_fs_force(sink->file);
     if (sim_strikes(naming)) {
-        fail(sink, "rename the finished file to", sink->path, sim_draw(&naming->random, 0, 1) ? EACCES : EIO);
+        fail(sink, "rename the finished file to", sink->path,
+             sim_between(&naming->random, 0, 1) ? EACCES : EIO);
         return;
     }
     if (sink->resume)
-        sim_disk_rename(sink->disk, sink->part, sink->path);
+        sim_fs_rename(sink->fs, sink->part, sink->path);
     else
-        sim_disk_link(sink->disk, sink->path, sink->file);
+        sim_fs_link(sink->fs, sink->path, sink->file);
     sink->done = true;
     if (sink->resume)
-        sim_disk_unlink(sink->disk, sink->info_path);
-    sim_disk_force_names(sink->disk);
+        sim_fs_unlink(sink->fs, sink->info_path);
+    sim_fs_force_names(sink->fs);
 }
 
 static void step_close(tr__file_sink *sink)
@@ -157,8 +158,8 @@ static void step_close(tr__file_sink *sink)
         return;
     bool stays = sink->keep && sink->resume && sink->file->bytes.size > 0;
     if (!sink->done && sink->resume && !stays) {
-        sim_disk_unlink(sink->disk, sink->info_path);
-        sim_disk_unlink(sink->disk, sink->part);
+        sim_fs_unlink(sink->fs, sink->info_path);
+        sim_fs_unlink(sink->fs, sink->part);
     }
     sink->file->locked = false;
 }
@@ -196,7 +197,7 @@ static void advance(tr__file_sink *sink)
         sink->filling = sink->writing;
         sink->writing = full;
     }
-    uint64_t delay = sim_draw(&sink->files->twin.random, TR_MICROS(10), TR_MILLIS(2)) * sink->slowness;
+    uint64_t delay = sim_between(&sink->files->twin.random, TR_MICROS(10), TR_MILLIS(2)) * sink->slowness;
     sim_handle_later(&sink->handle, delay, on_step);
 }
 
@@ -252,7 +253,7 @@ static void sink_fini(sim_handle *handle)
 {
     tr__file_sink *sink = (tr__file_sink *)handle;
     if (sink->file)
-        sim_disk_let_go(sink->file);
+        sim_fs_let_go(sink->file);
     free(sink->filling.data);
     free(sink->writing.data);
     free(sink->path);
@@ -281,7 +282,7 @@ static tr__file_sink *sink_open(tr__loop *loop, const tr__file_plan *plan, const
         return NULL;
     }
     sink->files = files;
-    sink->disk = sim_files_disk(files, host->node);
+    sink->fs = sim_files_fs(files, host->node);
     sink->upcalls = upcalls;
     sink->context = context;
     sink->path = sim_strdup(plan->path);
@@ -290,7 +291,7 @@ static tr__file_sink *sink_open(tr__loop *loop, const tr__file_plan *plan, const
     sink->url = sim_strdup(plan->url);
     sink->sha256 = sim_strdup(plan->sha256);
     sink->resume = plan->resume;
-    sink->slowness = sim_strikes(slow) ? sim_draw(&slow->random, 10, 1000) : 1;
+    sink->slowness = sim_strikes(slow) ? sim_between(&slow->random, 10, 1000) : 1;
     crypto_hash_sha256_init(&sink->hash);
     advance(sink);
     return sink;
@@ -353,14 +354,14 @@ sim_files *sim_files_create(struct tr_sim *sim, uint32_t nodes, tr__random *seed
         [SIM_FILES_RENAME] = "files-rename",
         [SIM_FILES_FORCE] = "files-force",
     };
-    sim_files *files = sim_alloc(sizeof(*files) + nodes * sizeof(files->disks[0]));
+    sim_files *files = sim_alloc(sizeof(*files) + nodes * sizeof(files->fs[0]));
     tr__check(sodium_init() >= 0, "libsodium can't be set up");
     sim_twin_init(&files->twin, sim, seeds);
-    sim_faults_init(files->faults, names, SIM_FILES_FAULTS, seeds);
+    sim_fault_setup(files->faults, names, SIM_FILES_FAULTS, seeds);
     tr__random_init(&files->crashes, tr__random_next(seeds));
     files->nodes = nodes;
     for (uint32_t i = 0; i < nodes; i++)
-        sim_disk_init(&files->disks[i]);
+        sim_fs_init(&files->fs[i]);
     return files;
 }
 
@@ -368,18 +369,21 @@ void sim_files_destroy(sim_files *files)
 {
     sim_twin_fini(&files->twin);
     for (uint32_t i = 0; i < files->nodes; i++)
-        sim_disk_fini(&files->disks[i]);
+        sim_fs_fini(&files->fs[i]);
     free(files);
 }
 
-sim_disk *sim_files_disk(sim_files *files, uint32_t node)
+sim_fs *sim_files_fs(sim_files *files, uint32_t node)
 {
     tr__check(node < files->nodes, "there is no node %u in this simulation", node);
-    return &files->disks[node];
+    return &files->fs[node];
 }
 
-void sim_files_drop(sim_files *files, uint32_t node)
+void sim_files_drop(sim_files *files, uint32_t node, bool power)
 {
     sim_twin_drop(&files->twin, node);
-    sim_disk_crash(sim_files_disk(files, node), &files->crashes);
+    if (power)
+        sim_fs_crash(sim_files_fs(files, node), &files->crashes);
+    else
+        sim_fs_unlock(sim_files_fs(files, node));
 }

@@ -80,7 +80,7 @@ static void on_piece(void *context);
 
 static void piece_later(tr__http_get *get)
 {
-    uint64_t delay = sim_draw(&get->http->twin.random, TR_MICROS(1), TR_MICROS(200)) * get->slowness;
+    uint64_t delay = sim_between(&get->http->twin.random, TR_MICROS(1), TR_MICROS(200)) * get->slowness;
     uint64_t rate = get->source->opts.bytes_per_second;
     uint64_t by_rate = rate ? (uint64_t)PIECE * 1000000000u / rate : 0;
     sim_handle_later(&get->handle, delay > by_rate ? delay : by_rate, on_piece);
@@ -213,7 +213,7 @@ static void on_connect(void *context)
     if (origin->look)
         origin->look(get->resource.context, get->url, &get->resource);
     if (sim_strikes(&faults[SIM_HTTP_STATUS]))
-        get->resource.status = statuses[sim_draw(&faults[SIM_HTTP_STATUS].random, 0, 2)];
+        get->resource.status = statuses[sim_between(&faults[SIM_HTTP_STATUS].random, 0, 2)];
     uint64_t left = get->resource.size - least(get->from, get->resource.size);
     get->reset_at = place(&faults[SIM_HTTP_RESET], left);
     get->silent_at = place(&faults[SIM_HTTP_SILENT], left);
@@ -256,8 +256,8 @@ static tr__http_get *source_start(tr__http_source *source, const tr__http_reques
     get->url = sim_strdup(request->url);
     get->if_range = sim_strdup(request->from ? request->if_range : "");
     get->from = request->from;
-    get->slowness = sim_strikes(slow) ? sim_draw(&slow->random, 10, 1000) : 1;
-    uint64_t connect = sim_draw(&http->twin.random, TR_MICROS(100), TR_MILLIS(20)) * get->slowness;
+    get->slowness = sim_strikes(slow) ? sim_between(&slow->random, 10, 1000) : 1;
+    uint64_t connect = sim_between(&http->twin.random, TR_MICROS(100), TR_MILLIS(20)) * get->slowness;
     if (connect < source->opts.connect_ns)
         sim_handle_later(&get->handle, connect, on_connect);
     else
@@ -324,7 +324,7 @@ sim_http *sim_http_create(struct tr_sim *sim, tr__random *seeds)
     sim_http *http = sim_alloc(sizeof(*http));
     sim_twin_init(&http->twin, sim, seeds);
     sim_twin_init(&http->gets, sim, seeds);
-    sim_faults_init(http->faults, names, SIM_HTTP_FAULTS, seeds);
+    sim_fault_setup(http->faults, names, SIM_HTTP_FAULTS, seeds);
     return http;
 }
 

@@ -40,12 +40,12 @@ tr__kind_seams sim_kinds_of(sim_kinds *kinds, uint32_t node)
                             .context = &kinds->hosts[node]};
 }
 
-void sim_kinds_drop(sim_kinds *kinds, uint32_t node)
+void sim_kinds_drop(sim_kinds *kinds, uint32_t node, bool power)
 {
     sim_process_drop(kinds->process, node);
     sim_workers_drop(kinds->workers, node);
     sim_http_drop(kinds->http, node);
-    sim_files_drop(kinds->files, node);
+    sim_files_drop(kinds->files, node, power);
     sim_tcp_drop(kinds->tcp, node);
 }
 

@@ -5,7 +5,7 @@
  *     sim_process_add(kinds->process, "cat", cat, NULL);          what there is in the world
  *     kinds->http->faults[SIM_HTTP_RESET].rate = 1000;             how bad it is: one get in a thousand
  *     tr__seams seams = {..., .kinds = sim_kinds_of(kinds, 0)};    for the node of that number
- *     sim_kinds_drop(kinds, 0);                                    it crashes: before its actors are taken down
+ *     sim_kinds_drop(kinds, 0, power);                                 it crashes: before its actors are taken down
  *     sim_kinds_destroy(kinds);
  *
  * Possible failures: of the world, by its faults; a wrong name or number is a failed check. */
@@ -40,8 +40,8 @@ sim_kinds *sim_kinds_create(struct tr_sim *sim, uint32_t nodes, tr__random *rand
 void sim_kinds_destroy(sim_kinds *kinds);
 /* What that node is given; borrows `kinds`. */
 tr__kind_seams sim_kinds_of(sim_kinds *kinds, uint32_t node);
-/* The node crashes: nothing that it has begun goes on, and its disk is as a power cut leaves it. */
-void sim_kinds_drop(sim_kinds *kinds, uint32_t node);
+/* The node crashes, or has ended: nothing that it has begun goes on. With `power` its disk is as a power cut leaves it. */
+void sim_kinds_drop(sim_kinds *kinds, uint32_t node, bool power);
 /* The `index`th of all classes of faults, to set and to list them; NULL: there are no more. */
 sim_fault *sim_kinds_fault(sim_kinds *kinds, unsigned index);
 

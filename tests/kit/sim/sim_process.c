@@ -130,7 +130,7 @@ static void die(tr__child *child, int number)
     child->signal = number;
     for (int i = 0; i < 2; i++) {
         uint64_t most = child->output[i].size < PIPE ? child->output[i].size : PIPE;
-        child->output[i].size = (size_t)sim_draw(&child->handle.twin->random, 0, most);
+        child->output[i].size = (size_t)sim_between(&child->handle.twin->random, 0, most);
     }
     exit_now(child);
 }
@@ -156,7 +156,7 @@ static void on_killed(void *context)
 
 static void child_end(tr__child *child, bool hard)
 {
-    uint64_t delay = sim_draw(&child->handle.twin->random, TR_MICROS(10), TR_MILLIS(1));
+    uint64_t delay = sim_between(&child->handle.twin->random, TR_MICROS(10), TR_MILLIS(1));
     sim_handle_later(&child->handle, delay, hard ? on_killed : on_terminated);
 }
 
@@ -174,7 +174,7 @@ static size_t piece_of(tr__child *child, uint32_t i)
     most = child->credit < most ? (size_t)child->credit : most;
     if (child->cut && most > CUT_MAX)
         most = CUT_MAX;
-    return child->cut && most ? (size_t)sim_draw(&child->process->faults[SIM_PROCESS_CUT].random, 1, most)
+    return child->cut && most ? (size_t)sim_between(&child->process->faults[SIM_PROCESS_CUT].random, 1, most)
                               : most;
 }
 
@@ -216,7 +216,7 @@ static void deliver_later(tr__child *child)
     if (child->delivering || !any || child->credit == 0 || child->pieces == 0)
         return;
     child->delivering = true;
-    sim_handle_later(&child->handle, sim_draw(&child->handle.twin->random, TR_MICROS(1), TR_MICROS(200)),
+    sim_handle_later(&child->handle, sim_between(&child->handle.twin->random, TR_MICROS(1), TR_MICROS(200)),
                      on_deliver);
 }
 
@@ -241,7 +241,7 @@ static void on_struck(void *context)
     tr__child *child = context;
     sim_fault *killed = &child->process->faults[SIM_PROCESS_KILLED];
     sim_handle_wake(&child->handle);
-    die(child, numbers[sim_draw(&killed->random, 0, 3)]);
+    die(child, numbers[sim_between(&killed->random, 0, 3)]);
 }
 
 static void on_run(void *context)
@@ -253,7 +253,8 @@ static void on_run(void *context)
     child->ran = true;
     sim_command command = {.argv = (const char *const *)child->argv,
                            .input = {child->input.data, child->input.size},
-                           .duration_ns = sim_draw(&child->handle.twin->random, TR_MILLIS(1), TR_MILLIS(20))};
+                           .duration_ns =
+                               sim_between(&child->handle.twin->random, TR_MILLIS(1), TR_MILLIS(20))};
     child->program->command(child->program->context, &command);
     memcpy(child->output, command.output, sizeof(child->output));
     child->status = command.status;
@@ -262,20 +263,21 @@ static void on_run(void *context)
     child->cut = sim_strikes(&faults[SIM_PROCESS_CUT]);
     if (command.duration_ns != SIM_ENDLESS) {
         if (sim_strikes(&faults[SIM_PROCESS_SLOW]))
-            command.duration_ns *= sim_draw(&faults[SIM_PROCESS_SLOW].random, 10, 1000);
+            command.duration_ns *= sim_between(&faults[SIM_PROCESS_SLOW].random, 10, 1000);
         sim_handle_later(&child->handle, command.duration_ns, on_exit_due);
     }
     if (sim_strikes(&faults[SIM_PROCESS_KILLED]))
-        sim_handle_later(&child->handle,
-                         sim_draw(&faults[SIM_PROCESS_KILLED].random, 0,
-                                  command.duration_ns == SIM_ENDLESS ? TR_SECONDS(1) : command.duration_ns),
-                         on_struck);
+        sim_handle_later(
+            &child->handle,
+            sim_between(&faults[SIM_PROCESS_KILLED].random, 0,
+                        command.duration_ns == SIM_ENDLESS ? TR_SECONDS(1) : command.duration_ns),
+            on_struck);
     deliver_later(child);
 }
 
 static void run_later(tr__child *child)
 {
-    sim_handle_later(&child->handle, sim_draw(&child->handle.twin->random, TR_MICROS(100), TR_MILLIS(2)),
+    sim_handle_later(&child->handle, sim_between(&child->handle.twin->random, TR_MICROS(100), TR_MILLIS(2)),
                      on_run);
 }
 
@@ -283,7 +285,7 @@ static tr_err child_write(tr__child *child, const void *data, size_t size)
 {
     if (child->in_open)
         sim_bytes_add(&child->input, data, size);
-    tell(child, OWED_WROTE, sim_draw(&child->handle.twin->random, TR_MICROS(1), TR_MICROS(100)));
+    tell(child, OWED_WROTE, sim_between(&child->handle.twin->random, TR_MICROS(1), TR_MICROS(100)));
     return TR_OK;
 }
 
@@ -324,7 +326,7 @@ static tr_err may_start(sim_process *process, const char *name, tr_error *error)
             "no command '%.80s' in the node's PATH; install it, or give its whole path in tr_run.argv", name);
     if (!sim_strikes(refused))
         return TR_OK;
-    if (sim_draw(&refused->random, 0, 1))
+    if (sim_between(&refused->random, 0, 1))
         return tr__fail(error, TR_ENOMEM, "no memory to run '%.80s'", name);
     return tr__fail(error, TR_EIO, "can't run '%.80s': no more processes allowed; see ulimit -u", name);
 }
@@ -388,7 +390,7 @@ sim_process *sim_process_create(struct tr_sim *sim, tr__random *seeds)
     };
     sim_process *process = sim_alloc(sizeof(*process));
     sim_twin_init(&process->twin, sim, seeds);
-    sim_faults_init(process->faults, names, SIM_PROCESS_FAULTS, seeds);
+    sim_fault_setup(process->faults, names, SIM_PROCESS_FAULTS, seeds);
     process->cores = 4;
     return process;
 }

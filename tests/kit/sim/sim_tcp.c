@@ -32,7 +32,7 @@ struct tr__tcp {
 
 static void later(tr__tcp *tcp, uint64_t most_ns, void (*fire)(void *context))
 {
-    uint64_t delay = sim_draw(&tcp->handle.twin->random, most_ns / 100, most_ns);
+    uint64_t delay = sim_between(&tcp->handle.twin->random, most_ns / 100, most_ns);
     sim_handle_later(&tcp->handle, delay * tcp->slowness, fire);
 }
 
@@ -49,8 +49,8 @@ static void tell_down(tr__tcp *tcp, tr_err code, const char *text)
 static size_t may_move(tr__tcp *tcp, size_t size)
 {
     if (tcp->pieces && size)
-        size = (size_t)sim_draw(&tcp->tcp->faults[SIM_TCP_PIECES].random, 1,
-                                size < PIECE_MAX ? size : PIECE_MAX);
+        size = (size_t)sim_between(&tcp->tcp->faults[SIM_TCP_PIECES].random, 1,
+                                   size < PIECE_MAX ? size : PIECE_MAX);
     if (size > tcp->reset_at - tcp->moved)
         size = (size_t)(tcp->reset_at - tcp->moved);
     tcp->moved += size;
@@ -187,11 +187,11 @@ static tr__tcp *tcp_open(tr__loop *loop, tr_addr owner, uint64_t key, const char
     tcp->key = key;
     tcp->host = sim_strdup(host);
     tcp->port = port;
-    tcp->slowness = sim_strikes(slow) ? sim_draw(&slow->random, 10, 1000) : 1;
-    tcp->reset_at = sim_strikes(reset) ? sim_draw(&reset->random, 1, RESET_MAX) : UINT64_MAX;
+    tcp->slowness = sim_strikes(slow) ? sim_between(&slow->random, 10, 1000) : 1;
+    tcp->reset_at = sim_strikes(reset) ? sim_between(&reset->random, 1, RESET_MAX) : UINT64_MAX;
     tcp->pieces = sim_strikes(&all->faults[SIM_TCP_PIECES]);
     tcp->silent = sim_strikes(silent);
-    if (!tcp->silent || sim_draw(&silent->random, 0, 1))
+    if (!tcp->silent || sim_between(&silent->random, 0, 1))
         later(tcp, CONNECT_NS, on_connect);
     return tcp;
 }
@@ -237,7 +237,7 @@ sim_tcp *sim_tcp_create(struct tr_sim *sim, tr__random *seeds)
     };
     sim_tcp *tcp = sim_alloc(sizeof(*tcp));
     sim_twin_init(&tcp->twin, sim, seeds);
-    sim_faults_init(tcp->faults, names, SIM_TCP_FAULTS, seeds);
+    sim_fault_setup(tcp->faults, names, SIM_TCP_FAULTS, seeds);
     return tcp;
 }
 

@@ -74,7 +74,7 @@ static tr_err may_submit(sim_workers *workers, const char *name, tr_error *error
     sim_fault *refused = &workers->faults[SIM_WORKERS_REFUSED];
     if (!sim_strikes(refused))
         return TR_OK;
-    if (sim_draw(&refused->random, 0, 1))
+    if (sim_between(&refused->random, 0, 1))
         return tr__fail(error, TR_ENOMEM, "compute: no memory for a call of '%s'", name);
     return tr__fail(error, TR_EIO,
                     "compute: no thread can be started; see the limits on threads (ulimit -u)");
@@ -102,10 +102,11 @@ static tr__work *submit(tr__workers *pool, uint64_t job, const char *name, tr_co
     work->in_size = input.size;
     if (input.size)
         memcpy(work->in, input.data, input.size);
-    work->elapsed_ns = sim_draw(&workers->works.random, 1, workers->duration_max_ns);
+    work->elapsed_ns = sim_between(&workers->works.random, 1, workers->duration_max_ns);
     if (sim_strikes(slow))
-        work->elapsed_ns *= sim_draw(&slow->random, 10, 1000);
-    sim_handle_later(&work->handle, sim_draw(&workers->works.random, TR_MICROS(1), TR_MILLIS(1)), on_begin);
+        work->elapsed_ns *= sim_between(&slow->random, 10, 1000);
+    sim_handle_later(&work->handle, sim_between(&workers->works.random, TR_MICROS(1), TR_MILLIS(1)),
+                     on_begin);
     return work;
 }
 
@@ -157,7 +158,7 @@ sim_workers *sim_workers_create(struct tr_sim *sim, tr__random *seeds)
     sim_workers *workers = sim_alloc(sizeof(*workers));
     sim_twin_init(&workers->twin, sim, seeds);
     sim_twin_init(&workers->works, sim, seeds);
-    sim_faults_init(workers->faults, names, SIM_WORKERS_FAULTS, seeds);
+    sim_fault_setup(workers->faults, names, SIM_WORKERS_FAULTS, seeds);
     workers->duration_max_ns = TR_MILLIS(20);
     return workers;
 }

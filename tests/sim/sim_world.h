@@ -126,9 +126,9 @@ static inline uint64_t world_close(world *w)
 }
 
 /* The node crashes and is there again. */
-static inline void world_crash(world *w)
+static inline void world_crash(world *w, bool power)
 {
-    sim_kinds_drop(w->kinds, 0);
+    sim_kinds_drop(w->kinds, 0, power);
     assert_null(w->sim.events);
     w->sim.before_ns += w->m->now_ns;
     manual_close(w->m);

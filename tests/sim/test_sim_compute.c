@@ -1,6 +1,6 @@
 /* The compute actor over the twins of processes and threads: what they do, each of their faults as the asker sees it,
  * and that a seed says it all. */
-#include "tests/unit/sim_world.h"
+#include "tests/sim/sim_world.h"
 
 #include <signal.h>
 
@@ -346,7 +346,7 @@ static void a_crash_ends_all_without_a_word(void **state)
     world_ask(w, &a[1], compute, &tr_run_type, &(tr_run){.argv = TR_ARGV("echo", "x")});
     world_ask(w, &a[2], compute, &tr_call_type, &(tr_call){.function = "twice"});
     calls = 0;
-    world_crash(w);
+    world_crash(w, true);
     expect_nothing_left(w); /* their owner closed them as it was taken down */
     world_step(w, TR_MINUTES(1));
     assert_int_equal(calls, 0);

@@ -1,5 +1,5 @@
-/* See sim_disk.h. */
-#include "tests/kit/sim/sim_disk.h"
+/* See sim_fs.h. */
+#include "tests/kit/sim/sim_fs.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -21,46 +21,46 @@ typedef struct sim_rename {
 
 /* ---- files --------------------------------------------------------------------------------------------- */
 
-sim_file *sim_disk_make(sim_disk *disk)
+sim_file *sim_fs_make(sim_fs *fs)
 {
     sim_file *file = sim_alloc(sizeof(*file));
-    file->disk = disk;
+    file->fs = fs;
     file->holders = 1;
     return file;
 }
 
-void sim_disk_hold(sim_file *file)
+void sim_fs_hold(sim_file *file)
 {
     file->holders++;
 }
 
-void sim_disk_let_go(sim_file *file)
+void sim_fs_let_go(sim_file *file)
 {
     if (--file->holders)
         return;
-    file->disk->used -= file->bytes.size;
+    file->fs->used -= file->bytes.size;
     free(file->bytes.data);
     free(file);
 }
 
-bool sim_disk_append(sim_file *file, const void *data, size_t size)
+bool sim_fs_append(sim_file *file, const void *data, size_t size)
 {
-    sim_disk *disk = file->disk;
-    uint64_t room = disk->capacity > disk->used ? disk->capacity - disk->used : 0;
+    sim_fs *fs = file->fs;
+    uint64_t room = fs->capacity > fs->used ? fs->capacity - fs->used : 0;
     size_t fits = size < room ? size : (size_t)room;
     sim_bytes_add(&file->bytes, data, fits);
-    disk->used += fits;
+    fs->used += fits;
     return fits == size;
 }
 
-void sim_disk_cut(sim_file *file, size_t size)
+void sim_fs_cut(sim_file *file, size_t size)
 {
-    file->disk->used -= file->bytes.size - size;
+    file->fs->used -= file->bytes.size - size;
     file->bytes.size = size;
     file->forced = file->forced < size ? file->forced : size;
 }
 
-void sim_disk_force(sim_file *file)
+void sim_fs_force(sim_file *file)
 {
     file->forced = file->bytes.size;
 }
@@ -77,9 +77,9 @@ static sim_name **place_of(sim_name **table, const char *path)
 static void set_name(sim_name **table, const char *path, sim_file *file)
 {
     sim_name **place = place_of(table, path);
-    sim_disk_hold(file);
+    sim_fs_hold(file);
     if (*place) {
-        sim_disk_let_go((*place)->file);
+        sim_fs_let_go((*place)->file);
     } else {
         *place = sim_alloc(sizeof(**place));
         (*place)->path = sim_strdup(path);
@@ -93,7 +93,7 @@ static void remove_name(sim_name **table, const char *path)
     if (!name)
         return;
     *place = name->next;
-    sim_disk_let_go(name->file);
+    sim_fs_let_go(name->file);
     free(name->path);
     free(name);
 }
@@ -119,103 +119,109 @@ static void apply(sim_name **table, const sim_rename *change)
 }
 
 /* Takes the first one. */
-static void forget_change(sim_disk *disk)
+static void forget_change(sim_fs *fs)
 {
-    sim_rename *change = disk->changes;
-    disk->changes = change->next;
-    if (!disk->changes)
-        disk->changes_end = &disk->changes;
+    sim_rename *change = fs->changes;
+    fs->changes = change->next;
+    if (!fs->changes)
+        fs->changes_end = &fs->changes;
     if (change->file)
-        sim_disk_let_go(change->file);
+        sim_fs_let_go(change->file);
     free(change->from);
     free(change->to);
     free(change);
 }
 
-static void change_names(sim_disk *disk, const char *from, const char *to, sim_file *file)
+static void change_names(sim_fs *fs, const char *from, const char *to, sim_file *file)
 {
     sim_rename *change = sim_alloc(sizeof(*change));
     change->from = from ? sim_strdup(from) : NULL;
     change->to = to ? sim_strdup(to) : NULL;
     change->file = file;
     if (file)
-        sim_disk_hold(file);
-    *disk->changes_end = change;
-    disk->changes_end = &change->next;
-    apply(&disk->now, change);
+        sim_fs_hold(file);
+    *fs->changes_end = change;
+    fs->changes_end = &change->next;
+    apply(&fs->now, change);
 }
 
-sim_file *sim_disk_find(const sim_disk *disk, const char *path)
+sim_file *sim_fs_find(const sim_fs *fs, const char *path)
 {
-    sim_name *table = disk->now, *name = *place_of(&table, path);
+    sim_name *table = fs->now, *name = *place_of(&table, path);
     return name ? name->file : NULL;
 }
 
-void sim_disk_link(sim_disk *disk, const char *path, sim_file *file)
+void sim_fs_link(sim_fs *fs, const char *path, sim_file *file)
 {
-    change_names(disk, NULL, path, file);
+    change_names(fs, NULL, path, file);
 }
 
-void sim_disk_unlink(sim_disk *disk, const char *path)
+void sim_fs_unlink(sim_fs *fs, const char *path)
 {
-    if (sim_disk_find(disk, path))
-        change_names(disk, path, NULL, NULL);
+    if (sim_fs_find(fs, path))
+        change_names(fs, path, NULL, NULL);
 }
 
-void sim_disk_rename(sim_disk *disk, const char *from, const char *to)
+void sim_fs_rename(sim_fs *fs, const char *from, const char *to)
 {
-    sim_file *file = sim_disk_find(disk, from);
+    sim_file *file = sim_fs_find(fs, from);
     if (file && strcmp(from, to) != 0)
-        change_names(disk, from, to, file);
+        change_names(fs, from, to, file);
 }
 
-void sim_disk_force_names(sim_disk *disk)
+void sim_fs_force_names(sim_fs *fs)
 {
-    while (disk->changes) {
-        apply(&disk->forced, disk->changes);
-        forget_change(disk);
+    while (fs->changes) {
+        apply(&fs->forced, fs->changes);
+        forget_change(fs);
     }
 }
 
-/* ---- the disk ------------------------------------------------------------------------------------------ */
+/* ---- a crash ----------------------------------------------------------------------------------------- */
 
-void sim_disk_init(sim_disk *disk)
+void sim_fs_init(sim_fs *fs)
 {
-    *disk = (sim_disk){.changes_end = &disk->changes, .capacity = UINT64_MAX};
+    *fs = (sim_fs){.changes_end = &fs->changes, .capacity = UINT64_MAX};
 }
 
-void sim_disk_fini(sim_disk *disk)
+void sim_fs_fini(sim_fs *fs)
 {
-    sim_disk_force_names(disk);
-    clear_names(&disk->now);
-    clear_names(&disk->forced);
+    sim_fs_force_names(fs);
+    clear_names(&fs->now);
+    clear_names(&fs->forced);
 }
 
 static void crash_file(sim_file *file, tr__random *random)
 {
-    if (sim_draw(random, 0, 1)) /* it had been written back in time */
-        sim_disk_force(file);
-    size_t kept = (size_t)sim_draw(random, file->forced, file->bytes.size);
+    if (sim_between(random, 0, 1)) /* it had been written back in time */
+        sim_fs_force(file);
+    size_t kept = (size_t)sim_between(random, file->forced, file->bytes.size);
     size_t unsure = kept - file->forced < TORN_MAX ? kept - file->forced : TORN_MAX;
-    size_t torn = (size_t)sim_draw(random, 0, unsure);
+    size_t torn = (size_t)sim_between(random, 0, unsure);
     if (torn)
         memset(file->bytes.data + kept - torn, 0, torn);
-    sim_disk_cut(file, kept);
+    sim_fs_cut(file, kept);
     file->forced = kept;
-    file->locked = false;
 }
 
-void sim_disk_crash(sim_disk *disk, tr__random *random)
+void sim_fs_unlock(sim_fs *fs)
+{
+    for (sim_name *name = fs->now; name; name = name->next)
+        name->file->locked = false;
+}
+
+void sim_fs_crash(sim_fs *fs, tr__random *random)
 {
     uint64_t count = 0;
-    for (const sim_rename *change = disk->changes; change; change = change->next)
+    for (const sim_rename *change = fs->changes; change; change = change->next)
         count++;
-    uint64_t least = sim_draw(random, 0, 1) ? count : 0;
-    for (uint64_t stay = sim_draw(random, least, count); disk->changes; forget_change(disk))
+    uint64_t least = sim_between(random, 0, 1) ? count : 0;
+    for (uint64_t stay = sim_between(random, least, count); fs->changes; forget_change(fs))
         if (stay && stay--)
-            apply(&disk->forced, disk->changes);
-    clear_names(&disk->now);
-    copy_names(&disk->now, disk->forced);
-    for (sim_name *name = disk->now; name; name = name->next)
+            apply(&fs->forced, fs->changes);
+    clear_names(&fs->now);
+    copy_names(&fs->now, fs->forced);
+    for (sim_name *name = fs->now; name; name = name->next)
         crash_file(name->file, random);
+    sim_fs_unlock(fs);
 }

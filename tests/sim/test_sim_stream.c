@@ -1,6 +1,6 @@
 /* The stream client over the twin of TCP: what it does, each of its faults as the asker sees it, and that a seed says it
  * all. */
-#include "tests/unit/sim_world.h"
+#include "tests/sim/sim_world.h"
 
 /* ---- a server that answers each GET with its path ------------------------------------------------------ */
 
@@ -248,7 +248,7 @@ static void a_crash_ends_all_without_a_word(void **state)
     ask_path(w, &a, "GET", "/path");
     world_step(w, TR_MILLIS(100));
     assert_non_null(w->kinds->tcp->twin.handles);
-    world_crash(w);
+    world_crash(w, true);
     assert_null(w->kinds->tcp->twin.handles);
     world_close(w);
 }

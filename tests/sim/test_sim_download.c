@@ -1,6 +1,6 @@
 /* The downloader over the twins of HTTP and of files: what they do, each of their faults as the asker sees it, what a
  * crash leaves on the disk, and that a seed says it all. */
-#include "tests/unit/sim_world.h"
+#include "tests/sim/sim_world.h"
 
 #define URL  "http://origin/file"
 #define PATH "/data/file"
@@ -61,7 +61,7 @@ static answer fetch(world *w)
 
 static sim_file *file_at(world *w, const char *path)
 {
-    return sim_disk_find(sim_files_disk(w->kinds->files, 0), path);
+    return sim_fs_find(sim_files_fs(w->kinds->files, 0), path);
 }
 
 static bool is_version(const sim_file *file, uint64_t version)
@@ -97,7 +97,7 @@ static void a_file_is_fetched_whole_and_forced(void **state)
         assert_int_equal(a.size, SIZE);
         expect_rest(w, true, false);
         assert_true(is_version(file_at(w, PATH), 0));
-        world_crash(w);
+        world_crash(w, true);
         assert_true(is_version(file_at(w, PATH), 0));
         world_close(w);
     }
@@ -315,7 +315,7 @@ static void a_disk_that_is_full_has_room_again_afterwards(void **state)
 {
     (void)state;
     world *w = open_world(1);
-    sim_disk *disk = sim_files_disk(w->kinds->files, 0);
+    sim_fs *disk = sim_files_fs(w->kinds->files, 0);
     disk->capacity = SIZE / 3;
     answer a = fetch(w);
     expect_error(&a, TR_ENOSPC, PATH);
@@ -352,8 +352,8 @@ static void fetch_until_crash(world *w, const char *sha256)
 {
     answer a = {0};
     begin_fetch(w, &a, &(tr_fetch){.resume = true, .sha256 = sha256});
-    world_step(w, sim_draw(&w->kinds->http->twin.random, 0, TR_MILLIS(1500)));
-    world_crash(w);
+    world_step(w, sim_between(&w->kinds->http->twin.random, 0, TR_MILLIS(1500)));
+    world_crash(w, true);
     spawn_downloader(w, RATE);
 }
 
@@ -368,8 +368,8 @@ static void after_crashes_a_file_is_right_or_is_not_there(void **state)
         answer a = fetch(w);
         char sha256[TR__SHA256_TEXT];
         snprintf(sha256, sizeof(sha256), "%s", a.sha256);
-        sim_disk_unlink(sim_files_disk(w->kinds->files, 0), PATH);
-        sim_disk_force_names(sim_files_disk(w->kinds->files, 0));
+        sim_fs_unlink(sim_files_fs(w->kinds->files, 0), PATH);
+        sim_fs_force_names(sim_files_fs(w->kinds->files, 0));
         spawn_downloader(w, RATE);
         for (int crashes = 0; crashes < 3; crashes++) {
             fetch_until_crash(w, sha256);
@@ -385,11 +385,30 @@ static void after_crashes_a_file_is_right_or_is_not_there(void **state)
         well++;
         resumed += a.from > 0;
         assert_true(is_version(file_at(w, PATH), 0));
-        world_crash(w);
+        world_crash(w, true);
         assert_true(is_version(file_at(w, PATH), 0));
         world_close(w);
     }
     assert_true(well == 60 && wrong > 0 && resumed > 0); /* all of it was met */
+}
+
+static void a_kill_without_a_power_cut_loses_no_byte_that_was_written(void **state)
+{
+    (void)state;
+    world *w = open_world(1);
+    answer a = {0};
+    spawn_downloader(w, RATE);
+    begin_fetch(w, &a, &(tr_fetch){.resume = true});
+    world_step(w, TR_MILLIS(500));
+    size_t written = file_at(w, PATH ".part")->bytes.size;
+    assert_true(written > 0);
+    world_crash(w, false);
+    spawn_downloader(w, 0);
+    a = fetch_with(w, &(tr_fetch){.resume = true});
+    assert_int_equal(a.code, TR_OK);
+    assert_int_equal(a.from, written);
+    assert_true(is_version(file_at(w, PATH), 0));
+    world_close(w);
 }
 
 static void a_crash_ends_all_without_a_word(void **state)
@@ -401,7 +420,7 @@ static void a_crash_ends_all_without_a_word(void **state)
     begin_fetch(w, &a, &(tr_fetch){0});
     world_step(w, TR_MILLIS(500));
     assert_non_null(w->kinds->http->gets.handles);
-    world_crash(w);
+    world_crash(w, true);
     assert_null(w->kinds->http->gets.handles);
     assert_null(w->kinds->http->twin.handles);
     assert_null(w->kinds->files->twin.handles);
@@ -508,6 +527,7 @@ int main(void)
         cmocka_unit_test(a_disk_that_is_full_has_room_again_afterwards),
         cmocka_unit_test(two_that_write_to_one_part_are_told),
         cmocka_unit_test(after_crashes_a_file_is_right_or_is_not_there),
+        cmocka_unit_test(a_kill_without_a_power_cut_loses_no_byte_that_was_written),
         cmocka_unit_test(a_crash_ends_all_without_a_word),
         cmocka_unit_test(what_is_tidied_up_outlives_its_node),
         cmocka_unit_test(without_memory_at_any_point_it_is_told_and_nothing_is_left),

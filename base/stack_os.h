@@ -1,0 +1,16 @@
+/* The memory of fibers' stacks. Any thread. */
+#ifndef TR_BASE_STACK_OS_H
+#define TR_BASE_STACK_OS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+/* The low end of `size` bytes, a multiple of the page; zero, and no memory until they are touched. Below it lies a page
+ * for a guard, also when none is set, so that all of a size are alike. NULL: the kernel gives none. */
+char *tr__stack_map(size_t size);
+/* From now on an overflow is a SIGSEGV. False: the kernel doesn't do it. */
+bool tr__stack_guard(char *bottom);
+/* False: that wasn't one. */
+bool tr__stack_unmap(char *bottom, size_t size);
+
+#endif

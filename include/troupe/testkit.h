@@ -1,0 +1,125 @@
+/* The simulator: a whole cluster in one thread, under virtual time, from a seed. For tests that link troupe-testkit;
+ * `troupe sim` runs the same for scenarios and plugins.
+ *
+ * The nodes are real ones: the scheduler, the connections and the transactions that production runs. Only what is outside
+ * of them is simulated: the clock, the network, the disk. What happens when is drawn from the seed, so the same seed is the
+ * same run, to the last message.
+ *
+ * One simulation runs at a time in a process; everything is called by the thread that made it. */
+#ifndef TROUPE_TESTKIT_H
+#define TROUPE_TESTKIT_H
+
+#include <troupe/node.h>
+#include <troupe/scenario.h>
+#include <troupe/troupe.h>
+
+typedef struct tr_sim tr_sim;
+
+/* The classes of faults. Each draws from a random stream of its own, so switching one off changes nothing in the others.
+ *   name, word, what it does */
+#define TR_SIM_FAULTS(X)                                                                       \
+    X(LATENCY, "latency", "bytes and wakes take their time, each connection another")          \
+    X(PIECES, "pieces", "bytes arrive cut at any place")                                       \
+    X(CLOG, "clog", "a direction of a connection stands still for a while")                    \
+    X(PARTITION, "partition", "nodes don't reach each other, in one direction or both")        \
+    X(RESET, "reset", "a connection breaks; what was on its way is lost, or a part of it")     \
+    X(HALF_OPEN, "half-open", "a connection breaks, and one side isn't told")                  \
+    X(DIAL, "dial", "an attempt to connect is refused, or never answered")                     \
+    X(CRASH, "crash", "a process dies between two turns or in the middle of one; it restarts") \
+    X(POWER, "power", "a host loses power: unforced writes are lost or torn, nobody is told")  \
+    X(PAUSE, "pause", "a process stands still, as by SIGSTOP")                                 \
+    X(SLOW, "slow", "a loop is slow: its turns are far apart")                                 \
+    X(CLOCK, "clock", "clocks drift, and a wall clock jumps")                                  \
+    X(DISK, "disk", "forces are slow, or fail; the disk is full")                              \
+    X(MEMORY, "memory", "an allocation fails")                                                 \
+    X(POINTS, "points", "the runtime takes its rare ways (TR_BUGGIFY)")
+
+#define TR__ENUM(name, word, text) TR_SIM_##name,
+typedef enum tr_sim_fault { TR_SIM_FAULTS(TR__ENUM) TR_SIM_FAULT_COUNT } tr_sim_fault;
+#undef TR__ENUM
+
+#define TR_SIM_ALL_FAULTS ((1u << TR_SIM_FAULT_COUNT) - 1)
+#define TR_SIM_NODES_MAX  16
+
+typedef struct tr_sim_opts {
+    uint64_t seed;
+    const tr_scenario *scenario; /* borrowed for the simulation's life */
+    const char *plugin;          /* a .so that every node runs; NULL: none */
+    uint32_t
+        faults; /* bits, 1u << TR_SIM_RESET; 0: none. What is drawn of them, and how often, is the seed's */
+    uint64_t run_ns; /* under faults; 0: as the scenario says */
+    FILE *timeline;  /* a line for each thing that happens; NULL: none */
+    bool logs;       /* the nodes' log lines go into the timeline as well */
+} tr_sim_opts;
+
+typedef struct tr_sim_result {
+    bool failed;
+    char what[512];                      /* the first thing that didn't hold */
+    uint64_t failed_at;                  /* virtual time, ns */
+    uint64_t hash;                       /* of all that happened */
+    uint64_t virtual_ns;                 /* that passed */
+    uint64_t turns;                      /* of loops */
+    uint64_t handled;                    /* messages, by actors of all nodes */
+    uint64_t faults[TR_SIM_FAULT_COUNT]; /* that happened */
+} tr_sim_result;
+
+/* NULL with *error: TR_EINVAL (options), TR_ENOMEM, or why a node can't be made. Its nodes run from time 0. */
+tr_sim *tr_sim_create(const tr_sim_opts *opts, tr_error *error);
+/* All of it: run under faults, heal, run until the scenario's check has answered, stop, check the sums. */
+void tr_sim_run(tr_sim *sim);
+/* What came of it so far. */
+void tr_sim_result_get(const tr_sim *sim, tr_sim_result *result);
+/* Nodes that still run end as by a crash. NULL is fine. */
+void tr_sim_destroy(tr_sim *sim);
+
+/* ---- by hand: for tests that say themselves what happens when ------------------------------------------- */
+
+/* Let that much virtual time pass. */
+void tr_sim_step(tr_sim *sim, uint64_t duration_ns);
+/* Virtual time since the beginning, ns. */
+uint64_t tr_sim_now(const tr_sim *sim);
+uint32_t tr_sim_nodes(const tr_sim *sim);
+/* The node as it runs; NULL while it is down. */
+tr_node *tr_sim_node(tr_sim *sim, uint32_t node);
+/* Nothing of `from` reaches `to` any more, until healed. */
+void tr_sim_cut(tr_sim *sim, uint32_t from, uint32_t to);
+void tr_sim_heal(tr_sim *sim, uint32_t from, uint32_t to);
+/* All connections between the two break. */
+void tr_sim_reset(tr_sim *sim, uint32_t a, uint32_t b);
+/* kill -9, or a power cut. It stays down until tr_sim_start. */
+void tr_sim_kill(tr_sim *sim, uint32_t node, bool power);
+/* TR_EEXIST: it runs. Or why it can't start. */
+tr_err tr_sim_start(tr_sim *sim, uint32_t node, tr_error *error);
+/* It does nothing for that long; TR_FOREVER: until tr_sim_resume. */
+void tr_sim_pause(tr_sim *sim, uint32_t node, uint64_t duration_ns);
+void tr_sim_resume(tr_sim *sim, uint32_t node);
+/* No more faults; what is cut heals, who is down starts, who is paused goes on. */
+void tr_sim_heal_all(tr_sim *sim);
+/* Fail the run, with printf-like text; the first failure counts. */
+void tr_sim_fail(tr_sim *sim, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* Do what a fault script says (docs/simulator.md), in virtual time from now on. TR_EINVAL names the line. */
+tr_err tr_sim_script(tr_sim *sim, const char *text, tr_error *error);
+
+/* ---- a probe: an actor that the test speaks with -------------------------------------------------------- */
+
+typedef struct tr_probe tr_probe;
+
+/* Spawn one on that node; NULL if the node is down. Gone with the simulation, or when its node crashes. */
+tr_probe *tr_probe_open(tr_sim *sim, uint32_t node);
+tr_addr tr_probe_address(const tr_probe *probe);
+/* Have it send; the macro tr_probe_send makes the body. TR_ENOACTOR: its node crashed. */
+tr_err tr_probe_send_body(tr_probe *probe, tr_addr to, tr_type *type, const void *body);
+#define tr_probe_send(probe, to, type, ...) \
+    tr_probe_send_body((probe), (to), &type##_type, &(type){__VA_ARGS__})
+/* Let time pass until it got a message of that type, at most within_ns; others that came before it are dropped. NULL: none
+ * came, and the run has failed. Borrowed until the next call on this probe. */
+const void *tr_probe_expect_type(tr_probe *probe, uint64_t within_ns, tr_type *type);
+#define tr_probe_expect(probe, within_ns, type) \
+    ((const type *)tr_probe_expect_type((probe), (within_ns), &type##_type))
+/* Let that much time pass; the run fails if it gets anything. */
+void tr_probe_expect_nothing(tr_probe *probe, uint64_t for_ns);
+/* The address of "node/name", found from the probe's node within that time; TR_ADDR_NONE: it wasn't, and the run has
+ * failed. */
+tr_addr tr_probe_lookup(tr_probe *probe, const char *path, uint64_t within_ns);
+
+#endif

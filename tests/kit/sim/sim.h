@@ -1,0 +1,249 @@
+/* What the parts of the simulator share. One thread; everything happens in an event's `fire`.
+ *
+ *     events.c   virtual time: what happens next         nodes.c   nodes: their loops' turns, crash, start, pause
+ *     net.c      streams between them                    disk.c    their logs
+ *     faults.c   which faults happen, drawn by the seed  trace.c   the hash, the timeline, the first failure
+ *     check.c    what must hold of every node            probe.c   an actor that a test speaks with
+ *     run.c      a scenario from its start to its end    script.c  a fault script
+ *
+ * S1  The same seed and options are the same run: nothing here depends on addresses, the wall clock or the environment.
+ * S2  A class of faults draws from its own random stream only.
+ * S3  Time never goes back; events of one moment happen in the order that was drawn.
+ * S4  A node that crashed does nothing more: what its memory still runs to be released reaches nobody.
+ * S5  In one direction of one connection bytes arrive once and in order, or not at all, and then nothing after them does. */
+#ifndef TR_TESTS_KIT_SIM_H
+#define TR_TESTS_KIT_SIM_H
+
+#include <troupe/testkit.h>
+
+#include "actors/loop.h"
+#include "base/random.h"
+#include "base/seams.h"
+#include "tests/kit/memory_log.h"
+#include "tests/kit/sim/sim_events.h"
+#include "transport/stream.h"
+
+#define SIM_LOOPS_MAX  4
+#define SIM_AGENTS_MAX (SIM_LOOPS_MAX + 1) /* the last one is the control thread */
+
+typedef struct sim_node sim_node;
+
+/* A loop, or the control thread, of a node. */
+typedef struct sim_agent {
+    sim_node *node;
+    uint32_t index;
+    bool asleep;                  /* it waits for `at`, or a wake */
+    uint64_t at;                  /* when its turn comes, sim time; TR_FOREVER: not by itself */
+    uint64_t token;               /* of the event that will turn it; older events are void */
+    uint64_t slow_until, slow_ns; /* its turns are so far apart until then */
+} sim_agent;
+
+/* A node's own net: the table that its endpoint calls. */
+typedef struct sim_net {
+    tr__net net;
+    sim_node *node;
+} sim_net;
+
+struct sim_node {
+    tr_sim *sim;
+    uint32_t index;
+    char name[16];
+    char listen[24];
+    char join_text[TR_SIM_NODES_MAX][24];
+    const char *join[TR_SIM_NODES_MAX + 1];
+    const char *plugins[2];
+    tr_node *node; /* NULL: down */
+    uint64_t life; /* counts its starts */
+    bool dead;     /* what runs is only to be released: S4 */
+    bool dying;    /* it crashes at the end of the turn under way */
+    bool dying_of_power;
+    bool down_by_power; /* nobody answers for it */
+    bool turning;       /* a turn, or an upcall of the net, is under way */
+    uint32_t
+        crash_after; /* so many more calls of seams, and it dies in the middle of its turn; 0: it doesn't */
+    uint64_t paused_until; /* 0: it runs */
+    sim_agent agents[SIM_AGENTS_MAX];
+    uint32_t loops;
+    /* Its clock: local = local_base + (sim now - base) * (1 + ppm / 1,000,000). */
+    uint64_t clock_base, clock_local;
+    int64_t clock_ppm;
+    int64_t wall_ahead_ms;
+    sim_net net;
+    memory_log disk;
+    void (*disk_wake)(void *context);
+    void *disk_wake_context;
+    void (*disk_begin)(struct tr__log_store *store, const struct tr__log_batch *batch);
+    uint64_t disk_slow_until;
+    uint64_t fail_allocation_in; /* of its next turns; 0: none */
+    bool stays_down;             /* killed by hand: until it is started by hand */
+};
+
+typedef struct sim_event {
+    uint64_t at, order;
+    void (*fire)(void *context, uint64_t token); /* NULL: forgotten */
+    void *context;
+    uint64_t token;
+} sim_event;
+
+/* How often what happens: drawn by the seed, for all of the run. A mean time between two of a class; 0: never. */
+typedef struct sim_rates {
+    uint64_t every_ns[TR_SIM_FAULT_COUNT];
+    uint32_t points_per_10000; /* how often a TR_BUGGIFY point is taken */
+} sim_rates;
+
+/* An always or a sometimes, as often as it was said. */
+#define SIM_ASSERTIONS_MAX 256
+typedef struct sim_assertion {
+    char name[64];
+    uint32_t kind; /* tr_assertion */
+    uint64_t held, broken;
+} sim_assertion;
+
+struct tr_sim {
+    tr_sim_opts opts;
+    const tr_scenario *scenario;
+    uint64_t now;
+    sim_event *heap;
+    uint32_t events, events_room;
+    uint64_t order;
+    tr__random random[TR_SIM_FAULT_COUNT];
+    tr__random schedule; /* turns: when, and what seeds the nodes */
+    sim_rates rates;
+    bool faults_on;
+    uint32_t node_count;
+    sim_node nodes[TR_SIM_NODES_MAX];
+    sim_node *current; /* whose code runs now; NULL: nobody's */
+    /* net.c */
+    bool cut[TR_SIM_NODES_MAX][TR_SIM_NODES_MAX]; /* from, to */
+    tr__stream *streams;
+    tr__listener *listeners;
+    /* trace.c */
+    uint64_t hash;
+    sim_assertion assertions[SIM_ASSERTIONS_MAX];
+    uint32_t assertion_count;
+    uint64_t looked_at; /* when the invariants were */
+    tr_sim_result result;
+    struct tr_probe *probes;
+    /* run.c */
+    bool check_done;
+    tr_err check_err;
+};
+
+/* The one that runs in this process; NULL: none. */
+extern tr_sim *sim_now_running;
+
+/* ---- events.c ------------------------------------------------------------------------------------------ */
+
+static inline uint64_t sim_draw(tr_sim *sim, tr_sim_fault stream, uint64_t bound)
+{
+    return tr__random_below(&sim->random[stream], bound);
+}
+/* True once in `of` times. */
+static inline bool sim_chance(tr_sim *sim, tr_sim_fault stream, uint64_t of)
+{
+    return of > 0 && sim_draw(sim, stream, of) == 0;
+}
+/* Exponential, with that mean, at most 20 times it; integers only (S1). */
+uint64_t sim_draw_time(tr_sim *sim, tr_sim_fault stream, uint64_t mean_ns);
+/* Have fire(context, token) called at that time. */
+void sim_event_at(tr_sim *sim, uint64_t at, void (*fire)(void *context, uint64_t token), void *context,
+                  uint64_t token);
+/* No event of that context any more. */
+void sim_event_forget(tr_sim *sim, void *context);
+/* The next event; false: there is none before `until`, and now is `until`. */
+bool sim_event_next(tr_sim *sim, uint64_t until);
+void sim_events_fini(tr_sim *sim);
+
+/* ---- nodes.c ------------------------------------------------------------------------------------------- */
+
+void sim_nodes_init(tr_sim *sim);
+tr_err sim_node_start(sim_node *node, tr_error *error);
+/* It crashes: now, or when the turn under way is over. */
+void sim_node_crash(sim_node *node, bool power);
+/* In order, as by tr_node_stop: for the end of a run. */
+void sim_node_stop(sim_node *node);
+void sim_node_pause(sim_node *node, uint64_t until);
+void sim_node_resume(sim_node *node);
+/* A look at one that stands still, perhaps for ever: when the next. */
+static inline uint64_t sim_when_it_goes_on(const sim_node *node)
+{
+    uint64_t soon = node->sim->now + TR_MILLIS(20);
+    return node->paused_until < soon ? node->paused_until : soon;
+}
+void sim_agent_wake(sim_agent *agent, uint64_t at);
+/* Around code that runs on behalf of a node (an upcall of the net, a timer of a kind). leave: it may have crashed. */
+void sim_node_enter(sim_node *node);
+void sim_node_leave(sim_node *node);
+/* At each call of a seam: true if what it asks for is to be done; false: it crashed (S4). */
+bool sim_node_seam(sim_node *node);
+static inline bool sim_node_is_up(const sim_node *node)
+{
+    return node->node && !node->dead;
+}
+uint64_t sim_node_clock(const sim_node *node);
+/* From now on it drifts by so much. */
+void sim_node_drift(sim_node *node, int64_t ppm);
+
+/* ---- net.c --------------------------------------------------------------------------------------------- */
+
+void sim_net_init(sim_net *net, sim_node *node);
+/* The process died: its side of every connection is closed by the system, or, without power, by nobody. */
+void sim_net_node_died(sim_node *node, bool power);
+/* What waited because it stood still, or was cut off, goes on. */
+void sim_net_node_resumed(sim_node *node);
+void sim_net_healed(tr_sim *sim, uint32_t from, uint32_t to);
+/* Break connections of that pair: both sides hear of it, or only the first (half_open). False: there was none. */
+bool sim_net_break(tr_sim *sim, uint32_t a, uint32_t b, bool half_open);
+/* One direction of one connection stands still until then. False: there is none. */
+bool sim_net_clog(tr_sim *sim, uint64_t until);
+/* Any pair of nodes that is connected, drawn; false: none. */
+bool sim_net_pick(tr_sim *sim, tr_sim_fault stream, uint32_t *a, uint32_t *b);
+void sim_net_fini(tr_sim *sim);
+
+/* ---- disk.c -------------------------------------------------------------------------------------------- */
+
+void sim_disk_init(sim_node *node, uint64_t seed);
+struct tr__log_store *sim_disk_open(void *node, const char *directory, const char *name,
+                                    void (*wake)(void *context), void *wake_context, tr_error *error);
+/* After its process died. */
+void sim_disk_node_died(sim_node *node, bool power);
+void sim_disk_fini(sim_node *node);
+
+/* ---- faults.c ------------------------------------------------------------------------------------------ */
+
+void sim_faults_init(tr_sim *sim);
+void sim_faults_end(tr_sim *sim);
+/* Counted, traced. */
+void sim_fault_happened(tr_sim *sim, tr_sim_fault fault, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+/* ---- trace.c ------------------------------------------------------------------------------------------- */
+
+void sim_hash(tr_sim *sim, uint64_t word);
+void sim_hash_text(tr_sim *sim, const char *text);
+/* A line of the timeline, hashed too; node NULL: of the world. */
+void sim_trace(tr_sim *sim, const sim_node *node, const char *what, const char *format, ...)
+    __attribute__((format(printf, 4, 5)));
+/* The seam: an actor handles a message. */
+void sim_trace_message(void *node, tr__loop *loop, tr_actor *actor, const tr_msg *msg);
+void sim_trace_log(void *node, tr_log_level level, const char *line);
+/* The seam: an always or a sometimes. */
+void sim_trace_assertion(void *node, uint32_t kind, bool holds, const char *name);
+
+/* ---- run.c --------------------------------------------------------------------------------------------- */
+
+/* It is down: start it after that time, unless it stays down. */
+void sim_restart_in(sim_node *node, uint64_t delay_ns);
+
+/* ---- probe.c ------------------------------------------------------------------------------------------- */
+
+void sim_probes_fini(tr_sim *sim);
+
+/* ---- check.c ------------------------------------------------------------------------------------------- */
+
+/* A node that has been stopped in order: nothing is queued or kept, and its sums add up. */
+void sim_check_stopped(sim_node *node);
+/* All that run, now and then: bounds, places, sums. */
+void sim_check_running(tr_sim *sim);
+
+#endif

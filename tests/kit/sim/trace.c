@@ -1,0 +1,135 @@
+/* What happened: folded into one number, told line by line on request, and what of it was the first that didn't hold. */
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "actors/node.h"
+#include "mailbox/type.h"
+#include "tests/kit/sim/sim.h"
+
+/* ---- the hash: splitmix64's mixer over (hash, word) ---------------------------------------------------- */
+
+void sim_hash(tr_sim *sim, uint64_t word)
+{
+    uint64_t x = (sim->hash ^ word ^ sim->now) + 0x9e3779b97f4a7c15ull;
+    x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9ull;
+    x = (x ^ (x >> 27)) * 0x94d049bb133111ebull;
+    sim->hash = x ^ (x >> 31);
+}
+
+void sim_hash_text(tr_sim *sim, const char *text)
+{
+    uint64_t word = 14695981039346656037ull; /* FNV-1a */
+    for (; *text; text++)
+        word = (word ^ (unsigned char)*text) * 1099511628211ull;
+    sim_hash(sim, word);
+}
+
+/* ---- the timeline -------------------------------------------------------------------------------------- */
+
+static void line_begin(tr_sim *sim, const sim_node *node, const char *what)
+{
+    fprintf(sim->opts.timeline, "%4llu.%06llu %-5s %-8s ", (unsigned long long)(sim->now / 1000000000u),
+            (unsigned long long)(sim->now / 1000u % 1000000u), node ? node->name : "-", what);
+}
+
+void sim_trace(tr_sim *sim, const sim_node *node, const char *what, const char *format, ...)
+{
+    char text[768];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(text, sizeof(text), format, args);
+    va_end(args);
+    sim_hash_text(sim, what);
+    sim_hash_text(sim, text);
+    if (!sim->opts.timeline)
+        return;
+    line_begin(sim, node, what);
+    fprintf(sim->opts.timeline, "%s\n", text);
+}
+
+void sim_trace_log(void *context, tr_log_level level, const char *line)
+{
+    static const char *const words[] = {"error", "warn", "info", "debug"};
+    sim_node *node = context;
+    tr_sim *sim = node->sim;
+    sim_hash_text(sim, line);
+    if (!sim->opts.timeline || !sim->opts.logs || node->dead)
+        return;
+    line_begin(sim, node, words[level]);
+    fprintf(sim->opts.timeline, "%s\n", line);
+}
+
+static void tell_message(sim_node *node, tr_actor *actor, const tr_msg *msg)
+{
+    tr_sim *sim = node->sim;
+    char name[TR_NAME_MAX], from[TR_ADDR_TEXT_MAX];
+    if (!tr__name_of(node->node, tr__addr_of(actor), name))
+        snprintf(name, sizeof(name), "%s#%u", actor->def->name, actor->index);
+    char *json = tr_msg_json(msg);
+    line_begin(sim, node, "message");
+    fprintf(sim->opts.timeline, "%s <- %s %s %s\n", name, tr_addr_format(msg->sender, from),
+            tr_msg_type_name(msg), json ? json : "(no memory)");
+    free(json);
+}
+
+void sim_trace_message(void *context, tr__loop *loop, tr_actor *actor, const tr_msg *msg)
+{
+    sim_node *node = context;
+    (void)loop;
+    if (node->dead)
+        return;
+    node->sim->result.handled++;
+    sim_hash(node->sim, (uint64_t)actor->index << 32 | msg->size);
+    sim_hash(node->sim, msg->sender.node ^ msg->sender.slot);
+    if (msg->type)
+        sim_hash(node->sim, msg->type->id);
+    if (node->sim->opts.timeline)
+        tell_message(node, actor, msg);
+}
+
+/* ---- what doesn't hold --------------------------------------------------------------------------------- */
+
+void tr_sim_fail(tr_sim *sim, const char *format, ...)
+{
+    tr_sim_result *result = &sim->result;
+    if (result->failed)
+        return;
+    result->failed = true;
+    result->failed_at = sim->now;
+    va_list args;
+    va_start(args, format);
+    vsnprintf(result->what, sizeof(result->what), format, args);
+    va_end(args);
+    sim_trace(sim, sim->current, "FAILED", "%s", result->what);
+}
+
+static sim_assertion *assertion_of(tr_sim *sim, uint32_t kind, const char *name)
+{
+    for (uint32_t i = 0; i < sim->assertion_count; i++)
+        if (strcmp(sim->assertions[i].name, name) == 0)
+            return &sim->assertions[i];
+    if (sim->assertion_count == SIM_ASSERTIONS_MAX)
+        return NULL;
+    sim_assertion *a = &sim->assertions[sim->assertion_count++];
+    snprintf(a->name, sizeof(a->name), "%s", name);
+    a->kind = kind;
+    return a;
+}
+
+void sim_trace_assertion(void *context, uint32_t kind, bool holds, const char *name)
+{
+    sim_node *node = context;
+    if (node->dead)
+        return;
+    sim_assertion *a = assertion_of(node->sim, kind, name);
+    if (!a)
+        tr_sim_fail(node->sim, "more than %d names of always and sometimes", SIM_ASSERTIONS_MAX);
+    else if (holds)
+        a->held++;
+    else
+        a->broken++;
+    if (kind == TR_ALWAYS && !holds)
+        tr_sim_fail(node->sim, "always \"%s\" didn't hold on %s", name, node->name);
+}
