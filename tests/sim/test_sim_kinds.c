@@ -148,10 +148,33 @@ static void the_same_seed_is_the_same_run_with_crashes_and_faults(void **state)
     assert_true(ran && called && fetched && answered);
 }
 
+static bool any_alive(const sim_handle *handle, uint32_t node)
+{
+    while (handle && (handle->node != node || handle->dead))
+        handle = handle->next;
+    return handle != NULL;
+}
+
+static void nothing_goes_on_of_what_a_killed_node_had_begun(void **state)
+{
+    (void)state;
+    for (int power = 0; power < 2; power++) {
+        tr_sim *sim = open_sim(16, &scenario, 0, 0);
+        const sim_twin *files = &sim->kinds->files->twin;
+        for (int i = 0; i < 1000 && !any_alive(files->handles, 1); i++)
+            tr_sim_step(sim, TR_MILLIS(1));
+        assert_true(any_alive(files->handles, 1));
+        tr_sim_kill(sim, 1, power);
+        assert_false(any_alive(files->handles, 1));
+        tr_sim_destroy(sim);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_kinds_do_their_work_on_simulated_nodes),
+        cmocka_unit_test(nothing_goes_on_of_what_a_killed_node_had_begun),
         cmocka_unit_test(the_same_seed_is_the_same_run_with_crashes_and_faults),
     };
     if (tr_compute_register("sum", sum) != TR_OK)
