@@ -253,10 +253,21 @@ static void on_fault(void *context, uint64_t fault)
 static bool take_point(tr__buggify_point point)
 {
     tr_sim *sim = sim_now_running;
-    (void)point;
-    if (!sim || !sim->faults_on || sim_draw(sim, TR_SIM_POINTS, 10000) >= sim->rates.points_per_10000)
+    if (!sim)
         return false;
+    sim->points_passed[point]++;
+    if (!sim->faults_on || sim_draw(sim, TR_SIM_POINTS, 10000) >= sim->rates.points_per_10000)
+        return false;
+    sim->points_taken[point]++;
     sim->result.faults[TR_SIM_POINTS]++;
+    return true;
+}
+
+bool tr_sim_point_at(const tr_sim *sim, uint32_t i, tr_sim_point *point)
+{
+    if (i >= TR__POINT_COUNT)
+        return false;
+    *point = (tr_sim_point){tr__buggify_names[i], sim->points_passed[i], sim->points_taken[i]};
     return true;
 }
 
