@@ -48,7 +48,7 @@ typedef struct sim_net {
 struct sim_node {
     tr_sim *sim;
     uint32_t index;
-    char name[8];
+    char name[16];
     char listen[24];
     char join_text[TR_SIM_NODES_MAX][24];
     const char *join[TR_SIM_NODES_MAX + 1];
