@@ -28,7 +28,8 @@ static bool next(void *context, sim_job *job, bool *second)
     *job = (sim_job){.scenario = sim_scenario_of(c->next_seed, c->tally.scenarios, c->tally.scenario_count),
                      .seed = c->next_seed,
                      .faults = o->faults,
-                     .run_ns = o->run_ns};
+                     .run_ns = o->run_ns,
+                     .plant = o->plant};
     *second = c->next_is_second;
     c->next_is_second = o->twice && !c->next_is_second;
     c->next_seed += !c->next_is_second;
@@ -81,7 +82,7 @@ static bool settled(sim_campaign *c)
     if (c->options->json)
         sim_json_seed(c, o, c->now_unlike);
     else
-        sim_report_seed(c, o, c->now_unlike);
+        sim_report_seed(c, o);
     if (o->ok)
         return true;
     if (!c->any_failure) {
@@ -89,6 +90,7 @@ static bool settled(sim_campaign *c)
         c->failure_unlike = c->now_unlike;
         c->failure = *o;
     }
+    c->stopped = !c->options->keep_going && o->job.seed < c->options->last;
     return c->options->keep_going;
 }
 
@@ -132,7 +134,7 @@ static void look_closer(sim_campaign *c)
         return;
     if (c->failure_unlike) {
         sim_part(c->options, &c->failure.job, &c->parting);
-    } else if (c->options->shrink) {
+    } else if (c->options->shrink && !c->failure.late) {
         sim_job job = c->failure.job;
         c->shrunk = c->failure;
         c->shrink_runs = sim_shrink(c->options, &job, &c->shrunk);

@@ -48,6 +48,10 @@ void sim_command(const sim_options *o, const sim_job *job, const char *out[SIM_A
         out[n++] = "--time";
         out[n++] = time;
     }
+    if (job->plant) {
+        out[n++] = "--plant";
+        out[n++] = job->plant;
+    }
     out[n] = NULL;
 }
 
@@ -55,7 +59,7 @@ void sim_command(const sim_options *o, const sim_job *job, const char *out[SIM_A
 
 static _Noreturn void run_again(sim_child *child, const sim_options *options, bool timeline)
 {
-    const char *arguments[SIM_ARGUMENTS_MAX + 3];
+    const char *arguments[SIM_ARGUMENTS_MAX + 5];
     char room[SIM_TEXT_MAX], fd[16];
     size_t count = 0;
     sim_command(options, &child->job, arguments, room);
@@ -66,6 +70,10 @@ static _Noreturn void run_again(sim_child *child, const sim_options *options, bo
     arguments[count++] = fd;
     if (timeline)
         arguments[count++] = "--timeline";
+    if (timeline && options->logs)
+        arguments[count++] = "--logs";
+    if (timeline && options->turns)
+        arguments[count++] = "--turns";
     arguments[count] = NULL;
     execv("/proc/self/exe", (char *const *)arguments);
     _exit(127);
@@ -202,6 +210,7 @@ void sim_child_over(sim_child *child, int status, sim_outcome *o)
     o->second = child->second;
     o->wall_ms = (double)(sim_now_ms() - child->started);
     o->record = *child->record;
+    o->late = child->late;
     o->what[0] = '\0';
     o->at_s = -1;
     ssize_t length = pread(child->errors_fd, o->errors, sizeof(o->errors) - 1, 0);
@@ -211,7 +220,7 @@ void sim_child_over(sim_child *child, int status, sim_outcome *o)
         tell_why_it_died(child, status, o);
     } else if (result->failed) {
         snprintf(o->what, sizeof(o->what), "%s", result->what);
-        o->at_s = (double)(result->failed_at - TR_SECONDS(1)) / 1e9;
+        o->at_s = (double)result->failed_at / 1e9;
     }
     o->ok = !o->what[0];
     free_room(child);

@@ -21,7 +21,7 @@ typedef struct sim_child {
 typedef struct sim_outcome {
     sim_job job;
     bool second;
-    bool ok;
+    bool ok, late;  /* late: it was ended, it took too long */
     char what[768]; /* "" if ok */
     double at_s;    /* virtual, of what failed; -1: not known */
     double wall_ms;

@@ -5,6 +5,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "base/plant.h"
 #include "cli/sim/campaign.h"
 #include "tests/kit/sim/workloads/list.h"
 
@@ -17,6 +18,11 @@ static int list(void)
     printf("classes of faults:\n");
     TR_SIM_FAULTS(ROW)
 #undef ROW
+#ifdef TR_PLANTS
+    printf("planted bugs:\n");
+    for (int i = TR__PLANT_NONE + 1; i < TR__PLANT_COUNT; i++)
+        printf("  %-22s %-12s %s\n", tr__plants[i].name, tr__plants[i].property, tr__plants[i].what);
+#endif
     return 0;
 }
 
@@ -39,7 +45,7 @@ static int run_again(const sim_options *options)
         fprintf(stderr, "troupe sim: a seed can't be run once more: %s\n", strerror(errno));
         return 1;
     }
-    sim_job job = {scenarios[0], options->first, options->faults, options->run_ns};
+    sim_job job = {scenarios[0], options->first, options->faults, options->run_ns, options->plant};
     sim_seed_run(options, &job, options->timeline ? stdout : NULL, record);
     fflush(NULL);
     _exit(0); /* as a first run ends */
@@ -54,5 +60,9 @@ int main(int argc, char **argv)
     if (options.list)
         return list();
     have_many_files();
+#ifdef TR_PLANTS
+    if (options.plants)
+        return sim_plants_run(&options);
+#endif
     return options.record_fd >= 0 ? run_again(&options) : sim_campaign_run(&options);
 }

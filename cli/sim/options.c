@@ -9,6 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/plant.h"
 #include "cli/options.h"
 
 static const char usage[] =
@@ -34,7 +35,7 @@ static const char usage[] =
     "what is told\n"
     "  --json            a line a seed, and one at the end\n"
     "  --timeline        of --seed: a line for each thing that happens\n"
-    "  --logs            with it, the lines of the nodes' logs\n"
+    "  --logs, --turns   with it, the lines of the nodes' logs; turns of loops\n"
     "  --keep-going      go on after the first seed that failed\n"
     "  --no-shrink       leave the first failing seed as it is; else classes of faults are switched off and "
     "its\n"
@@ -43,6 +44,15 @@ static const char usage[] =
     "                    seeds of a scenario on\n"
     "  --list            tell the scenarios and the classes of faults\n"
     "\n"
+#ifdef TR_PLANTS
+    "this build has planted bugs\n"
+    "  --plant NAME      with that one\n"
+    "  --plants          which seeds find each of them, --seeds (1..500) from 5 starts a million apart; "
+    "those\n"
+    "                    that fail without it as well don't count\n"
+    "  --starts N        from so many starts\n"
+    "\n"
+#endif
     "Exit status: 0 all held, 1 something didn't, 2 bad options. A seed that crashes or hangs is one that\n"
     "failed. The command that replays the first of them is printed.\n";
 
@@ -117,6 +127,7 @@ static bool read_seeds(const char *text, sim_options *o)
 {
     const char *end;
     o->first = 1;
+    o->seeded = true;
     if (!digits(text, &end, &o->last))
         return bad("--seeds \"%s\": two numbers as 1..1000 are needed", text);
     if (strncmp(end, "..", 2) == 0) {
@@ -135,6 +146,15 @@ static bool read_seed(const char *text, sim_options *o)
     o->last = o->first;
     return o->one = true;
 }
+
+#ifdef TR_PLANTS
+static bool read_plant(const char *text, sim_options *o)
+{
+    o->plant = text;
+    return tr__plant_choose(text) ||
+           bad("--plant \"%s\": there is no planted bug of that name; --list tells them", text);
+}
+#endif
 
 static bool number(const char *option, const char *text, double least, double most, bool whole, double *out)
 {
@@ -166,6 +186,15 @@ static bool apply(int option, const char *text, sim_options *o)
         return true;
     case 'l':
         return number("--limit", text, 0.1, 1e6, false, &o->limit_s);
+#ifdef TR_PLANTS
+    case 'p':
+        return read_plant(text, o);
+    case 'N':
+        if (!number("--starts", text, 1, 99, true, &value))
+            return false;
+        o->starts = (uint32_t)value;
+        return true;
+#endif
     default:
         if (!number("--record-to", text, 0, 1e6, true, &value))
             return false;
@@ -182,15 +211,15 @@ static bool fit_together(const sim_options *o, int words)
         return bad("--scenario \"%s\" is one of Troupe's own, and a plugin brings its own", o->scenario);
     if (o->timeline && !o->one)
         return bad("--timeline is of one seed: say which by --seed%s", "");
-    if (o->logs && !o->timeline)
-        return bad("--logs go into the --timeline%s", "");
+    if ((o->logs || o->turns) && !o->timeline)
+        return bad("--logs and --turns go into the --timeline%s", "");
     return true;
 }
 
 int sim_options_read(int argc, char **argv, sim_options *o)
 {
-    int help = 0, json = 0, timeline = 0, logs = 0, twice = 0, keep_going = 0, no_shrink = 0, sometimes = 0,
-        list = 0;
+    int help = 0, json = 0, timeline = 0, logs = 0, turns = 0, plants = 0, twice = 0, keep_going = 0,
+        no_shrink = 0, sometimes = 0, list = 0;
     const struct option known[] = {{"seeds", required_argument, NULL, 'S'},
                                    {"seed", required_argument, NULL, 's'},
                                    {"scenario", required_argument, NULL, 'n'},
@@ -208,6 +237,12 @@ int sim_options_read(int argc, char **argv, sim_options *o)
                                    {"no-shrink", no_argument, &no_shrink, 1},
                                    {"sometimes", no_argument, &sometimes, 1},
                                    {"list", no_argument, &list, 1},
+                                   {"turns", no_argument, &turns, 1},
+#ifdef TR_PLANTS
+                                   {"plant", required_argument, NULL, 'p'},
+                                   {"plants", no_argument, &plants, 1},
+                                   {"starts", required_argument, NULL, 'N'},
+#endif
                                    {NULL, 0, NULL, 0}};
     long processors = sysconf(_SC_NPROCESSORS_ONLN);
     *o = (sim_options){.program = argv[0],
@@ -216,6 +251,7 @@ int sim_options_read(int argc, char **argv, sim_options *o)
                        .jobs = processors > 0 ? (uint32_t)processors : 1,
                        .faults = TR_SIM_ALL_FAULTS,
                        .limit_s = 60,
+                       .starts = 5,
                        .record_fd = -1};
     opterr = 0;
     for (int option; (option = getopt_long(argc, argv, ":h", known, NULL)) != -1;) {
@@ -226,8 +262,11 @@ int sim_options_read(int argc, char **argv, sim_options *o)
         else if (option != 0 && !apply(option, optarg, o))
             return 2;
     }
-    o->json = json, o->timeline = timeline, o->logs = logs, o->twice = twice, o->keep_going = keep_going;
-    o->shrink = !no_shrink, o->sometimes = sometimes, o->list = list;
+    o->json = json, o->timeline = timeline, o->logs = logs, o->turns = turns, o->twice = twice,
+    o->keep_going = keep_going;
+    o->shrink = !no_shrink, o->sometimes = sometimes, o->list = list, o->plants = plants;
+    if (o->plants && !o->seeded)
+        o->last = 500;
     o->plugin = argv[optind];
     if (help) {
         fputs(usage, stdout);

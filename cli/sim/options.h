@@ -19,8 +19,11 @@ typedef struct sim_options {
     uint32_t faults;
     uint64_t run_ns; /* 0: as the scenario says */
     double limit_s;  /* of wall time, for a seed */
-    bool json, timeline, logs, twice, keep_going, shrink, sometimes, list;
-    int record_fd; /* this process is the second run of a seed: where its record goes; -1: it isn't */
+    bool json, timeline, logs, turns, twice, keep_going, shrink, sometimes, list;
+    const char *plant;   /* the planted bug that every seed has; NULL: none */
+    bool plants, seeded; /* see which seeds find each planted bug; --seeds was given */
+    uint32_t starts;     /* for that, how many times */
+    int record_fd;       /* this process is the second run of a seed: where its record goes; -1: it isn't */
 } sim_options;
 
 /* Fills in options; -1: go on, else the exit status: 0 after --help, 2 after telling what is wrong. */

@@ -54,9 +54,11 @@ static bool run_both(const sim_options *options, const sim_job *job, sim_parting
 
 bool sim_part(const sim_options *options, const sim_job *job, sim_parting *p)
 {
+    sim_options closely = *options;
+    closely.logs = closely.turns = true;
     *p = (sim_parting){0};
     for (int i = 0; i < TRIES && !p->line; i++)
-        if (!run_both(options, job, p))
+        if (!run_both(&closely, job, p))
             return false;
     return true;
 }

@@ -38,13 +38,12 @@ static void print_failure(const sim_outcome *o)
     printf(": %s\n", o->what);
 }
 
-void sim_report_seed(sim_campaign *c, const sim_outcome *o, bool unlike)
+void sim_report_seed(sim_campaign *c, const sim_outcome *o)
 {
-    (void)unlike;
-    if (!o->ok) {
+    if (!o->ok && c->options->keep_going) {
         wipe(c);
         print_failure(o);
-    } else if (c->options->one) {
+    } else if (o->ok && c->options->one) {
         printf("seed %llu of %s held: %.6f virtual s, %llu messages, %.0f ms, hash %016llx\n",
                (unsigned long long)o->job.seed, o->job.scenario->name,
                (double)o->record.result.virtual_ns / 1e9, (unsigned long long)o->record.result.handled,
@@ -90,7 +89,8 @@ static void print_numbers(const sim_campaign *c)
     printf("%llu seeds of", (unsigned long long)t->seeds);
     for (uint32_t i = 0; i < t->scenario_count; i++)
         printf("%s %s", i ? "," : "", t->scenarios[i]->name);
-    printf(": %llu failed\n", (unsigned long long)t->failed);
+    printf(": %llu failed%s\n", (unsigned long long)t->failed,
+           c->stopped ? "; stopped there (--keep-going doesn't)" : "");
     printf("%.0f virtual seconds in %.1f s: %.0f a second; %llu messages handled, %.0f a second\n",
            (double)t->virtual_ns / 1e9, s, (double)t->virtual_ns / 1e9 / s, (unsigned long long)t->handled,
            (double)t->handled / s);
@@ -112,7 +112,7 @@ static void print_first_failure(const sim_campaign *c)
 {
     char text[SIM_TEXT_MAX], faults[256];
     const sim_job *job = sim_campaign_failing(c);
-    printf("\nfirst failure: ");
+    printf("%s", c->options->one ? "" : "\nfirst failure: ");
     print_failure(&c->failure);
     if (c->failure_unlike)
         print_parting(c);
@@ -125,6 +125,8 @@ static void print_first_failure(const sim_campaign *c)
             printf("; fails at %.6f s", c->shrunk.at_s);
         printf(": %s\n", c->shrunk.what);
     }
+    if (c->options->timeline)
+        return; /* this is the replay */
     sim_replay_text(c->options, job, text);
     printf("  replay: %s%s\n", text, c->failure_unlike ? " --twice" : " --timeline");
 }
@@ -132,13 +134,13 @@ static void print_first_failure(const sim_campaign *c)
 void sim_report_end(sim_campaign *c)
 {
     wipe(c);
-    if (c->options->timeline)
-        return; /* it was told */
-    if (!c->options->one) {
+    if (!c->options->one)
         print_numbers(c);
+    if (!c->options->one && !c->stopped) {
         print_faults(&c->tally);
         print_sometimes(&c->tally);
-        print_points(&c->tally);
+        if (!c->options->plugin)
+            print_points(&c->tally);
     }
     uint32_t missed = sim_tally_missed(&c->tally);
     if (missed)

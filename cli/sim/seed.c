@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/plant.h"
+
 static sim_record *recording; /* where the handler of signals says how far it came */
 
 /* ---- a run that is struck by a signal ------------------------------------------------------------------ */
@@ -14,7 +16,7 @@ static void on_signal(int number)
 {
     const tr_sim *sim = sim_now_running;
     if (sim && recording && !recording->over) {
-        recording->struck_at = sim->now - TR_SECONDS(1);
+        recording->struck_at = sim->now;
         recording->struck_node = sim->current ? (int)sim->current->index : -1;
     }
     raise(number);
@@ -67,9 +69,13 @@ void sim_seed_run(const sim_options *options, const sim_job *job, FILE *timeline
                         .faults = job->faults,
                         .run_ns = job->run_ns,
                         .timeline = timeline,
-                        .logs = options->logs};
+                        .logs = options->logs,
+                        .turns = options->turns};
     record->struck_node = -1;
     recording = record;
+#ifdef TR_PLANTS
+    (void)tr__plant_choose(job->plant);
+#endif
     catch_signals();
     record->begun = true;
     tr_sim *sim = tr_sim_create(&opts, &error);

@@ -11,7 +11,8 @@ typedef struct sim_job {
     const tr_scenario *scenario;
     uint64_t seed;
     uint32_t faults;
-    uint64_t run_ns; /* 0: as the scenario says */
+    uint64_t run_ns;   /* 0: as the scenario says */
+    const char *plant; /* a planted bug; NULL: none */
 } sim_job;
 
 /* What came of it; in memory that is shared with who started it, so it is there also when the process crashed. */

@@ -281,6 +281,8 @@ void sim_faults_init(tr_sim *sim)
         sim->rates.every_ns[i] = on ? every[i][level] : 0;
         if (on && every[i][level] > 1)
             sim_event_at(sim, sim_draw_time(sim, i, every[i][level]), on_fault, sim, i);
+        if (on && (i == TR_SIM_LATENCY || i == TR_SIM_PIECES))
+            sim->result.faults[i]++; /* all of the run */
         if (i == TR_SIM_POINTS)
             sim->rates.points_per_10000 = on ? 10u << (2 * level) : 0;
     }

@@ -220,6 +220,8 @@ void sim_hash_text(tr_sim *sim, const char *text);
 /* A line of the timeline, hashed too; node NULL: of the world. */
 void sim_trace(tr_sim *sim, const sim_node *node, const char *what, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
+/* A turn of a loop, or of the control thread. */
+void sim_trace_turn(const sim_agent *agent);
 /* The seam: an actor handles a message. */
 void sim_trace_message(void *node, tr__loop *loop, tr_actor *actor, const tr_msg *msg);
 void sim_trace_log(void *node, tr_log_level level, const char *line);

@@ -49,6 +49,17 @@ void sim_trace(tr_sim *sim, const sim_node *node, const char *what, const char *
     fprintf(sim->opts.timeline, "%s\n", text);
 }
 
+void sim_trace_turn(const sim_agent *agent)
+{
+    tr_sim *sim = agent->node->sim;
+    sim_hash(sim, (uint64_t)agent->node->index << 8 | agent->index);
+    if (!sim->opts.timeline || !sim->opts.turns)
+        return;
+    line_begin(sim, agent->node, "turn");
+    fprintf(sim->opts.timeline, "%s %u\n", agent->index == agent->node->loops ? "control thread" : "loop",
+            agent->index);
+}
+
 void sim_trace_log(void *context, tr_log_level level, const char *line)
 {
     static const char *const words[] = {"error", "warn", "info", "debug"};
