@@ -108,7 +108,7 @@ void tr_sim_fail(tr_sim *sim, const char *format, ...)
 static sim_assertion *assertion_of(tr_sim *sim, uint32_t kind, const char *name)
 {
     for (uint32_t i = 0; i < sim->assertion_count; i++)
-        if (strcmp(sim->assertions[i].name, name) == 0)
+        if (strncmp(sim->assertions[i].name, name, SIM_ASSERTION_NAME - 1) == 0)
             return &sim->assertions[i];
     if (sim->assertion_count == SIM_ASSERTIONS_MAX)
         return NULL;
