@@ -65,6 +65,8 @@ static void dial_syn(tr__dial *dial)
     tr__listener *listener = sim->listeners;
     while (listener && listener->port != dial->port)
         listener = listener->next;
+    if (listener)
+        dial->to = listener->node->index;
     uint32_t from = dial->node->index, to = dial->to;
     bool silence = to >= sim->node_count || sim->cut[from][to] || sim->cut[to][from] ||
                    (!listener && sim->nodes[to].down_by_power);

@@ -309,12 +309,30 @@ static tr_err stream_send(tr__stream *stream, const tr__iov *iov, unsigned count
     return TR_OK;
 }
 
+/* Of this side nobody is left: the system closes it, or, without power, nobody does. */
+static void process_ended(tr__stream *stream, bool power)
+{
+    tr__stream *peer = stream->peer;
+    part(stream);
+    if (peer && !stream->lost) {
+        if (power)
+            peer->lost = true;
+        else
+            end_of(peer, TR_ERESET, "the other side's process ended");
+        sent_soon(peer);
+    }
+    detach(stream);
+}
+
 static void stream_close(tr__stream *stream)
 {
     tr__stream *peer = stream->peer;
     if (stream->closed)
         return;
-    sim_node_seam(stream->node);
+    if (!sim_node_seam(stream->node)) {
+        process_ended(stream, stream->node->dying_of_power);
+        return;
+    }
     part(stream);
     if (peer && !stream->lost)
         end_of(peer, TR_ERESET, "the other side closed the connection");
@@ -379,13 +397,13 @@ tr__stream *sim_connect(sim_node *from, tr__listener *listener)
 /* ---- breaking ------------------------------------------------------------------------------------------ */
 
 /* Of what is on its way to it a part still arrives, then that it is over. */
-static void cut_short(tr__stream *stream)
+static void cut_short(tr__stream *stream, tr_sim_fault fault)
 {
     tr_sim *sim = stream->node->sim;
     uint32_t count = 0, keep;
     for (sim_packet *p = stream->in; p; p = p->next)
         count++;
-    keep = (uint32_t)sim_draw(sim, TR_SIM_RESET, count + 1);
+    keep = (uint32_t)sim_draw(sim, fault, count + 1);
     sim_packet **at = &stream->in;
     while (*at && keep--)
         at = &(*at)->next;
@@ -408,15 +426,16 @@ static bool connects(const tr__stream *stream, uint32_t a, uint32_t b)
 bool sim_net_break(tr_sim *sim, uint32_t a, uint32_t b, bool half_open)
 {
     bool any = false;
+    tr_sim_fault fault = half_open ? TR_SIM_HALF_OPEN : TR_SIM_RESET;
     for (tr__stream *stream = sim->streams; stream; stream = stream->next) {
         tr__stream *peer = stream->peer;
         if (!connects(stream, a, b))
             continue;
         any = true;
         part(stream);
-        cut_short(stream);
+        cut_short(stream, fault);
         if (!half_open) {
-            cut_short(peer);
+            cut_short(peer, fault);
             continue;
         }
         packets_drop(peer);
@@ -458,10 +477,23 @@ bool sim_net_clog(tr_sim *sim, uint64_t until)
 
 void sim_net_healed(tr_sim *sim, uint32_t from, uint32_t to)
 {
-    for (tr__stream *stream = sim->streams; stream; stream = stream->next)
-        if (stream->node->index == to && stream->other == from && (stream->in || stream->fin))
-            arrival_at(stream,
-                       sim->now + sim_draw(sim, TR_SIM_PARTITION, RESEND_MAX)); /* as TCP sends again */
+    for (tr__stream *stream = sim->streams; stream; stream = stream->next) {
+        if (stream->node->index != to || stream->other != from || !(stream->in || stream->fin))
+            continue;
+        uint64_t due = stream->in ? stream->in->at : stream->fin_at;
+        uint64_t again = sim->now + sim_draw(sim, TR_SIM_PARTITION, RESEND_MAX); /* as TCP sends again */
+        arrival_at(stream, again > due ? again : due);
+    }
+}
+
+void sim_net_unclog(tr_sim *sim)
+{
+    for (tr__stream *stream = sim->streams; stream; stream = stream->next) {
+        if (stream->clogged_until <= sim->now)
+            continue;
+        stream->clogged_until = 0;
+        arrival_look(stream);
+    }
 }
 
 void sim_net_node_resumed(sim_node *node)
@@ -475,19 +507,9 @@ void sim_net_node_died(sim_node *node, bool power)
 {
     tr__stream *next;
     for (tr__stream *stream = node->sim->streams; stream; stream = next) {
-        tr__stream *peer = stream->peer;
         next = stream->next;
-        if (stream->node != node)
-            continue;
-        part(stream);
-        if (peer && !stream->lost) {
-            if (power)
-                peer->lost = true;
-            else
-                end_of(peer, TR_ERESET, "the other side's process ended");
-            sent_soon(peer);
-        }
-        detach(stream);
+        if (stream->node == node)
+            process_ended(stream, power);
     }
 }
 

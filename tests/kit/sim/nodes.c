@@ -85,6 +85,8 @@ static void seam_wake_control(void *context)
 static void seam_point(void *context, const char *name)
 {
     sim_node *node = context;
+    if (node->dead)
+        return;
     sim_trace(node->sim, node, "point", "%s", name);
     if (node->sim->faults_on && node->sim->rates.every_ns[TR_SIM_CRASH] &&
         sim_chance(node->sim, TR_SIM_CRASH, 200))
@@ -95,7 +97,10 @@ static void seam_point(void *context, const char *name)
 static void seam_fatal(void *context)
 {
     sim_node *node = context;
+    if (node->dead)
+        return;
     sim_trace(node->sim, node, "fatal", "its log can't go on");
+    node->dying_of_power = false;
     node->dead = node->dying = true;
 }
 
@@ -249,6 +254,8 @@ static tr_err begin(sim_node *node, tr_error *error)
 tr_err sim_node_start(sim_node *node, tr_error *error)
 {
     tr_sim *sim = node->sim;
+    tr_error mine;
+    error = error ? error : &mine;
     if (node->node)
         return tr__fail(error, TR_EEXIST, "%s runs already", node->name);
     node->life++;
@@ -312,8 +319,13 @@ static void node_release(sim_node *node)
 
 void sim_node_crash(sim_node *node, bool power)
 {
-    if (!node->node)
+    if (!node->node) {
+        if (power) { /* what its process left in the system's memory is lost as well */
+            node->down_by_power = true;
+            sim_disk_node_died(node, true);
+        }
         return;
+    }
     node->dying_of_power = power;
     node->dead = node->dying = true;
     if (!node->turning)

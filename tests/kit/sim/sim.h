@@ -8,7 +8,7 @@
  *     run.c      a scenario from its start to its end    script.c  a fault script
  *
  * S1  The same seed and options are the same run: nothing here depends on addresses, the wall clock or the environment.
- * S2  A class of faults draws from its own random stream only.
+ * S2  A class of faults draws from its own random streams only; when its faults happen depends on nothing else.
  * S3  Time never goes back; events of one moment happen in the order that was drawn.
  * S4  A node that crashed does nothing more: what its memory still runs to be released reaches nobody.
  * S5  In one direction of one connection bytes arrive once and in order, or not at all, and then nothing after them does. */
@@ -98,12 +98,15 @@ typedef struct sim_rates {
 struct tr_sim {
     tr_sim_opts opts;
     const tr_scenario *scenario;
+    tr_scenario scenario_own; /* that of opts, which may be of an older minor version, and shorter */
     uint64_t now;
     sim_event *heap;
     uint32_t events, events_room;
     uint64_t order;
-    tr__random random[TR_SIM_FAULT_COUNT];
-    tr__random schedule; /* turns: when, and what seeds the nodes */
+    tr__random random[TR_SIM_FAULT_COUNT]; /* what one is like; begun anew by each */
+    tr__random when[TR_SIM_FAULT_COUNT];   /* when, and what begins the other: drawn for that only (S2) */
+    uint64_t fault_at[TR_SIM_FAULT_COUNT]; /* the next one */
+    tr__random schedule;                   /* turns: when, and what seeds the nodes */
     sim_rates rates;
     struct sim_kinds *kinds;  /* sim_kinds.h: processes, files and servers, for the shipped kinds */
     struct sim_thing *things; /* world.c: what a test put there */
@@ -113,7 +116,8 @@ struct tr_sim {
     sim_node nodes[TR_SIM_NODES_MAX];
     sim_node *current; /* whose code runs now; NULL: nobody's */
     /* net.c */
-    bool cut[TR_SIM_NODES_MAX][TR_SIM_NODES_MAX]; /* from, to */
+    bool cut[TR_SIM_NODES_MAX][TR_SIM_NODES_MAX];           /* from, to */
+    uint64_t cut_until[TR_SIM_NODES_MAX][TR_SIM_NODES_MAX]; /* the longest of those that overlap */
     tr__stream *streams;
     tr__listener *listeners;
     /* trace.c */
@@ -142,7 +146,7 @@ static inline bool sim_chance(tr_sim *sim, tr_sim_fault stream, uint64_t of)
 {
     return of > 0 && sim_draw(sim, stream, of) == 0;
 }
-/* Exponential, with that mean, at most 20 times it; integers only (S1). */
+/* Exponential, with that mean, at most 21 times it; integers only (S1). */
 uint64_t sim_draw_time(tr_sim *sim, tr_sim_fault stream, uint64_t mean_ns);
 /* Have fire(context, token) called at that time. */
 void sim_event_at(tr_sim *sim, uint64_t at, void (*fire)(void *context, uint64_t token), void *context,
@@ -195,6 +199,8 @@ void sim_net_healed(tr_sim *sim, uint32_t from, uint32_t to);
 bool sim_net_break(tr_sim *sim, uint32_t a, uint32_t b, bool half_open);
 /* One direction of one connection stands still until then. False: there is none. */
 bool sim_net_clog(tr_sim *sim, uint64_t until);
+/* No direction stands still any more. */
+void sim_net_unclog(tr_sim *sim);
 /* Any pair of nodes that is connected, drawn; false: none. */
 bool sim_net_pick(tr_sim *sim, tr_sim_fault stream, uint32_t *a, uint32_t *b);
 void sim_net_fini(tr_sim *sim);
