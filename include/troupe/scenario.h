@@ -1,5 +1,8 @@
 /* A scenario: what a cluster does, and what must hold afterwards. `troupe sim` runs it under faults in virtual time; a
- * plugin exports one by TR_SCENARIO. Its functions are actors' code like any other. */
+ * plugin exports one by TR_SCENARIO. Its functions are actors' code like any other.
+ *
+ * The same scenario runs with real processes, one a node (docs/scenarios.md), if it is written for that: what the nodes know
+ * of each other they tell each other by messages, and no variable of the program is shared between them. */
 #ifndef TROUPE_SCENARIO_H
 #define TROUPE_SCENARIO_H
 

@@ -119,7 +119,9 @@ void tr_sim_resume(tr_sim *sim, uint32_t node);
 void tr_sim_heal_all(tr_sim *sim);
 /* Fail the run, with printf-like text; the first failure counts. */
 void tr_sim_fail(tr_sim *sim, const char *format, ...) __attribute__((format(printf, 2, 3)));
-/* Do what a fault script says (docs/simulator.md), in virtual time from now on. TR_EINVAL names the line. */
+/* Do what a fault script says (docs/scenarios.md), in virtual time from now on; what it says of the run's length is
+ * tr_sim_run's. `text` is read before this returns. TR_EINVAL: *error names line and column, and nothing of it happens;
+ * TR_ENOMEM. */
 tr_err tr_sim_script(tr_sim *sim, const char *text, tr_error *error);
 
 /* ---- the world outside: what the shipped kinds (compute, downloader, stream client) find there ----------- */

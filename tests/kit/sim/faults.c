@@ -55,8 +55,10 @@ static void stop_a_direction(tr_sim *sim)
 {
     uint64_t lasts =
         sim_draw_time(sim, TR_SIM_CLOG, sim_chance(sim, TR_SIM_CLOG, 8) ? TR_SECONDS(6) : TR_MILLIS(300));
-    if (sim_net_clog(sim, sim->now + lasts))
-        sim_fault_happened(sim, TR_SIM_CLOG, "for %llu ms", (unsigned long long)(lasts / 1000000u));
+    uint32_t to, from;
+    if (sim_net_pick(sim, TR_SIM_CLOG, &to, &from) && sim_net_clog(sim, from, to, sim->now + lasts))
+        sim_fault_happened(sim, TR_SIM_CLOG, "n%u to n%u for %llu ms", from, to,
+                           (unsigned long long)(lasts / 1000000u));
 }
 
 static void on_partition_over(void *context, uint64_t pair)
@@ -74,6 +76,8 @@ static void cut_for(tr_sim *sim, uint32_t from, uint32_t to, uint64_t lasts)
     uint64_t until = sim->now + lasts;
     if (sim->cut[from][to] && sim->cut_until[from][to] >= until)
         return;
+    if (!sim->cut[from][to])
+        sim->cut_since[from][to] = sim->now;
     sim->cut[from][to] = true;
     sim->cut_until[from][to] = until;
     sim_event_at(sim, until, on_partition_over, sim, (uint64_t)from << 8 | to);
@@ -168,12 +172,6 @@ static void clocks(tr_sim *sim)
                        node->name, (long long)ppm, (long long)ahead);
 }
 
-static void on_disk_space(void *context, uint64_t life)
-{
-    (void)life;
-    ((sim_node *)context)->disk.space = 0;
-}
-
 static void disk(tr_sim *sim)
 {
     sim_node *node = any_node(sim, TR_SIM_DISK);
@@ -184,8 +182,7 @@ static void disk(tr_sim *sim)
     if (what < 3) {
         node->disk_slow_until = sim->now + lasts;
     } else if (what < 5) {
-        node->disk.space = node->disk.cache_size ? node->disk.cache_size : 1;
-        sim_event_at(sim, sim->now + lasts, on_disk_space, node, 0);
+        sim_disk_full(node, sim->now + lasts);
     } else {
         node->disk.fail_force_in = 1;
     }

@@ -377,6 +377,10 @@ void sim_node_resume(sim_node *node)
         return;
     node->paused_until = 0;
     sim_trace(node->sim, node, "resume", "goes on");
+    for (uint32_t i = 0; i <= node->loops; i++)
+        if (node->agents[i].at <= node->sim->now + TR_MILLIS(20)) /* a look at whether it goes on */
+            agent_schedule(&node->agents[i],
+                           node->sim->now + sim_draw(node->sim, TR_SIM_PAUSE, TR_MICROS(50)));
     sim_net_node_resumed(node);
 }
 

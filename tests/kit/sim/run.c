@@ -99,6 +99,7 @@ void tr_sim_destroy(tr_sim *sim)
     sim_world_fini(sim);
     sim_net_fini(sim);
     sim_probes_fini(sim);
+    sim_scripts_fini(sim);
     for (uint32_t i = 0; i < sim->node_count; i++)
         sim_disk_fini(&sim->nodes[i]);
     sim_events_fini(sim);
@@ -150,6 +151,8 @@ void tr_sim_cut(tr_sim *sim, uint32_t from, uint32_t to)
 {
     node_of(sim, from);
     node_of(sim, to);
+    if (!sim->cut[from][to])
+        sim->cut_since[from][to] = sim->now;
     sim->cut[from][to] = true;
     sim->cut_until[from][to] = TR_FOREVER;
 }

@@ -29,6 +29,7 @@
 #define SIM_AGENTS_MAX (SIM_LOOPS_MAX + 1) /* the last one is the control thread */
 
 typedef struct sim_node sim_node;
+typedef struct sim_played sim_played;
 
 /* A loop, or the control thread, of a node. */
 typedef struct sim_agent {
@@ -116,7 +117,8 @@ struct tr_sim {
     sim_node nodes[TR_SIM_NODES_MAX];
     sim_node *current; /* whose code runs now; NULL: nobody's */
     /* net.c */
-    bool cut[TR_SIM_NODES_MAX][TR_SIM_NODES_MAX];           /* from, to */
+    bool cut[TR_SIM_NODES_MAX][TR_SIM_NODES_MAX]; /* from, to */
+    uint64_t cut_since[TR_SIM_NODES_MAX][TR_SIM_NODES_MAX];
     uint64_t cut_until[TR_SIM_NODES_MAX][TR_SIM_NODES_MAX]; /* the longest of those that overlap */
     tr__stream *streams;
     tr__listener *listeners;
@@ -127,6 +129,7 @@ struct tr_sim {
     uint64_t looked_at; /* when the invariants were */
     tr_sim_result result;
     struct tr_probe *probes;
+    sim_played *scripts;
     /* run.c */
     bool check_done;
     tr_err check_err;
@@ -197,8 +200,8 @@ void sim_net_node_resumed(sim_node *node);
 void sim_net_healed(tr_sim *sim, uint32_t from, uint32_t to);
 /* Break connections of that pair: both sides hear of it, or only the first (half_open). False: there was none. */
 bool sim_net_break(tr_sim *sim, uint32_t a, uint32_t b, bool half_open);
-/* One direction of one connection stands still until then. False: there is none. */
-bool sim_net_clog(tr_sim *sim, uint64_t until);
+/* What is on its way from one to the other stands still until then. False: they have no connection. */
+bool sim_net_clog(tr_sim *sim, uint32_t from, uint32_t to, uint64_t until);
 /* No direction stands still any more. */
 void sim_net_unclog(tr_sim *sim);
 /* Any pair of nodes that is connected, drawn; false: none. */
@@ -210,6 +213,8 @@ void sim_net_fini(tr_sim *sim);
 void sim_disk_init(sim_node *node, uint64_t seed);
 struct tr__log_store *sim_disk_open(void *node, const char *directory, const char *name,
                                     void (*wake)(void *context), void *wake_context, tr_error *error);
+/* It takes no more until then. */
+void sim_disk_full(sim_node *node, uint64_t until);
 /* After its process died. */
 void sim_disk_node_died(sim_node *node, bool power);
 void sim_disk_fini(sim_node *node);
@@ -250,6 +255,10 @@ void sim_trace_assertion(void *node, uint32_t kind, bool holds, const char *name
 
 /* It is down: start it after that time, unless it stays down. */
 void sim_restart_in(sim_node *node, uint64_t delay_ns);
+
+/* ---- script.c ------------------------------------------------------------------------------------------ */
+
+void sim_scripts_fini(tr_sim *sim);
 
 /* ---- probe.c ------------------------------------------------------------------------------------------- */
 
