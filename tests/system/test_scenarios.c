@@ -25,7 +25,7 @@
 #include "tests/scenarios/list.h"
 
 #define FILES_MAX 32
-#define SEEDS     10
+#define SEEDS     5
 
 /* ---- fixture: the files, and their real runs --------------------------------------------------------------- */
 
