@@ -38,6 +38,7 @@ static void seed_all(tr_sim *sim)
     tr__random_init(&sim->schedule, tr__random_next(&seeds));
     for (int i = 0; i < TR_SIM_FAULT_COUNT; i++)
         tr__random_init(&sim->random[i], tr__random_next(&seeds));
+    sim_world_init(sim, &seeds);
 }
 
 tr_sim *tr_sim_create(const tr_sim_opts *opts, tr_error *error)
@@ -70,6 +71,7 @@ void tr_sim_destroy(tr_sim *sim)
         return;
     for (uint32_t i = 0; i < sim->node_count; i++)
         sim_node_crash(&sim->nodes[i], false);
+    sim_world_fini(sim);
     sim_net_fini(sim);
     sim_probes_fini(sim);
     for (uint32_t i = 0; i < sim->node_count; i++)
@@ -251,4 +253,5 @@ void tr_sim_result_get(const tr_sim *sim, tr_sim_result *result)
     *result = sim->result;
     result->hash = sim->hash;
     result->virtual_ns = sim->now;
+    result->faults[TR_SIM_WORLD] = sim_world_failures(sim);
 }

@@ -3,6 +3,7 @@
  *     events.c   virtual time: what happens next         nodes.c   nodes: their loops' turns, crash, start, pause
  *     net.c      streams between them                    disk.c    their logs
  *     faults.c   which faults happen, drawn by the seed  trace.c   the hash, the timeline, the first failure
+ *     world.c    what is outside: commands, origins      sim_*.c   its parts, twins of what is real there
  *     check.c    what must hold of every node            probe.c   an actor that a test speaks with
  *     run.c      a scenario from its start to its end    script.c  a fault script
  *
@@ -104,6 +105,8 @@ struct tr_sim {
     tr__random random[TR_SIM_FAULT_COUNT];
     tr__random schedule; /* turns: when, and what seeds the nodes */
     sim_rates rates;
+    struct sim_kinds *kinds;  /* sim_kinds.h: processes, files and servers, for the shipped kinds */
+    struct sim_thing *things; /* world.c: what a test put there */
     uint64_t points_passed[TR__POINT_COUNT], points_taken[TR__POINT_COUNT];
     bool faults_on;
     uint32_t node_count;
@@ -204,6 +207,15 @@ struct tr__log_store *sim_disk_open(void *node, const char *directory, const cha
 /* After its process died. */
 void sim_disk_node_died(sim_node *node, bool power);
 void sim_disk_fini(sim_node *node);
+
+/* ---- world.c ------------------------------------------------------------------------------------------- */
+
+void sim_world_init(tr_sim *sim, tr__random *seeds);
+void sim_world_fini(tr_sim *sim);
+/* How often each thing that can go wrong out there does. */
+void sim_world_fails(tr_sim *sim, uint32_t per_million);
+/* How often something has. */
+uint64_t sim_world_failures(const tr_sim *sim);
 
 /* ---- faults.c ------------------------------------------------------------------------------------------ */
 
