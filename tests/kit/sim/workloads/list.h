@@ -1,0 +1,16 @@
+/* Our own scenarios: what `troupe sim` runs without a plugin, and the tests of tests/sim. */
+#ifndef TR_TESTS_KIT_SIM_WORKLOADS_LIST_H
+#define TR_TESTS_KIT_SIM_WORKLOADS_LIST_H
+
+#include <troupe/scenario.h>
+
+/* Each is defined in the file of its subject. */
+extern const tr_scenario sim_core_flow;
+extern const tr_scenario sim_core_asks;
+extern const tr_scenario sim_core_ends;
+extern const tr_scenario sim_core_tree;
+
+/* All; ends with NULL. */
+extern const tr_scenario *const sim_workloads[];
+
+#endif
