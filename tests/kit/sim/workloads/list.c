@@ -5,8 +5,7 @@
 
 const tr_scenario *const sim_workloads[] = {
     &sim_core_flow,
-
-
+    &sim_core_asks,
 
     NULL,
 };
