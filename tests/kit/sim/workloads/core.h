@@ -46,7 +46,8 @@ typedef struct core_world {
     uint32_t kept; /* slots of a node */
     uint64_t gaps[TR_SIM_NODES_MAX]; /* in what small mailboxes got of other nodes, in this life of the node */
     uint64_t gaps_life[TR_SIM_NODES_MAX];
-    uint32_t actors[TR_SIM_NODES_MAX]; /* beside the beings */
+    uint32_t actors[TR_SIM_NODES_MAX]; /* of a node before there are beings */
+    uint32_t others[TR_SIM_NODES_MAX]; /* a workload's that are no beings, at rest; it sets them */
 } core_world;
 
 extern core_world core;
