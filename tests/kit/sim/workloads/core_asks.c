@@ -385,7 +385,10 @@ static tr_err init(tr_actor *self, void *state, const void *arg)
 {
     desk *d = state;
     d->being = core_born(self, (uint32_t)(uintptr_t)arg);
-    return tr_after(self, tr_random(self) % TR_MILLIS(50), asks_tick).id ? TR_OK : TR_ENOMEM;
+    if (tr_after(self, tr_random(self) % TR_MILLIS(50), asks_tick).id)
+        return TR_OK;
+    core_ended(d->being);
+    return TR_ENOMEM;
 }
 
 static void stop(tr_actor *self, void *state)

@@ -299,7 +299,8 @@ static void end(tr_actor *self, const mortal *m)
 static void end_another(tr_actor *self, core_being *other)
 {
     tr_exit_kind how = tr_random(self) % 2 ? TR_EXIT_KILLED : TR_EXIT_SHUTDOWN;
-    if (other->slot != HOST && tr_stop(self, other->address, how) == TR_OK)
+    bool near = other->address.node == tr_self(self).node;
+    if (near && other->slot != HOST && tr_stop(self, other->address, how) == TR_OK)
         other->may_end |= 1u << how;
 }
 
@@ -318,16 +319,18 @@ static void something(tr_actor *self, mortal *m)
         find_here(self, m, name);
     if (!other)
         return;
-    bool near = other->address.node == m->being->address.node;
     if (what >= 30 && what < 55)
         watch_one(self, m, other);
     else if (what < 60)
         look_up(self, other->node->index, name);
-    else if (what < 75)
+    else if (what < 75) {
         link_one(self, m, other);
+        if (what == 60) /* before it has read of it */
+            end_another(self, other);
+    }
     else if (what < 78)
         unlink_one(self, m, other);
-    else if (what < 80 && near)
+    else if (what < 80)
         end_another(self, other);
     else
         core_note_send(self, m->being, other, 20);
@@ -410,12 +413,14 @@ static tr_err init(tr_actor *self, void *state, const void *arg)
     tr_trap_exit(self, slot != MORTAL);
     if (slot == MORTAL) /* as those do that it is linked to */
         m->being->may_end = UINT32_MAX & ~(1u << TR_EXIT_NO_CONNECTION);
-    if (!tr_after(self, tr_random(self) % TR_MILLIS(50), ends_tick).id)
-        return TR_ENOMEM;
-    if (slot != HOST)
-        return TR_OK;
-    TR_TRY(tr_register_name(self, "host"));
-    return tr_watch_nodes(self);
+    tr_err err = tr_after(self, tr_random(self) % TR_MILLIS(50), ends_tick).id ? TR_OK : TR_ENOMEM;
+    if (err == TR_OK && slot == HOST)
+        err = tr_register_name(self, "host");
+    if (err == TR_OK && slot == HOST)
+        err = tr_watch_nodes(self);
+    if (err != TR_OK)
+        core_ended(m->being);
+    return err;
 }
 
 static void stop(tr_actor *self, void *state)
