@@ -3,6 +3,7 @@
  *     events.c   virtual time: what happens next         nodes.c   nodes: their loops' turns, crash, start, pause
  *     net.c      streams between them                    disk.c    their logs
  *     faults.c   which faults happen, drawn by the seed  trace.c   the hash, the timeline, the first failure
+ *     world.c    what is outside: commands, origins      sim_*.c   its parts, twins of what is real there
  *     check.c    what must hold of every node            probe.c   an actor that a test speaks with
  *     sums.c     the sums of both ends of a connection   script.c  a fault script
  *     run.c      a scenario from its start to its end
@@ -18,6 +19,7 @@
 #include <troupe/testkit.h>
 
 #include "actors/loop.h"
+#include "base/buggify.h"
 #include "base/random.h"
 #include "base/seams.h"
 #include "tests/kit/memory_log.h"
@@ -92,13 +94,7 @@ typedef struct sim_rates {
     uint32_t points_per_10000; /* how often a TR_BUGGIFY point is taken */
 } sim_rates;
 
-/* An always or a sometimes, as often as it was said. */
 #define SIM_ASSERTIONS_MAX 256
-typedef struct sim_assertion {
-    char name[64];
-    uint32_t kind; /* tr_assertion */
-    uint64_t held, broken;
-} sim_assertion;
 
 struct tr_sim {
     uint64_t number; /* of the simulations of this process: what a scenario keeps in static memory is of one */
@@ -111,7 +107,9 @@ struct tr_sim {
     tr__random random[TR_SIM_FAULT_COUNT];
     tr__random schedule; /* turns: when, and what seeds the nodes */
     sim_rates rates;
-    struct sim_kinds *kinds; /* sim_kinds.h: processes, files and servers, for the shipped kinds */
+    struct sim_kinds *kinds;  /* sim_kinds.h: processes, files and servers, for the shipped kinds */
+    struct sim_thing *things; /* world.c: what a test put there */
+    uint64_t points_passed[TR__POINT_COUNT], points_taken[TR__POINT_COUNT];
     bool faults_on;
     uint32_t node_count;
     sim_node nodes[TR_SIM_NODES_MAX];
@@ -124,7 +122,7 @@ struct tr_sim {
     struct sim_end *half_sums; /* of connections of which one end is gone */
     /* trace.c */
     uint64_t hash;
-    sim_assertion assertions[SIM_ASSERTIONS_MAX];
+    tr_sim_assertion assertions[SIM_ASSERTIONS_MAX];
     uint32_t assertion_count;
     uint64_t looked_at; /* when the invariants were */
     tr_sim_result result;
@@ -220,6 +218,15 @@ struct tr__log_store *sim_disk_open(void *node, const char *directory, const cha
 void sim_disk_node_died(sim_node *node, bool power);
 void sim_disk_fini(sim_node *node);
 
+/* ---- world.c ------------------------------------------------------------------------------------------- */
+
+void sim_world_init(tr_sim *sim, tr__random *seeds);
+void sim_world_fini(tr_sim *sim);
+/* How often each thing that can go wrong out there does. */
+void sim_world_fails(tr_sim *sim, uint32_t per_million);
+/* How often something has. */
+uint64_t sim_world_failures(const tr_sim *sim);
+
 /* ---- faults.c ------------------------------------------------------------------------------------------ */
 
 void sim_faults_init(tr_sim *sim);
@@ -235,6 +242,8 @@ void sim_hash_text(tr_sim *sim, const char *text);
 /* A line of the timeline, hashed too; node NULL: of the world. */
 void sim_trace(tr_sim *sim, const sim_node *node, const char *what, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
+/* A turn of a loop, or of the control thread. */
+void sim_trace_turn(const sim_agent *agent);
 /* The seam: an actor handles a message. */
 void sim_trace_message(void *node, tr__loop *loop, tr_actor *actor, const tr_msg *msg);
 void sim_trace_log(void *node, tr_log_level level, const char *line);

@@ -4,10 +4,10 @@
 #include <stddef.h>
 
 const tr_scenario *const sim_workloads[] = {
+    &sim_chatter,
     &sim_core_flow,
     &sim_core_asks,
     &sim_core_ends,
     &sim_core_tree,
-
     NULL,
 };

@@ -5,6 +5,7 @@
 #include <troupe/scenario.h>
 
 /* Each is defined in the file of its subject. */
+extern const tr_scenario sim_chatter;
 extern const tr_scenario sim_core_flow;
 extern const tr_scenario sim_core_asks;
 extern const tr_scenario sim_core_ends;
