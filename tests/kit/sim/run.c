@@ -73,6 +73,8 @@ tr_sim *tr_sim_create(const tr_sim_opts *opts, tr_error *error)
         tr__fail(error, TR_ENOMEM, "no memory for a simulation");
         return NULL;
     }
+    static uint64_t number;
+    sim->number = ++number;
     sim->opts = *opts;
     const tr_scenario *scenario = opts->scenario ? opts->scenario : &nothing;
     memcpy(&sim->scenario_own, scenario, scenario->size);

@@ -5,7 +5,8 @@
  *     faults.c   which faults happen, drawn by the seed  trace.c   the hash, the timeline, the first failure
  *     world.c    what is outside: commands, origins      sim_*.c   its parts, twins of what is real there
  *     check.c    what must hold of every node            probe.c   an actor that a test speaks with
- *     run.c      a scenario from its start to its end    script.c  a fault script
+ *     sums.c     the sums of both ends of a connection   script.c  a fault script
+ *     run.c      a scenario from its start to its end
  *
  * S1  The same seed and options are the same run: nothing here depends on addresses, the wall clock or the environment.
  * S2  A class of faults draws from its own random streams only; when its faults happen depends on nothing else.
@@ -97,6 +98,7 @@ typedef struct sim_rates {
 #define SIM_ASSERTIONS_MAX 256
 
 struct tr_sim {
+    uint64_t number; /* of the simulations of this process: what a scenario keeps in static memory is of one */
     tr_sim_opts opts;
     const tr_scenario *scenario;
     tr_scenario scenario_own; /* that of opts, which may be of an older minor version, and shorter */
@@ -122,6 +124,8 @@ struct tr_sim {
     uint64_t cut_until[TR_SIM_NODES_MAX][TR_SIM_NODES_MAX]; /* the longest of those that overlap */
     tr__stream *streams;
     tr__listener *listeners;
+    uint64_t connections;     /* so far */
+    struct sim_end *half_sums; /* of connections of which one end is gone */
     /* trace.c */
     uint64_t hash;
     tr_sim_assertion assertions[SIM_ASSERTIONS_MAX];
@@ -137,6 +141,12 @@ struct tr_sim {
 
 /* The one that runs in this process; NULL: none. */
 extern tr_sim *sim_now_running;
+
+/* Whether what runs now counts, for who keeps in static memory what all nodes do: a node runs, and hasn't crashed (S4). */
+static inline bool sim_counts(void)
+{
+    return sim_now_running && sim_now_running->current && !sim_now_running->current->dead;
+}
 
 /* ---- events.c ------------------------------------------------------------------------------------------ */
 
@@ -270,5 +280,16 @@ void sim_probes_fini(tr_sim *sim);
 void sim_check_stopped(sim_node *node);
 /* All that run, now and then: bounds, places, sums. */
 void sim_check_running(tr_sim *sim);
+/* All are up, connected, and have nothing to do: nothing is queued or on its way, all places are free, and both ends of
+ * every connection have counted the same. For a scenario that knows that it is at rest. */
+void sim_check_at_rest(tr_sim *sim);
+/* Of a node that is up: its actors, those of the runtime included; its asks and timers. */
+uint32_t sim_count_actors(const sim_node *node);
+uint32_t sim_count_pendings(const sim_node *node);
+
+/* ---- sums.c -------------------------------------------------------------------------------------------- */
+
+/* Of all connections that are up, at rest. */
+void sim_check_connections(tr_sim *sim);
 
 #endif
