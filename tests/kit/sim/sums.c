@@ -22,10 +22,11 @@ static void compare(tr_sim *sim, const sim_end *from, const sim_end *to, bool at
     uint64_t sent = from->counters.messages_out, acked = from->counters.messages_acked,
              in = to->counters.messages_in;
     if (acked > in || in > sent)
-        tr_sim_fail(sim,
-                    "connection %llu: n%u sent %llu messages and knows of %llu that they arrived; n%u took up %llu",
-                    (unsigned long long)from->connection, from->node, (unsigned long long)sent,
-                    (unsigned long long)acked, to->node, (unsigned long long)in);
+        tr_sim_fail(
+            sim,
+            "connection %llu: n%u sent %llu messages and knows of %llu that they arrived; n%u took up %llu",
+            (unsigned long long)from->connection, from->node, (unsigned long long)sent,
+            (unsigned long long)acked, to->node, (unsigned long long)in);
     if (at_rest && (sent != in || sent != acked))
         tr_sim_fail(sim,
                     "connection %llu at rest: n%u sent %llu messages, n%u took up %llu and acknowledged %llu",
@@ -43,7 +44,7 @@ static sim_end end_of(const tr__stream *stream)
 void sim_connection_end(const tr__stream *stream)
 {
     tr_sim *sim = stream->node->sim;
-    if (!stream->started)
+    if (!stream->started || !stream->connection)
         return;
     sim_end end = end_of(stream);
     for (sim_end **at = &sim->half_sums; *at; at = &(*at)->next) {
@@ -66,8 +67,8 @@ void sim_connection_end(const tr__stream *stream)
 void sim_check_connections(tr_sim *sim)
 {
     for (tr__stream *stream = sim->streams; stream; stream = stream->next) {
-        const tr__link *link = stream->context;
-        if (!stream->peer || !stream->started || !stream->peer->started || !link->home_up)
+        const tr__link *link = stream->connection ? stream->context : NULL;
+        if (!link || !stream->peer || !stream->started || !stream->peer->started || !link->home_up)
             continue;
         sim_end one = end_of(stream), two = end_of(stream->peer);
         compare(sim, &one, &two, true);
