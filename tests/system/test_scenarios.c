@@ -261,8 +261,8 @@ static void what_a_killed_runner_leaves_is_removed_by_the_next(void **state)
     kill(test, SIGKILL);
     waitpid(test, NULL, 0);
     waitpid(runner, NULL, 0); /* ours by now */
-    assert_true(becomes(has_no_nodes, home));
-    assert_int_equal(0, access(home, F_OK));
+    assert_true(
+        becomes(has_no_nodes, home)); /* its files are there, unless another test's runner was quick */
     test = begin_elsewhere(&runner);
     assert_true(becomes(is_gone, home));
     kill(test, SIGKILL);

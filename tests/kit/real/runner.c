@@ -204,11 +204,6 @@ static void runner(real_cluster *c, const sim_script *script, int to)
     struct sigaction action = {.sa_handler = on_term};
     sigaction(SIGTERM, &action, NULL);
     sigaction(SIGINT, &action, NULL);
-    sigset_t both;
-    sigemptyset(&both);
-    sigaddset(&both, SIGTERM);
-    sigaddset(&both, SIGINT);
-    sigprocmask(SIG_BLOCK, &both, NULL);
     signal(SIGPIPE, SIG_IGN);
     if (make_home(c, &error) != TR_OK || real_lan_open(&c->lan, c->count, &error) != TR_OK)
         real_fail(c, "%s", error.text);
@@ -233,6 +228,11 @@ void real_begin(real_run *run_, const char *program, const tr_scenario *scenario
         return;
     run_->from = pipes[0];
     pid_t parent = getpid();
+    sigset_t both, before; /* blocked in the runner from its first moment: none is lost */
+    sigemptyset(&both);
+    sigaddset(&both, SIGTERM);
+    sigaddset(&both, SIGINT);
+    sigprocmask(SIG_BLOCK, &both, &before);
     run_->pid = fork();
     if (run_->pid == 0) {
         static real_cluster c;
@@ -243,6 +243,7 @@ void real_begin(real_run *run_, const char *program, const tr_scenario *scenario
         runner(&c, script, pipes[1]);
         _exit(0);
     }
+    sigprocmask(SIG_SETMASK, &before, NULL);
     close(pipes[1]);
 }
 
