@@ -181,7 +181,7 @@ static void agent_turn(void *context, uint64_t token)
         return;
     }
     agent->at = TR_FOREVER;
-    sim_hash(node->sim, (uint64_t)node->index << 8 | agent->index);
+    sim_trace_turn(agent);
     sim_node_enter(node);
     uint64_t life = node->life, next = turn(agent);
     sim_node_leave(node);

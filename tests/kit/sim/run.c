@@ -54,7 +54,6 @@ tr_sim *tr_sim_create(const tr_sim_opts *opts, tr_error *error)
     sim->opts = *opts;
     sim->scenario = opts->scenario ? opts->scenario : &nothing;
     sim->node_count = sim->scenario->nodes ? sim->scenario->nodes : 3;
-    sim->now = TR_SECONDS(1);
     sim_now_running = sim;
     seed_all(sim);
     sim_faults_init(sim);
@@ -254,5 +253,5 @@ void tr_sim_result_get(const tr_sim *sim, tr_sim_result *result)
 {
     *result = sim->result;
     result->hash = sim->hash;
-    result->virtual_ns = sim->now - TR_SECONDS(1);
+    result->virtual_ns = sim->now;
 }

@@ -17,6 +17,7 @@
 #include <troupe/testkit.h>
 
 #include "actors/loop.h"
+#include "base/buggify.h"
 #include "base/random.h"
 #include "base/seams.h"
 #include "tests/kit/memory_log.h"
@@ -91,13 +92,7 @@ typedef struct sim_rates {
     uint32_t points_per_10000; /* how often a TR_BUGGIFY point is taken */
 } sim_rates;
 
-/* An always or a sometimes, as often as it was said. */
 #define SIM_ASSERTIONS_MAX 256
-typedef struct sim_assertion {
-    char name[64];
-    uint32_t kind; /* tr_assertion */
-    uint64_t held, broken;
-} sim_assertion;
 
 struct tr_sim {
     tr_sim_opts opts;
@@ -110,6 +105,7 @@ struct tr_sim {
     tr__random schedule; /* turns: when, and what seeds the nodes */
     sim_rates rates;
     struct sim_kinds *kinds; /* sim_kinds.h: processes, files and servers, for the shipped kinds */
+    uint64_t points_passed[TR__POINT_COUNT], points_taken[TR__POINT_COUNT];
     bool faults_on;
     uint32_t node_count;
     sim_node nodes[TR_SIM_NODES_MAX];
@@ -120,7 +116,7 @@ struct tr_sim {
     tr__listener *listeners;
     /* trace.c */
     uint64_t hash;
-    sim_assertion assertions[SIM_ASSERTIONS_MAX];
+    tr_sim_assertion assertions[SIM_ASSERTIONS_MAX];
     uint32_t assertion_count;
     uint64_t looked_at; /* when the invariants were */
     tr_sim_result result;
@@ -225,6 +221,8 @@ void sim_hash_text(tr_sim *sim, const char *text);
 /* A line of the timeline, hashed too; node NULL: of the world. */
 void sim_trace(tr_sim *sim, const sim_node *node, const char *what, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
+/* A turn of a loop, or of the control thread. */
+void sim_trace_turn(const sim_agent *agent);
 /* The seam: an actor handles a message. */
 void sim_trace_message(void *node, tr__loop *loop, tr_actor *actor, const tr_msg *msg);
 void sim_trace_log(void *node, tr_log_level level, const char *line);
