@@ -5,5 +5,9 @@
 
 const tr_scenario *const sim_workloads[] = {
     &sim_chatter,
+    &sim_core_flow,
+    &sim_core_asks,
+    &sim_core_ends,
+    &sim_core_tree,
     NULL,
 };

@@ -6,6 +6,10 @@
 
 /* Each is defined in the file of its subject. */
 extern const tr_scenario sim_chatter;
+extern const tr_scenario sim_core_flow;
+extern const tr_scenario sim_core_asks;
+extern const tr_scenario sim_core_ends;
+extern const tr_scenario sim_core_tree;
 
 /* All; ends with NULL. */
 extern const tr_scenario *const sim_workloads[];
