@@ -105,8 +105,32 @@ static void reset_or_half_open(tr_sim *sim, tr_sim_fault fault)
         sim_fault_happened(sim, fault, "n%u - n%u", a, b);
 }
 
+static void all_without_power(tr_sim *sim)
+{
+    sim_fault_happened(sim, TR_SIM_POWER, "all lose power");
+    for (uint32_t i = 0; i < sim->node_count; i++)
+        sim_node_crash(&sim->nodes[i], true);
+}
+
+bool sim_dies_at_point(sim_node *node)
+{
+    tr_sim *sim = node->sim;
+    for (int power = 0; power < 2; power++) {
+        tr_sim_fault fault = power ? TR_SIM_POWER : TR_SIM_CRASH;
+        if (sim->faults_on && sim->rates.every_ns[fault] && sim_chance(sim, fault, 150)) {
+            node->dying_of_power = power;
+            return true;
+        }
+    }
+    return false;
+}
+
 static void crash(tr_sim *sim, tr_sim_fault fault)
 {
+    if (fault == TR_SIM_POWER && sim_chance(sim, fault, 6)) {
+        all_without_power(sim);
+        return;
+    }
     sim_node *node = any_node(sim, fault);
     bool inside = sim_draw(sim, fault, 2);
     uint32_t after = 1 + (uint32_t)sim_draw(sim, fault, 40);
@@ -172,7 +196,7 @@ static void on_disk_space(void *context, uint64_t life)
 static void disk(tr_sim *sim)
 {
     sim_node *node = any_node(sim, TR_SIM_DISK);
-    uint64_t what = sim_draw(sim, TR_SIM_DISK, 6);
+    uint64_t what = sim_draw(sim, TR_SIM_DISK, 7);
     uint64_t lasts = sim_draw_time(sim, TR_SIM_DISK, TR_SECONDS(3));
     if (!node || !sim->scenario->data)
         return;
@@ -181,13 +205,16 @@ static void disk(tr_sim *sim)
     } else if (what < 5) {
         node->disk.space = node->disk.cache_size ? node->disk.cache_size : 1;
         sim_event_at(sim, sim->now + lasts, on_disk_space, node, 0);
-    } else {
+    } else if (what == 5) {
         node->disk.fail_force_in = 1;
+    } else {
+        node->disk.fail_write_in = 1 + (unsigned)sim_draw(sim, TR_SIM_DISK, 3);
     }
     sim_fault_happened(sim, TR_SIM_DISK, "%s: %s", node->name,
-                       what < 3   ? "forces are slow"
-                       : what < 5 ? "no space"
-                                  : "the next force fails");
+                       what < 3    ? "forces are slow"
+                       : what < 5  ? "no space"
+                       : what == 5 ? "the next force fails"
+                                   : "a write fails");
 }
 
 static void memory(tr_sim *sim)

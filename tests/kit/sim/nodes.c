@@ -84,9 +84,14 @@ static void seam_wake_control(void *context)
 static void seam_point(void *context, const char *name)
 {
     sim_node *node = context;
+    if (node->dead)
+        return;
     sim_trace(node->sim, node, "point", "%s", name);
-    if (node->sim->faults_on && node->sim->rates.every_ns[TR_SIM_CRASH] &&
-        sim_chance(node->sim, TR_SIM_CRASH, 200))
+    bool dies = sim_dies_at_point(node);
+    char words[64];
+    snprintf(words, sizeof(words), "a crash at %s", name);
+    sim_sometimes(node->sim, dies, words);
+    if (dies)
         node->crash_after = 1;
     sim_node_seam(node);
 }
@@ -94,7 +99,10 @@ static void seam_point(void *context, const char *name)
 static void seam_fatal(void *context)
 {
     sim_node *node = context;
+    if (node->dead)
+        return;
     sim_trace(node->sim, node, "fatal", "its log can't go on");
+    node->ended_itself = true;
     node->dead = node->dying = true;
 }
 
@@ -215,6 +223,7 @@ static tr_node *make(sim_node *node, tr_error *error)
                        .wake_control = seam_wake_control,
                        .wall_ms = seam_wall_ms,
                        .open_log = sim_disk_open,
+                       .log_options = &sim_log_sizes,
                        .point = seam_point,
                        .fatal = seam_fatal,
                        .secret = seam_secret,
@@ -269,6 +278,8 @@ tr_err sim_node_start(sim_node *node, tr_error *error)
         return err;
     if (!node->node)
         return TR_OK; /* it crashed while it started */
+    sim_sometimes(sim, node->ended_itself, "a node whose log couldn't go on started again");
+    node->ended_itself = false;
     for (uint32_t i = 0; i <= node->loops; i++) {
         sim_agent *agent = &node->agents[i];
         agent->index = i;
