@@ -5,7 +5,7 @@
 #include "actors/tx/log.h"
 #include "tests/kit/sim/sim.h"
 
-const tr__log_options sim_log_sizes = {.reserve = 64 * 1024, .step = 16 * 1024};
+const tr__log_options sim_log_sizes = {.reserve = 16 * 1024, .step = 8 * 1024};
 
 static void on_step(void *context, uint64_t life);
 
@@ -65,8 +65,10 @@ struct tr__log_store *sim_disk_open(void *context, const char *directory, const 
 
 void sim_disk_node_died(sim_node *node, bool power)
 {
-    if (power)
-        memory_log_power_cut(&node->disk);
+    if (!power)
+        return;
+    memory_log_power_cut(&node->disk);
+    node->slots_lost = true;
 }
 
 /* ---- a flipped bit ------------------------------------------------------------------------------------- */
@@ -97,7 +99,7 @@ static bool shall_flip(sim_node *node)
 {
     tr_sim *sim = node->sim;
     return sim->faults_on && sim->rates.every_ns[TR_SIM_DISK] && node->disk.cache_size > TR__LOG_DATA_AT &&
-           !node->down_by_power && sim_chance(sim, TR_SIM_DISK, 3);
+           !node->slots_lost && sim_chance(sim, TR_SIM_DISK, 3);
 }
 
 static void flip(sim_node *node)

@@ -197,7 +197,7 @@ static void disk(tr_sim *sim)
 {
     sim_node *node = any_node(sim, TR_SIM_DISK);
     uint64_t what = sim_draw(sim, TR_SIM_DISK, 7);
-    uint64_t lasts = sim_draw_time(sim, TR_SIM_DISK, TR_SECONDS(3));
+    uint64_t lasts = sim_draw_time(sim, TR_SIM_DISK, TR_SECONDS(4));
     if (!node || !sim->scenario->data)
         return;
     if (what < 3) {
@@ -221,7 +221,7 @@ static void memory(tr_sim *sim)
 {
     sim_node *node = any_node(sim, TR_SIM_MEMORY);
     uint64_t nth = 1 + sim_draw(sim, TR_SIM_MEMORY, 12);
-    if (!node)
+    if (!node || !node->begun) /* else there may be nothing to test */
         return;
     node->fail_allocation_in = nth;
     sim_fault_happened(sim, TR_SIM_MEMORY, "%s: allocation %llu of a turn fails", node->name,

@@ -206,6 +206,7 @@ static void agent_turn(void *context, uint64_t token)
 static tr_err run_start(tr_actor *self, void *arg)
 {
     sim_node *node = arg;
+    node->begun = true;
     tr_err err = node->sim->scenario->start(self, node->index);
     if (err != TR_OK && !node->dead && node->node && !node->node->stop_asked)
         tr_sim_fail(node->sim, "the scenario's start on %s failed: %s: %s", node->name, tr_err_word(err),
@@ -262,6 +263,7 @@ tr_err sim_node_start(sim_node *node, tr_error *error)
     node->dead = node->dying = node->dying_of_power = node->down_by_power = false;
     node->crash_after = 0;
     node->paused_until = 0;
+    node->begun = !sim->scenario->start;
     if (sim->scenario->loops == 0)
         node->loops = 1 + (uint32_t)tr__random_below(&sim->schedule, 2);
     sim_trace(sim, node, "start", "life %llu, %u loops", (unsigned long long)node->life, node->loops);
@@ -279,7 +281,7 @@ tr_err sim_node_start(sim_node *node, tr_error *error)
     if (!node->node)
         return TR_OK; /* it crashed while it started */
     sim_sometimes(sim, node->ended_itself, "a node whose log couldn't go on started again");
-    node->ended_itself = false;
+    node->ended_itself = node->slots_lost = false;
     for (uint32_t i = 0; i <= node->loops; i++) {
         sim_agent *agent = &node->agents[i];
         agent->index = i;

@@ -47,7 +47,7 @@ typedef struct sim_net {
 struct sim_node {
     tr_sim *sim;
     uint32_t index;
-    char name[8];
+    char name[12];
     char listen[24];
     char join_text[TR_SIM_NODES_MAX][24];
     const char *join[TR_SIM_NODES_MAX + 1];
@@ -75,9 +75,11 @@ struct sim_node {
     void (*disk_begin)(struct tr__log_store *store, const struct tr__log_batch *batch);
     uint64_t disk_slow_until;
     bool ended_itself;      /* its last life, for its log couldn't go on */
+    bool slots_lost;        /* with the power, and not written again since */
     size_t flipped_at;      /* a byte of the log, while ... */
     uint8_t flipped, wrong; /* ... these bits of it are wrong (0: none are), so that it is `wrong` */
     uint64_t fail_allocation_in; /* of its next turns; 0: none */
+    bool begun;                  /* the scenario's start has begun in this life */
     bool stays_down;             /* killed by hand: until it is started by hand */
 };
 

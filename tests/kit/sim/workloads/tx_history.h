@@ -34,6 +34,7 @@ typedef struct tx_record {
     char ticket[TR_TX_TICKET_MAX];
     uint64_t begun, told; /* moments, counted: begun before, and told committed; 0: not */
     bool sent;            /* its COMMIT may have left: else it is aborted, whatever happens */
+    bool runs;            /* somebody has begun to */
     bool over;            /* nobody waits for its answer */
     bool settled;
     tr_tx_status status;

@@ -7,7 +7,7 @@
 #include "tests/kit/sim/sim.h"
 #include "tests/kit/sim/workloads/tx_load_calls.h"
 
-#define CALLERS     2  /* a node */
+#define CALLERS     2  /* a node, at most */
 #define RECORDS_END 16 /* kept for after healing */
 #define LOOK_NS     TR_MILLIS(400)
 
@@ -103,13 +103,25 @@ static const tr_actor_def resolver_def = {.name = "resolver", .run = resolver, .
 
 /* ---- the scenario's two functions ---------------------------------------------------------------------- */
 
-/* True: there was none, and it's tried again if there still isn't. */
-static bool have_participant(tr_actor *self, const char *name)
+/* True: it wasn't there, for it ended, or memory was missing. */
+static bool have(tr_actor *self, const tr_actor_def *def, const char *name)
 {
     if (!tr_addr_is_none(tr_whereis(self, name)))
         return false;
-    tr_spawn_with(self, &tx_participant_def, NULL, &(tr_spawn_opts){.name = name, .place = TR_PLACE_SPREAD});
+    tr_spawn_with(self, def, NULL, &(tr_spawn_opts){.name = name, .place = TR_PLACE_SPREAD});
     return true;
+}
+
+/* True: a participant is a new one. */
+static bool have_all(tr_actor *self, uint32_t index)
+{
+    bool made = have(self, &tx_participant_def, "a");
+    made |= have(self, &tx_participant_def, "b");
+    if (!(tx_history_now()->asked_all >> index & 1))
+        have(self, &resolver_def, "resolver");
+    for (int i = 0; i < CALLERS && goes_on(); i++)
+        have(self, &caller_def, i ? "caller" : "another");
+    return made;
 }
 
 static void disturb(tr_actor *self)
@@ -120,27 +132,16 @@ static void disturb(tr_actor *self)
         tr_stop(self, participant, TR_EXIT_KILLED);
 }
 
-/* Memory may be missing for a moment. */
-static void have_actor(tr_actor *self, const tr_actor_def *def)
-{
-    while (tr_addr_is_none(tr_spawn_with(self, def, NULL, NULL)) && tr_sleep(self, LOOK_NS) != TR_EKILLED) {
-    }
-}
-
 tr_err tx_load_start(tr_actor *self, uint32_t index, tx_plan plan)
 {
     uint32_t looks[2] = {0};
     plan_now = plan;
     tx_history_now();
-    tx_check_node(index);
-    have_participant(self, "a");
-    have_participant(self, "b");
-    have_actor(self, &resolver_def);
-    for (int i = 0; i < CALLERS; i++)
-        have_actor(self, &caller_def);
+    if (sim_counts())
+        tx_check_node(index);
+    have_all(self, index);
     while (tr_sleep(self, LOOK_NS) != TR_EKILLED) {
-        bool again = have_participant(self, "a") | have_participant(self, "b");
-        tr_sometimes(self, again, "a participant's actor is another one");
+        tr_sometimes(self, have_all(self, index), "a participant's actor is another one");
         if (sim_counts())
             tx_check_deadlines(index, looks);
         disturb(self);

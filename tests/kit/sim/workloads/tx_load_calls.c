@@ -82,6 +82,7 @@ static tr_err call_all(tr_actor *self, tr_tx *tx, tx_record *record)
     uint32_t at_once = tx_draw(self, 3) ? 1 : TX_OPS, sent = 0, got = 0;
     tr_err err = TR_OK;
     record->id = tx->id;
+    record->runs = true;
     while (err == TR_OK && got < record->count) {
         if (sent < record->count && sent - got < at_once) {
             futures[sent] = call(tx, record, &record->ops[sent]);
