@@ -141,6 +141,32 @@ static void over(tr_actor *self, tx_record *record, const tr_tx_outcome *out)
     tx_record_told(record, out);
 }
 
+static void resolved(tr_actor *self, tx_record *record, tr_future future)
+{
+    tr_tx_outcome out = tr_tx_outcome_of(self, future);
+    if (!sim_counts())
+        return;
+    tr_sometimes(self, out.status == TR_TX_COMMITTED, "a ticket is resolved: committed");
+    tr_sometimes(self, out.status == TR_TX_ABORTED, "a ticket is resolved: aborted");
+    tr_sometimes(self, out.status == TR_TX_UNKNOWN, "a ticket can't be resolved now");
+    if (out.reason == TR_TX_LOG_LOST)
+        tr_sim_fail(sim_now_running, "transaction %u: no log was lost, and one is said to be", record->number);
+    record->resolved++;
+    tx_record_told(record, &out);
+}
+
+/* Who has a ticket may ask at any time, also while it is being committed: whichever comes first decides. */
+static tr_future ask_early(tr_actor *self, const tx_record *record)
+{
+    tr_future none = {0};
+    if (!record->ticket[0] || record->patient || tx_draw(self, 6))
+        return none;
+    tr_future future = tr_tx_resolve(self, record->ticket, TR_SECONDS(1));
+    if (tx_draw(self, 2))
+        tr_sleep(self, TR_MICROS(tx_draw(self, 1000)));
+    return future;
+}
+
 void tx_by_hand(tr_actor *self, tx_record *record)
 {
     tr_tx_opts opts = draw_opts(self, record);
@@ -153,9 +179,12 @@ void tx_by_hand(tr_actor *self, tx_record *record)
     }
     if (tx_draw(self, 2))
         take_ticket(self, &tx, record);
+    tr_future early = ask_early(self, record);
     record->sent = true;
     tr_tx_outcome out = tr_tx_outcome_of(self, tr_tx_commit(&tx));
     over(self, record, &out);
+    if (early.id)
+        resolved(self, record, early);
 }
 
 void tx_give_up(tr_actor *self, tx_record *record)
@@ -234,20 +263,6 @@ const tr_actor_def tx_by_hand_def = {.name = "by-hand", .run = by_hand, .stack_s
 const tr_actor_def tx_leaves_def = {.name = "leaves", .run = leave, .stack_size = 128 * 1024};
 
 /* ---- tickets ------------------------------------------------------------------------------------------- */
-
-static void resolved(tr_actor *self, tx_record *record, tr_future future)
-{
-    tr_tx_outcome out = tr_tx_outcome_of(self, future);
-    if (!sim_counts())
-        return;
-    tr_sometimes(self, out.status == TR_TX_COMMITTED, "a ticket is resolved: committed");
-    tr_sometimes(self, out.status == TR_TX_ABORTED, "a ticket is resolved: aborted");
-    tr_sometimes(self, out.status == TR_TX_UNKNOWN, "a ticket can't be resolved now");
-    if (out.reason == TR_TX_LOG_LOST)
-        tr_sim_fail(sim_now_running, "transaction %u: no log was lost, and one is said to be", record->number);
-    record->resolved++;
-    tx_record_told(record, &out);
-}
 
 void tx_resolve(tr_actor *self, uint32_t first, uint32_t count, uint32_t step)
 {
