@@ -312,8 +312,11 @@ static void node_release(sim_node *node)
     for (uint32_t i = 0; i < SIM_AGENTS_MAX; i++)
         node->agents[i].token++; /* the next life may have another number of loops */
     sim_net_node_died(node, power);
+    sim_node *other = node->sim->current;
+    node->sim->current = node; /* whose fibers return, dead */
     unmake(node);
     tr__node_unmake(node->node);
+    node->sim->current = other;
     sim_disk_node_died(node, power);
     node->node = NULL;
     if (node->sim->faults_on)
