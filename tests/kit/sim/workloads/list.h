@@ -7,6 +7,6 @@
 /* Ends with NULL. */
 extern const tr_scenario *const sim_workloads[];
 
-extern const tr_scenario sim_bank, sim_append;
+extern const tr_scenario sim_bank, sim_append, sim_exchange;
 
 #endif
