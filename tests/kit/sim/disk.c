@@ -28,7 +28,7 @@ static uint64_t time_of_step(sim_node *node)
 static void on_step(void *context, uint64_t life)
 {
     sim_node *node = (sim_node *)((char *)context - offsetof(sim_node, disk));
-    if (node->life != life || !sim_node_is_up(node))
+    if (node->life != life || !sim_node_is_up(node) || sim_loses_power_writing(node))
         return;
     memory_log_step(&node->disk);
     if (!memory_log_is_over(&node->disk)) {

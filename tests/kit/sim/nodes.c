@@ -311,6 +311,8 @@ static void node_release(sim_node *node)
     node->down_by_power = power;
     for (uint32_t i = 0; i < SIM_AGENTS_MAX; i++)
         node->agents[i].token++; /* the next life may have another number of loops */
+    if (power && node->sim->scenario->data)
+        sim_sometimes(node->sim, node->disk.stage, "power is lost while a batch is on its way to the disk");
     sim_net_node_died(node, power);
     sim_node *other = node->sim->current;
     node->sim->current = node; /* whose fibers return, dead */

@@ -231,6 +231,8 @@ void sim_faults_init(tr_sim *sim);
 void sim_faults_end(tr_sim *sim);
 /* Whether a node dies where transactions have come to just now; how is set. */
 bool sim_dies_at_point(sim_node *node);
+/* Before a step of its log's disk; true: it is down. */
+bool sim_loses_power_writing(sim_node *node);
 /* Counted, traced. */
 void sim_fault_happened(tr_sim *sim, tr_sim_fault fault, const char *format, ...)
     __attribute__((format(printf, 3, 4)));

@@ -57,7 +57,9 @@ static void plan(tr_actor *self, tx_record *record)
     default:
         break;
     }
-    tx_op_add(record, at[0], true, -amount);
+    tx_op *op = tx_op_add(record, at[0], true, -amount);
+    if (tx_draw(self, 4) == 0)
+        op->padding = (uint32_t)tx_draw(self, 4096);
     tx_op_add(record, at[1], true, amount);
     if (tx_draw(self, 4) == 0)
         add_looks(self, record, 1);

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "actors/node.h"
+#include "actors/tx/log.h"
 #include "actors/tx/manager.h"
 #include "actors/tx/state.h"
 #include "tests/kit/sim/sim.h"
@@ -78,6 +79,22 @@ static bool is_in_doubt(const tr__tx *tx, const tx_record *record, const char *a
     return false;
 }
 
+/* Of its last life. */
+static void check_callers(const tx_history *h, uint32_t node)
+{
+    bool before = false, during = false;
+    for (uint32_t i = 0; i < h->count; i++) {
+        const tx_record *record = &h->records[i];
+        if (record->node != node || record->over || !record->runs ||
+            record->life + 1 != sim_now_running->nodes[node].life)
+            continue;
+        before |= !record->sent;
+        during |= record->sent;
+    }
+    sim_sometimes(sim_now_running, before, "a caller's node died before its COMMIT");
+    sim_sometimes(sim_now_running, during, "a caller's node died while it was committed");
+}
+
 void tx_check_node(uint32_t node)
 {
     static uint32_t times[TX_RECORDS];
@@ -102,6 +119,7 @@ void tx_check_node(uint32_t node)
         }
     }
     if (sim_now_running->nodes[node].life > 1) {
+        check_callers(h, node);
         sim_sometimes(sim_now_running, in_doubt > 0, "a node starts in doubt");
         sim_sometimes(sim_now_running, to_tell > 0, "a node starts with a decision to tell");
     }
@@ -200,7 +218,9 @@ static void check_rest(uint32_t node)
     for (const tr__tx_outcome_at *o = t->tx->outcomes; o && !tombs; o = o->hh.next)
         tombs = !o->committed;
     sim_sometimes(sim_now_running, tombs, "who asked has aborted it for ever");
-    sim_sometimes(sim_now_running, sim_now_running->nodes[node].disk.cache_size > 64 * 1024, "a log has grown");
+    sim_sometimes(sim_now_running, sim_now_running->nodes[node].disk.cache_size >
+                                       TR__LOG_DATA_AT + sim_log_sizes.reserve + sim_log_sizes.step,
+                  "a log has grown");
 }
 
 void tx_check_all(void)

@@ -68,6 +68,6 @@ void tx_record_told(tx_record *record, const tr_tx_outcome *out)
 void tx_record_aborted(tx_record *record)
 {
     tr_tx_outcome out = {.status = TR_TX_ABORTED, .text = "given up"};
-    record->over = true;
+    record->over = record->over || sim_counts();
     tx_record_told(record, &out);
 }

@@ -38,7 +38,7 @@ static void have_a_child(tr_actor *self, tx_record *record, bool killed)
         return;
     tr_sleep(self, TR_MICROS(tx_draw(self, tx_draw(self, 2) ? 5000 : 200000)));
     tr_stop(self, child, TR_EXIT_KILLED);
-    record->over = true;
+    record->over = sim_counts();
 }
 
 static void one_transaction(tr_actor *self)

@@ -138,6 +138,13 @@ static void over(tr_actor *self, tx_record *record, const tr_tx_outcome *out)
     if (out->ticket[0] && out->status != TR_TX_ABORTED)
         snprintf(record->ticket, sizeof(record->ticket), "%s", out->ticket);
     reached(self, out);
+    /* Without a reason it is this caller's wait that failed. */
+    if (out->status == TR_TX_UNKNOWN && out->reason != TR_TX_NONE && !record->ticket[0])
+        tr_sim_fail(sim_now_running, "transaction %u is unknown (%s), and nobody can ask without a ticket",
+                    record->number, out->text);
+    if (out->status == TR_TX_ABORTED && (out->reason == TR_TX_NONE || !out->text[0]))
+        tr_sim_fail(sim_now_running, "transaction %u is aborted, and nobody says why (%d, \"%s\")",
+                    record->number, (int)out->reason, out->text);
     tx_record_told(record, out);
 }
 
@@ -180,7 +187,7 @@ void tx_by_hand(tr_actor *self, tx_record *record)
     if (tx_draw(self, 2))
         take_ticket(self, &tx, record);
     tr_future early = ask_early(self, record);
-    record->sent = true;
+    record->sent = sim_counts();
     tr_tx_outcome out = tr_tx_outcome_of(self, tr_tx_commit(&tx));
     over(self, record, &out);
     if (early.id)
@@ -220,8 +227,8 @@ static tr_err body(tr_actor *self, tr_tx *tx, void *arg)
         *now = next;
     }
     tr_err err = call_all(self, tx, *now);
-    (*now)->sent = err == TR_OK;
-    (*now)->over = err != TR_OK;
+    (*now)->sent = err == TR_OK && sim_counts();
+    (*now)->over = err != TR_OK && sim_counts();
     return err;
 }
 
@@ -250,12 +257,12 @@ static tr_err leave(tr_actor *self, void *arg)
     if (tx_draw(self, 4))
         take_ticket(self, &tx, record);
     if (err == TR_OK && tx_draw(self, 2)) {
-        record->sent = true;
+        record->sent = sim_counts();
         tr_tx_commit(&tx);
         if (tx_draw(self, 2))
             tr_sleep(self, TR_MICROS(tx_draw(self, 5000)));
     }
-    record->over = true;
+    record->over = sim_counts();
     return TR_OK;
 }
 
