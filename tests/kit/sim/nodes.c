@@ -8,6 +8,7 @@
 #include "base/err.h"
 #include "base/mem.h"
 #include "tests/kit/sim/net.h"
+#include "tests/kit/sim/sim_kinds.h"
 
 /* ---- its clock ----------------------------------------------------------------------------------------- */
 
@@ -231,6 +232,7 @@ static tr_node *make(sim_node *node, tr_error *error)
                        .handled = sim_trace_message,
                        .assertion = sim_trace_assertion,
                        .net = &node->net.net,
+                       .kinds = sim_kinds_of(sim->kinds, node->index),
                        .context = node,
                        .seed = tr__random_next(&sim->schedule)};
     tr_node_opts opts = {.name = node->name,
@@ -314,6 +316,7 @@ static void node_release(sim_node *node)
     if (power && node->sim->scenario->data)
         sim_sometimes(node->sim, node->disk.stage, "power is lost while a batch is on its way to the disk");
     sim_net_node_died(node, power);
+    sim_kinds_drop(node->sim->kinds, node->index, power);
     sim_node *other = node->sim->current;
     node->sim->current = node; /* whose fibers return, dead */
     unmake(node);

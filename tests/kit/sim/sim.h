@@ -47,7 +47,7 @@ typedef struct sim_net {
 struct sim_node {
     tr_sim *sim;
     uint32_t index;
-    char name[12];
+    char name[16];
     char listen[24];
     char join_text[TR_SIM_NODES_MAX][24];
     const char *join[TR_SIM_NODES_MAX + 1];
@@ -115,6 +115,7 @@ struct tr_sim {
     tr__random random[TR_SIM_FAULT_COUNT];
     tr__random schedule; /* turns: when, and what seeds the nodes */
     sim_rates rates;
+    struct sim_kinds *kinds; /* sim_kinds.h: processes, files and servers, for the shipped kinds */
     bool faults_on;
     uint32_t node_count;
     sim_node nodes[TR_SIM_NODES_MAX];
