@@ -141,7 +141,7 @@ static void who_ends_while_it_is_committed_holds_no_place(void **state)
     manual_puppet killer = {0};
     manual_spawn(b->m, 0, &killer, NULL);
     script s = {.run = bank_run_credit, .balance = 5};
-    bank_balance(b); /* all that a first transaction writes is written */
+    bank_balance(b);   /* all that a first transaction writes is written */
     b->m->disk = NULL; /* it stands still */
     tr_addr caller = bank_begin(b, &s);
     manual_pump(b->m);

@@ -74,10 +74,10 @@ struct sim_node {
     void *disk_wake_context;
     void (*disk_begin)(struct tr__log_store *store, const struct tr__log_batch *batch);
     uint64_t disk_slow_until;
-    bool ended_itself;      /* its last life, for its log couldn't go on */
-    bool slots_lost;        /* with the power, and not written again since */
-    size_t flipped_at;      /* a byte of the log, while ... */
-    uint8_t flipped, wrong; /* ... these bits of it are wrong (0: none are), so that it is `wrong` */
+    bool ended_itself;           /* its last life, for its log couldn't go on */
+    bool slots_lost;             /* with the power, and not written again since */
+    size_t flipped_at;           /* a byte of the log, while ... */
+    uint8_t flipped, wrong;      /* ... these bits of it are wrong (0: none are), so that it is `wrong` */
     uint64_t fail_allocation_in; /* of its next turns; 0: none */
     bool begun;                  /* the scenario's start has begun in this life */
     bool stays_down;             /* killed by hand: until it is started by hand */
@@ -105,7 +105,8 @@ typedef struct sim_assertion {
 } sim_assertion;
 
 struct tr_sim {
-    uint64_t number; /* of the simulations of this process: what a scenario keeps in static memory is of one */
+    uint64_t
+        number; /* of the simulations of this process: what a scenario keeps in static memory is of one */
     tr_sim_opts opts;
     const tr_scenario *scenario;
     uint64_t now;

@@ -153,15 +153,18 @@ static tr_err read_all(tr_actor *self, uint32_t index, uint64_t last)
         uint32_t of = item->origin[0] == 'b';
         uint64_t k = strtoull(item->data.data, NULL, 10);
         if (k != next[of]++)
-            return tr_fail(self, TR_EAPP, "entry %" PRIu64 " of n%u is item %" PRIu64 " of n%u, and should be %" PRIu64,
-                           n, index, k, of, next[of] - 1);
+            return tr_fail(self, TR_EAPP,
+                           "entry %" PRIu64 " of n%u is item %" PRIu64 " of n%u, and should be %" PRIu64, n,
+                           index, k, of, next[of] - 1);
         if (known.numbers[of][k] && known.numbers[of][k] != n)
-            return tr_fail(self, TR_EAPP, "item %" PRIu64 " of n%u was told to be entry %" PRIu64 ", and is %" PRIu64,
-                           k, of, known.numbers[of][k], n);
+            return tr_fail(self, TR_EAPP,
+                           "item %" PRIu64 " of n%u was told to be entry %" PRIu64 ", and is %" PRIu64, k, of,
+                           known.numbers[of][k], n);
     }
     for (uint32_t of = 0; of < PROGRAMS; of++)
         if (next[of] < known.told[of])
-            return tr_fail(self, TR_EAPP, "n%u was told that %" PRIu64 " items came through, and %" PRIu64 " did", of,
+            return tr_fail(self, TR_EAPP,
+                           "n%u was told that %" PRIu64 " items came through, and %" PRIu64 " did", of,
                            known.told[of], next[of]);
     return TR_OK;
 }
@@ -173,8 +176,9 @@ static tr_err check(tr_actor *self)
     TR_TRY(status_of(self, 0, &a, of_a));
     TR_TRY(status_of(self, 1, &b, of_b));
     if (strcmp(of_a, of_b) != 0 || a.last != b.last || a.own != b.other || a.other != b.own)
-        return tr_fail(self, TR_EAPP, "n0 has %" PRIu64 " entries (%" PRIu64 " own), n1 %" PRIu64 " (%" PRIu64 ")",
-                       a.last, a.own, b.last, b.own);
+        return tr_fail(self, TR_EAPP,
+                       "n0 has %" PRIu64 " entries (%" PRIu64 " own), n1 %" PRIu64 " (%" PRIu64 ")", a.last,
+                       a.own, b.last, b.own);
     TR_TRY(read_all(self, 0, a.last));
     return read_all(self, 1, a.last);
 }

@@ -159,7 +159,8 @@ static bool has_effect(const tx_record *record)
         all = all && (found || !writes);
     }
     if (any && !all)
-        tr_sim_fail(sim_now_running, "transaction %u has effects on some of what it wrote only", record->number);
+        tr_sim_fail(sim_now_running, "transaction %u has effects on some of what it wrote only",
+                    record->number);
     return any;
 }
 
@@ -210,16 +211,17 @@ static void check_rest(uint32_t node)
     if (figures.branches || figures.deciding || figures.calling || t->tx->bytes || t->tx->resolvers ||
         t->tx->forcing || t->clients)
         tr_sim_fail(sim_now_running,
-                    "n%u: %u branches (%u in doubt), %u decisions, %u calling, %zu bytes are left%s%s%s", node,
-                    figures.branches, figures.prepared, figures.deciding, figures.calling, t->tx->bytes,
-                    t->tx->resolvers ? ", who resolves" : "", t->tx->forcing ? ", who waits for the disk" : "",
-                    t->clients ? ", who has begun" : "");
+                    "n%u: %u branches (%u in doubt), %u decisions, %u calling, %zu bytes are left%s%s%s",
+                    node, figures.branches, figures.prepared, figures.deciding, figures.calling, t->tx->bytes,
+                    t->tx->resolvers ? ", who resolves" : "",
+                    t->tx->forcing ? ", who waits for the disk" : "", t->clients ? ", who has begun" : "");
     bool tombs = false;
     for (const tr__tx_outcome_at *o = t->tx->outcomes; o && !tombs; o = o->hh.next)
         tombs = !o->committed;
     sim_sometimes(sim_now_running, tombs, "who asked has aborted it for ever");
-    sim_sometimes(sim_now_running, sim_now_running->nodes[node].disk.cache_size >
-                                       TR__LOG_DATA_AT + sim_log_sizes.reserve + sim_log_sizes.step,
+    sim_sometimes(sim_now_running,
+                  sim_now_running->nodes[node].disk.cache_size >
+                      TR__LOG_DATA_AT + sim_log_sizes.reserve + sim_log_sizes.step,
                   "a log has grown");
 }
 

@@ -55,8 +55,8 @@ void tx_record_told(tx_record *record, const tr_tx_outcome *out)
                     record->status == TR_TX_COMMITTED ? "committed" : "aborted",
                     out->status == TR_TX_COMMITTED ? "committed" : "aborted", out->text);
     if (record->ts && out->commit_ts && record->ts != out->commit_ts)
-        tr_sim_fail(sim_now_running, "transaction %u was told two commit times, %llu and %llu", record->number,
-                    (unsigned long long)record->ts, (unsigned long long)out->commit_ts);
+        tr_sim_fail(sim_now_running, "transaction %u was told two commit times, %llu and %llu",
+                    record->number, (unsigned long long)record->ts, (unsigned long long)out->commit_ts);
     record->settled = true;
     record->status = out->status;
     if (out->commit_ts)

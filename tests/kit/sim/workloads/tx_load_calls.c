@@ -157,7 +157,8 @@ static void resolved(tr_actor *self, tx_record *record, tr_future future)
     tr_sometimes(self, out.status == TR_TX_ABORTED, "a ticket is resolved: aborted");
     tr_sometimes(self, out.status == TR_TX_UNKNOWN, "a ticket can't be resolved now");
     if (out.reason == TR_TX_LOG_LOST)
-        tr_sim_fail(sim_now_running, "transaction %u: no log was lost, and one is said to be", record->number);
+        tr_sim_fail(sim_now_running, "transaction %u: no log was lost, and one is said to be",
+                    record->number);
     record->resolved++;
     tx_record_told(record, &out);
 }

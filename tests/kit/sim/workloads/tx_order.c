@@ -26,7 +26,8 @@ static void order_journal(uint32_t place)
         order.counts[record->number] = true;
         order.before[last][record->number] = last != record->number;
         if (record->ts && record->ts <= ts)
-            tr_sim_fail(sim_now_running, "transaction %u is in %s behind one that was committed at a later time",
+            tr_sim_fail(sim_now_running,
+                        "transaction %u is in %s behind one that was committed at a later time",
                         record->number, tx_path(place));
         ts = record->ts ? record->ts : ts;
     }
@@ -95,5 +96,6 @@ void tx_check_order(void)
                 free_ones[count++] = b;
     }
     if (left)
-        tr_sim_fail(sim_now_running, "there is no order of all that was committed: %u go round in a circle", left);
+        tr_sim_fail(sim_now_running, "there is no order of all that was committed: %u go round in a circle",
+                    left);
 }
