@@ -32,7 +32,8 @@ typedef struct tr_sim tr_sim;
     X(CLOCK, "clock", "clocks drift, and a wall clock jumps")                                  \
     X(DISK, "disk", "forces are slow, or fail; the disk is full")                              \
     X(MEMORY, "memory", "an allocation fails")                                                 \
-    X(POINTS, "points", "the runtime takes its rare ways (TR_BUGGIFY)")
+    X(POINTS, "points", "the runtime takes its rare ways (TR_BUGGIFY)")                        \
+    X(WORLD, "world", "a command, a download, a file or a server outside is slow, or fails")
 
 #define TR__ENUM(name, word, text) TR_SIM_##name,
 typedef enum tr_sim_fault { TR_SIM_FAULTS(TR__ENUM) TR_SIM_FAULT_COUNT } tr_sim_fault;
@@ -50,6 +51,7 @@ typedef struct tr_sim_opts {
     uint64_t run_ns; /* under faults; 0: as the scenario says */
     FILE *timeline;  /* a line for each thing that happens; NULL: none */
     bool logs;       /* the nodes' log lines go into the timeline as well */
+    bool turns;      /* so do turns of loops, of which there are many */
 } tr_sim_opts;
 
 typedef struct tr_sim_result {
@@ -69,6 +71,25 @@ tr_sim *tr_sim_create(const tr_sim_opts *opts, tr_error *error);
 void tr_sim_run(tr_sim *sim);
 /* What came of it so far. */
 void tr_sim_result_get(const tr_sim *sim, tr_sim_result *result);
+/* What tr_always or tr_sometimes said under a name, all nodes together. */
+typedef struct tr_sim_assertion {
+    char name[64];         /* longer ones are cut */
+    tr_assertion kind;     /* of the first that said it */
+    uint64_t held, broken; /* how often */
+} tr_sim_assertion;
+
+/* The i-th, in the order in which they were first said; NULL: there are no more. The simulation's. */
+const tr_sim_assertion *tr_sim_assertion_at(const tr_sim *sim, uint32_t i);
+
+/* A place in the runtime where something rare but legal can happen. */
+typedef struct tr_sim_point {
+    const char *name;       /* static */
+    uint64_t passed, taken; /* how often it was come by, and it happened */
+} tr_sim_point;
+
+/* The i-th, in an order that doesn't change; false: there are no more. */
+bool tr_sim_point_at(const tr_sim *sim, uint32_t i, tr_sim_point *point);
+
 /* Nodes that still run end as by a crash. NULL is fine. */
 void tr_sim_destroy(tr_sim *sim);
 
@@ -99,6 +120,21 @@ void tr_sim_heal_all(tr_sim *sim);
 void tr_sim_fail(tr_sim *sim, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* Do what a fault script says (docs/simulator.md), in virtual time from now on. TR_EINVAL names the line. */
 tr_err tr_sim_script(tr_sim *sim, const char *text, tr_error *error);
+
+/* ---- the world outside: what the shipped kinds (compute, downloader, stream client) find there ----------- */
+
+/* What a command does: writes to `out` what it prints. Its exit status. */
+typedef int tr_sim_command_fn(void *context, const char *const *argv, tr_bytes input, FILE *out);
+/* All nodes have that command from now on; it takes 1 to 20 ms. Other commands aren't there (TR_ENOTFOUND, as for a real
+ * one). The name is copied. */
+void tr_sim_command(tr_sim *sim, const char *name, tr_sim_command_fn *command, void *context);
+/* An HTTP origin: `size` bytes at every URL that begins with `prefix`, the same at every time. */
+void tr_sim_origin(tr_sim *sim, const char *prefix, uint64_t size);
+/* What a server answers: given all that came so far and wasn't used up, it says how much of that it uses, and writes its
+ * answer to `out`. */
+typedef size_t tr_sim_server_fn(void *context, const void *data, size_t size, FILE *out);
+/* A TCP server at host:port. The host is copied. */
+void tr_sim_server(tr_sim *sim, const char *host, uint16_t port, tr_sim_server_fn *server, void *context);
 
 /* ---- a probe: an actor that the test speaks with -------------------------------------------------------- */
 

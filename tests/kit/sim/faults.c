@@ -23,6 +23,7 @@ static const uint64_t every[TR_SIM_FAULT_COUNT][4] = {
     [TR_SIM_DISK] = {TR_SECONDS(20), TR_SECONDS(8), TR_SECONDS(3), TR_SECONDS(1)},
     [TR_SIM_MEMORY] = {TR_SECONDS(20), TR_SECONDS(8), TR_SECONDS(3), TR_SECONDS(1)},
     [TR_SIM_POINTS] = {1, 1, 1, 1},
+    [TR_SIM_WORLD] = {1, 1, 1, 1},
 };
 
 static const char *const fault_words[] = {
@@ -109,7 +110,7 @@ static void reset_or_half_open(tr_sim *sim, tr_sim_fault fault)
 static bool all_without_power(tr_sim *sim)
 {
     bool all = sim_chance(sim, TR_SIM_POWER, 6);
-    sim_sometimes(sim, all, "all hosts lose power at once");
+    sim_reaches(sim, all, "all hosts lose power at once");
     if (!all)
         return false;
     sim_fault_happened(sim, TR_SIM_POWER, "all lose power");
@@ -238,7 +239,7 @@ static void memory(tr_sim *sim)
 {
     sim_node *node = any_node(sim, TR_SIM_MEMORY);
     uint64_t nth = 1 + sim_draw(sim, TR_SIM_MEMORY, 12);
-    if (!node || !node->begun) /* else there may be nothing to test */
+    if (!node)
         return;
     node->fail_allocation_in = nth;
     sim_fault_happened(sim, TR_SIM_MEMORY, "%s: allocation %llu of a turn fails", node->name,
@@ -297,10 +298,21 @@ static void on_fault(void *context, uint64_t fault)
 static bool take_point(tr__buggify_point point)
 {
     tr_sim *sim = sim_now_running;
-    (void)point;
-    if (!sim || !sim->faults_on || sim_draw(sim, TR_SIM_POINTS, 10000) >= sim->rates.points_per_10000)
+    if (!sim)
         return false;
+    sim->points_passed[point]++;
+    if (!sim->faults_on || sim_draw(sim, TR_SIM_POINTS, 10000) >= sim->rates.points_per_10000)
+        return false;
+    sim->points_taken[point]++;
     sim->result.faults[TR_SIM_POINTS]++;
+    return true;
+}
+
+bool tr_sim_point_at(const tr_sim *sim, uint32_t i, tr_sim_point *point)
+{
+    if (i >= TR__POINT_COUNT)
+        return false;
+    *point = (tr_sim_point){tr__buggify_names[i], sim->points_passed[i], sim->points_taken[i]};
     return true;
 }
 
@@ -314,8 +326,12 @@ void sim_faults_init(tr_sim *sim)
         sim->rates.every_ns[i] = on ? every[i][level] : 0;
         if (on && every[i][level] > 1)
             sim_event_at(sim, sim_draw_time(sim, i, every[i][level]), on_fault, sim, i);
+        if (on && (i == TR_SIM_LATENCY || i == TR_SIM_PIECES))
+            sim->result.faults[i]++; /* all of the run */
         if (i == TR_SIM_POINTS)
             sim->rates.points_per_10000 = on ? 10u << (2 * level) : 0;
+        if (i == TR_SIM_WORLD && on)
+            sim_world_fails(sim, 500u << (2 * level)); /* a class of its own each: up to 3 % */
     }
     tr__buggify = take_point;
 }
@@ -323,6 +339,7 @@ void sim_faults_init(tr_sim *sim)
 void sim_faults_end(tr_sim *sim)
 {
     sim->faults_on = false;
+    sim_world_fails(sim, 0);
     for (uint32_t i = 0; i < sim->node_count; i++) {
         sim_node *node = &sim->nodes[i];
         node->crash_after = 0;

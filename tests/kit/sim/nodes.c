@@ -91,7 +91,7 @@ static void seam_point(void *context, const char *name)
     bool dies = sim_dies_at_point(node);
     char words[64];
     snprintf(words, sizeof(words), "a crash at %s", name);
-    sim_sometimes(node->sim, dies, words);
+    sim_reaches(node->sim, dies, words);
     if (dies)
         node->crash_after = 1;
     sim_node_seam(node);
@@ -189,7 +189,7 @@ static void agent_turn(void *context, uint64_t token)
         return;
     }
     agent->at = TR_FOREVER;
-    sim_hash(node->sim, (uint64_t)node->index << 8 | agent->index);
+    sim_trace_turn(agent);
     sim_node_enter(node);
     uint64_t life = node->life, next = turn(agent);
     sim_node_leave(node);
@@ -204,10 +204,22 @@ static void agent_turn(void *context, uint64_t token)
 
 /* ---- start --------------------------------------------------------------------------------------------- */
 
+typedef struct start_state {
+    sim_node *node;
+    bool ran;
+} start_state;
+
+static tr_err init_start(tr_actor *self, void *state, const void *arg)
+{
+    (void)self;
+    ((start_state *)state)->node = (sim_node *)arg;
+    return TR_OK;
+}
+
 static tr_err run_start(tr_actor *self, void *arg)
 {
     sim_node *node = arg;
-    node->begun = true;
+    ((start_state *)tr_state(self))->ran = true;
     tr_err err = node->sim->scenario->start(self, node->index);
     if (err != TR_OK && !node->dead && node->node && !node->node->stop_asked)
         tr_sim_fail(node->sim, "the scenario's start on %s failed: %s: %s", node->name, tr_err_word(err),
@@ -215,7 +227,23 @@ static tr_err run_start(tr_actor *self, void *arg)
     return err;
 }
 
-static const tr_actor_def start_def = {.name = "scenario", .run = run_start, .stack_size = 256 * 1024};
+/* It found no memory for its stack: a program whose first actor can't run ends. */
+static void stop_start(tr_actor *self, void *state)
+{
+    const start_state *s = state;
+    (void)self;
+    if (s->ran || s->node->dead)
+        return;
+    sim_trace(s->node->sim, s->node, "stop", "no memory for the scenario's start");
+    s->node->dead = s->node->dying = true;
+}
+
+static const tr_actor_def start_def = {.name = "scenario",
+                                       .state_size = sizeof(start_state),
+                                       .init = init_start,
+                                       .run = run_start,
+                                       .stop = stop_start,
+                                       .stack_size = 256 * 1024};
 
 static tr_node *make(sim_node *node, tr_error *error)
 {
@@ -265,7 +293,6 @@ tr_err sim_node_start(sim_node *node, tr_error *error)
     node->dead = node->dying = node->dying_of_power = node->down_by_power = false;
     node->crash_after = 0;
     node->paused_until = 0;
-    node->begun = !sim->scenario->start;
     if (sim->scenario->loops == 0)
         node->loops = 1 + (uint32_t)tr__random_below(&sim->schedule, 2);
     sim_trace(sim, node, "start", "life %llu, %u loops", (unsigned long long)node->life, node->loops);
@@ -282,7 +309,7 @@ tr_err sim_node_start(sim_node *node, tr_error *error)
         return err;
     if (!node->node)
         return TR_OK; /* it crashed while it started */
-    sim_sometimes(sim, node->ended_itself, "a node whose log couldn't go on started again");
+    sim_reaches(sim, node->ended_itself, "a node whose log couldn't go on started again");
     node->ended_itself = node->slots_lost = false;
     for (uint32_t i = 0; i <= node->loops; i++) {
         sim_agent *agent = &node->agents[i];
@@ -314,7 +341,7 @@ static void node_release(sim_node *node)
     for (uint32_t i = 0; i < SIM_AGENTS_MAX; i++)
         node->agents[i].token++; /* the next life may have another number of loops */
     if (power && node->sim->scenario->data)
-        sim_sometimes(node->sim, node->disk.stage, "power is lost while a batch is on its way to the disk");
+        sim_reaches(node->sim, node->disk.stage, "power is lost while a batch is on its way to the disk");
     sim_net_node_died(node, power);
     sim_kinds_drop(node->sim->kinds, node->index, power);
     sim_node *other = node->sim->current;

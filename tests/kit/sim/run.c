@@ -7,7 +7,6 @@
 #include "base/err.h"
 #include "base/hash.h"
 #include "tests/kit/sim/sim.h"
-#include "tests/kit/sim/sim_kinds.h"
 
 #define RUN_NS      TR_SECONDS(30)
 #define HEAL_NS     TR_SECONDS(60)
@@ -39,7 +38,7 @@ static void seed_all(tr_sim *sim)
     tr__random_init(&sim->schedule, tr__random_next(&seeds));
     for (int i = 0; i < TR_SIM_FAULT_COUNT; i++)
         tr__random_init(&sim->random[i], tr__random_next(&seeds));
-    sim->kinds = sim_kinds_create(sim, sim->node_count, &seeds);
+    sim_world_init(sim, &seeds);
 }
 
 tr_sim *tr_sim_create(const tr_sim_opts *opts, tr_error *error)
@@ -56,7 +55,6 @@ tr_sim *tr_sim_create(const tr_sim_opts *opts, tr_error *error)
     sim->opts = *opts;
     sim->scenario = opts->scenario ? opts->scenario : &nothing;
     sim->node_count = sim->scenario->nodes ? sim->scenario->nodes : 3;
-    sim->now = TR_SECONDS(1);
     sim_now_running = sim;
     seed_all(sim);
     sim_faults_init(sim);
@@ -75,7 +73,7 @@ void tr_sim_destroy(tr_sim *sim)
         return;
     for (uint32_t i = 0; i < sim->node_count; i++)
         sim_node_crash(&sim->nodes[i], false);
-    sim_kinds_destroy(sim->kinds);
+    sim_world_fini(sim);
     sim_net_fini(sim);
     sim_probes_fini(sim);
     for (uint32_t i = 0; i < sim->node_count; i++)
@@ -257,5 +255,6 @@ void tr_sim_result_get(const tr_sim *sim, tr_sim_result *result)
 {
     *result = sim->result;
     result->hash = sim->hash;
-    result->virtual_ns = sim->now - TR_SECONDS(1);
+    result->virtual_ns = sim->now;
+    result->faults[TR_SIM_WORLD] = sim_world_failures(sim);
 }

@@ -3,8 +3,10 @@
  *     events.c   virtual time: what happens next         nodes.c   nodes: their loops' turns, crash, start, pause
  *     net.c      streams between them                    disk.c    their logs
  *     faults.c   which faults happen, drawn by the seed  trace.c   the hash, the timeline, the first failure
+ *     world.c    what is outside: commands, origins      sim_*.c   its parts, twins of what is real there
  *     check.c    what must hold of every node            probe.c   an actor that a test speaks with
- *     run.c      a scenario from its start to its end    script.c  a fault script
+ *     sums.c     the sums of both ends of a connection   script.c  a fault script
+ *     run.c      a scenario from its start to its end
  *
  * S1  The same seed and options are the same run: nothing here depends on addresses, the wall clock or the environment.
  * S2  A class of faults draws from its own random stream only.
@@ -17,6 +19,7 @@
 #include <troupe/testkit.h>
 
 #include "actors/loop.h"
+#include "base/buggify.h"
 #include "base/random.h"
 #include "base/seams.h"
 #include "tests/kit/memory_log.h"
@@ -79,7 +82,6 @@ struct sim_node {
     size_t flipped_at;           /* a byte of the log, while ... */
     uint8_t flipped, wrong;      /* ... these bits of it are wrong (0: none are), so that it is `wrong` */
     uint64_t fail_allocation_in; /* of its next turns; 0: none */
-    bool begun;                  /* the scenario's start has begun in this life */
     bool stays_down;             /* killed by hand: until it is started by hand */
 };
 
@@ -96,13 +98,7 @@ typedef struct sim_rates {
     uint32_t points_per_10000; /* how often a TR_BUGGIFY point is taken */
 } sim_rates;
 
-/* An always or a sometimes, as often as it was said. */
 #define SIM_ASSERTIONS_MAX 256
-typedef struct sim_assertion {
-    char name[64];
-    uint32_t kind; /* tr_assertion */
-    uint64_t held, broken;
-} sim_assertion;
 
 struct tr_sim {
     uint64_t
@@ -116,7 +112,9 @@ struct tr_sim {
     tr__random random[TR_SIM_FAULT_COUNT];
     tr__random schedule; /* turns: when, and what seeds the nodes */
     sim_rates rates;
-    struct sim_kinds *kinds; /* sim_kinds.h: processes, files and servers, for the shipped kinds */
+    struct sim_kinds *kinds;  /* sim_kinds.h: processes, files and servers, for the shipped kinds */
+    struct sim_thing *things; /* world.c: what a test put there */
+    uint64_t points_passed[TR__POINT_COUNT], points_taken[TR__POINT_COUNT];
     bool faults_on;
     uint32_t node_count;
     sim_node nodes[TR_SIM_NODES_MAX];
@@ -125,9 +123,11 @@ struct tr_sim {
     bool cut[TR_SIM_NODES_MAX][TR_SIM_NODES_MAX]; /* from, to */
     tr__stream *streams;
     tr__listener *listeners;
+    uint64_t connections;      /* so far */
+    struct sim_end *half_sums; /* of connections of which one end is gone */
     /* trace.c */
     uint64_t hash;
-    sim_assertion assertions[SIM_ASSERTIONS_MAX];
+    tr_sim_assertion assertions[SIM_ASSERTIONS_MAX];
     uint32_t assertion_count;
     uint64_t looked_at; /* when the invariants were */
     tr_sim_result result;
@@ -140,10 +140,10 @@ struct tr_sim {
 /* The one that runs in this process; NULL: none. */
 extern tr_sim *sim_now_running;
 
-/* Whether what runs now counts, for who keeps in static memory what all nodes do: its node hasn't crashed (S4). */
+/* Whether what runs now counts, for who keeps in static memory what all nodes do: a node runs, and hasn't crashed (S4). */
 static inline bool sim_counts(void)
 {
-    return sim_now_running && !(sim_now_running->current && sim_now_running->current->dead);
+    return sim_now_running && sim_now_running->current && !sim_now_running->current->dead;
 }
 
 /* ---- events.c ------------------------------------------------------------------------------------------ */
@@ -227,6 +227,15 @@ void sim_disk_node_died(sim_node *node, bool power);
 tr_err sim_disk_start_node(sim_node *node, tr_error *error);
 void sim_disk_fini(sim_node *node);
 
+/* ---- world.c ------------------------------------------------------------------------------------------- */
+
+void sim_world_init(tr_sim *sim, tr__random *seeds);
+void sim_world_fini(tr_sim *sim);
+/* How often each thing that can go wrong out there does. */
+void sim_world_fails(tr_sim *sim, uint32_t per_million);
+/* How often something has. */
+uint64_t sim_world_failures(const tr_sim *sim);
+
 /* ---- faults.c ------------------------------------------------------------------------------------------ */
 
 void sim_faults_init(tr_sim *sim);
@@ -246,13 +255,15 @@ void sim_hash_text(tr_sim *sim, const char *text);
 /* A line of the timeline, hashed too; node NULL: of the world. */
 void sim_trace(tr_sim *sim, const sim_node *node, const char *what, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
+/* A turn of a loop, or of the control thread. */
+void sim_trace_turn(const sim_agent *agent);
 /* The seam: an actor handles a message. */
 void sim_trace_message(void *node, tr__loop *loop, tr_actor *actor, const tr_msg *msg);
 void sim_trace_log(void *node, tr_log_level level, const char *line);
 /* The seam: an always or a sometimes. */
 void sim_trace_assertion(void *node, uint32_t kind, bool holds, const char *name);
 /* A tr_sometimes of the simulator's own. */
-void sim_sometimes(tr_sim *sim, bool holds, const char *name);
+void sim_reaches(tr_sim *sim, bool holds, const char *name);
 
 /* ---- run.c --------------------------------------------------------------------------------------------- */
 
@@ -269,5 +280,16 @@ void sim_probes_fini(tr_sim *sim);
 void sim_check_stopped(sim_node *node);
 /* All that run, now and then: bounds, places, sums. */
 void sim_check_running(tr_sim *sim);
+/* All are up, connected, and have nothing to do: nothing is queued or on its way, all places are free, and both ends of
+ * every connection have counted the same. For a scenario that knows that it is at rest. */
+void sim_check_at_rest(tr_sim *sim);
+/* Of a node that is up: its actors, those of the runtime included; its asks and timers. */
+uint32_t sim_count_actors(const sim_node *node);
+uint32_t sim_count_pendings(const sim_node *node);
+
+/* ---- sums.c -------------------------------------------------------------------------------------------- */
+
+/* Of all connections that are up, at rest. */
+void sim_check_connections(tr_sim *sim);
 
 #endif

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "actors/node.h"
+#include "base/mem.h"
 #include "mailbox/type.h"
 #include "tests/kit/sim/sim.h"
 
@@ -49,6 +50,17 @@ void sim_trace(tr_sim *sim, const sim_node *node, const char *what, const char *
     fprintf(sim->opts.timeline, "%s\n", text);
 }
 
+void sim_trace_turn(const sim_agent *agent)
+{
+    tr_sim *sim = agent->node->sim;
+    sim_hash(sim, (uint64_t)agent->node->index << 8 | agent->index);
+    if (!sim->opts.timeline || !sim->opts.turns)
+        return;
+    line_begin(sim, agent->node, "turn");
+    fprintf(sim->opts.timeline, "%s %u\n", agent->index == agent->node->loops ? "control thread" : "loop",
+            agent->index);
+}
+
 void sim_trace_log(void *context, tr_log_level level, const char *line)
 {
     static const char *const words[] = {"error", "warn", "info", "debug"};
@@ -67,7 +79,10 @@ static void tell_message(sim_node *node, tr_actor *actor, const tr_msg *msg)
     char name[TR_NAME_MAX], from[TR_ADDR_TEXT_MAX];
     if (!tr__name_of(node->node, tr__addr_of(actor), name))
         snprintf(name, sizeof(name), "%s#%u", actor->def->name, actor->index);
+    uint64_t left = tr__alloc_fail_left(); /* with a timeline the same allocation fails as without */
+    tr__alloc_fail_at(0);
     char *json = tr_msg_json(msg);
+    tr__alloc_fail_at(left);
     line_begin(sim, node, "message");
     fprintf(sim->opts.timeline, "%s <- %s %s %s\n", name, tr_addr_format(msg->sender, from),
             tr_msg_type_name(msg), json ? json : "(no memory)");
@@ -105,22 +120,22 @@ void tr_sim_fail(tr_sim *sim, const char *format, ...)
     sim_trace(sim, sim->current, "FAILED", "%s", result->what);
 }
 
-static sim_assertion *assertion_of(tr_sim *sim, uint32_t kind, const char *name)
+static tr_sim_assertion *assertion_of(tr_sim *sim, uint32_t kind, const char *name)
 {
     for (uint32_t i = 0; i < sim->assertion_count; i++)
-        if (strcmp(sim->assertions[i].name, name) == 0)
+        if (strncmp(sim->assertions[i].name, name, sizeof(sim->assertions[i].name) - 1) == 0)
             return &sim->assertions[i];
     if (sim->assertion_count == SIM_ASSERTIONS_MAX)
         return NULL;
-    sim_assertion *a = &sim->assertions[sim->assertion_count++];
+    tr_sim_assertion *a = &sim->assertions[sim->assertion_count++];
     snprintf(a->name, sizeof(a->name), "%s", name);
-    a->kind = kind;
+    a->kind = (tr_assertion)kind;
     return a;
 }
 
 static void said(tr_sim *sim, uint32_t kind, bool holds, const char *name)
 {
-    sim_assertion *a = assertion_of(sim, kind, name);
+    tr_sim_assertion *a = assertion_of(sim, kind, name);
     if (!a)
         tr_sim_fail(sim, "more than %d names of always and sometimes", SIM_ASSERTIONS_MAX);
     else if (holds)
@@ -129,7 +144,7 @@ static void said(tr_sim *sim, uint32_t kind, bool holds, const char *name)
         a->broken++;
 }
 
-void sim_sometimes(tr_sim *sim, bool holds, const char *name)
+void sim_reaches(tr_sim *sim, bool holds, const char *name)
 {
     said(sim, TR_SOMETIMES, holds, name);
 }
@@ -142,4 +157,9 @@ void sim_trace_assertion(void *context, uint32_t kind, bool holds, const char *n
     said(node->sim, kind, holds, name);
     if (kind == TR_ALWAYS && !holds)
         tr_sim_fail(node->sim, "always \"%s\" didn't hold on %s", name, node->name);
+}
+
+const tr_sim_assertion *tr_sim_assertion_at(const tr_sim *sim, uint32_t i)
+{
+    return i < sim->assertion_count ? &sim->assertions[i] : NULL;
 }

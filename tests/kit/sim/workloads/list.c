@@ -1,4 +1,16 @@
 /* See list.h. */
 #include "tests/kit/sim/workloads/list.h"
 
-const tr_scenario *const sim_workloads[] = {&sim_bank, &sim_append, &sim_exchange, NULL};
+#include <stddef.h>
+
+const tr_scenario *const sim_workloads[] = {
+    &sim_chatter,
+    &sim_core_flow,
+    &sim_core_asks,
+    &sim_core_ends,
+    &sim_core_tree,
+    &sim_bank,
+    &sim_append,
+    &sim_exchange,
+    NULL,
+};

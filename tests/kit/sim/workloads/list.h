@@ -1,12 +1,20 @@
-/* Our own scenarios: what `troupe-sim` runs without a plugin. */
-#ifndef TR_TESTS_SIM_WORKLOADS_LIST_H
-#define TR_TESTS_SIM_WORKLOADS_LIST_H
+/* Our own scenarios: what `troupe sim` runs without a plugin, and the tests of tests/sim. */
+#ifndef TR_TESTS_KIT_SIM_WORKLOADS_LIST_H
+#define TR_TESTS_KIT_SIM_WORKLOADS_LIST_H
 
 #include <troupe/scenario.h>
 
-/* Ends with NULL. */
-extern const tr_scenario *const sim_workloads[];
+/* Each is defined in the file of its subject. */
+extern const tr_scenario sim_chatter;
+extern const tr_scenario sim_core_flow;
+extern const tr_scenario sim_core_asks;
+extern const tr_scenario sim_core_ends;
+extern const tr_scenario sim_core_tree;
+extern const tr_scenario sim_bank;
+extern const tr_scenario sim_append;
+extern const tr_scenario sim_exchange;
 
-extern const tr_scenario sim_bank, sim_append, sim_exchange;
+/* All; ends with NULL. */
+extern const tr_scenario *const sim_workloads[];
 
 #endif
