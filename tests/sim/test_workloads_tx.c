@@ -15,6 +15,7 @@
 #include "tests/kit/sim/sim.h"
 #include "tests/kit/sim/workloads/list.h"
 #include "tests/kit/sim/workloads/tx_history.h"
+#include "tests/sim/regressions.h"
 
 static tr_sim *make(const tr_scenario *scenario, uint64_t seed, uint32_t faults)
 {
@@ -66,20 +67,22 @@ static void promises_hold_under_all_faults_at_once(void **state)
             passes(scenarios[s], seed, TR_SIM_ALL_FAULTS);
 }
 
-/* What each showed is in the message of the commit that mended it. */
-static void seeds_that_failed_once_pass(void **state)
+static void what_was_found_once_is_not_found_again(void **state)
 {
     static const struct {
-        const tr_scenario *scenario;
+        const char *scenario;
         uint64_t seed;
-    } seeds[] = {
-        {&sim_bank, 75},     /* a caller that had ended held a place among those that call */
-        {&sim_append, 20},   /* the same */
-        {&sim_append, 2495}, /* the old incarnation's end took the new one's place */
+        uint32_t faults;
+    } found[] = {
+#define ROW(scenario, seed, faults, what) {scenario, seed, faults},
+        REGRESSIONS(ROW)
+#undef ROW
     };
     (void)state;
-    for (size_t i = 0; i < TR_COUNT(seeds); i++)
-        passes(seeds[i].scenario, seeds[i].seed, TR_SIM_ALL_FAULTS);
+    for (size_t i = 0; i < TR_COUNT(found); i++)
+        for (size_t s = 0; s < TR_COUNT(scenarios); s++)
+            if (strcmp(scenarios[s]->name, found[i].scenario) == 0)
+                passes(scenarios[s], found[i].seed, found[i].faults);
 }
 
 static void a_seed_is_the_same_run_twice(void **state)
@@ -361,7 +364,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(promises_hold_under_each_class_of_faults),
         cmocka_unit_test(promises_hold_under_all_faults_at_once),
-        cmocka_unit_test(seeds_that_failed_once_pass),
+        cmocka_unit_test(what_was_found_once_is_not_found_again),
         cmocka_unit_test(a_seed_is_the_same_run_twice),
         cmocka_unit_test(each_property_is_checked),
         cmocka_unit_test(a_log_that_forgets_what_was_told_is_noticed_at_the_start),
