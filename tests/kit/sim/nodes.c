@@ -85,9 +85,14 @@ static void seam_wake_control(void *context)
 static void seam_point(void *context, const char *name)
 {
     sim_node *node = context;
+    if (node->dead)
+        return;
     sim_trace(node->sim, node, "point", "%s", name);
-    if (node->sim->faults_on && node->sim->rates.every_ns[TR_SIM_CRASH] &&
-        sim_chance(node->sim, TR_SIM_CRASH, 200))
+    bool dies = sim_dies_at_point(node);
+    char words[64];
+    snprintf(words, sizeof(words), "a crash at %s", name);
+    sim_reaches(node->sim, dies, words);
+    if (dies)
         node->crash_after = 1;
     sim_node_seam(node);
 }
@@ -95,7 +100,10 @@ static void seam_point(void *context, const char *name)
 static void seam_fatal(void *context)
 {
     sim_node *node = context;
+    if (node->dead)
+        return;
     sim_trace(node->sim, node, "fatal", "its log can't go on");
+    node->ended_itself = true;
     node->dead = node->dying = true;
 }
 
@@ -245,6 +253,7 @@ static tr_node *make(sim_node *node, tr_error *error)
                        .wake_control = seam_wake_control,
                        .wall_ms = seam_wall_ms,
                        .open_log = sim_disk_open,
+                       .log_options = &sim_log_sizes,
                        .point = seam_point,
                        .fatal = seam_fatal,
                        .secret = seam_secret,
@@ -300,6 +309,8 @@ tr_err sim_node_start(sim_node *node, tr_error *error)
         return err;
     if (!node->node)
         return TR_OK; /* it crashed while it started */
+    sim_reaches(sim, node->ended_itself, "a node whose log couldn't go on started again");
+    node->ended_itself = node->slots_lost = false;
     for (uint32_t i = 0; i <= node->loops; i++) {
         sim_agent *agent = &node->agents[i];
         agent->index = i;
@@ -329,10 +340,15 @@ static void node_release(sim_node *node)
     node->down_by_power = power;
     for (uint32_t i = 0; i < SIM_AGENTS_MAX; i++)
         node->agents[i].token++; /* the next life may have another number of loops */
+    if (power && node->sim->scenario->data)
+        sim_reaches(node->sim, node->disk.stage, "power is lost while a batch is on its way to the disk");
     sim_net_node_died(node, power);
     sim_kinds_drop(node->sim->kinds, node->index, power);
+    sim_node *other = node->sim->current;
+    node->sim->current = node; /* whose fibers return, dead */
     unmake(node);
     tr__node_unmake(node->node);
+    node->sim->current = other;
     sim_disk_node_died(node, power);
     node->node = NULL;
     if (node->sim->faults_on)
