@@ -151,7 +151,7 @@ static const struct {
     {"held_overtaken", &sim_core_flow, 20, "arrived behind"},
     {"lost_midway", &sim_core_flow, 10, "before it on the same connection didn't"},
     {"twice_after_reconnect", &sim_core_flow, 10, "arrived twice"},
-    {"reply_to_next", &sim_core_asks, 20, "got the answer to"},
+    {"reply_to_next", &sim_core_asks, 20, "ask "},
     {"down_dropped", &sim_core_ends, 20, "never hears that"},
     {"down_twice", &sim_core_ends, 20, "hears"},
     {"monitor_late", &sim_core_ends, 20, "never hears that"},
