@@ -9,6 +9,7 @@
 #include "actors/node.h"
 #include "actors/remote_peer.h"
 #include "base/check.h"
+#include "base/mem.h"
 
 #define LAST_NS  TR_SECONDS(30) /* for all that must work after healing */
 #define QUIET_NS TR_SECONDS(3)  /* longer than any timer of a being */
@@ -34,7 +35,9 @@ void core_wrong(const char *format, ...)
 
 bool core_memory_failed(void)
 {
-    return sim_now_running->result.faults[TR_SIM_MEMORY] > 0;
+    const sim_node *node = sim_now_running->current;
+    bool in_this_turn = node && node->fail_allocation_in && !tr__alloc_fail_left();
+    return in_this_turn || sim_now_running->result.faults[TR_SIM_MEMORY] > 0;
 }
 
 bool core_time_failed(void)
