@@ -226,7 +226,7 @@ static tr_err unwatched(tr_actor *self, void *arg)
     return TR_OK;
 }
 
-/* Found by the simulator: core-tree, seed 135. */
+/* Found by the simulator: core-tree, seed 1443. */
 static void a_child_that_could_not_be_watched_gets_no_second_one_beside_it(void **state)
 {
     (void)state;
