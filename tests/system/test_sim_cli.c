@@ -18,6 +18,8 @@ static const char source[] =
     "{ (void)state; const ping *p = tr_match(m, ping); if (p) tr_reply(self, m, ping, .n = p->n + 1); }\n"
     "TR_ACTOR(plain, .receive = receive);\n"
     "static int lives[16];\n"
+    "static struct timespec loaded;\n"
+    "__attribute__((constructor)) static void load(void) { clock_gettime(CLOCK_MONOTONIC, &loaded); }\n"
     "static tr_err start(tr_actor *self, uint32_t index)\n"
     "{\n"
     "    struct timespec t = {0};\n"
@@ -64,7 +66,7 @@ static int make_plugins(void **state)
     build("crashes", "", "if (lives[index] == 3) abort();");
     build("hangs", "", "while (lives[index] == 3);");
     build("clock", "", "clock_gettime(CLOCK_MONOTONIC, &t);");
-    build("address", "", "t.tv_nsec = (long)((unsigned long)&lives >> 12 & 0xfffff);");
+    build("loaded", "", "t = loaded;"); /* as by an address: it differs only between processes */
     build("never", "", "tr_sometimes(self, lives[index] > 1000, \"somebody lives for ever\");");
     build("rarely", "", "tr_sometimes(self, lives[index] > 1, \"somebody lives again\");");
     build("none", "-DNONE", ";");
@@ -153,10 +155,10 @@ static void the_same_seeds_have_the_same_hashes_however_many_run_at_a_time(void 
 {
     (void)state;
     const char *hashes = "grep -o '\"hash\":\"[0-9a-f]*\"' | tee hashes; test $(sort -u hashes | wc -l) = 9";
-    assert_int_equal(0, sh("$T sim --scenario chatter --time 2 --seeds 1..8 --jobs 1 --json | %s", hashes));
+    assert_int_equal(0, sh("$T sim good.so --time 2 --seeds 1..8 --jobs 1 --json | %s", hashes));
     char first[4096];
     snprintf(first, sizeof(first), "%s", content("out"));
-    assert_int_equal(0, sh("$T sim --scenario chatter --time 2 --seeds 1..8 --jobs 3 --json | %s", hashes));
+    assert_int_equal(0, sh("$T sim good.so --time 2 --seeds 1..8 --jobs 3 --json | %s", hashes));
     assert_string_equal(first, content("out"));
 }
 
@@ -213,6 +215,7 @@ static void what_fails_is_shrunk_to_the_class_that_it_takes(void **state)
     assert_int_equal(1, sh("$T sim dies.so --json"));
     json_t *failure = first_failure();
     assert_int_equal(1, words(text_in(failure, "faults")));
+    assert_string_not_equal("all", text_in(failure, "faults"));
     assert_true(json_number_value(json_object_get(failure, "time_s")) < 10);
     assert_contains(text_in(failure, "what"), "nobody lives twice");
     json_decref(failure);
@@ -266,7 +269,7 @@ static void a_program_that_is_not_deterministic_is_told_so_and_where(void **stat
     assert_int_equal(1, sh("$T sim clock.so --twice --seeds 1..4"));
     assert_contains(content("out"), "not deterministic");
     assert_contains(content("out"), "their timelines part in line ");
-    assert_int_equal(1, sh("$T sim address.so --twice --seeds 1..4 --json"));
+    assert_int_equal(1, sh("$T sim loaded.so --twice --seeds 1..4 --faults none --json"));
     json_t *line = line_of(0), *failure = first_failure();
     assert_true(json_is_false(json_object_get(line, "deterministic")));
     assert_true(json_integer_value(json_object_get(json_object_get(failure, "parts"), "line")) > 0);
