@@ -15,7 +15,8 @@
 #include "tests/kit/sim/workloads/list.h"
 #include "tests/sim/regressions.h"
 
-static const tr_scenario *const scenarios[] = {&sim_core_flow, &sim_core_asks, &sim_core_ends, &sim_core_tree};
+static const tr_scenario *const scenarios[] = {&sim_core_flow, &sim_core_asks, &sim_core_ends,
+                                               &sim_core_tree};
 
 /* ---- running ------------------------------------------------------------------------------------------- */
 
@@ -63,8 +64,7 @@ static tr_sim_result run(const tr_scenario *scenario, uint64_t seed, uint32_t fa
 {
     tr_error error;
     tr_sim_result result;
-    tr_sim *sim = tr_sim_create(
-        &(tr_sim_opts){.seed = seed, .scenario = scenario, .faults = faults}, &error);
+    tr_sim *sim = tr_sim_create(&(tr_sim_opts){.seed = seed, .scenario = scenario, .faults = faults}, &error);
     if (!sim)
         fail_msg("%s, seed %d: %s", scenario->name, (int)seed, error.text);
     tr_sim_run(sim);
