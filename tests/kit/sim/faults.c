@@ -241,9 +241,7 @@ static void memory(tr_sim *sim)
     uint64_t nth = 1 + sim_draw(sim, TR_SIM_MEMORY, 12);
     if (!node)
         return;
-    node->fail_allocation_in = nth;
-    sim_fault_happened(sim, TR_SIM_MEMORY, "%s: allocation %llu of a turn fails", node->name,
-                       (unsigned long long)nth);
+    node->fail_allocation_in = nth; /* counted when it happens */
 }
 
 static void happen(tr_sim *sim, tr_sim_fault fault)

@@ -121,10 +121,7 @@ void sim_node_enter(sim_node *node)
     tr__check(!node->turning, "one thing at a time");
     node->turning = true;
     node->sim->current = node;
-    if (node->fail_allocation_in) {
-        tr__alloc_fail_at(node->fail_allocation_in);
-        node->fail_allocation_in = 0;
-    }
+    tr__alloc_fail_at(node->fail_allocation_in);
 }
 
 static void node_release(sim_node *node);
@@ -132,9 +129,13 @@ static void ended_by_itself(sim_node *node);
 
 void sim_node_leave(sim_node *node)
 {
+    bool fails = node->fail_allocation_in > 0;
     node->turning = false;
     node->sim->current = NULL;
+    node->fail_allocation_in = tr__alloc_fail_left();
     tr__alloc_fail_at(0);
+    if (fails && !node->fail_allocation_in && !node->dead)
+        sim_fault_happened(node->sim, TR_SIM_MEMORY, "%s: an allocation failed", node->name);
     if (node->dying)
         node_release(node);
 }

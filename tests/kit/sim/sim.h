@@ -81,7 +81,7 @@ struct sim_node {
     bool slots_lost;             /* with the power, and not written again since */
     size_t flipped_at;           /* a byte of the log, while ... */
     uint8_t flipped, wrong;      /* ... these bits of it are wrong (0: none are), so that it is `wrong` */
-    uint64_t fail_allocation_in; /* of its next turns; 0: none */
+    uint64_t fail_allocation_in; /* the n-th one from now; 0: none */
     bool stays_down;             /* killed by hand: until it is started by hand */
 };
 

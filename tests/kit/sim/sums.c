@@ -22,10 +22,11 @@ static void compare(tr_sim *sim, const sim_end *from, const sim_end *to, bool at
     uint64_t sent = from->counters.messages_out, acked = from->counters.messages_acked,
              in = to->counters.messages_in;
     if (acked > in || in > sent)
-        tr_sim_fail(sim,
-                    "connection %llu: n%u sent %llu messages and knows of %llu that they arrived; n%u took up %llu",
-                    (unsigned long long)from->connection, from->node, (unsigned long long)sent,
-                    (unsigned long long)acked, to->node, (unsigned long long)in);
+        tr_sim_fail(
+            sim,
+            "connection %llu: n%u sent %llu messages and knows of %llu that they arrived; n%u took up %llu",
+            (unsigned long long)from->connection, from->node, (unsigned long long)sent,
+            (unsigned long long)acked, to->node, (unsigned long long)in);
     if (at_rest && (sent != in || sent != acked))
         tr_sim_fail(sim,
                     "connection %llu at rest: n%u sent %llu messages, n%u took up %llu and acknowledged %llu",
