@@ -63,6 +63,18 @@ struct tr__log_store *sim_disk_open(void *context, const char *directory, const 
     return store;
 }
 
+static void on_space(void *context, uint64_t token)
+{
+    (void)token;
+    ((sim_node *)context)->disk.space = 0;
+}
+
+void sim_disk_full(sim_node *node, uint64_t until)
+{
+    node->disk.space = node->disk.cache_size ? node->disk.cache_size : 1;
+    sim_event_at(node->sim, until, on_space, node, 0);
+}
+
 void sim_disk_node_died(sim_node *node, bool power)
 {
     if (!power)

@@ -104,6 +104,7 @@ static void seam_fatal(void *context)
         return;
     sim_trace(node->sim, node, "fatal", "its log can't go on");
     node->ended_itself = true;
+    node->dying_of_power = false;
     node->dead = node->dying = true;
 }
 
@@ -288,6 +289,8 @@ static tr_err begin(sim_node *node, tr_error *error)
 tr_err sim_node_start(sim_node *node, tr_error *error)
 {
     tr_sim *sim = node->sim;
+    tr_error mine;
+    error = error ? error : &mine;
     if (node->node)
         return tr__fail(error, TR_EEXIST, "%s runs already", node->name);
     node->life++;
@@ -358,8 +361,13 @@ static void node_release(sim_node *node)
 
 void sim_node_crash(sim_node *node, bool power)
 {
-    if (!node->node)
+    if (!node->node) {
+        if (power) { /* what its process left in the system's memory is lost as well */
+            node->down_by_power = true;
+            sim_disk_node_died(node, true);
+        }
         return;
+    }
     node->dying_of_power = power;
     node->dead = node->dying = true;
     if (!node->turning)
@@ -411,6 +419,10 @@ void sim_node_resume(sim_node *node)
         return;
     node->paused_until = 0;
     sim_trace(node->sim, node, "resume", "goes on");
+    for (uint32_t i = 0; i <= node->loops; i++)
+        if (node->agents[i].at <= node->sim->now + TR_MILLIS(20)) /* a look at whether it goes on */
+            agent_schedule(&node->agents[i],
+                           node->sim->now + sim_draw(node->sim, TR_SIM_PAUSE, TR_MICROS(50)));
     sim_net_node_resumed(node);
 }
 

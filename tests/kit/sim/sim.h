@@ -9,7 +9,7 @@
  *     run.c      a scenario from its start to its end
  *
  * S1  The same seed and options are the same run: nothing here depends on addresses, the wall clock or the environment.
- * S2  A class of faults draws from its own random stream only.
+ * S2  A class of faults draws from its own random streams only; when its faults happen depends on nothing else.
  * S3  Time never goes back; events of one moment happen in the order that was drawn.
  * S4  A node that crashed does nothing more: what its memory still runs to be released reaches nobody.
  * S5  In one direction of one connection bytes arrive once and in order, or not at all, and then nothing after them does. */
@@ -30,6 +30,7 @@
 #define SIM_AGENTS_MAX (SIM_LOOPS_MAX + 1) /* the last one is the control thread */
 
 typedef struct sim_node sim_node;
+typedef struct sim_played sim_played;
 
 /* A loop, or the control thread, of a node. */
 typedef struct sim_agent {
@@ -101,16 +102,18 @@ typedef struct sim_rates {
 #define SIM_ASSERTIONS_MAX 256
 
 struct tr_sim {
-    uint64_t
-        number; /* of the simulations of this process: what a scenario keeps in static memory is of one */
+    uint64_t number; /* of this process's simulations: what a scenario keeps in static memory is of one */
     tr_sim_opts opts;
     const tr_scenario *scenario;
+    tr_scenario scenario_own; /* that of opts, which may be of an older minor version, and shorter */
     uint64_t now;
     sim_event *heap;
     uint32_t events, events_room;
     uint64_t order;
-    tr__random random[TR_SIM_FAULT_COUNT];
-    tr__random schedule; /* turns: when, and what seeds the nodes */
+    tr__random random[TR_SIM_FAULT_COUNT]; /* what one is like; begun anew by each */
+    tr__random when[TR_SIM_FAULT_COUNT];   /* when, and what begins the other: drawn for that only (S2) */
+    uint64_t fault_at[TR_SIM_FAULT_COUNT]; /* the next one */
+    tr__random schedule;                   /* turns: when, and what seeds the nodes */
     sim_rates rates;
     struct sim_kinds *kinds;  /* sim_kinds.h: processes, files and servers, for the shipped kinds */
     struct sim_thing *things; /* world.c: what a test put there */
@@ -121,6 +124,8 @@ struct tr_sim {
     sim_node *current; /* whose code runs now; NULL: nobody's */
     /* net.c */
     bool cut[TR_SIM_NODES_MAX][TR_SIM_NODES_MAX]; /* from, to */
+    uint64_t cut_since[TR_SIM_NODES_MAX][TR_SIM_NODES_MAX];
+    uint64_t cut_until[TR_SIM_NODES_MAX][TR_SIM_NODES_MAX]; /* the longest of those that overlap */
     tr__stream *streams;
     tr__listener *listeners;
     uint64_t connections;      /* so far */
@@ -132,6 +137,7 @@ struct tr_sim {
     uint64_t looked_at; /* when the invariants were */
     tr_sim_result result;
     struct tr_probe *probes;
+    sim_played *scripts;
     /* run.c */
     bool check_done;
     tr_err check_err;
@@ -157,7 +163,7 @@ static inline bool sim_chance(tr_sim *sim, tr_sim_fault stream, uint64_t of)
 {
     return of > 0 && sim_draw(sim, stream, of) == 0;
 }
-/* Exponential, with that mean, at most 20 times it; integers only (S1). */
+/* Exponential, with that mean, at most 21 times it; integers only (S1). */
 uint64_t sim_draw_time(tr_sim *sim, tr_sim_fault stream, uint64_t mean_ns);
 /* Have fire(context, token) called at that time. */
 void sim_event_at(tr_sim *sim, uint64_t at, void (*fire)(void *context, uint64_t token), void *context,
@@ -208,8 +214,10 @@ void sim_net_node_resumed(sim_node *node);
 void sim_net_healed(tr_sim *sim, uint32_t from, uint32_t to);
 /* Break connections of that pair: both sides hear of it, or only the first (half_open). False: there was none. */
 bool sim_net_break(tr_sim *sim, uint32_t a, uint32_t b, bool half_open);
-/* One direction of one connection stands still until then. False: there is none. */
-bool sim_net_clog(tr_sim *sim, uint64_t until);
+/* What is on its way from one to the other stands still until then. False: they have no connection. */
+bool sim_net_clog(tr_sim *sim, uint32_t from, uint32_t to, uint64_t until);
+/* No direction stands still any more. */
+void sim_net_unclog(tr_sim *sim);
 /* Any pair of nodes that is connected, drawn; false: none. */
 bool sim_net_pick(tr_sim *sim, tr_sim_fault stream, uint32_t *a, uint32_t *b);
 void sim_net_fini(tr_sim *sim);
@@ -221,6 +229,8 @@ struct tr__log_store *sim_disk_open(void *node, const char *directory, const cha
                                     void (*wake)(void *context), void *wake_context, tr_error *error);
 /* The logs' sizes: small, so that a run makes them grow. */
 extern const struct tr__log_options sim_log_sizes;
+/* It takes no more until then. */
+void sim_disk_full(sim_node *node, uint64_t until);
 /* After its process died. */
 void sim_disk_node_died(sim_node *node, bool power);
 /* Start it; now and then with a bit of its log flipped, which it may refuse, and is put back then. */
@@ -269,6 +279,10 @@ void sim_reaches(tr_sim *sim, bool holds, const char *name);
 
 /* It is down: start it after that time, unless it stays down. */
 void sim_restart_in(sim_node *node, uint64_t delay_ns);
+
+/* ---- script.c ------------------------------------------------------------------------------------------ */
+
+void sim_scripts_fini(tr_sim *sim);
 
 /* ---- probe.c ------------------------------------------------------------------------------------------- */
 
