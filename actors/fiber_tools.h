@@ -3,7 +3,9 @@
  *
  * ASan: the bounds of the stack it is on, and its own stack of fake frames, change with each switch. A stack
  * on the shelf is poisoned, so that a use of a destroyed fiber's frames is found, and leak checks see the
- * stacks of the living. TSan: each fiber is a thread of its own to it. It ends the program at 8,128 of them.
+ * stacks of the living. TSan: each fiber is a thread of its own to it. It ends the program at 8,128 of them. A
+ * signal that comes while a fiber runs it keeps for that fiber, until that calls something that is intercepted: never, if
+ * it waits for ever. So on the way out signals are blocked, by such a call, until the resumer has the thread.
  * Called on the loop's thread; nothing here fails. */
 #ifndef TR_ACTORS_FIBER_TOOLS_H
 #define TR_ACTORS_FIBER_TOOLS_H
@@ -32,6 +34,8 @@
 #endif
 #ifdef TR__TOOLS_TSAN
 #include <sanitizer/tsan_interface.h>
+
+#include "base/signals_os.h"
 #endif
 
 /* Never a call of its own: TSan counts calls and returns a fiber, and a call that returned on another fiber
@@ -58,6 +62,7 @@ typedef struct tr__fiber_tools {
 #ifdef TR__TOOLS_TSAN
     void *fiber;
     void *resumer;
+    sigset_t signals; /* the thread's mask, on the way out */
 #endif
 } tr__fiber_tools;
 
@@ -116,6 +121,9 @@ TR__TOOLS_INLINE void tr__fiber_tools_back(tr__fiber_tools *tools)
 #ifdef TR__TOOLS_ASAN
     __sanitizer_finish_switch_fiber(tools->resumer_fake, NULL, NULL);
 #endif
+#ifdef TR__TOOLS_TSAN
+    tr__signals_restore(tools->signals);
+#endif
     (void)tools;
 }
 
@@ -135,6 +143,7 @@ TR__TOOLS_INLINE void tr__fiber_tools_leave(tr__fiber_tools *tools)
     __sanitizer_start_switch_fiber(&tools->stack_fake, tools->resumer_stack, tools->resumer_size);
 #endif
 #ifdef TR__TOOLS_TSAN
+    tools->signals = tr__signals_block();
     __tsan_switch_to_fiber(tools->resumer, 0);
 #endif
     (void)tools;
@@ -146,6 +155,7 @@ TR__TOOLS_INLINE void tr__fiber_tools_leave_for_good(tr__fiber_tools *tools)
     __sanitizer_start_switch_fiber(NULL, tools->resumer_stack, tools->resumer_size);
 #endif
 #ifdef TR__TOOLS_TSAN
+    tools->signals = tr__signals_block();
     __tsan_switch_to_fiber(tools->resumer, 0);
 #endif
     (void)tools;

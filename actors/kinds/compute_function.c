@@ -1,5 +1,6 @@
-/* The table of C functions for tr_call, and their outputs. Registration, under a lock, and look-up: any thread; an output: only the thread that runs the function. Fails by running out of memory or of the call's
- * limit, and says which. */
+/* The table of C functions for tr_call, and their outputs. Registration, under a lock, and look-up: any thread;
+ * an output: only the thread that runs the function. Fails by running out of memory or of the call's limit, and
+ * says which. */
 #include <string.h>
 
 #include "actors/kinds/compute_function.h"

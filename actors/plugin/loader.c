@@ -170,11 +170,10 @@ static tr__plugin *record_make(const char *file, tr_error *error)
 
 static tr_err load(tr__plugin *plugin, const char *file, const tr_host *host, tr_error *error)
 {
-    void *handle;
     const void *symbol;
     size_t size;
-    TR_TRY(tr__plugin_open(file, plugin->file, &handle, error));
-    TR_TRY(tr__plugin_symbol(handle, plugin->file, &symbol, &size, error));
+    TR_TRY(tr__plugin_open(file, plugin->file, &plugin->handle, error));
+    TR_TRY(tr__plugin_symbol(plugin->handle, plugin->file, &symbol, &size, error));
     plugin->block = symbol;
     TR_TRY(check_block(plugin, size, host, error));
     if (plugin->block->build)

@@ -25,6 +25,7 @@ typedef struct tr__plugin_actor {
 
 typedef struct tr__plugin {
     struct tr__plugin *next; /* all that were loaded: the loader's */
+    void *handle;            /* dlopen's */
     const tr_plugin_block *block;
     const char *build; /* "" if it says none */
     uint32_t actor_count;
@@ -36,6 +37,9 @@ typedef struct tr__plugin {
  * run before anything of it is checked. NULL with *error filled: TR_ENOTFOUND, TR_EPERM, TR_EVERSION,
  * TR_EINVAL, TR_ETOOBIG, TR_ENOMEM, TR_EIO. What is returned is never freed. Any thread. */
 tr__plugin *tr__plugin_load(const char *file, const tr_host *host, tr_error *error);
+
+/* What it exports under another name; NULL: nothing. */
+const void *tr__plugin_find(const tr__plugin *plugin, const char *symbol);
 
 /* ---- loader_os.c: files and dlopen --------------------------------------------------------------------- */
 

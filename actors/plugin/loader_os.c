@@ -175,3 +175,8 @@ tr_err tr__plugin_symbol(void *handle, const char *shown, const void **symbol, s
     *size = known && ELF64_ST_TYPE(entry->st_info) == STT_OBJECT ? entry->st_size : 0;
     return TR_OK;
 }
+
+const void *tr__plugin_find(const tr__plugin *plugin, const char *symbol)
+{
+    return dlsym(plugin->handle, symbol);
+}

@@ -172,10 +172,14 @@ static void set_signals(void)
 
 /* ---- the directory and the picture --------------------------------------------------------------------- */
 
+/* It is the nodes' TMPDIR too: what a library puts there in a node that is killed then goes with it (the sanitizers'
+ * has a file there while it starts). Before any thread is started, which could be reading the environment. */
 static tr_err make_directory(demo *d)
 {
     tr_error error;
     tr_err err = demo_directory_make(d->directory, sizeof(d->directory), &error);
+    if (err == TR_OK && setenv("TMPDIR", d->directory, 1) != 0)
+        err = tr__fail(&error, TR_ENOMEM, "no memory for TMPDIR");
     return err == TR_OK ? TR_OK : demo_trouble_is(d, err, "%s", error.text);
 }
 
@@ -367,8 +371,8 @@ int cli_demo(int argc, char **argv)
         tr__free(d);
         return 1;
     }
-    if (demo_page_open(d) == TR_OK && make_network(d) == TR_OK && choose_image(d) == TR_OK &&
-        make_directory(d) == TR_OK && make_key(d) == TR_OK && demo_files_register() == TR_OK &&
+    if (make_network(d) == TR_OK && choose_image(d) == TR_OK && make_directory(d) == TR_OK &&
+        demo_page_open(d) == TR_OK && make_key(d) == TR_OK && demo_files_register() == TR_OK &&
         tr__mandelbrot_register() == TR_OK)
         run_node(d);
     return finish(d);

@@ -50,6 +50,7 @@ typedef struct tr_sim_opts {
     uint64_t run_ns; /* under faults; 0: as the scenario says */
     FILE *timeline;  /* a line for each thing that happens; NULL: none */
     bool logs;       /* the nodes' log lines go into the timeline as well */
+    bool turns;      /* so do turns of loops, of which there are many */
 } tr_sim_opts;
 
 typedef struct tr_sim_result {
@@ -70,6 +71,25 @@ tr_sim *tr_sim_create(const tr_sim_opts *opts, tr_error *error);
 void tr_sim_run(tr_sim *sim);
 /* What came of it so far. */
 void tr_sim_result_get(const tr_sim *sim, tr_sim_result *result);
+/* What tr_always or tr_sometimes said under a name, all nodes together. */
+typedef struct tr_sim_assertion {
+    char name[64];         /* longer ones are cut */
+    tr_assertion kind;     /* of the first that said it */
+    uint64_t held, broken; /* how often */
+} tr_sim_assertion;
+
+/* The i-th, in the order in which they were first said; NULL: there are no more. The simulation's. */
+const tr_sim_assertion *tr_sim_assertion_at(const tr_sim *sim, uint32_t i);
+
+/* A place in the runtime where something rare but legal can happen. */
+typedef struct tr_sim_point {
+    const char *name;       /* static */
+    uint64_t passed, taken; /* how often it was come by, and it happened */
+} tr_sim_point;
+
+/* The i-th, in an order that doesn't change; false: there are no more. */
+bool tr_sim_point_at(const tr_sim *sim, uint32_t i, tr_sim_point *point);
+
 /* Nodes that still run end as by a crash. NULL is fine. */
 void tr_sim_destroy(tr_sim *sim);
 

@@ -58,9 +58,42 @@ static void ctrl_c_while_all_cores_compute_leaves_nothing(void **state)
     stop_when(*state, "answers in order", SIGINT);
 }
 
+/* It is heard while the node runs, ends its actors, and closes its loops. */
+static void ctrl_c_again_and_again_leaves_nothing(void **state)
+{
+    demo *d = *state;
+    start(d, (const char *const[]){"--json", "--files", FILES, NULL});
+    assert_true(read_until(d, "GET /list"));
+    for (int i = 0; i < 50; i++) {
+        kill(d->pid, SIGINT);
+        poll(NULL, 0, 10);
+    }
+    stop_as_said(d, "GET /list", SIGINT);
+}
+
 static void sigterm_leaves_nothing(void **state)
 {
     stop_when(*state, "bob up,", SIGTERM);
+}
+
+/* What a library leaves there of a node that is killed then goes with the demo's own directory. */
+static void its_nodes_have_their_tmpdir_in_its_own(void **state)
+{
+    demo *d = *state;
+    char path[64], expected[128], environment[16384];
+    long pid = 0;
+    start(d, (const char *const[]){"--json", "--files", FILES, NULL});
+    assert_true(read_until(d, "alice up, process "));
+    assert_true(read_until(d, "bob up"));
+    sscanf(strstr(d->output, "alice up, process "), "alice up, process %ld", &pid);
+    snprintf(path, sizeof(path), "/proc/%ld/environ", pid);
+    FILE *file = fopen(path, "re");
+    assert_non_null(file);
+    size_t size = fread(environment, 1, sizeof(environment), file);
+    fclose(file);
+    snprintf(expected, sizeof(expected), "TMPDIR=%s/troupe-demo-%ld-", d->tmp, (long)d->pid);
+    assert_non_null(memmem(environment, size, expected, strlen(expected)));
+    stop_as_said(d, "bob up", SIGTERM);
 }
 
 /* Then nobody can clean up its files; but the nodes don't live on, and the next demo does. */
@@ -70,7 +103,7 @@ static void a_killed_demos_nodes_end_and_the_next_removes_its_files(void **state
     start(d, (const char *const[]){"--json", "--files", FILES, NULL});
     assert_true(read_until(d, "GET /list"));
     kill_demo(d);
-    assert_int_equal(1, entries_in(d->tmp));
+    assert_entries(d, 1, d->tmp);
     assert_int_equal(0, RUN(d, "--json", "--files", FILES, "--no-kill"));
     assert_nothing_left(d);
 }
@@ -94,8 +127,8 @@ static void what_is_not_a_dead_demos_own_directory_stays(void **state)
     assert_int_equal(0, mkdir(path, 0755));
     assert_int_equal(0, chmod(path, 0755));
     assert_int_equal(0, RUN(d, "--json", "--files", FILES, "--no-kill"));
-    assert_int_equal(4, entries_in(d->tmp));
-    assert_int_equal(1, entries_in(precious));
+    assert_entries(d, 4, d->tmp);
+    assert_entries(d, 1, precious);
 }
 
 static void kept_nodes_live_on_until_they_are_told_to_end(void **state)
@@ -105,7 +138,7 @@ static void kept_nodes_live_on_until_they_are_told_to_end(void **state)
     int status = RUN(d, "--json", "--files", FILES, "--no-kill", "--keep");
     json_t *s = summary(d);
     assert_all_held(d, status, s);
-    assert_int_equal(1, entries_in(d->tmp));
+    assert_entries(d, 1, d->tmp);
     for (int i = 0; i < 3; i++) {
         char path[40];
         snprintf(path, sizeof(path), "nodes.%s.process", names[i]);
@@ -117,7 +150,7 @@ static void kept_nodes_live_on_until_they_are_told_to_end(void **state)
     }
     json_decref(s);
     assert_int_equal(0, RUN(d, "--json", "--files", FILES, "--no-kill"));
-    assert_int_equal(1, entries_in(d->tmp)); /* that is for its owner to remove */
+    assert_entries(d, 1, d->tmp); /* that is for its owner to remove */
 }
 
 static void a_pipe_gets_plain_lines(void **state)
@@ -184,7 +217,9 @@ int main(void)
         TEST(ctrl_c_in_the_middle_leaves_nothing),
         TEST(ctrl_c_while_bob_is_dead_leaves_nothing),
         TEST(ctrl_c_while_all_cores_compute_leaves_nothing),
+        TEST(ctrl_c_again_and_again_leaves_nothing),
         TEST(sigterm_leaves_nothing),
+        TEST(its_nodes_have_their_tmpdir_in_its_own),
         TEST(a_killed_demos_nodes_end_and_the_next_removes_its_files),
         TEST(what_is_not_a_dead_demos_own_directory_stays),
         TEST(kept_nodes_live_on_until_they_are_told_to_end),

@@ -23,9 +23,9 @@
 #include "actors/remote.h"
 #include "transport/endpoint.h"
 
-#define SILENCE_MS 700
-#define STUCK_MS   2000  /* at least: bob is stuck until he is let go */
-#define WITHIN_MS  20000 /* for a line; nothing here takes that long */
+#define SILENCE_MS 2000  /* on a busy machine a process may get no turn for a second */
+#define STUCK_MS   5000  /* at least, and over twice the silence: bob is stuck until he is let go */
+#define WITHIN_MS  40000 /* for a line; nothing here takes that long */
 
 /* ---- the parts: bob gets stuck, alice asks him meanwhile, carol comes ---------------------------------- */
 
@@ -71,10 +71,10 @@ static tr_err alice_start(tr_actor *self, void *arg)
     unsigned ups = 0, downs = 0;
     (void)arg;
     TR_TRY(tr_watch_nodes(self));
-    TR_TRY(tr_await(self, tr_lookup(self, "bob/service", TR_SECONDS(10)), tr_found, &found));
+    TR_TRY(tr_await(self, tr_lookup(self, "bob/service", TR_SECONDS(30)), tr_found, &found));
     tr_addr bob = found->actor;
     TR_TRY(tr_send(self, bob, get_stuck));
-    TR_TRY(tr_await(self, tr_ask(self, bob, TR_SECONDS(10), question, .number = 7), reply_to, &r));
+    TR_TRY(tr_await(self, tr_ask(self, bob, TR_SECONDS(30), question, .number = 7), reply_to, &r));
     uint64_t number = r->number;
     for (const tr_msg *msg; (msg = tr_receive(self, TR_MILLIS(1)));) {
         const tr_node_event *event = tr_match(msg, tr_node_event);
@@ -90,7 +90,7 @@ static tr_err carol_start(tr_actor *self, void *arg)
 {
     (void)arg;
     TR_TRY(tr_watch_nodes(self));
-    const tr_msg *msg = tr_receive(self, TR_SECONDS(10));
+    const tr_msg *msg = tr_receive(self, TR_SECONDS(30));
     const tr_node_event *event = msg ? tr_match(msg, tr_node_event) : NULL;
     say(event && event->up ? event->name : "nobody came up");
     return TR_OK;

@@ -228,6 +228,28 @@ static void a_late_answer_reaches_nobody(void **state)
     pair_close(p);
 }
 
+/* Nor the ask that came after, whose entry is the same one. */
+static void a_late_answer_is_not_taken_for_that_of_the_next_ask(void **state)
+{
+    (void)state;
+    pair *p = pair_open(2);
+    p->b.on = pair_keep;
+    manual_do(p->m, p->a.address, pair_ask, p);
+    tr_future first = p->future;
+    manual_tell(p->m, p->a.address, pair_cancel, p);
+    manual_tell(p->m, p->a.address, pair_ask, p);
+    manual_turn(p->m, 0);
+    assert_int_equal((uint32_t)p->future.id, (uint32_t)first.id);
+    manual_tell(p->m, p->b.address, pair_reply_kept, p);
+    tr__run_one(p->m->node->loops[1]); /* its inbox isn't looked at yet */
+    manual_pump(p->m);
+    assert_string_equal(p->a.trail, "init ");
+    assert_int_equal(manual_dropped(p->m, TR_DROP_LATE_REPLY), 1);
+    manual_do(p->m, p->b.address, pair_reply_kept, p);
+    assert_string_equal(p->a.trail, "init reply:9 ");
+    pair_close(p);
+}
+
 static void an_answer_stops_the_deadline(void **state)
 {
     (void)state;
@@ -368,6 +390,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_deadline_fails_the_ask_and_tells_the_callee),
         cmocka_unit_test(a_settled_future_waits_to_be_taken),
         cmocka_unit_test(a_late_answer_reaches_nobody),
+        cmocka_unit_test(a_late_answer_is_not_taken_for_that_of_the_next_ask),
         cmocka_unit_test(an_answer_stops_the_deadline),
         cmocka_unit_test(a_cancel_drops_the_queued_ask),
         cmocka_unit_test(an_ask_to_oneself_can_be_cancelled_in_its_batch),

@@ -201,6 +201,20 @@ static void a_link_to_one_that_is_gone_ends_the_linker(void **state)
     pair_close(p);
 }
 
+/* The link lies in its mailbox, behind what ends it. */
+static void a_link_to_one_that_ends_before_it_reads_of_it_fires(void **state)
+{
+    (void)state;
+    pair *p = pair_open(1);
+    manual_do(p->m, p->a.address, trap, NULL);
+    manual_tell(p->m, p->b.address, break_down, NULL);
+    manual_tell(p->m, p->a.address, link_to, &p->b.address); /* woken last, it runs first */
+    manual_pump(p->m);
+    assert_string_equal(p->b.trail, "init stop ");
+    assert_string_equal(p->a.trail, "init exited:error ");
+    pair_close(p);
+}
+
 static void unlinked_actors_go_their_own_ways(void **state)
 {
     (void)state;
@@ -375,6 +389,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_normal_end_is_no_reason_to_end),
         cmocka_unit_test(one_that_traps_exits_hears_of_them),
         cmocka_unit_test(a_link_to_one_that_is_gone_ends_the_linker),
+        cmocka_unit_test(a_link_to_one_that_ends_before_it_reads_of_it_fires),
         cmocka_unit_test(unlinked_actors_go_their_own_ways),
         cmocka_unit_test(an_exit_under_way_is_not_obeyed_after_unlink),
         cmocka_unit_test(too_many_links_are_refused),

@@ -267,10 +267,21 @@ static void on_fault(void *context, uint64_t fault)
 static bool take_point(tr__buggify_point point)
 {
     tr_sim *sim = sim_now_running;
-    (void)point;
-    if (!sim || !sim->faults_on || sim_draw(sim, TR_SIM_POINTS, 10000) >= sim->rates.points_per_10000)
+    if (!sim)
         return false;
+    sim->points_passed[point]++;
+    if (!sim->faults_on || sim_draw(sim, TR_SIM_POINTS, 10000) >= sim->rates.points_per_10000)
+        return false;
+    sim->points_taken[point]++;
     sim->result.faults[TR_SIM_POINTS]++;
+    return true;
+}
+
+bool tr_sim_point_at(const tr_sim *sim, uint32_t i, tr_sim_point *point)
+{
+    if (i >= TR__POINT_COUNT)
+        return false;
+    *point = (tr_sim_point){tr__buggify_names[i], sim->points_passed[i], sim->points_taken[i]};
     return true;
 }
 
@@ -284,6 +295,8 @@ void sim_faults_init(tr_sim *sim)
         sim->rates.every_ns[i] = on ? every[i][level] : 0;
         if (on && every[i][level] > 1)
             fault_next(sim, (tr_sim_fault)i);
+        if (on && (i == TR_SIM_LATENCY || i == TR_SIM_PIECES))
+            sim->result.faults[i]++; /* all of the run */
         if (i == TR_SIM_POINTS)
             sim->rates.points_per_10000 = on ? 10u << (2 * level) : 0;
     }

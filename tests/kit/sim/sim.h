@@ -17,6 +17,7 @@
 #include <troupe/testkit.h>
 
 #include "actors/loop.h"
+#include "base/buggify.h"
 #include "base/random.h"
 #include "base/seams.h"
 #include "tests/kit/memory_log.h"
@@ -47,7 +48,7 @@ typedef struct sim_net {
 struct sim_node {
     tr_sim *sim;
     uint32_t index;
-    char name[8];
+    char name[16];
     char listen[24];
     char join_text[TR_SIM_NODES_MAX][24];
     const char *join[TR_SIM_NODES_MAX + 1];
@@ -55,6 +56,7 @@ struct sim_node {
     tr_node *node; /* NULL: down */
     uint64_t life; /* counts its starts */
     bool dead;     /* what runs is only to be released: S4 */
+    bool stopping; /* in order, at the end of the run: its fibers are asked to end */
     bool dying;    /* it crashes at the end of the turn under way */
     bool dying_of_power;
     bool down_by_power; /* nobody answers for it */
@@ -91,14 +93,7 @@ typedef struct sim_rates {
     uint32_t points_per_10000; /* how often a TR_BUGGIFY point is taken */
 } sim_rates;
 
-/* An always or a sometimes, as often as it was said. */
 #define SIM_ASSERTIONS_MAX 256
-#define SIM_ASSERTION_NAME 96 /* longer names count by their beginning */
-typedef struct sim_assertion {
-    char name[SIM_ASSERTION_NAME];
-    uint32_t kind; /* tr_assertion */
-    uint64_t held, broken;
-} sim_assertion;
 
 struct tr_sim {
     tr_sim_opts opts;
@@ -113,6 +108,7 @@ struct tr_sim {
     uint64_t fault_at[TR_SIM_FAULT_COUNT]; /* the next one */
     tr__random schedule;                   /* turns: when, and what seeds the nodes */
     sim_rates rates;
+    uint64_t points_passed[TR__POINT_COUNT], points_taken[TR__POINT_COUNT];
     bool faults_on;
     uint32_t node_count;
     sim_node nodes[TR_SIM_NODES_MAX];
@@ -124,7 +120,7 @@ struct tr_sim {
     tr__listener *listeners;
     /* trace.c */
     uint64_t hash;
-    sim_assertion assertions[SIM_ASSERTIONS_MAX];
+    tr_sim_assertion assertions[SIM_ASSERTIONS_MAX];
     uint32_t assertion_count;
     uint64_t looked_at; /* when the invariants were */
     tr_sim_result result;
@@ -231,6 +227,8 @@ void sim_hash_text(tr_sim *sim, const char *text);
 /* A line of the timeline, hashed too; node NULL: of the world. */
 void sim_trace(tr_sim *sim, const sim_node *node, const char *what, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
+/* A turn of a loop, or of the control thread. */
+void sim_trace_turn(const sim_agent *agent);
 /* The seam: an actor handles a message. */
 void sim_trace_message(void *node, tr__loop *loop, tr_actor *actor, const tr_msg *msg);
 void sim_trace_log(void *node, tr_log_level level, const char *line);

@@ -49,6 +49,17 @@ void sim_trace(tr_sim *sim, const sim_node *node, const char *what, const char *
     fprintf(sim->opts.timeline, "%s\n", text);
 }
 
+void sim_trace_turn(const sim_agent *agent)
+{
+    tr_sim *sim = agent->node->sim;
+    sim_hash(sim, (uint64_t)agent->node->index << 8 | agent->index);
+    if (!sim->opts.timeline || !sim->opts.turns)
+        return;
+    line_begin(sim, agent->node, "turn");
+    fprintf(sim->opts.timeline, "%s %u\n", agent->index == agent->node->loops ? "control thread" : "loop",
+            agent->index);
+}
+
 void sim_trace_log(void *context, tr_log_level level, const char *line)
 {
     static const char *const words[] = {"error", "warn", "info", "debug"};
@@ -105,16 +116,16 @@ void tr_sim_fail(tr_sim *sim, const char *format, ...)
     sim_trace(sim, sim->current, "FAILED", "%s", result->what);
 }
 
-static sim_assertion *assertion_of(tr_sim *sim, uint32_t kind, const char *name)
+static tr_sim_assertion *assertion_of(tr_sim *sim, uint32_t kind, const char *name)
 {
     for (uint32_t i = 0; i < sim->assertion_count; i++)
-        if (strncmp(sim->assertions[i].name, name, SIM_ASSERTION_NAME - 1) == 0)
+        if (strncmp(sim->assertions[i].name, name, sizeof(sim->assertions[i].name) - 1) == 0)
             return &sim->assertions[i];
     if (sim->assertion_count == SIM_ASSERTIONS_MAX)
         return NULL;
-    sim_assertion *a = &sim->assertions[sim->assertion_count++];
+    tr_sim_assertion *a = &sim->assertions[sim->assertion_count++];
     snprintf(a->name, sizeof(a->name), "%s", name);
-    a->kind = kind;
+    a->kind = (tr_assertion)kind;
     return a;
 }
 
@@ -123,7 +134,7 @@ void sim_trace_assertion(void *context, uint32_t kind, bool holds, const char *n
     sim_node *node = context;
     if (node->dead)
         return;
-    sim_assertion *a = assertion_of(node->sim, kind, name);
+    tr_sim_assertion *a = assertion_of(node->sim, kind, name);
     if (!a)
         tr_sim_fail(node->sim, "more than %d names of always and sometimes", SIM_ASSERTIONS_MAX);
     else if (holds)
@@ -132,4 +143,9 @@ void sim_trace_assertion(void *context, uint32_t kind, bool holds, const char *n
         a->broken++;
     if (kind == TR_ALWAYS && !holds)
         tr_sim_fail(node->sim, "always \"%s\" didn't hold on %s", name, node->name);
+}
+
+const tr_sim_assertion *tr_sim_assertion_at(const tr_sim *sim, uint32_t i)
+{
+    return i < sim->assertion_count ? &sim->assertions[i] : NULL;
 }

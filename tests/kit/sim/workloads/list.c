@@ -1,0 +1,9 @@
+/* See list.h. */
+#include "tests/kit/sim/workloads/list.h"
+
+#include <stddef.h>
+
+const tr_scenario *const sim_workloads[] = {
+    &sim_chatter,
+    NULL,
+};

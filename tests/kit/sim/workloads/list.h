@@ -1,0 +1,13 @@
+/* Our own scenarios: what `troupe sim` runs without a plugin, and the tests of tests/sim. */
+#ifndef TR_TESTS_KIT_SIM_WORKLOADS_LIST_H
+#define TR_TESTS_KIT_SIM_WORKLOADS_LIST_H
+
+#include <troupe/scenario.h>
+
+/* Each is defined in the file of its subject. */
+extern const tr_scenario sim_chatter;
+
+/* All; ends with NULL. */
+extern const tr_scenario *const sim_workloads[];
+
+#endif
