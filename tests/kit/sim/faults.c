@@ -201,7 +201,7 @@ static void memory(tr_sim *sim)
     if (!node)
         return;
     node->fail_allocation_in = nth;
-    sim_fault_happened(sim, TR_SIM_MEMORY, "%s: allocation %llu of a turn fails", node->name,
+    sim_fault_happened(sim, TR_SIM_MEMORY, "%s: allocation %llu from now fails", node->name,
                        (unsigned long long)nth);
 }
 

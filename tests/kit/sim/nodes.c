@@ -117,10 +117,7 @@ void sim_node_enter(sim_node *node)
     tr__check(!node->turning, "one thing at a time");
     node->turning = true;
     node->sim->current = node;
-    if (node->fail_allocation_in) {
-        tr__alloc_fail_at(node->fail_allocation_in);
-        node->fail_allocation_in = 0;
-    }
+    tr__alloc_fail_at(node->fail_allocation_in);
 }
 
 static void node_release(sim_node *node);
@@ -130,7 +127,8 @@ void sim_node_leave(sim_node *node)
 {
     node->turning = false;
     node->sim->current = NULL;
-    tr__alloc_fail_at(0);
+    uint64_t made = tr__alloc_fail_at(0);
+    node->fail_allocation_in -= made < node->fail_allocation_in ? made : node->fail_allocation_in;
     if (node->dying)
         node_release(node);
 }

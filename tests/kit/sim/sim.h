@@ -76,7 +76,7 @@ struct sim_node {
     void *disk_wake_context;
     void (*disk_begin)(struct tr__log_store *store, const struct tr__log_batch *batch);
     uint64_t disk_slow_until;
-    uint64_t fail_allocation_in; /* of its next turns; 0: none */
+    uint64_t fail_allocation_in; /* so many allocations on, one fails; 0: none does */
     bool stays_down;             /* killed by hand: until it is started by hand */
 };
 
