@@ -85,6 +85,12 @@ static void tell_message(sim_node *node, tr_actor *actor, const tr_msg *msg)
     free(json);
 }
 
+/* What nodes say to themselves and each other would hide what actors say. */
+static bool is_the_runtimes(const tr_msg *msg)
+{
+    return !msg->type || strncmp(msg->type->name, "tr__", 4) == 0;
+}
+
 void sim_trace_message(void *context, tr__loop *loop, tr_actor *actor, const tr_msg *msg)
 {
     sim_node *node = context;
@@ -96,7 +102,7 @@ void sim_trace_message(void *context, tr__loop *loop, tr_actor *actor, const tr_
     sim_hash(node->sim, msg->sender.node ^ msg->sender.slot);
     if (msg->type)
         sim_hash(node->sim, msg->type->id);
-    if (node->sim->opts.timeline)
+    if (node->sim->opts.timeline && (node->sim->opts.turns || !is_the_runtimes(msg)))
         tell_message(node, actor, msg);
 }
 
