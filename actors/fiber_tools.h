@@ -5,7 +5,7 @@
  * on the shelf is poisoned, so that a use of a destroyed fiber's frames is found, and leak checks see the
  * stacks of the living. TSan: each fiber is a thread of its own to it. It ends the program at 8,128 of them. A
  * signal that comes while a fiber runs it keeps for that fiber, until that calls something that is intercepted: never, if
- * it waits for ever. So on the way out signals are blocked, by such a call, until the resumer has the thread.
+ * it waits for ever. So signals are blocked while one runs.
  * Called on the loop's thread; nothing here fails. */
 #ifndef TR_ACTORS_FIBER_TOOLS_H
 #define TR_ACTORS_FIBER_TOOLS_H
@@ -62,7 +62,7 @@ typedef struct tr__fiber_tools {
 #ifdef TR__TOOLS_TSAN
     void *fiber;
     void *resumer;
-    sigset_t signals; /* the thread's mask, on the way out */
+    sigset_t signals; /* the thread's mask, while the fiber runs */
 #endif
 } tr__fiber_tools;
 
@@ -110,6 +110,7 @@ TR__TOOLS_INLINE void tr__fiber_tools_enter(tr__fiber_tools *tools)
     __sanitizer_start_switch_fiber(&tools->resumer_fake, tools->stack, tools->stack_size);
 #endif
 #ifdef TR__TOOLS_TSAN
+    tools->signals = tr__signals_block();
     tools->resumer = __tsan_get_current_fiber();
     __tsan_switch_to_fiber(tools->fiber, 0);
 #endif
@@ -143,7 +144,6 @@ TR__TOOLS_INLINE void tr__fiber_tools_leave(tr__fiber_tools *tools)
     __sanitizer_start_switch_fiber(&tools->stack_fake, tools->resumer_stack, tools->resumer_size);
 #endif
 #ifdef TR__TOOLS_TSAN
-    tools->signals = tr__signals_block();
     __tsan_switch_to_fiber(tools->resumer, 0);
 #endif
     (void)tools;
@@ -155,7 +155,6 @@ TR__TOOLS_INLINE void tr__fiber_tools_leave_for_good(tr__fiber_tools *tools)
     __sanitizer_start_switch_fiber(NULL, tools->resumer_stack, tools->resumer_size);
 #endif
 #ifdef TR__TOOLS_TSAN
-    tools->signals = tr__signals_block();
     __tsan_switch_to_fiber(tools->resumer, 0);
 #endif
     (void)tools;

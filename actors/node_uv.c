@@ -14,6 +14,7 @@
 #include <unistd.h>
 #include <uv.h>
 
+#include "actors/kinds_uv.h"
 #include "actors/loop.h"
 #include "actors/node_uv.h"
 #include "actors/remote.h"
@@ -43,10 +44,10 @@ struct tr__driver_uv {
     uint32_t count;
     driver *loops;
     tr__control control;
-    _Atomic uint32_t parties; /* loops that have a thread */
-    _Atomic uint32_t met[3];  /* how many have come to each step of the end */
+    _Atomic uint32_t parties;  /* loops that have a thread */
+    _Atomic uint32_t met[3];   /* how many have come to each step of the end */
     _Atomic uint32_t stopping; /* calls of tr_node_stop that may still wake loops: these close after them */
-    char raise_at[32];        /* tests: the point of transactions at which a signal is raised */
+    char raise_at[32];         /* tests: the point of transactions at which a signal is raised */
     int raise_signal;
     _Atomic uint32_t raise_left; /* how often it comes to it until then; 0: nothing is raised */
 };
@@ -329,7 +330,12 @@ tr_node *tr_node_create(const tr_node_opts *opts, tr_error *error)
                        .context = all,
                        .net = tr__nng_net(),
                        .seed = os_seed(),
-                       .secret = tr__key_secret};
+                       .secret = tr__key_secret,
+                       .kinds = {.process = &tr__process_uv,
+                                 .workers = &tr__workers_uv,
+                                 .http = &tr__http_curl,
+                                 .files = &tr__file_sink_uv,
+                                 .tcp = &tr__tcp_uv}};
     uint8_t key[TR__KEY_SIZE];
     tr_node *node = tr__node_make(opts, &seams, error);
     while (node && opened < count && driver_open(&all->loops[opened], node->loops[opened], error) == TR_OK)

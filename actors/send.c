@@ -315,6 +315,11 @@ tr__loop *tr__loop_of(tr_actor *self)
     return tr__owner(self);
 }
 
+const tr__kind_seams *tr__loop_kinds(const tr__loop *loop)
+{
+    return &loop->node->seams.kinds;
+}
+
 void *tr__loop_driver(tr__loop *loop)
 {
     return loop->driver;

@@ -7,12 +7,28 @@
 #include <stddef.h>
 #include <stdint.h>
 
+struct tr__file_seam;
+struct tr__http_seam;
 struct tr__net;
+struct tr__process_seam;
+struct tr__tcp_seam;
+struct tr__workers_seam;
 struct tr__log_store;
 struct tr_error;
 struct tr__loop;
 struct tr_actor;
 struct tr_msg;
+
+/* What the shipped kinds (actors/kinds) do in the world, each a table of functions. NULL: the node has none, and an
+ * actor that needs it refuses to start. */
+typedef struct tr__kind_seams {
+    const struct tr__process_seam *process; /* actors/kinds/process.h */
+    const struct tr__workers_seam *workers; /* worker_pool.h */
+    const struct tr__http_seam *http;       /* http_source.h */
+    const struct tr__file_seam *files;      /* file_sink.h */
+    const struct tr__tcp_seam *tcp;         /* tcp.h */
+    void *context; /* the tables' own, which they find through the loop they are given */
+} tr__kind_seams;
 
 typedef struct tr__seams {
     /* Monotonic time in ns. Called by any loop's thread. */
@@ -43,6 +59,7 @@ typedef struct tr__seams {
     uint64_t seed;
     /* Unpredictable bytes, for what must stay secret; the control thread. Only for a node with a key. */
     void (*secret)(void *context, void *bytes, size_t length);
+    tr__kind_seams kinds;
 } tr__seams;
 
 #endif

@@ -32,9 +32,16 @@ static tr_err compute_init(tr_actor *self, void *state, const void *arg)
                        opts->parallel, PARALLEL_MAX, opts->queue, QUEUE_MAX);
     if (opts->nice > 19)
         return tr_fail(self, TR_EINVAL, "tr_compute_opts.nice is %d, more than 19", opts->nice);
-    compute->process = tr__process_seam_default();
-    compute->threads = tr__workers_seam_default();
-    uint32_t cores = compute->process->cores();
+    const tr__kind_seams *kinds = tr__loop_kinds(tr__loop_of(self));
+    if (!kinds->process || !kinds->workers)
+        return tr_fail(
+            self, TR_EINVAL,
+            "this node has no %s for the compute actor: start it on a node of tr_node_create, or give "
+            "the test's driver a simulated one",
+            kinds->process ? "threads" : "child processes");
+    compute->process = kinds->process;
+    compute->threads = kinds->workers;
+    uint32_t cores = compute->process->cores(tr__loop_of(self));
     compute->parallel = opts->parallel ? opts->parallel : cores < PARALLEL_MAX ? cores : PARALLEL_MAX;
     compute->queue_max = opts->queue ? opts->queue : 1024;
     compute->grace_ns = opts->grace_ns ? opts->grace_ns : TR_SECONDS(1);

@@ -296,9 +296,15 @@ static tr_err init(tr_actor *self, void *state, const void *arg)
                        "bytes_per_second %" PRIu64,
                        d->opts.connect_ns, d->opts.bytes_per_second);
     d->self = tr_self(self);
-    d->env.http = tr__http_curl();
-    d->env.files = tr__file_sink_uv();
     d->env.loop = tr__loop_of(self);
+    d->env.http = tr__loop_kinds(d->env.loop)->http;
+    d->env.files = tr__loop_kinds(d->env.loop)->files;
+    if (!d->env.http || !d->env.files)
+        return tr_fail(
+            self, TR_EINVAL,
+            "this node has no %s for the downloader: start it on a node of tr_node_create, or give the "
+            "test's driver a simulated one",
+            d->env.http ? "files" : "HTTP");
     d->env.ended = on_ended;
     d->env.context = d;
     tr__http_opts opts = {d->opts.parallel, d->opts.connect_ns, d->opts.bytes_per_second};

@@ -39,8 +39,7 @@ typedef struct tr__file_upcalls {
 } tr__file_upcalls;
 
 typedef struct tr__file_seam {
-    /* The plan is copied; `opened` or `failed` follows. NULL with *error: TR_ENOMEM, TR_EINVAL for a loop
-     * without such a driver. */
+    /* The plan is copied; `opened` or `failed` follows. NULL with *error: TR_ENOMEM, TR_EIO. */
     tr__file_sink *(*open)(tr__loop *loop, const tr__file_plan *plan, const tr__file_upcalls *upcalls,
                            void *context, tr_error *error);
     /* Once, after `opened` and before the first write: go on at `from` (0, or what was found), and remember
@@ -57,8 +56,5 @@ typedef struct tr__file_seam {
     /* No upcall any more, not even `closed`: who would hear it is going. */
     void (*mute)(tr__file_sink *sink);
 } tr__file_seam;
-
-/* Files by libuv's thread pool. */
-const tr__file_seam *tr__file_sink_uv(void);
 
 #endif

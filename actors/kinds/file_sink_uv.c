@@ -29,6 +29,7 @@
 #include <uv.h>
 
 #include "actors/kinds/download_rules.h"
+#include "actors/kinds_uv.h"
 #include "base/err.h"
 #include "base/mem.h"
 
@@ -442,8 +443,8 @@ static tr__file_sink *sink_open(tr__loop *loop, const tr__file_plan *plan, const
                                 void *context, tr_error *error)
 {
     uv_loop_t *driver = tr__loop_driver(loop);
-    if (!driver || sodium_init() < 0) {
-        tr__fail(error, TR_EINVAL, "%.120s: files need a loop that libuv drives", plan->path);
+    if (sodium_init() < 0) {
+        tr__fail(error, TR_EIO, "%.120s: libsodium can't be set up, so no digest can be had", plan->path);
         return NULL;
     }
     size_t room = sizeof(tr__file_sink) + 3 * (strlen(plan->path) + sizeof(TR__DL_INFO)) + NAME_ROOM +
@@ -526,8 +527,5 @@ static void sink_mute(tr__file_sink *sink)
     sink->muted = true;
 }
 
-const tr__file_seam *tr__file_sink_uv(void)
-{
-    static const tr__file_seam seam = {sink_open, sink_begin, sink_write, sink_finish, sink_close, sink_mute};
-    return &seam;
-}
+const tr__file_seam tr__file_sink_uv = {sink_open,   sink_begin, sink_write,
+                                        sink_finish, sink_close, sink_mute};

@@ -24,6 +24,7 @@
 #include <stdio.h>
 #include <uv.h>
 
+#include "actors/kinds_uv.h"
 #include "base/err.h"
 #include "base/mem.h"
 
@@ -370,10 +371,6 @@ static tr__http_source *source_open(tr__loop *loop, const tr__http_opts *opts, t
 {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
     uv_loop_t *driver = tr__loop_driver(loop);
-    if (!driver) {
-        tr__fail(error, TR_EINVAL, "the downloader needs a loop that libuv drives");
-        return NULL;
-    }
     pthread_once(&once, init_curl);
     tr__http_source *source = tr__zalloc(sizeof(*source));
     CURLM *multi = source && global_result == CURLE_OK ? curl_multi_init() : NULL;
@@ -521,8 +518,4 @@ static void source_close(tr__http_source *source)
     uv_close((uv_handle_t *)&source->nudge, on_timer_closed);
 }
 
-const tr__http_seam *tr__http_curl(void)
-{
-    static const tr__http_seam seam = {source_open, source_start, source_resume, source_cancel, source_close};
-    return &seam;
-}
+const tr__http_seam tr__http_curl = {source_open, source_start, source_resume, source_cancel, source_close};

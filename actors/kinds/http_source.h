@@ -48,7 +48,7 @@ typedef struct tr__http_upcalls {
 } tr__http_upcalls;
 
 typedef struct tr__http_seam {
-    /* NULL with *error: TR_ENOMEM, TR_EINVAL for a loop that has no such driver. */
+    /* NULL with *error: TR_ENOMEM. */
     tr__http_source *(*open)(tr__loop *loop, const tr__http_opts *opts, tr_error *error);
     /* The request is copied. NULL with *error: TR_ENOMEM, TR_EINVAL, TR_ECLOSED: the source broke for good.
      */
@@ -61,8 +61,5 @@ typedef struct tr__http_seam {
     /* Cancels what runs; frees itself when its handles are closed. NULL is fine. */
     void (*close)(tr__http_source *source);
 } tr__http_seam;
-
-/* libcurl on the libuv loop of the actor. */
-const tr__http_seam *tr__http_curl(void);
 
 #endif

@@ -32,7 +32,7 @@ typedef struct tr__child_spec {
 
 typedef struct tr__process_seam {
     /* How many cores this process may use; at least 1. */
-    uint32_t (*cores)(void);
+    uint32_t (*cores)(tr__loop *loop);
     /* Start one, in a process group of its own; messages go to `owner` and carry `job`. NULL: *error says
      * why. */
     tr__child *(*start)(tr__loop *loop, tr_addr owner, uint64_t job, const tr__child_spec *spec,
@@ -50,8 +50,5 @@ typedef struct tr__process_seam {
     /* SIGKILL to what is left of the group; everything is released, if need be later. */
     void (*close)(tr__child *child);
 } tr__process_seam;
-
-/* The real one. Static. */
-const tr__process_seam *tr__process_seam_default(void);
 
 #endif

@@ -29,6 +29,7 @@
 #include <uv.h>
 
 #include "actors/kinds/process.h"
+#include "actors/kinds_uv.h"
 #include "base/err.h"
 #include "base/mem.h"
 
@@ -566,20 +567,17 @@ out:
     return child;
 }
 
-static uint32_t cores(void)
+static uint32_t cores(tr__loop *loop)
 {
+    (void)loop;
     return uv_available_parallelism();
 }
 
-const tr__process_seam *tr__process_seam_default(void)
-{
-    static const tr__process_seam seam = {.cores = cores,
-                                          .start = start,
-                                          .write = write_input,
-                                          .end_input = close_input,
-                                          .more = more,
-                                          .end = end,
-                                          .drain = drain,
-                                          .close = close_child};
-    return &seam;
-}
+const tr__process_seam tr__process_uv = {.cores = cores,
+                                         .start = start,
+                                         .write = write_input,
+                                         .end_input = close_input,
+                                         .more = more,
+                                         .end = end,
+                                         .drain = drain,
+                                         .close = close_child};

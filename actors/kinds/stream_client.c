@@ -163,7 +163,11 @@ static tr_err init(tr_actor *self, void *state, const void *arg)
         return tr_fail(self, TR_EINVAL, "stream client: %u connections: at most %u", c->connections,
                        CONNECTIONS_MAX);
     c->loop = tr__loop_of(self);
-    c->tcp = tr__tcp_seam_default();
+    c->tcp = tr__loop_kinds(c->loop)->tcp;
+    if (!c->tcp)
+        return tr_fail(self, TR_EINVAL,
+                       "this node has no TCP connections for the stream client: start it on a node of "
+                       "tr_node_create, or give the test's driver simulated ones");
     c->in_flight = (uint32_t)or_default(opts->in_flight, 32);
     c->queue = (uint32_t)or_default(opts->queue, 4096);
     c->tries = (uint32_t)or_default(opts->tries, 3);

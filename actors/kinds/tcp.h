@@ -28,6 +28,7 @@ TR_MESSAGE(tr__tcp_writable, (u64, key)) /* unsent() was above TR__TCP_UNSENT an
 /* TR_ECLOSED: the other side closed in order. The text says what happened, without the address. */
 TR_MESSAGE(tr__tcp_down, (u64, key), (u32, code), (string, text))
 
+/* All of it is called on the thread of the loop that opened the connection. */
 typedef struct tr__tcp_seam {
     /* Begin to connect; the messages go to `owner` on this loop. host: a name or a numeric address, without
      * brackets. NULL with *error: TR_ENOMEM, TR_EIO. */
@@ -43,8 +44,5 @@ typedef struct tr__tcp_seam {
     /* Close at once, what is unsent is dropped; it is not yours any more. NULL is fine. */
     void (*close)(tr__tcp *tcp);
 } tr__tcp_seam;
-
-/* The one by libuv. All of it is called on the thread of the loop that opened the connection. */
-const tr__tcp_seam *tr__tcp_seam_default(void);
 
 #endif

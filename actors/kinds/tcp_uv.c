@@ -17,6 +17,7 @@
 #include <uv.h>
 
 #include "actors/kinds/tcp.h"
+#include "actors/kinds_uv.h"
 #include "base/err.h"
 #include "base/mem.h"
 
@@ -343,11 +344,7 @@ static tr__tcp *tcp_open(tr__loop *loop, tr_addr owner, uint64_t key, const char
     tcp->key = key;
     tcp->port = port;
     tcp->prepare.data = tcp->resolve.data = tcp->connect.data = tcp->write.data = tcp;
-    if (!tcp->uv || uv_prepare_init(tcp->uv, &tcp->prepare) != 0) {
-        tr__fail(error, TR_EIO, "this loop isn't driven by libuv: it has no TCP connections");
-        tr__free(tcp);
-        return NULL;
-    }
+    uv_prepare_init(tcp->uv, &tcp->prepare); /* can't fail */
     tcp->prepare_open = true;
     if (uv_ip4_addr(host, port, (struct sockaddr_in *)&tcp->numeric) == 0 ||
         uv_ip6_addr(host, port, (struct sockaddr_in6 *)&tcp->numeric) == 0)
@@ -362,8 +359,4 @@ static tr__tcp *tcp_open(tr__loop *loop, tr_addr owner, uint64_t key, const char
     return tcp;
 }
 
-const tr__tcp_seam *tr__tcp_seam_default(void)
-{
-    static const tr__tcp_seam seam = {tcp_open, tcp_write, tcp_unsent, tcp_consumed, tcp_close};
-    return &seam;
-}
+const tr__tcp_seam tr__tcp_uv = {tcp_open, tcp_write, tcp_unsent, tcp_consumed, tcp_close};

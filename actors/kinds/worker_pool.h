@@ -37,7 +37,4 @@ typedef struct tr__workers_seam {
     void (*close)(tr__workers *workers);
 } tr__workers_seam;
 
-/* The real one. Static. */
-const tr__workers_seam *tr__workers_seam_default(void);
-
 #endif

@@ -18,6 +18,7 @@
 #include <uv.h>
 
 #include "actors/kinds/worker_pool.h"
+#include "actors/kinds_uv.h"
 #include "base/err.h"
 #include "base/mem.h"
 
@@ -318,13 +319,9 @@ static void close_workers(tr__workers *workers)
     uv_close((uv_handle_t *)&workers->retry, on_closed);
 }
 
-const tr__workers_seam *tr__workers_seam_default(void)
-{
-    static const tr__workers_seam seam = {.open = open_workers,
-                                          .submit = submit,
-                                          .cancel = cancel,
-                                          .result = result,
-                                          .release = release,
-                                          .close = close_workers};
-    return &seam;
-}
+const tr__workers_seam tr__workers_uv = {.open = open_workers,
+                                         .submit = submit,
+                                         .cancel = cancel,
+                                         .result = result,
+                                         .release = release,
+                                         .close = close_workers};

@@ -11,13 +11,14 @@
  * process dies (on a file system without O_TMPFILE, in a hidden `.NAME.PID-N.part` that a kill leaves
  * behind). With `resume` they lie in `NAME.part`, beside `NAME.part.info` (where from, which version), and
  * stay: the next fetch of that URL with `resume` goes on at that byte, if the server still has the same
- * version. */
+ * version. After a power cut (not: a kill) the end of NAME.part may be other than what came: give `sha256`
+ * where that matters. */
 #ifndef TROUPE_DOWNLOADER_H
 #define TROUPE_DOWNLOADER_H
 
 #include <troupe/actor.h>
 
-/* Spawn it with tr_downloader_opts or NULL. It must live on a loop driven by libuv. */
+/* Spawn it with tr_downloader_opts or NULL. */
 extern const tr_actor_def tr_downloader;
 
 /* 0 always means the default. */

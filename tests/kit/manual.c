@@ -172,7 +172,8 @@ static void manual_fatal(void *context)
     ((manual *)context)->fatals++;
 }
 
-static manual *open_node(uint32_t loops, const char *name, struct memory_log *disk)
+static manual *open_node(uint32_t loops, const char *name, struct memory_log *disk,
+                         const tr__kind_seams *kinds)
 {
     manual *m = calloc(1, sizeof(*m));
     assert_non_null(m);
@@ -187,6 +188,8 @@ static manual *open_node(uint32_t loops, const char *name, struct memory_log *di
                        .fatal = manual_fatal,
                        .context = m,
                        .seed = 42};
+    if (kinds)
+        seams.kinds = *kinds;
     tr_node_opts opts = {.name = name,
                          .loops = loops,
                          .log = manual_log,
@@ -202,13 +205,18 @@ static manual *open_node(uint32_t loops, const char *name, struct memory_log *di
 
 manual *manual_open(uint32_t loops)
 {
-    return open_node(loops, NULL, NULL);
+    return open_node(loops, NULL, NULL, NULL);
+}
+
+manual *manual_open_kinds(uint32_t loops, const tr__kind_seams *kinds)
+{
+    return open_node(loops, NULL, NULL, kinds);
 }
 
 manual *manual_open_tx(uint32_t loops, const char *name, struct memory_log *disk)
 {
     tr_error error;
-    manual *m = open_node(loops, name, disk);
+    manual *m = open_node(loops, name, disk, NULL);
     if (tr__node_begin(m->node, &error) != TR_OK)
         fail_msg("manual_open_tx: %s", error.text);
     return m;

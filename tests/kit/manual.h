@@ -80,6 +80,8 @@ extern const tr_actor_def manual_puppet_def;
 
 /* A node of that many loops, time at one second. */
 manual *manual_open(uint32_t loops);
+/* The same, and the shipped kinds run on it: `kinds` is what they do in the world (copied). */
+manual *manual_open_kinds(uint32_t loops, const tr__kind_seams *kinds);
 /* The same with what a node begins with: the warden and the manager of transactions. `disk` (NULL: none) is the log's; it
  * stands still while nobody pumps, and a batch is done in a pump. Not freed. */
 manual *manual_open_tx(uint32_t loops, const char *name, struct memory_log *disk);

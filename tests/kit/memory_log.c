@@ -255,6 +255,8 @@ void memory_log_run(memory_log *m)
 void memory_log_power_cut(memory_log *m)
 {
     tr__check(!m->is_open, "close first: the process dies with its host");
+    if (m->capacity == 0) /* nothing was ever written */
+        return;
     for (size_t s = 0; s * SECTOR < m->dirty_size; s++) {
         if (!m->dirty[s])
             continue;

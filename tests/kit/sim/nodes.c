@@ -8,6 +8,7 @@
 #include "base/err.h"
 #include "base/mem.h"
 #include "tests/kit/sim/net.h"
+#include "tests/kit/sim/sim_kinds.h"
 
 /* ---- its clock ----------------------------------------------------------------------------------------- */
 
@@ -224,6 +225,7 @@ static tr_node *make(sim_node *node, tr_error *error)
                        .handled = sim_trace_message,
                        .assertion = sim_trace_assertion,
                        .net = &node->net.net,
+                       .kinds = sim_kinds_of(sim->kinds, node->index),
                        .context = node,
                        .seed = tr__random_next(&sim->schedule)};
     tr_node_opts opts = {.name = node->name,
@@ -304,6 +306,7 @@ static void node_release(sim_node *node)
     for (uint32_t i = 0; i < SIM_AGENTS_MAX; i++)
         node->agents[i].token++; /* the next life may have another number of loops */
     sim_net_node_died(node, power);
+    sim_kinds_drop(node->sim->kinds, node->index, power);
     unmake(node);
     tr__node_unmake(node->node);
     sim_disk_node_died(node, power);

@@ -109,6 +109,7 @@ struct tr_sim {
     tr__random schedule;                   /* turns: when, and what seeds the nodes */
     sim_rates rates;
     uint64_t points_passed[TR__POINT_COUNT], points_taken[TR__POINT_COUNT];
+    struct sim_kinds *kinds; /* sim_kinds.h: processes, files and servers, for the shipped kinds */
     bool faults_on;
     uint32_t node_count;
     sim_node nodes[TR_SIM_NODES_MAX];
