@@ -88,8 +88,11 @@ static void seam_point(void *context, const char *name)
     if (node->dead)
         return;
     sim_trace(node->sim, node, "point", "%s", name);
-    if (node->sim->faults_on && node->sim->rates.every_ns[TR_SIM_CRASH] &&
-        sim_chance(node->sim, TR_SIM_CRASH, 200))
+    bool dies = sim_dies_at_point(node);
+    char words[64];
+    snprintf(words, sizeof(words), "a crash at %s", name);
+    sim_sometimes(node->sim, dies, words);
+    if (dies)
         node->crash_after = 1;
     sim_node_seam(node);
 }
@@ -101,6 +104,7 @@ static void seam_fatal(void *context)
         return;
     sim_trace(node->sim, node, "fatal", "its log can't go on");
     node->dying_of_power = false;
+    node->ended_itself = true;
     node->dead = node->dying = true;
 }
 
@@ -202,6 +206,7 @@ static void agent_turn(void *context, uint64_t token)
 static tr_err run_start(tr_actor *self, void *arg)
 {
     sim_node *node = arg;
+    node->begun = true;
     tr_err err = node->sim->scenario->start(self, node->index);
     if (err != TR_OK && !node->dead && !node->stopping && node->node && !node->node->stop_asked)
         tr_sim_fail(node->sim, "the scenario's start on %s failed: %s: %s", node->name, tr_err_word(err),
@@ -219,6 +224,7 @@ static tr_node *make(sim_node *node, tr_error *error)
                        .wake_control = seam_wake_control,
                        .wall_ms = seam_wall_ms,
                        .open_log = sim_disk_open,
+                       .log_options = &sim_log_sizes,
                        .point = seam_point,
                        .fatal = seam_fatal,
                        .secret = seam_secret,
@@ -260,6 +266,7 @@ tr_err sim_node_start(sim_node *node, tr_error *error)
     node->dead = node->dying = node->dying_of_power = node->down_by_power = node->stopping = false;
     node->crash_after = 0;
     node->paused_until = 0;
+    node->begun = !sim->scenario->start;
     if (sim->scenario->loops == 0)
         node->loops = 1 + (uint32_t)tr__random_below(&sim->schedule, 2);
     sim_trace(sim, node, "start", "life %llu, %u loops", (unsigned long long)node->life, node->loops);
@@ -276,6 +283,8 @@ tr_err sim_node_start(sim_node *node, tr_error *error)
         return err;
     if (!node->node)
         return TR_OK; /* it crashed while it started */
+    sim_sometimes(sim, node->ended_itself, "a node whose log couldn't go on started again");
+    node->ended_itself = node->slots_lost = false;
     for (uint32_t i = 0; i <= node->loops; i++) {
         sim_agent *agent = &node->agents[i];
         agent->index = i;
@@ -305,10 +314,15 @@ static void node_release(sim_node *node)
     node->down_by_power = power;
     for (uint32_t i = 0; i < SIM_AGENTS_MAX; i++)
         node->agents[i].token++; /* the next life may have another number of loops */
+    if (power && node->sim->scenario->data)
+        sim_sometimes(node->sim, node->disk.stage, "power is lost while a batch is on its way to the disk");
     sim_net_node_died(node, power);
     sim_kinds_drop(node->sim->kinds, node->index, power);
+    sim_node *other = node->sim->current;
+    node->sim->current = node; /* whose fibers return, dead */
     unmake(node);
     tr__node_unmake(node->node);
+    node->sim->current = other;
     sim_disk_node_died(node, power);
     node->node = NULL;
     if (node->sim->faults_on)

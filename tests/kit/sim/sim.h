@@ -76,7 +76,12 @@ struct sim_node {
     void *disk_wake_context;
     void (*disk_begin)(struct tr__log_store *store, const struct tr__log_batch *batch);
     uint64_t disk_slow_until;
+    bool ended_itself;           /* its last life, for its log couldn't go on */
+    bool slots_lost;             /* with the power, and not written again since */
+    size_t flipped_at;           /* a byte of the log, while ... */
+    uint8_t flipped, wrong;      /* ... these bits of it are wrong (0: none are), so that it is `wrong` */
     uint64_t fail_allocation_in; /* so many allocations on, one fails; 0: none does */
+    bool begun;                  /* the scenario's start has begun in this life */
     bool stays_down;             /* killed by hand: until it is started by hand */
 };
 
@@ -96,6 +101,8 @@ typedef struct sim_rates {
 #define SIM_ASSERTIONS_MAX 256
 
 struct tr_sim {
+    uint64_t
+        number; /* of the simulations of this process: what a scenario keeps in static memory is of one */
     tr_sim_opts opts;
     const tr_scenario *scenario;
     tr_scenario scenario_own; /* that of opts, which may be of an older minor version, and shorter */
@@ -133,6 +140,12 @@ struct tr_sim {
 
 /* The one that runs in this process; NULL: none. */
 extern tr_sim *sim_now_running;
+
+/* Whether what runs now counts, for who keeps in static memory what all nodes do: its node hasn't crashed (S4). */
+static inline bool sim_counts(void)
+{
+    return sim_now_running && !(sim_now_running->current && sim_now_running->current->dead);
+}
 
 /* ---- events.c ------------------------------------------------------------------------------------------ */
 
@@ -209,14 +222,22 @@ void sim_net_fini(tr_sim *sim);
 void sim_disk_init(sim_node *node, uint64_t seed);
 struct tr__log_store *sim_disk_open(void *node, const char *directory, const char *name,
                                     void (*wake)(void *context), void *wake_context, tr_error *error);
+/* The logs' sizes: small, so that a run makes them grow. */
+extern const struct tr__log_options sim_log_sizes;
 /* After its process died. */
 void sim_disk_node_died(sim_node *node, bool power);
+/* Start it; now and then with a bit of its log flipped, which it may refuse, and is put back then. */
+tr_err sim_disk_start_node(sim_node *node, tr_error *error);
 void sim_disk_fini(sim_node *node);
 
 /* ---- faults.c ------------------------------------------------------------------------------------------ */
 
 void sim_faults_init(tr_sim *sim);
 void sim_faults_end(tr_sim *sim);
+/* Whether a node dies where transactions have come to just now; how is set. */
+bool sim_dies_at_point(sim_node *node);
+/* Before a step of its log's disk; true: it is down. */
+bool sim_loses_power_writing(sim_node *node);
 /* Counted, traced. */
 void sim_fault_happened(tr_sim *sim, tr_sim_fault fault, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
@@ -235,6 +256,8 @@ void sim_trace_message(void *node, tr__loop *loop, tr_actor *actor, const tr_msg
 void sim_trace_log(void *node, tr_log_level level, const char *line);
 /* The seam: an always or a sometimes. */
 void sim_trace_assertion(void *node, uint32_t kind, bool holds, const char *name);
+/* A tr_sometimes of the simulator's own. */
+void sim_sometimes(tr_sim *sim, bool holds, const char *name);
 
 /* ---- run.c --------------------------------------------------------------------------------------------- */
 

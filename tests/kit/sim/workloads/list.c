@@ -4,6 +4,5 @@
 #include <stddef.h>
 
 const tr_scenario *const sim_workloads[] = {
-    &sim_chatter,
-    NULL,
+    &sim_chatter, &sim_bank, &sim_append, &sim_exchange, NULL,
 };

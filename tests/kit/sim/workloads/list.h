@@ -5,7 +5,7 @@
 #include <troupe/scenario.h>
 
 /* Each is defined in the file of its subject. */
-extern const tr_scenario sim_chatter;
+extern const tr_scenario sim_append, sim_bank, sim_chatter, sim_exchange;
 
 /* All; ends with NULL. */
 extern const tr_scenario *const sim_workloads[];
