@@ -20,8 +20,7 @@ static tr_sim *make(const tr_scenario *scenario, uint64_t seed, uint32_t faults)
 {
     tr_error error = {.code = TR_OK};
     tr_sim_destroy(sim_now_running); /* of a test that failed */
-    tr_sim *sim = tr_sim_create(
-        &(tr_sim_opts){.seed = seed, .scenario = scenario, .faults = faults}, &error);
+    tr_sim *sim = tr_sim_create(&(tr_sim_opts){.seed = seed, .scenario = scenario, .faults = faults}, &error);
     if (!sim)
         fail_msg("seed %llu: %s", (unsigned long long)seed, error.text);
     return sim;
@@ -41,7 +40,8 @@ static void passes(const tr_scenario *scenario, uint64_t seed, uint32_t faults)
 {
     tr_sim_result result = run(scenario, seed, faults);
     if (result.failed)
-        fail_msg("%s, seed %llu, faults %x: %s", scenario->name, (unsigned long long)seed, faults, result.what);
+        fail_msg("%s, seed %llu, faults %x: %s", scenario->name, (unsigned long long)seed, faults,
+                 result.what);
 }
 
 static const tr_scenario *const scenarios[] = {&sim_bank, &sim_append, &sim_exchange};
@@ -86,7 +86,8 @@ static void a_seed_is_the_same_run_twice(void **state)
 {
     (void)state;
     for (size_t s = 0; s < TR_COUNT(scenarios); s++)
-        assert_int_equal(run(scenarios[s], 7, TR_SIM_ALL_FAULTS).hash, run(scenarios[s], 7, TR_SIM_ALL_FAULTS).hash);
+        assert_int_equal(run(scenarios[s], 7, TR_SIM_ALL_FAULTS).hash,
+                         run(scenarios[s], 7, TR_SIM_ALL_FAULTS).hash);
 }
 
 /* ---- each property is checked: something is made untrue in the middle of a run without faults ------------ */
@@ -325,8 +326,9 @@ static void a_log_that_forgets_what_was_told_is_noticed_at_the_start(void **stat
 static void planted_bugs_of_transactions_are_found(void **state)
 {
     static const char *const names[] = {
-        "presumed_early", "yes_unforced",    "prepared_given_up", "committed_unforced", "redo_lost",     "locks_lost",
-        "dirty_neighbour", "outcome_forgotten", "aborted_unwritten", "decision_kept",      "inquired_once",
+        "presumed_early",    "yes_unforced",  "prepared_given_up", "committed_unforced",
+        "redo_lost",         "locks_lost",    "dirty_neighbour",   "outcome_forgotten",
+        "aborted_unwritten", "decision_kept", "inquired_once",
     };
     (void)state;
     for (size_t i = 0; i < TR_COUNT(names); i++) {

@@ -132,8 +132,8 @@ tr_err sim_disk_start_node(sim_node *node, tr_error *error)
     tr_err err = sim_node_start(node, error);
     flip_back(node);
     bool refused = err == TR_EMISMATCH || err == TR_EVERSION;
-    sim_sometimes(node->sim, refused, "a log with a flipped bit is refused");
-    sim_sometimes(node->sim, err == TR_OK, "a flipped bit does a log no harm");
+    sim_say_sometimes(node->sim, refused, "a log with a flipped bit is refused");
+    sim_say_sometimes(node->sim, err == TR_OK, "a flipped bit does a log no harm");
     if (!refused)
         return err;
     sim_trace(node->sim, node, "refuses", "%s", error->text);

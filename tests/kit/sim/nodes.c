@@ -91,7 +91,7 @@ static void seam_point(void *context, const char *name)
     bool dies = sim_dies_at_point(node);
     char words[64];
     snprintf(words, sizeof(words), "a crash at %s", name);
-    sim_sometimes(node->sim, dies, words);
+    sim_say_sometimes(node->sim, dies, words);
     if (dies)
         node->crash_after = 1;
     sim_node_seam(node);
@@ -283,7 +283,7 @@ tr_err sim_node_start(sim_node *node, tr_error *error)
         return err;
     if (!node->node)
         return TR_OK; /* it crashed while it started */
-    sim_sometimes(sim, node->ended_itself, "a node whose log couldn't go on started again");
+    sim_say_sometimes(sim, node->ended_itself, "a node whose log couldn't go on started again");
     node->ended_itself = node->slots_lost = false;
     for (uint32_t i = 0; i <= node->loops; i++) {
         sim_agent *agent = &node->agents[i];
@@ -315,7 +315,8 @@ static void node_release(sim_node *node)
     for (uint32_t i = 0; i < SIM_AGENTS_MAX; i++)
         node->agents[i].token++; /* the next life may have another number of loops */
     if (power && node->sim->scenario->data)
-        sim_sometimes(node->sim, node->disk.stage, "power is lost while a batch is on its way to the disk");
+        sim_say_sometimes(node->sim, node->disk.stage,
+                          "power is lost while a batch is on its way to the disk");
     sim_net_node_died(node, power);
     sim_kinds_drop(node->sim->kinds, node->index, power);
     sim_node *other = node->sim->current;

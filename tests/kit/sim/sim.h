@@ -257,7 +257,7 @@ void sim_trace_log(void *node, tr_log_level level, const char *line);
 /* The seam: an always or a sometimes. */
 void sim_trace_assertion(void *node, uint32_t kind, bool holds, const char *name);
 /* A tr_sometimes of the simulator's own. */
-void sim_sometimes(tr_sim *sim, bool holds, const char *name);
+void sim_say_sometimes(tr_sim *sim, bool holds, const char *name);
 
 /* ---- run.c --------------------------------------------------------------------------------------------- */
 

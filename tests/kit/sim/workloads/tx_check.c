@@ -91,8 +91,8 @@ static void check_callers(const tx_history *h, uint32_t node)
         before |= !record->sent;
         during |= record->sent;
     }
-    sim_sometimes(sim_now_running, before, "a caller's node died before its COMMIT");
-    sim_sometimes(sim_now_running, during, "a caller's node died while it was committed");
+    sim_say_sometimes(sim_now_running, before, "a caller's node died before its COMMIT");
+    sim_say_sometimes(sim_now_running, during, "a caller's node died while it was committed");
 }
 
 void tx_check_node(uint32_t node)
@@ -120,8 +120,8 @@ void tx_check_node(uint32_t node)
     }
     if (sim_now_running->nodes[node].life > 1) {
         check_callers(h, node);
-        sim_sometimes(sim_now_running, in_doubt > 0, "a node starts in doubt");
-        sim_sometimes(sim_now_running, to_tell > 0, "a node starts with a decision to tell");
+        sim_say_sometimes(sim_now_running, in_doubt > 0, "a node starts in doubt");
+        sim_say_sometimes(sim_now_running, to_tell > 0, "a node starts with a decision to tell");
     }
 }
 
@@ -218,8 +218,8 @@ static void check_rest(uint32_t node)
     bool tombs = false;
     for (const tr__tx_outcome_at *o = t->tx->outcomes; o && !tombs; o = o->hh.next)
         tombs = !o->committed;
-    sim_sometimes(sim_now_running, tombs, "who asked has aborted it for ever");
-    sim_sometimes(sim_now_running,
+    sim_say_sometimes(sim_now_running, tombs, "who asked has aborted it for ever");
+    sim_say_sometimes(sim_now_running,
                   sim_now_running->nodes[node].disk.cache_size >
                       TR__LOG_DATA_AT + sim_log_sizes.reserve + sim_log_sizes.step,
                   "a log has grown");
