@@ -111,12 +111,31 @@ static bool too_many(tr_actor *self, supervisor *s)
     return over && !TR_PLANT(intensity_ignored);
 }
 
+/* It couldn't be watched for want of memory, and may well run: a second one beside it is not wanted. */
+static bool may_run(const tr_down *down)
+{
+    return down->kind == TR_EXIT_NO_ACTOR && down->code == TR_ENOMEM;
+}
+
+static void watch_again(tr_actor *self, child *c)
+{
+    uint64_t monitor = tr_monitor(self, c->address);
+    if (monitor)
+        c->monitor = monitor;
+    else
+        tr_exit(self, TR_ENOMEM, "%s can't be watched: %s", c->spec.id, tr_last_error(self)->text);
+}
+
 static void child_down(tr_actor *self, supervisor *s, const tr_down *down)
 {
     for (uint32_t i = 0; i < s->count; i++) {
         child *c = &s->children[i];
         if (!c->monitor || c->monitor != down->monitor)
             continue;
+        if (may_run(down)) {
+            watch_again(self, c);
+            return;
+        }
         c->monitor = 0;
         if (!wanted_back(c, down))
             return;

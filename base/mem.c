@@ -92,3 +92,8 @@ uint64_t tr__alloc_fail_at(uint64_t nth)
     countdown = nth;
     return before;
 }
+
+uint64_t tr__alloc_fail_left(void)
+{
+    return countdown;
+}

@@ -26,5 +26,7 @@ void tr__huge_unmap(void *block);
 /* Tests: the n-th allocation from now fails (1 = the next), of this thread only; 0 switches it off. Only
  * that one fails; errno is ENOMEM then. Returns how many allocations this thread tried since last time. */
 uint64_t tr__alloc_fail_at(uint64_t nth);
+/* How many allocations are left up to the one that shall fail, 0: none shall. For who allocates in between, unseen. */
+uint64_t tr__alloc_fail_left(void);
 
 #endif

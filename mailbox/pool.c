@@ -66,6 +66,7 @@ void *tr__pool_refill(tr__pool *pool, uint8_t size_class, size_t size)
         return NULL;
     void *block = pool->bump;
     pool->bump += bytes;
+    pool->carved++;
     return block;
 #endif
 }

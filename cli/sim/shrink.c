@@ -51,6 +51,20 @@ static bool try(shrinking *s, const sim_job *smaller)
     return true;
 }
 
+/* One class alone, or two of those that are left. */
+static bool with_few(shrinking *s, bool two)
+{
+    uint32_t all = s->job->faults;
+    for (uint32_t i = 0; i < TR_SIM_FAULT_COUNT; i++)
+        for (uint32_t j = two ? i + 1 : i; j < (two ? TR_SIM_FAULT_COUNT : i + 1); j++) {
+            sim_job smaller = *s->job;
+            smaller.faults = 1u << i | 1u << j;
+            if ((all & smaller.faults) == smaller.faults && smaller.faults != all && try(s, &smaller))
+                return true;
+        }
+    return false;
+}
+
 static bool without_classes(shrinking *s)
 {
     bool any = false;
@@ -103,9 +117,12 @@ uint32_t sim_shrink(const sim_options *options, sim_job *job, sim_outcome *outco
     if (!s.tried)
         return 0;
     none.faults = 0;
-    if (!job->faults || !try(&s, &none))
+    if (job->faults && !try(&s, &none) && !with_few(&s, false)) {
         while (without_classes(&s)) /* one may have been needed only for another */
             ;
+        if (__builtin_popcount(job->faults) > 2)
+            with_few(&s, true);
+    }
     if (shorter(&s))
         without_classes(&s);
     free(s.tried);

@@ -32,7 +32,8 @@ typedef struct tr_sim tr_sim;
     X(CLOCK, "clock", "clocks drift, and a wall clock jumps")                                  \
     X(DISK, "disk", "forces are slow, or fail; the disk is full")                              \
     X(MEMORY, "memory", "an allocation fails")                                                 \
-    X(POINTS, "points", "the runtime takes its rare ways (TR_BUGGIFY)")
+    X(POINTS, "points", "the runtime takes its rare ways (TR_BUGGIFY)")                        \
+    X(WORLD, "world", "a command, a download, a file or a server outside is slow, or fails")
 
 #define TR__ENUM(name, word, text) TR_SIM_##name,
 typedef enum tr_sim_fault { TR_SIM_FAULTS(TR__ENUM) TR_SIM_FAULT_COUNT } tr_sim_fault;
@@ -120,6 +121,21 @@ void tr_sim_heal_all(tr_sim *sim);
 void tr_sim_fail(tr_sim *sim, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* Do what a fault script says (docs/simulator.md), in virtual time from now on. TR_EINVAL names the line. */
 tr_err tr_sim_script(tr_sim *sim, const char *text, tr_error *error);
+
+/* ---- the world outside: what the shipped kinds (compute, downloader, stream client) find there ----------- */
+
+/* What a command does: writes to `out` what it prints. Its exit status. */
+typedef int tr_sim_command_fn(void *context, const char *const *argv, tr_bytes input, FILE *out);
+/* All nodes have that command from now on; it takes 1 to 20 ms. Other commands aren't there (TR_ENOTFOUND, as for a real
+ * one). The name is copied. */
+void tr_sim_command(tr_sim *sim, const char *name, tr_sim_command_fn *command, void *context);
+/* An HTTP origin: `size` bytes at every URL that begins with `prefix`, the same at every time. */
+void tr_sim_origin(tr_sim *sim, const char *prefix, uint64_t size);
+/* What a server answers: given all that came so far and wasn't used up, it says how much of that it uses, and writes its
+ * answer to `out`. */
+typedef size_t tr_sim_server_fn(void *context, const void *data, size_t size, FILE *out);
+/* A TCP server at host:port. The host is copied. */
+void tr_sim_server(tr_sim *sim, const char *host, uint16_t port, tr_sim_server_fn *server, void *context);
 
 /* ---- a probe: an actor that the test speaks with -------------------------------------------------------- */
 

@@ -18,10 +18,11 @@ static unsigned ran, called, fetched, answered; /* in all runs of a test */
 
 /* ---- the world ----------------------------------------------------------------------------------------- */
 
-static void hello(void *context, sim_command *command)
+static int hello(void *context, const char *const *argv, tr_bytes input, FILE *out)
 {
-    (void)context;
-    sim_print(command, 1, "hello", 5);
+    (void)context, (void)argv, (void)input;
+    fputs("hello", out);
+    return 0;
 }
 
 static tr_err sum(const void *in, size_t in_size, tr_compute_out *out)
@@ -32,14 +33,14 @@ static tr_err sum(const void *in, size_t in_size, tr_compute_out *out)
     return tr_compute_write(out, &total, 1);
 }
 
-static size_t pong(void *context, const void *data, size_t size, sim_reply *reply)
+static size_t pong(void *context, const void *data, size_t size, FILE *out)
 {
     static const char text[] = "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\npong";
     const char *end = memmem(data, size, "\r\n\r\n", 4);
     (void)context;
     if (!end)
         return 0;
-    sim_bytes_add(&reply->bytes, text, sizeof(text) - 1);
+    fputs(text, out);
     return (size_t)(end + 4 - (const char *)data);
 }
 
@@ -49,12 +50,11 @@ static tr_sim *open_sim(uint64_t seed, const tr_scenario *scenario, uint32_t fau
     tr_sim *sim = tr_sim_create(&(tr_sim_opts){.seed = seed, .scenario = scenario, .faults = faults}, &error);
     if (!sim)
         fail_msg("%s", error.text);
-    sim_process_add(sim->kinds->process, "hello", hello, NULL);
-    sim_http_serve(sim->kinds->http, "http://origin/", 100000);
-    sim_tcp_listen(sim->kinds->tcp, "server", 80, pong, NULL);
-    sim_fault *fault;
-    for (unsigned i = 0; (fault = sim_kinds_fault(sim->kinds, i)); i++)
-        fault->rate = rate;
+    tr_sim_command(sim, "hello", hello, NULL);
+    tr_sim_origin(sim, "http://origin/", 100000);
+    tr_sim_server(sim, "server", 80, pong, NULL);
+    if (rate)
+        sim_world_fails(sim, rate);
     return sim;
 }
 

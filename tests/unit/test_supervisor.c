@@ -11,6 +11,8 @@
 #include <troupe/node.h>
 #include <troupe/troupe.h>
 
+#include "base/mem.h"
+
 /* ---- fixture: a child that says that it is there, and ends as it is told ------------------------------- */
 
 TR_MESSAGE(hello_from, (addr, child))
@@ -194,10 +196,48 @@ static void it_ends_with_its_parent_even_if_that_ends_normally(void **state)
     run(parent_leaves);
 }
 
+/* Its loop then has no memory to note who monitors it. */
+static bool watched;
+
+static tr_err unwatched_init(tr_actor *self, void *state, const void *arg)
+{
+    TR_TRY(child_init(self, state, arg));
+    if (!watched)
+        tr__alloc_fail_at(1);
+    watched = true;
+    return TR_OK;
+}
+TR_ACTOR(unwatched_def, .init = unwatched_init, .receive = child_receive);
+
+static tr_err unwatched(tr_actor *self, void *arg)
+{
+    static const tr_child_spec children[] = {{.id = "child", .def = &unwatched_def, .named = true}};
+    tr_addr first, second;
+    (void)arg;
+    watched = false;
+    tr_register_name(self, "watcher");
+    tr_trap_exit(self, true);
+    EXPECT(self, !tr_addr_is_none(tr_supervise(self, &(tr_supervisor_spec){.children = children, .count = 1})));
+    TR_TRY(next_hello(self, &first));
+    EXPECT(self, tr_addr_equal(tr_whereis(self, "child"), first));
+    TR_TRY(tr_send(self, first, fail_now));
+    TR_TRY(next_hello(self, &second));
+    EXPECT(self, !tr_addr_equal(first, second));
+    return TR_OK;
+}
+
+/* Found by the simulator: core-tree, seed 135. */
+static void a_child_that_could_not_be_watched_gets_no_second_one_beside_it(void **state)
+{
+    (void)state;
+    run(unwatched);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_permanent_child_always_comes_back_under_its_name),
+        cmocka_unit_test(a_child_that_could_not_be_watched_gets_no_second_one_beside_it),
         cmocka_unit_test(a_transient_child_comes_back_only_after_an_error),
         cmocka_unit_test(too_many_restarts_end_the_supervisor_and_its_parent_hears),
         cmocka_unit_test(its_end_stops_its_children),

@@ -2,7 +2,27 @@
 #include "actors/node.h"
 #include "actors/pending.h"
 #include "actors/remote_peer.h"
+#include "mailbox/pool.h"
 #include "tests/kit/sim/sim.h"
+
+/* The actor at *index or the first after it, and *index behind it; NULL: there is none. A loop takes the slots of its
+ * newest segment in order, so most of that was never used. */
+static tr_actor *next_actor(const sim_node *node, uint32_t *index)
+{
+    uint32_t segments = atomic_load(&node->node->segment_count);
+    while (*index < segments * TR__SEGMENT_SLOTS) {
+        for (uint32_t l = 0; l < node->loops; l++) {
+            const tr__loop *loop = node->node->loops[l];
+            if (*index >= loop->slots_next && *index < loop->slots_end)
+                *index = loop->slots_end;
+        }
+        tr_actor *actor = tr__slot(node->node, *index);
+        ++*index;
+        if (actor && actor->state != TR__ACTOR_FREE)
+            return actor;
+    }
+    return NULL;
+}
 
 /* A mailbox is whole, within its bound, and its places are where they should be. Its messages. */
 static uint64_t check_mailbox(sim_node *node, tr_actor *actor)
@@ -25,23 +45,35 @@ static uint64_t check_mailbox(sim_node *node, tr_actor *actor)
     return messages;
 }
 
-/* Accepted for a connection without credit: not sent yet. */
-static uint64_t held(const sim_node *node)
-{
-    tr__remote *remote = node->node->remote;
-    uint64_t count = 0;
-    for (tr__peer *peer = NULL; remote && (peer = tr__endpoint_next_peer(remote->endpoint, peer));)
-        if (peer->user)
-            count += ((tr__remote_peer *)peer->user)->held_count;
-    return count;
-}
-
 static uint64_t in_chain(const tr_msg *msg)
 {
     uint64_t count = 0;
     for (; msg; msg = msg->next)
         count++;
     return count;
+}
+
+/* What the connections of a node keep. */
+typedef struct peer_kept {
+    uint64_t held; /* accepted, without credit: not sent yet */
+    uint64_t wanting, waiting;
+    uint32_t peers;
+} peer_kept;
+
+static peer_kept kept_for_peers(const sim_node *node)
+{
+    tr__remote *remote = node->node->remote;
+    peer_kept kept = {0};
+    for (tr__peer *peer = NULL; remote && (peer = tr__endpoint_next_peer(remote->endpoint, peer));) {
+        const tr__remote_peer *p = peer->user;
+        if (!p)
+            continue;
+        kept.peers++;
+        kept.held += p->held_count;
+        kept.wanting += in_chain(p->wanting);
+        kept.waiting += p->waits.count;
+    }
+    return kept;
 }
 
 /* Passed on by others, or about to be. */
@@ -76,13 +108,10 @@ static void check_sums(sim_node *node, const tr__loop *loop, uint64_t queued, ui
 
 static void count_queued(sim_node *node, uint64_t queued[SIM_LOOPS_MAX])
 {
-    uint32_t segments = atomic_load(&node->node->segment_count);
-    for (uint32_t i = 0; i < segments * TR__SEGMENT_SLOTS; i++) {
-        tr_actor *actor = tr__slot(node->node, i);
-        tr__loop *owner = actor && actor->state != TR__ACTOR_FREE ? tr__owner(actor) : NULL;
-        if (owner)
-            queued[owner->index] += check_mailbox(node, actor);
-    }
+    uint32_t at = 0;
+    for (tr_actor *actor; (actor = next_actor(node, &at));)
+        if (tr__owner(actor))
+            queued[tr__owner(actor)->index] += check_mailbox(node, actor);
 }
 
 static void check_passed(sim_node *node, uint64_t on_the_way)
@@ -97,6 +126,34 @@ static void check_passed(sim_node *node, uint64_t on_the_way)
                     "%s: %llu messages were passed between loops, %llu arrived and %llu are on their way",
                     node->name, (unsigned long long)passed, (unsigned long long)arrived,
                     (unsigned long long)on_the_way);
+}
+
+static uint64_t blocks_in(const tr__block *block)
+{
+    uint64_t count = 0;
+    for (; block; block = block->next)
+        count++;
+    return count;
+}
+
+/* Every block of its pools is free, on its way home, or kept for a peer; those are released later. */
+static void check_blocks(sim_node *node)
+{
+    peer_kept kept = kept_for_peers(node);
+    uint64_t made = 0, there = kept.held + kept.wanting + kept.waiting;
+    for (uint32_t i = 0; i < node->loops; i++) {
+        tr__loop *loop = node->node->loops[i];
+        made += loop->pool.carved;
+        there += blocks_in(atomic_load(&loop->blocks_back));
+        for (uint32_t home = 0; home < node->loops; home++)
+            there += blocks_in(loop->blocks_home[home]);
+        for (int class = 0; class < TR__POOL_CLASSES; class ++)
+            there += blocks_in(loop->pool.free[class]);
+    }
+    /* One that is kept may be larger than those of the pools. */
+    if (made > there)
+        tr_sim_fail(node->sim, "%s: %llu blocks were made, %llu are left: the others have leaked", node->name,
+                    (unsigned long long)made, (unsigned long long)there);
 }
 
 void sim_check_stopped(sim_node *node)
@@ -116,6 +173,20 @@ void sim_check_stopped(sim_node *node)
                         (unsigned)loop->wheel.count, loop->pending_next - free_ones);
     }
     check_passed(node, 0);
+    check_blocks(node);
+}
+
+/* What its connections reported as unknown is what it counts as lost. */
+static void check_lost(sim_node *node)
+{
+    tr__endpoint_counters counters;
+    if (!node->node->remote || node->sim->rates.every_ns[TR_SIM_MEMORY])
+        return; /* a connection that found no memory was never told of */
+    tr__endpoint_counters_get(node->node->remote->endpoint, &counters);
+    if (counters.unknown != node->node->loops[0]->counts.lost)
+        tr_sim_fail(node->sim, "%s counts %llu messages as lost, its connections %llu", node->name,
+                    (unsigned long long)node->node->loops[0]->counts.lost,
+                    (unsigned long long)counters.unknown);
 }
 
 void sim_check_running(tr_sim *sim)
@@ -127,9 +198,69 @@ void sim_check_running(tr_sim *sim)
             continue;
         count_queued(node, queued);
         for (uint32_t l = 0; l < node->loops; l++) {
-            check_sums(node, node->node->loops[l], queued[l], l == 0 ? held(node) : 0);
+            check_sums(node, node->node->loops[l], queued[l], l == 0 ? kept_for_peers(node).held : 0);
             on_the_way += coming_to(node, l);
         }
         check_passed(node, on_the_way);
+        check_lost(node);
     }
+}
+
+uint32_t sim_count_actors(const sim_node *node)
+{
+    uint32_t at = 0, count = 0;
+    while (next_actor(node, &at))
+        count++;
+    return count;
+}
+
+uint32_t sim_count_pendings(const sim_node *node)
+{
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < node->loops; i++) {
+        const tr__loop *loop = node->node->loops[i];
+        count += loop->pending_next;
+        for (const tr__pending *p = loop->pending_free; p; p = p->next)
+            count--;
+    }
+    return count;
+}
+
+/* All its places are free; whoever asks has told nothing for a while. */
+static void check_places_at_rest(sim_node *node)
+{
+    uint32_t at = 0;
+    for (tr_actor *actor; (actor = next_actor(node, &at));) {
+        uint32_t free_ones = tr__places_free(&actor->places) + actor->local;
+        if (actor->count || free_ones != actor->capacity)
+            tr_sim_fail(node->sim, "%s: at rest %s#%u has %u messages, and %u free places of %u", node->name,
+                        actor->def->name, actor->index, actor->count, free_ones, actor->capacity);
+        if (actor->extras && actor->extras->want_writable)
+            tr_sim_fail(node->sim, "%s: at rest somebody still waits for places of %s#%u", node->name,
+                        actor->def->name, actor->index);
+    }
+}
+
+void sim_check_at_rest(tr_sim *sim)
+{
+    sim_check_running(sim);
+    for (uint32_t i = 0; i < sim->node_count; i++) {
+        sim_node *node = &sim->nodes[i];
+        if (!sim_node_is_up(node)) {
+            tr_sim_fail(sim, "%s isn't up at rest", node->name);
+            return;
+        }
+        peer_kept kept = kept_for_peers(node);
+        if (kept.peers != sim->node_count - 1)
+            tr_sim_fail(sim, "%s is connected with %u nodes at rest, not %u", node->name, kept.peers,
+                        sim->node_count - 1);
+        if (kept.held || kept.wanting)
+            tr_sim_fail(sim, "%s holds %llu messages and %llu notices for other nodes at rest", node->name,
+                        (unsigned long long)kept.held, (unsigned long long)kept.wanting);
+        for (uint32_t l = 0; l < node->loops; l++)
+            if (coming_to(node, l))
+                tr_sim_fail(sim, "%s: messages are on their way to loop %u at rest", node->name, l);
+        check_places_at_rest(node);
+    }
+    sim_check_connections(sim);
 }

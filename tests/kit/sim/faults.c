@@ -23,6 +23,7 @@ static const uint64_t every[TR_SIM_FAULT_COUNT][4] = {
     [TR_SIM_DISK] = {TR_SECONDS(20), TR_SECONDS(8), TR_SECONDS(3), TR_SECONDS(1)},
     [TR_SIM_MEMORY] = {TR_SECONDS(20), TR_SECONDS(8), TR_SECONDS(3), TR_SECONDS(1)},
     [TR_SIM_POINTS] = {1, 1, 1, 1},
+    [TR_SIM_WORLD] = {1, 1, 1, 1},
 };
 
 static const char *const fault_words[] = {
@@ -346,6 +347,8 @@ void sim_faults_init(tr_sim *sim)
             sim->result.faults[i]++; /* all of the run */
         if (i == TR_SIM_POINTS)
             sim->rates.points_per_10000 = on ? 10u << (2 * level) : 0;
+        if (i == TR_SIM_WORLD && on)
+            sim_world_fails(sim, 500u << (2 * level)); /* a class of its own each: up to 3 % */
     }
     tr__buggify = take_point;
 }
@@ -353,6 +356,7 @@ void sim_faults_init(tr_sim *sim)
 void sim_faults_end(tr_sim *sim)
 {
     sim->faults_on = false;
+    sim_world_fails(sim, 0);
     for (uint32_t i = 0; i < sim->node_count; i++) {
         sim_node *node = &sim->nodes[i];
         node->crash_after = 0;

@@ -342,6 +342,7 @@ static void stream_close(tr__stream *stream)
 static void stream_free(tr__stream *stream)
 {
     tr__check(stream->closed, "a stream is freed that wasn't closed");
+    sim_connection_end(stream);
     tr__splitter_fini(&stream->splitter);
     free(stream);
 }
@@ -380,6 +381,7 @@ tr__stream *sim_connect(sim_node *from, tr__listener *listener)
     tr__stream *one = stream_make(from, there->index), *two = stream_make(there, from->index);
     one->peer = two;
     two->peer = one;
+    one->connection = two->connection = ++from->sim->connections;
     draw_manners(one);
     draw_manners(two);
     draw_fate(one);
@@ -525,4 +527,5 @@ void sim_net_init(sim_net *net, sim_node *node)
 void sim_net_fini(tr_sim *sim)
 {
     tr__check(!sim->streams && !sim->listeners, "a stream or a listener wasn't closed");
+    sim_sums_fini(sim);
 }

@@ -17,8 +17,9 @@ struct tr__stream {
     tr__stream *next, *previous;
     sim_node *node;
     uint64_t life;
-    uint32_t other;   /* the node at the other end */
-    tr__stream *peer; /* NULL: nobody is there any more */
+    uint64_t connection; /* its number: both ends have the same */
+    uint32_t other;      /* the node at the other end */
+    tr__stream *peer;    /* NULL: nobody is there any more */
     const tr__stream_upcalls *upcalls;
     void *context;
     bool started, closed, told;
@@ -54,6 +55,10 @@ struct tr__listener {
 tr__stream *sim_connect(sim_node *from, tr__listener *listener);
 /* Close and free. */
 void sim_stream_discard(tr__stream *stream);
+
+/* The end of a connection is about to be freed: what it counted is kept until the other's is there too; sums.c. */
+void sim_connection_end(const tr__stream *stream);
+void sim_sums_fini(tr_sim *sim);
 
 /* Of the table; dial.c. */
 tr_err sim_listen(tr__net *net, const tr__net_address *address, tr__accepted_fn *accepted, void *context,

@@ -203,10 +203,23 @@ static void agent_turn(void *context, uint64_t token)
 
 /* ---- start --------------------------------------------------------------------------------------------- */
 
+typedef struct start_state {
+    sim_node *node;
+    bool ran;
+} start_state;
+
+static tr_err init_start(tr_actor *self, void *state, const void *arg)
+{
+    (void)self;
+    ((start_state *)state)->node = (sim_node *)arg;
+    return TR_OK;
+}
+
 static tr_err run_start(tr_actor *self, void *arg)
 {
     sim_node *node = arg;
     node->begun = true;
+    ((start_state *)tr_state(self))->ran = true;
     tr_err err = node->sim->scenario->start(self, node->index);
     if (err != TR_OK && !node->dead && !node->stopping && node->node && !node->node->stop_asked)
         tr_sim_fail(node->sim, "the scenario's start on %s failed: %s: %s", node->name, tr_err_word(err),
@@ -214,7 +227,23 @@ static tr_err run_start(tr_actor *self, void *arg)
     return err;
 }
 
-static const tr_actor_def start_def = {.name = "scenario", .run = run_start, .stack_size = 256 * 1024};
+/* It found no memory for its stack: a program whose first actor can't run ends. */
+static void stop_start(tr_actor *self, void *state)
+{
+    const start_state *s = state;
+    (void)self;
+    if (s->ran || s->node->dead)
+        return;
+    sim_trace(s->node->sim, s->node, "stop", "no memory for the scenario's start");
+    s->node->dead = s->node->dying = true;
+}
+
+static const tr_actor_def start_def = {.name = "scenario",
+                                       .state_size = sizeof(start_state),
+                                       .init = init_start,
+                                       .run = run_start,
+                                       .stop = stop_start,
+                                       .stack_size = 256 * 1024};
 
 static tr_node *make(sim_node *node, tr_error *error)
 {

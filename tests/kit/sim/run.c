@@ -8,7 +8,6 @@
 #include "base/check.h"
 #include "base/err.h"
 #include "tests/kit/sim/sim.h"
-#include "tests/kit/sim/sim_kinds.h"
 
 #define RUN_NS    TR_SECONDS(30)
 #define HEAL_NS   TR_SECONDS(60)
@@ -62,7 +61,7 @@ static void seed_all(tr_sim *sim)
         tr__random_init(&sim->random[i], tr__random_next(&seeds));
         tr__random_init(&sim->when[i], tr__random_next(&seeds));
     }
-    sim->kinds = sim_kinds_create(sim, sim->node_count, &seeds);
+    sim_world_init(sim, &seeds);
 }
 
 tr_sim *tr_sim_create(const tr_sim_opts *opts, tr_error *error)
@@ -99,7 +98,7 @@ void tr_sim_destroy(tr_sim *sim)
         return;
     for (uint32_t i = 0; i < sim->node_count; i++)
         sim_node_crash(&sim->nodes[i], false);
-    sim_kinds_destroy(sim->kinds);
+    sim_world_fini(sim);
     sim_net_fini(sim);
     sim_probes_fini(sim);
     for (uint32_t i = 0; i < sim->node_count; i++)
@@ -296,4 +295,5 @@ void tr_sim_result_get(const tr_sim *sim, tr_sim_result *result)
     *result = sim->result;
     result->hash = sim->hash;
     result->virtual_ns = sim->now;
+    result->faults[TR_SIM_WORLD] = sim_world_failures(sim);
 }

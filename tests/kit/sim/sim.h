@@ -3,8 +3,10 @@
  *     events.c   virtual time: what happens next         nodes.c   nodes: their loops' turns, crash, start, pause
  *     net.c      streams between them                    disk.c    their logs
  *     faults.c   which faults happen, drawn by the seed  trace.c   the hash, the timeline, the first failure
+ *     world.c    what is outside: commands, origins      sim_*.c   its parts, twins of what is real there
  *     check.c    what must hold of every node            probe.c   an actor that a test speaks with
- *     run.c      a scenario from its start to its end    script.c  a fault script
+ *     sums.c     the sums of both ends of a connection   script.c  a fault script
+ *     run.c      a scenario from its start to its end
  *
  * S1  The same seed and options are the same run: nothing here depends on addresses, the wall clock or the environment.
  * S2  A class of faults draws from its own random streams only; when its faults happen depends on nothing else.
@@ -115,8 +117,9 @@ struct tr_sim {
     uint64_t fault_at[TR_SIM_FAULT_COUNT]; /* the next one */
     tr__random schedule;                   /* turns: when, and what seeds the nodes */
     sim_rates rates;
+    struct sim_kinds *kinds;  /* sim_kinds.h: processes, files and servers, for the shipped kinds */
+    struct sim_thing *things; /* world.c: what a test put there */
     uint64_t points_passed[TR__POINT_COUNT], points_taken[TR__POINT_COUNT];
-    struct sim_kinds *kinds; /* sim_kinds.h: processes, files and servers, for the shipped kinds */
     bool faults_on;
     uint32_t node_count;
     sim_node nodes[TR_SIM_NODES_MAX];
@@ -126,6 +129,8 @@ struct tr_sim {
     uint64_t cut_until[TR_SIM_NODES_MAX][TR_SIM_NODES_MAX]; /* the longest of those that overlap */
     tr__stream *streams;
     tr__listener *listeners;
+    uint64_t connections;      /* so far */
+    struct sim_end *half_sums; /* of connections of which one end is gone */
     /* trace.c */
     uint64_t hash;
     tr_sim_assertion assertions[SIM_ASSERTIONS_MAX];
@@ -141,10 +146,10 @@ struct tr_sim {
 /* The one that runs in this process; NULL: none. */
 extern tr_sim *sim_now_running;
 
-/* Whether what runs now counts, for who keeps in static memory what all nodes do: its node hasn't crashed (S4). */
+/* Whether what runs now counts, for who keeps in static memory what all nodes do: a node runs, and hasn't crashed (S4). */
 static inline bool sim_counts(void)
 {
-    return sim_now_running && !(sim_now_running->current && sim_now_running->current->dead);
+    return sim_now_running && sim_now_running->current && !sim_now_running->current->dead;
 }
 
 /* ---- events.c ------------------------------------------------------------------------------------------ */
@@ -230,6 +235,15 @@ void sim_disk_node_died(sim_node *node, bool power);
 tr_err sim_disk_start_node(sim_node *node, tr_error *error);
 void sim_disk_fini(sim_node *node);
 
+/* ---- world.c ------------------------------------------------------------------------------------------- */
+
+void sim_world_init(tr_sim *sim, tr__random *seeds);
+void sim_world_fini(tr_sim *sim);
+/* How often each thing that can go wrong out there does. */
+void sim_world_fails(tr_sim *sim, uint32_t per_million);
+/* How often something has. */
+uint64_t sim_world_failures(const tr_sim *sim);
+
 /* ---- faults.c ------------------------------------------------------------------------------------------ */
 
 void sim_faults_init(tr_sim *sim);
@@ -274,5 +288,16 @@ void sim_probes_fini(tr_sim *sim);
 void sim_check_stopped(sim_node *node);
 /* All that run, now and then: bounds, places, sums. */
 void sim_check_running(tr_sim *sim);
+/* All are up, connected, and have nothing to do: nothing is queued or on its way, all places are free, and both ends of
+ * every connection have counted the same. For a scenario that knows that it is at rest. */
+void sim_check_at_rest(tr_sim *sim);
+/* Of a node that is up: its actors, those of the runtime included; its asks and timers. */
+uint32_t sim_count_actors(const sim_node *node);
+uint32_t sim_count_pendings(const sim_node *node);
+
+/* ---- sums.c -------------------------------------------------------------------------------------------- */
+
+/* Of all connections that are up, at rest. */
+void sim_check_connections(tr_sim *sim);
 
 #endif

@@ -4,5 +4,6 @@
 #include <stddef.h>
 
 const tr_scenario *const sim_workloads[] = {
-    &sim_chatter, &sim_bank, &sim_append, &sim_exchange, NULL,
+    &sim_chatter, &sim_core_flow, &sim_core_asks, &sim_core_ends, &sim_core_tree,
+    &sim_bank,    &sim_append,    &sim_exchange,  NULL,
 };

@@ -5,7 +5,14 @@
 #include <troupe/scenario.h>
 
 /* Each is defined in the file of its subject. */
-extern const tr_scenario sim_append, sim_bank, sim_chatter, sim_exchange;
+extern const tr_scenario sim_chatter;
+extern const tr_scenario sim_core_flow;
+extern const tr_scenario sim_core_asks;
+extern const tr_scenario sim_core_ends;
+extern const tr_scenario sim_core_tree;
+extern const tr_scenario sim_bank;
+extern const tr_scenario sim_append;
+extern const tr_scenario sim_exchange;
 
 /* All; ends with NULL. */
 extern const tr_scenario *const sim_workloads[];

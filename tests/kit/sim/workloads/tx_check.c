@@ -220,9 +220,9 @@ static void check_rest(uint32_t node)
         tombs = !o->committed;
     sim_say_sometimes(sim_now_running, tombs, "who asked has aborted it for ever");
     sim_say_sometimes(sim_now_running,
-                  sim_now_running->nodes[node].disk.cache_size >
-                      TR__LOG_DATA_AT + sim_log_sizes.reserve + sim_log_sizes.step,
-                  "a log has grown");
+                      sim_now_running->nodes[node].disk.cache_size >
+                          TR__LOG_DATA_AT + sim_log_sizes.reserve + sim_log_sizes.step,
+                      "a log has grown");
 }
 
 void tx_check_all(void)
