@@ -91,11 +91,14 @@ static void partition(tr_sim *sim)
     uint64_t direction = sim_draw(sim, TR_SIM_PARTITION, 4); /* 0: there, 1: back, else both */
     if (sim->node_count < 2)
         return;
-    sim_fault_happened(sim, TR_SIM_PARTITION, "group %llx from the others, %s, for %llu ms",
-                       (unsigned long long)groups,
-                       direction == 0   ? "there"
-                       : direction == 1 ? "back"
-                                        : "both ways",
+    char names[TR_SIM_NODES_MAX * 4 + 1] = "";
+    for (uint32_t i = 0, length = 0; i < sim->node_count; i++)
+        if (groups >> i & 1)
+            length += (uint32_t)snprintf(names + length, sizeof(names) - length, "n%u ", i);
+    sim_fault_happened(sim, TR_SIM_PARTITION, "%s%s the others, for %llu ms", names,
+                       direction == 0   ? "can't reach"
+                       : direction == 1 ? "can't be reached by"
+                                        : "cut off from",
                        (unsigned long long)(lasts / 1000000u));
     for (uint32_t a = 0; a < sim->node_count; a++)
         for (uint32_t b = 0; b < sim->node_count; b++)

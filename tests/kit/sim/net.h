@@ -19,7 +19,7 @@ struct tr__stream {
     uint64_t life;
     uint64_t connection; /* its number: both ends have the same */
     uint32_t other;      /* the node at the other end */
-    tr__stream *peer; /* NULL: nobody is there any more */
+    tr__stream *peer;    /* NULL: nobody is there any more */
     const tr__stream_upcalls *upcalls;
     void *context;
     bool started, closed, told;

@@ -223,7 +223,7 @@ static tr_err run_start(tr_actor *self, void *arg)
     sim_node *node = arg;
     ((start_state *)tr_state(self))->ran = true;
     tr_err err = node->sim->scenario->start(self, node->index);
-    if (err != TR_OK && !node->dead && node->node && !node->node->stop_asked)
+    if (err != TR_OK && !node->dead && !node->stopping && node->node && !node->node->stop_asked)
         tr_sim_fail(node->sim, "the scenario's start on %s failed: %s: %s", node->name, tr_err_word(err),
                     tr_last_error(self)->text);
     return err;
@@ -294,7 +294,7 @@ tr_err sim_node_start(sim_node *node, tr_error *error)
     if (node->node)
         return tr__fail(error, TR_EEXIST, "%s runs already", node->name);
     node->life++;
-    node->dead = node->dying = node->dying_of_power = node->down_by_power = false;
+    node->dead = node->dying = node->dying_of_power = node->down_by_power = node->stopping = false;
     node->crash_after = 0;
     node->paused_until = 0;
     if (sim->scenario->loops == 0)
@@ -388,6 +388,7 @@ void sim_node_stop(sim_node *node)
 {
     if (!sim_node_is_up(node))
         return;
+    node->stopping = true;
     sim_node_enter(node);
     unmake(node);
     sim_check_stopped(node);

@@ -59,6 +59,7 @@ struct sim_node {
     tr_node *node; /* NULL: down */
     uint64_t life; /* counts its starts */
     bool dead;     /* what runs is only to be released: S4 */
+    bool stopping; /* in order, at the end of the run: its fibers are asked to end */
     bool dying;    /* it crashes at the end of the turn under way */
     bool dying_of_power;
     bool down_by_power; /* nobody answers for it */
