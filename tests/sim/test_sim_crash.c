@@ -11,6 +11,12 @@
 
 #include "tests/kit/sim/net.h"
 
+#ifdef TR_PLAIN_POOLS /* under a sanitizer or valgrind: one in eight */
+#define EACH 8
+#else
+#define EACH 1
+#endif
+
 TR_MESSAGE(number, (u64, n))
 TR_MESSAGE(put, TR_WRITES, (u64, n))
 TR_MESSAGE(get)
@@ -125,7 +131,7 @@ static void a_crash_at_any_call_of_a_seam_reaches_nobody(void **state)
 {
     uint32_t in_the_middle = 0;
     (void)state;
-    for (uint32_t k = 1; k <= 300; k++) {
+    for (uint32_t k = 1; k <= 300; k += EACH) {
         tr_sim *sim = begin_pair(k);
         sim_node *node = &sim->nodes[1];
         begin = node->disk_begin;
@@ -144,16 +150,16 @@ static void a_crash_at_any_call_of_a_seam_reaches_nobody(void **state)
         assert_int_equal(result.faults[TR_SIM_CRASH], 1);
         tr_sim_destroy(sim);
     }
-    assert_true(in_the_middle > 10);
+    assert_true(EACH > 1 || in_the_middle > 10);
 }
 
 static void a_crash_between_turns_is_the_end_of_what_it_says(void **state)
 {
     (void)state;
-    for (uint64_t seed = 1; seed <= 50; seed++) {
+    for (uint64_t seed = 1; seed <= 50; seed += EACH) {
         tr_sim *sim = begin_pair(seed);
         tr_sim_step(sim, TR_MICROS(37 * seed));
-        tr_sim_kill(sim, 1, seed % 2);
+        tr_sim_kill(sim, 1, (seed / EACH) % 2);
         uint64_t last = sent_alive, done = committed;
         tr_sim_step(sim, TR_SECONDS(1));
         assert_int_equal(sent_alive, last);
@@ -166,7 +172,7 @@ static void a_crash_between_turns_is_the_end_of_what_it_says(void **state)
 static void who_is_cut_off_from_power_in_the_middle_of_a_turn_tells_nobody(void **state)
 {
     (void)state;
-    for (uint32_t k = 1; k <= 60; k++) {
+    for (uint32_t k = 1; k <= 60; k += EACH) {
         tr_sim *sim = begin_pair(k);
         sim->nodes[1].dying_of_power = true;
         sim->nodes[1].crash_after = k;
@@ -182,11 +188,11 @@ static void who_is_cut_off_from_power_in_the_middle_of_a_turn_tells_nobody(void 
 static void a_restarted_node_is_another_incarnation_and_keeps_what_was_committed(void **state)
 {
     (void)state;
-    for (uint64_t seed = 1; seed <= 40; seed++) {
+    for (uint64_t seed = 1; seed <= 40; seed += EACH) {
         tr_sim *sim = begin_pair(seed);
         uint64_t id = tr_node_id(tr_sim_node(sim, 1));
         tr_sim_step(sim, TR_MICROS(61 * seed));
-        tr_sim_kill(sim, 1, seed % 2);
+        tr_sim_kill(sim, 1, (seed / EACH) % 2);
         assert_null(tr_sim_node(sim, 1));
         uint64_t before = committed;
         committed = UINT64_MAX; /* its writer begins again at 1: look before it has */
@@ -239,7 +245,7 @@ static void a_power_cut_loses_only_what_was_not_forced(void **state)
 {
     uint32_t lost = 0;
     (void)state;
-    for (uint64_t seed = 1; seed <= 100; seed++) {
+    for (uint64_t seed = 1; seed <= 100; seed += EACH) {
         reading = false;
         committed = read_back = 0;
         tr_sim *sim = tr_sim_create(&(tr_sim_opts){.seed = seed, .scenario = &alone}, NULL);
@@ -252,7 +258,7 @@ static void a_power_cut_loses_only_what_was_not_forced(void **state)
         memcpy(was, disk->cache, size);
         memcpy(dirty, disk->dirty, sectors);
         tr_sim_kill(sim, 0, false);
-        if (seed % 2) /* the host, a while after the process */
+        if ((seed / EACH) % 2) /* the host, a while after the process */
             tr_sim_step(sim, TR_SECONDS(1));
         tr_sim_kill(sim, 0, true);
         for (size_t i = 0; i < sectors; i++) {
@@ -269,13 +275,13 @@ static void a_power_cut_loses_only_what_was_not_forced(void **state)
         assert_in_range(read_back, committed, committed + 1);
         tr_sim_destroy(sim);
     }
-    assert_true(lost > 10);
+    assert_true(lost * EACH > 10);
 }
 
 static void a_full_disk_or_a_failed_force_costs_no_promise(void **state)
 {
     (void)state;
-    for (uint64_t seed = 1; seed <= 40; seed++) {
+    for (uint64_t seed = 1; seed <= 40; seed += EACH) {
         reading = false;
         committed = read_back = 0;
         tr_sim *sim = tr_sim_create(&(tr_sim_opts){.seed = seed, .scenario = &alone}, NULL);
@@ -285,7 +291,7 @@ static void a_full_disk_or_a_failed_force_costs_no_promise(void **state)
         for (int i = 0; i < 1000 && tr_sim_node(sim, 0); i++)
             tr_sim_step(sim, TR_MILLIS(1));
         assert_null(tr_sim_node(sim, 0)); /* it ended itself, as it must */
-        tr_sim_kill(sim, 0, seed % 2);
+        tr_sim_kill(sim, 0, (seed / EACH) % 2);
         reading = true;
         assert_int_equal(tr_sim_start(sim, 0, NULL), TR_OK);
         tr_sim_step(sim, TR_SECONDS(1));
@@ -324,7 +330,7 @@ static void the_nth_allocation_fails_for_every_n_and_the_cluster_goes_on(void **
 {
     uint64_t failures = 0, felt = 0;
     (void)state;
-    for (uint64_t nth = 1; nth <= 60; nth++) {
+    for (uint64_t nth = 1; nth <= 60; nth += EACH) {
         tr_sim *sim = tr_sim_create(&(tr_sim_opts){.seed = nth, .scenario = &patient}, NULL);
         assert_non_null(sim);
         tr_sim_heal_all(sim);
@@ -351,20 +357,20 @@ static void the_nth_allocation_fails_for_every_n_and_the_cluster_goes_on(void **
             fail_msg("%llu: %s", (unsigned long long)nth, result.what);
         tr_sim_destroy(sim);
     }
-    assert_true(failures > 200);
-    assert_true(felt > 5);
+    assert_true(failures * EACH > 200);
+    assert_true(EACH > 1 || felt > 5);
 }
 
 static void a_run_with_every_fault_leaves_nothing_behind(void **state)
 {
     (void)state;
-    for (uint64_t seed = 1; seed <= 30; seed++) {
+    for (uint64_t seed = 1; seed <= 30; seed += EACH) {
         tr_sim *sim = tr_sim_create(
             &(tr_sim_opts){
                 .seed = seed, .scenario = &pair, .faults = TR_SIM_ALL_FAULTS, .run_ns = TR_SECONDS(5)},
             NULL);
         assert_non_null(sim);
-        if (seed % 2)
+        if ((seed / EACH) % 2)
             tr_sim_run(sim);
         else
             tr_sim_step(sim, TR_SECONDS(2));
