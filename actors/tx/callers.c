@@ -259,11 +259,11 @@ void tr__callers_down(tr__transactions *t, const tr_down *down)
         if (client->monitor != down->monitor)
             continue;
         client->monitor = 0;
-        if (!client->committing) {
-            tr_tx_id id = client->id;
-            client_remove(t, client);
+        bool committing = client->committing;
+        tr_tx_id id = client->id;
+        client_remove(t, client); /* what is being committed is its coordinator's */
+        if (!committing)
             tr__tx_abort(t->tx, &id);
-        }
         return;
     }
 }

@@ -243,7 +243,7 @@ static tr_err open_with(tr__transactions *t, tr__log_store *store, tr_error *err
     tr_node *node = t->node;
     const tr_spawn_opts opts = {.name = manager_def.name};
     tr_addr address;
-    t->tx = tr__tx_open(node->name, node->id, store, NULL, &io, t, error);
+    t->tx = tr__tx_open(node->name, node->id, store, node->seams.log_options, &io, t, error);
     if (!t->tx) {
         if (store)
             store->close(store);

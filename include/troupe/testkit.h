@@ -65,7 +65,8 @@ typedef struct tr_sim_result {
     uint64_t faults[TR_SIM_FAULT_COUNT]; /* that happened */
 } tr_sim_result;
 
-/* NULL with *error: TR_EINVAL (options), TR_ENOMEM, or why a node can't be made. Its nodes run from time 0. */
+/* NULL with *error: TR_EINVAL (options; another one runs), TR_EVERSION (the scenario's), TR_ENOMEM, or why a node can't be
+ * made. Its nodes run from time 0. */
 tr_sim *tr_sim_create(const tr_sim_opts *opts, tr_error *error);
 /* All of it: run under faults, heal, run until the scenario's check has answered, stop, check the sums. */
 void tr_sim_run(tr_sim *sim);
@@ -95,7 +96,7 @@ void tr_sim_destroy(tr_sim *sim);
 
 /* ---- by hand: for tests that say themselves what happens when ------------------------------------------- */
 
-/* Let that much virtual time pass. */
+/* Let that much virtual time pass; in a run that has failed none does. */
 void tr_sim_step(tr_sim *sim, uint64_t duration_ns);
 /* Virtual time since the beginning, ns. */
 uint64_t tr_sim_now(const tr_sim *sim);
@@ -109,7 +110,7 @@ void tr_sim_heal(tr_sim *sim, uint32_t from, uint32_t to);
 void tr_sim_reset(tr_sim *sim, uint32_t a, uint32_t b);
 /* kill -9, or a power cut. It stays down until tr_sim_start. */
 void tr_sim_kill(tr_sim *sim, uint32_t node, bool power);
-/* TR_EEXIST: it runs. Or why it can't start. */
+/* TR_EEXIST: it runs. Or why it can't start. `error` may be NULL. */
 tr_err tr_sim_start(tr_sim *sim, uint32_t node, tr_error *error);
 /* It does nothing for that long; TR_FOREVER: until tr_sim_resume. */
 void tr_sim_pause(tr_sim *sim, uint32_t node, uint64_t duration_ns);
@@ -118,7 +119,9 @@ void tr_sim_resume(tr_sim *sim, uint32_t node);
 void tr_sim_heal_all(tr_sim *sim);
 /* Fail the run, with printf-like text; the first failure counts. */
 void tr_sim_fail(tr_sim *sim, const char *format, ...) __attribute__((format(printf, 2, 3)));
-/* Do what a fault script says (docs/simulator.md), in virtual time from now on. TR_EINVAL names the line. */
+/* Do what a fault script says (docs/scenarios.md), in virtual time from now on; what it says of the run's length is
+ * tr_sim_run's. `text` is read before this returns. TR_EINVAL: *error names line and column, and nothing of it happens;
+ * TR_ENOMEM. */
 tr_err tr_sim_script(tr_sim *sim, const char *text, tr_error *error);
 
 /* ---- the world outside: what the shipped kinds (compute, downloader, stream client) find there ----------- */
@@ -140,15 +143,16 @@ void tr_sim_server(tr_sim *sim, const char *host, uint16_t port, tr_sim_server_f
 
 typedef struct tr_probe tr_probe;
 
-/* Spawn one on that node; NULL if the node is down. Gone with the simulation, or when its node crashes. */
+/* Spawn one on that node; NULL if the node is down, or out of memory. Gone with the simulation, or when its node crashes. */
 tr_probe *tr_probe_open(tr_sim *sim, uint32_t node);
 tr_addr tr_probe_address(const tr_probe *probe);
-/* Have it send; the macro tr_probe_send makes the body. TR_ENOACTOR: its node crashed. */
+/* Have it send; the macro tr_probe_send makes the body. TR_ENOACTOR: its node crashed; TR_EDEADLINE: its node did nothing
+ * for a second; else as tr_send. */
 tr_err tr_probe_send_body(tr_probe *probe, tr_addr to, tr_type *type, const void *body);
 #define tr_probe_send(probe, to, type, ...) \
     tr_probe_send_body((probe), (to), &type##_type, &(type){__VA_ARGS__})
 /* Let time pass until it got a message of that type, at most within_ns; others that came before it are dropped. NULL: none
- * came, and the run has failed. Borrowed until the next call on this probe. */
+ * came, and the run has failed. Borrowed until the next call on this probe, or until its node is down. */
 const void *tr_probe_expect_type(tr_probe *probe, uint64_t within_ns, tr_type *type);
 #define tr_probe_expect(probe, within_ns, type) \
     ((const type *)tr_probe_expect_type((probe), (within_ns), &type##_type))

@@ -17,6 +17,17 @@ static uint64_t draw(memory_log *m, uint64_t bound)
     return tr__random_below(&m->random, bound);
 }
 
+/* The same bytes and zeroes behind them, in memory that is not touched: most of a log's file is never written. */
+static uint8_t *larger(uint8_t *bytes, size_t size, size_t capacity)
+{
+    uint8_t *made = calloc(1, capacity);
+    tr__check(made != NULL, "no memory for the test");
+    if (size > 0)
+        memcpy(made, bytes, size);
+    free(bytes);
+    return made;
+}
+
 /* All three images have place for `size` bytes. */
 static void reserve(memory_log *m, size_t size)
 {
@@ -25,13 +36,9 @@ static void reserve(memory_log *m, size_t size)
     size_t capacity = m->capacity ? m->capacity : 64 * 1024;
     while (capacity < size)
         capacity *= 2;
-    m->cache = realloc(m->cache, capacity);
-    m->disk = realloc(m->disk, capacity);
-    m->dirty = realloc(m->dirty, capacity / SECTOR);
-    tr__check(m->cache && m->disk && m->dirty, "no memory for the test");
-    memset(m->cache + m->capacity, 0, capacity - m->capacity);
-    memset(m->disk + m->capacity, 0, capacity - m->capacity);
-    memset(m->dirty + m->capacity / SECTOR, 0, (capacity - m->capacity) / SECTOR);
+    m->cache = larger(m->cache, m->capacity, capacity);
+    m->disk = larger(m->disk, m->capacity, capacity);
+    m->dirty = larger(m->dirty, m->capacity / SECTOR, capacity / SECTOR);
     m->capacity = capacity;
 }
 
@@ -46,6 +53,8 @@ static void put(memory_log *m, uint64_t offset, const void *bytes, size_t length
     memcpy(m->cache + offset, bytes, length);
     for (size_t s = (size_t)offset / SECTOR; s * SECTOR < offset + length; s++)
         m->dirty[s] = 1;
+    if (offset + length > m->dirty_size)
+        m->dirty_size = (size_t)offset + length;
     if (offset + length > m->cache_size)
         m->cache_size = (size_t)offset + length;
 }
@@ -85,11 +94,12 @@ static tr_err force(tr__log_store *store, tr_error *error)
 {
     memory_log *m = (memory_log *)store;
     bool fails = fails_now(&m->fail_force_in);
-    for (size_t s = 0; s * SECTOR < m->cache_size; s++) {
+    for (size_t s = 0; s * SECTOR < m->dirty_size; s++) {
         if (m->dirty[s] && (!fails || draw(m, 2)))
             memcpy(m->disk + s * SECTOR, m->cache + s * SECTOR, SECTOR);
         m->dirty[s] = 0;
     }
+    m->dirty_size = 0;
     if (!fails || draw(m, 2))
         m->disk_size = m->cache_size;
     if (fails)
@@ -104,10 +114,8 @@ static tr_err grow(tr__log_store *store, uint64_t size, tr_error *error)
     if (m->space > 0 && size > m->space)
         return tr__fail(error, TR_ENOSPC, "no space for %s", store->name);
     reserve(m, (size_t)size);
-    if (size > m->cache_size) {
-        memset(m->cache + m->cache_size, 0, (size_t)size - m->cache_size);
-        m->cache_size = (size_t)size;
-    }
+    if (size > m->cache_size)
+        m->cache_size = (size_t)size; /* behind it there are zeroes */
     return TR_OK;
 }
 
@@ -249,7 +257,7 @@ void memory_log_power_cut(memory_log *m)
     tr__check(!m->is_open, "close first: the process dies with its host");
     if (m->capacity == 0) /* nothing was ever written */
         return;
-    for (size_t s = 0; s * SECTOR < m->cache_size; s++) {
+    for (size_t s = 0; s * SECTOR < m->dirty_size; s++) {
         if (!m->dirty[s])
             continue;
         uint64_t fate = draw(m, 3);
@@ -259,9 +267,13 @@ void memory_log_power_cut(memory_log *m)
     /* The size is a matter of its own: what was written behind it isn't there. */
     if (m->cache_size > m->disk_size && draw(m, 2))
         m->disk_size += (size_t)draw(m, m->cache_size - m->disk_size + 1);
-    memset(m->disk + m->disk_size, 0, m->capacity - m->disk_size);
-    memcpy(m->cache, m->disk, m->capacity);
+    if (m->cache_size > m->disk_size) {
+        memset(m->disk + m->disk_size, 0, m->cache_size - m->disk_size);
+        memset(m->cache + m->disk_size, 0, m->cache_size - m->disk_size);
+    }
+    memcpy(m->cache, m->disk, m->disk_size);
     memset(m->dirty, 0, m->capacity / SECTOR);
+    m->dirty_size = 0;
     m->cache_size = m->disk_size;
 }
 
@@ -273,5 +285,6 @@ void memory_log_set(memory_log *m, const uint8_t *bytes, size_t size)
         memcpy(m->cache, bytes, size);
     memcpy(m->disk, m->cache, m->capacity);
     memset(m->dirty, 0, m->capacity / SECTOR);
+    m->dirty_size = 0;
     m->cache_size = m->disk_size = size;
 }

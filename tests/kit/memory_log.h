@@ -16,6 +16,7 @@ typedef struct memory_log {
     tr__random random;
     uint8_t *cache, *disk, *dirty; /* dirty: one a sector */
     size_t cache_size, disk_size, capacity;
+    size_t dirty_size; /* nothing is dirty behind that */
     bool published;
     bool is_open;
 

@@ -65,19 +65,22 @@ static void dial_syn(tr__dial *dial)
     tr__listener *listener = sim->listeners;
     while (listener && listener->port != dial->port)
         listener = listener->next;
+    if (listener)
+        dial->to = listener->node->index;
     uint32_t from = dial->node->index, to = dial->to;
     bool silence = to >= sim->node_count || sim->cut[from][to] || sim->cut[to][from] ||
                    (!listener && sim->nodes[to].down_by_power);
     if (sim->faults_on && sim->rates.every_ns[TR_SIM_DIAL] && sim_chance(sim, TR_SIM_DIAL, 8)) {
         sim_fault_happened(sim, TR_SIM_DIAL, "%s dials n%u in vain", dial->node->name, to);
-        silence = sim_draw(sim, TR_SIM_DIAL, 2);
+        if (sim_draw(sim, TR_SIM_DIAL, 2))
+            return; /* it will be late */
+        silence = false;
         listener = NULL;
     }
-    if (silence)
-        return; /* it will be late */
-    if (listener && listener->node->paused_until)
-        dial_next(dial, TR_MILLIS(20), DIAL_SYN); /* the system would take it; its owner comes later */
-    else if (listener && sim_node_is_up(listener->node))
+    if (silence) { /* the system tries again after 1 s, then after 2 s more, and so on, until it is late */
+        dial_next(dial, dial->again, DIAL_SYN);
+        dial->again *= 2;
+    } else if (listener && sim_node_is_up(listener->node))
         establish(dial, listener);
     else
         dial_next(dial, TR_MICROS(50), DIAL_REFUSED);
@@ -101,6 +104,17 @@ static void on_dial(void *context, uint64_t step)
         dial_over(dial, TR_EDEADLINE, "no answer");
 }
 
+void sim_accept_late(sim_node *node)
+{
+    for (tr__stream *stream = node->sim->streams; stream && sim_node_is_up(node);)
+        if (stream->node == node && stream->unaccepted) {
+            sim_accept(stream->unaccepted, stream);
+            stream = node->sim->streams;
+        } else {
+            stream = stream->next;
+        }
+}
+
 tr_err sim_dial(tr__net *base, const tr__net_address *address, uint64_t timeout_ns, tr__dialled_fn *dialled,
                 void *context, tr__dial **dial, tr_error *error)
 {
@@ -109,8 +123,12 @@ tr_err sim_dial(tr__net *base, const tr__net_address *address, uint64_t timeout_
         return tr__fail(error, TR_EIO, "the process is dead");
     *dial = calloc(1, sizeof(**dial));
     tr__check(*dial != NULL, "no memory for the simulator");
-    **dial = (tr__dial){
-        .node = node, .port = address->port, .dialled = dialled, .context = context, .step = on_dial};
+    **dial = (tr__dial){.node = node,
+                        .port = address->port,
+                        .dialled = dialled,
+                        .context = context,
+                        .step = on_dial,
+                        .again = TR_SECONDS(1)};
     (*dial)->to = (uint32_t)address->port - SIM_PORT_FIRST;
     uint64_t wait = TR_MICROS(30);
     if (node->sim->rates.every_ns[TR_SIM_LATENCY])

@@ -76,8 +76,13 @@ bool sim_event_next(tr_sim *sim, uint64_t until)
     return true;
 }
 
+static void timed_fire(void *context, uint64_t token);
+
 void sim_events_fini(tr_sim *sim)
 {
+    for (uint32_t i = 0; i < sim->events; i++)
+        if (sim->heap[i].fire == timed_fire)
+            free((void *)(uintptr_t)sim->heap[i].token);
     free(sim->heap);
     sim->heap = NULL;
     sim->events = sim->events_room = 0;

@@ -55,24 +55,32 @@ static void stop_a_direction(tr_sim *sim)
 {
     uint64_t lasts =
         sim_draw_time(sim, TR_SIM_CLOG, sim_chance(sim, TR_SIM_CLOG, 8) ? TR_SECONDS(6) : TR_MILLIS(300));
-    if (sim_net_clog(sim, sim->now + lasts))
-        sim_fault_happened(sim, TR_SIM_CLOG, "for %llu ms", (unsigned long long)(lasts / 1000000u));
+    uint32_t to, from;
+    if (sim_net_pick(sim, TR_SIM_CLOG, &to, &from) && sim_net_clog(sim, from, to, sim->now + lasts))
+        sim_fault_happened(sim, TR_SIM_CLOG, "n%u to n%u for %llu ms", from, to,
+                           (unsigned long long)(lasts / 1000000u));
 }
 
 static void on_partition_over(void *context, uint64_t pair)
 {
     tr_sim *sim = context;
     uint32_t from = (uint32_t)(pair >> 8), to = (uint32_t)(pair & 0xff);
-    if (!sim->cut[from][to])
-        return;
+    if (!sim->cut[from][to] || sim->cut_until[from][to] > sim->now)
+        return; /* healed by hand, or another one lasts longer */
     sim_trace(sim, NULL, "heal", "n%u reaches n%u again", from, to);
     tr_sim_heal(sim, from, to);
 }
 
 static void cut_for(tr_sim *sim, uint32_t from, uint32_t to, uint64_t lasts)
 {
-    tr_sim_cut(sim, from, to);
-    sim_event_at(sim, sim->now + lasts, on_partition_over, sim, (uint64_t)from << 8 | to);
+    uint64_t until = sim->now + lasts;
+    if (sim->cut[from][to] && sim->cut_until[from][to] >= until)
+        return;
+    if (!sim->cut[from][to])
+        sim->cut_since[from][to] = sim->now;
+    sim->cut[from][to] = true;
+    sim->cut_until[from][to] = until;
+    sim_event_at(sim, until, on_partition_over, sim, (uint64_t)from << 8 | to);
 }
 
 /* The nodes fall into two groups; half the time only one direction is cut. */
@@ -106,8 +114,49 @@ static void reset_or_half_open(tr_sim *sim, tr_sim_fault fault)
         sim_fault_happened(sim, fault, "n%u - n%u", a, b);
 }
 
+/* False: this time it is one host's only. */
+static bool all_without_power(tr_sim *sim)
+{
+    bool all = sim_chance(sim, TR_SIM_POWER, 6);
+    sim_reaches(sim, all, "all hosts lose power at once");
+    if (!all)
+        return false;
+    sim_fault_happened(sim, TR_SIM_POWER, "all lose power");
+    for (uint32_t i = 0; i < sim->node_count; i++)
+        sim_node_crash(&sim->nodes[i], true);
+    return true;
+}
+
+/* At one of the many moments that are worth it: seldom where such faults are. */
+static bool happens_here(tr_sim *sim, tr_sim_fault fault)
+{
+    uint64_t mean = sim->rates.every_ns[fault];
+    return sim->faults_on && mean && sim_chance(sim, fault, 40 + 40 * (mean / TR_SECONDS(1)));
+}
+
+bool sim_dies_at_point(sim_node *node)
+{
+    for (int power = 0; power < 2; power++)
+        if (happens_here(node->sim, power ? TR_SIM_POWER : TR_SIM_CRASH)) {
+            node->dying_of_power = power;
+            return true;
+        }
+    return false;
+}
+
+bool sim_loses_power_writing(sim_node *node)
+{
+    if (!happens_here(node->sim, TR_SIM_POWER))
+        return false;
+    sim_fault_happened(node->sim, TR_SIM_POWER, "%s loses it while it writes its log", node->name);
+    sim_node_crash(node, true);
+    return true;
+}
+
 static void crash(tr_sim *sim, tr_sim_fault fault)
 {
+    if (fault == TR_SIM_POWER && all_without_power(sim))
+        return;
     sim_node *node = any_node(sim, fault);
     bool inside = sim_draw(sim, fault, 2);
     uint32_t after = 1 + (uint32_t)sim_draw(sim, fault, 40);
@@ -164,31 +213,27 @@ static void clocks(tr_sim *sim)
                        node->name, (long long)ppm, (long long)ahead);
 }
 
-static void on_disk_space(void *context, uint64_t life)
-{
-    (void)life;
-    ((sim_node *)context)->disk.space = 0;
-}
-
 static void disk(tr_sim *sim)
 {
     sim_node *node = any_node(sim, TR_SIM_DISK);
-    uint64_t what = sim_draw(sim, TR_SIM_DISK, 6);
-    uint64_t lasts = sim_draw_time(sim, TR_SIM_DISK, TR_SECONDS(3));
+    uint64_t what = sim_draw(sim, TR_SIM_DISK, 7);
+    uint64_t lasts = sim_draw_time(sim, TR_SIM_DISK, TR_SECONDS(4));
     if (!node || !sim->scenario->data)
         return;
     if (what < 3) {
         node->disk_slow_until = sim->now + lasts;
     } else if (what < 5) {
-        node->disk.space = node->disk.cache_size ? node->disk.cache_size : 1;
-        sim_event_at(sim, sim->now + lasts, on_disk_space, node, 0);
-    } else {
+        sim_disk_full(node, sim->now + 4 * lasts);
+    } else if (what == 5) {
         node->disk.fail_force_in = 1;
+    } else {
+        node->disk.fail_write_in = 1 + (unsigned)sim_draw(sim, TR_SIM_DISK, 3);
     }
     sim_fault_happened(sim, TR_SIM_DISK, "%s: %s", node->name,
-                       what < 3   ? "forces are slow"
-                       : what < 5 ? "no space"
-                                  : "the next force fails");
+                       what < 3    ? "forces are slow"
+                       : what < 5  ? "no space"
+                       : what == 5 ? "the next force fails"
+                                   : "a write fails");
 }
 
 static void memory(tr_sim *sim)
@@ -239,14 +284,24 @@ static void happen(tr_sim *sim, tr_sim_fault fault)
 
 /* ---- when ---------------------------------------------------------------------------------------------- */
 
+static void on_fault(void *context, uint64_t fault);
+
+/* How many draws connections make of a class's stream depends on all that happens: so each fault begins it anew, from a
+ * stream that nothing else draws of, and the next one's time counts from this one's, not from now, which a turn moves. */
+static void fault_next(tr_sim *sim, tr_sim_fault fault)
+{
+    tr__random_init(&sim->random[fault], tr__random_next(&sim->when[fault]));
+    sim->fault_at[fault] += sim_draw_time(sim, fault, sim->rates.every_ns[fault]);
+    sim_event_at(sim, sim->fault_at[fault], on_fault, sim, fault);
+}
+
 static void on_fault(void *context, uint64_t fault)
 {
     tr_sim *sim = context;
     if (!sim->faults_on)
         return;
+    fault_next(sim, (tr_sim_fault)fault);
     happen(sim, (tr_sim_fault)fault);
-    sim_event_at(sim, sim->now + sim_draw_time(sim, (tr_sim_fault)fault, sim->rates.every_ns[fault]),
-                 on_fault, sim, fault);
 }
 
 static bool take_point(tr__buggify_point point)
@@ -279,7 +334,7 @@ void sim_faults_init(tr_sim *sim)
         bool on = (sim->opts.faults >> i & 1) && level < 4 && sim->opts.seed % 16 != 0;
         sim->rates.every_ns[i] = on ? every[i][level] : 0;
         if (on && every[i][level] > 1)
-            sim_event_at(sim, sim_draw_time(sim, i, every[i][level]), on_fault, sim, i);
+            fault_next(sim, (tr_sim_fault)i);
         if (on && (i == TR_SIM_LATENCY || i == TR_SIM_PIECES))
             sim->result.faults[i]++; /* all of the run */
         if (i == TR_SIM_POINTS)
@@ -297,6 +352,7 @@ void sim_faults_end(tr_sim *sim)
     for (uint32_t i = 0; i < sim->node_count; i++) {
         sim_node *node = &sim->nodes[i];
         node->crash_after = 0;
+        node->dying_of_power = false;
         node->fail_allocation_in = 0;
         node->disk_slow_until = 0;
         node->disk.space = 0;

@@ -14,6 +14,8 @@
 #define BUFFER \
     (256u << 10) /* bytes on their way in a direction that the system takes before it says `sent` */
 #define RESEND_MAX TR_MILLIS(400)
+#define RESEND \
+    TR_MILLIS(200) /* a sender whom nobody acknowledges what it sent sends nothing new after that time */
 
 /* ---- packets ------------------------------------------------------------------------------------------- */
 
@@ -51,6 +53,19 @@ static uint64_t latency(tr__stream *stream)
     return stream->latency + (stream->jitter ? sim_draw(sim, TR_SIM_LATENCY, stream->jitter) : 0);
 }
 
+/* Something is sent to it. Where the other direction is cut, nobody will hear that it has arrived. */
+static void unacked(tr__stream *to, uint64_t now)
+{
+    if (to->unacked_since == 0 && to->node->sim->cut[to->node->index][to->other])
+        to->unacked_since = now;
+}
+
+/* What was sent at that time waits at its sender: as by TCP, which sends only the first part again until it hears of it. */
+static bool waits_for_ack(const tr__stream *to, uint64_t sent_at)
+{
+    return to->unacked_since && sent_at > to->unacked_since + RESEND;
+}
+
 static void put(tr__stream *from, const tr__iov *iov, unsigned count, size_t size)
 {
     tr__stream *to = from->peer;
@@ -65,6 +80,8 @@ static void put(tr__stream *from, const tr__iov *iov, unsigned count, size_t siz
     packet->next = NULL;
     packet->length = size;
     packet->given = 0;
+    packet->sent_at = from->node->sim->now;
+    unacked(to, packet->sent_at);
     packet->at = to->in_last = arrives > to->in_last ? arrives : to->in_last + 1;
     bool first = !to->in;
     *to->in_end = packet;
@@ -171,7 +188,8 @@ static void on_arrival(void *context, uint64_t token)
         arrival_at(stream, stream->clogged_until);
         return;
     }
-    if (sim->cut[stream->other][node->index])
+    if (sim->cut[stream->other][node->index] ||
+        waits_for_ack(stream, stream->in ? stream->in->sent_at : stream->fin_sent_at))
         return; /* healing looks again */
     if (!stream->in) {
         if (stream->fin)
@@ -247,6 +265,7 @@ static void end_of(tr__stream *stream, tr_err code, const char *text)
         return;
     uint64_t at = stream->node->sim->now + latency(stream);
     stream->fin = true;
+    stream->fin_sent_at = stream->node->sim->now;
     stream->fin_at = stream->in_last = at > stream->in_last ? at : stream->in_last + 1;
     tr__fail(&stream->failure, code, "%s", text);
     if (!stream->in)
@@ -309,12 +328,64 @@ static tr_err stream_send(tr__stream *stream, const tr__iov *iov, unsigned count
     return TR_OK;
 }
 
+/* Of what is on its way to it a part still arrives, then that it is over. */
+static void cut_short(tr__stream *stream, tr_sim_fault fault)
+{
+    tr_sim *sim = stream->node->sim;
+    uint32_t count = 0, keep;
+    for (sim_packet *p = stream->in; p; p = p->next)
+        count++;
+    keep = (uint32_t)sim_draw(sim, fault, count + 1);
+    sim_packet **at = &stream->in;
+    while (*at && keep--)
+        at = &(*at)->next;
+    while (*at) {
+        sim_packet *packet = *at;
+        *at = packet->next;
+        stream->in_bytes -= packet->length - packet->given;
+        free(packet);
+    }
+    stream->in_end = at;
+    stream->fin = false;
+    end_of(stream, TR_ERESET, "the connection was reset");
+}
+
+/* It has arrived, and its process didn't take it: it stands still. */
+static bool has_unread(const tr__stream *stream)
+{
+    const tr_sim *sim = stream->node->sim;
+    return stream->in && stream->in->at <= sim->now && stream->node->paused_until &&
+           stream->clogged_until <= sim->now && !sim->cut[stream->other][stream->node->index];
+}
+
+/* Of this side nobody is left: the system closes it, or, without power, nobody does. If there was something that the
+ * process hadn't read, the system resets the connection, and that may overtake what was on its way. */
+static void process_ended(tr__stream *stream, bool power)
+{
+    tr__stream *peer = stream->peer;
+    bool unread = has_unread(stream);
+    part(stream);
+    if (peer && !stream->lost) {
+        if (power)
+            peer->lost = true;
+        else if (unread)
+            cut_short(peer, TR_SIM_CRASH);
+        else
+            end_of(peer, TR_ERESET, "the other side's process ended");
+        sent_soon(peer);
+    }
+    detach(stream);
+}
+
 static void stream_close(tr__stream *stream)
 {
     tr__stream *peer = stream->peer;
     if (stream->closed)
         return;
-    sim_node_seam(stream->node);
+    if (!sim_node_seam(stream->node)) {
+        process_ended(stream, stream->node->dying_of_power);
+        return;
+    }
     part(stream);
     if (peer && !stream->lost)
         end_of(peer, TR_ERESET, "the other side closed the connection");
@@ -357,6 +428,21 @@ static void draw_fate(tr__stream *stream)
     sim_event_at(sim, sim->now + sim_draw_time(sim, TR_SIM_RESET, mean), on_fate, stream, 0);
 }
 
+void sim_accept(tr__listener *listener, tr__stream *stream)
+{
+    tr__stream *one = stream->peer;
+    stream->unaccepted = NULL;
+    sim_node_enter(listener->node);
+    if (!listener->accepted(listener->context, stream)) {
+        part(stream);
+        if (one)
+            end_of(one, TR_ERESET, "the other side has no room");
+        detach(stream);
+        stream_free(stream);
+    }
+    sim_node_leave(listener->node);
+}
+
 tr__stream *sim_connect(sim_node *from, tr__listener *listener)
 {
     sim_node *there = listener->node;
@@ -367,40 +453,13 @@ tr__stream *sim_connect(sim_node *from, tr__listener *listener)
     draw_manners(one);
     draw_manners(two);
     draw_fate(one);
-    sim_node_enter(there);
-    if (!listener->accepted(listener->context, two)) {
-        part(two);
-        end_of(one, TR_ERESET, "the other side has no room");
-        detach(two);
-        stream_free(two);
-    }
-    sim_node_leave(there);
+    two->unaccepted = listener;
+    if (!there->paused_until)
+        sim_accept(listener, two);
     return one;
 }
 
 /* ---- breaking ------------------------------------------------------------------------------------------ */
-
-/* Of what is on its way to it a part still arrives, then that it is over. */
-static void cut_short(tr__stream *stream)
-{
-    tr_sim *sim = stream->node->sim;
-    uint32_t count = 0, keep;
-    for (sim_packet *p = stream->in; p; p = p->next)
-        count++;
-    keep = (uint32_t)sim_draw(sim, TR_SIM_RESET, count + 1);
-    sim_packet **at = &stream->in;
-    while (*at && keep--)
-        at = &(*at)->next;
-    while (*at) {
-        sim_packet *packet = *at;
-        *at = packet->next;
-        stream->in_bytes -= packet->length - packet->given;
-        free(packet);
-    }
-    stream->in_end = at;
-    stream->fin = false;
-    end_of(stream, TR_ERESET, "the connection was reset");
-}
 
 static bool connects(const tr__stream *stream, uint32_t a, uint32_t b)
 {
@@ -410,15 +469,16 @@ static bool connects(const tr__stream *stream, uint32_t a, uint32_t b)
 bool sim_net_break(tr_sim *sim, uint32_t a, uint32_t b, bool half_open)
 {
     bool any = false;
+    tr_sim_fault fault = half_open ? TR_SIM_HALF_OPEN : TR_SIM_RESET;
     for (tr__stream *stream = sim->streams; stream; stream = stream->next) {
         tr__stream *peer = stream->peer;
         if (!connects(stream, a, b))
             continue;
         any = true;
         part(stream);
-        cut_short(stream);
+        cut_short(stream, fault);
         if (!half_open) {
-            cut_short(peer);
+            cut_short(peer, fault);
             continue;
         }
         packets_drop(peer);
@@ -447,49 +507,73 @@ bool sim_net_pick(tr_sim *sim, tr_sim_fault draws, uint32_t *a, uint32_t *b)
     return false;
 }
 
-bool sim_net_clog(tr_sim *sim, uint64_t until)
+bool sim_net_clog(tr_sim *sim, uint32_t from, uint32_t to, uint64_t until)
 {
-    uint32_t a, b;
-    if (!sim_net_pick(sim, TR_SIM_CLOG, &a, &b))
-        return false;
+    bool any = false;
     for (tr__stream *stream = sim->streams; stream; stream = stream->next)
-        if (connects(stream, a, b))
+        if (connects(stream, to, from)) {
             stream->clogged_until = until;
-    return true;
+            any = true;
+        }
+    return any;
 }
 
+/* TCP sends again, at times that double: after a long cut it may be as long again before anything comes. */
+static void sent_again(tr__stream *stream, uint64_t cut_ns)
+{
+    tr_sim *sim = stream->node->sim;
+    uint64_t most = cut_ns < RESEND_MAX ? RESEND_MAX : cut_ns;
+    if (!sim->cut[stream->node->index][stream->other])
+        stream->unacked_since = 0;
+    if (!stream->in && !stream->fin)
+        return;
+    uint64_t due = stream->in ? stream->in->at : stream->fin_at;
+    uint64_t again = sim->now + sim_draw(sim, TR_SIM_PARTITION, most);
+    arrival_at(stream, again > due ? again : due);
+}
+
+/* Both directions go on: one because it is open, the other because it is acknowledged. */
 void sim_net_healed(tr_sim *sim, uint32_t from, uint32_t to)
 {
     for (tr__stream *stream = sim->streams; stream; stream = stream->next)
-        if (stream->node->index == to && stream->other == from && (stream->in || stream->fin))
-            arrival_at(stream,
-                       sim->now + sim_draw(sim, TR_SIM_PARTITION, RESEND_MAX)); /* as TCP sends again */
+        if ((stream->node->index == to && stream->other == from) ||
+            (stream->node->index == from && stream->other == to))
+            sent_again(stream, sim->now - sim->cut_since[from][to]);
 }
 
+void sim_net_unclog(tr_sim *sim)
+{
+    for (tr__stream *stream = sim->streams; stream; stream = stream->next) {
+        if (stream->clogged_until <= sim->now)
+            continue;
+        stream->clogged_until = 0;
+        arrival_look(stream);
+    }
+}
+
+/* Who goes on first, the network's thread or another, is chance. */
 void sim_net_node_resumed(sim_node *node)
 {
-    for (tr__stream *stream = node->sim->streams; stream; stream = stream->next)
-        if (stream->node == node)
-            arrival_look(stream);
+    tr_sim *sim = node->sim;
+    for (tr__stream *stream = sim->streams; stream; stream = stream->next)
+        if (stream->node == node && (stream->in || stream->fin)) {
+            uint64_t due = stream->in ? stream->in->at : stream->fin_at;
+            uint64_t soon = sim->now + sim_draw(sim, TR_SIM_PAUSE, TR_MICROS(50));
+            arrival_at(stream, soon > due ? soon : due);
+        }
+    sim_accept_late(node);
 }
 
 void sim_net_node_died(sim_node *node, bool power)
 {
     tr__stream *next;
     for (tr__stream *stream = node->sim->streams; stream; stream = next) {
-        tr__stream *peer = stream->peer;
         next = stream->next;
         if (stream->node != node)
             continue;
-        part(stream);
-        if (peer && !stream->lost) {
-            if (power)
-                peer->lost = true;
-            else
-                end_of(peer, TR_ERESET, "the other side's process ended");
-            sent_soon(peer);
-        }
-        detach(stream);
+        process_ended(stream, power);
+        if (stream->unaccepted)
+            stream_free(stream);
     }
 }
 

@@ -8,7 +8,7 @@
 
 typedef struct sim_packet {
     struct sim_packet *next;
-    uint64_t at;
+    uint64_t at, sent_at;
     size_t length, given;
     uint8_t bytes[];
 } sim_packet;
@@ -38,9 +38,11 @@ struct tr__stream {
     sim_packet *in, **in_end;
     size_t in_bytes;
     uint64_t in_last;
-    uint64_t arrival; /* token of the event that looks at `in` */
-    bool fin;         /* behind what comes: it is over, for `failure` */
-    uint64_t fin_at;
+    uint64_t arrival;       /* token of the event that looks at `in` */
+    uint64_t unacked_since; /* what was sent to it since then is not acknowledged: 0: nothing */
+    bool fin;               /* behind what comes: it is over, for `failure` */
+    uint64_t fin_at, fin_sent_at;
+    tr__listener *unaccepted; /* that has not been told of it, since its process stands still */
 };
 
 struct tr__listener {
@@ -51,8 +53,13 @@ struct tr__listener {
     void *context;
 };
 
-/* A new connection: its end at `from`, not started; the other is handed to who listens, before this returns. */
+/* A new connection: its end at `from`, not started; the other is handed to who listens, before this returns, or, if its
+ * process stands still, when that goes on. */
 tr__stream *sim_connect(sim_node *from, tr__listener *listener);
+/* Hand that end, which is new, to who listens. */
+void sim_accept(tr__listener *listener, tr__stream *stream);
+/* The node goes on: hand over those that came while it stood still. */
+void sim_accept_late(sim_node *node);
 /* Close and free. */
 void sim_stream_discard(tr__stream *stream);
 
@@ -76,6 +83,7 @@ struct tr__dial {
     tr__dialled_fn *dialled;
     void *context;
     void (*step)(void *context, uint64_t step);
+    uint64_t again;     /* the pause before the next try, if nobody answers */
     tr__stream *stream; /* made, and not told yet */
     bool done;
 };

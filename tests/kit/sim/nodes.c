@@ -85,9 +85,14 @@ static void seam_wake_control(void *context)
 static void seam_point(void *context, const char *name)
 {
     sim_node *node = context;
+    if (node->dead)
+        return;
     sim_trace(node->sim, node, "point", "%s", name);
-    if (node->sim->faults_on && node->sim->rates.every_ns[TR_SIM_CRASH] &&
-        sim_chance(node->sim, TR_SIM_CRASH, 200))
+    bool dies = sim_dies_at_point(node);
+    char words[64];
+    snprintf(words, sizeof(words), "a crash at %s", name);
+    sim_reaches(node->sim, dies, words);
+    if (dies)
         node->crash_after = 1;
     sim_node_seam(node);
 }
@@ -95,7 +100,11 @@ static void seam_point(void *context, const char *name)
 static void seam_fatal(void *context)
 {
     sim_node *node = context;
+    if (node->dead)
+        return;
     sim_trace(node->sim, node, "fatal", "its log can't go on");
+    node->ended_itself = true;
+    node->dying_of_power = false;
     node->dead = node->dying = true;
 }
 
@@ -246,6 +255,7 @@ static tr_node *make(sim_node *node, tr_error *error)
                        .wake_control = seam_wake_control,
                        .wall_ms = seam_wall_ms,
                        .open_log = sim_disk_open,
+                       .log_options = &sim_log_sizes,
                        .point = seam_point,
                        .fatal = seam_fatal,
                        .secret = seam_secret,
@@ -279,6 +289,8 @@ static tr_err begin(sim_node *node, tr_error *error)
 tr_err sim_node_start(sim_node *node, tr_error *error)
 {
     tr_sim *sim = node->sim;
+    tr_error mine;
+    error = error ? error : &mine;
     if (node->node)
         return tr__fail(error, TR_EEXIST, "%s runs already", node->name);
     node->life++;
@@ -301,6 +313,8 @@ tr_err sim_node_start(sim_node *node, tr_error *error)
         return err;
     if (!node->node)
         return TR_OK; /* it crashed while it started */
+    sim_reaches(sim, node->ended_itself, "a node whose log couldn't go on started again");
+    node->ended_itself = node->slots_lost = false;
     for (uint32_t i = 0; i <= node->loops; i++) {
         sim_agent *agent = &node->agents[i];
         agent->index = i;
@@ -330,10 +344,15 @@ static void node_release(sim_node *node)
     node->down_by_power = power;
     for (uint32_t i = 0; i < SIM_AGENTS_MAX; i++)
         node->agents[i].token++; /* the next life may have another number of loops */
+    if (power && node->sim->scenario->data)
+        sim_reaches(node->sim, node->disk.stage, "power is lost while a batch is on its way to the disk");
     sim_net_node_died(node, power);
     sim_kinds_drop(node->sim->kinds, node->index, power);
+    sim_node *other = node->sim->current;
+    node->sim->current = node; /* whose fibers return, dead */
     unmake(node);
     tr__node_unmake(node->node);
+    node->sim->current = other;
     sim_disk_node_died(node, power);
     node->node = NULL;
     if (node->sim->faults_on)
@@ -342,8 +361,13 @@ static void node_release(sim_node *node)
 
 void sim_node_crash(sim_node *node, bool power)
 {
-    if (!node->node)
+    if (!node->node) {
+        if (power) { /* what its process left in the system's memory is lost as well */
+            node->down_by_power = true;
+            sim_disk_node_died(node, true);
+        }
         return;
+    }
     node->dying_of_power = power;
     node->dead = node->dying = true;
     if (!node->turning)
@@ -395,6 +419,10 @@ void sim_node_resume(sim_node *node)
         return;
     node->paused_until = 0;
     sim_trace(node->sim, node, "resume", "goes on");
+    for (uint32_t i = 0; i <= node->loops; i++)
+        if (node->agents[i].at <= node->sim->now + TR_MILLIS(20)) /* a look at whether it goes on */
+            agent_schedule(&node->agents[i],
+                           node->sim->now + sim_draw(node->sim, TR_SIM_PAUSE, TR_MICROS(50)));
     sim_net_node_resumed(node);
 }
 

@@ -16,13 +16,18 @@ struct tr_probe {
     uint32_t count, room;
     tr_msg *lent; /* to the test, until its next call */
     tr_addr found;
-    bool done; /* the order, or the lookup, under way is */
+    /* The order under way: what it is to do on the test's behalf. */
+    uint64_t order; /* its number; an older one, that the test has given up, does nothing */
+    void (*fn)(tr_probe *probe, void *context);
+    void *context;
+    bool done; /* it is, and what came of it as well */
 };
 
-/* An order to the probe: a function of the test's side and its argument, as numbers. */
-TR_MESSAGE(tr__probe_order, (u64, fn), (u64, context))
+TR_MESSAGE(tr__probe_order, (u64, number))
 
 typedef void (*probe_fn)(tr_probe *probe, void *context);
+
+#define ORDER_NS TR_SECONDS(1) /* until it has read one: its node may stand still, or be slow */
 
 typedef struct probe_state {
     tr_probe *probe;
@@ -41,7 +46,8 @@ static void receive(tr_actor *self, void *state, const tr_msg *msg)
     tr_probe *probe = ((probe_state *)state)->probe;
     const tr__probe_order *order = tr_match(msg, tr__probe_order);
     if (order) {
-        ((probe_fn)(uintptr_t)order->fn)(probe, (void *)(uintptr_t)order->context);
+        if (order->number == probe->order)
+            probe->fn(probe, probe->context);
         return;
     }
     tr_msg *taken = tr_msg_take(self, msg);
@@ -79,12 +85,15 @@ tr_probe *tr_probe_open(tr_sim *sim, uint32_t index)
     tr_probe *probe = calloc(1, sizeof(*probe));
     tr__check(probe != NULL, "no memory for the simulator");
     probe->node = node;
-    probe->next = sim->probes;
-    sim->probes = probe;
     sim_node_enter(node);
     tr_err err = tr__spawn(node->node->loops[0], &probe_def, probe, NULL, &probe->address, &error);
     sim_node_leave(node);
-    tr__check(err == TR_OK, "a probe can't be spawned: %s", error.text);
+    if (err != TR_OK) {
+        free(probe);
+        return NULL;
+    }
+    probe->next = sim->probes;
+    sim->probes = probe;
     sim_agent_wake(&node->agents[0], sim->now);
     tr_sim_step(sim, TR_MILLIS(1));
     return probe;
@@ -95,21 +104,28 @@ tr_addr tr_probe_address(const tr_probe *probe)
     return probe->address;
 }
 
-/* Have the actor run fn; false: it is gone, or its node stands still. */
-static bool order(tr_probe *probe, probe_fn fn, void *context)
+/* Have the actor run fn, and wait until it says that it is done. TR_ENOACTOR: it is gone; TR_EDEADLINE. */
+static tr_err order(tr_probe *probe, probe_fn fn, void *context, uint64_t within_ns)
 {
     tr_sim *sim = probe->node->sim;
+    uint64_t until = sim->now + within_ns;
     if (!probe->self)
-        return false;
+        return TR_ENOACTOR;
+    probe->order++;
+    probe->fn = fn;
+    probe->context = context;
     probe->done = false;
     sim_node_enter(probe->node);
-    tr_err err = tr__inject(probe->node->node->loops[0], probe->address, tr__probe_order, .fn = (uintptr_t)fn,
-                            .context = (uintptr_t)context);
+    tr_err err =
+        tr__inject(probe->node->node->loops[0], probe->address, tr__probe_order, .number = probe->order);
     sim_node_leave(probe->node);
     sim_agent_wake(&probe->node->agents[0], sim->now);
-    for (int i = 0; err == TR_OK && !probe->done && i < 1000 && !sim->result.failed; i++)
+    while (err == TR_OK && !probe->done && probe->self && sim->now < until && !sim->result.failed)
         tr_sim_step(sim, TR_MICROS(20));
-    return probe->done;
+    probe->order++; /* what it still does of this one is nobody's */
+    if (err != TR_OK || probe->done)
+        return err;
+    return probe->self ? TR_EDEADLINE : TR_ENOACTOR;
 }
 
 typedef struct sending {
@@ -129,7 +145,8 @@ static void send(tr_probe *probe, void *context)
 tr_err tr_probe_send_body(tr_probe *probe, tr_addr to, tr_type *type, const void *body)
 {
     sending s = {to, type, body, TR_OK};
-    return order(probe, send, &s) ? s.err : TR_ENOACTOR;
+    TR_TRY(order(probe, send, &s, ORDER_NS));
+    return s.err;
 }
 
 static void give_back(tr_probe *probe)
@@ -193,7 +210,9 @@ static void found(tr_actor *self, void *state, const tr_result *result, void *co
 {
     tr_probe *probe = ((probe_state *)state)->probe;
     const tr_found *answer = result->msg ? tr_match(result->msg, tr_found) : NULL;
-    (void)self, (void)context;
+    (void)self;
+    if ((uint64_t)(uintptr_t)context != probe->order)
+        return; /* an older one's */
     if (answer)
         probe->found = answer->actor;
     probe->done = true;
@@ -203,18 +222,15 @@ static void look_up(tr_probe *probe, void *context)
 {
     looking *l = context;
     tr_future future = tr_lookup(probe->self, l->path, l->within_ns);
-    probe->done = tr_then(probe->self, future, found, NULL) != TR_OK;
+    probe->done = tr_then(probe->self, future, found, (void *)(uintptr_t)probe->order) != TR_OK;
 }
 
 tr_addr tr_probe_lookup(tr_probe *probe, const char *path, uint64_t within_ns)
 {
     tr_sim *sim = probe->node->sim;
     looking l = {path, within_ns};
-    uint64_t until = sim->now + within_ns + TR_MILLIS(10);
     probe->found = TR_ADDR_NONE;
-    order(probe, look_up, &l);
-    while (!probe->done && probe->self && sim->now < until && !sim->result.failed)
-        tr_sim_step(sim, TR_MILLIS(1));
+    order(probe, look_up, &l, within_ns + ORDER_NS);
     if (tr_addr_is_none(probe->found))
         tr_sim_fail(sim, "the probe on %s found no %s within %llu ms", probe->node->name, path,
                     (unsigned long long)(within_ns / 1000000u));

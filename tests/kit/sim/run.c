@@ -1,18 +1,18 @@
 /* A run: made, under faults, healed, checked, stopped. */
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "actors/node.h"
 #include "base/buggify.h"
+#include "base/check.h"
 #include "base/err.h"
-#include "base/hash.h"
 #include "tests/kit/sim/sim.h"
 
-#define RUN_NS      TR_SECONDS(30)
-#define HEAL_NS     TR_SECONDS(60)
-#define SETTLE_NS   TR_SECONDS(15) /* longer than silence is taken for, and the longest pause between dials */
-#define LOOK_NS     TR_SECONDS(1)  /* how often the invariants are looked at */
-#define RESTART_MAX TR_SECONDS(2)
+#define RUN_NS    TR_SECONDS(30)
+#define HEAL_NS   TR_SECONDS(60)
+#define SETTLE_NS TR_SECONDS(15) /* longer than silence is taken for, and the longest pause between dials */
+#define LOOK_NS   TR_SECONDS(1)  /* how often the invariants are looked at */
 
 tr_sim *sim_now_running;
 
@@ -20,15 +20,36 @@ tr_sim *sim_now_running;
 
 static const tr_scenario nothing = {.size = sizeof(tr_scenario), .name = "nothing"};
 
-static tr_err check_opts(const tr_sim_opts *opts, tr_error *error)
+static bool is_name(const char *name)
 {
-    const tr_scenario *scenario = opts->scenario;
-    if (sim_now_running)
-        return tr__fail(error, TR_EINVAL, "one simulation runs already in this process");
-    if (scenario && (scenario->nodes > TR_SIM_NODES_MAX || scenario->loops > SIM_LOOPS_MAX))
+    size_t length =
+        name ? strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-") : 0;
+    return length > 0 && name[length] == '\0';
+}
+
+static tr_err check_scenario(const tr_scenario *scenario, tr_error *error)
+{
+    if (scenario->size == 0 || scenario->size > sizeof(*scenario))
+        return tr__fail(error, TR_EVERSION,
+                        "the scenario says that it is %u bytes: here it is %zu; build it with these headers",
+                        scenario->size, sizeof(*scenario));
+    if (!is_name(scenario->name))
+        return tr__fail(error, TR_EINVAL, "a scenario's name is of letters, digits and '-', not \"%s\"",
+                        scenario->name ? scenario->name : "");
+    if (scenario->nodes > TR_SIM_NODES_MAX || scenario->loops > SIM_LOOPS_MAX)
         return tr__fail(error, TR_EINVAL, "scenario %s: at most %d nodes of %d loops", scenario->name,
                         TR_SIM_NODES_MAX, SIM_LOOPS_MAX);
     return TR_OK;
+}
+
+static tr_err check_opts(const tr_sim_opts *opts, tr_error *error)
+{
+    if (sim_now_running)
+        return tr__fail(error, TR_EINVAL, "a simulation runs already in this process: destroy it first");
+    if (opts->faults & ~TR_SIM_ALL_FAULTS)
+        return tr__fail(error, TR_EINVAL, "faults 0x%x: there are bits up to 0x%x", opts->faults,
+                        TR_SIM_ALL_FAULTS);
+    return opts->scenario ? check_scenario(opts->scenario, error) : TR_OK;
 }
 
 static void seed_all(tr_sim *sim)
@@ -36,8 +57,10 @@ static void seed_all(tr_sim *sim)
     tr__random seeds;
     tr__random_init(&seeds, sim->opts.seed);
     tr__random_init(&sim->schedule, tr__random_next(&seeds));
-    for (int i = 0; i < TR_SIM_FAULT_COUNT; i++)
+    for (int i = 0; i < TR_SIM_FAULT_COUNT; i++) {
         tr__random_init(&sim->random[i], tr__random_next(&seeds));
+        tr__random_init(&sim->when[i], tr__random_next(&seeds));
+    }
     sim_world_init(sim, &seeds);
 }
 
@@ -53,7 +76,9 @@ tr_sim *tr_sim_create(const tr_sim_opts *opts, tr_error *error)
     static uint64_t number;
     sim->number = ++number;
     sim->opts = *opts;
-    sim->scenario = opts->scenario ? opts->scenario : &nothing;
+    const tr_scenario *scenario = opts->scenario ? opts->scenario : &nothing;
+    memcpy(&sim->scenario_own, scenario, scenario->size);
+    sim->scenario = &sim->scenario_own;
     sim->node_count = sim->scenario->nodes ? sim->scenario->nodes : 3;
     sim_now_running = sim;
     seed_all(sim);
@@ -76,6 +101,7 @@ void tr_sim_destroy(tr_sim *sim)
     sim_world_fini(sim);
     sim_net_fini(sim);
     sim_probes_fini(sim);
+    sim_scripts_fini(sim);
     for (uint32_t i = 0; i < sim->node_count; i++)
         sim_disk_fini(&sim->nodes[i]);
     sim_events_fini(sim);
@@ -110,20 +136,33 @@ uint32_t tr_sim_nodes(const tr_sim *sim)
     return sim->node_count;
 }
 
+static sim_node *node_of(tr_sim *sim, uint32_t node)
+{
+    tr__check(node < sim->node_count, "there is no node n%u", node);
+    return &sim->nodes[node];
+}
+
 tr_node *tr_sim_node(tr_sim *sim, uint32_t node)
 {
-    return node < sim->node_count && sim_node_is_up(&sim->nodes[node]) ? sim->nodes[node].node : NULL;
+    return sim_node_is_up(node_of(sim, node)) ? sim->nodes[node].node : NULL;
 }
 
 /* ---- what a test, a script or a fault does -------------------------------------------------------------- */
 
 void tr_sim_cut(tr_sim *sim, uint32_t from, uint32_t to)
 {
+    node_of(sim, from);
+    node_of(sim, to);
+    if (!sim->cut[from][to])
+        sim->cut_since[from][to] = sim->now;
     sim->cut[from][to] = true;
+    sim->cut_until[from][to] = TR_FOREVER;
 }
 
 void tr_sim_heal(tr_sim *sim, uint32_t from, uint32_t to)
 {
+    node_of(sim, from);
+    node_of(sim, to);
     if (!sim->cut[from][to])
         return;
     sim->cut[from][to] = false;
@@ -132,6 +171,8 @@ void tr_sim_heal(tr_sim *sim, uint32_t from, uint32_t to)
 
 void tr_sim_reset(tr_sim *sim, uint32_t a, uint32_t b)
 {
+    node_of(sim, a);
+    node_of(sim, b);
     sim_net_break(sim, a, b, false);
 }
 
@@ -142,10 +183,11 @@ static void on_restart(void *context, uint64_t life)
     tr_error error = {.code = TR_OK};
     if (node->life != life || node->node || node->stays_down)
         return;
-    tr_err err = sim_node_start(node, &error);
+    tr_err err = sim_disk_start_node(node, &error);
     if (err == TR_OK || err == TR_EEXIST)
         return;
-    if (err == TR_ENOSPC || (err == TR_ENOMEM && sim->rates.every_ns[TR_SIM_MEMORY]))
+    if (((err == TR_ENOSPC || err == TR_EIO) && sim->rates.every_ns[TR_SIM_DISK]) ||
+        (err == TR_ENOMEM && sim->rates.every_ns[TR_SIM_MEMORY]))
         sim_restart_in(node, TR_MILLIS(500));
     else
         tr_sim_fail(sim, "%s can't start: %s", node->name, error.text);
@@ -158,31 +200,32 @@ void sim_restart_in(sim_node *node, uint64_t delay_ns)
 
 void tr_sim_kill(tr_sim *sim, uint32_t node, bool power)
 {
-    sim->nodes[node].stays_down = true;
+    node_of(sim, node)->stays_down = true;
     sim_trace(sim, &sim->nodes[node], "kill", "%s", power ? "without power" : "kill -9");
     sim_node_crash(&sim->nodes[node], power);
 }
 
 tr_err tr_sim_start(tr_sim *sim, uint32_t node, tr_error *error)
 {
-    sim->nodes[node].stays_down = false;
+    node_of(sim, node)->stays_down = false;
     return sim_node_start(&sim->nodes[node], error);
 }
 
 void tr_sim_pause(tr_sim *sim, uint32_t node, uint64_t duration_ns)
 {
-    sim_node_pause(&sim->nodes[node], duration_ns == TR_FOREVER ? TR_FOREVER : sim->now + duration_ns);
+    sim_node_pause(node_of(sim, node), duration_ns == TR_FOREVER ? TR_FOREVER : sim->now + duration_ns);
 }
 
 void tr_sim_resume(tr_sim *sim, uint32_t node)
 {
-    sim_node_resume(&sim->nodes[node]);
+    sim_node_resume(node_of(sim, node));
 }
 
 void tr_sim_heal_all(tr_sim *sim)
 {
     sim_trace(sim, NULL, "heal", "no more faults");
     sim_faults_end(sim);
+    sim_net_unclog(sim);
     for (uint32_t a = 0; a < sim->node_count; a++) {
         for (uint32_t b = 0; b < sim->node_count; b++)
             tr_sim_heal(sim, a, b);

@@ -9,7 +9,7 @@
  *     run.c      a scenario from its start to its end
  *
  * S1  The same seed and options are the same run: nothing here depends on addresses, the wall clock or the environment.
- * S2  A class of faults draws from its own random stream only.
+ * S2  A class of faults draws from its own random streams only; when its faults happen depends on nothing else.
  * S3  Time never goes back; events of one moment happen in the order that was drawn.
  * S4  A node that crashed does nothing more: what its memory still runs to be released reaches nobody.
  * S5  In one direction of one connection bytes arrive once and in order, or not at all, and then nothing after them does. */
@@ -30,6 +30,7 @@
 #define SIM_AGENTS_MAX (SIM_LOOPS_MAX + 1) /* the last one is the control thread */
 
 typedef struct sim_node sim_node;
+typedef struct sim_played sim_played;
 
 /* A loop, or the control thread, of a node. */
 typedef struct sim_agent {
@@ -77,6 +78,10 @@ struct sim_node {
     void *disk_wake_context;
     void (*disk_begin)(struct tr__log_store *store, const struct tr__log_batch *batch);
     uint64_t disk_slow_until;
+    bool ended_itself;           /* its last life, for its log couldn't go on */
+    bool slots_lost;             /* with the power, and not written again since */
+    size_t flipped_at;           /* a byte of the log, while ... */
+    uint8_t flipped, wrong;      /* ... these bits of it are wrong (0: none are), so that it is `wrong` */
     uint64_t fail_allocation_in; /* the n-th one from now; 0: none */
     bool stays_down;             /* killed by hand: until it is started by hand */
 };
@@ -97,15 +102,18 @@ typedef struct sim_rates {
 #define SIM_ASSERTIONS_MAX 256
 
 struct tr_sim {
-    uint64_t number; /* of the simulations of this process: what a scenario keeps in static memory is of one */
+    uint64_t number; /* of this process's simulations: what a scenario keeps in static memory is of one */
     tr_sim_opts opts;
     const tr_scenario *scenario;
+    tr_scenario scenario_own; /* that of opts, which may be of an older minor version, and shorter */
     uint64_t now;
     sim_event *heap;
     uint32_t events, events_room;
     uint64_t order;
-    tr__random random[TR_SIM_FAULT_COUNT];
-    tr__random schedule; /* turns: when, and what seeds the nodes */
+    tr__random random[TR_SIM_FAULT_COUNT]; /* what one is like; begun anew by each */
+    tr__random when[TR_SIM_FAULT_COUNT];   /* when, and what begins the other: drawn for that only (S2) */
+    uint64_t fault_at[TR_SIM_FAULT_COUNT]; /* the next one */
+    tr__random schedule;                   /* turns: when, and what seeds the nodes */
     sim_rates rates;
     struct sim_kinds *kinds;  /* sim_kinds.h: processes, files and servers, for the shipped kinds */
     struct sim_thing *things; /* world.c: what a test put there */
@@ -116,9 +124,11 @@ struct tr_sim {
     sim_node *current; /* whose code runs now; NULL: nobody's */
     /* net.c */
     bool cut[TR_SIM_NODES_MAX][TR_SIM_NODES_MAX]; /* from, to */
+    uint64_t cut_since[TR_SIM_NODES_MAX][TR_SIM_NODES_MAX];
+    uint64_t cut_until[TR_SIM_NODES_MAX][TR_SIM_NODES_MAX]; /* the longest of those that overlap */
     tr__stream *streams;
     tr__listener *listeners;
-    uint64_t connections;     /* so far */
+    uint64_t connections;      /* so far */
     struct sim_end *half_sums; /* of connections of which one end is gone */
     /* trace.c */
     uint64_t hash;
@@ -127,6 +137,7 @@ struct tr_sim {
     uint64_t looked_at; /* when the invariants were */
     tr_sim_result result;
     struct tr_probe *probes;
+    sim_played *scripts;
     /* run.c */
     bool check_done;
     tr_err check_err;
@@ -152,7 +163,7 @@ static inline bool sim_chance(tr_sim *sim, tr_sim_fault stream, uint64_t of)
 {
     return of > 0 && sim_draw(sim, stream, of) == 0;
 }
-/* Exponential, with that mean, at most 20 times it; integers only (S1). */
+/* Exponential, with that mean, at most 21 times it; integers only (S1). */
 uint64_t sim_draw_time(tr_sim *sim, tr_sim_fault stream, uint64_t mean_ns);
 /* Have fire(context, token) called at that time. */
 void sim_event_at(tr_sim *sim, uint64_t at, void (*fire)(void *context, uint64_t token), void *context,
@@ -203,8 +214,10 @@ void sim_net_node_resumed(sim_node *node);
 void sim_net_healed(tr_sim *sim, uint32_t from, uint32_t to);
 /* Break connections of that pair: both sides hear of it, or only the first (half_open). False: there was none. */
 bool sim_net_break(tr_sim *sim, uint32_t a, uint32_t b, bool half_open);
-/* One direction of one connection stands still until then. False: there is none. */
-bool sim_net_clog(tr_sim *sim, uint64_t until);
+/* What is on its way from one to the other stands still until then. False: they have no connection. */
+bool sim_net_clog(tr_sim *sim, uint32_t from, uint32_t to, uint64_t until);
+/* No direction stands still any more. */
+void sim_net_unclog(tr_sim *sim);
 /* Any pair of nodes that is connected, drawn; false: none. */
 bool sim_net_pick(tr_sim *sim, tr_sim_fault stream, uint32_t *a, uint32_t *b);
 void sim_net_fini(tr_sim *sim);
@@ -214,8 +227,14 @@ void sim_net_fini(tr_sim *sim);
 void sim_disk_init(sim_node *node, uint64_t seed);
 struct tr__log_store *sim_disk_open(void *node, const char *directory, const char *name,
                                     void (*wake)(void *context), void *wake_context, tr_error *error);
+/* The logs' sizes: small, so that a run makes them grow. */
+extern const struct tr__log_options sim_log_sizes;
+/* It takes no more until then. */
+void sim_disk_full(sim_node *node, uint64_t until);
 /* After its process died. */
 void sim_disk_node_died(sim_node *node, bool power);
+/* Start it; now and then with a bit of its log flipped, which it may refuse, and is put back then. */
+tr_err sim_disk_start_node(sim_node *node, tr_error *error);
 void sim_disk_fini(sim_node *node);
 
 /* ---- world.c ------------------------------------------------------------------------------------------- */
@@ -231,6 +250,10 @@ uint64_t sim_world_failures(const tr_sim *sim);
 
 void sim_faults_init(tr_sim *sim);
 void sim_faults_end(tr_sim *sim);
+/* Whether a node dies where transactions have come to just now; how is set. */
+bool sim_dies_at_point(sim_node *node);
+/* Before a step of its log's disk; true: it is down. */
+bool sim_loses_power_writing(sim_node *node);
 /* Counted, traced. */
 void sim_fault_happened(tr_sim *sim, tr_sim_fault fault, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
@@ -249,11 +272,17 @@ void sim_trace_message(void *node, tr__loop *loop, tr_actor *actor, const tr_msg
 void sim_trace_log(void *node, tr_log_level level, const char *line);
 /* The seam: an always or a sometimes. */
 void sim_trace_assertion(void *node, uint32_t kind, bool holds, const char *name);
+/* A tr_sometimes of the simulator's own. */
+void sim_reaches(tr_sim *sim, bool holds, const char *name);
 
 /* ---- run.c --------------------------------------------------------------------------------------------- */
 
 /* It is down: start it after that time, unless it stays down. */
 void sim_restart_in(sim_node *node, uint64_t delay_ns);
+
+/* ---- script.c ------------------------------------------------------------------------------------------ */
+
+void sim_scripts_fini(tr_sim *sim);
 
 /* ---- probe.c ------------------------------------------------------------------------------------------- */
 

@@ -133,18 +133,28 @@ static tr_sim_assertion *assertion_of(tr_sim *sim, uint32_t kind, const char *na
     return a;
 }
 
+static void said(tr_sim *sim, uint32_t kind, bool holds, const char *name)
+{
+    tr_sim_assertion *a = assertion_of(sim, kind, name);
+    if (!a)
+        tr_sim_fail(sim, "more than %d names of always and sometimes", SIM_ASSERTIONS_MAX);
+    else if (holds)
+        a->held++;
+    else
+        a->broken++;
+}
+
+void sim_reaches(tr_sim *sim, bool holds, const char *name)
+{
+    said(sim, TR_SOMETIMES, holds, name);
+}
+
 void sim_trace_assertion(void *context, uint32_t kind, bool holds, const char *name)
 {
     sim_node *node = context;
     if (node->dead)
         return;
-    tr_sim_assertion *a = assertion_of(node->sim, kind, name);
-    if (!a)
-        tr_sim_fail(node->sim, "more than %d names of always and sometimes", SIM_ASSERTIONS_MAX);
-    else if (holds)
-        a->held++;
-    else
-        a->broken++;
+    said(node->sim, kind, holds, name);
     if (kind == TR_ALWAYS && !holds)
         tr_sim_fail(node->sim, "always \"%s\" didn't hold on %s", name, node->name);
 }
