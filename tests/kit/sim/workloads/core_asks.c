@@ -131,9 +131,11 @@ static uint64_t ask_now(tr_actor *self, core_being *me, const core_being *callee
 
 /* ---- how it ends --------------------------------------------------------------------------------------- */
 
+/* One that is cut for want of memory takes nothing any more, a while before it is over. */
 static bool connection_is_over(const ask *a)
 {
-    return a->connection && a->connection != core_connection(a->asker, a->callee->address);
+    return a->connection &&
+           (a->connection != core_connection(a->asker, a->callee->address) || core_memory_failed());
 }
 
 /* Whether an ask may end so. */

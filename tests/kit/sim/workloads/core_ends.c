@@ -95,9 +95,10 @@ static void unwatch_one(tr_actor *self, const mortal *m)
 
 static bool may_have_ended_so(const watch *w, uint32_t kind)
 {
-    if (kind == TR_EXIT_NO_CONNECTION)
+    if (kind == TR_EXIT_NO_CONNECTION) /* one that is cut for want of memory is over a while later */
         return w->of->address.node != w->by->address.node &&
-               (w->connection == UINT64_MAX || w->connection != core_connection(w->by, w->of->address));
+               (w->connection == UINT64_MAX || core_memory_failed() ||
+                w->connection != core_connection(w->by, w->of->address));
     if (kind == TR_EXIT_NO_ACTOR)
         return w->of->ended || core_memory_failed();
     return w->of->ended && (w->of->may_end >> kind & 1);
