@@ -449,7 +449,8 @@ tr__stream *sim_connect(sim_node *from, tr__listener *listener)
     tr__stream *one = stream_make(from, there->index), *two = stream_make(there, from->index);
     one->peer = two;
     two->peer = one;
-    one->connection = two->connection = ++from->sim->connections;
+    if (listener->port == SIM_PORT_FIRST + there->index) /* else it is a test's own, and no endpoint's */
+        one->connection = two->connection = ++from->sim->connections;
     draw_manners(one);
     draw_manners(two);
     draw_fate(one);

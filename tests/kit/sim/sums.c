@@ -44,7 +44,7 @@ static sim_end end_of(const tr__stream *stream)
 void sim_connection_end(const tr__stream *stream)
 {
     tr_sim *sim = stream->node->sim;
-    if (!stream->started)
+    if (!stream->started || !stream->connection)
         return;
     sim_end end = end_of(stream);
     for (sim_end **at = &sim->half_sums; *at; at = &(*at)->next) {
@@ -67,8 +67,8 @@ void sim_connection_end(const tr__stream *stream)
 void sim_check_connections(tr_sim *sim)
 {
     for (tr__stream *stream = sim->streams; stream; stream = stream->next) {
-        const tr__link *link = stream->context;
-        if (!stream->peer || !stream->started || !stream->peer->started || !link->home_up)
+        const tr__link *link = stream->connection ? stream->context : NULL;
+        if (!link || !stream->peer || !stream->started || !stream->peer->started || !link->home_up)
             continue;
         sim_end one = end_of(stream), two = end_of(stream->peer);
         compare(sim, &one, &two, true);
