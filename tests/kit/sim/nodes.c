@@ -313,7 +313,8 @@ tr_err sim_node_start(sim_node *node, tr_error *error)
         return err;
     if (!node->node)
         return TR_OK; /* it crashed while it started */
-    sim_reaches(sim, node->ended_itself, "a node whose log couldn't go on started again");
+    if (sim->scenario->data)
+        sim_reaches(sim, node->ended_itself, "a node whose log couldn't go on started again");
     node->ended_itself = node->slots_lost = false;
     for (uint32_t i = 0; i <= node->loops; i++) {
         sim_agent *agent = &node->agents[i];
