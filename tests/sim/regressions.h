@@ -24,6 +24,7 @@
     X("append", 2495, TR_SIM_ALL_FAULTS,                                                             \
       "the end of a node's old incarnation took the new one's place in transactions: "               \
       "a_node_is_spoken_with_while_one_of_its_incarnations_is_up")                                   \
+    X("append", 53863, TR_SIM_ALL_FAULTS, "no memory for the first peer: no transactions with it")   \
     X("bank", 1518, TR_SIM_ALL_FAULTS,                                                               \
       "the simulator: a flip after a power cut, with a failed start between")                        \
     X("append", 119, TR_SIM_ALL_FAULTS, "the simulator: a crashed node's fibers counted while they returned")
