@@ -93,7 +93,7 @@ static void came(tr__transactions *t, const tr_node_event *event)
     if (before && before->id == event->node)
         return;
     if (t->peer_count == t->peer_room) {
-        uint32_t room = t->peer_room ? t->peer_room * 2 : 16;
+        uint32_t room = t->peer_room * 2;
         tr__tx_peer *bigger = room <= TR__PEERS_MAX ? tr__realloc(t->peers, room * sizeof(*bigger)) : NULL;
         if (!bigger) {
             tr_log(t->self, TR_LOG_ERROR, "no room for node %s: no transactions with it", event->name);

@@ -358,6 +358,8 @@ static void node_release(sim_node *node)
     node->node = NULL;
     if (node->sim->faults_on)
         sim_restart_in(node, sim_draw_time(node->sim, TR_SIM_CRASH, TR_SECONDS(2)));
+    else if (node->ended_itself) /* a force that was asked to fail before it healed */
+        sim_restart_in(node, TR_SECONDS(1));
 }
 
 void sim_node_crash(sim_node *node, bool power)
