@@ -3,9 +3,7 @@
  *
  * ASan: the bounds of the stack it is on, and its own stack of fake frames, change with each switch. A stack
  * on the shelf is poisoned, so that a use of a destroyed fiber's frames is found, and leak checks see the
- * stacks of the living. TSan: each fiber is a thread of its own to it. It ends the program at 8,128 of them. A
- * signal that comes while a fiber runs it keeps for that fiber, until that calls something that is intercepted: never, if
- * it waits for ever. So signals are blocked while one runs.
+ * stacks of the living. TSan: each fiber is a thread of its own to it. It ends the program at 8,128 of them.
  * Called on the loop's thread; nothing here fails. */
 #ifndef TR_ACTORS_FIBER_TOOLS_H
 #define TR_ACTORS_FIBER_TOOLS_H
@@ -34,8 +32,6 @@
 #endif
 #ifdef TR__TOOLS_TSAN
 #include <sanitizer/tsan_interface.h>
-
-#include "base/signals_os.h"
 #endif
 
 /* Never a call of its own: TSan counts calls and returns a fiber, and a call that returned on another fiber
@@ -62,7 +58,6 @@ typedef struct tr__fiber_tools {
 #ifdef TR__TOOLS_TSAN
     void *fiber;
     void *resumer;
-    sigset_t signals; /* the thread's mask, while the fiber runs */
 #endif
 } tr__fiber_tools;
 
@@ -110,7 +105,6 @@ TR__TOOLS_INLINE void tr__fiber_tools_enter(tr__fiber_tools *tools)
     __sanitizer_start_switch_fiber(&tools->resumer_fake, tools->stack, tools->stack_size);
 #endif
 #ifdef TR__TOOLS_TSAN
-    tools->signals = tr__signals_block();
     tools->resumer = __tsan_get_current_fiber();
     __tsan_switch_to_fiber(tools->fiber, 0);
 #endif
@@ -121,9 +115,6 @@ TR__TOOLS_INLINE void tr__fiber_tools_back(tr__fiber_tools *tools)
 {
 #ifdef TR__TOOLS_ASAN
     __sanitizer_finish_switch_fiber(tools->resumer_fake, NULL, NULL);
-#endif
-#ifdef TR__TOOLS_TSAN
-    tr__signals_restore(tools->signals);
 #endif
     (void)tools;
 }

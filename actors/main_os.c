@@ -8,6 +8,7 @@
 #include <troupe/node.h>
 #include <troupe/troupe.h>
 
+#include "actors/stopper_os.h"
 #include "transport/address.h"
 
 #define JOINS_MAX   64
@@ -139,13 +140,22 @@ static int take(const char *program, int option, const char *value, parsed *p)
     }
 }
 
-static tr_node *volatile running_node;
-
-static void on_signal(int number)
+/* To its end, or SIGINT or SIGTERM; one that comes while it is destroyed changes nothing. */
+static tr_err run_and_destroy(tr_node *node, tr_error *error)
 {
-    (void)number;
-    if (running_node)
-        tr_node_stop(running_node);
+    tr__stopper stopper;
+    tr_err err = tr__stopper_open(&stopper, (const int[]){SIGINT, SIGTERM, 0}, error);
+    if (err != TR_OK) {
+        tr_node_destroy(node);
+        return err;
+    }
+    signal(SIGPIPE, SIG_IGN);
+    tr__stopper_node(&stopper, node);
+    err = tr_node_run(node, error);
+    tr__stopper_node(&stopper, NULL);
+    tr_node_destroy(node);
+    tr__stopper_close(&stopper);
+    return err;
 }
 
 int tr_main(int argc, char **argv, tr_err (*start)(tr_actor *self, void *arg), void *arg)
@@ -173,13 +183,7 @@ int tr_main(int argc, char **argv, tr_err (*start)(tr_actor *self, void *arg), v
         fprintf(stderr, "%s: %s\n", program, error.text);
         return error.code == TR_EINVAL ? 2 : 1; /* a bad name */
     }
-    running_node = node;
-    signal(SIGINT, on_signal);
-    signal(SIGTERM, on_signal);
-    signal(SIGPIPE, SIG_IGN);
-    tr_err err = tr_node_run(node, &error);
-    running_node = NULL;
-    tr_node_destroy(node);
+    tr_err err = run_and_destroy(node, &error);
     if (err != TR_OK)
         fprintf(stderr, "%s: %s: %s\n", program, tr_err_word(err), error.text);
     return err == TR_OK ? 0 : 1;

@@ -91,12 +91,11 @@ uint64_t tr_monitor(tr_actor *self, tr_addr to)
 {
     tr__loop *loop = tr__owner(self);
     tr__extras *extras = tr__extras_of(loop, self);
-    if (!extras || extras->monitor_count >= TR__MONITORS_MAX) {
-        tr__self_fail(self, extras ? TR_EFULL : TR_ENOMEM, "more than %u monitors of one actor",
-                      TR__MONITORS_MAX);
+    if (extras && extras->monitor_count >= TR__MONITORS_MAX) {
+        tr__self_fail(self, TR_EFULL, "more than %u monitors of one actor", TR__MONITORS_MAX);
         return 0;
     }
-    struct tr__own_monitor *own = tr__alloc(sizeof(*own));
+    struct tr__own_monitor *own = extras ? tr__alloc(sizeof(*own)) : NULL;
     tr_msg *msg = own ? relation_make(self, TR__MSG_MONITOR, NOTICE_ROOM) : NULL;
     if (!msg) {
         tr__free(own);

@@ -47,6 +47,8 @@ typedef struct tr__seams {
     struct tr__log_store *(*open_log)(void *context, const char *directory, const char *node,
                                       void (*wake)(void *context), void *wake_context,
                                       struct tr_error *error);
+    /* Sizes of that log (actors/tx/log.h), borrowed; NULL: its defaults. */
+    const struct tr__log_options *log_options;
     /* Transactions have come to the point of that name, where a test may end the process; loop 0. NULL: nothing. */
     void (*point)(void *context, const char *name);
     /* What is on the disk is unknown: the process must end, to recover at its next start. May return in a test. */

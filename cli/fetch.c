@@ -19,6 +19,7 @@
 #include <troupe/troupe.h>
 
 #include "actors/kinds/download_rules.h"
+#include "actors/stopper_os.h"
 #include "base/err.h"
 #include "base/mem.h"
 #include "cli/await.h"
@@ -227,17 +228,7 @@ static tr_err start(tr_actor *self, void *arg)
 
 /* ---- the command --------------------------------------------------------------------------------------- */
 
-static volatile sig_atomic_t stopped_by;
-static tr_node *volatile running_node;
-
-static void on_signal(int number)
-{
-    stopped_by = number;
-    if (running_node)
-        tr_node_stop(running_node);
-}
-
-static tr_err run_node(fetch *f)
+static tr_err run_node(fetch *f, tr__stopper *stopper)
 {
     tr_error error = {0};
     tr_node *node = tr_node_create(&(tr_node_opts){.name = "fetch", .start = start, .arg = f}, &error);
@@ -245,24 +236,23 @@ static tr_err run_node(fetch *f)
         fprintf(stderr, "troupe fetch: %s\n", error.text);
         return error.code;
     }
-    running_node = node;
-    signal(SIGINT, on_signal);
-    signal(SIGTERM, on_signal);
-    signal(SIGPIPE, SIG_IGN);
+    tr__stopper_node(stopper, node);
     tr_err err = tr_node_run(node, &error);
-    running_node = NULL;
+    tr__stopper_node(stopper, NULL);
     tr_node_destroy(node);
-    if (err != TR_OK && !stopped_by)
+    if (tr__stopper_number(stopper))
+        return TR_OK;
+    if (err != TR_OK)
         fprintf(stderr, "troupe fetch: %s: %s\n", tr_err_word(err), error.text);
-    return stopped_by ? TR_OK : err;
+    return err;
 }
 
-static int fetch_all(fetch *f, char *const *urls, bool json)
+static int fetch_all(fetch *f, char *const *urls, bool json, tr__stopper *stopper)
 {
     fetch_view_open(f, json);
     check_urls(f, urls);
-    tr_err err = f->failed < f->count ? run_node(f) : TR_OK;
-    int stopped = f->fetched + f->failed < f->count ? stopped_by : 0;
+    tr_err err = f->failed < f->count ? run_node(f, stopper) : TR_OK;
+    int stopped = f->fetched + f->failed < f->count ? tr__stopper_number(stopper) : 0;
     fetch_view_close(f, stopped);
     if (fflush(stdout) != 0 || ferror(stdout)) {
         fprintf(stderr, "troupe fetch: standard output: not all of it could be written\n");
@@ -271,6 +261,20 @@ static int fetch_all(fetch *f, char *const *urls, bool json)
     if (stopped)
         return 128 + stopped;
     return err == TR_OK && f->fetched == f->count ? 0 : 1;
+}
+
+static int fetch_until_stopped(fetch *f, char *const *urls, bool json)
+{
+    tr__stopper stopper;
+    tr_error error;
+    if (tr__stopper_open(&stopper, (const int[]){SIGINT, SIGTERM, 0}, &error) != TR_OK) {
+        fprintf(stderr, "troupe fetch: %s\n", error.text);
+        return 1;
+    }
+    signal(SIGPIPE, SIG_IGN);
+    int status = fetch_all(f, urls, json, &stopper);
+    tr__stopper_close(&stopper);
+    return status;
 }
 
 int cli_fetch(int argc, char **argv)
@@ -285,7 +289,7 @@ int cli_fetch(int argc, char **argv)
         fprintf(stderr, "troupe fetch: no memory for %zu URLs\n", f.count);
         return 1;
     }
-    status = prepare_directory(&f) ? fetch_all(&f, argv + optind, json) : 1;
+    status = prepare_directory(&f) ? fetch_until_stopped(&f, argv + optind, json) : 1;
     for (size_t i = 0; i < f.count; i++)
         tr__free(f.tasks[i].path);
     tr__free(f.tasks);

@@ -259,11 +259,13 @@ void tr__callers_down(tr__transactions *t, const tr_down *down)
         if (client->monitor != down->monitor)
             continue;
         client->monitor = 0;
-        if (!client->committing) {
-            tr_tx_id id = client->id;
-            client_remove(t, client);
+        if (down->kind == TR_EXIT_NO_ACTOR && down->code == TR_ENOMEM)
+            return; /* it couldn't be watched, and may well be there: the deadline ends it */
+        bool committing = client->committing;
+        tr_tx_id id = client->id;
+        client_remove(t, client); /* what is being committed is its coordinator's */
+        if (!committing)
             tr__tx_abort(t->tx, &id);
-        }
         return;
     }
 }

@@ -205,11 +205,12 @@ tr__tx *tr__tx_open(const char *node, uint64_t id, tr__log_store *store, const t
     tx->context = context;
     tx->forcing_end = &tx->forcing;
     tx->clock = io->wall_ms(context) << 16;
-    if (store &&
-        (!(tx->log = tr__log_open(store, options, &upcalls, tx, error)) || name_log(tx, error) != TR_OK)) {
+    if (store && !(tx->log = tr__log_open(store, options, &upcalls, tx, error))) {
         tr__tx_close(tx);
         return NULL;
     }
+    if (store && tr__log_last(tx->log) == 0)
+        name_log(tx, NULL); /* if it can't be now, the first record does it */
     tell_recovered(tx);
     return tx;
 }

@@ -243,7 +243,7 @@ static tr_err open_with(tr__transactions *t, tr__log_store *store, tr_error *err
     tr_node *node = t->node;
     const tr_spawn_opts opts = {.name = manager_def.name};
     tr_addr address;
-    t->tx = tr__tx_open(node->name, node->id, store, NULL, &io, t, error);
+    t->tx = tr__tx_open(node->name, node->id, store, node->seams.log_options, &io, t, error);
     if (!t->tx) {
         if (store)
             store->close(store);
@@ -266,13 +266,18 @@ tr_err tr__transactions_open(tr_node *node, tr_error *error)
     const tr__seams *seams = &node->seams;
     tr_error why;
     tr__transactions *t = tr__zalloc(sizeof(*t));
-    tr_msg *wake = t ? tr__msg_alloc_plain(0) : NULL;
+    if (t)
+        t->peers = tr__alloc(TR__TX_PEERS_FIRST * sizeof(*t->peers));
+    tr_msg *wake = t && t->peers ? tr__msg_alloc_plain(0) : NULL;
     if (!wake) {
+        if (t)
+            tr__free(t->peers);
         tr__free(t);
         return tr__fail(error, TR_ENOMEM, "no memory for the transactions of node %s", node->name);
     }
     wake->type = tr__type_of(&tr__tx_wake_type);
     atomic_store(&t->wake, wake);
+    t->peer_room = TR__TX_PEERS_FIRST;
     t->node = node;
     node->transactions = t;
     tr__log_store *store = NULL;

@@ -43,6 +43,8 @@ TR_MESSAGE(tr__tx_tick_now)
 
 /* ---- the manager --------------------------------------------------------------------------------------- */
 
+/* There is place for so many from the start: one without a place is never spoken with, as long as it is connected. */
+#define TR__TX_PEERS_FIRST 16
 typedef struct tr__tx_peer {
     uint64_t id;
     char name[TR_NAME_MAX];

@@ -11,6 +11,8 @@
 #include "base/mem.h"
 #include "transport/endpoint.h" /* TR__PEERS_MAX */
 
+/* The one that came last: a node that was started anew may be connected while the last one's end, or even its coming, is
+ * still on its way. */
 static tr__tx_peer *peer_called(tr__transactions *t, const char *name)
 {
     for (uint32_t i = t->peer_count; i-- > 0;)
@@ -90,14 +92,8 @@ static void came(tr__transactions *t, const tr_node_event *event)
     tr__tx_peer *before = peer_called(t, event->name);
     if (before && before->id == event->node)
         return;
-    if (before) { /* another incarnation of it, before we heard of the last one's end */
-        before->id = event->node;
-        tr__tx_node_down(t->tx, event->name);
-        tr__tx_node_up(t->tx, event->name);
-        return;
-    }
     if (t->peer_count == t->peer_room) {
-        uint32_t room = t->peer_room ? t->peer_room * 2 : 16;
+        uint32_t room = t->peer_room * 2;
         tr__tx_peer *bigger = room <= TR__PEERS_MAX ? tr__realloc(t->peers, room * sizeof(*bigger)) : NULL;
         if (!bigger) {
             tr_log(t->self, TR_LOG_ERROR, "no room for node %s: no transactions with it", event->name);
@@ -109,17 +105,28 @@ static void came(tr__transactions *t, const tr_node_event *event)
     tr__tx_peer *peer = &t->peers[t->peer_count++];
     peer->id = event->node;
     snprintf(peer->name, sizeof(peer->name), "%s", event->name);
+    if (before) /* another incarnation of it, before we heard of that one's end */
+        tr__tx_node_down(t->tx, event->name);
     tr__tx_node_up(t->tx, event->name);
 }
 
 static void went(tr__transactions *t, const tr_node_event *event)
 {
-    for (uint32_t i = 0; i < t->peer_count; i++)
-        if (t->peers[i].id == event->node) {
-            t->peers[i] = t->peers[--t->peer_count];
-            tr__tx_node_down(t->tx, event->name);
-            return;
-        }
+    const tr__tx_peer *now = peer_called(t, event->name);
+    bool spoken_with = now && now->id == event->node;
+    uint32_t i = 0;
+    while (i < t->peer_count && t->peers[i].id != event->node)
+        i++;
+    if (i == t->peer_count)
+        return;
+    t->peer_count--;
+    for (; i < t->peer_count; i++) /* they stay in order */
+        t->peers[i] = t->peers[i + 1];
+    if (!spoken_with)
+        return;
+    tr__tx_node_down(t->tx, event->name);
+    if (peer_called(t, event->name))
+        tr__tx_node_up(t->tx, event->name);
 }
 
 void tr__peers_changed(tr__transactions *t, const tr_node_event *event)

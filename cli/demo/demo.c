@@ -148,32 +148,10 @@ static int read_options(int argc, char **argv, demo_opts *opts)
     return 2;
 }
 
-/* ---- signals ------------------------------------------------------------------------------------------- */
-
-static volatile sig_atomic_t stopped_by;
-static tr_node *volatile running;
-
-static void on_signal(int number)
-{
-    stopped_by = number;
-    if (running)
-        tr_node_stop(running);
-}
-
-static void set_signals(void)
-{
-    struct sigaction stop = {.sa_handler = on_signal}, ignore = {.sa_handler = SIG_IGN};
-    sigaction(SIGINT, &stop, NULL);
-    sigaction(SIGTERM, &stop, NULL);
-    sigaction(SIGHUP, &stop, NULL);
-    sigaction(SIGQUIT, &stop, NULL);
-    sigaction(SIGPIPE, &ignore, NULL);
-}
-
 /* ---- the directory and the picture --------------------------------------------------------------------- */
 
 /* It is the nodes' TMPDIR too: what a library puts there in a node that is killed then goes with it (the sanitizers'
- * has a file there while it starts). Before any thread is started, which could be reading the environment. */
+ * has a file there while it starts). Before any thread is started that could be reading the environment. */
 static tr_err make_directory(demo *d)
 {
     tr_error error;
@@ -280,12 +258,10 @@ static void run_node(demo *d)
     if (!node) {
         demo_trouble_is(d, error.code, "%s", error.text);
     } else {
-        running = node;
-        if (stopped_by)
-            tr_node_stop(node);
+        tr__stopper_node(&d->stopper, node);
         tr_err err = tr_node_run(node, &error);
-        running = NULL;
-        if (err != TR_OK && !stopped_by)
+        tr__stopper_node(&d->stopper, NULL);
+        if (err != TR_OK && !tr__stopper_number(&d->stopper))
             demo_trouble_is(d, err, "%s", error.text);
         tr_node_sums(node, &d->own_sums);
         d->own_sums_known = true;
@@ -317,6 +293,7 @@ static int finish(demo *d)
 {
     tr_error error;
     bool clean = true;
+    int stopped_by = tr__stopper_number(&d->stopper);
     bool keep = d->opts.keep && d->checked && !d->trouble.code && !stopped_by;
     if (stopped_by)
         demo_trouble_is(d, TR_ECANCELED, "stopped by %s", strsignal(stopped_by));
@@ -335,11 +312,28 @@ static int finish(demo *d)
     bool ok = demo_report(d, clean);
     demo_page_close(d);
     demo_tx_close(d);
+    stopped_by =
+        tr__stopper_number(&d->stopper); /* one that came meanwhile had nothing to stop, but is told */
     int status = stopped_by ? 128 + stopped_by : ok ? 0 : 1;
+    tr__stopper_close(&d->stopper);
     tr__free(d->results);
     tr__free(d->screen);
     tr__free(d);
     return status;
+}
+
+/* False with d->trouble: there was nothing to be had, and nothing is left. */
+static bool begin(demo *d)
+{
+    signal(SIGPIPE, SIG_IGN);
+    prctl(PR_SET_CHILD_SUBREAPER, 1);
+    if (tr__stopper_open(&d->stopper, (const int[]){SIGINT, SIGTERM, SIGHUP, SIGQUIT, 0}, &d->trouble) !=
+        TR_OK)
+        return false;
+    if (demo_screen_open(d) == TR_OK)
+        return true;
+    tr__stopper_close(&d->stopper);
+    return false;
 }
 
 int cli_demo(int argc, char **argv)
@@ -364,9 +358,7 @@ int cli_demo(int argc, char **argv)
     d->workers = cores > 0 && cores < 64 ? (uint32_t)cores : 2;
     if (readlink("/proc/self/exe", d->program, sizeof(d->program) - 1) < 0)
         snprintf(d->program, sizeof(d->program), "troupe");
-    set_signals();
-    prctl(PR_SET_CHILD_SUBREAPER, 1);
-    if (demo_screen_open(d) != TR_OK) {
+    if (!begin(d)) {
         fprintf(stderr, "troupe demo: %s\n", d->trouble.text);
         tr__free(d);
         return 1;

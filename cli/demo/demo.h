@@ -8,6 +8,7 @@
 
 #include <troupe/node.h>
 
+#include "actors/stopper_os.h"
 #include "cli/demo/messages.h"
 #include "cli/demo/netns.h"
 
@@ -84,6 +85,7 @@ typedef struct demo {
     char key[DEMO_PATH]; /* the nodes' key file, "" if they are on loopback */
     demo_net net;
     uint64_t start_ns;
+    tr__stopper stopper; /* Ctrl-C and the like, from before the first file to behind the last */
     tr_node *node;
     tr_actor *self; /* the observer */
     tr_addr probe;

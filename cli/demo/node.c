@@ -14,6 +14,7 @@
 
 #include "actors/node.h"
 #include "actors/remote.h"
+#include "actors/stopper_os.h"
 #include "base/histogram.h"
 #include "cli/cli.h"
 #include "cli/demo/files.h"
@@ -142,27 +143,7 @@ static tr_err start(tr_actor *self, void *arg)
 
 /* ---- the process --------------------------------------------------------------------------------------- */
 
-static tr_node *running;
-
-static void on_terminate(int number)
-{
-    (void)number;
-    if (running)
-        tr_node_stop(running);
-    else
-        _exit(0);
-}
-
-static void set_signals(void)
-{
-    struct sigaction stop = {.sa_handler = on_terminate}, ignore = {.sa_handler = SIG_IGN};
-    sigaction(SIGTERM, &stop, NULL);
-    sigaction(SIGINT, &ignore, NULL); /* Ctrl-C is for the demo, which then ends its nodes */
-    sigaction(SIGHUP, &ignore, NULL);
-    sigaction(SIGPIPE, &ignore, NULL);
-}
-
-static int run(const demo_node_args *args)
+static int run(const demo_node_args *args, tr__stopper *stopper)
 {
     tr_error error = {0};
     tr_sums sums;
@@ -183,9 +164,9 @@ static int run(const demo_node_args *args)
         fprintf(stderr, "%s: %s\n", args->name, error.text);
         return 1;
     }
-    running = node;
+    tr__stopper_node(stopper, node);
     tr_err err = tr_node_run(node, &error);
-    running = NULL;
+    tr__stopper_node(stopper, NULL);
     if (err != TR_OK)
         fprintf(stderr, "%s: %s\n", args->name, error.text);
     tr_node_sums(node, &sums);
@@ -204,8 +185,10 @@ int cli_demo_node(int argc, char **argv)
     }
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (getppid() != (pid_t)atol(argv[7]))
-        return 1; /* it died before the line above */
-    set_signals();
+        return 1;            /* it died before the line above */
+    signal(SIGINT, SIG_IGN); /* Ctrl-C is for the demo, which then ends its nodes */
+    signal(SIGHUP, SIG_IGN);
+    signal(SIGPIPE, SIG_IGN);
     demo_node_args args = {.name = argv[1],
                            .directory = argv[2],
                            .source = argv[3],
@@ -216,7 +199,13 @@ int cli_demo_node(int argc, char **argv)
                            .key = argv[9],
                            .keep = argv[10][0] != 0,
                            .join = (const char *const *)(argv + 11)};
-    if (sodium_init() < 0)
+    tr__stopper stopper;
+    tr_error error;
+    if (tr__stopper_open(&stopper, (const int[]){SIGTERM, 0}, &error) != TR_OK) {
+        fprintf(stderr, "%s: %s\n", args.name, error.text);
         return 1;
-    return run(&args);
+    }
+    int status = sodium_init() < 0 ? 1 : run(&args, &stopper);
+    tr__stopper_close(&stopper);
+    return status;
 }

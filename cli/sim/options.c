@@ -35,7 +35,7 @@ static const char usage[] =
     "what is told\n"
     "  --json            a line a seed, and one at the end\n"
     "  --timeline        of --seed: a line for each thing that happens\n"
-    "  --logs, --turns   with it, the lines of the nodes' logs; turns of loops\n"
+    "  --logs, --turns   with it, the lines of the nodes' logs; turns of loops and the runtime's own messages\n"
     "  --keep-going      go on after the first seed that failed\n"
     "  --no-shrink       leave the first failing seed as it is; else classes of faults are switched off and "
     "its\n"

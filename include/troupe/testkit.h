@@ -51,7 +51,7 @@ typedef struct tr_sim_opts {
     uint64_t run_ns; /* under faults; 0: as the scenario says */
     FILE *timeline;  /* a line for each thing that happens; NULL: none */
     bool logs;       /* the nodes' log lines go into the timeline as well */
-    bool turns;      /* so do turns of loops, of which there are many */
+    bool turns;      /* so do turns of loops and the runtime's own messages, of which there are many */
 } tr_sim_opts;
 
 typedef struct tr_sim_result {

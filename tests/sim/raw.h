@@ -86,6 +86,7 @@ static void raw_down(void *context, const tr_error *error)
 {
     raw_end *end = context;
     assert_int_not_equal(error->code, TR_OK);
+    assert_int_not_equal(error->code, TR_EPROTO); /* a gap */
     end->downs++;
 }
 

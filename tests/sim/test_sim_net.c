@@ -181,6 +181,20 @@ static void nobody_is_told_of_a_power_cut_until_somebody_answers_again(void **st
     raw_close(r);
 }
 
+static void what_a_node_closes_that_lost_its_power_in_this_turn_nobody_hears(void **state)
+{
+    (void)state;
+    raw *r = raw_open(1, 0, 1);
+    tr_sim_step(r->sim, TR_SECONDS(1));
+    sim_node *node = &r->sim->nodes[1];
+    node->turning = node->dead = node->dying_of_power = true; /* and it is still in its last turn */
+    raw_end_close(&r->server);
+    node->turning = node->dead = node->dying_of_power = false;
+    tr_sim_step(r->sim, TR_SECONDS(1));
+    assert_int_equal(r->client.downs, 0);
+    raw_close(r);
+}
+
 static void who_closes_is_heard_behind_what_it_sent(void **state)
 {
     (void)state;
@@ -335,6 +349,7 @@ int main(void)
         cmocka_unit_test(half_open_one_side_hears_and_the_other_when_it_sends_or_never),
         cmocka_unit_test(what_a_process_sent_before_it_was_killed_arrives_and_then_its_end),
         cmocka_unit_test(nobody_is_told_of_a_power_cut_until_somebody_answers_again),
+        cmocka_unit_test(what_a_node_closes_that_lost_its_power_in_this_turn_nobody_hears),
         cmocka_unit_test(who_closes_is_heard_behind_what_it_sent),
         cmocka_unit_test(down_can_be_seen_before_up),
         cmocka_unit_test(a_dial_is_refused_at_once_where_nobody_listens),

@@ -15,7 +15,8 @@
 #include "tests/kit/sim/workloads/list.h"
 #include "tests/sim/regressions.h"
 
-static const tr_scenario *const scenarios[] = {&sim_core_flow, &sim_core_asks, &sim_core_ends, &sim_core_tree};
+static const tr_scenario *const scenarios[] = {&sim_core_flow, &sim_core_asks, &sim_core_ends,
+                                               &sim_core_tree};
 
 /* ---- running ------------------------------------------------------------------------------------------- */
 
@@ -63,8 +64,7 @@ static tr_sim_result run(const tr_scenario *scenario, uint64_t seed, uint32_t fa
 {
     tr_error error;
     tr_sim_result result;
-    tr_sim *sim = tr_sim_create(
-        &(tr_sim_opts){.seed = seed, .scenario = scenario, .faults = faults}, &error);
+    tr_sim *sim = tr_sim_create(&(tr_sim_opts){.seed = seed, .scenario = scenario, .faults = faults}, &error);
     if (!sim)
         fail_msg("%s, seed %d: %s", scenario->name, (int)seed, error.text);
     tr_sim_run(sim);
@@ -151,7 +151,7 @@ static const struct {
     {"held_overtaken", &sim_core_flow, 20, "arrived behind"},
     {"lost_midway", &sim_core_flow, 10, "before it on the same connection didn't"},
     {"twice_after_reconnect", &sim_core_flow, 10, "arrived twice"},
-    {"reply_to_next", &sim_core_asks, 20, "got the answer to"},
+    {"reply_to_next", &sim_core_asks, 20, "ask "},
     {"down_dropped", &sim_core_ends, 20, "never hears that"},
     {"down_twice", &sim_core_ends, 20, "hears"},
     {"monitor_late", &sim_core_ends, 20, "never hears that"},

@@ -274,14 +274,6 @@ static inline void stop_as_said(demo *d, const char *said, int number)
 {
     assert_true(read_until(d, said));
     kill(d->pid, number);
-#ifdef __SANITIZE_THREAD__
-    /* tsan keeps signals back: of several hundred that came right after a fiber's output it lost one (see fiber_tools.h
-     * for most of the rest). */
-    for (int i = 0; i < 5; i++) {
-        poll(NULL, 0, 100);
-        kill(d->pid, number);
-    }
-#endif
     assert_int_equal(128 + number, status_of_end(d));
     assert_nothing_left(d);
     assert_int_equal(-1, access(d->image, F_OK));

@@ -217,7 +217,8 @@ static tr_err unwatched(tr_actor *self, void *arg)
     watched = false;
     tr_register_name(self, "watcher");
     tr_trap_exit(self, true);
-    EXPECT(self, !tr_addr_is_none(tr_supervise(self, &(tr_supervisor_spec){.children = children, .count = 1})));
+    EXPECT(self,
+           !tr_addr_is_none(tr_supervise(self, &(tr_supervisor_spec){.children = children, .count = 1})));
     TR_TRY(next_hello(self, &first));
     EXPECT(self, tr_addr_equal(tr_whereis(self, "child"), first));
     TR_TRY(tr_send(self, first, fail_now));
@@ -226,7 +227,7 @@ static tr_err unwatched(tr_actor *self, void *arg)
     return TR_OK;
 }
 
-/* Found by the simulator: core-tree, seed 135. */
+/* Found by the simulator: core-tree, seed 1443. */
 static void a_child_that_could_not_be_watched_gets_no_second_one_beside_it(void **state)
 {
     (void)state;

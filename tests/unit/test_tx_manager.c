@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "actors/tx/manager.h"
+#include "actors/tx/state.h"
 #include "base/mem.h"
 #include "tests/kit/bank.h"
 
@@ -131,6 +132,62 @@ static void the_end_of_who_began_it_aborts_it_at_once(void **state)
     assert_int_equal(0, bank_balance(b)); /* it got the lock */
     assert_true(b->m->now_ns - at < TR_SECONDS(1));
     bank_close(b);
+}
+
+static void who_ends_while_it_is_committed_holds_no_place(void **state)
+{
+    (void)state;
+    bank *b = bank_open(2);
+    manual_puppet killer = {0};
+    manual_spawn(b->m, 0, &killer, NULL);
+    script s = {.run = bank_run_credit, .balance = 5};
+    bank_balance(b);   /* all that a first transaction writes is written */
+    b->m->disk = NULL; /* it stands still */
+    tr_addr caller = bank_begin(b, &s);
+    manual_pump(b->m);
+    assert_true(b->m->node->transactions->clients->committing);
+    manual_do(b->m, killer.address, stop_it, &caller);
+    b->m->disk = &b->disk;
+    manual_pump(b->m);
+    assert_null(b->m->node->transactions->clients);
+    assert_int_equal(5, bank_balance(b));
+    bank_close(b);
+}
+
+/* ---- peers --------------------------------------------------------------------------------------------- */
+
+static void hear(bank *b, uint64_t incarnation, bool up)
+{
+    tr__peers_changed(b->m->node->transactions,
+                      &(tr_node_event){.name = "bob", .node = incarnation, .up = up, .reason = ""});
+}
+
+/* To which incarnation a frame would go: none of them is connected in fact. */
+static bool speaks_with_bob(bank *b)
+{
+    tr_tx_id id = {{0}};
+    tr_error error = {.code = TR_OK};
+    tr__tx_frame frame = tr__tx_frame_of(TR__TX_DROP, &id);
+    frame.from = "alice";
+    assert_int_not_equal(tr__peers_send(b->m->node->transactions, "bob", &frame, &error), TR_OK);
+    return !strstr(error.text, "isn't connected");
+}
+
+/* The new one's coming overtakes the old one's coming, and its end. */
+static void a_node_is_spoken_with_while_one_of_its_incarnations_is_up(void **state)
+{
+    (void)state;
+    for (int new_one_ends = 0; new_one_ends < 2; new_one_ends++) {
+        bank *b = bank_open(1);
+        assert_false(speaks_with_bob(b));
+        hear(b, 22, true);
+        hear(b, 11, true);
+        hear(b, new_one_ends ? 22 : 11, false);
+        assert_true(speaks_with_bob(b));
+        hear(b, new_one_ends ? 11 : 22, false);
+        assert_false(speaks_with_bob(b));
+        bank_close(b);
+    }
 }
 
 /* ---- ends ---------------------------------------------------------------------------------------------- */
@@ -359,6 +416,8 @@ int main(void)
         cmocka_unit_test(what_was_aborted_has_no_effect_and_is_not_committed_later),
         cmocka_unit_test(what_was_committed_is_never_told_aborted_by_a_second_commit),
         cmocka_unit_test(the_end_of_who_began_it_aborts_it_at_once),
+        cmocka_unit_test(who_ends_while_it_is_committed_holds_no_place),
+        cmocka_unit_test(a_node_is_spoken_with_while_one_of_its_incarnations_is_up),
         cmocka_unit_test(the_end_of_a_participant_with_a_call_in_its_mailbox_is_heard),
         cmocka_unit_test(a_ticket_tells_the_same_as_often_as_one_likes),
         cmocka_unit_test(tr_tx_run_goes_on_when_a_node_had_too_much_to_do),

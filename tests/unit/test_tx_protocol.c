@@ -401,6 +401,33 @@ static void a_log_that_was_replaced_never_answers_aborted(void **state)
     free(c);
 }
 
+/* What it has prepared can only finish when it runs. */
+static void a_node_whose_log_is_full_starts_again(void **state)
+{
+    (void)state;
+    cluster *c = setup_cluster(31);
+    cluster_transfer *t = pay(c, 1);
+    cluster_run(c, TR_SECONDS(1));
+    c->nodes[1].log.space = c->nodes[1].log.cache_size;
+    for (int i = 0; i < 100 && t->outcome.reason != TR_TX_LOG_FULL; i++) {
+        t = pay(c, 0);
+        t->ops[0].amount = i % 2 ? 1 : -1;
+        t->ops[1].amount = -t->ops[0].amount;
+        cluster_run(c, TR_SECONDS(1));
+    }
+    assert_answer(t, TR_TX_ABORTED, TR_TX_LOG_FULL);
+    for (int i = 0; i < 8; i++) { /* the last bytes: each who asks has an abort written, as long as it goes */
+        cluster_resolve(c, &c->transfers[c->count - 1], 0);
+        cluster_run(c, TR_SECONDS(6));
+        pay(c, 1);
+        cluster_run(c, TR_SECONDS(1));
+    }
+    cluster_kill(c, 1, false);
+    assert_true(cluster_start(c, 1));
+    c->nodes[1].log.space = 0;
+    end(c);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -422,6 +449,7 @@ int main(void)
         cmocka_unit_test(row_8_coordinator_dies_with_commit_forced_before_its_answer),
         cmocka_unit_test(row_9_coordinator_dies_after_its_answer),
         cmocka_unit_test(a_log_that_was_replaced_never_answers_aborted),
+        cmocka_unit_test(a_node_whose_log_is_full_starts_again),
         cmocka_unit_test(a_clock_that_was_once_far_ahead_is_right_again_after_a_restart),
     };
     return cmocka_run_group_tests_name("tx_protocol", tests, NULL, NULL);

@@ -1,6 +1,11 @@
 /* The logs' disks: the twin in memory of tests/kit/memory_log.h, whose steps take virtual time. A process that died wrote
  * nothing more; without power, what wasn't forced is there, or not, or torn. */
+#include <string.h>
+
+#include "actors/tx/log.h"
 #include "tests/kit/sim/sim.h"
+
+const tr__log_options sim_log_sizes = {.reserve = 16 * 1024, .step = 8 * 1024};
 
 static void on_step(void *context, uint64_t life);
 
@@ -23,7 +28,7 @@ static uint64_t time_of_step(sim_node *node)
 static void on_step(void *context, uint64_t life)
 {
     sim_node *node = (sim_node *)((char *)context - offsetof(sim_node, disk));
-    if (node->life != life || !sim_node_is_up(node))
+    if (node->life != life || !sim_node_is_up(node) || sim_loses_power_writing(node))
         return;
     memory_log_step(&node->disk);
     if (!memory_log_is_over(&node->disk)) {
@@ -72,8 +77,82 @@ void sim_disk_full(sim_node *node, uint64_t until)
 
 void sim_disk_node_died(sim_node *node, bool power)
 {
-    if (power)
-        memory_log_power_cut(&node->disk);
+    if (!power)
+        return;
+    memory_log_power_cut(&node->disk);
+    node->slots_lost = true;
+}
+
+/* ---- a flipped bit ------------------------------------------------------------------------------------- */
+
+/* Any byte that means something, mostly; behind the last record as well. */
+static size_t draw_byte(sim_node *node)
+{
+    tr_sim *sim = node->sim;
+    size_t end = node->disk.cache_size;
+    switch (sim_draw(sim, TR_SIM_DISK, 8)) {
+    case 0:
+        return (size_t)sim_draw(sim, TR_SIM_DISK, TR__LOG_HEADER_BYTES);
+    case 1:
+        return TR__LOG_SLOT_AT(sim_draw(sim, TR_SIM_DISK, 2)) +
+               (size_t)sim_draw(sim, TR_SIM_DISK, TR__LOG_SLOT_BYTES);
+    case 2:
+        return (size_t)sim_draw(sim, TR_SIM_DISK, end);
+    default:
+        while (end > TR__LOG_DATA_AT + 1 && !node->disk.cache[end - 1])
+            end--;
+        return TR__LOG_DATA_AT + (size_t)sim_draw(sim, TR_SIM_DISK, end - TR__LOG_DATA_AT);
+    }
+}
+
+/* Not after a power cut: with the last batch's slot lost, a flip in that batch looks like its torn end, and goes unseen
+ * (actors/tx/log_replay.c says so). */
+static bool shall_flip(sim_node *node)
+{
+    tr_sim *sim = node->sim;
+    return sim->faults_on && sim->rates.every_ns[TR_SIM_DISK] && node->disk.cache_size > TR__LOG_DATA_AT &&
+           !node->slots_lost && sim_chance(sim, TR_SIM_DISK, 3);
+}
+
+static void flip(sim_node *node)
+{
+    memory_log *disk = &node->disk;
+    node->flipped = (uint8_t)(1u << sim_draw(node->sim, TR_SIM_DISK, 8));
+    node->flipped_at = draw_byte(node);
+    node->wrong = disk->cache[node->flipped_at] ^= node->flipped;
+    sim_fault_happened(node->sim, TR_SIM_DISK, "%s: a bit of its log is flipped at offset %zu", node->name,
+                       node->flipped_at);
+}
+
+/* Where nothing else was written since. */
+static void flip_back(sim_node *node)
+{
+    memory_log *disk = &node->disk;
+    if (disk->cache[node->flipped_at] == node->wrong)
+        disk->cache[node->flipped_at] ^= node->flipped;
+    if (disk->disk[node->flipped_at] == node->wrong)
+        disk->disk[node->flipped_at] ^= node->flipped;
+    node->flipped = 0;
+}
+
+/* A bit flips while it is down: it must refuse the log and say where, or be as it was. Then the bit is put back. */
+tr_err sim_disk_start_node(sim_node *node, tr_error *error)
+{
+    if (!shall_flip(node))
+        return sim_node_start(node, error);
+    flip(node);
+    tr_err err = sim_node_start(node, error);
+    flip_back(node);
+    bool refused = err == TR_EMISMATCH || err == TR_EVERSION;
+    sim_reaches(node->sim, refused, "a log with a flipped bit is refused");
+    sim_reaches(node->sim, err == TR_OK, "a flipped bit does a log no harm");
+    if (!refused)
+        return err;
+    sim_trace(node->sim, node, "refuses", "%s", error->text);
+    if (!strstr(error->text, node->disk.store.name) || !strstr(error->text, "offset"))
+        tr_sim_fail(node->sim, "%s refuses a log with a flipped bit, and doesn't say where: %s", node->name,
+                    error->text);
+    return sim_node_start(node, error);
 }
 
 void sim_disk_init(sim_node *node, uint64_t seed)

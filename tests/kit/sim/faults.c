@@ -91,11 +91,14 @@ static void partition(tr_sim *sim)
     uint64_t direction = sim_draw(sim, TR_SIM_PARTITION, 4); /* 0: there, 1: back, else both */
     if (sim->node_count < 2)
         return;
-    sim_fault_happened(sim, TR_SIM_PARTITION, "group %llx from the others, %s, for %llu ms",
-                       (unsigned long long)groups,
-                       direction == 0   ? "there"
-                       : direction == 1 ? "back"
-                                        : "both ways",
+    char names[TR_SIM_NODES_MAX * 4 + 1] = "";
+    for (uint32_t i = 0, length = 0; i < sim->node_count; i++)
+        if (groups >> i & 1)
+            length += (uint32_t)snprintf(names + length, sizeof(names) - length, "n%u ", i);
+    sim_fault_happened(sim, TR_SIM_PARTITION, "%s%s the others, for %llu ms", names,
+                       direction == 0   ? "can't reach"
+                       : direction == 1 ? "can't be reached by"
+                                        : "cut off from",
                        (unsigned long long)(lasts / 1000000u));
     for (uint32_t a = 0; a < sim->node_count; a++)
         for (uint32_t b = 0; b < sim->node_count; b++)
@@ -114,8 +117,49 @@ static void reset_or_half_open(tr_sim *sim, tr_sim_fault fault)
         sim_fault_happened(sim, fault, "n%u - n%u", a, b);
 }
 
+/* False: this time it is one host's only. */
+static bool all_without_power(tr_sim *sim)
+{
+    bool all = sim_chance(sim, TR_SIM_POWER, 6);
+    sim_reaches(sim, all, "all hosts lose power at once");
+    if (!all)
+        return false;
+    sim_fault_happened(sim, TR_SIM_POWER, "all lose power");
+    for (uint32_t i = 0; i < sim->node_count; i++)
+        sim_node_crash(&sim->nodes[i], true);
+    return true;
+}
+
+/* At one of the many moments that are worth it: seldom where such faults are. */
+static bool happens_here(tr_sim *sim, tr_sim_fault fault)
+{
+    uint64_t mean = sim->rates.every_ns[fault];
+    return sim->faults_on && mean && sim_chance(sim, fault, 40 + 40 * (mean / TR_SECONDS(1)));
+}
+
+bool sim_dies_at_point(sim_node *node)
+{
+    for (int power = 0; power < 2; power++)
+        if (happens_here(node->sim, power ? TR_SIM_POWER : TR_SIM_CRASH)) {
+            node->dying_of_power = power;
+            return true;
+        }
+    return false;
+}
+
+bool sim_loses_power_writing(sim_node *node)
+{
+    if (!happens_here(node->sim, TR_SIM_POWER))
+        return false;
+    sim_fault_happened(node->sim, TR_SIM_POWER, "%s loses it while it writes its log", node->name);
+    sim_node_crash(node, true);
+    return true;
+}
+
 static void crash(tr_sim *sim, tr_sim_fault fault)
 {
+    if (fault == TR_SIM_POWER && all_without_power(sim))
+        return;
     sim_node *node = any_node(sim, fault);
     bool inside = sim_draw(sim, fault, 2);
     uint32_t after = 1 + (uint32_t)sim_draw(sim, fault, 40);
@@ -175,21 +219,24 @@ static void clocks(tr_sim *sim)
 static void disk(tr_sim *sim)
 {
     sim_node *node = any_node(sim, TR_SIM_DISK);
-    uint64_t what = sim_draw(sim, TR_SIM_DISK, 6);
-    uint64_t lasts = sim_draw_time(sim, TR_SIM_DISK, TR_SECONDS(3));
+    uint64_t what = sim_draw(sim, TR_SIM_DISK, 7);
+    uint64_t lasts = sim_draw_time(sim, TR_SIM_DISK, TR_SECONDS(4));
     if (!node || !sim->scenario->data)
         return;
     if (what < 3) {
         node->disk_slow_until = sim->now + lasts;
     } else if (what < 5) {
-        sim_disk_full(node, sim->now + lasts);
-    } else {
+        sim_disk_full(node, sim->now + 4 * lasts);
+    } else if (what == 5) {
         node->disk.fail_force_in = 1;
+    } else {
+        node->disk.fail_write_in = 1 + (unsigned)sim_draw(sim, TR_SIM_DISK, 3);
     }
     sim_fault_happened(sim, TR_SIM_DISK, "%s: %s", node->name,
-                       what < 3   ? "forces are slow"
-                       : what < 5 ? "no space"
-                                  : "the next force fails");
+                       what < 3    ? "forces are slow"
+                       : what < 5  ? "no space"
+                       : what == 5 ? "the next force fails"
+                                   : "a write fails");
 }
 
 static void memory(tr_sim *sim)
@@ -198,9 +245,7 @@ static void memory(tr_sim *sim)
     uint64_t nth = 1 + sim_draw(sim, TR_SIM_MEMORY, 12);
     if (!node)
         return;
-    node->fail_allocation_in = nth;
-    sim_fault_happened(sim, TR_SIM_MEMORY, "%s: allocation %llu of a turn fails", node->name,
-                       (unsigned long long)nth);
+    node->fail_allocation_in = nth; /* counted when it happens */
 }
 
 static void happen(tr_sim *sim, tr_sim_fault fault)

@@ -88,8 +88,11 @@ static void seam_point(void *context, const char *name)
     if (node->dead)
         return;
     sim_trace(node->sim, node, "point", "%s", name);
-    if (node->sim->faults_on && node->sim->rates.every_ns[TR_SIM_CRASH] &&
-        sim_chance(node->sim, TR_SIM_CRASH, 200))
+    bool dies = sim_dies_at_point(node);
+    char words[64];
+    snprintf(words, sizeof(words), "a crash at %s", name);
+    sim_reaches(node->sim, dies, words);
+    if (dies)
         node->crash_after = 1;
     sim_node_seam(node);
 }
@@ -100,6 +103,7 @@ static void seam_fatal(void *context)
     if (node->dead)
         return;
     sim_trace(node->sim, node, "fatal", "its log can't go on");
+    node->ended_itself = true;
     node->dying_of_power = false;
     node->dead = node->dying = true;
 }
@@ -118,10 +122,7 @@ void sim_node_enter(sim_node *node)
     tr__check(!node->turning, "one thing at a time");
     node->turning = true;
     node->sim->current = node;
-    if (node->fail_allocation_in) {
-        tr__alloc_fail_at(node->fail_allocation_in);
-        node->fail_allocation_in = 0;
-    }
+    tr__alloc_fail_at(node->fail_allocation_in);
 }
 
 static void node_release(sim_node *node);
@@ -129,9 +130,13 @@ static void ended_by_itself(sim_node *node);
 
 void sim_node_leave(sim_node *node)
 {
+    bool fails = node->fail_allocation_in > 0;
     node->turning = false;
     node->sim->current = NULL;
+    node->fail_allocation_in = tr__alloc_fail_left();
     tr__alloc_fail_at(0);
+    if (fails && !node->fail_allocation_in && !node->dead)
+        sim_fault_happened(node->sim, TR_SIM_MEMORY, "%s: an allocation failed", node->name);
     if (node->dying)
         node_release(node);
 }
@@ -218,7 +223,7 @@ static tr_err run_start(tr_actor *self, void *arg)
     sim_node *node = arg;
     ((start_state *)tr_state(self))->ran = true;
     tr_err err = node->sim->scenario->start(self, node->index);
-    if (err != TR_OK && !node->dead && node->node && !node->node->stop_asked)
+    if (err != TR_OK && !node->dead && !node->stopping && node->node && !node->node->stop_asked)
         tr_sim_fail(node->sim, "the scenario's start on %s failed: %s: %s", node->name, tr_err_word(err),
                     tr_last_error(self)->text);
     return err;
@@ -250,6 +255,7 @@ static tr_node *make(sim_node *node, tr_error *error)
                        .wake_control = seam_wake_control,
                        .wall_ms = seam_wall_ms,
                        .open_log = sim_disk_open,
+                       .log_options = &sim_log_sizes,
                        .point = seam_point,
                        .fatal = seam_fatal,
                        .secret = seam_secret,
@@ -288,7 +294,7 @@ tr_err sim_node_start(sim_node *node, tr_error *error)
     if (node->node)
         return tr__fail(error, TR_EEXIST, "%s runs already", node->name);
     node->life++;
-    node->dead = node->dying = node->dying_of_power = node->down_by_power = false;
+    node->dead = node->dying = node->dying_of_power = node->down_by_power = node->stopping = false;
     node->crash_after = 0;
     node->paused_until = 0;
     if (sim->scenario->loops == 0)
@@ -307,6 +313,9 @@ tr_err sim_node_start(sim_node *node, tr_error *error)
         return err;
     if (!node->node)
         return TR_OK; /* it crashed while it started */
+    if (sim->scenario->data)
+        sim_reaches(sim, node->ended_itself, "a node whose log couldn't go on started again");
+    node->ended_itself = node->slots_lost = false;
     for (uint32_t i = 0; i <= node->loops; i++) {
         sim_agent *agent = &node->agents[i];
         agent->index = i;
@@ -336,14 +345,21 @@ static void node_release(sim_node *node)
     node->down_by_power = power;
     for (uint32_t i = 0; i < SIM_AGENTS_MAX; i++)
         node->agents[i].token++; /* the next life may have another number of loops */
+    if (power && node->sim->scenario->data)
+        sim_reaches(node->sim, node->disk.stage, "power is lost while a batch is on its way to the disk");
     sim_net_node_died(node, power);
     sim_kinds_drop(node->sim->kinds, node->index, power);
+    sim_node *other = node->sim->current;
+    node->sim->current = node; /* whose fibers return, dead */
     unmake(node);
     tr__node_unmake(node->node);
+    node->sim->current = other;
     sim_disk_node_died(node, power);
     node->node = NULL;
     if (node->sim->faults_on)
         sim_restart_in(node, sim_draw_time(node->sim, TR_SIM_CRASH, TR_SECONDS(2)));
+    else if (node->ended_itself) /* a force that was asked to fail before it healed */
+        sim_restart_in(node, TR_SECONDS(1));
 }
 
 void sim_node_crash(sim_node *node, bool power)
@@ -375,6 +391,7 @@ void sim_node_stop(sim_node *node)
 {
     if (!sim_node_is_up(node))
         return;
+    node->stopping = true;
     sim_node_enter(node);
     unmake(node);
     sim_check_stopped(node);

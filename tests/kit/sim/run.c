@@ -183,10 +183,11 @@ static void on_restart(void *context, uint64_t life)
     tr_error error = {.code = TR_OK};
     if (node->life != life || node->node || node->stays_down)
         return;
-    tr_err err = sim_node_start(node, &error);
+    tr_err err = sim_disk_start_node(node, &error);
     if (err == TR_OK || err == TR_EEXIST)
         return;
-    if (err == TR_ENOSPC || (err == TR_ENOMEM && sim->rates.every_ns[TR_SIM_MEMORY]))
+    if (((err == TR_ENOSPC || err == TR_EIO) && sim->rates.every_ns[TR_SIM_DISK]) ||
+        (err == TR_ENOMEM && sim->rates.every_ns[TR_SIM_MEMORY]))
         sim_restart_in(node, TR_MILLIS(500));
     else
         tr_sim_fail(sim, "%s can't start: %s", node->name, error.text);

@@ -59,6 +59,7 @@ struct sim_node {
     tr_node *node; /* NULL: down */
     uint64_t life; /* counts its starts */
     bool dead;     /* what runs is only to be released: S4 */
+    bool stopping; /* in order, at the end of the run: its fibers are asked to end */
     bool dying;    /* it crashes at the end of the turn under way */
     bool dying_of_power;
     bool down_by_power; /* nobody answers for it */
@@ -78,7 +79,11 @@ struct sim_node {
     void *disk_wake_context;
     void (*disk_begin)(struct tr__log_store *store, const struct tr__log_batch *batch);
     uint64_t disk_slow_until;
-    uint64_t fail_allocation_in; /* of its next turns; 0: none */
+    bool ended_itself;           /* its last life, for its log couldn't go on */
+    bool slots_lost;             /* with the power, and not written again since */
+    size_t flipped_at;           /* a byte of the log, while ... */
+    uint8_t flipped, wrong;      /* ... these bits of it are wrong (0: none are), so that it is `wrong` */
+    uint64_t fail_allocation_in; /* the n-th one from now; 0: none */
     bool stays_down;             /* killed by hand: until it is started by hand */
 };
 
@@ -98,7 +103,7 @@ typedef struct sim_rates {
 #define SIM_ASSERTIONS_MAX 256
 
 struct tr_sim {
-    uint64_t number; /* of the simulations of this process: what a scenario keeps in static memory is of one */
+    uint64_t number; /* of this process's simulations: what a scenario keeps in static memory is of one */
     tr_sim_opts opts;
     const tr_scenario *scenario;
     tr_scenario scenario_own; /* that of opts, which may be of an older minor version, and shorter */
@@ -124,7 +129,7 @@ struct tr_sim {
     uint64_t cut_until[TR_SIM_NODES_MAX][TR_SIM_NODES_MAX]; /* the longest of those that overlap */
     tr__stream *streams;
     tr__listener *listeners;
-    uint64_t connections;     /* so far */
+    uint64_t connections;      /* so far */
     struct sim_end *half_sums; /* of connections of which one end is gone */
     /* trace.c */
     uint64_t hash;
@@ -223,10 +228,14 @@ void sim_net_fini(tr_sim *sim);
 void sim_disk_init(sim_node *node, uint64_t seed);
 struct tr__log_store *sim_disk_open(void *node, const char *directory, const char *name,
                                     void (*wake)(void *context), void *wake_context, tr_error *error);
+/* The logs' sizes: small, so that a run makes them grow. */
+extern const struct tr__log_options sim_log_sizes;
 /* It takes no more until then. */
 void sim_disk_full(sim_node *node, uint64_t until);
 /* After its process died. */
 void sim_disk_node_died(sim_node *node, bool power);
+/* Start it; now and then with a bit of its log flipped, which it may refuse, and is put back then. */
+tr_err sim_disk_start_node(sim_node *node, tr_error *error);
 void sim_disk_fini(sim_node *node);
 
 /* ---- world.c ------------------------------------------------------------------------------------------- */
@@ -242,6 +251,10 @@ uint64_t sim_world_failures(const tr_sim *sim);
 
 void sim_faults_init(tr_sim *sim);
 void sim_faults_end(tr_sim *sim);
+/* Whether a node dies where transactions have come to just now; how is set. */
+bool sim_dies_at_point(sim_node *node);
+/* Before a step of its log's disk; true: it is down. */
+bool sim_loses_power_writing(sim_node *node);
 /* Counted, traced. */
 void sim_fault_happened(tr_sim *sim, tr_sim_fault fault, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
@@ -260,6 +273,8 @@ void sim_trace_message(void *node, tr__loop *loop, tr_actor *actor, const tr_msg
 void sim_trace_log(void *node, tr_log_level level, const char *line);
 /* The seam: an always or a sometimes. */
 void sim_trace_assertion(void *node, uint32_t kind, bool holds, const char *name);
+/* A tr_sometimes of the simulator's own. */
+void sim_reaches(tr_sim *sim, bool holds, const char *name);
 
 /* ---- run.c --------------------------------------------------------------------------------------------- */
 

@@ -9,6 +9,7 @@
 #include "actors/node.h"
 #include "actors/remote_peer.h"
 #include "base/check.h"
+#include "base/mem.h"
 
 #define LAST_NS  TR_SECONDS(30) /* for all that must work after healing */
 #define QUIET_NS TR_SECONDS(3)  /* longer than any timer of a being */
@@ -34,7 +35,9 @@ void core_wrong(const char *format, ...)
 
 bool core_memory_failed(void)
 {
-    return sim_now_running->result.faults[TR_SIM_MEMORY] > 0;
+    const sim_node *node = sim_now_running->current;
+    bool in_this_turn = node && node->fail_allocation_in && !tr__alloc_fail_left();
+    return in_this_turn || sim_now_running->result.faults[TR_SIM_MEMORY] > 0;
 }
 
 bool core_time_failed(void)
@@ -125,7 +128,8 @@ core_being *core_any(tr_actor *self, const core_being *but, bool dead_too)
 {
     if (dead_too && core.count > 1 && tr_random(self) % 12 == 0)
         return core.beings[1 + tr_random(self) % (core.count - 1)];
-    core_being *being = core.slots[tr_random(self) % sim_now_running->node_count][tr_random(self) % core.kept];
+    core_being *being =
+        core.slots[tr_random(self) % sim_now_running->node_count][tr_random(self) % core.kept];
     return being == but || !core_lives(being) ? NULL : being;
 }
 
@@ -156,10 +160,10 @@ static tr_err keep_one(tr_actor *self, uint32_t node, const tr_actor_def *def, u
 {
     if (core_lives(core.slots[node][slot]) || core.phase == CORE_QUIET)
         return TR_OK;
-    return tr_await_msg(self,
-                        tr_spawn_ask(self, def, (const void *)(uintptr_t)slot,
-                                     &(tr_spawn_opts){.place = TR_PLACE_SPREAD}),
-                        NULL);
+    return tr_await_msg(
+        self,
+        tr_spawn_ask(self, def, (const void *)(uintptr_t)slot, &(tr_spawn_opts){.place = TR_PLACE_SPREAD}),
+        NULL);
 }
 
 tr_err core_keep(tr_actor *self, uint32_t node, const tr_actor_def *const *defs, uint32_t count)
@@ -194,8 +198,8 @@ static const char *missing(const char *(*all_done)(void))
     for (uint32_t n = 0; n < sim_now_running->node_count; n++)
         for (uint32_t s = 0; s < core.kept; s++)
             if (!core.slots[n][s]->last_done) {
-                snprintf(text, sizeof(text), "being %u of n%u, slot %u, isn't done", core.slots[n][s]->number, n,
-                         s);
+                snprintf(text, sizeof(text), "being %u of n%u, slot %u, isn't done", core.slots[n][s]->number,
+                         n, s);
                 return text;
             }
     const char *notes = core_notes_missing();
@@ -229,8 +233,8 @@ tr_err core_check(tr_actor *self, const char *(*all_done)(void), void (*at_rest)
         what = missing(all_done);
     }
     if (what)
-        return tr_fail(self, TR_EAPP, "%d s after healing: %s", (int)((LAST_NS + TR_SECONDS(15)) / 1000000000u),
-                       what);
+        return tr_fail(self, TR_EAPP, "%d s after healing: %s",
+                       (int)((LAST_NS + TR_SECONDS(15)) / 1000000000u), what);
     core.phase = CORE_QUIET;
     uint64_t until = tr_now(self) + QUIET_NS;
     while (tr_now(self) < until)

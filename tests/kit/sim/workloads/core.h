@@ -31,7 +31,7 @@ typedef struct core_being {
     uint32_t may_end; /* bits of tr_exit_kind: how */
     bool last_done;   /* what it had to do in CORE_LAST is done */
     uint64_t ticked;  /* when it last did something of its own */
-    void *state;     /* the actor's own; while it lives */
+    void *state;      /* the actor's own; while it lives */
     struct core_pair *pairs;
     char name[TR_NAME_MAX];
 } core_being;
@@ -44,7 +44,8 @@ typedef struct core_world {
     uint32_t count, room;
     core_being *slots[TR_SIM_NODES_MAX][CORE_SLOTS];
     uint32_t kept; /* slots of a node */
-    uint64_t gaps[TR_SIM_NODES_MAX]; /* in what small mailboxes got of other nodes, in this life of the node */
+    uint64_t
+        gaps[TR_SIM_NODES_MAX]; /* in what small mailboxes got of other nodes, in this life of the node */
     uint64_t gaps_life[TR_SIM_NODES_MAX];
     uint32_t actors[TR_SIM_NODES_MAX]; /* of a node before there are beings */
     uint32_t others[TR_SIM_NODES_MAX]; /* a workload's that are no beings, at rest; it sets them */

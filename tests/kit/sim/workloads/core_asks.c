@@ -14,7 +14,16 @@
 #define FIBER 3             /* the slot of the one that is a fiber */
 
 /* What the callee is to do. */
-typedef enum want { WANT_REPLY, WANT_LATER, WANT_ERROR, WANT_DROP, WANT_KEEP, WANT_TWICE, WANT_END, WANTS } want;
+typedef enum want {
+    WANT_REPLY,
+    WANT_LATER,
+    WANT_ERROR,
+    WANT_DROP,
+    WANT_KEEP,
+    WANT_TWICE,
+    WANT_END,
+    WANTS
+} want;
 
 TR_MESSAGE(asks_question, (u32, asker), (u32, callee), (u64, number), (u32, want))
 TR_MESSAGE(asks_answer, (u32, callee), (u64, number), (string, text))
@@ -65,7 +74,8 @@ static ask *ask_add(void)
 
 static ask *ask_of(uint64_t number)
 {
-    return asks.simulation == core.simulation && number > 0 && number <= asks.count ? &asks.all[number] : NULL;
+    return asks.simulation == core.simulation && number > 0 && number <= asks.count ? &asks.all[number]
+                                                                                    : NULL;
 }
 
 /* ---- asking -------------------------------------------------------------------------------------------- */
@@ -121,9 +131,11 @@ static uint64_t ask_now(tr_actor *self, core_being *me, const core_being *callee
 
 /* ---- how it ends --------------------------------------------------------------------------------------- */
 
+/* One that is cut for want of memory takes nothing any more, a while before it is over. */
 static bool connection_is_over(const ask *a)
 {
-    return a->connection && a->connection != core_connection(a->asker, a->callee->address);
+    return a->connection &&
+           (a->connection != core_connection(a->asker, a->callee->address) || core_memory_failed());
 }
 
 /* Whether an ask may end so. */
@@ -154,11 +166,13 @@ static void check_answer(const ask *a, uint64_t number, const tr_msg *msg)
     snprintf(text, sizeof(text), "answer %llu", (unsigned long long)number);
     bool as_sent = answer && (strcmp(answer->text, text) == 0 ||
                               (!answer->text[0] && core_memory_failed())); /* see tr_fmt */
-    if (!as_sent || answer->number != number || answer->callee != a->callee->number || !tr_addr_equal(tr_msg_sender(msg), a->callee->address))
-        core_wrong("ask %llu of being %u got the answer to %llu", (unsigned long long)number, a->asker->number,
-                   answer ? (unsigned long long)answer->number : 0);
+    if (!as_sent || answer->number != number || answer->callee != a->callee->number ||
+        !tr_addr_equal(tr_msg_sender(msg), a->callee->address))
+        core_wrong("ask %llu of being %u got the answer to %llu", (unsigned long long)number,
+                   a->asker->number, answer ? (unsigned long long)answer->number : 0);
     if (!a->replied)
-        core_wrong("ask %llu of being %u was answered by nobody", (unsigned long long)number, a->asker->number);
+        core_wrong("ask %llu of being %u was answered by nobody", (unsigned long long)number,
+                   a->asker->number);
 }
 
 static void settled(tr_actor *self, uint64_t number, tr_err err, const tr_msg *msg)
@@ -230,7 +244,8 @@ static void answer(tr_actor *self, const desk *d, const tr_msg *msg, uint64_t nu
 static void keep(tr_actor *self, desk *d, const tr_msg *msg, uint64_t number, bool later)
 {
     tr_msg *taken = d->kept_count < KEPT ? tr_msg_take(self, msg) : NULL;
-    if (!taken || (later && !tr_after(self, tr_random(self) % TR_MILLIS(100), asks_later, .number = number).id)) {
+    if (!taken ||
+        (later && !tr_after(self, tr_random(self) % TR_MILLIS(100), asks_later, .number = number).id)) {
         ask_of(number)->unanswered = true;
         if (taken)
             tr_msg_free(self, &taken);
@@ -279,12 +294,13 @@ static void asked(tr_actor *self, desk *d, const tr_msg *msg, const asks_questio
     if (!sim_counts())
         return;
     if (!a || a->asker->number != q->asker || a->state == ASK_REFUSED) {
-        core_wrong("being %u is asked %llu, which nobody asked", d->being->number, (unsigned long long)q->number);
+        core_wrong("being %u is asked %llu, which nobody asked", d->being->number,
+                   (unsigned long long)q->number);
         return;
     }
     if (q->callee != d->being->number)
-        core_wrong("ask %llu for being %u reached %u: a stale address resolved", (unsigned long long)q->number,
-                   q->callee, d->being->number);
+        core_wrong("ask %llu for being %u reached %u: a stale address resolved",
+                   (unsigned long long)q->number, q->callee, d->being->number);
     if (a->heard)
         core_wrong("ask %llu came twice", (unsigned long long)q->number);
     a->heard = true;
@@ -359,7 +375,9 @@ static void tick(tr_actor *self, desk *d)
         something(self, d);
     else if (!d->being->last_done)
         d->being->last_done = last_round(self, d);
-    if (!tr_after(self, sim_now_running->faults_on ? tr_random(self) % TR_MILLIS(60) : TR_MILLIS(150), asks_tick).id)
+    if (!tr_after(self, sim_now_running->faults_on ? tr_random(self) % TR_MILLIS(60) : TR_MILLIS(150),
+                  asks_tick)
+             .id)
         core_exit(self, d->being, TR_ENOMEM);
 }
 
@@ -484,8 +502,9 @@ static const char *open_asks(void)
         const ask *a = ask_of(n);
         if (!a || a->state != ASK_OPEN || !core_lives(a->asker))
             continue;
-        snprintf(text, sizeof(text), "ask %llu of being %u on n%u to %u on n%u never settles", (unsigned long long)n,
-                 a->asker->number, a->asker->node->index, a->callee->number, a->callee->node->index);
+        snprintf(text, sizeof(text), "ask %llu of being %u on n%u to %u on n%u never settles",
+                 (unsigned long long)n, a->asker->number, a->asker->node->index, a->callee->number,
+                 a->callee->node->index);
         return text;
     }
     return NULL;

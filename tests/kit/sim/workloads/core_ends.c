@@ -95,9 +95,10 @@ static void unwatch_one(tr_actor *self, const mortal *m)
 
 static bool may_have_ended_so(const watch *w, uint32_t kind)
 {
-    if (kind == TR_EXIT_NO_CONNECTION)
+    if (kind == TR_EXIT_NO_CONNECTION) /* one that is cut for want of memory is over a while later */
         return w->of->address.node != w->by->address.node &&
-               (w->connection == UINT64_MAX || w->connection != core_connection(w->by, w->of->address));
+               (w->connection == UINT64_MAX || core_memory_failed() ||
+                w->connection != core_connection(w->by, w->of->address));
     if (kind == TR_EXIT_NO_ACTOR)
         return w->of->ended || core_memory_failed();
     return w->of->ended && (w->of->may_end >> kind & 1);
@@ -128,9 +129,12 @@ static void down(tr_actor *self, const mortal *m, const tr_down *d)
     bool far = w->of->address.node != m->being->address.node;
     tr_sometimes(self, d->kind == TR_EXIT_NO_CONNECTION && w->connection == UINT64_MAX,
                  "one without a connection is down at once");
-    tr_sometimes(self, d->kind == TR_EXIT_NO_CONNECTION && core_lives(w->of), "one that lives is taken for down");
-    tr_sometimes(self, d->kind == TR_EXIT_NO_CONNECTION && !core_lives(w->of), "one is down by a crash of its node");
-    tr_sometimes(self, d->kind == TR_EXIT_NO_ACTOR && far, "one of another node was gone before it was watched");
+    tr_sometimes(self, d->kind == TR_EXIT_NO_CONNECTION && core_lives(w->of),
+                 "one that lives is taken for down");
+    tr_sometimes(self, d->kind == TR_EXIT_NO_CONNECTION && !core_lives(w->of),
+                 "one is down by a crash of its node");
+    tr_sometimes(self, d->kind == TR_EXIT_NO_ACTOR && far,
+                 "one of another node was gone before it was watched");
     tr_sometimes(self, d->kind == TR_EXIT_ERROR && far, "one of another node ended with an error");
     tr_sometimes(self, d->kind == TR_EXIT_KILLED, "one was killed");
 }
@@ -185,11 +189,13 @@ static void exited(tr_actor *self, const mortal *m, const tr_exited *e)
     }
     bool *heard = &t->heard[t->ends[1] == m->being];
     if (*heard)
-        core_wrong("being %u hears again of the end of %u, to whom it is linked", m->being->number, other->number);
+        core_wrong("being %u hears again of the end of %u, to whom it is linked", m->being->number,
+                   other->number);
     if (!other->ended && !core_memory_failed())
         core_wrong("being %u hears of the end of %u, who lives", m->being->number, other->number);
     if (mortal_kind(m->being))
-        core_wrong("being %u hears of the end of %u, and doesn't trap exits", m->being->number, other->number);
+        core_wrong("being %u hears of the end of %u, and doesn't trap exits", m->being->number,
+                   other->number);
     *heard = true;
     tr_sometimes(self, true, "who is linked hears of an end");
 }
@@ -216,7 +222,8 @@ static void take_name(tr_actor *self, const mortal *m, uint32_t number)
     if (!sim_counts())
         return;
     if (err == TR_OK && has)
-        core_wrong("name %u is given to being %u, and being %u has it", number, m->being->number, has->number);
+        core_wrong("name %u is given to being %u, and being %u has it", number, m->being->number,
+                   has->number);
     if (err == TR_EEXIST && !has)
         core_wrong("name %u is taken, and nobody has it who lives", number);
     if (err == TR_OK)
@@ -247,7 +254,8 @@ static void found(tr_actor *self, void *state, const tr_result *result, void *co
     if (f && (!being || being->node->index != node))
         core_wrong("the look-up of n%u's name %u finds nobody of that node", node, name);
     else if (f && being->ended && being->ended_at < asked)
-        core_wrong("the look-up of n%u's name %u finds being %u, who had ended before", node, name, being->number);
+        core_wrong("the look-up of n%u's name %u finds being %u, who had ended before", node, name,
+                   being->number);
     tr_sometimes(self, f && node != m->being->node->index, "a name of another node is found");
 }
 
@@ -273,7 +281,8 @@ static void node_event(tr_actor *self, mortal *m, const tr_node_event *e)
     if (e->up && m->nodes[n])
         core_wrong("being %u hears that n%u is up, which was up", m->being->number, n);
     if (!e->up && m->nodes[n] != e->node)
-        core_wrong("being %u hears that n%u is down, which wasn't up in this incarnation", m->being->number, n);
+        core_wrong("being %u hears that n%u is down, which wasn't up in this incarnation", m->being->number,
+                   n);
     tr_sometimes(self, !e->up, "a node is down");
     m->nodes[n] = e->up ? e->node : 0;
 }
@@ -327,8 +336,7 @@ static void something(tr_actor *self, mortal *m)
         link_one(self, m, other);
         if (what == 60) /* before it has read of it */
             end_another(self, other);
-    }
-    else if (what < 78)
+    } else if (what < 78)
         unlink_one(self, m, other);
     else if (what < 80)
         end_another(self, other);
@@ -355,8 +363,7 @@ static void last_round(tr_actor *self, mortal *m)
     for (uint32_t n = 0; n < nodes; n++) {
         char path[TR_NAME_MAX];
         snprintf(path, sizeof(path), "n%u/host", n);
-        tr_future future =
-            m->hosts_found >> n & 1 ? (tr_future){0} : tr_lookup(self, path, TR_MILLIS(400));
+        tr_future future = m->hosts_found >> n & 1 ? (tr_future){0} : tr_lookup(self, path, TR_MILLIS(400));
         if (future.id)
             tr_then(self, future, host_found, (void *)(uintptr_t)n);
     }
@@ -453,8 +460,8 @@ static const char *watch_missing(void)
         if (w->state != WATCH_SET || !core_lives(w->by) ||
             (core_lives(w->of) && w->connection == core_connection(w->by, w->of->address)))
             continue;
-        snprintf(text, sizeof(text), "being %u on n%u never hears that being %u of n%u is down", w->by->number,
-                 w->by->node->index, w->of->number, w->of->node->index);
+        snprintf(text, sizeof(text), "being %u on n%u never hears that being %u of n%u is down",
+                 w->by->number, w->by->node->index, w->of->number, w->of->node->index);
         return text;
     }
     return NULL;

@@ -59,7 +59,8 @@ static void set_alarm(tr_actor *self, flow *f)
     if (a->set && !tr_timer_cancel(self, a->timer))
         return; /* its message is in the mailbox */
     tr_sometimes(self, a->set, "a timer is taken back");
-    uint64_t delay = tr_random(self) % 4 ? tr_random(self) % TR_MILLIS(500) : tr_random(self) % TR_MICROS(300);
+    uint64_t delay =
+        tr_random(self) % 4 ? tr_random(self) % TR_MILLIS(500) : tr_random(self) % TR_MICROS(300);
     *a = (alarm_clock){.serial = a->serial + 1, .due = tr_now(self) + delay};
     a->timer = tr_after(self, delay, flow_alarm, .which = which, .serial = a->serial);
     a->set = a->timer.id != 0;
@@ -72,8 +73,8 @@ static void rang(tr_actor *self, flow *f, const flow_alarm *alarm)
         core_wrong("alarm %u.%u of being %u rang, which was taken back or rang before", alarm->which,
                    alarm->serial, f->being->number);
     else if (tr_now(self) < a->due)
-        core_wrong("alarm %u.%u of being %u rang %llu ns early", alarm->which, alarm->serial, f->being->number,
-                   (unsigned long long)(a->due - tr_now(self)));
+        core_wrong("alarm %u.%u of being %u rang %llu ns early", alarm->which, alarm->serial,
+                   f->being->number, (unsigned long long)(a->due - tr_now(self)));
     a->set = false;
 }
 
@@ -113,8 +114,8 @@ static void note_to(tr_actor *self, flow *f, const core_being *to, size_t bytes)
 static size_t any_size(tr_actor *self)
 {
     uint64_t kind = tr_random(self) % 2000;
-    return kind == 0   ? tr_random(self) % (2u << 20)
-           : kind < 30 ? tr_random(self) % 60000
+    return kind == 0    ? tr_random(self) % (2u << 20)
+           : kind < 30  ? tr_random(self) % 60000
            : kind < 400 ? tr_random(self) % 5000
                         : tr_random(self) % 100;
 }
@@ -201,10 +202,10 @@ static void stop(tr_actor *self, void *state)
     core_ended(((flow *)state)->being);
 }
 
-#define FLOW(places)                                                                                      \
-    {                                                                                                     \
-        .name = "flow", .state_size = sizeof(flow), .init = init, .receive = receive, .stop = stop,       \
-        .mailbox_places = (places)                                                                        \
+#define FLOW(places)                                                                                \
+    {                                                                                               \
+        .name = "flow", .state_size = sizeof(flow), .init = init, .receive = receive, .stop = stop, \
+        .mailbox_places = (places)                                                                  \
     }
 static const tr_actor_def small_def = FLOW(16), large_def = FLOW(60000);
 

@@ -32,7 +32,8 @@ typedef struct core_pair {
 #define PATTERN (4u << 20)
 static uint8_t *pattern; /* what all data is cut from */
 
-static const char words[] = "a note is as long as it has to be, and not a word longer: so many letters, 0123456789";
+static const char words[] =
+    "a note is as long as it has to be, and not a word longer: so many letters, 0123456789";
 
 /* ---- pairs --------------------------------------------------------------------------------------------- */
 
@@ -97,7 +98,8 @@ static const char *text_of(uint64_t number)
 static bool may_be(const core_being *from, const core_being *to, tr_err err)
 {
     bool near = from->address.node == to->address.node;
-    return err == TR_OK || err == TR_ENOMEM || (near ? err == TR_EFULL : err == TR_EAGAIN || err == TR_ENOCONN);
+    return err == TR_OK || err == TR_ENOMEM ||
+           (near ? err == TR_EFULL : err == TR_EAGAIN || err == TR_ENOCONN);
 }
 
 tr_err core_note_send(tr_actor *self, core_being *from, const core_being *to, size_t bytes)
@@ -108,8 +110,9 @@ tr_err core_note_send(tr_actor *self, core_being *from, const core_being *to, si
     note *n = note_add(pair);
     uint64_t number = pair->count;
     *n = (note){core_connection(from, to->address), (uint32_t)bytes, NOTE_REFUSED};
-    tr_err err = tr_send(self, to->address, core_note, .from = from->number, .to = to->number, .number = number,
-                         .text = text_of(number), .data = {data_of(number, from->number, bytes), bytes});
+    tr_err err =
+        tr_send(self, to->address, core_note, .from = from->number, .to = to->number, .number = number,
+                .text = text_of(number), .data = {data_of(number, from->number, bytes), bytes});
     if (!sim_counts())
         return err; /* it crashed meanwhile */
     if (!may_be(from, to, err) || (err == TR_ENOMEM && !core_memory_failed()))
@@ -167,15 +170,15 @@ static void check_note(tr_actor *actor, core_being *self, core_being *from, cons
         core_wrong("note %llu from being %u to %u arrived twice", (unsigned long long)number, from->number,
                    self->number);
     if (number <= pair->arrived)
-        core_wrong("note %llu from being %u to %u arrived behind %llu", (unsigned long long)number, from->number,
-                   self->number, (unsigned long long)pair->arrived);
+        core_wrong("note %llu from being %u to %u arrived behind %llu", (unsigned long long)number,
+                   from->number, self->number, (unsigned long long)pair->arrived);
     if (pair->over)
         core_wrong("note %llu from being %u to %u arrived when its end was known", (unsigned long long)number,
                    from->number, self->number);
     if (strcmp(got->text, text_of(number)) != 0 || got->data.size != n->bytes ||
         (n->bytes && memcmp(got->data.data, data_of(number, from->number, n->bytes), n->bytes) != 0))
-        core_wrong("note %llu from being %u to %u has another content", (unsigned long long)number, from->number,
-                   self->number);
+        core_wrong("note %llu from being %u to %u has another content", (unsigned long long)number,
+                   from->number, self->number);
     check_gap(from, self, pair, number);
     tr_sometimes(actor, pair->arrived && n->connection != pair->notes[pair->arrived].connection,
                  "a note arrives after a reconnection");

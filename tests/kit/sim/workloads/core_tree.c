@@ -70,8 +70,8 @@ static void check_intensity(const tree *t)
         return;
     uint64_t took = t->restarts[(n - 1) % STARTS] - t->restarts[(n - 1 - MOST) % STARTS];
     if (took + SLACK < WITHIN)
-        core_wrong("a supervisor of being %u started children %u times within %llu ms", t->boss->number, MOST + 1,
-                   (unsigned long long)(took / 1000000u));
+        core_wrong("a supervisor of being %u started children %u times within %llu ms", t->boss->number,
+                   MOST + 1, (unsigned long long)(took / 1000000u));
 }
 
 static void check_start(tr_actor *self, child *c)
@@ -87,7 +87,8 @@ static void check_start(tr_actor *self, child *c)
     if (c->restart == TR_TEMPORARY)
         core_wrong("a temporary child of being %u is started again", t->boss->number);
     if (c->restart == TR_TRANSIENT && (c->end == TR_EXIT_NORMAL || c->end == TR_EXIT_SHUTDOWN))
-        core_wrong("a transient child of being %u is started again, and had ended as it should", t->boss->number);
+        core_wrong("a transient child of being %u is started again, and had ended as it should",
+                   t->boss->number);
     t->restarts[t->restart_count++ % STARTS] = sim_now_running->now;
     check_intensity(t);
     tr_sometimes(self, true, "a supervisor starts a child again");
@@ -194,7 +195,8 @@ static void check_why(tr_actor *self, const tree *t, const tr_exited *e)
     else if (core_time_failed() || core_memory_failed())
         return; /* a child's start may not have been seen yet, or never */
     else if (n < MOST)
-        core_wrong("a supervisor of being %u ended after %llu restarts", t->boss->number, (unsigned long long)n);
+        core_wrong("a supervisor of being %u ended after %llu restarts", t->boss->number,
+                   (unsigned long long)n);
     else if (sim_now_running->now - t->restarts[(n - MOST) % STARTS] > WITHIN + WITHIN / 20 + SLACK)
         core_wrong("a supervisor of being %u ended, whose children didn't end so often", t->boss->number);
 }

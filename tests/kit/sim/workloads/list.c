@@ -9,5 +9,8 @@ const tr_scenario *const sim_workloads[] = {
     &sim_core_asks,
     &sim_core_ends,
     &sim_core_tree,
+    &sim_bank,
+    &sim_append,
+    &sim_exchange,
     NULL,
 };
