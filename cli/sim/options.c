@@ -35,7 +35,8 @@ static const char usage[] =
     "what is told\n"
     "  --json            a line a seed, and one at the end\n"
     "  --timeline        of --seed: a line for each thing that happens\n"
-    "  --logs, --turns   with it, the lines of the nodes' logs; turns of loops and the runtime's own messages\n"
+    "  --logs, --turns   with it, the lines of the nodes' logs; turns of loops and the runtime's own "
+    "messages\n"
     "  --keep-going      go on after the first seed that failed\n"
     "  --no-shrink       leave the first failing seed as it is; else classes of faults are switched off and "
     "its\n"
@@ -209,6 +210,8 @@ static bool fit_together(const sim_options *o, int words)
         return bad("more than one plugin%s", "");
     if (o->plugin && o->scenario)
         return bad("--scenario \"%s\" is one of Troupe's own, and a plugin brings its own", o->scenario);
+    if (o->one && o->seeded)
+        return bad("--seed and --seeds%s: one of them", "");
     if (o->timeline && !o->one)
         return bad("--timeline is of one seed: say which by --seed%s", "");
     if ((o->logs || o->turns) && !o->timeline)
