@@ -216,7 +216,6 @@ static tr__stream *stream_make(sim_node *node, uint32_t other)
     tr__stream *stream = calloc(1, sizeof(*stream));
     tr__check(stream != NULL, "no memory for the simulator");
     stream->node = node;
-    stream->life = node->life;
     stream->other = other;
     stream->in_end = &stream->in;
     stream->next = sim->streams;

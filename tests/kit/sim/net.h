@@ -16,7 +16,6 @@ typedef struct sim_packet {
 struct tr__stream {
     tr__stream *next, *previous;
     sim_node *node;
-    uint64_t life;
     uint64_t connection; /* its number: both ends have the same; 0: no endpoint has it */
     uint32_t other;      /* the node at the other end */
     tr__stream *peer;    /* NULL: nobody is there any more */

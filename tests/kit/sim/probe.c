@@ -78,6 +78,7 @@ static const tr_actor_def probe_def = {
 
 tr_probe *tr_probe_open(tr_sim *sim, uint32_t index)
 {
+    tr__check(index < sim->node_count, "there is no node n%u", index);
     sim_node *node = &sim->nodes[index];
     tr_error error;
     if (!sim_node_is_up(node))
