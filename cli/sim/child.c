@@ -38,7 +38,11 @@ void sim_command(const sim_options *o, const sim_job *job, const char *out[SIM_A
     snprintf(seed, 32, "%llu", (unsigned long long)job->seed);
     out[n++] = "--seed";
     out[n++] = seed;
-    if (job->faults != TR_SIM_ALL_FAULTS) {
+    if (o->script) {
+        out[n++] = "--script";
+        out[n++] = o->script_file;
+    }
+    if (job->faults != (o->script ? 0 : TR_SIM_ALL_FAULTS)) {
         sim_faults_format(job->faults, faults);
         out[n++] = "--faults";
         out[n++] = faults;

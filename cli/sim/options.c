@@ -11,6 +11,7 @@
 
 #include "base/plant.h"
 #include "cli/options.h"
+#include "cli/sim/script.h"
 
 static const char usage[] =
     "usage: troupe sim [options] [PLUGIN.so]\n"
@@ -26,6 +27,9 @@ static const char usage[] =
     "  --seed N          this one, closely: with what it wrote to stderr\n"
     "  --faults LIST     classes of faults, by words as `reset,crash`; all (the default), none, or all but\n"
     "                    some, as `-clog,-disk` (--list tells them)\n"
+    "  --script FILE     have happen what a fault script says (docs/scenarios.md), with --scenario or a "
+    "plugin;\n"
+    "                    then no classes of faults but those of --faults\n"
     "  --time S          virtual seconds under faults, default: as the scenario says, or 30\n"
     "  --jobs N          so many seeds at a time, default: the processors of this machine\n"
     "  --limit S         a seed that takes longer on the wall clock has failed, default 60\n"
@@ -35,7 +39,8 @@ static const char usage[] =
     "what is told\n"
     "  --json            a line a seed, and one at the end\n"
     "  --timeline        of --seed: a line for each thing that happens\n"
-    "  --logs, --turns   with it, the lines of the nodes' logs; turns of loops and the runtime's own messages\n"
+    "  --logs, --turns   with it, the lines of the nodes' logs; turns of loops and the runtime's own "
+    "messages\n"
     "  --keep-going      go on after the first seed that failed\n"
     "  --no-shrink       leave the first failing seed as it is; else classes of faults are switched off and "
     "its\n"
@@ -173,7 +178,10 @@ static bool apply(int option, const char *text, sim_options *o)
         o->scenario = text;
         return true;
     case 'f':
+        o->faults_said = true;
         return sim_faults_parse(text, &o->faults) || bad("--faults \"%s\": --list tells the words", text);
+    case 'c':
+        return sim_script_read(text, o);
     case 't':
         if (!number("--time", text, 0.001, 1e6, false, &value))
             return false;
@@ -209,6 +217,8 @@ static bool fit_together(const sim_options *o, int words)
         return bad("more than one plugin%s", "");
     if (o->plugin && o->scenario)
         return bad("--scenario \"%s\" is one of Troupe's own, and a plugin brings its own", o->scenario);
+    if (o->script && !o->plugin && !o->scenario)
+        return bad("--script \"%s\" is for one scenario: say which by --scenario", o->script_file);
     if (o->timeline && !o->one)
         return bad("--timeline is of one seed: say which by --seed%s", "");
     if ((o->logs || o->turns) && !o->timeline)
@@ -224,6 +234,7 @@ int sim_options_read(int argc, char **argv, sim_options *o)
                                    {"seed", required_argument, NULL, 's'},
                                    {"scenario", required_argument, NULL, 'n'},
                                    {"faults", required_argument, NULL, 'f'},
+                                   {"script", required_argument, NULL, 'c'},
                                    {"time", required_argument, NULL, 't'},
                                    {"jobs", required_argument, NULL, 'j'},
                                    {"limit", required_argument, NULL, 'l'},
@@ -265,6 +276,8 @@ int sim_options_read(int argc, char **argv, sim_options *o)
     o->json = json, o->timeline = timeline, o->logs = logs, o->turns = turns, o->twice = twice,
     o->keep_going = keep_going;
     o->shrink = !no_shrink, o->sometimes = sometimes, o->list = list, o->plants = plants;
+    if (o->script && !o->faults_said)
+        o->faults = 0;
     if (o->plants && !o->seeded)
         o->last = 500;
     o->plugin = argv[optind];

@@ -17,6 +17,9 @@ typedef struct sim_options {
     bool one;             /* --seed: it is looked at closely */
     uint32_t jobs;
     uint32_t faults;
+    bool faults_said;        /* --faults was given: with a script there are none otherwise */
+    const char *script;      /* the text of a fault script; NULL: none */
+    const char *script_file; /* where it was read */
     uint64_t run_ns; /* 0: as the scenario says */
     double limit_s;  /* of wall time, for a seed */
     bool json, timeline, logs, turns, twice, keep_going, shrink, sometimes, list;

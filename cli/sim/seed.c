@@ -79,7 +79,10 @@ void sim_seed_run(const sim_options *options, const sim_job *job, FILE *timeline
     catch_signals();
     record->begun = true;
     tr_sim *sim = tr_sim_create(&opts, &error);
-    if (sim) {
+    tr_err err = sim && options->script ? tr_sim_script(sim, options->script, &error) : TR_OK;
+    if (sim && err == TR_OK) {
+        if (job->run_ns)
+            sim->opts.run_ns = job->run_ns; /* over the script's */
         tr_sim_run(sim);
         keep(sim, record);
     } else {

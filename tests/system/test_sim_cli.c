@@ -287,6 +287,15 @@ static void what_sometimes_holds_and_never_did_fails_the_campaign(void **state)
     assert_int_equal(0, sh("$T sim rarely.so --seeds 100 --time 1 --sometimes"));
 }
 
+static void a_script_says_what_happens_and_nothing_else_does(void **state)
+{
+    (void)state;
+    assert_int_equal(0, sh("printf 'run 5s\\nat 1s kill n1\\nat 2s start n1\\n' > kill.script"));
+    assert_int_equal(0, sh("$T sim --scenario core-tree --script kill.script --seed 3 --timeline >all"));
+    assert_int_equal(0, sh("grep -q 'script *line 2: kill' all && grep -q 'script *line 3: start' all"));
+    assert_int_equal(1, sh("grep -q 'reset' all"));
+}
+
 /* ---- what is refused ----------------------------------------------------------------------------------- */
 
 static void what_is_wrong_with_options_is_said_by_name(void **state)
@@ -310,7 +319,11 @@ static void what_is_wrong_with_options_is_said_by_name(void **state)
         {"good.so good.so", "more than one plugin"},
         {"nowhere.so", "nowhere.so: there is no such file"},
         {"other.so", "its scenario is of another Troupe"},
+        {"--script nowhere.script --scenario chatter", "--script nowhere.script: No such file"},
+        {"--script wrong.script --scenario chatter", "line 2"},
+        {"--script wrong.script", "is for one scenario"},
     };
+    assert_int_equal(0, sh("printf 'run 5s\\nat 1s kill n9\\n' > wrong.script"));
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         if (sh("$T sim %s", cases[i].options) != 2)
             fail_msg("%s isn't refused", cases[i].options);
@@ -401,6 +414,7 @@ int main(void)
         cmocka_unit_test(a_run_that_does_not_end_is_ended),
         cmocka_unit_test(a_program_that_is_not_deterministic_is_told_so_and_where),
         cmocka_unit_test(what_sometimes_holds_and_never_did_fails_the_campaign),
+        cmocka_unit_test(a_script_says_what_happens_and_nothing_else_does),
         cmocka_unit_test(what_is_wrong_with_options_is_said_by_name),
         cmocka_unit_test(without_the_program_beside_it_troupe_sim_says_so),
         cmocka_unit_test(an_outside_project_tests_with_the_installed_kit),

@@ -93,9 +93,10 @@ static size_t draw_byte(sim_node *node)
     switch (sim_draw(sim, TR_SIM_DISK, 8)) {
     case 0:
         return (size_t)sim_draw(sim, TR_SIM_DISK, TR__LOG_HEADER_BYTES);
-    case 1:
-        return TR__LOG_SLOT_AT(sim_draw(sim, TR_SIM_DISK, 2)) +
-               (size_t)sim_draw(sim, TR_SIM_DISK, TR__LOG_SLOT_BYTES);
+    case 1: {
+        size_t slot = TR__LOG_SLOT_AT(sim_draw(sim, TR_SIM_DISK, 2));
+        return slot + (size_t)sim_draw(sim, TR_SIM_DISK, TR__LOG_SLOT_BYTES);
+    }
     case 2:
         return (size_t)sim_draw(sim, TR_SIM_DISK, end);
     default:

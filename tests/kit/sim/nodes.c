@@ -64,8 +64,10 @@ static uint64_t seam_wall_ms(void *context)
 /* How long a wake takes: from one to 64 us, mostly little. */
 static uint64_t wake_latency(tr_sim *sim)
 {
-    return 1000 + (tr__random_next(&sim->schedule) & 0xfff) +
-           (tr__random_below(&sim->schedule, 16) == 0 ? tr__random_below(&sim->schedule, 60000) : 0);
+    uint64_t latency = 1000 + (tr__random_next(&sim->schedule) & 0xfff);
+    if (tr__random_below(&sim->schedule, 16) == 0)
+        latency += tr__random_below(&sim->schedule, 60000);
+    return latency;
 }
 
 static void seam_wake(void *context, unsigned index)

@@ -89,9 +89,12 @@ static void on_step(void *context, uint64_t index)
         to_pair(sim, step);
     else if (step->verb == SIM_CLOG)
         clog_between(sim, step);
-    else
+    else {
         EACH_NODE(i, step->a)
-    to_node(sim, i, step);
+        {
+            to_node(sim, i, step);
+        }
+    }
 }
 
 /* It was written for this scenario, and for nodes that can have it. */

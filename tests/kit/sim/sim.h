@@ -8,7 +8,8 @@
  *     sums.c     the sums of both ends of a connection   script.c  a fault script
  *     run.c      a scenario from its start to its end
  *
- * S1  The same seed and options are the same run: nothing here depends on addresses, the wall clock or the environment.
+ * S1  The same seed and options are the same run, whatever compiler built it: nothing here depends on addresses, the wall
+ *     clock or the environment, nor on an order that C leaves open: one draw an expression.
  * S2  A class of faults draws from its own random streams only; when its faults happen depends on nothing else.
  * S3  Time never goes back; events of one moment happen in the order that was drawn.
  * S4  A node that crashed does nothing more: what its memory still runs to be released reaches nobody.

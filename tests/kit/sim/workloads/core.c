@@ -128,8 +128,8 @@ core_being *core_any(tr_actor *self, const core_being *but, bool dead_too)
 {
     if (dead_too && core.count > 1 && tr_random(self) % 12 == 0)
         return core.beings[1 + tr_random(self) % (core.count - 1)];
-    core_being *being =
-        core.slots[tr_random(self) % sim_now_running->node_count][tr_random(self) % core.kept];
+    uint64_t node = tr_random(self) % sim_now_running->node_count; /* one draw an expression: S1 */
+    core_being *being = core.slots[node][tr_random(self) % core.kept];
     return being == but || !core_lives(being) ? NULL : being;
 }
 

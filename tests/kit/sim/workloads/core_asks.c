@@ -341,9 +341,11 @@ static void something(tr_actor *self, desk *d)
         core_exit(self, d->being, tr_random(self) % 2 ? TR_OK : TR_EAPP);
     if (callee && what == 98 && callee->address.node == d->being->address.node)
         tr_stop(self, callee->address, tr_random(self) % 2 ? TR_EXIT_KILLED : TR_EXIT_SHUTDOWN);
-    for (uint64_t n = what < 20 ? 4 : 1; callee && n > 0; n--)
-        if (ask_then(self, d, callee, any_time(self), any_want(self)) && what >= 15 && what < 20)
+    for (uint64_t n = what < 20 ? 4 : 1; callee && n > 0; n--) {
+        uint64_t timeout = any_time(self); /* one draw an expression: S1 */
+        if (ask_then(self, d, callee, timeout, any_want(self)) && what >= 15 && what < 20)
             give_up_one(self, d); /* before anybody reads it */
+    }
 }
 
 /* All of the others answer now, in good time. True: all have. */

@@ -103,8 +103,9 @@ static tr_tx_opts draw_opts(tr_actor *self, const tx_record *record)
     static const uint64_t deadlines[] = {TR_MILLIS(300), TR_SECONDS(1), TR_SECONDS(2), TR_SECONDS(5), 0};
     if (record->patient)
         return (tr_tx_opts){0};
-    return (tr_tx_opts){.deadline_ns = deadlines[tx_draw(self, TR_COUNT(deadlines))],
-                        .lock_wait_ns = tx_draw(self, 3) ? TR_MILLIS(50 + tx_draw(self, 400)) : 0};
+    uint64_t deadline = deadlines[tx_draw(self, TR_COUNT(deadlines))]; /* one draw an expression: S1 */
+    uint64_t wait = tx_draw(self, 3) ? TR_MILLIS(50 + tx_draw(self, 400)) : 0;
+    return (tr_tx_opts){.deadline_ns = deadline, .lock_wait_ns = wait};
 }
 
 static void take_ticket(tr_actor *self, tr_tx *tx, tx_record *record)
