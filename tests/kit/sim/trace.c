@@ -81,10 +81,7 @@ static void tell_message(sim_node *node, tr_actor *actor, const tr_msg *msg)
     char name[TR_NAME_MAX], from[TR_ADDR_TEXT_MAX];
     if (!tr__name_of(node->node, tr__addr_of(actor), name))
         snprintf(name, sizeof(name), "%s#%u", actor->def->name, actor->index);
-    uint64_t left = tr__alloc_fail_left(); /* with a timeline the same allocation fails as without */
-    tr__alloc_fail_at(0);
     char *json = tr_msg_json(msg);
-    tr__alloc_fail_at(left);
     line_begin(sim, node, "message");
     fprintf(sim->opts.timeline, "%s <- %s %s %s\n", name, tr_addr_format(msg->sender, from),
             tr_msg_type_name(msg), json ? json : "(no memory)");
@@ -131,10 +128,13 @@ void sim_trace_message(void *context, tr__loop *loop, tr_actor *actor, const tr_
         sim_hash(node->sim, msg->type->id);
     if (!node->sim->opts.timeline)
         return;
+    uint64_t left = tr__alloc_fail_left(); /* with a timeline the same allocation fails as without */
+    tr__alloc_fail_at(0);
     if (msg->kind == TR__MSG_EXECUTE)
         tell_call(node, msg);
     else if (node->sim->opts.turns || !is_the_runtimes(msg))
         tell_message(node, actor, msg);
+    tr__alloc_fail_at(left);
 }
 
 /* ---- what doesn't hold --------------------------------------------------------------------------------- */
