@@ -1,5 +1,6 @@
 /* The program `troupe-sim`, which `troupe sim` runs: seeds of simulated clusters. See options.c for what it can do. */
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
@@ -51,7 +52,7 @@ static int run_again(const sim_options *options)
     _exit(0); /* as a first run ends */
 }
 
-int main(int argc, char **argv)
+static int run(int argc, char **argv)
 {
     static sim_options options;
     int status = sim_options_read(argc, argv, &options);
@@ -65,4 +66,13 @@ int main(int argc, char **argv)
         return sim_plants_run(&options);
 #endif
     return options.record_fd >= 0 ? run_again(&options) : sim_campaign_run(&options);
+}
+
+int main(int argc, char **argv)
+{
+    int status = run(argc, argv);
+    if (fflush(stdout) == 0 && !ferror(stdout))
+        return status;
+    fprintf(stderr, "troupe sim: standard output: not all of it could be written\n");
+    return status ? status : 1;
 }

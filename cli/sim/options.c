@@ -217,6 +217,8 @@ static bool fit_together(const sim_options *o, int words)
         return bad("more than one plugin%s", "");
     if (o->plugin && o->scenario)
         return bad("--scenario \"%s\" is one of Troupe's own, and a plugin brings its own", o->scenario);
+    if (o->one && o->seeded)
+        return bad("--seed and --seeds%s: one of them", "");
     if (o->script && !o->plugin && !o->scenario)
         return bad("--script \"%s\" is for one scenario: say which by --scenario", o->script_file);
     if (o->timeline && !o->one)

@@ -1,5 +1,6 @@
 /* What is printed for people. */
 #include <string.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include "base/buggify.h"
@@ -23,10 +24,16 @@ void sim_report_progress(sim_campaign *c)
 {
     const sim_tally *t = &c->tally;
     double s = seconds_since(c->started);
+    char line[160];
+    struct winsize size;
+    bool known = ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col;
     wipe(c);
-    fprintf(stderr, "%llu of %llu seeds, %.0f a second, %.0f virtual seconds a second, %llu failed",
-            (unsigned long long)t->seeds, (unsigned long long)(c->options->last - c->options->first + 1),
-            (double)t->seeds / s, (double)t->virtual_ns / 1e9 / s, (unsigned long long)t->failed);
+    snprintf(line, sizeof(line),
+             "%llu of %llu seeds, %llu failed, %.0f a second, %.0f virtual seconds a second",
+             (unsigned long long)t->seeds, (unsigned long long)(c->options->last - c->options->first + 1),
+             (unsigned long long)t->failed, (double)t->seeds / s, (double)t->virtual_ns / 1e9 / s);
+    /* A line that wraps can't be wiped. */
+    fprintf(stderr, "%.*s", known ? size.ws_col - 1 : 79, line);
     c->shown = true;
 }
 

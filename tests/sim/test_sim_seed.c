@@ -11,6 +11,7 @@
 #include <cmocka.h>
 
 #include "tests/kit/sim/net.h"
+#include "tests/kit/sim/workloads/list.h"
 
 #ifdef TR_PLAIN_POOLS /* under a sanitizer or valgrind: fewer */
 #define PAIRS 32
@@ -112,6 +113,33 @@ static void the_timeline_is_the_same_as_well_and_looking_changes_nothing(void **
     FILE *nowhere = fopen("/dev/null", "w");
     assert_non_null(nowhere);
     assert_int_equal(run(6, TR_SIM_ALL_FAULTS, nowhere).hash, run(6, TR_SIM_ALL_FAULTS, NULL).hash);
+    fclose(nowhere);
+}
+
+static void looking_at_transactions_short_of_memory_changes_nothing(void **state)
+{
+    (void)state;
+    uint64_t hash[2];
+    FILE *nowhere = fopen("/dev/null", "w");
+    assert_non_null(nowhere);
+    for (uint64_t seed = 22; seed <= 24; seed++) {
+        for (int look = 0; look < 2; look++) {
+            tr_sim_result result;
+            tr_sim *sim = tr_sim_create(&(tr_sim_opts){.seed = seed,
+                                                       .scenario = &sim_bank,
+                                                       .run_ns = TR_SECONDS(10),
+                                                       .faults = 1u << TR_SIM_MEMORY | 1u << TR_SIM_RESET,
+                                                       .timeline = look ? nowhere : NULL},
+                                        NULL);
+            assert_non_null(sim);
+            tr_sim_run(sim);
+            tr_sim_result_get(sim, &result);
+            tr_sim_destroy(sim);
+            assert_true(result.faults[TR_SIM_MEMORY] > 0);
+            hash[look] = result.hash;
+        }
+        assert_true(hash[0] == hash[1]);
+    }
     fclose(nowhere);
 }
 
@@ -395,6 +423,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_same_seed_is_the_same_run_and_another_is_another),
         cmocka_unit_test(the_timeline_is_the_same_as_well_and_looking_changes_nothing),
+        cmocka_unit_test(looking_at_transactions_short_of_memory_changes_nothing),
         cmocka_unit_test(time_never_goes_back),
         cmocka_unit_test(switching_a_class_off_moves_no_fault_of_another),
         cmocka_unit_test(each_class_happens_in_some_runs_and_none_when_it_is_off),

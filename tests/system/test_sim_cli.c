@@ -67,6 +67,10 @@ static int make_plugins(void **state)
     build("hangs", "", "while (lives[index] == 3);");
     build("clock", "", "clock_gettime(CLOCK_MONOTONIC, &t);");
     build("loaded", "", "t = loaded;"); /* as by an address: it differs only between processes */
+    build("tells", "",
+          "clock_gettime(CLOCK_MONOTONIC, &t);"
+          "tr_send(self, tr_spawn(self, &plain, NULL), ping, .n = (uint32_t)t.tv_nsec); t.tv_nsec = 0;");
+    build("wordless", "", "if (index == 2) return TR_ENOTFOUND;");
     build("never", "", "tr_sometimes(self, lives[index] > 1000, \"somebody lives for ever\");");
     build("rarely", "", "tr_sometimes(self, lives[index] > 1, \"somebody lives again\");");
     build("none", "-DNONE", ";");
@@ -277,6 +281,29 @@ static void a_program_that_is_not_deterministic_is_told_so_and_where(void **stat
     json_decref(failure);
 }
 
+static void messages_that_differ_only_in_what_they_say_are_not_deterministic(void **state)
+{
+    (void)state;
+    assert_int_equal(1, sh("$T sim tells.so --twice --seeds 1..4 --faults none"));
+    assert_contains(content("out"), "not deterministic");
+    assert_contains(content("out"), "ping {\"n\":");
+}
+
+static void what_can_not_be_written_is_no_success(void **state)
+{
+    (void)state;
+    assert_int_equal(1, sh("$T sim good.so --seeds 1..2 >/dev/full"));
+    assert_contains(content("err"), "standard output");
+    assert_int_equal(1, sh("$T sim good.so --seeds 1..2 --json >/dev/full"));
+}
+
+static void a_scenario_that_fails_without_a_text_is_told_by_its_code(void **state)
+{
+    (void)state;
+    assert_int_equal(1, sh("$T sim wordless.so --seeds 1..1 --no-shrink"));
+    assert_contains(content("out"), "the scenario's start on n2 failed: not-found\n");
+}
+
 static void what_sometimes_holds_and_never_did_fails_the_campaign(void **state)
 {
     (void)state;
@@ -308,6 +335,7 @@ static void what_is_wrong_with_options_is_said_by_name(void **state)
         {"--seeds", "a value is missing after \"--seeds\""},
         {"--seeds 9..3", "--seeds \"9..3\""},
         {"--seed x", "--seed \"x\""},
+        {"--seed 3 --seeds 1..9", "--seed and --seeds"},
         {"--faults reset,resett", "--faults \"reset,resett\""},
         {"--time 0", "--time \"0\""},
         {"--jobs 0", "--jobs \"0\""},
@@ -413,6 +441,9 @@ int main(void)
         cmocka_unit_test(it_stops_at_the_first_that_failed_unless_told_otherwise),
         cmocka_unit_test(a_run_that_does_not_end_is_ended),
         cmocka_unit_test(a_program_that_is_not_deterministic_is_told_so_and_where),
+        cmocka_unit_test(messages_that_differ_only_in_what_they_say_are_not_deterministic),
+        cmocka_unit_test(what_can_not_be_written_is_no_success),
+        cmocka_unit_test(a_scenario_that_fails_without_a_text_is_told_by_its_code),
         cmocka_unit_test(what_sometimes_holds_and_never_did_fails_the_campaign),
         cmocka_unit_test(a_script_says_what_happens_and_nothing_else_does),
         cmocka_unit_test(what_is_wrong_with_options_is_said_by_name),

@@ -225,9 +225,10 @@ static tr_err run_start(tr_actor *self, void *arg)
     sim_node *node = arg;
     ((start_state *)tr_state(self))->ran = true;
     tr_err err = node->sim->scenario->start(self, node->index);
+    const char *text = tr_last_error(self)->text;
     if (err != TR_OK && !node->dead && !node->stopping && node->node && !node->node->stop_asked)
-        tr_sim_fail(node->sim, "the scenario's start on %s failed: %s: %s", node->name, tr_err_word(err),
-                    tr_last_error(self)->text);
+        tr_sim_fail(node->sim, "the scenario's start on %s failed: %s%s%s", node->name, tr_err_word(err),
+                    text[0] ? ": " : "", text);
     return err;
 }
 

@@ -245,8 +245,9 @@ static tr_err run_check(tr_actor *self, void *arg)
     if (sim->nodes[0].dead)
         return err;
     sim->check_done = true;
+    const char *text = tr_last_error(self)->text;
     if (err != TR_OK)
-        tr_sim_fail(sim, "the scenario's check: %s", tr_last_error(self)->text);
+        tr_sim_fail(sim, "the scenario's check: %s", text[0] ? text : tr_err_word(err));
     return err;
 }
 

@@ -21,12 +21,17 @@ void sim_hash(tr_sim *sim, uint64_t word)
     sim->hash = x ^ (x >> 31);
 }
 
-void sim_hash_text(tr_sim *sim, const char *text)
+static void hash_bytes(tr_sim *sim, const void *bytes, size_t length)
 {
     uint64_t word = 14695981039346656037ull; /* FNV-1a */
-    for (; *text; text++)
-        word = (word ^ (unsigned char)*text) * 1099511628211ull;
+    for (const unsigned char *at = bytes, *end = at + length; at != end; at++)
+        word = (word ^ *at) * 1099511628211ull;
     sim_hash(sim, word);
+}
+
+void sim_hash_text(tr_sim *sim, const char *text)
+{
+    hash_bytes(sim, text, strlen(text));
 }
 
 /* ---- the timeline -------------------------------------------------------------------------------------- */
@@ -89,10 +94,14 @@ static void tell_message(sim_node *node, tr_actor *actor, const tr_msg *msg)
 }
 
 /* What a transaction has a participant execute. */
-static void tell_call(sim_node *node, const tr_msg *msg)
+static const tr__tx_branch *branch_of(const tr_msg *msg)
 {
     const tr__tx_execute *execute = tr__msg_body((tr_msg *)msg);
-    const tr__tx_branch *branch = (const tr__tx_branch *)(uintptr_t)execute->branch;
+    return (const tr__tx_branch *)(uintptr_t)execute->branch;
+}
+
+static void tell_call(sim_node *node, const tr__tx_branch *branch)
+{
     const tr__tx_call_at *call = tr__tx_branch_call(branch);
     const tr_typeinfo *type = tr__type_find(call->type, call->fingerprint);
     size_t size;
@@ -115,6 +124,60 @@ static bool is_the_runtimes(const tr_msg *msg)
     return !msg->type || strncmp(msg->type->name, "tr__", 4) == 0;
 }
 
+/* With a timeline the same allocation fails as without. */
+static void tell(sim_node *node, tr_actor *actor, const tr_msg *msg)
+{
+    uint64_t left = tr__alloc_fail_left();
+    tr__alloc_fail_at(0);
+    if (msg->kind == TR__MSG_EXECUTE)
+        tell_call(node, branch_of(msg));
+    else if (node->sim->opts.turns || !is_the_runtimes(msg))
+        tell_message(node, actor, msg);
+    tr__alloc_fail_at(left);
+}
+
+/* What an actor is told, field by field, as there is padding between them. */
+static void hash_body(tr_sim *sim, const tr_typeinfo *type, const void *body)
+{
+    static const size_t sizes[] = {[TR_KIND_bool] = 1,
+                                   [TR_KIND_i32] = 4,
+                                   [TR_KIND_i64] = 8,
+                                   [TR_KIND_u32] = 4,
+                                   [TR_KIND_u64] = 8,
+                                   [TR_KIND_f64] = 8,
+                                   [TR_KIND_addr] = sizeof(tr_addr)};
+    for (uint32_t i = 0; i < type->count; i++) {
+        const void *at = (const char *)body + type->fields[i].offset;
+        uint32_t kind = type->fields[i].kind;
+        uint64_t words[2] = {0, 0};
+        if (kind == TR_KIND_string) {
+            sim_hash_text(sim, *(const char *const *)at);
+        } else if (kind == TR_KIND_bytes) {
+            hash_bytes(sim, ((const tr_bytes *)at)->data, ((const tr_bytes *)at)->size);
+        } else {
+            memcpy(words, at, sizes[kind]);
+            sim_hash(sim, words[0]);
+            if (kind == TR_KIND_addr)
+                sim_hash(sim, words[1]);
+        }
+    }
+}
+
+/* The runtime's own messages have addresses of this process in them. */
+static void hash_message(tr_sim *sim, const tr_actor *actor, const tr_msg *msg)
+{
+    sim_hash(sim, (uint64_t)actor->index << 32 | msg->size);
+    sim_hash(sim, msg->sender.node ^ msg->sender.slot);
+    if (msg->type)
+        sim_hash(sim, msg->type->id);
+    if (msg->kind == TR__MSG_EXECUTE) {
+        const tr__tx_call_at *call = tr__tx_branch_call(branch_of(msg));
+        hash_bytes(sim, call->body, call->size);
+    } else if (!is_the_runtimes(msg)) {
+        hash_body(sim, msg->type, tr__msg_body(msg));
+    }
+}
+
 void sim_trace_message(void *context, tr__loop *loop, tr_actor *actor, const tr_msg *msg)
 {
     sim_node *node = context;
@@ -122,19 +185,9 @@ void sim_trace_message(void *context, tr__loop *loop, tr_actor *actor, const tr_
     if (node->dead)
         return;
     node->sim->result.handled++;
-    sim_hash(node->sim, (uint64_t)actor->index << 32 | msg->size);
-    sim_hash(node->sim, msg->sender.node ^ msg->sender.slot);
-    if (msg->type)
-        sim_hash(node->sim, msg->type->id);
-    if (!node->sim->opts.timeline)
-        return;
-    uint64_t left = tr__alloc_fail_left(); /* with a timeline the same allocation fails as without */
-    tr__alloc_fail_at(0);
-    if (msg->kind == TR__MSG_EXECUTE)
-        tell_call(node, msg);
-    else if (node->sim->opts.turns || !is_the_runtimes(msg))
-        tell_message(node, actor, msg);
-    tr__alloc_fail_at(left);
+    hash_message(node->sim, actor, msg);
+    if (node->sim->opts.timeline)
+        tell(node, actor, msg);
 }
 
 /* ---- what doesn't hold --------------------------------------------------------------------------------- */
