@@ -245,6 +245,8 @@ void tr__scratch_free(tr__loop *loop);
 tr_err tr__spawn(tr__loop *loop, const tr_actor_def *def, const void *arg, const tr_spawn_opts *opts,
                  tr_addr *address, tr_error *error);
 tr_actor *tr__slot_take(tr__loop *loop);
+/* What tr_stop sends, to be submitted; NULL: no memory. */
+tr_msg *tr__stop_make(tr_actor *self, tr_exit_kind how);
 /* On the owner's loop: state, arg and run queue; false: no memory. */
 bool tr__actor_arrive(tr__loop *loop, tr_actor *actor);
 /* Its init, or its fiber's start; false: it ended. */
@@ -288,6 +290,11 @@ tr_msg *tr__monitor_make(tr__loop *loop, tr_addr watcher, uint64_t number);
 void tr__relations_end(tr__loop *loop, tr_actor *actor, const tr__reason *reason);
 /* A tr_down is about to be handled: false if its monitor was taken back. */
 bool tr__monitor_expected(tr__loop *loop, tr_actor *actor, const tr_msg *down);
+/* Its monitor fired for want of memory only: the actor may well run. */
+static inline bool tr__may_run(const tr_down *down)
+{
+    return down->kind == TR_EXIT_NO_ACTOR && down->code == TR_ENOMEM;
+}
 /* An exit signal from a linked actor. Takes msg. */
 void tr__exit_signal(tr__loop *loop, tr_actor *actor, tr_msg *msg);
 

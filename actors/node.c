@@ -145,7 +145,7 @@ static const tr_actor_def first_def = {.name = "start", .run = run_first, .stack
 tr_err tr__node_begin(tr_node *node, tr_error *error)
 {
     tr__loop *loop = node->loops[0];
-    TR_TRY(tr__spawn(loop, &tr__warden_def, NULL, NULL, &node->warden, error));
+    TR_TRY(tr__warden_open(node, error));
     TR_TRY(tr__transactions_open(node, error)); /* locks are back before anybody can connect */
     TR_TRY(tr__remote_open(node, node->seams.net, error));
     if (node->operators)

@@ -253,10 +253,12 @@ static void due(tr__loop *loop, tr__pending *pending)
     static const tr__reason killed = {
         .kind = TR_EXIT_KILLED, .code = TR_EKILLED, .text = "killed; did not return in time"};
     switch ((tr__pending_kind)pending->kind) {
-    case TR__PENDING_MESSAGE: {
+    case TR__PENDING_MESSAGE:
+    case TR__PENDING_TICK: {
         tr_msg *msg = pending->msg;
         pending->msg = NULL;
-        tr__pending_free(loop, pending);
+        if (pending->kind == TR__PENDING_MESSAGE)
+            tr__pending_free(loop, pending);
         loop->counts.accepted++;
         tr__enqueue(loop, owner, msg);
         break;
@@ -317,6 +319,40 @@ bool tr__pendings_fire(tr__loop *loop)
             return false;
     }
     return true;
+}
+
+/* ---- ticks --------------------------------------------------------------------------------------------- */
+
+tr__pending *tr__tick_make(tr__loop *loop, tr_actor *owner, tr_type *type)
+{
+    const tr_typeinfo *info = tr__type_of(type);
+    tr_msg *msg = info ? tr__msg_alloc(&loop->pool, loop->index, info->size) : NULL;
+    tr__pending *tick = msg ? tr__pending_make(loop, owner, TR__PENDING_TICK) : NULL;
+    if (!tick) {
+        if (msg)
+            tr__msg_free(loop, msg);
+        return NULL;
+    }
+    memset(tr__msg_body(msg), 0, info->size);
+    msg->kind = TR__MSG_NOTICE;
+    msg->type = info;
+    msg->sender = tr__addr_of(owner);
+    msg->to.slot = msg->sender.slot;
+    msg->to.generation = msg->sender.generation;
+    tick->msg = msg;
+    return tick;
+}
+
+void tr__tick_set(tr__loop *loop, tr__pending *tick, uint64_t delay_ns)
+{
+    if (tick->msg && !tr__timer_is_set(&tick->timer))
+        tr__wheel_set(&loop->wheel, &tick->timer, tr__now_fresh(loop) + delay_ns);
+}
+
+void tr__tick_back(tr__loop *loop, tr__pending *tick)
+{
+    tick->msg = loop->current; /* taken, to be sent again */
+    loop->current = NULL;
 }
 
 /* ---- cancel -------------------------------------------------------------------------------------------- */

@@ -17,6 +17,7 @@ typedef enum tr__pending_kind {
     TR__PENDING_ASK,
     TR__PENDING_GATHER,
     TR__PENDING_MESSAGE, /* tr_after: its message comes when it is due */
+    TR__PENDING_TICK,    /* the like, made once for many times */
     TR__PENDING_WAKE,    /* a fiber's bound on a wait */
     TR__PENDING_GRACE,   /* a killed fiber's */
 } tr__pending_kind;
@@ -75,5 +76,13 @@ tr_err tr__pending_error(const tr__pending *pending, tr_error *error);
  * Else its error, with the text as the owner's last error. */
 tr_err tr__pending_take(tr__loop *loop, tr__pending *pending, const tr_msg **msg);
 void tr__pendings_fini(tr__loop *loop);
+
+/* A timer of the runtime's own actors that no want of memory loses: entry and message are made once, and the message is
+ * given back by who handles it. Freed with its owner. NULL: no memory. */
+tr__pending *tr__tick_make(tr__loop *loop, tr_actor *owner, tr_type *type);
+/* Its message comes after that time, unless it is set or on its way already. */
+void tr__tick_set(tr__loop *loop, tr__pending *tick, uint64_t delay_ns);
+/* Within the handler of its message: takes it back. */
+void tr__tick_back(tr__loop *loop, tr__pending *tick);
 
 #endif

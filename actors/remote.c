@@ -13,7 +13,6 @@
 
 #include <troupe/troupe.h>
 
-#include "actors/adapter.h"
 #include "actors/remote_peer.h"
 #include "actors/warden.h"
 #include "base/buggify.h"
@@ -75,20 +74,21 @@ static void on_wake_home(void *context)
     seams->wake(seams->context, 0);
 }
 
-static void tell_warden(tr__remote *remote, const tr__peer *peer, bool up, const char *reason)
-{
-    if (tr__inject(remote->loop, remote->loop->node->warden, tr__node_changed, .name = peer->name,
-                   .node = peer->id, .up = up, .reason = reason) != TR_OK)
-        tr__node_log(remote->loop->node, TR_LOG_ERROR, "no memory to tell that node %s is %s", peer->name,
-                     up ? "up" : "down");
-}
-
+/* What tells the warden of its coming and of its end is there before the node is known here: neither can be lost for want
+ * of memory. Without it the connection ends at once, and is tried again. */
 static void on_peer_up(void *context, tr__peer *peer)
 {
     tr__remote *remote = context;
     tr__remote_peer *p = tr__zalloc(sizeof(*p));
-    tr__route *route = p ? route_add(remote, peer->id) : NULL;
+    tr_msg *came = p ? tr__node_changed_make(remote->loop, peer->name, peer->id, true) : NULL;
+    if (came)
+        p->went = tr__node_changed_make(remote->loop, peer->name, peer->id, false);
+    tr__route *route = p && p->went ? route_add(remote, peer->id) : NULL;
     if (!route) {
+        if (came)
+            tr__msg_free(remote->loop, came);
+        if (p && p->went)
+            tr__msg_free(remote->loop, p->went);
         tr__free(p);
         tr__node_log(remote->loop->node, TR_LOG_ERROR, "no memory for the connection to node %s", peer->name);
         tr__endpoint_disconnect(remote->endpoint, peer);
@@ -103,7 +103,7 @@ static void on_peer_up(void *context, tr__peer *peer)
     peer->user = p;
     tr__node_log(remote->loop->node, TR_LOG_INFO, "node %s is up, incarnation %016llx", peer->name,
                  (unsigned long long)peer->id);
-    tell_warden(remote, peer, true, "");
+    tr__node_changed_tell(remote->loop, came, "");
 }
 
 static void on_batch(void *context, tr__peer *peer, const uint8_t *bytes, size_t length, uint32_t messages)
@@ -135,7 +135,8 @@ static void on_peer_down(void *context, tr__peer *peer, const tr_error *why, uin
     tr__node_log(remote->loop->node, TR_LOG_INFO,
                  "node %s is down: %s (%llu messages not known to have arrived)", peer->name, why->text,
                  (unsigned long long)unknown);
-    tell_warden(remote, peer, false, why->text);
+    tr__node_changed_tell(remote->loop, p->went, why->text);
+    p->went = NULL;
     tr__remote_peer_end(p);
 }
 

@@ -361,6 +361,8 @@ void tr__remote_peer_end(tr__remote_peer *p)
                 tr__drop_for(loop, id, msg, TR_DROP_NO_CONNECTION);
             }
         }
+    if (p->went)
+        tr__msg_free(loop, p->went);
     tr__watching_end(p);
     tr__heard_types_end(p);
     told_type *told, *next;

@@ -50,6 +50,7 @@ typedef struct tr__remote_peer {
     struct tr__heard_type *heard; /* types that they told, by number */
     uint32_t heard_count, heard_room;
     uint64_t sent; /* messages, on this connection */
+    tr_msg *went;  /* what tells the warden of the end */
     bool cut;      /* the connection is being ended from here: nothing goes out, nothing is taken */
 } tr__remote_peer;
 

@@ -209,6 +209,17 @@ tr_future tr_spawn_ask(tr_actor *self, const tr_actor_def *def, const void *arg,
     return (tr_future){msg->ask};
 }
 
+tr_msg *tr__stop_make(tr_actor *self, tr_exit_kind how)
+{
+    tr__loop *loop = tr__owner(self);
+    tr_msg *msg = tr__msg_alloc(&loop->pool, loop->index, 0);
+    if (msg) {
+        msg->kind = how == TR_EXIT_KILLED ? TR__MSG_KILL : TR__MSG_SHUTDOWN;
+        msg->sender = tr__addr_of(self);
+    }
+    return msg;
+}
+
 tr_err tr_stop(tr_actor *self, tr_addr to, tr_exit_kind how)
 {
     tr__loop *loop = tr__owner(self);
@@ -217,11 +228,9 @@ tr_err tr_stop(tr_actor *self, tr_addr to, tr_exit_kind how)
     if (to.node != loop->node->id)
         return tr__self_fail(self, TR_EPERM,
                              "tr_stop: actors of another node can't be stopped from here; ask them");
-    tr_msg *msg = tr__msg_alloc(&loop->pool, loop->index, 0);
+    tr_msg *msg = tr__stop_make(self, how);
     if (!msg)
         return tr__self_fail(self, TR_ENOMEM, "no memory to stop an actor");
-    msg->kind = how == TR_EXIT_KILLED ? TR__MSG_KILL : TR__MSG_SHUTDOWN;
-    msg->sender = tr__addr_of(self);
     tr__submit(loop, to, msg);
     return TR_OK;
 }

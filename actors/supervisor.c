@@ -27,6 +27,7 @@ typedef struct child {
     tr_addr address;
     uint64_t monitor; /* 0: not running */
     uint32_t restarts;
+    tr_msg *stop; /* what ends it with its supervisor, paid ahead: it is never left alone */
 } child;
 
 typedef struct supervisor {
@@ -50,9 +51,16 @@ static tr_err start_child(tr_actor *self, child *c)
 
 static void stop_children(tr_actor *self, supervisor *s)
 {
-    for (uint32_t i = s->count; i-- > 0;)
-        if (s->children[i].monitor)
-            tr_stop(self, s->children[i].address, TR_EXIT_SHUTDOWN);
+    tr__loop *loop = tr__owner(self);
+    for (uint32_t i = s->count; i-- > 0;) {
+        child *c = &s->children[i];
+        if (c->monitor)
+            tr__submit(loop, c->address, c->stop);
+        else if (c->stop)
+            tr__msg_free(loop, c->stop);
+    }
+    tr__free(s->children);
+    tr__free(s->restarts);
 }
 
 static tr_err init(tr_actor *self, void *state, const void *arg)
@@ -71,22 +79,17 @@ static tr_err init(tr_actor *self, void *state, const void *arg)
     for (; err == TR_OK && s->count < count; s->count++) {
         child *c = &s->children[s->count];
         memcpy(&c->spec, (const char *)a->children.data + s->count * sizeof(c->spec), sizeof(c->spec));
-        err = start_child(self, c);
+        c->stop = tr__stop_make(self, TR_EXIT_SHUTDOWN);
+        err = c->stop ? start_child(self, c) : tr_fail(self, TR_ENOMEM, "no memory for %s", c->spec.id);
     }
-    if (err != TR_OK) {
+    if (err != TR_OK)
         stop_children(self, s);
-        tr__free(s->children);
-        tr__free(s->restarts);
-    }
     return err;
 }
 
 static void stop(tr_actor *self, void *state)
 {
-    supervisor *s = state;
-    stop_children(self, s);
-    tr__free(s->children);
-    tr__free(s->restarts);
+    stop_children(self, state);
 }
 
 static bool wanted_back(const child *c, const tr_down *down)
@@ -111,12 +114,6 @@ static bool too_many(tr_actor *self, supervisor *s)
     return over && !TR_PLANT(intensity_ignored);
 }
 
-/* It couldn't be watched for want of memory, and may well run: a second one beside it is not wanted. */
-static bool may_run(const tr_down *down)
-{
-    return down->kind == TR_EXIT_NO_ACTOR && down->code == TR_ENOMEM;
-}
-
 static void watch_again(tr_actor *self, child *c)
 {
     uint64_t monitor = tr_monitor(self, c->address);
@@ -132,7 +129,7 @@ static void child_down(tr_actor *self, supervisor *s, const tr_down *down)
         child *c = &s->children[i];
         if (!c->monitor || c->monitor != down->monitor)
             continue;
-        if (may_run(down)) {
+        if (tr__may_run(down)) { /* a second one beside it is not wanted */
             watch_again(self, c);
             return;
         }

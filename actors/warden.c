@@ -1,5 +1,9 @@
 /* See warden.h. An actor like others; what it can't answer yet it keeps, and tries again every RETRY and when
- * a node comes. Bounded: WAITING_MAX look-ups wait, WATCHERS_MAX watch, TR__PEERS_MAX nodes are known. */
+ * a node comes. Bounded: WAITING_MAX look-ups wait, TR__WATCHERS_MAX watch.
+ *
+ * Who watches hears of each node in turn that it is up and that it is down, whatever is short when: whom it couldn't tell
+ * (a full mailbox, no memory) the warden tells later. It needs nothing for that but the nodes' records: one that went
+ * stays until all who were told of its coming were told of its end, and one that went untold is never told of. */
 #include "actors/warden.h"
 
 #include <stdio.h>
@@ -8,30 +12,32 @@
 #include <troupe/troupe.h>
 
 #include "actors/loop.h"
-#include "actors/remote.h"
-#include "base/mem.h"
-#include "transport/endpoint.h"
+#include "actors/pending.h"
+#include "base/err.h"
 
-#define WAITING_MAX  256
-#define WATCHERS_MAX 256
-#define RETRY        TR_MILLIS(20)
+#define WAITING_MAX 256
+#define RETRY       TR_MILLIS(20)
 
 TR_MESSAGE(retry)
 
-typedef struct peer {
-    uint64_t id;
-    char name[TR_NAME_MAX];
-} peer;
+typedef struct watcher {
+    tr_addr actor;    /* none: a free place */
+    uint64_t monitor; /* 0: it isn't watched yet */
+} watcher;
 
 typedef struct warden {
     tr_msg *waiting[WAITING_MAX];
     uint32_t waiting_count;
-    tr_addr watchers[WATCHERS_MAX];
-    uint32_t watcher_count;
-    peer *peers;
-    uint32_t peer_count, peer_room;
-    bool retrying;
+    watcher watchers[TR__WATCHERS_MAX];
+    tr_msg *nodes;     /* their records, in order of coming */
+    bool untold;       /* not all who watch have heard all */
+    tr__pending *tick; /* what is waiting, or untold, is tried again */
 } warden;
+
+static tr__node_record *record_of(tr_msg *msg)
+{
+    return tr__msg_body(msg);
+}
 
 static void answered(tr_actor *self, void *state, const tr_result *result, void *context)
 {
@@ -48,12 +54,16 @@ static void answered(tr_actor *self, void *state, const tr_result *result, void 
     tr_msg_free(self, &ask);
 }
 
-static uint64_t peer_id(const warden *w, const char *name, size_t length)
+/* Of the one that came last; 0: it isn't connected. */
+static uint64_t node_id(const warden *w, const char *name, size_t length)
 {
-    for (uint32_t i = 0; i < w->peer_count; i++)
-        if (strlen(w->peers[i].name) == length && memcmp(w->peers[i].name, name, length) == 0)
-            return w->peers[i].id;
-    return 0;
+    uint64_t id = 0;
+    for (tr_msg *msg = w->nodes; msg; msg = msg->next) {
+        const tr__node_record *r = record_of(msg);
+        if (r->changed.up && strlen(r->name) == length && memcmp(r->name, name, length) == 0)
+            id = r->changed.node;
+    }
+    return id;
 }
 
 /* Answer a kept look-up, or hand it to the node that can; false: not yet. */
@@ -71,7 +81,7 @@ static bool try_find(tr_actor *self, warden *w, tr_msg *ask)
         tr_msg_free(self, &ask);
         return true;
     }
-    uint64_t id = peer_id(w, find->path, length);
+    uint64_t id = node_id(w, find->path, length);
     if (!id)
         return false;
     tr_future future =
@@ -81,8 +91,8 @@ static bool try_find(tr_actor *self, warden *w, tr_msg *ask)
 
 static void retry_soon(tr_actor *self, warden *w)
 {
-    if (w->waiting_count && !w->retrying)
-        w->retrying = tr_after(self, RETRY, retry).id != 0;
+    if (w->waiting_count || w->untold)
+        tr__tick_set(tr__owner(self), w->tick, RETRY);
 }
 
 static void find(tr_actor *self, warden *w, const tr_msg *msg)
@@ -95,7 +105,6 @@ static void find(tr_actor *self, warden *w, const tr_msg *msg)
     if (!ask || try_find(self, w, ask))
         return;
     w->waiting[w->waiting_count++] = ask;
-    retry_soon(self, w);
 }
 
 static void retry_all(tr_actor *self, warden *w)
@@ -122,94 +131,165 @@ static void forget(tr_actor *self, warden *w, const tr_canceled *canceled)
         }
 }
 
-/* As a notice, which nobody can forge; a place is drawn for it as for other messages. */
-static void tell(tr_actor *self, tr_addr watcher, const tr_node_event *event)
+/* ---- telling who watches ------------------------------------------------------------------------------- */
+
+/* As a notice, which nobody can forge; a place is drawn for it as for other messages. False: it couldn't be told now. */
+static bool tell(tr_actor *self, tr_addr to, const tr__node_changed *change)
 {
     tr__loop *loop = tr__owner(self);
-    tr_msg *msg = tr_msg_make(self, &tr_node_event_type, event);
+    tr_node_event event = {
+        .name = change->name, .node = change->node, .up = change->up, .reason = change->reason};
+    tr_msg *msg = tr_msg_make(self, &tr_node_event_type, &event);
     uint32_t places = msg ? tr__msg_places(msg->size) : 0;
-    tr_err err = msg ? tr__reserve(loop, watcher, &places) : TR_ENOMEM;
-    if (err != TR_OK) {
-        tr_log(self, TR_LOG_WARN, "a watcher doesn't hear that node %s is %s: %s", event->name,
-               event->up ? "up" : "down", tr_err_word(err));
+    if (!msg || tr__reserve(loop, to, &places) != TR_OK) {
         if (msg)
             tr_msg_free(self, &msg);
-        return;
+        return false;
     }
     msg->kind = TR__MSG_NOTICE;
     msg->places = (uint16_t)places;
     msg->sender = tr_self(self);
-    tr__submit(loop, watcher, msg);
-}
-
-static void watch(tr_actor *self, warden *w, tr_addr watcher)
-{
-    for (uint32_t i = 0; i < w->watcher_count; i++)
-        if (tr_addr_equal(w->watchers[i], watcher))
-            return;
-    if (w->watcher_count == WATCHERS_MAX) {
-        tr_log(self, TR_LOG_WARN, "more than %d actors watch the nodes: one more is refused", WATCHERS_MAX);
-        return;
-    }
-    w->watchers[w->watcher_count++] = watcher;
-    tr_monitor(self, watcher);
-    for (uint32_t i = 0; i < w->peer_count; i++)
-        tell(self, watcher, &(tr_node_event){.name = w->peers[i].name, .node = w->peers[i].id, .up = true});
-}
-
-static void unwatch(warden *w, tr_addr watcher)
-{
-    for (uint32_t i = w->watcher_count; i-- > 0;)
-        if (tr_addr_equal(w->watchers[i], watcher))
-            w->watchers[i] = w->watchers[--w->watcher_count];
-}
-
-/* Room for one more; false: there is none. */
-static bool peers_grow(warden *w)
-{
-    uint32_t room = w->peer_room ? w->peer_room * 2 : 16;
-    if (w->peer_count < w->peer_room)
-        return true;
-    peer *bigger = room <= TR__PEERS_MAX ? tr__realloc(w->peers, room * sizeof(*bigger)) : NULL;
-    if (!bigger)
-        return false;
-    w->peers = bigger;
-    w->peer_room = room;
+    tr__submit(loop, to, msg);
     return true;
 }
 
-static void peer_came(tr_actor *self, warden *w, const tr__node_changed *change)
+/* All that it hasn't heard, in order; false: not all. */
+static bool tell_one(tr_actor *self, warden *w, uint32_t number)
 {
-    if (!peers_grow(w)) {
-        tr_log(self, TR_LOG_ERROR, "no room for node %s beside %u others: its names can't be looked up",
-               change->name, w->peer_count);
+    watcher *who = &w->watchers[number];
+    uint64_t bit = 1ull << number % 64;
+    if (!who->monitor && !(who->monitor = tr_monitor(self, who->actor)))
+        return false;
+    for (tr_msg *msg = w->nodes; msg; msg = msg->next) {
+        tr__node_record *r = record_of(msg);
+        uint64_t *told = &r->told[number / 64];
+        bool told_up = *told & bit;
+        if (told_up == r->changed.up)
+            continue;
+        if (!tell(self, who->actor, &r->changed))
+            return false;
+        *told ^= bit;
+    }
+    return true;
+}
+
+/* Of nodes that went and of whose coming nobody is told any more. */
+static void records_free(tr_actor *self, warden *w)
+{
+    for (tr_msg **at = &w->nodes; *at;) {
+        tr_msg *msg = *at;
+        const tr__node_record *r = record_of(msg);
+        bool told = r->changed.up;
+        for (uint32_t i = 0; i < TR__WATCHERS_MAX / 64; i++)
+            told = told || r->told[i];
+        if (told) {
+            at = &msg->next;
+        } else {
+            *at = msg->next;
+            tr__msg_free(tr__owner(self), msg);
+        }
+    }
+}
+
+static void tell_all(tr_actor *self, warden *w)
+{
+    w->untold = false;
+    for (uint32_t i = 0; i < TR__WATCHERS_MAX; i++)
+        if (!tr_addr_is_none(w->watchers[i].actor) && !tell_one(self, w, i))
+            w->untold = true;
+    records_free(self, w);
+}
+
+static void watch(tr_actor *self, warden *w, tr_addr actor)
+{
+    uint32_t place = TR__WATCHERS_MAX;
+    for (uint32_t i = TR__WATCHERS_MAX; i-- > 0;) {
+        if (tr_addr_equal(w->watchers[i].actor, actor))
+            return;
+        if (tr_addr_is_none(w->watchers[i].actor))
+            place = i;
+    }
+    if (place == TR__WATCHERS_MAX) {
+        tr_log(self, TR_LOG_WARN, "more than %d actors watch the nodes: one more is refused",
+               TR__WATCHERS_MAX);
         return;
     }
-    peer *new_peer = &w->peers[w->peer_count++];
-    new_peer->id = change->node;
-    snprintf(new_peer->name, sizeof(new_peer->name), "%s", change->name);
+    w->watchers[place] = (watcher){.actor = actor};
+    tell_all(self, w);
 }
 
-static void node_changed(tr_actor *self, warden *w, const tr__node_changed *change)
+static void watcher_down(tr_actor *self, warden *w, const tr_down *down)
 {
     uint32_t i = 0;
-    while (i < w->peer_count && w->peers[i].id != change->node)
+    while (i < TR__WATCHERS_MAX && w->watchers[i].monitor != down->monitor)
         i++;
-    if (change->up && i == w->peer_count)
-        peer_came(self, w, change);
-    else if (!change->up && i < w->peer_count)
-        w->peers[i] = w->peers[--w->peer_count];
-    tr_node_event event = {
-        .name = change->name, .node = change->node, .up = change->up, .reason = change->reason};
-    for (uint32_t j = 0; j < w->watcher_count; j++)
-        tell(self, w->watchers[j], &event);
-    if (change->up)
-        retry_all(self, w);
+    if (i == TR__WATCHERS_MAX)
+        return;
+    if (tr__may_run(down)) {
+        w->watchers[i].monitor = 0;
+        w->untold = true;
+        return;
+    }
+    w->watchers[i] = (watcher){.monitor = 0};
+    for (tr_msg *msg = w->nodes; msg; msg = msg->next)
+        record_of(msg)->told[i / 64] &= ~(1ull << i % 64);
+    records_free(self, w);
 }
 
-static void receive(tr_actor *self, void *state, const tr_msg *msg)
+/* ---- nodes --------------------------------------------------------------------------------------------- */
+
+tr_msg *tr__node_changed_make(tr__loop *loop, const char *name, uint64_t node, bool up)
 {
-    warden *w = state;
+    const tr_typeinfo *info = tr__type_of(&tr__node_changed_type);
+    tr_msg *msg = info ? tr__msg_alloc(&loop->pool, loop->index, sizeof(tr__node_record)) : NULL;
+    if (!msg)
+        return NULL;
+    tr__node_record *r = record_of(msg);
+    memset(r, 0, sizeof(*r));
+    snprintf(r->name, sizeof(r->name), "%s", name);
+    r->changed = (tr__node_changed){.name = r->name, .node = node, .up = up, .reason = r->reason};
+    msg->kind = TR__MSG_NOTICE;
+    msg->type = info;
+    return msg;
+}
+
+void tr__node_changed_tell(tr__loop *loop, tr_msg *msg, const char *reason)
+{
+    tr__node_record *r = record_of(msg);
+    snprintf(r->reason, sizeof(r->reason), "%s", reason);
+    tr__submit(loop, loop->node->warden, msg);
+}
+
+static void node_came(tr_actor *self, warden *w)
+{
+    tr__loop *loop = tr__owner(self);
+    tr_msg **at = &w->nodes;
+    while (*at)
+        at = &(*at)->next;
+    *at = loop->current; /* taken */
+    (*at)->next = NULL;
+    loop->current = NULL;
+    tell_all(self, w);
+    retry_all(self, w);
+}
+
+static void node_went(tr_actor *self, warden *w, const tr__node_changed *change)
+{
+    for (tr_msg *msg = w->nodes; msg; msg = msg->next) {
+        tr__node_record *r = record_of(msg);
+        if (r->changed.node != change->node || !r->changed.up)
+            continue;
+        r->changed.up = false;
+        snprintf(r->reason, sizeof(r->reason), "%s", change->reason);
+        tell_all(self, w);
+        return;
+    }
+}
+
+/* ---- the actor ----------------------------------------------------------------------------------------- */
+
+static void dispatch(tr_actor *self, warden *w, const tr_msg *msg)
+{
     const tr__watch_nodes *watch_nodes;
     const tr__node_changed *change;
     const tr_down *down;
@@ -221,24 +301,46 @@ static void receive(tr_actor *self, void *state, const tr_msg *msg)
                watch_nodes->watcher.node == tr__owner(self)->node->id) {
         watch(self, w, watch_nodes->watcher);
     } else if ((change = tr_match(msg, tr__node_changed)) && msg->kind == TR__MSG_NOTICE) {
-        node_changed(self, w, change); /* from the connections only: no actor, no peer can say so */
+        if (change->up) /* from the connections only: no actor, no peer can say so */
+            node_came(self, w);
+        else
+            node_went(self, w, change);
     } else if ((down = tr_match(msg, tr_down))) {
-        unwatch(w, down->actor);
+        watcher_down(self, w, down);
     } else if ((canceled = tr_match(msg, tr_canceled))) {
         forget(self, w, canceled);
-    } else if (tr_match(msg, retry)) {
-        w->retrying = false;
+    } else if (tr_match(msg, retry) && msg->kind == TR__MSG_NOTICE) {
+        tr__tick_back(tr__owner(self), w->tick);
+        tell_all(self, w);
         retry_all(self, w);
-        retry_soon(self, w);
     }
+}
+
+static void receive(tr_actor *self, void *state, const tr_msg *msg)
+{
+    dispatch(self, state, msg);
+    retry_soon(self, state);
 }
 
 static void stop(tr_actor *self, void *state)
 {
     warden *w = state;
-    (void)self;
-    tr__free(w->peers);
+    while (w->nodes) {
+        tr_msg *msg = w->nodes;
+        w->nodes = msg->next;
+        tr__msg_free(tr__owner(self), msg);
+    }
 }
 
-const tr_actor_def tr__warden_def = {
+static const tr_actor_def warden_def = {
     .name = "warden", .state_size = sizeof(warden), .receive = receive, .stop = stop};
+
+tr_err tr__warden_open(tr_node *node, tr_error *error)
+{
+    tr__loop *loop = node->loops[0];
+    TR_TRY(tr__spawn(loop, &warden_def, NULL, NULL, &node->warden, error));
+    tr_actor *self = tr__slot(node, node->warden.slot);
+    warden *w = self->state_block;
+    w->tick = tr__tick_make(loop, self, &retry_type);
+    return w->tick ? TR_OK : tr__fail(error, TR_ENOMEM, "no memory for the warden of node %s", node->name);
+}

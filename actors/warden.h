@@ -4,7 +4,9 @@
 #ifndef TR_ACTORS_WARDEN_H
 #define TR_ACTORS_WARDEN_H
 
-#include <troupe/actor.h>
+#include "actors/loop.h"
+
+#define TR__WATCHERS_MAX 256
 
 /* Asked: the actor of "node/name" or "name"; answers tr_found, as soon as there is one. */
 TR_MESSAGE(tr__find_name, (string, path))
@@ -13,12 +15,25 @@ TR_MESSAGE(tr__watch_nodes, (addr, watcher))
 /* From the connections: a node came or went. */
 TR_MESSAGE(tr__node_changed, (string, name), (u64, node), (bool, up), (string, reason))
 
+/* The block of a tr__node_changed. That of a node's coming stays, as what the warden knows of it. */
+typedef struct tr__node_record {
+    tr__node_changed changed; /* first: the message's body; its texts are those here */
+    char name[TR_NAME_MAX], reason[TR_ERROR_TEXT_MAX];
+    uint64_t told[TR__WATCHERS_MAX / 64]; /* by watcher's number: whether it was told last that the node is up */
+} tr__node_record;
+
+/* What will tell the warden that a node came or went; NULL: no memory. */
+tr_msg *tr__node_changed_make(tr__loop *loop, const char *name, uint64_t node, bool up);
+/* Takes msg; cannot fail. */
+void tr__node_changed_tell(tr__loop *loop, tr_msg *msg, const char *reason);
+
 /* How a look-up fails at its deadline; of the path. */
 #define TR__NOBODY_CALLED                                                                               \
     "nobody is called \"%.100s\" within the time given: is its node connected, and did an actor there " \
     "register it?"
 
-extern const tr_actor_def tr__warden_def;
+/* Spawns the node's warden. TR_ENOMEM. */
+tr_err tr__warden_open(tr_node *node, tr_error *error);
 
 #define TR__WARDEN_OF(node_id) ((tr_addr){(node_id), 0, 1})
 

@@ -172,6 +172,15 @@ static tr__link *other_with_id(tr__link *l, uint64_t id)
     return NULL;
 }
 
+/* The like that is a peer, even one that is being told why it ends; NULL if none. */
+static tr__link *other_peer(tr__link *l, uint64_t id)
+{
+    tr__link *other = l->endpoint->links;
+    while (other && (other == l || other->dead || !other->is_peer || other->connection.peer.id != id))
+        other = other->next;
+    return other;
+}
+
 /* That is up as a peer; NULL if none. */
 static const tr__link *peer_named(const tr__endpoint *e, const char *name)
 {
@@ -223,16 +232,16 @@ static void on_up(void *context)
     tr__endpoint *e = l->endpoint;
     tr_error why;
     const tr__hello *hello = &l->connection.peer;
-    for (tr__link *other; (other = other_with_id(l, hello->id));) {
-        if (other->is_peer) { /* that node lost it and we haven't heard yet: it is down before the new one is
-                                 up */
-            tr__fail(&why, TR_ECLOSED, "node %s replaced it by a newer connection", hello->name);
-            tr__connection_cut(&other->connection, &why);
-        } else {
-            tr__fail(&why, TR_EEXIST, "nodes %s and %s are connected already", e->config.self.name,
-                     hello->name);
-            tr__connection_refuse(&other->connection, &why, e->now_ns);
-        }
+    tr__link *other;
+    /* That node lost it and we haven't heard yet, or we are ending it: it is down before the new one is up. */
+    while ((other = other_peer(l, hello->id))) {
+        bool ending = other->connection.state == TR__CONNECTION_REFUSING;
+        tr__fail(&why, TR_ECLOSED, "node %s replaced it by a newer connection", hello->name);
+        tr__connection_cut(&other->connection, ending ? &other->connection.failure : &why);
+    }
+    while ((other = other_with_id(l, hello->id))) {
+        tr__fail(&why, TR_EEXIST, "nodes %s and %s are connected already", e->config.self.name, hello->name);
+        tr__connection_refuse(&other->connection, &why, e->now_ns);
     }
     if (l->accepted)
         e->unauthenticated--;

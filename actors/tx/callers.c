@@ -259,8 +259,8 @@ void tr__callers_down(tr__transactions *t, const tr_down *down)
         if (client->monitor != down->monitor)
             continue;
         client->monitor = 0;
-        if (down->kind == TR_EXIT_NO_ACTOR && down->code == TR_ENOMEM)
-            return; /* it couldn't be watched, and may well be there: the deadline ends it */
+        if (tr__may_run(down))
+            return; /* it is watched again at the next sweep */
         bool committing = client->committing;
         tr_tx_id id = client->id;
         client_remove(t, client); /* what is being committed is its coordinator's */
@@ -293,8 +293,12 @@ void tr__callers_sweep(tr__transactions *t)
         return;
     t->sweep_ns = now + SWEEP_NS;
     HASH_ITER(hh, t->clients, client, next)
-    if (now > client->until_ns && now - client->until_ns > LATE_NS)
-        client_remove(t, client);
+    {
+        if (now > client->until_ns && now - client->until_ns > LATE_NS)
+            client_remove(t, client);
+        else if (!client->monitor)
+            client->monitor = tr_monitor(t->self, client->caller);
+    }
 }
 
 void tr__callers_fini(tr__transactions *t)

@@ -150,7 +150,7 @@ static void notice(tr__transactions *t, const tr_msg *msg)
     } else if (tr_match(msg, tr__tx_wake)) {
         wake_came(t);
     } else if (tr_match(msg, tr__tx_tick_now)) {
-        t->ticking = false;
+        tr__tick_back(tr__owner(t->self), t->tick);
         tr__tx_tick(t->tx);
         tr__callers_sweep(t);
     } else if ((down = tr_match(msg, tr_down))) {
@@ -197,8 +197,10 @@ static void dispatch(tr__transactions *t, const tr_msg *msg)
 
 static void tick_soon(tr__transactions *t)
 {
-    if (!t->ticking && (tr__tx_waits(t->tx) || t->clients))
-        t->ticking = tr_after(t->self, TR__TX_TICK_NS, tr__tx_tick_now).id != 0;
+    if (!t->watching)
+        t->watching = tr_watch_nodes(t->self) == TR_OK;
+    if (tr__tx_waits(t->tx) || t->clients || !t->watching)
+        tr__tick_set(tr__owner(t->self), t->tick, TR__TX_TICK_NS);
 }
 
 static tr_err init(tr_actor *self, void *state, const void *arg)
@@ -206,7 +208,7 @@ static tr_err init(tr_actor *self, void *state, const void *arg)
     tr__transactions *t = *(tr__transactions **)state = (tr__transactions *)arg;
     t->self = self;
     tick_soon(t);
-    return tr_watch_nodes(self);
+    return TR_OK;
 }
 
 static void receive(tr_actor *self, void *state, const tr_msg *msg)
@@ -224,6 +226,7 @@ static void stop(tr_actor *self, void *state)
     tr__transactions *t = *(tr__transactions **)state;
     (void)self;
     tr__callers_fini(t);
+    tr__peers_fini(t);
     tr__tx_close(t->tx);
     t->tx = NULL;
 }
@@ -258,7 +261,8 @@ static tr_err open_with(tr__transactions *t, tr__log_store *store, tr_error *err
     }
     tr__check(tr_addr_equal(address, TR__TX_MANAGER_OF(node->id)),
               "the manager is spawned right after the warden");
-    return TR_OK;
+    t->tick = tr__tick_make(node->loops[0], tr__slot(node, address.slot), &tr__tx_tick_now_type);
+    return t->tick ? TR_OK : tr__fail(error, TR_ENOMEM, "no memory for its clock");
 }
 
 tr_err tr__transactions_open(tr_node *node, tr_error *error)
@@ -266,18 +270,13 @@ tr_err tr__transactions_open(tr_node *node, tr_error *error)
     const tr__seams *seams = &node->seams;
     tr_error why;
     tr__transactions *t = tr__zalloc(sizeof(*t));
-    if (t)
-        t->peers = tr__alloc(TR__TX_PEERS_FIRST * sizeof(*t->peers));
-    tr_msg *wake = t && t->peers ? tr__msg_alloc_plain(0) : NULL;
+    tr_msg *wake = t ? tr__msg_alloc_plain(0) : NULL;
     if (!wake) {
-        if (t)
-            tr__free(t->peers);
         tr__free(t);
         return tr__fail(error, TR_ENOMEM, "no memory for the transactions of node %s", node->name);
     }
     wake->type = tr__type_of(&tr__tx_wake_type);
     atomic_store(&t->wake, wake);
-    t->peer_room = TR__TX_PEERS_FIRST;
     t->node = node;
     node->transactions = t;
     tr__log_store *store = NULL;
@@ -299,7 +298,6 @@ void tr__transactions_free(tr_node *node)
     node->transactions = NULL;
     tr__tx_close(t->tx);             /* of a node that never ran */
     tr__free(atomic_load(&t->wake)); /* NULL: it was dropped on its way */
-    tr__free(t->peers);
     tr__trail_fini(&t->trail);
     tr__transact_defs_fini(t);
     tr__free(t);

@@ -15,6 +15,7 @@
 #include <troupe/tx.h>
 
 #include "actors/loop.h"
+#include "actors/pending.h"
 #include "actors/transactions.h"
 #include "actors/tx/core.h"
 #include "actors/tx/trail.h"
@@ -43,13 +44,6 @@ TR_MESSAGE(tr__tx_tick_now)
 
 /* ---- the manager --------------------------------------------------------------------------------------- */
 
-/* There is place for so many from the start: one without a place is never spoken with, as long as it is connected. */
-#define TR__TX_PEERS_FIRST 16
-typedef struct tr__tx_peer {
-    uint64_t id;
-    char name[TR_NAME_MAX];
-} tr__tx_peer;
-
 /* A transaction that an actor of this node has begun. */
 typedef struct tr__tx_client {
     UT_hash_handle hh;
@@ -72,9 +66,9 @@ typedef struct tr__transactions {
 
     tr__tx *tx;     /* NULL after the manager's end */
     tr_actor *self; /* NULL until its init */
-    bool ticking;
-    tr__tx_peer *peers;
-    uint32_t peer_count, peer_room;
+    tr__pending *tick;
+    bool watching; /* it hears of nodes that come and go */
+    tr_msg *peers; /* the tr_node_event of their coming, the last first */
     tr__tx_client *clients;
     uint64_t sweep_ns; /* when to look for clients that were given up */
     /* Branches that nobody can execute, told after the handler. */
@@ -91,7 +85,9 @@ typedef struct tr__transactions {
 
 tr_err tr__peers_send(void *context, const char *node, tr__tx_frame *frame, tr_error *error);
 void tr__peers_frame(tr__transactions *t, const tr_msg *msg, const tr__tx_frame *frame);
+/* Within the handler of the tr_node_event, which stays as long as the node does: no memory is needed to know one. */
 void tr__peers_changed(tr__transactions *t, const tr_node_event *event);
+void tr__peers_fini(tr__transactions *t);
 
 /* ---- callers.c ----------------------------------------------------------------------------------------- */
 

@@ -8,24 +8,24 @@
 
 #include "actors/tx/manager.h"
 #include "base/err.h"
-#include "base/mem.h"
-#include "transport/endpoint.h" /* TR__PEERS_MAX */
 
 /* The one that came last: a node that was started anew may be connected while the last one's end, or even its coming, is
  * still on its way. */
-static tr__tx_peer *peer_called(tr__transactions *t, const char *name)
+static const tr_node_event *peer_called(const tr__transactions *t, const char *name)
 {
-    for (uint32_t i = t->peer_count; i-- > 0;)
-        if (strcmp(t->peers[i].name, name) == 0)
-            return &t->peers[i];
+    for (const tr_msg *msg = t->peers; msg; msg = msg->next) {
+        const tr_node_event *peer = tr__msg_body(msg);
+        if (strcmp(peer->name, name) == 0)
+            return peer;
+    }
     return NULL;
 }
 
 /* 0: it isn't connected. */
 static uint64_t id_of(tr__transactions *t, const char *name)
 {
-    const tr__tx_peer *peer = peer_called(t, name);
-    return strcmp(name, t->node->name) == 0 ? t->node->id : peer ? peer->id : 0;
+    const tr_node_event *peer = peer_called(t, name);
+    return strcmp(name, t->node->name) == 0 ? t->node->id : peer ? peer->node : 0;
 }
 
 tr_err tr__peers_send(void *context, const char *node, tr__tx_frame *frame, tr_error *error)
@@ -89,22 +89,14 @@ void tr__peers_frame(tr__transactions *t, const tr_msg *msg, const tr__tx_frame 
 
 static void came(tr__transactions *t, const tr_node_event *event)
 {
-    tr__tx_peer *before = peer_called(t, event->name);
-    if (before && before->id == event->node)
+    tr__loop *loop = tr__owner(t->self);
+    const tr_node_event *before = peer_called(t, event->name);
+    if (before && before->node == event->node)
         return;
-    if (t->peer_count == t->peer_room) {
-        uint32_t room = t->peer_room * 2;
-        tr__tx_peer *bigger = room <= TR__PEERS_MAX ? tr__realloc(t->peers, room * sizeof(*bigger)) : NULL;
-        if (!bigger) {
-            tr_log(t->self, TR_LOG_ERROR, "no room for node %s: no transactions with it", event->name);
-            return;
-        }
-        t->peers = bigger;
-        t->peer_room = room;
-    }
-    tr__tx_peer *peer = &t->peers[t->peer_count++];
-    peer->id = event->node;
-    snprintf(peer->name, sizeof(peer->name), "%s", event->name);
+    tr_msg *msg = loop->current; /* taken */
+    loop->current = NULL;
+    msg->next = t->peers;
+    t->peers = msg;
     if (before) /* another incarnation of it, before we heard of that one's end */
         tr__tx_node_down(t->tx, event->name);
     tr__tx_node_up(t->tx, event->name);
@@ -112,16 +104,16 @@ static void came(tr__transactions *t, const tr_node_event *event)
 
 static void went(tr__transactions *t, const tr_node_event *event)
 {
-    const tr__tx_peer *now = peer_called(t, event->name);
-    bool spoken_with = now && now->id == event->node;
-    uint32_t i = 0;
-    while (i < t->peer_count && t->peers[i].id != event->node)
-        i++;
-    if (i == t->peer_count)
+    const tr_node_event *now = peer_called(t, event->name);
+    bool spoken_with = now && now->node == event->node;
+    tr_msg **at = &t->peers;
+    while (*at && ((const tr_node_event *)tr__msg_body(*at))->node != event->node)
+        at = &(*at)->next;
+    if (!*at)
         return;
-    t->peer_count--;
-    for (; i < t->peer_count; i++) /* they stay in order */
-        t->peers[i] = t->peers[i + 1];
+    tr_msg *gone = *at;
+    *at = gone->next;
+    tr__msg_free(tr__owner(t->self), gone);
     if (!spoken_with)
         return;
     tr__tx_node_down(t->tx, event->name);
@@ -135,4 +127,13 @@ void tr__peers_changed(tr__transactions *t, const tr_node_event *event)
         came(t, event);
     else
         went(t, event);
+}
+
+void tr__peers_fini(tr__transactions *t)
+{
+    while (t->peers) {
+        tr_msg *msg = t->peers;
+        t->peers = msg->next;
+        tr__msg_free(tr__owner(t->self), msg);
+    }
 }

@@ -350,6 +350,14 @@ tr_actor *manual_actor(manual *m, tr_addr address)
                : NULL;
 }
 
+/* The free blocks stay in their chunks, unused. */
+void manual_dry_pool(manual *m, uint32_t loop)
+{
+    tr__pool *pool = &m->node->loops[loop]->pool;
+    memset(pool->free, 0, sizeof(pool->free));
+    pool->bump = pool->bump_end;
+}
+
 uint64_t manual_dropped(manual *m, tr_drop why)
 {
     uint64_t sum = 0;

@@ -114,6 +114,8 @@ void manual_step(manual *m, uint64_t duration_ns);
 /* The actor of that address if it is alive, else NULL: to look at its insides. */
 tr_actor *manual_actor(manual *m, tr_addr address);
 uint64_t manual_dropped(manual *m, tr_drop why);
+/* The loop's pool is empty: the next block is an allocation, which can fail (tr__alloc_fail_at). */
+void manual_dry_pool(manual *m, uint32_t loop);
 
 /* Within a puppet: have the future's outcome noted in the trail: "reply:N" (of a mark), "reply:TYPE",
  * "error:WORD". */

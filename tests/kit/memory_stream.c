@@ -13,7 +13,7 @@ struct tr__stream {
     tr__stream *peer; /* NULL once that is closed */
     const tr__stream_upcalls *upcalls;
     void *context;
-    bool started, raw, broken, told, closed;
+    bool started, raw, broken, told, closed, frozen;
     tr_error failure;
     tr__splitter splitter;
     size_t frame_max;
@@ -316,6 +316,8 @@ bool memory_net_step(memory_net *net)
         tr__stream *stream = net->streams;
         for (unsigned skip = (first + i) % count; skip > 0; skip--)
             stream = stream->next;
+        if (stream->frozen)
+            continue;
         bool receive_first = tr__random_below(&net->random, 2);
         if (receive_first ? move_receive(stream) || move_send(stream)
                           : move_send(stream) || move_receive(stream))
@@ -330,6 +332,12 @@ void memory_net_run(memory_net *net)
 {
     while (memory_net_step(net))
         continue;
+}
+
+void memory_net_freeze(memory_net *net)
+{
+    for (tr__stream *stream = net->streams; stream; stream = stream->next)
+        stream->frozen = true;
 }
 
 void memory_net_cut(memory_net *net)

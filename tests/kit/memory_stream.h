@@ -30,6 +30,8 @@ void memory_net_fini(memory_net *net);
 /* Do one thing that can be done; false: there is nothing. */
 bool memory_net_step(memory_net *net);
 void memory_net_run(memory_net *net); /* until there is nothing */
+/* Every established stream moves nothing any more, nor says that it ends; those to come do. */
+void memory_net_freeze(memory_net *net);
 /* Every established stream breaks: TR_ERESET on both sides, what was under way is lost. */
 void memory_net_cut(memory_net *net);
 

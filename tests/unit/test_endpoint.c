@@ -434,6 +434,27 @@ static void a_peer_that_is_refused_hears_why(void **state)
     assert_true(f->alice.downs >= 1);
 }
 
+/* Found by the simulator: exchange, seed 137. */
+static void a_peer_that_is_still_being_refused_is_down_before_it_is_up_again(void **state)
+{
+    fixture *f = *state;
+    tr_error why = {TR_ENOMEM, "no memory for what was told to it"};
+    test_dial(&f->bob, &f->alice);
+    test_cluster_settle(&f->cluster);
+    memory_net_freeze(&f->cluster.net);
+    tr__endpoint_refuse(f->alice.endpoint, f->alice.peer, &why);
+    test_cluster_settle(&f->cluster);
+    assert_int_equal(f->alice.downs, 0); /* it hasn't heard why */
+    test_dial(&f->alice, &f->bob);
+    test_cluster_settle(&f->cluster);
+    assert_int_equal(f->alice.ups, 2);
+    assert_int_equal(f->alice.downs_at_up, 1);
+    assert_string_equal(f->alice.down_why.text, why.text);
+    test_cluster_advance(&f->cluster, 30 * SECONDS);
+    assert_int_equal(f->alice.ups, 2);
+    assert_int_equal(f->alice.downs, 1);
+}
+
 int main(void)
 {
 #define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -460,6 +481,7 @@ int main(void)
         CASE(closing_ends_in_time_though_the_peer_is_frozen),
         CASE(closing_gives_up_what_is_half_done),
         CASE(a_peer_that_is_refused_hears_why),
+        CASE(a_peer_that_is_still_being_refused_is_down_before_it_is_up_again),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -12,6 +12,7 @@
 #include <troupe/troupe.h>
 
 #include "base/mem.h"
+#include "tests/kit/manual.h"
 
 /* ---- fixture: a child that says that it is there, and ends as it is told ------------------------------- */
 
@@ -234,11 +235,60 @@ static void a_child_that_could_not_be_watched_gets_no_second_one_beside_it(void 
     run(unwatched);
 }
 
+/* ---- without memory ------------------------------------------------------------------------------------ */
+
+static int stopped;
+
+static void count_stop(tr_actor *self, void *state)
+{
+    (void)self, (void)state;
+    stopped++;
+}
+TR_ACTOR(counted_def, .receive = child_receive, .stop = count_stop);
+
+static void supervise_three(tr_actor *self, void *context)
+{
+    static const tr_child_spec children[] = {{.id = "a", .def = &counted_def},
+                                             {.id = "b", .def = &counted_def},
+                                             {.id = "c", .def = &counted_def}};
+    tr_addr *supervisor = context;
+    *supervisor = tr_supervise(self, &(tr_supervisor_spec){.children = children, .count = 3});
+    tr_trap_exit(self, true);
+}
+
+static void end_it(tr_actor *self, void *context)
+{
+    assert_int_equal(tr_stop(self, *(tr_addr *)context, TR_EXIT_SHUTDOWN), TR_OK);
+}
+
+static void its_end_stops_every_child_whatever_allocation_fails(void **state)
+{
+    (void)state;
+    for (uint64_t nth = 1; nth <= 4; nth++) {
+        manual *m = manual_open(1);
+        manual_puppet parent = {0};
+        tr_addr supervisor;
+        manual_spawn(m, 0, &parent, NULL);
+        manual_do(m, parent.address, supervise_three, &supervisor);
+        manual_tell(m, parent.address, end_it, &supervisor);
+        while (!manual_actor(m, supervisor)->count)
+            tr__run_one(m->node->loops[0]);
+        stopped = 0;
+        manual_dry_pool(m, 0);
+        tr__alloc_fail_at(nth);
+        manual_pump(m);
+        tr__alloc_fail_at(0);
+        assert_int_equal(stopped, 3);
+        manual_close(m);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_permanent_child_always_comes_back_under_its_name),
         cmocka_unit_test(a_child_that_could_not_be_watched_gets_no_second_one_beside_it),
+        cmocka_unit_test(its_end_stops_every_child_whatever_allocation_fails),
         cmocka_unit_test(a_transient_child_comes_back_only_after_an_error),
         cmocka_unit_test(too_many_restarts_end_the_supervisor_and_its_parent_hears),
         cmocka_unit_test(its_end_stops_its_children),

@@ -5,8 +5,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "actors/adapter.h"
 #include "actors/tx/manager.h"
 #include "actors/tx/state.h"
+#include "actors/warden.h"
 #include "base/mem.h"
 #include "tests/kit/bank.h"
 
@@ -154,12 +156,45 @@ static void who_ends_while_it_is_committed_holds_no_place(void **state)
     bank_close(b);
 }
 
+/* Found by the simulator: bank, seed 139. */
+static void the_end_of_who_could_not_be_watched_at_first_aborts_it_soon(void **state)
+{
+    (void)state;
+    for (uint64_t nth = 1; nth <= 40; nth++) {
+        bank *b = bank_open(2);
+        manual_puppet killer = {0};
+        manual_spawn(b->m, 0, &killer, NULL);
+        manual_pump(b->m);
+        script s = {.run = bank_run_and_stay};
+        tr_addr caller = bank_begin(b, &s);
+        tr__alloc_fail_at(nth);
+        manual_pump(b->m);
+        tr__alloc_fail_at(0);
+        if (manual_actor(b->m, caller))
+            manual_do(b->m, killer.address, stop_it, &caller);
+        manual_step(b->m, TR_SECONDS(3));
+        assert_null(b->m->node->transactions->clients);
+        bank_close(b);
+    }
+}
+
 /* ---- peers --------------------------------------------------------------------------------------------- */
 
 static void hear(bank *b, uint64_t incarnation, bool up)
 {
-    tr__peers_changed(b->m->node->transactions,
-                      &(tr_node_event){.name = "bob", .node = incarnation, .up = up, .reason = ""});
+    tr_addr manager = TR__TX_MANAGER_OF(b->m->node->id);
+    assert_int_equal(tr__inject(b->m->node->loops[0], manager, tr_node_event, .name = "bob",
+                                .node = incarnation, .up = up, .reason = ""),
+                     TR_OK);
+    manual_pump(b->m);
+}
+
+static void pump_failing(manual *m, uint64_t nth)
+{
+    manual_dry_pool(m, 0);
+    tr__alloc_fail_at(nth);
+    manual_pump(m);
+    tr__alloc_fail_at(0);
 }
 
 /* To which incarnation a frame would go: none of them is connected in fact. */
@@ -186,6 +221,56 @@ static void a_node_is_spoken_with_while_one_of_its_incarnations_is_up(void **sta
         assert_true(speaks_with_bob(b));
         hear(b, new_one_ends ? 11 : 22, false);
         assert_false(speaks_with_bob(b));
+        bank_close(b);
+    }
+}
+
+/* The warden says it again until it is heard. */
+static void a_manager_that_could_not_be_told_of_a_node_hears_of_it_later(void **state)
+{
+    (void)state;
+    for (uint64_t nth = 1; nth <= 4; nth++) {
+        bank *b = bank_open(1);
+        tr__loop *loop = b->m->node->loops[0];
+        bank_balance(b);
+        tr__node_changed_tell(loop, tr__node_changed_make(loop, "bob", 22, true), "");
+        pump_failing(b->m, nth);
+        manual_step(b->m, TR_SECONDS(1));
+        assert_true(speaks_with_bob(b));
+        bank_close(b);
+    }
+}
+
+static void nor_does_it_stay_deaf_if_it_could_not_ask_to_be_told(void **state)
+{
+    (void)state;
+    for (uint64_t nth = 1; nth <= 4; nth++) {
+        manual *m = manual_open_tx(1, "alice", NULL);
+        tr__loop *loop = m->node->loops[0];
+        pump_failing(m, nth);
+        tr__node_changed_tell(loop, tr__node_changed_make(loop, "bob", 22, true), "");
+        manual_step(m, TR_SECONDS(1));
+        assert_non_null(m->node->transactions->peers);
+        manual_close(m);
+    }
+}
+
+/* Nothing else wakes it: who neither commits nor ends is forgotten by its clock alone. */
+static void its_clock_goes_on_whatever_allocation_fails(void **state)
+{
+    (void)state;
+    for (uint64_t nth = 1; nth <= 4; nth++) {
+        bank *b = bank_open(1);
+        script s = {.run = bank_run_and_stay};
+        bank_begin(b, &s);
+        manual_pump(b->m);
+        assert_non_null(b->m->node->transactions->clients);
+        manual_dry_pool(b->m, 0);
+        tr__alloc_fail_at(nth);
+        manual_step(b->m, TR_MILLIS(200));
+        tr__alloc_fail_at(0);
+        manual_step(b->m, TR_MINUTES(1));
+        assert_null(b->m->node->transactions->clients);
         bank_close(b);
     }
 }
@@ -417,7 +502,11 @@ int main(void)
         cmocka_unit_test(what_was_committed_is_never_told_aborted_by_a_second_commit),
         cmocka_unit_test(the_end_of_who_began_it_aborts_it_at_once),
         cmocka_unit_test(who_ends_while_it_is_committed_holds_no_place),
+        cmocka_unit_test(the_end_of_who_could_not_be_watched_at_first_aborts_it_soon),
         cmocka_unit_test(a_node_is_spoken_with_while_one_of_its_incarnations_is_up),
+        cmocka_unit_test(a_manager_that_could_not_be_told_of_a_node_hears_of_it_later),
+        cmocka_unit_test(nor_does_it_stay_deaf_if_it_could_not_ask_to_be_told),
+        cmocka_unit_test(its_clock_goes_on_whatever_allocation_fails),
         cmocka_unit_test(the_end_of_a_participant_with_a_call_in_its_mailbox_is_heard),
         cmocka_unit_test(a_ticket_tells_the_same_as_often_as_one_likes),
         cmocka_unit_test(tr_tx_run_goes_on_when_a_node_had_too_much_to_do),

@@ -71,7 +71,7 @@ static peer_kept kept_for_peers(const sim_node *node)
         kept.peers++;
         kept.held += p->held_count;
         kept.wanting += in_chain(p->wanting);
-        kept.waiting += p->waits.count;
+        kept.waiting += p->waits.count + (p->went != NULL);
     }
     return kept;
 }
@@ -223,6 +223,10 @@ uint32_t sim_count_pendings(const sim_node *node)
         for (const tr__pending *p = loop->pending_free; p; p = p->next)
             count--;
     }
+    uint32_t at = 0;
+    for (tr_actor *actor; (actor = next_actor(node, &at));)
+        for (const tr__pending *p = actor->pendings; p; p = p->next)
+            count -= p->kind == TR__PENDING_TICK;
     return count;
 }
 

@@ -299,7 +299,8 @@ void sim_check_running(tr_sim *sim);
 /* All are up, connected, and have nothing to do: nothing is queued or on its way, all places are free, and both ends of
  * every connection have counted the same. For a scenario that knows that it is at rest. */
 void sim_check_at_rest(tr_sim *sim);
-/* Of a node that is up: its actors, those of the runtime included; its asks and timers. */
+/* Of a node that is up: its actors, those of the runtime included; its asks and timers, without the ticks of its
+ * own actors. */
 uint32_t sim_count_actors(const sim_node *node);
 uint32_t sim_count_pendings(const sim_node *node);
 
