@@ -114,7 +114,7 @@ void tr_sim_destroy(tr_sim *sim)
 
 void tr_sim_step(tr_sim *sim, uint64_t duration_ns)
 {
-    uint64_t until = sim->now + duration_ns;
+    uint64_t until = duration_ns < TR_FOREVER - sim->now ? sim->now + duration_ns : TR_FOREVER;
     while (!sim->result.failed && sim->now < until) {
         uint64_t next_look = sim->looked_at + LOOK_NS;
         while (!sim->result.failed && sim_event_next(sim, until < next_look ? until : next_look)) {
@@ -258,6 +258,8 @@ static void check(tr_sim *sim)
     tr_error error;
     tr_addr address;
     uint64_t bound = sim->scenario->heal_ns ? sim->scenario->heal_ns : HEAL_NS;
+    if (bound > TR_FOREVER - sim->now)
+        bound = TR_FOREVER - sim->now;
     sim_node *node = &sim->nodes[0];
     if (!sim_node_is_up(node)) {
         tr_sim_fail(sim, "n0 isn't up %d s after healing", (int)(SETTLE_NS / 1000000000u));
