@@ -91,7 +91,8 @@ TR_FN(tr_addr, whereis, (tr_actor * self, const char *name), (self, name))
 /* The same on any node: "node/name", or "name" for this one. Answers tr_found; waits for the node to connect
  * and for the name to be registered, until the timeout. */
 TR_FN(tr_future, lookup, (tr_actor * self, const char *path, uint64_t timeout_ns), (self, path, timeout_ns))
-/* Hear tr_node_event from now on; those that are up are reported at once. */
+/* Hear tr_node_event from now on; those that are up are reported at once. What finds the mailbox full, or no memory,
+ * comes later, of each node in turn; of one that came and went meanwhile, nothing. */
 TR_FN(tr_err, watch_nodes, (tr_actor * self), (self))
 /* Start a supervisor with its children, linked to this actor. TR_ADDR_NONE: see tr_last_error. */
 TR_FN(tr_addr, supervise, (tr_actor * self, const tr_supervisor_spec *spec), (self, spec))
