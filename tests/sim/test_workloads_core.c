@@ -158,7 +158,7 @@ static const struct {
     {"link_early", &sim_core_ends, 40, "never hears of its end"},
     {"slot_reused", &sim_core_flow, 10, "an address was given"},
     {"old_incarnation", &sim_core_flow, 40, "a stale address resolved"},
-    {"name_left", &sim_core_ends, 10, "is found at another one"},
+    {"name_left", &sim_core_ends, 10, "name "},
     {"dead_letter_uncounted", &sim_core_flow, 10, "the sums differ"},
     {"held_counted_twice", &sim_core_flow, 20, "the sums differ"},
     {"intensity_ignored", &sim_core_tree, 20, "started children"},
