@@ -43,3 +43,9 @@ void tr__stopper_close(tr__stopper *stopper)
     tr__signals_watch_close(&stopper->watch);
     pthread_mutex_destroy(&stopper->lock);
 }
+
+void tr__stopper_end(tr__stopper *stopper)
+{
+    tr__signals_watch_end(&stopper->watch);
+    pthread_mutex_destroy(&stopper->lock);
+}

@@ -26,5 +26,7 @@ void tr__stopper_node(tr__stopper *stopper, tr_node *node);
 int tr__stopper_number(const tr__stopper *stopper);
 /* Signals do what they did before. The thread that opened it. */
 void tr__stopper_close(tr__stopper *stopper);
+/* The like for a process that is about to end: the signals stay blocked. */
+void tr__stopper_end(tr__stopper *stopper);
 
 #endif

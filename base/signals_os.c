@@ -66,10 +66,15 @@ tr_err tr__signals_watch_open(tr__signals_watch *watch, const int *numbers,
     return tr__fail(error, TR_ENOMEM, "no thread to wait for signals: %s; see ulimit -u", strerror(number));
 }
 
-void tr__signals_watch_close(tr__signals_watch *watch)
+void tr__signals_watch_end(tr__signals_watch *watch)
 {
     atomic_store(&watch->ended, true);
     pthread_kill(watch->thread, watch->first);
     pthread_join(watch->thread, NULL);
+}
+
+void tr__signals_watch_close(tr__signals_watch *watch)
+{
+    tr__signals_watch_end(watch);
     put_back(watch);
 }

@@ -33,5 +33,7 @@ tr_err tr__signals_watch_open(tr__signals_watch *watch, const int *numbers,
 /* The same thread as opened it, not within `told`, which is not called any more when this returns. What came too
  * late for it is dropped; then all is as it was before. */
 void tr__signals_watch_close(tr__signals_watch *watch);
+/* The like for a process that is about to end: the signals stay blocked, so that one more changes nothing of its status. */
+void tr__signals_watch_end(tr__signals_watch *watch);
 
 #endif

@@ -273,7 +273,7 @@ static int fetch_until_stopped(fetch *f, char *const *urls, bool json)
     }
     signal(SIGPIPE, SIG_IGN);
     int status = fetch_all(f, urls, json, &stopper);
-    tr__stopper_close(&stopper);
+    tr__stopper_end(&stopper);
     return status;
 }
 

@@ -315,7 +315,7 @@ static int finish(demo *d)
     stopped_by =
         tr__stopper_number(&d->stopper); /* one that came meanwhile had nothing to stop, but is told */
     int status = stopped_by ? 128 + stopped_by : ok ? 0 : 1;
-    tr__stopper_close(&d->stopper);
+    tr__stopper_end(&d->stopper);
     tr__free(d->results);
     tr__free(d->screen);
     tr__free(d);
@@ -332,7 +332,7 @@ static bool begin(demo *d)
         return false;
     if (demo_screen_open(d) == TR_OK)
         return true;
-    tr__stopper_close(&d->stopper);
+    tr__stopper_end(&d->stopper);
     return false;
 }
 

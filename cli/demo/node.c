@@ -206,6 +206,6 @@ int cli_demo_node(int argc, char **argv)
         return 1;
     }
     int status = sodium_init() < 0 ? 1 : run(&args, &stopper);
-    tr__stopper_close(&stopper);
+    tr__stopper_end(&stopper);
     return status;
 }
