@@ -117,7 +117,8 @@ TR_MESSAGE(tr_exited, (addr, actor), (u32, kind), (u32, code), (string, text))
 TR_MESSAGE(tr_writable, (addr, actor))
 /* Who asked this (see tr_msg_ask_number) no longer wants the answer. Comes only for a kept ask. */
 TR_MESSAGE(tr_canceled, (addr, asker), (u64, ask))
-/* A node came or went; to those who called tr_watch_nodes. */
+/* A node came or went; to those who called tr_watch_nodes. `node` is its incarnation, of which each comes and goes: the
+ * late last connection of an old one may come, and go, when the next one is up. */
 TR_MESSAGE(tr_node_event, (string, name), (u64, node), (bool, up), (string, reason))
 /* tr_lookup's answer. */
 TR_MESSAGE(tr_found, (addr, actor))

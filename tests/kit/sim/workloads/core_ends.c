@@ -39,8 +39,10 @@ static struct {
 
 typedef struct mortal {
     core_being *being;
-    uint64_t nodes[TR_SIM_NODES_MAX]; /* a host's: the incarnations that are up; 0: it is down */
-    uint32_t hosts_found;             /* bits, in CORE_LAST */
+    /* A host's: the incarnations of each node that are up; 0: none is. Two at a time: the last connection of an old one
+     * may come late. */
+    uint64_t nodes[TR_SIM_NODES_MAX][2];
+    uint32_t hosts_found; /* bits, in CORE_LAST */
     uint32_t last_notes;
 } mortal;
 
@@ -278,13 +280,17 @@ static void node_event(tr_actor *self, mortal *m, const tr_node_event *e)
         return;
     if (m->being->slot != HOST)
         core_wrong("being %u hears of nodes, which it doesn't watch", m->being->number);
-    if (e->up && m->nodes[n])
+    uint64_t *up = m->nodes[n], *its = up[0] == e->node ? &up[0] : up[1] == e->node ? &up[1] : NULL;
+    uint64_t *place = its ? its : !up[0] ? &up[0] : &up[1];
+    if (e->up && its)
         core_wrong("being %u hears that n%u is up, which was up", m->being->number, n);
-    if (!e->up && m->nodes[n] != e->node)
+    if (e->up && *place)
+        core_wrong("being %u hears that n%u is up in a third incarnation at a time", m->being->number, n);
+    if (!e->up && !its)
         core_wrong("being %u hears that n%u is down, which wasn't up in this incarnation", m->being->number,
                    n);
     tr_sometimes(self, !e->up, "a node is down");
-    m->nodes[n] = e->up ? e->node : 0;
+    *place = e->up ? e->node : 0;
 }
 
 /* ---- a being ------------------------------------------------------------------------------------------- */
@@ -497,7 +503,8 @@ static void at_rest(void)
     for (uint32_t n = 0; n < nodes && !core_memory_failed(); n++)
         for (uint32_t other = 0; other < nodes; other++) {
             const mortal *m = core.slots[n][HOST]->state;
-            if (other != n && m->nodes[other] != core.slots[other][HOST]->address.node)
+            const uint64_t *up = m->nodes[other];
+            if (other != n && up[0] + up[1] != core.slots[other][HOST]->address.node) /* that one only */
                 core_wrong("n%u's host doesn't know that n%u is up", n, other);
         }
 }
