@@ -19,7 +19,8 @@ TR_MESSAGE(tr__node_changed, (string, name), (u64, node), (bool, up), (string, r
 typedef struct tr__node_record {
     tr__node_changed changed; /* first: the message's body; its texts are those here */
     char name[TR_NAME_MAX], reason[TR_ERROR_TEXT_MAX];
-    uint64_t told[TR__WATCHERS_MAX / 64]; /* by watcher's number: whether it was told last that the node is up */
+    uint64_t
+        told[TR__WATCHERS_MAX / 64]; /* by watcher's number: whether it was told last that the node is up */
 } tr__node_record;
 
 /* What will tell the warden that a node came or went; NULL: no memory. */

@@ -20,8 +20,8 @@ typedef struct sim_options {
     bool faults_said;        /* --faults was given: with a script there are none otherwise */
     const char *script;      /* the text of a fault script; NULL: none */
     const char *script_file; /* where it was read */
-    uint64_t run_ns; /* 0: as the scenario says */
-    double limit_s;  /* of wall time, for a seed */
+    uint64_t run_ns;         /* 0: as the scenario says */
+    double limit_s;          /* of wall time, for a seed */
     bool json, timeline, logs, turns, twice, keep_going, shrink, sometimes, list;
     const char *plant;   /* the planted bug that every seed has; NULL: none */
     bool plants, seeded; /* see which seeds find each planted bug; --seeds was given */
