@@ -239,4 +239,5 @@ TR_FNV(tr_err, refuse, 2, (tr_txview * v, const char *format), (v, format))
 /* Say whether something holds (the macros tr_always and tr_sometimes do). Under the simulator an `always` that doesn't hold
  * fails the run, and a `sometimes` that never did fails the campaign; elsewhere an `always` that doesn't hold is logged as
  * an error. `name` says what holds; static. */
-TR_FN(void, assert_that, (tr_actor * self, tr_assertion kind, bool holds, const char *name), (self, kind, holds, name))
+TR_FN(void, assert_that, (tr_actor * self, tr_assertion kind, bool holds, const char *name),
+      (self, kind, holds, name))
