@@ -135,6 +135,10 @@ void tr__drop_for(tr__loop *loop, uint64_t node, tr_msg *msg, tr_drop why)
     tr__reason reason = {.kind = why == TR_DROP_NO_CONNECTION ? TR_EXIT_NO_CONNECTION : TR_EXIT_NO_ACTOR,
                          .code = drop_error(why)};
     switch ((tr__msg_kind)msg->kind) {
+    case TR__MSG_MOVED:
+        tr__moved_arrived(loop, NULL, msg);
+        break;
+    case TR__MSG_FORWARD:
     case TR__MSG_ASK:
         if (loop->stopping || (msg->flags & TR__MSG_ANSWERED))
             tr__msg_free(loop, msg);
@@ -405,6 +409,16 @@ static void kill_arrived(tr__loop *loop, tr_actor *actor, tr_msg *msg)
     tr__kill(loop, actor);
 }
 
+/* It is in the mailbox when the asker hears of it: what that sends then is behind it. */
+static void forward_arrived(tr__loop *loop, tr_actor *actor, tr_msg *msg)
+{
+    tr_addr asker = msg->sender;
+    uint64_t ask = msg->ask;
+    msg->kind = TR__MSG_ASK;
+    tr__enqueue(loop, actor, msg);
+    tr__moved_tell(loop, asker, ask, tr__addr_of(actor));
+}
+
 void tr__arrive(tr__loop *loop, tr_actor *actor, tr_msg *msg)
 {
     switch ((tr__msg_kind)msg->kind) {
@@ -419,6 +433,13 @@ void tr__arrive(tr__loop *loop, tr_actor *actor, tr_msg *msg)
         return;
     case TR__MSG_WANT_WRITABLE:
         want_writable_arrived(loop, actor, msg);
+        return;
+    case TR__MSG_MOVED:
+        loop->counts.handled++;
+        tr__moved_arrived(loop, actor, msg);
+        return;
+    case TR__MSG_FORWARD:
+        forward_arrived(loop, actor, msg);
         return;
     default:
         break;

@@ -106,7 +106,7 @@ tr_err tr_send_body(tr_actor *self, tr_addr to, tr_type *type, const void *body)
     return TR_OK;
 }
 
-static void unkeep(tr_actor *self, tr_msg *msg)
+void tr__unkeep(tr_actor *self, tr_msg *msg)
 {
     tr__extras *extras = self->extras;
     if (msg->next == msg) {
@@ -139,8 +139,9 @@ tr_err tr_send_msg(tr_actor *self, tr_addr to, tr_msg **out)
     if (err != TR_OK)
         return refuse(self, to, err, tr_msg_type_name(msg));
     if (msg->flags & TR__MSG_KEPT)
-        unkeep(self, msg);
+        tr__unkeep(self, msg);
     msg->kind = TR__MSG_NORMAL;
+    msg->ask = 0;
     msg->places = (uint16_t)places;
     msg->sender = tr__addr_of(self);
     *out = NULL;
@@ -190,7 +191,7 @@ void tr_msg_free(tr_actor *self, tr_msg **msg)
     if (!m)
         return;
     if (m->flags & TR__MSG_KEPT)
-        unkeep(self, m);
+        tr__unkeep(self, m);
     tr__release(tr__owner(self), m);
 }
 
