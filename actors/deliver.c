@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "actors/loop.h"
+#include "actors/meter.h"
 #include "actors/pending.h"
 #include "actors/remote.h"
 #include "actors/transactions.h"
@@ -122,6 +123,7 @@ void tr__drop_for(tr__loop *loop, uint64_t node, tr_msg *msg, tr_drop why)
 {
     loop->counts.dropped[why] += !(TR_PLANT(dead_letter_uncounted) && why == TR_DROP_NO_ACTOR);
     report(loop, msg, why);
+    tr__ring_put(&loop->ring, TR__TRACE_DROP, msg->to.slot, msg->type);
     if (loop->stopping && why == TR_DROP_SHUTDOWN) { /* all others end as well: nobody is left to tell */
         tr__msg_free(loop, msg);
         return;
@@ -353,6 +355,7 @@ void tr__pass(tr__loop *loop, tr_addr to, tr_msg *msg)
         deliver(loop, slot, msg);
         return;
     }
+    msg->route = 0; /* it may have been in a mailbox, where these bytes are queued_at */
     tr__to_loop(loop, owner->index, msg);
 }
 
@@ -420,6 +423,8 @@ void tr__arrive(tr__loop *loop, tr_actor *actor, tr_msg *msg)
     }
     if (actor->fiber && msg->kind >= TR__MSG_REPLY) {
         /* A fiber may be waiting for long: what is for its futures or for the runtime doesn't queue behind its mail. */
+        if (__builtin_expect(loop->taps != NULL, 0))
+            tr__taps_see(loop, actor, msg);
         tr__runtime_message(loop, actor, msg);
         return;
     }

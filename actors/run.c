@@ -201,8 +201,11 @@ static inline bool count_step(tr__loop *loop)
         return loop->turn_over = true;
     if (__builtin_expect(++loop->unlooked < TR__TURN_CHECK, 1))
         return false;
+    uint64_t began_ns = loop->now_ns;
     loop->unlooked = 0;
     loop->now_ns = tr__now_fresh(loop);
+    if (loop->meter)
+        tr__meter_step(loop, began_ns);
     loop->turn_over = loop->now_ns >= loop->turn_until_ns;
     return loop->turn_over;
 }
@@ -218,12 +221,14 @@ static inline void run(tr__loop *loop, tr_actor *actor)
         return;
     }
     if (__builtin_expect(actor->state == TR__ACTOR_COMING, 0)) {
+        tr__ring_put(&loop->ring, TR__TRACE_START, actor->index, actor->def);
         bool gone = !tr__actor_init(loop, actor);
         count_step(loop);
         if (gone)
             return;
     }
     if (__builtin_expect(actor->fiber != NULL, 0)) {
+        tr__ring_put(&loop->ring, TR__TRACE_FIBER, actor->index, NULL);
         tr__fiber_run(loop, actor);
         count_step(loop);
         return;
@@ -233,6 +238,8 @@ static inline void run(tr__loop *loop, tr_actor *actor)
     if (batch && TR_BUGGIFY(run_of_one))
         batch = 1;
     uint32_t freed = 0;
+    if (batch)
+        tr__ring_put(&loop->ring, TR__TRACE_RUN, actor->index, actor->head->type);
     while (batch-- && actor->head) { /* a cancelled ask may have left the queue meanwhile */
         actor->handled++;
         bool gone = !step(loop, actor, &freed);
@@ -264,6 +271,10 @@ void tr__run_until(tr__loop *loop, uint64_t until_ns)
     loop->turn_until_ns = until_ns;
     loop->turn_over = false;
     loop->unlooked = 0;
+    if (__builtin_expect(loop->meter != NULL, 0)) { /* each step is measured, also the first */
+        loop->unlooked = TR__TURN_CHECK;
+        loop->now_ns = tr__now_fresh(loop);
+    }
     while (!loop->turn_over && loop->counts.handled + loop->counts.accepted < enough &&
            (actor = next_runnable(loop)))
         run(loop, actor);
