@@ -86,7 +86,9 @@ static const char *state_of(const tr_actor *actor)
         return "running";
     if (actor->queued)
         return "ready";
-    return actor->fiber ? waits[actor->fiber->wait] : "idle";
+    return !actor->fiber                          ? "idle"
+           : actor->fiber->wait < TR_COUNT(waits) ? waits[actor->fiber->wait]
+                                                  : "waits";
 }
 
 json_t *tr__operator_actor(const tr__operator_job *job, const tr_actor *actor)
