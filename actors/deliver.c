@@ -360,7 +360,6 @@ void tr__pass(tr__loop *loop, tr_addr to, tr_msg *msg)
         deliver(loop, slot, msg);
         return;
     }
-    msg->route = 0; /* it may have been in a mailbox, where these bytes are queued_at */
     tr__to_loop(loop, owner->index, msg);
 }
 
@@ -458,7 +457,7 @@ static void deliver(tr__loop *loop, tr_actor *actor, tr_msg *msg)
 
 void tr__deliver(tr__loop *loop, tr_msg *msg)
 {
-    if (__builtin_expect(msg->route != 0, 0))
+    if (__builtin_expect(msg->routed, 0))
         tr__remote_send(loop, msg);
     else
         deliver(loop, tr__slot(loop->node, msg->to.slot), msg);
