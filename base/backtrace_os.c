@@ -51,18 +51,17 @@ static void *interrupted_at(void *context)
 #endif
 }
 
-/* Without the frames of the handler itself. */
-static int frames_from(void *pc, void **frames, int room)
+/* From `pc` on; if that isn't found, without the innermost `otherwise`. */
+static size_t frames_from(const void *pc, size_t otherwise, void **frames, size_t room)
 {
     void *all[TR__FRAMES_MAX + 8];
-    int count = backtrace(all, (int)(sizeof(all) / sizeof(all[0])));
-    int first = 0;
+    size_t count = (size_t)backtrace(all, (int)(sizeof(all) / sizeof(all[0]))), first = 0;
     while (first < count && all[first] != pc)
         first++;
-    if (first == count) /* not found: the handler, and what the kernel returns to */
-        first = count < 2 ? count : 2;
-    int kept = count - first < room ? count - first : room;
-    memcpy(frames, all + first, (size_t)kept * sizeof(all[0]));
+    if (first == count)
+        first = count < otherwise ? count : otherwise;
+    size_t kept = count - first < room ? count - first : room;
+    memcpy(frames, all + first, kept * sizeof(all[0]));
     return kept;
 }
 
@@ -73,7 +72,8 @@ static void on_signal(int number, siginfo_t *info, void *context)
         int asked = ASKED;
         tr__traced *traced = mine;
         if (traced && atomic_compare_exchange_strong(&traced->state, &asked, WRITING)) {
-            traced->count = frames_from(interrupted_at(context), traced->frames, TR__FRAMES_MAX);
+            /* but for the handler, and what the kernel returns to */
+            traced->count = frames_from(interrupted_at(context), 2, traced->frames, TR__FRAMES_MAX);
             /* release: pairs with the asker's acquire, so it sees the frames */
             atomic_store_explicit(&traced->state, DONE, memory_order_release);
             sem_post(&traced->answered);
@@ -142,15 +142,9 @@ void tr__traced_leave(tr__traced *traced)
     traced->signal_stack = NULL;
 }
 
-size_t tr__backtrace_here(void **frames, size_t room)
+__attribute__((noinline)) size_t tr__backtrace_here(void **frames, size_t room)
 {
-    void *all[TR__FRAMES_MAX];
-    int count = backtrace(all, TR__FRAMES_MAX);
-    size_t kept = count > 1 ? (size_t)count - 1 : 0;
-    if (kept > room)
-        kept = room;
-    memcpy(frames, all + 1, kept * sizeof(all[0]));
-    return kept;
+    return frames_from(__builtin_return_address(0), 1, frames, room);
 }
 
 /* ---- within the thread that asks ----------------------------------------------------------------------- */
@@ -186,7 +180,7 @@ static size_t ask(tr__traced *traced, unsigned timeout_ms, void **frames, size_t
         atomic_compare_exchange_strong(&traced->state, &asked, IDLE);
         return 0;
     }
-    size_t count = (size_t)traced->count < room ? (size_t)traced->count : room;
+    size_t count = traced->count < room ? traced->count : room;
     memcpy(frames, traced->frames, count * sizeof(*frames));
     atomic_store(&traced->state, IDLE);
     return count;

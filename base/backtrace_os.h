@@ -6,7 +6,7 @@
  * It works in whatever code the thread is, on a fiber's stack too: the handler has a stack of its own. A system call that
  * it waits in goes on (SA_RESTART), but for those that never do: nanosleep, poll and their like return EINTR. A
  * thread that doesn't take signals costs the asker its time limit and nothing else. The thread sanitizer hands signals on
- * only where the thread calls into it, so there a thread that only computes doesn't answer. */
+ * only in some system calls, so there a thread that computes doesn't answer. */
 #ifndef TR_BASE_BACKTRACE_OS_H
 #define TR_BASE_BACKTRACE_OS_H
 
@@ -32,7 +32,7 @@ typedef struct tr__traced {
      * back, or leaves the rest to the next one. */
     _Atomic int state;
     void *frames[TR__FRAMES_MAX];
-    int count;
+    size_t count;
 } tr__traced;
 
 /* Once a struct; false: no memory. */
