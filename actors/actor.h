@@ -52,6 +52,8 @@ typedef enum tr__wait { TR__WAIT_NONE, TR__WAIT_FUTURE, TR__WAIT_MESSAGE, TR__WA
 typedef struct tr__fiber_state {
     tr__fiber *fiber;
     tr__wait wait;
+    const char *where;          /* "file:line" of the call that waits; static */
+    uint64_t since_ns;          /* when that call began to wait */
     bool wake;                  /* what it waits for is there, or its time is up */
     bool killed;                /* every wait returns TR_EKILLED */
     tr_err returned;            /* by its body */
