@@ -70,6 +70,7 @@ typedef struct tr__extras {
     tr_msg *watchers; /* TR__MSG_MONITOR blocks of who monitors this actor: each will be the tr_down */
     tr_msg *links;    /* TR__MSG_LINK blocks: each will be the exit signal to that actor */
     tr_msg *kept;     /* ring of taken messages */
+    struct tr__held *buffers;         /* counted buffers that it holds (buffers.c) */
     struct tr__own_monitor *monitors; /* monitors made by this actor that haven't fired */
     uint32_t monitor_count;
     tr_msg *want_writable, **want_writable_end; /* who waits for places here, in order of asking */

@@ -246,3 +246,20 @@ TR_FNV(tr_err, refuse, 2, (tr_txview * v, const char *format), (v, format))
  * an error. `name` says what holds; static. */
 TR_FN(void, assert_that, (tr_actor * self, tr_assertion kind, bool holds, const char *name),
       (self, kind, holds, name))
+
+/* ---- counted buffers ----------------------------------------------------------------------------------- */
+
+/* A buffer with a copy of those bytes, for fields of the kind buffer. This actor holds it until tr_buffer_release or its
+ * end; messages that it is sent in hold it besides. NULL: no memory. */
+TR_FN(const tr_buffer *, buffer_make, (tr_actor * self, const void *data, size_t size), (self, data, size))
+/* The like without a copy: the memory is handed over. When nobody holds it any more free_data(data, size, context) is
+ * called, on the thread of whoever held it last (NULL: free(data)). NULL: no memory, and `data` is still yours. */
+TR_FN(const tr_buffer *, buffer_adopt,
+      (tr_actor * self, void *data, size_t size, void (*free_data)(void *data, size_t size, void *context),
+       void *context),
+      (self, data, size, free_data, context))
+/* Keep a message's buffer beyond the message: until as many calls of tr_buffer_release, or this actor's end. NULL is fine.
+ * TR_ENOMEM. */
+TR_FN(tr_err, buffer_hold, (tr_actor * self, const tr_buffer *buffer), (self, buffer))
+/* Undo one tr_buffer_hold, or the making. TR_EINVAL: this actor doesn't hold it. */
+TR_FN(tr_err, buffer_release, (tr_actor * self, const tr_buffer *buffer), (self, buffer))
