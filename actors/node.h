@@ -39,6 +39,7 @@ struct tr_node {
     _Atomic uint32_t segment_count;
     _Atomic bool stop_asked;
     _Atomic uint64_t posted;
+    struct tr__buffers *buffers; /* the account of counted buffers (mailbox/buffer.h) */
 
     /* Under the lock */
     tr__spin names_lock;
