@@ -21,6 +21,7 @@
 #include <troupe/node.h>
 
 #include "actors/actor.h"
+#include "base/accounting.h"
 #include "base/random.h"
 #include "base/seams.h"
 
