@@ -366,7 +366,7 @@ void tr__pass(tr__loop *loop, tr_addr to, tr_msg *msg)
 void tr__to_loop(tr__loop *loop, uint8_t index, tr_msg *msg)
 {
     tr__chain *out = &loop->outboxes[index];
-    loop->counts.passed++;
+    TR__COUNT(loop->counts.passed);
     msg->next = out->head;
     if (!out->head)
         out->tail = msg;
@@ -375,7 +375,7 @@ void tr__to_loop(tr__loop *loop, uint8_t index, tr_msg *msg)
 
 void tr__submit(tr__loop *loop, tr_addr to, tr_msg *msg)
 {
-    loop->counts.accepted++;
+    TR__COUNT(loop->counts.accepted);
     tr__pass(loop, to, msg);
 }
 
@@ -386,7 +386,7 @@ static void want_writable_arrived(tr__loop *loop, tr_actor *actor, tr_msg *msg)
         tr__drop(loop, msg, TR_DROP_NO_MEMORY); /* tells the sender to try again */
         return;
     }
-    loop->counts.handled++;
+    TR__COUNT(loop->counts.handled);
     msg->next = NULL;
     *extras->want_writable_end = msg;
     extras->want_writable_end = &msg->next;
@@ -395,14 +395,14 @@ static void want_writable_arrived(tr__loop *loop, tr_actor *actor, tr_msg *msg)
 
 static void spawn_arrived(tr__loop *loop, tr_actor *actor, tr_msg *msg)
 {
-    loop->counts.handled++;
+    TR__COUNT(loop->counts.handled);
     tr__msg_free(loop, msg);
     tr__actor_arrive(loop, actor);
 }
 
 static void kill_arrived(tr__loop *loop, tr_actor *actor, tr_msg *msg)
 {
-    loop->counts.handled++;
+    TR__COUNT(loop->counts.handled);
     tr__msg_free(loop, msg);
     tr__kill(loop, actor);
 }

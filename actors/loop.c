@@ -62,7 +62,7 @@ static void inbox_take(tr__loop *loop)
     while (in_order) {
         tr_msg *msg = in_order;
         in_order = msg->next;
-        loop->counts.arrived++;
+        TR__COUNT(loop->counts.arrived);
         tr__deliver(loop, msg);
     }
 }
@@ -215,7 +215,7 @@ void tr__loop_end(tr__loop *loop)
     tr_msg *msg = atomic_exchange_explicit(&loop->inbox, NULL, memory_order_acquire);
     while (msg) {
         tr_msg *next = msg->next;
-        loop->counts.arrived++;
+        TR__COUNT(loop->counts.arrived);
         tr__drop(loop, msg, TR_DROP_SHUTDOWN);
         msg = next;
     }

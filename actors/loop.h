@@ -21,6 +21,7 @@
 #include <troupe/node.h>
 
 #include "actors/actor.h"
+#include "base/accounting.h"
 #include "base/random.h"
 #include "base/ring.h"
 #include "base/seams.h"
@@ -119,6 +120,8 @@ struct tr__loop {
     tr__loop_counts counts;
     uint64_t next_number; /* of monitors */
     uint32_t next_place;  /* of TR_PLACE_SPREAD */
+    tr_error unkept;      /* the last error of that actor, for want of memory for its extras */
+    tr_addr unkept_of;
     uint64_t dead_letters_logged_ns;
     uint64_t dead_letters_silent;
     void *driver;

@@ -99,7 +99,7 @@ static inline void handle(tr__loop *loop, tr_actor *actor, tr_msg *msg)
 {
     loop->running = actor;
     loop->current = msg;
-    atomic_store_explicit(&loop->watch.type, msg->type, memory_order_relaxed);
+    TR__SHOW(loop->watch.type, msg->type);
     actor->def->receive(actor, actor->state_block, msg);
     if (loop->current)
         tr__release(loop, msg);
@@ -129,7 +129,7 @@ static void started(tr__loop *loop, tr_actor *actor, tr_msg *msg)
 
 void tr__runtime_message(tr__loop *loop, tr_actor *actor, tr_msg *msg)
 {
-    loop->counts.handled++;
+    TR__COUNT(loop->counts.handled);
     switch ((tr__msg_kind)msg->kind) {
     case TR__MSG_REPLY:
     case TR__MSG_FAILURE:
@@ -184,7 +184,7 @@ static inline bool step(tr__loop *loop, tr_actor *actor, uint32_t *freed)
     tr__observe(loop, actor, msg);
     if (__builtin_expect(msg->kind >= TR__MSG_REPLY, 0))
         return runtime_step(loop, actor, msg);
-    loop->counts.handled++;
+    TR__COUNT(loop->counts.handled);
     if (__builtin_expect(msg->kind == TR__MSG_NOTICE, 0) && !tr__monitor_expected(loop, actor, msg)) {
         tr__msg_free(loop, msg);
         return true;
@@ -212,9 +212,9 @@ static inline bool count_step(tr__loop *loop)
 
 static inline void run(tr__loop *loop, tr_actor *actor)
 {
-    atomic_store_explicit(&loop->watch.slot, actor->index + 1, memory_order_relaxed);
-    atomic_store_explicit(&loop->watch.def, actor->def, memory_order_relaxed);
-    atomic_store_explicit(&loop->watch.runs, loop->watch.runs + 1, memory_order_relaxed);
+    TR__SHOW(loop->watch.slot, actor->index + 1);
+    TR__SHOW(loop->watch.def, actor->def);
+    TR__SHOW(loop->watch.runs, loop->watch.runs + 1);
     if (__builtin_expect(actor->exiting, 0)) { /* killed while it wasn't running */
         tr__after_handler(loop, actor);
         count_step(loop);
@@ -241,7 +241,7 @@ static inline void run(tr__loop *loop, tr_actor *actor)
     if (batch)
         tr__ring_put(&loop->ring, TR__TRACE_RUN, actor->index, actor->head->type);
     while (batch-- && actor->head) { /* a cancelled ask may have left the queue meanwhile */
-        actor->handled++;
+        TR__COUNT(actor->handled);
         bool gone = !step(loop, actor, &freed);
         if (count_step(loop))
             batch = 0; /* the rest waits for its next turn, behind the others */
@@ -278,7 +278,7 @@ void tr__run_until(tr__loop *loop, uint64_t until_ns)
     while (!loop->turn_over && loop->counts.handled + loop->counts.accepted < enough &&
            (actor = next_runnable(loop)))
         run(loop, actor);
-    atomic_store_explicit(&loop->watch.slot, 0, memory_order_relaxed);
+    TR__SHOW(loop->watch.slot, 0);
 }
 
 void tr__end(tr__loop *loop, tr_actor *actor, const tr__reason *reason)
