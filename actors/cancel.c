@@ -68,6 +68,6 @@ void tr__cancel_arrived(tr__loop *loop, tr_actor *callee, tr_msg *msg)
         tr__deliver(loop, msg);
         return;
     }
-    loop->counts.handled++;
+    TR__COUNT(loop->counts.handled);
     tr__msg_free(loop, msg);
 }

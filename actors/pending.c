@@ -237,7 +237,7 @@ static void due(tr__loop *loop, tr__pending *pending)
         pending->msg = NULL;
         if (pending->kind == TR__PENDING_MESSAGE)
             tr__pending_free(loop, pending);
-        loop->counts.accepted++;
+        TR__COUNT(loop->counts.accepted);
         tr__enqueue(loop, owner, msg);
         break;
     }

@@ -79,11 +79,12 @@ void tr__pipe_settled(tr__loop *loop, tr__pending *pending)
     msg->kind = TR__MSG_NORMAL;
     msg->ask = tag;
     tr__pending_free(loop, pending);
-    loop->counts.accepted++; /* by itself: what came was handled when it settled the future */
+    TR__COUNT(loop->counts.accepted); /* by itself: what came was handled when it settled the future */
     if (owner->fiber) {
         tr__enqueue(loop, owner, msg);
         return;
     }
+    msg->queued_at = loop->stamp;
     tr__mailbox_prepend(owner, msg);
     tr__wake(loop, owner);
 }
