@@ -69,6 +69,7 @@ void tr__drop_for(tr__loop *loop, uint64_t node, tr_msg *msg, tr_drop why)
     loop->counts.dropped[why] += !(TR_PLANT(dead_letter_uncounted) && why == TR_DROP_NO_ACTOR);
     tr_addr target = {node, msg->to.slot, msg->to.generation};
     tr__dead_letter(loop, why, tr_msg_type_name(msg), msg->sender, target);
+    tr__ring_put(&loop->ring, TR__TRACE_DROP, msg->to.slot, msg->type);
     if (loop->stopping && why == TR_DROP_SHUTDOWN) { /* all others end as well: nobody is left to tell */
         tr__msg_free(loop, msg);
         return;

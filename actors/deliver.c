@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "actors/loop.h"
+#include "actors/meter.h"
 #include "actors/pending.h"
 #include "actors/remote.h"
 #include "actors/transactions.h"
@@ -18,6 +19,9 @@ void tr__msg_free(tr__loop *loop, tr_msg *msg)
 {
     if (msg->home == loop->index) {
         tr__pool_give(&loop->pool, msg, msg->size_class);
+    } else if (msg->home & TR__HOME_HOLDS) {
+        tr__msg_let_go(msg);
+        tr__msg_free(loop, msg);
     } else if (msg->home == TR__HOME_NONE || msg->size_class == TR__CLASS_LARGE) {
         tr__free(msg);
     } else {
@@ -36,6 +40,8 @@ void tr__msg_free(tr__loop *loop, tr_msg *msg)
 void tr__fail_ask(tr__loop *loop, tr_msg *ask, uint64_t callee_node, tr_err code)
 {
     tr_addr asker = ask->sender;
+    if (ask->home & TR__HOME_HOLDS)
+        tr__msg_let_go(ask);
     ask->sender = (tr_addr){callee_node, ask->to.slot, ask->to.generation};
     ask->kind = TR__MSG_FAILURE;
     ask->flags = 0;
@@ -91,7 +97,7 @@ void tr__pass(tr__loop *loop, tr_addr to, tr_msg *msg)
 void tr__to_loop(tr__loop *loop, uint8_t index, tr_msg *msg)
 {
     tr__chain *out = &loop->outboxes[index];
-    loop->counts.passed++;
+    TR__COUNT(loop->counts.passed);
     msg->next = out->head;
     if (!out->head)
         out->tail = msg;
@@ -100,20 +106,20 @@ void tr__to_loop(tr__loop *loop, uint8_t index, tr_msg *msg)
 
 void tr__submit(tr__loop *loop, tr_addr to, tr_msg *msg)
 {
-    loop->counts.accepted++;
+    TR__COUNT(loop->counts.accepted);
     tr__pass(loop, to, msg);
 }
 
 static void spawn_arrived(tr__loop *loop, tr_actor *actor, tr_msg *msg)
 {
-    loop->counts.handled++;
+    TR__COUNT(loop->counts.handled);
     tr__msg_free(loop, msg);
     tr__actor_arrive(loop, actor);
 }
 
 static void kill_arrived(tr__loop *loop, tr_actor *actor, tr_msg *msg)
 {
-    loop->counts.handled++;
+    TR__COUNT(loop->counts.handled);
     tr__msg_free(loop, msg);
     tr__kill(loop, actor);
 }
@@ -141,6 +147,8 @@ void tr__arrive(tr__loop *loop, tr_actor *actor, tr_msg *msg)
     }
     if (actor->fiber && msg->kind >= TR__MSG_REPLY) {
         /* A fiber may be waiting for long: what is for its futures or for the runtime doesn't queue behind its mail. */
+        if (__builtin_expect(loop->taps != NULL, 0))
+            tr__taps_see(loop, actor, msg);
         tr__runtime_message(loop, actor, msg);
         return;
     }
@@ -175,7 +183,7 @@ static void deliver(tr__loop *loop, tr_actor *actor, tr_msg *msg)
 void tr__deliver(tr__loop *loop, tr_msg *msg)
 {
     tr_actor *actor;
-    if (__builtin_expect(msg->route != 0, 0)) {
+    if (__builtin_expect(msg->routed, 0)) {
         tr__remote_send(loop, msg);
     } else if (!is_for(loop, actor = tr__slot(loop->node, msg->to.slot), msg)) {
         tr__drop(loop, msg, why_nobody(loop, msg));

@@ -82,7 +82,7 @@ void tr__want_writable_arrived(tr__loop *loop, tr_actor *actor, tr_msg *msg)
         tr__drop(loop, msg, TR_DROP_NO_MEMORY); /* tells the sender to try again */
         return;
     }
-    loop->counts.handled++;
+    TR__COUNT(loop->counts.handled);
     msg->next = NULL;
     *extras->want_writable_end = msg;
     extras->want_writable_end = &msg->next;
@@ -185,7 +185,7 @@ void tr__level_arrived(tr__loop *loop, tr_actor *actor, tr_msg *msg)
         tr__drop(loop, msg, extras ? TR_DROP_FULL : TR_DROP_NO_MEMORY);
         return;
     }
-    loop->counts.handled++;
+    TR__COUNT(loop->counts.handled);
     extras->level_count++;
     msg->next = extras->levels;
     extras->levels = msg;

@@ -4,6 +4,7 @@
 
 #include <troupe/troupe.h>
 
+#include "actors/buffers.h"
 #include "actors/loop.h"
 #include "actors/pending.h"
 #include "base/err.h"
@@ -172,18 +173,18 @@ static void mailbox_end(tr__loop *loop, tr_actor *actor, const tr__reason *reaso
         actor->count--;
         switch ((tr__msg_kind)msg->kind) {
         case TR__MSG_MONITOR:
-            loop->counts.handled++;
+            TR__COUNT(loop->counts.handled);
             tr__watch_fire(loop, msg, self, reason);
             break;
         case TR__MSG_LINK:
-            loop->counts.handled++;
+            TR__COUNT(loop->counts.handled);
             if (TR_PLANT(link_early))
                 tr__msg_free(loop, msg);
             else
                 tr__link_fire(loop, msg, self, reason);
             break;
         case TR__MSG_STARTED:
-            loop->counts.handled++;
+            TR__COUNT(loop->counts.handled);
             tr__started_failed(loop, msg, reason);
             break;
         default:
@@ -201,6 +202,8 @@ static void extras_release(tr__loop *loop, tr_actor *actor)
         tr_msg *msg = extras->kept;
         tr_msg_free(actor, &msg);
     }
+    if (extras->buffers)
+        tr__buffers_end(extras);
     tr__fullness_end(loop, actor);
     while (extras->monitors) {
         struct tr__own_monitor *monitor = extras->monitors;

@@ -40,6 +40,7 @@ struct tr_node {
     _Atomic bool stop_asked;
     _Atomic bool expiring; /* some message had a time to live: full mailboxes are swept */
     _Atomic uint64_t posted;
+    struct tr__buffers *buffers; /* the account of counted buffers (mailbox/buffer.h) */
 
     /* Under the lock */
     tr__spin names_lock;

@@ -18,7 +18,7 @@ tr_overflow tr__overflow_of(const tr__loop *loop, tr_addr to)
 void tr__drop_newest(tr_actor *self, tr_addr to, const char *type)
 {
     tr__loop *loop = tr__owner(self);
-    loop->counts.accepted++;
+    TR__COUNT(loop->counts.accepted);
     loop->counts.dropped[TR_DROP_NEWEST]++;
     tr__dead_letter(loop, TR_DROP_NEWEST, type, tr__addr_of(self), to);
 }
@@ -42,6 +42,7 @@ static tr_err ask_for_places(tr_actor *self, tr_addr to, uint64_t number)
         return tr__self_fail(self, TR_ENOMEM, "no memory to wait for places");
     self->fiber->places_asked++;
     self->fiber->awaited = number;
+    self->fiber->places_of = to;
     msg->kind = TR__MSG_WANT_WRITABLE;
     msg->flags = TR__MSG_WAITS;
     msg->type = info;

@@ -2,6 +2,7 @@
  * actor's last error. */
 #include "actors/send.h"
 
+#include <inttypes.h>
 #include <string.h>
 
 #include "actors/adapter.h"
@@ -27,7 +28,7 @@ static inline size_t body_size(const tr_typeinfo *info, const void *body)
 
 static inline void body_copy(const tr_typeinfo *info, tr_msg *msg, const void *body)
 {
-    msg->type = info;
+    tr__msg_filled(msg, info);
     if (info->inline_count)
         tr__body_copy(info, tr__msg_body(msg), body);
     else
@@ -41,6 +42,11 @@ tr_err tr__may_send(tr_actor *self, tr_addr to, const tr_typeinfo *info, const v
     if (to.node != tr__owner(self)->node->id && !tr__remote_fits(info, body, size))
         return tr__self_fail(self, TR_ETOOBIG, "a %s of %zu bytes is too large for a connection: split it",
                              info->name, size);
+    if (info->buffers && tr__buffers_full(tr__owner(self)->node->buffers))
+        return tr__self_fail(self, TR_EFULL,
+                             "sending %s: this node's messages hold %" PRIu64
+                             " bytes in buffers, which is all they may",
+                             info->name, tr__buffers_bytes(tr__owner(self)->node->buffers));
     return TR_OK;
 }
 
@@ -139,7 +145,7 @@ tr_err tr_send_body(tr_actor *self, tr_addr to, tr_type *type, const void *body)
             return TR_ENOMEM;
         msg->places = 1;
         near->local--;
-        loop->counts.accepted++;
+        TR__COUNT(loop->counts.accepted);
         tr__enqueue(loop, near, msg);
         return TR_OK;
     }
@@ -335,6 +341,8 @@ static tr_err post(tr_node *node, tr_addr to, tr_type *type, const void *body, t
         return TR_ETOOBIG;
     if (info && info->notice)
         return TR_EPERM;
+    if (info && info->buffers && tr__buffers_full(node->buffers))
+        return TR_EFULL;
     if (slot && places > tr__capacity(slot))
         places = tr__capacity(slot);
     if (slot && !tr__places_draw(&slot->places, to.generation, places, places, &stale) && !stale)
