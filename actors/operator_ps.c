@@ -137,8 +137,8 @@ static json_t *children_of(const tr_actor *actor)
     uint32_t count = tr__supervisor_child(actor, UINT32_MAX, &child);
     for (uint32_t i = 0; i < count && i < TR__OPERATOR_ACTORS_MAX; i++) {
         tr__supervisor_child(actor, i, &child);
-        json_t *row = json_pack("{s:o, s:s, s:i}", "id", text_of(child.id, TR_NAME_MAX), "restart",
-                                restarts[child.restart], "restarts", (int)child.restarts);
+        json_t *row = json_pack("{s:o, s:s, s:i, s:s}", "id", text_of(child.id, TR_NAME_MAX), "restart",
+                                restarts[child.restart], "restarts", (int)child.restarts, "state", child.state);
         if (row && !tr_addr_is_none(child.address))
             json_object_set_new(row, "address", address_of(child.address));
         children = children ? children : json_array();
@@ -158,6 +158,9 @@ static json_t *actor_of(const tr__operator_job *job, const tr_actor *actor)
                   text_of(actor->def->name, KIND_MAX), "state", states[actor->state], "mailbox",
                   (int)actor->count, "places", (int)actor->capacity, "handled", (json_int_t)actor->handled);
     json_t *children = children_of(actor);
+    const char *strategy = tr__supervisor_strategy(actor);
+    if (row && strategy)
+        json_object_set_new(row, "strategy", json_string(strategy));
     if (row && name)
         json_object_set_new(row, "name", text_of(name, TR_NAME_MAX));
     if (row && !tr_addr_is_none(parent))
