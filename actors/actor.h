@@ -62,6 +62,8 @@ typedef enum tr__wait { TR__WAIT_NONE, TR__WAIT_FUTURE, TR__WAIT_MESSAGE, TR__WA
 typedef struct tr__fiber_state {
     tr__fiber *fiber;
     tr__wait wait;
+    const char *where;          /* "file:line" of the call that waits; static */
+    uint64_t since_ns;          /* when that call began to wait */
     bool wake;                  /* what it waits for is there, or its time is up */
     bool killed;                /* every wait returns TR_EKILLED */
     tr_err returned;            /* by its body */
@@ -78,6 +80,7 @@ typedef struct tr__extras {
     tr_msg *watchers; /* TR__MSG_MONITOR blocks of who monitors this actor: each will be the tr_down */
     tr_msg *links;    /* TR__MSG_LINK blocks: each will be the exit signal to that actor */
     tr_msg *kept;     /* ring of taken messages */
+    struct tr__held *buffers;         /* counted buffers that it holds (buffers.c) */
     struct tr__own_monitor *monitors; /* monitors made by this actor that haven't fired */
     uint32_t monitor_count;
     tr_msg *want_writable, **want_writable_end; /* who waits for places here, in order of asking */

@@ -21,6 +21,9 @@ void tr__msg_free(tr__loop *loop, tr_msg *msg)
 {
     if (msg->home == loop->index) {
         tr__pool_give(&loop->pool, msg, msg->size_class);
+    } else if (msg->home & TR__HOME_HOLDS) {
+        tr__msg_let_go(msg);
+        tr__msg_free(loop, msg);
     } else if (msg->home == TR__HOME_NONE || msg->size_class == TR__CLASS_LARGE) {
         tr__free(msg);
     } else {
@@ -39,6 +42,8 @@ void tr__msg_free(tr__loop *loop, tr_msg *msg)
 void tr__fail_ask(tr__loop *loop, tr_msg *ask, uint64_t callee_node, tr_err code)
 {
     tr_addr asker = ask->sender;
+    if (ask->home & TR__HOME_HOLDS)
+        tr__msg_let_go(ask);
     ask->sender = (tr_addr){callee_node, ask->to.slot, ask->to.generation};
     ask->kind = TR__MSG_FAILURE;
     ask->flags = 0;

@@ -206,12 +206,20 @@ static void bound_end(tr_actor *self)
     self->fiber->timer = 0;
 }
 
-tr_err tr_sleep(tr_actor *self, uint64_t duration_ns)
+/* What it is about to wait for, for people. */
+static void waits_at(tr_actor *self, const char *where)
+{
+    self->fiber->where = where;
+    self->fiber->since_ns = tr__owner(self)->now_ns;
+}
+
+tr_err tr_sleep_at(tr_actor *self, uint64_t duration_ns, const char *where)
 {
     if (!is_fiber(self, "tr_sleep"))
         return TR_EINVAL;
     if (!bound_wait(self, duration_ns))
         return TR_ENOMEM;
+    waits_at(self, where);
     tr_err err;
     do
         err = wait_for(self, TR__WAIT_SLEEP);
@@ -220,7 +228,7 @@ tr_err tr_sleep(tr_actor *self, uint64_t duration_ns)
     return err;
 }
 
-tr_err tr_await_msg(tr_actor *self, tr_future future, const tr_msg **msg)
+tr_err tr_await_msg_at(tr_actor *self, tr_future future, const tr_msg **msg, const char *where)
 {
     tr__loop *loop = tr__owner(self);
     if (msg)
@@ -231,6 +239,7 @@ tr_err tr_await_msg(tr_actor *self, tr_future future, const tr_msg **msg)
         return tr_last_error(self)->code ? tr_last_error(self)->code
                                          : tr__self_fail(self, TR_EINVAL, "tr_await: no future");
     tr__pending *pending = tr__pending_get(loop, self, future.id);
+    waits_at(self, where);
     while (pending && !pending->settled) {
         self->fiber->awaited = future.id;
         TR_TRY(wait_for(self, TR__WAIT_FUTURE));
@@ -267,7 +276,7 @@ static bool is_over(const tr_actor *self)
     return self->fiber->killed && !(self->head && reason && reason->kind == TR_EXIT_SHUTDOWN);
 }
 
-const tr_msg *tr_receive(tr_actor *self, uint64_t timeout_ns)
+const tr_msg *tr_receive_at(tr_actor *self, uint64_t timeout_ns, const char *where)
 {
     tr__loop *loop = tr__owner(self);
     if (!is_fiber(self, "tr_receive"))
@@ -290,6 +299,8 @@ const tr_msg *tr_receive(tr_actor *self, uint64_t timeout_ns)
         }
         if (!bounded && !bound_wait(self, timeout_ns))
             return NULL;
+        if (!bounded)
+            waits_at(self, where);
         bounded = true;
         tr_err err = wait_for(self, TR__WAIT_MESSAGE);
         if (err != TR_OK && is_over(self))

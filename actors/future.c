@@ -65,6 +65,7 @@ tr_future tr_ask_body(tr_actor *self, tr_addr to, uint64_t timeout_ns, tr_type *
     self->asks++;
     pending->callee = to;
     pending->asked = msg->type;
+    pending->since_ns = loop->now_ns;
     uint64_t due = deadline_of(loop, timeout_ns);
     if (due != UINT64_MAX)
         tr__wheel_set(&loop->wheel, &pending->timer, due);
@@ -219,11 +220,11 @@ tr_err tr__pending_take(tr__loop *loop, tr__pending *pending, const tr_msg **msg
     return TR_OK;
 }
 
-tr_err tr_await_type(tr_actor *self, tr_future future, tr_type *type, const void **out)
+tr_err tr_await_type_at(tr_actor *self, tr_future future, tr_type *type, const void **out, const char *where)
 {
     const tr_msg *msg;
     *out = NULL;
-    TR_TRY(tr_await_msg(self, future, &msg));
+    TR_TRY(tr_await_msg_at(self, future, &msg, where));
     *out = msg ? tr_match_type(msg, type) : NULL;
     return *out ? TR_OK
                 : tr__self_fail(self, TR_ETYPE, "the answer is a %s, not a %s",

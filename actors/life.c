@@ -4,6 +4,7 @@
 
 #include <troupe/troupe.h>
 
+#include "actors/buffers.h"
 #include "actors/loop.h"
 #include "actors/pending.h"
 #include "actors/shutdown.h"
@@ -201,6 +202,8 @@ static void extras_release(tr__loop *loop, tr_actor *actor)
         tr_msg *msg = extras->kept;
         tr_msg_free(actor, &msg);
     }
+    if (extras->buffers)
+        tr__buffers_end(extras);
     if (extras->retelling)
         tr__retell_forget(loop, actor);
     while (extras->want_writable) {

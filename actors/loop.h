@@ -103,6 +103,8 @@ struct tr__loop {
     tr__loop_counts counts;
     uint64_t next_number; /* of monitors */
     uint32_t next_place;  /* of TR_PLACE_SPREAD */
+    tr_error unkept;      /* the last error of that actor, for want of memory for its extras */
+    tr_addr unkept_of;
     uint8_t stop_phase; /* of the node's end (shutdown.h), as this loop knows it */
     bool stop_walking, stop_news;
     uint32_t stop_next;   /* the slot that is looked at next */

@@ -17,6 +17,7 @@
 #include "base/hash.h"
 #include "base/mem.h"
 #include "base/stderr_os.h"
+#include "mailbox/buffer.h"
 #include "transport/frame.h"
 
 static void log_to_stderr(void *context, tr_log_level level, const char *line)
@@ -85,7 +86,8 @@ tr_node *tr__node_make(const tr_node_opts *opts, const tr__seams *seams, tr_erro
     node->log_context = opts->log_context;
     node->log_level = opts->log_level;
     node->loop_count = opts->loops ? opts->loops : 1;
-    if (!loops_make(node)) {
+    node->buffers = tr__buffers_open();
+    if (!node->buffers || !loops_make(node)) {
         tr__node_unmake(node);
         tr__fail(error, TR_ENOMEM, "no memory for %u loops", opts->loops);
         return NULL;
@@ -109,6 +111,7 @@ void tr__node_unmake(tr_node *node)
         tr__huge_free(node->segments[i]);
     tr__names_fini(node);
     tr__transactions_free(node);
+    tr__buffers_close(node->buffers);
     tr__free(node);
 }
 

@@ -51,6 +51,7 @@ struct tr_node {
     _Atomic bool stop_asked, stop_at_once;
     _Atomic uint8_t stop_phase; /* tr__stop_phase (shutdown.h); loop 0 sets it */
     _Atomic uint64_t posted;
+    struct tr__buffers *buffers; /* the account of counted buffers (mailbox/buffer.h) */
 
     /* Under the lock */
     tr__spin names_lock;

@@ -67,7 +67,7 @@ static tr_err find(tr_actor *self, tr__operator_job *job, tr_addr *address, tr_f
 
 /* ---- what ---------------------------------------------------------------------------------------------- */
 
-/* {"TYPE":{...}}: *body is to be freed with tr__free(). */
+/* {"TYPE":{...}}: *body is to be given back by free_message(). */
 static tr_err read_message(tr_actor *self, const tr__operator_job *job, tr_type *type, void **body)
 {
     json_t *message = json_object_get(job->request, "message");
@@ -83,11 +83,18 @@ static tr_err read_message(tr_actor *self, const tr__operator_job *job, tr_type 
                        name);
     tr_error error;
     size_t size;
-    tr_err err = tr__json_read(info, json_object_iter_value(at), body, &size, &error);
+    tr_err err =
+        tr__json_read(info, json_object_iter_value(at), tr_node_of(self)->buffers, body, &size, &error);
     if (err != TR_OK)
         return tr_fail(self, err, "%s", error.text);
     *type = (tr_type){.name = info->name, .fields = info->fields, .size = info->size, .registered = info};
     return TR_OK;
+}
+
+static void free_message(const tr_type *type, void *body)
+{
+    tr__body_release(type->registered, body);
+    tr__free(body);
 }
 
 /* ---- send ---------------------------------------------------------------------------------------------- */
@@ -99,7 +106,7 @@ static void send_to(tr_actor *self, tr__operator_job *job, tr_addr address)
     tr_err err = read_message(self, job, &type, &body);
     if (err == TR_OK) {
         err = tr_send_body(self, address, &type, body);
-        tr__free(body);
+        free_message(&type, body);
     }
     if (err == TR_OK)
         tr__operator_answer(self, job, json_pack("{s:b}", "ok", 1));
@@ -140,7 +147,7 @@ static void ask_of(tr_actor *self, tr__operator_job *job, tr_addr address)
     tr_future future = {0};
     if (read_message(self, job, &type, &body) == TR_OK) {
         future = tr_ask_body(self, address, job->until_ns > now ? job->until_ns - now : 0, &type, body);
-        tr__free(body);
+        free_message(&type, body);
     }
     if (!future.id || tr_then(self, future, answered, job) != TR_OK)
         tr__operator_fail(self, job);

@@ -37,7 +37,8 @@ typedef struct tr__pending {
     const tr_typeinfo *asked;
     tr_then_fn then;
     void *context;
-    uint64_t gather; /* the gather it is a member of; 0: none. Of a gather: its first member that failed */
+    uint64_t since_ns; /* when it was asked */
+    uint64_t gather;   /* the gather it is a member of; 0: none. Of a gather: its first member that failed */
 } tr__pending;
 
 static inline uint64_t tr__pending_id(const tr__pending *pending)

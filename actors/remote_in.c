@@ -129,8 +129,11 @@ static tr_msg *decode(tr__remote_peer *p, const tr__record *r, tr_drop *why)
     tr_msg *msg = tr__msg_alloc(&loop->pool, loop->index, size);
     if (!msg)
         return NULL;
-    msg->type = heard->type;
-    tr__cbor_decode(heard->type, r->body, r->length, tr__msg_body(msg));
+    if (!tr__cbor_decode(heard->type, r->body, r->length, loop->node->buffers, tr__msg_body(msg))) {
+        tr__msg_free(loop, msg);
+        return NULL;
+    }
+    tr__msg_filled(msg, heard->type);
     return msg;
 }
 

@@ -175,6 +175,8 @@ static tr_err send_now(tr__remote_peer *p, tr_msg *msg)
     loop->counts.sent++;
     p->sent++;
     leaving(p, msg);
+    if (msg->home & TR__HOME_HOLDS) /* the block may wait long for its answer */
+        tr__msg_let_go(msg);
     if (!ways[msg->kind].waits || !tr__waits_put(&p->waits, msg))
         tr__msg_free(loop, msg);
     return TR_OK;
@@ -255,7 +257,7 @@ static void give_up(tr__remote_peer *p, tr_msg *msg, tr_err err)
 bool tr__remote_fits(const tr_typeinfo *type, const void *body, size_t size)
 {
     /* A field's bound is at most nine bytes more than its body. */
-    return size <= TR__MESSAGE_MAX / 16 ||
+    return (size <= TR__MESSAGE_MAX / 16 && !type->buffers) ||
            TR__WIRE_HEADER_MAX + tr__cbor_bound(type, body) <= TR__MESSAGE_MAX;
 }
 

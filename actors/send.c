@@ -2,6 +2,7 @@
  * actor's last error. */
 #include "actors/send.h"
 
+#include <inttypes.h>
 #include <string.h>
 
 #include "actors/adapter.h"
@@ -26,7 +27,7 @@ static inline size_t body_size(const tr_typeinfo *info, const void *body)
 
 static inline void body_copy(const tr_typeinfo *info, tr_msg *msg, const void *body)
 {
-    msg->type = info;
+    tr__msg_filled(msg, info);
     if (info->inline_count)
         tr__body_copy(info, tr__msg_body(msg), body);
     else
@@ -40,6 +41,11 @@ tr_err tr__may_send(tr_actor *self, tr_addr to, const tr_typeinfo *info, const v
     if (to.node != tr__owner(self)->node->id && !tr__remote_fits(info, body, size))
         return tr__self_fail(self, TR_ETOOBIG, "a %s of %zu bytes is too large for a connection: split it",
                              info->name, size);
+    if (info->buffers && tr__buffers_full(tr__owner(self)->node->buffers))
+        return tr__self_fail(self, TR_EFULL,
+                             "sending %s: this node's messages hold %" PRIu64
+                             " bytes in buffers, which is all they may",
+                             info->name, tr__buffers_bytes(tr__owner(self)->node->buffers));
     return TR_OK;
 }
 
@@ -298,6 +304,8 @@ static tr_err post(tr_node *node, tr_addr to, tr_type *type, const void *body, t
         return TR_ETOOBIG;
     if (info && info->notice)
         return TR_EPERM;
+    if (info && info->buffers && tr__buffers_full(node->buffers))
+        return TR_EFULL;
     if (slot && places > tr__capacity(slot))
         places = tr__capacity(slot);
     if (slot && !tr__places_draw(&slot->places, to.generation, places, places, &stale) && !stale)

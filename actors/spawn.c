@@ -29,7 +29,7 @@ static tr_err take_arg(tr__loop *loop, const tr_actor_def *def, const void *arg,
     tr_msg *msg = info ? tr__msg_alloc(&loop->pool, loop->index, size) : NULL;
     if (__builtin_expect(!msg, 0))
         return tr__fail(error, TR_ENOMEM, "no memory for the arguments of %s", def->name);
-    msg->type = info;
+    tr__msg_filled(msg, info);
     if (flat)
         tr__copy_flat(tr__msg_body(msg), arg, size);
     else

@@ -30,6 +30,8 @@ size_t tr__cbor_bound(const tr_typeinfo *type, const void *body)
             bound += strlen(*(const char *const *)at);
         else if (field->kind == TR_KIND_bytes)
             bound += ((const tr_bytes *)at)->size;
+        else if (field->kind == TR_KIND_buffer && *(const tr_buffer *const *)at)
+            bound += (*(const tr_buffer *const *)at)->size;
         else if (field->kind == TR_KIND_addr)
             bound += 3 * HEAD_MAX;
     }
@@ -90,6 +92,12 @@ static size_t encode_field(uint32_t kind, const void *at, uint8_t *out, size_t r
         const tr_bytes *bytes = at;
         return encode_content(cbor_encode_bytestring_start(bytes->size, out, room), bytes->data, bytes->size,
                               out, room);
+    }
+    case TR_KIND_buffer: {
+        const tr_buffer *buffer =
+            *(const tr_buffer *const *)at ? *(const tr_buffer *const *)at : &tr__buffer_empty;
+        return encode_content(cbor_encode_bytestring_start(buffer->size, out, room), buffer->data,
+                              buffer->size, out, room);
     }
     case TR_KIND_addr:
         return encode_addr(*(const tr_addr *)at, out, room);
@@ -362,6 +370,7 @@ static tr_err read_value(reader *r, void *at, tr_bytes *content)
         *content = (tr_bytes){it.data, it.size};
         return TR_OK;
     case TR_KIND_bytes:
+    case TR_KIND_buffer:
         TR_TRY(read_item(r, BYTES, &it));
         *content = (tr_bytes){it.data, it.size};
         return TR_OK;
@@ -397,7 +406,8 @@ tr_err tr__cbor_measure(const tr_typeinfo *type, const uint8_t *in, size_t lengt
         } unused;
         tr_bytes content = {NULL, 0};
         TR_TRY(read_value(&r, &unused, &content));
-        size += content.size + (r.field->kind == TR_KIND_string);
+        if (r.field->kind != TR_KIND_buffer)
+            size += content.size + (r.field->kind == TR_KIND_string);
     }
     r.field = NULL;
     if (r.at < length)
@@ -409,25 +419,41 @@ tr_err tr__cbor_measure(const tr_typeinfo *type, const uint8_t *in, size_t lengt
     return TR_OK;
 }
 
-void tr__cbor_decode(const tr_typeinfo *type, const uint8_t *in, size_t length, void *into)
+/* The bytes of a string or of bytes, behind what is there already: *tail moves on. */
+static void place_content(uint32_t kind, const tr_bytes *content, void *at, char **tail)
+{
+    size_t size = content->size;
+    memcpy(*tail, content->data, size);
+    if (kind == TR_KIND_string) {
+        *(const char **)at = *tail;
+        (*tail)[size++] = '\0';
+    } else {
+        *(tr_bytes *)at = (tr_bytes){*tail, size};
+    }
+    *tail += size;
+}
+
+bool tr__cbor_decode(const tr_typeinfo *type, const uint8_t *in, size_t length, tr__buffers *account,
+                     void *into)
 {
     reader r = {.type = type, .in = in, .length = length, .checked = true};
     tr_err failed = read_start(&r);
     char *tail = (char *)into + type->size;
+    bool starved = false;
     for (r.field = type->fields; failed == TR_OK && r.field->kind != TR_KIND_END; r.field++) {
         void *at = (char *)into + r.field->offset;
         tr_bytes content = {NULL, 0};
         failed = read_value(&r, at, &content);
-        if (!content.data)
-            continue;
-        memcpy(tail, content.data, content.size);
-        if (r.field->kind == TR_KIND_string) {
-            *(const char **)at = tail;
-            tail[content.size++] = '\0';
-        } else {
-            *(tr_bytes *)at = (tr_bytes){tail, content.size};
+        if (r.field->kind == TR_KIND_buffer) {
+            const tr_buffer *made = tr__buffer_make(account, content.data, content.size);
+            starved |= !made;
+            *(const tr_buffer **)at = made ? made : &tr__buffer_empty;
+        } else if (content.data) {
+            place_content(r.field->kind, &content, at, &tail);
         }
-        tail += content.size;
     }
     tr__check(failed == TR_OK, "message %s is decoded without having been measured", type->name);
+    if (starved)
+        tr__body_release(type, into);
+    return !starved;
 }

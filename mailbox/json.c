@@ -140,6 +140,10 @@ static json_t *from_field(uint32_t kind, const void *at)
         return from_text(*(const char *const *)at);
     case TR_KIND_bytes:
         return from_bytes(at);
+    case TR_KIND_buffer: {
+        const tr_buffer *buffer = *(const tr_buffer *const *)at;
+        return from_bytes(&(tr_bytes){buffer ? buffer->data : NULL, buffer ? buffer->size : 0});
+    }
     case TR_KIND_addr:
         return from_addr(*(const tr_addr *)at);
     }
@@ -191,6 +195,7 @@ char *tr__json_encode(const tr_typeinfo *type, const void *body)
 typedef struct reader {
     const tr_typeinfo *type;
     const tr_field *field;
+    tr__buffers *account; /* of the buffers that are made */
     tr_error *error;
 } reader;
 
@@ -312,6 +317,7 @@ static tr_err read_scalar(reader *r, const json_t *value, void *at)
 /* A string or bytes, behind what is there already: *tail moves on. `value` may be NULL: missing. */
 static tr_err read_content(reader *r, const json_t *value, void *at, char **tail)
 {
+    size_t bytes_size;
     if (value && !json_is_string(value))
         return refuse(r, r->field->kind == TR_KIND_string ? "a string" : "a string of base64",
                       value_word(value));
@@ -322,11 +328,17 @@ static tr_err read_content(reader *r, const json_t *value, void *at, char **tail
         *tail += size + 1;
         return TR_OK;
     }
-    tr_bytes *bytes = at;
-    bytes->data = *tail;
-    if (sodium_base642bin((unsigned char *)*tail, size, text, size, NULL, &bytes->size, NULL, BASE64) != 0)
+    if (sodium_base642bin((unsigned char *)*tail, size, text, size, NULL, &bytes_size, NULL, BASE64) != 0)
         return refuse(r, "base64 with its padding", "a string that isn't");
-    *tail += bytes->size;
+    if (r->field->kind == TR_KIND_buffer) { /* its bytes were there for a moment only */
+        const tr_buffer *made = tr__buffer_make(r->account, *tail, bytes_size);
+        *(const tr_buffer **)at = made;
+        return made ? TR_OK
+                    : tr__fail(r->error, TR_ENOMEM, "message %s, field %s: no memory for %zu bytes",
+                               r->type->name, r->field->name, bytes_size);
+    }
+    *(tr_bytes *)at = (tr_bytes){*tail, bytes_size};
+    *tail += bytes_size;
     return TR_OK;
 }
 
@@ -364,12 +376,14 @@ static tr_err decode_object(reader *r, json_t *object, void **body, size_t *body
     for (r->field = r->type->fields; failed == TR_OK && r->field->kind != TR_KIND_END; r->field++) {
         const json_t *value = json_object_get(object, r->field->name);
         void *at = block + r->field->offset;
-        if (r->field->kind == TR_KIND_string || r->field->kind == TR_KIND_bytes)
+        if (r->field->kind == TR_KIND_string || r->field->kind == TR_KIND_bytes ||
+            r->field->kind == TR_KIND_buffer)
             failed = read_content(r, value, at, &tail);
         else if (value)
             failed = read_scalar(r, value, at);
     }
     if (failed != TR_OK) {
+        tr__body_release(r->type, block);
         tr__free(block);
         return failed;
     }
@@ -378,17 +392,18 @@ static tr_err decode_object(reader *r, json_t *object, void **body, size_t *body
     return TR_OK;
 }
 
-tr_err tr__json_read(const tr_typeinfo *type, json_t *value, void **body, size_t *body_size, tr_error *error)
+tr_err tr__json_read(const tr_typeinfo *type, json_t *value, tr__buffers *account, void **body,
+                     size_t *body_size, tr_error *error)
 {
-    reader r = {.type = type, .error = error};
+    reader r = {.type = type, .account = account, .error = error};
     if (!json_is_object(value))
         return tr__fail(error, TR_EINVAL, "message %s: expected an object, found %s", type->name,
                         value_word(value));
     return decode_object(&r, value, body, body_size);
 }
 
-tr_err tr__json_decode(const tr_typeinfo *type, const char *text, void **body, size_t *body_size,
-                       tr_error *error)
+tr_err tr__json_decode(const tr_typeinfo *type, const char *text, tr__buffers *account, void **body,
+                       size_t *body_size, tr_error *error)
 {
     json_error_t wrong;
     tr__json_prepare();
@@ -401,7 +416,7 @@ tr_err tr__json_decode(const tr_typeinfo *type, const char *text, void **body, s
     if (!object)
         return tr__fail(error, TR_EINVAL, "message %s: not JSON at line %d, column %d: %s", type->name,
                         wrong.line, wrong.column, wrong.text);
-    tr_err failed = tr__json_read(type, object, body, body_size, error);
+    tr_err failed = tr__json_read(type, object, account, body, body_size, error);
     json_decref(object);
     return failed;
 }

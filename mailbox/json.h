@@ -12,7 +12,8 @@ void tr__json_prepare(void);
 /* The message as an object; the caller's. NULL if memory ran out. */
 json_t *tr__json_make(const tr_typeinfo *type, const void *body);
 /* As tr__json_decode (type.h), from a value. */
-tr_err tr__json_read(const tr_typeinfo *type, json_t *value, void **body, size_t *body_size, tr_error *error);
+tr_err tr__json_read(const tr_typeinfo *type, json_t *value, tr__buffers *account, void **body,
+                     size_t *body_size, tr_error *error);
 /* The text on one line, to be freed with tr__free(); NULL if `value` is NULL or memory ran out. */
 char *tr__json_text(const json_t *value);
 

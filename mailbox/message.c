@@ -10,3 +10,9 @@ tr_msg *tr__msg_alloc_plain(size_t size)
         *msg = (tr_msg){.size = (uint32_t)size, .home = TR__HOME_NONE, .size_class = TR__CLASS_LARGE};
     return msg;
 }
+
+void tr__msg_let_go(tr_msg *msg)
+{
+    tr__body_release(msg->type, tr__msg_body(msg));
+    msg->home &= (uint8_t)~TR__HOME_HOLDS;
+}

@@ -40,7 +40,9 @@ enum tr__msg_flag {
     TR__MSG_CANCELED = 4, /* a kept ask that its asker has given up: needs no answer */
 };
 
-#define TR__HOME_NONE 0xff /* a plain allocation: any thread may free it */
+#define TR__HOME_NONE 0x7f /* a plain allocation: any thread may free it */
+#define TR__HOME_HOLDS \
+    0x80 /* besides: its body holds counted buffers. So no loop takes its end for a plain one */
 
 static inline void *tr__msg_body(const tr_msg *msg)
 {
@@ -60,6 +62,17 @@ static inline tr_msg *tr__msg_alloc(tr__pool *pool, uint8_t home, size_t size)
 
 /* The same as a plain allocation, for threads that are no loop. */
 tr_msg *tr__msg_alloc_plain(size_t size);
+
+/* The buffers that its body holds are dropped, the body is no more. */
+void tr__msg_let_go(tr_msg *msg);
+
+/* It has got a body of that type. */
+static inline void tr__msg_filled(tr_msg *msg, const tr_typeinfo *type)
+{
+    msg->type = type;
+    if (__builtin_expect(type->buffers, 0))
+        msg->home |= TR__HOME_HOLDS;
+}
 
 /* The places that a body of that size takes: one a started KiB. */
 static inline uint32_t tr__msg_places(size_t size)

@@ -29,7 +29,7 @@ static const struct {
     [TR_KIND_i64] = {"i64", sizeof(int64_t)},      [TR_KIND_u32] = {"u32", sizeof(uint32_t)},
     [TR_KIND_u64] = {"u64", sizeof(uint64_t)},     [TR_KIND_f64] = {"f64", sizeof(double)},
     [TR_KIND_string] = {"string", sizeof(char *)}, [TR_KIND_bytes] = {"bytes", sizeof(tr_bytes)},
-    [TR_KIND_addr] = {"addr", sizeof(tr_addr)},
+    [TR_KIND_addr] = {"addr", sizeof(tr_addr)},    [TR_KIND_buffer] = {"buffer", sizeof(tr_buffer *)},
 };
 #define KIND_COUNT (sizeof kinds / sizeof kinds[0])
 
@@ -115,7 +115,9 @@ static tr_typeinfo *make_info(const tr_type *type, uint32_t count, uint64_t id, 
     for (uint32_t i = 0; i < count; i++) {
         fields[i] = type->fields[i];
         fields[i].name = copy_text(&names, type->fields[i].name);
-        info->inline_count += fields[i].kind == TR_KIND_string || fields[i].kind == TR_KIND_bytes;
+        info->buffers |= fields[i].kind == TR_KIND_buffer;
+        info->inline_count += fields[i].kind == TR_KIND_string || fields[i].kind == TR_KIND_bytes ||
+                              fields[i].kind == TR_KIND_buffer;
     }
     info->fields = fields; /* the one behind the last is zeroed: TR_KIND_END */
     info->count = count;
@@ -216,8 +218,21 @@ void tr__body_copy(const tr_typeinfo *type, void *into, const void *body)
                 memcpy(tail, bytes->data, bytes->size);
             bytes->data = tail;
             tail += bytes->size;
+        } else if (field->kind == TR_KIND_buffer) {
+            const tr_buffer **buffer = at;
+            if (*buffer)
+                tr__buffer_hold(*buffer);
+            else
+                *buffer = &tr__buffer_empty;
         }
     }
+}
+
+void tr__body_release(const tr_typeinfo *type, const void *body)
+{
+    for (const tr_field *field = type->fields; field->kind != TR_KIND_END; field++)
+        if (field->kind == TR_KIND_buffer)
+            tr__buffer_drop(*(const tr_buffer *const *)((const char *)body + field->offset));
 }
 
 /* The linker makes these two for a section whose name is an identifier; weak: a program may declare none. */

@@ -127,13 +127,15 @@ static void reply(tr__transactions *t, const tr_msg *ask, const tr__tx_frame *an
         return;
     }
     void *body = tr__alloc(size);
-    if (!body) {
+    if (!body ||
+        !tr__cbor_decode(info, answer->body.data, answer->body.size, tr_node_of(t->self)->buffers, body)) {
+        tr__free(body);
         tr_reply_error(t->self, ask, TR_ENOMEM, "it was executed; no memory for its reply");
         return;
     }
-    tr__cbor_decode(info, answer->body.data, answer->body.size, body);
     tr_type type = {.name = info->name, .fields = info->fields, .size = info->size, .registered = info};
     tr_reply_body(t->self, ask, &type, body);
+    tr__body_release(info, body);
     tr__free(body);
 }
 

@@ -128,12 +128,15 @@ static tr_msg *decode(tr__loop *loop, const tr__tx_call_at *call, verdict *why)
     if (why->reason)
         return NULL;
     tr_msg *msg = tr__msg_alloc(&loop->pool, loop->index, size);
+    if (msg && !tr__cbor_decode(info, call->body, call->size, loop->node->buffers, tr__msg_body(msg))) {
+        tr__msg_free(loop, msg);
+        msg = NULL;
+    }
     if (!msg) {
         *why = refused(TR_TX_OVERLOAD, "node %s has no memory for a %s", loop->node->name, info->name);
         return NULL;
     }
-    msg->type = info;
-    tr__cbor_decode(info, call->body, call->size, tr__msg_body(msg));
+    tr__msg_filled(msg, info);
     return msg;
 }
 

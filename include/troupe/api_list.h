@@ -118,12 +118,15 @@ TR_FNV(tr_err, reply_error, 4, (tr_actor * self, const tr_msg *ask, tr_err code,
 TR_FN(tr_err, then, (tr_actor * self, tr_future future, tr_then_fn then, void *context),
       (self, future, then, context))
 /* Fibers only (TR_EINVAL elsewhere): wait for it. *msg (which may be NULL) is borrowed until the next await
- * or receive. TR_EKILLED: return from the body. */
-TR_FN(tr_err, await_msg, (tr_actor * self, tr_future future, const tr_msg **msg), (self, future, msg))
+ * or receive. TR_EKILLED: return from the body. Of this and all that wait: `where` is the place in the source,
+ * "file:line", static, by which people see what an actor waits for; the macros without `_at` give it. */
+TR_FN(tr_err, await_msg_at, (tr_actor * self, tr_future future, const tr_msg **msg, const char *where),
+      (self, future, msg, where))
 /* The same, and the answer's struct: TR_ETYPE if it is of another type than asked for (the macro tr_await
  * casts). */
-TR_FN(tr_err, await_type, (tr_actor * self, tr_future future, tr_type *type, const void **out),
-      (self, future, type, out))
+TR_FN(tr_err, await_type_at,
+      (tr_actor * self, tr_future future, tr_type *type, const void **out, const char *where),
+      (self, future, type, out, where))
 /* A future that settles when all of them have: with no message if all have values, else with the error of the one that
  * failed first. Each then gives its own result at once by await or take_result. */
 TR_FN(tr_future, gather, (tr_actor * self, const tr_future *futures, size_t count), (self, futures, count))
@@ -138,9 +141,11 @@ TR_FN(void, cancel, (tr_actor * self, tr_future future), (self, future))
 
 /* Fibers only: the next message, borrowed until the next receive; NULL: timeout, or being killed
  * (tr_last_error says which). */
-TR_FN(const tr_msg *, receive, (tr_actor * self, uint64_t timeout_ns), (self, timeout_ns))
+TR_FN(const tr_msg *, receive_at, (tr_actor * self, uint64_t timeout_ns, const char *where),
+      (self, timeout_ns, where))
 /* Fibers only. TR_EKILLED when being killed. */
-TR_FN(tr_err, sleep, (tr_actor * self, uint64_t duration_ns), (self, duration_ns))
+TR_FN(tr_err, sleep_at, (tr_actor * self, uint64_t duration_ns, const char *where),
+      (self, duration_ns, where))
 
 /* ---- time, chance, words ------------------------------------------------------------------------------- */
 
@@ -242,6 +247,23 @@ TR_FNV(tr_err, refuse, 2, (tr_txview * v, const char *format), (v, format))
  * an error. `name` says what holds; static. */
 TR_FN(void, assert_that, (tr_actor * self, tr_assertion kind, bool holds, const char *name),
       (self, kind, holds, name))
+
+/* ---- counted buffers ----------------------------------------------------------------------------------- */
+
+/* A buffer with a copy of those bytes, for fields of the kind buffer. This actor holds it until tr_buffer_release or its
+ * end; messages that it is sent in hold it besides. NULL: no memory. */
+TR_FN(const tr_buffer *, buffer_make, (tr_actor * self, const void *data, size_t size), (self, data, size))
+/* The like without a copy: the memory is handed over. When nobody holds it any more free_data(data, size, context) is
+ * called, on the thread of whoever held it last (NULL: free(data)). NULL: no memory, and `data` is still yours. */
+TR_FN(const tr_buffer *, buffer_adopt,
+      (tr_actor * self, void *data, size_t size, void (*free_data)(void *data, size_t size, void *context),
+       void *context),
+      (self, data, size, free_data, context))
+/* Keep a message's buffer beyond the message: until as many calls of tr_buffer_release, or this actor's end. NULL is fine.
+ * TR_ENOMEM. */
+TR_FN(tr_err, buffer_hold, (tr_actor * self, const tr_buffer *buffer), (self, buffer))
+/* Undo one tr_buffer_hold, or the making. TR_EINVAL: this actor doesn't hold it. */
+TR_FN(tr_err, buffer_release, (tr_actor * self, const tr_buffer *buffer), (self, buffer))
 
 /* ---- stopping in order, dynamic children ---------------------------------------------------------------- */
 

@@ -11,6 +11,7 @@
  *     string                       const char *, NUL-terminated UTF-8; NULL travels as ""
  *     bytes                        tr_bytes { data, size }
  *     addr                         tr_addr
+ *     buffer                       const tr_buffer *, counted and shared instead of copied; NULL travels as an empty one
  *
  * An item without parentheses is a flag of the type: TR_MESSAGE(debit, TR_WRITES, (i64, amount)).
  *
@@ -51,6 +52,14 @@ typedef struct tr_bytes {
     size_t size;
 } tr_bytes;
 
+/* Bytes that never change, with a count of who holds them: messages to many receivers, on any loop, share one instead of
+ * copying it. Made by tr_buffer_make or tr_buffer_adopt; a message holds those of its fields as long as it lives, an
+ * actor keeps one by tr_buffer_hold. To an actor of another node the bytes travel. */
+typedef struct tr_buffer {
+    const void *data;
+    size_t size;
+} tr_buffer;
+
 typedef enum tr_kind {
     TR_KIND_END,
     TR_KIND_bool,
@@ -62,6 +71,7 @@ typedef enum tr_kind {
     TR_KIND_string,
     TR_KIND_bytes,
     TR_KIND_addr,
+    TR_KIND_buffer,
 } tr_kind;
 
 typedef struct tr_field {
@@ -135,6 +145,7 @@ static inline const void *tr__match(const tr_msg *msg, tr_type *type,
 #define TR__C_string  const char *
 #define TR__C_bytes   tr_bytes
 #define TR__C_addr    tr_addr
+#define TR__C_buffer  const tr_buffer *
 #define TR_KIND__Bool TR_KIND_bool
 
 #define TR__SCAN(...)  TR__SCAN3(TR__SCAN3(TR__SCAN3(__VA_ARGS__)))

@@ -38,10 +38,20 @@
 #define tr_post(node, to, type, ...) tr_post_body((node), (to), &type##_type, &(type){__VA_ARGS__})
 /* The rest is the argument; variadic so that it may be a compound literal with commas in it. */
 #define tr_spawn(self, def, ...) tr_spawn_with((self), (def), (__VA_ARGS__), NULL)
+/* What waits says where in the source it does: "file:line". */
+#define TR__HERE          __FILE__ ":" TR__TEXT(__LINE__)
+#define TR__TEXT(number)  TR__TEXT2(number)
+#define TR__TEXT2(number) #number
 /* const greeting *g; tr_err e = tr_await(self, future, greeting, &g): TR_ETYPE if the answer is of another
  * type. */
 #define tr_await(self, future, type, out) \
-    tr_await_type((self), (future), &type##_type, (const void **)(1 ? (out) : (const type **)0))
+    tr_await_type_at((self), (future), &type##_type, (const void **)(1 ? (out) : (const type **)0), TR__HERE)
+/* const tr_msg *answer; tr_err e = tr_await_msg(self, future, &answer) */
+#define tr_await_msg(self, future, msg) tr_await_msg_at((self), (future), (msg), TR__HERE)
+/* const tr_msg *msg = tr_receive(self, TR_SECONDS(1)) */
+#define tr_receive(self, timeout_ns) tr_receive_at((self), (timeout_ns), TR__HERE)
+/* TR_TRY(tr_sleep(self, TR_MILLIS(10))) */
+#define tr_sleep(self, duration_ns) tr_sleep_at((self), (duration_ns), TR__HERE)
 
 /* tr_always(self, account.balance >= 0, "no account is overdrawn") */
 #define tr_always(self, condition, name)    tr_assert_that((self), TR_ALWAYS, (condition), (name))

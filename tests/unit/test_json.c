@@ -58,7 +58,7 @@ static void *decode(tr_type *type, const char *text, tr_error *error)
     void *body = NULL;
     size_t size = 0;
     *error = (tr_error){TR_OK, ""};
-    tr_err failed = tr__json_decode(info, text, &body, &size, error);
+    tr_err failed = tr__json_decode(info, text, NULL, &body, &size, error);
     assert_int_equal(failed, error->code);
     assert_true((failed == TR_OK) == (body != NULL));
     if (body)
@@ -369,7 +369,7 @@ static void when_an_allocation_fails_it_says_so(void **state)
         tr_error error;
         size_t size;
         tr__alloc_fail_at(++nth);
-        failed = tr__json_decode(info, text, &body, &size, &error);
+        failed = tr__json_decode(info, text, NULL, &body, &size, &error);
         tr__alloc_fail_at(0);
         if (failed != TR_OK) {
             assert_int_equal(failed, TR_ENOMEM);

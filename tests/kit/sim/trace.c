@@ -109,12 +109,13 @@ static void tell_call(sim_node *node, const tr__tx_branch *branch)
         return; /* it will be refused */
     void *body = malloc(size);
     tr__check(body != NULL, "no memory for the simulator");
-    tr__cbor_decode(type, call->body, call->size, body);
+    tr__check(tr__cbor_decode(type, call->body, call->size, NULL, body), "no memory for the simulator");
     char *json = tr__json_encode(type, body);
     line_begin(node->sim, node, "execute");
     fprintf(node->sim->opts.timeline, "%s: %s %s\n", tr__tx_branch_actor(branch), type->name,
             json ? json : "(no memory)");
     tr__free(json);
+    tr__body_release(type, body);
     free(body);
 }
 
@@ -154,6 +155,9 @@ static void hash_body(tr_sim *sim, const tr_typeinfo *type, const void *body)
             sim_hash_text(sim, *(const char *const *)at);
         } else if (kind == TR_KIND_bytes) {
             hash_bytes(sim, ((const tr_bytes *)at)->data, ((const tr_bytes *)at)->size);
+        } else if (kind == TR_KIND_buffer) {
+            const tr_buffer *buffer = *(const tr_buffer *const *)at;
+            hash_bytes(sim, buffer->data, buffer->size);
         } else {
             memcpy(words, at, sizes[kind]);
             sim_hash(sim, words[0]);

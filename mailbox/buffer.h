@@ -1,0 +1,52 @@
+/* Counted buffers: bytes that never change, shared by whoever holds them, on any loop. Messages hold those in their
+ * fields, actors those they made or kept (actors/buffers.c). The last holder frees the bytes, on its own thread.
+ *
+ * C1  A buffer is live while its count is above 0; each holder, a message or an actor, counts once.
+ * C2  The bytes of a node's live buffers are its account's sum: charged when one is made, taken off when it ends. */
+#ifndef TR_MAILBOX_BUFFER_H
+#define TR_MAILBOX_BUFFER_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+
+#include <troupe/message.h>
+
+/* A node's account. It outlives its node by the buffers that another node of the process still holds. */
+typedef struct tr__buffers {
+    _Atomic uint64_t bytes; /* of live ones */
+    _Atomic uint64_t max;   /* from which on sends of buffers are refused (tr__buffers_full) */
+    _Atomic uint64_t users; /* the node, and each live buffer */
+} tr__buffers;
+
+/* NULL: no memory. */
+tr__buffers *tr__buffers_open(void);
+/* The node's part is over; NULL is fine. */
+void tr__buffers_close(tr__buffers *account);
+/* Any thread; a moment later it may be another. */
+static inline uint64_t tr__buffers_bytes(const tr__buffers *account)
+{
+    return atomic_load_explicit(&((tr__buffers *)account)->bytes, memory_order_relaxed);
+}
+static inline bool tr__buffers_full(const tr__buffers *account)
+{
+    return tr__buffers_bytes(account) >
+           atomic_load_explicit(&((tr__buffers *)account)->max, memory_order_relaxed);
+}
+
+/* What a field without a buffer holds once its message was made: of no bytes, and for ever. */
+extern const tr_buffer tr__buffer_empty;
+
+/* A buffer with a copy of `data`, held once. NULL: no memory. Of no bytes: tr__buffer_empty. `account` may be NULL:
+ * charged to nobody. */
+const tr_buffer *tr__buffer_make(tr__buffers *account, const void *data, size_t size);
+/* One of memory that is handed over: free_data(data, size, context) ends it, NULL: free(data). NULL: no memory, and it is
+ * still the caller's. */
+const tr_buffer *tr__buffer_adopt(tr__buffers *account, void *data, size_t size,
+                                  void (*free_data)(void *data, size_t size, void *context), void *context);
+/* One more holder, and one less (NULL is fine). Any thread. */
+void tr__buffer_hold(const tr_buffer *buffer);
+void tr__buffer_drop(const tr_buffer *buffer);
+/* The reverse of adopting, by its only holder: the bytes stay, and are the caller's again. */
+void tr__buffer_abandon(const tr_buffer *buffer);
+
+#endif
