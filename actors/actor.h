@@ -98,7 +98,7 @@ struct tr_actor {
     uint32_t count;      /* of messages in it */
     uint32_t local;      /* free places in the owner's hand */
     uint8_t state;
-    bool queued; /* in the run queue */
+    bool queued;     /* in the run queue */
     uint8_t traits;  /* tr__trait */
     uint8_t exiting; /* tr__exiting */
     bool named;      /* some name in the node's table is its */

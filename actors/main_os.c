@@ -29,12 +29,18 @@ static const char help[] =
     "  --log LEVEL       error, warn, info or debug (default: warn)\n";
 
 static const struct option options[] = {
-    {"name", required_argument, NULL, 'n'},     {"cluster", required_argument, NULL, 'c'},
-    {"loops", required_argument, NULL, 'l'},    {"listen", required_argument, NULL, 'a'},
-    {"join", required_argument, NULL, 'j'},     {"log", required_argument, NULL, 'g'},
-    {"help", no_argument, NULL, 'h'},           {"plugin", required_argument, NULL, 'p'},
-    {"data", required_argument, NULL, 'd'},     {"key", required_argument, NULL, 'k'},
-    {"operator", required_argument, NULL, 'o'}, {"stop-timeout", required_argument, NULL, 's'},
+    {"name", required_argument, NULL, 'n'},
+    {"cluster", required_argument, NULL, 'c'},
+    {"loops", required_argument, NULL, 'l'},
+    {"listen", required_argument, NULL, 'a'},
+    {"join", required_argument, NULL, 'j'},
+    {"log", required_argument, NULL, 'g'},
+    {"help", no_argument, NULL, 'h'},
+    {"plugin", required_argument, NULL, 'p'},
+    {"data", required_argument, NULL, 'd'},
+    {"key", required_argument, NULL, 'k'},
+    {"operator", required_argument, NULL, 'o'},
+    {"stop-timeout", required_argument, NULL, 's'},
     {NULL, 0, NULL, 0},
 };
 

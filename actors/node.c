@@ -129,7 +129,8 @@ static tr_err run_first(tr_actor *self, void *arg)
         return TR_OK; /* it runs until tr_node_stop */
     if (err == TR_OK)
         err = node->opts.start(self, arg);
-    if (err != TR_OK && tr__is_stopping(node)) { /* it did what it was asked to; or whom it needed had stopped */
+    if (err != TR_OK &&
+        tr__is_stopping(node)) { /* it did what it was asked to; or whom it needed had stopped */
         if (err != TR_EKILLED)
             tr_log(self, TR_LOG_INFO, "ends while the node stops: %s", tr_last_error(self)->text);
         err = TR_OK;

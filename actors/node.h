@@ -16,10 +16,10 @@ struct tr__transactions;
 
 /* How far loop 0 has come with stopping the node (shutdown.h). */
 typedef struct tr__shutdown {
-    uint64_t due_ns;      /* when it has to be over */
-    _Atomic bool late;    /* it wasn't by then */
+    uint64_t due_ns;   /* when it has to be over */
+    _Atomic bool late; /* it wasn't by then */
     bool first_asked;
-    tr_addr *roots;       /* what is stopped one after another; NULL: not yet, or no more */
+    tr_addr *roots; /* what is stopped one after another; NULL: not yet, or no more */
     size_t root_count, root_next;
     tr_addr root;         /* which of them is awaited */
     uint64_t root_due_ns; /* until when */

@@ -137,8 +137,9 @@ static json_t *children_of(const tr_actor *actor)
     uint32_t count = tr__supervisor_child(actor, UINT32_MAX, &child);
     for (uint32_t i = 0; i < count && i < TR__OPERATOR_ACTORS_MAX; i++) {
         tr__supervisor_child(actor, i, &child);
-        json_t *row = json_pack("{s:o, s:s, s:i, s:s}", "id", text_of(child.id, TR_NAME_MAX), "restart",
-                                restarts[child.restart], "restarts", (int)child.restarts, "state", child.state);
+        json_t *row =
+            json_pack("{s:o, s:s, s:i, s:s}", "id", text_of(child.id, TR_NAME_MAX), "restart",
+                      restarts[child.restart], "restarts", (int)child.restarts, "state", child.state);
         if (row && !tr_addr_is_none(child.address))
             json_object_set_new(row, "address", address_of(child.address));
         children = children ? children : json_array();

@@ -170,8 +170,9 @@ static void conduct(tr__loop *loop)
         go(node, TR__STOP_OVER);
         return;
     }
-    bool done = phase == TR__STOP_ROOTS ? roots_step(loop, s) : phase == TR__STOP_FIRST ? first_step(loop, s)
-                                                                                         : all_done(node, phase);
+    bool done = phase == TR__STOP_ROOTS   ? roots_step(loop, s)
+                : phase == TR__STOP_FIRST ? first_step(loop, s)
+                                          : all_done(node, phase);
     if (!done)
         return;
     if (phase + 1 == TR__STOP_ROOTS)
@@ -211,20 +212,23 @@ bool tr__shutdown_step(tr__loop *loop)
 void tr__shutdown_log_left(const tr__loop *loop)
 {
     tr_node *node = loop->node;
-    uint32_t left = 0, end = atomic_load_explicit(&node->segment_count, memory_order_acquire) * TR__SEGMENT_SLOTS;
+    uint32_t left = 0,
+             end = atomic_load_explicit(&node->segment_count, memory_order_acquire) * TR__SEGMENT_SLOTS;
     if (!node->shutdown.late)
         return;
     for (uint32_t i = 0; i < end; i++) {
         const tr_actor *actor = tr__slot(node, i);
-        if (!actor || tr__owner(actor) != loop || actor->state == TR__ACTOR_FREE || actor->traits & TR__SYSTEM)
+        if (!actor || tr__owner(actor) != loop || actor->state == TR__ACTOR_FREE ||
+            actor->traits & TR__SYSTEM)
             continue;
         char name[TR_NAME_MAX] = "";
         if (++left > LEFT_MAX)
             continue;
         bool named = actor->named && tr__name_of(node, tr__addr_of(actor), name);
-        tr__node_log(node, TR_LOG_WARN, "%s%s%s (slot %u) didn't stop in time; it is killed", actor->def->name,
-                     named ? " " : "", name, i);
+        tr__node_log(node, TR_LOG_WARN, "%s%s%s (slot %u) didn't stop in time; it is killed",
+                     actor->def->name, named ? " " : "", name, i);
     }
     if (left > LEFT_MAX)
-        tr__node_log(node, TR_LOG_WARN, "and %u more of loop %u didn't stop in time", left - LEFT_MAX, loop->index);
+        tr__node_log(node, TR_LOG_WARN, "and %u more of loop %u didn't stop in time", left - LEFT_MAX,
+                     loop->index);
 }

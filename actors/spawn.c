@@ -121,8 +121,8 @@ tr_err tr__spawn(tr__loop *loop, const tr_actor_def *def, const void *arg, const
         slot->arg = taken;
         open_slot(loop, slot, def, owner, opts ? opts->mailbox_places : 0);
         if (slot->named) /* when it is open: who finds the name may send at once */
-            err = tr__name_put(loop->node, opts->name, *address, !(slot->traits & (TR__SUPERVISED | TR__SYSTEM)),
-                               error);
+            err = tr__name_put(loop->node, opts->name, *address,
+                               !(slot->traits & (TR__SUPERVISED | TR__SYSTEM)), error);
     }
     if (err != TR_OK) {
         give_back(loop, def, taken, spawn, slot);

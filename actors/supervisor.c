@@ -161,10 +161,12 @@ static void child_gone(tr_actor *self, tr__supervisor *s, tr__child *c, tr_exit_
     tr__child_state was = c->state;
     bool in_group = s->state == TR__SUPERVISOR_CLEARING && (uint32_t)(c - s->children) >= s->from;
     bool stopped = was == TR__CHILD_ASKED || was == TR__CHILD_KILLED;
+    bool well =
+        c->spec.restart == TR_TRANSIENT && kind == TR_EXIT_NORMAL; /* before it heard that it should */
     c->monitor = 0;
     if (s->state == TR__SUPERVISOR_ENDING) {
         c->state = TR__CHILD_OUT;
-    } else if ((stopped && c->back) || (in_group && !stopped && wanted_back(c, kind))) {
+    } else if ((stopped && c->back && !well) || (in_group && !stopped && wanted_back(c, kind))) {
         c->back = false;
         c->state = TR__CHILD_DUE;
         c->due_ns = s->group_due_ns;
@@ -232,7 +234,8 @@ static bool start_in_order(tr_actor *self, tr__supervisor *s)
 static void start_due(tr_actor *self, tr__supervisor *s)
 {
     uint64_t now = tr_now(self);
-    for (uint32_t i = s->count; i-- > 0 && s->state == TR__SUPERVISOR_UP;) /* one that fails may be forgotten */
+    for (uint32_t i = s->count;
+         i-- > 0 && s->state == TR__SUPERVISOR_UP;) /* one that fails may be forgotten */
         if (s->children[i].state == TR__CHILD_DUE && s->children[i].due_ns <= now)
             start(self, s, &s->children[i]);
 }
@@ -330,7 +333,7 @@ static void watch_again(tr_actor *self, tr__child *c)
         return;
     tr_log(self, TR_LOG_WARN, "%s can't be watched (%s): it is killed", c->id, tr_last_error(self)->text);
     c->back = c->state != TR__CHILD_ASKED && c->state != TR__CHILD_KILLED ? c->spec.restart != TR_TEMPORARY
-                                                                           : c->back;
+                                                                          : c->back;
     tr__child_kill(self, c);
 }
 

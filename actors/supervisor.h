@@ -11,12 +11,12 @@ struct tr__pending;
 #define TR__READY_MAX 16 /* asks that wait for all to be up */
 
 /* Of a child. */
-#define TR__CHILD_STATES(X)                                                                 \
-    X(OUT, "out")           /* doesn't run, and won't by itself */                          \
-    X(DUE, "due")           /* will be started: at its time, or when its turn comes */      \
-    X(STARTING, "starting") /* spawned, and its init hasn't succeeded yet */                \
-    X(UP, "up")                                                                             \
-    X(ASKED, "asked")   /* to stop; it is killed when it takes too long */                  \
+#define TR__CHILD_STATES(X)                                                            \
+    X(OUT, "out")           /* doesn't run, and won't by itself */                     \
+    X(DUE, "due")           /* will be started: at its time, or when its turn comes */ \
+    X(STARTING, "starting") /* spawned, and its init hasn't succeeded yet */           \
+    X(UP, "up")                                                                        \
+    X(ASKED, "asked")   /* to stop; it is killed when it takes too long */             \
     X(KILLED, "killed") /* when that takes too long as well, it is taken for gone */
 #define TR__ENUM(name, word) TR__CHILD_##name,
 typedef enum tr__child_state { TR__CHILD_STATES(TR__ENUM) TR__CHILD_STATE_COUNT } tr__child_state;
@@ -32,10 +32,10 @@ typedef struct tr__child {
     uint64_t due_ns;  /* due: when it is started; asked, killed: when patience is over */
     uint64_t up_ns;   /* when it was last up; 0: it never was */
     uint32_t restarts;
-    uint32_t streak;  /* restarts in a row, none of which lasted */
+    uint32_t streak; /* restarts in a row, none of which lasted */
     bool dynamic;
-    bool back;        /* asked, killed: it is started again with its group */
-    bool untold;      /* that it is up */
+    bool back;           /* asked, killed: it is started again with its group */
+    bool untold;         /* that it is up */
     tr_msg *stop, *kill; /* what ends it, paid ahead: it is never left alone */
     tr_msg *asker;       /* of its start or stop */
 } tr__child;

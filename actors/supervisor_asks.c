@@ -23,7 +23,8 @@ static bool is_here(tr_actor *self, tr_addr supervisor)
 {
     if (supervisor.node == tr__owner(self)->node->id)
         return true;
-    tr__self_fail(self, TR_EPERM, "a supervisor of another node can't be told what to do; ask an actor there");
+    tr__self_fail(self, TR_EPERM,
+                  "a supervisor of another node can't be told what to do; ask an actor there");
     return false;
 }
 

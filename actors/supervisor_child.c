@@ -160,9 +160,7 @@ void tr__child_answer(tr_actor *self, tr__child *c, tr_err err, const char *text
 
 bool tr__child_tell(tr_actor *self, const tr__supervisor *s, const tr__child *c)
 {
-    tr_child_up up = {.supervisor = tr_self(self),
-                      .index = (uint32_t)(c - s->children),
-                      .id = c->id,
-                      .actor = c->address};
+    tr_child_up up = {
+        .supervisor = tr_self(self), .index = (uint32_t)(c - s->children), .id = c->id, .actor = c->address};
     return tr__send_notice(self, s->made_by, &tr_child_up_type, &up) == TR_OK;
 }

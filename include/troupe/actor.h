@@ -143,7 +143,8 @@ typedef enum tr_strategy {
 } tr_strategy;
 
 typedef struct tr_child_spec {
-    const char *id; /* of 1 to 63 bytes, unique in its supervisor; registered as the child's name if `named` */
+    const char
+        *id; /* of 1 to 63 bytes, unique in its supervisor; registered as the child's name if `named` */
     const tr_actor_def *def;
     const void *arg; /* as for tr_spawn; must live as long as the supervisor */
     tr_restart restart;
@@ -163,7 +164,8 @@ typedef struct tr_child_spec {
  * The first restart of a child is at once; each next one, until it has run for within_ns, waits twice as long as the one
  * before, from backoff_min_ns to backoff_max_ns, of which a random half is taken off. */
 typedef struct tr_supervisor_spec {
-    const tr_child_spec *children; /* copied, with the ids; what else they point to must live as long as the supervisor */
+    const tr_child_spec
+        *children; /* copied, with the ids; what else they point to must live as long as the supervisor */
     uint32_t count;
     uint32_t max_restarts; /* 0 = 5 */
     uint64_t within_ns;    /* 0 = 10 s */
@@ -179,7 +181,8 @@ TR_MESSAGE(tr_child_started, (addr, actor))
 TR_MESSAGE(tr_child_stopped, (string, id))
 /* tr_supervisor_child's. `restart` is a tr_restart; `actor` is none while it doesn't run, and `state` says then whether it
  * will: "out" (it won't), "due", "starting", "up", "asked" (to stop), "killed". `count` is of all children. */
-TR_MESSAGE(tr_child_is, (string, id), (string, state), (addr, actor), (u32, restart), (u32, restarts), (u32, count))
+TR_MESSAGE(tr_child_is, (string, id), (string, state), (addr, actor), (u32, restart), (u32, restarts),
+           (u32, count))
 
 typedef enum tr_log_level { TR_LOG_ERROR, TR_LOG_WARN, TR_LOG_INFO, TR_LOG_DEBUG } tr_log_level;
 

@@ -285,4 +285,5 @@ TR_FN(tr_future, supervisor_start_child, (tr_actor * self, tr_addr supervisor, c
 TR_FN(tr_future, supervisor_stop_child, (tr_actor * self, tr_addr supervisor, const char *id),
       (self, supervisor, id))
 /* The child at that place of the list, from 0: a tr_child_is; TR_ENOTFOUND: there are not so many. */
-TR_FN(tr_future, supervisor_child, (tr_actor * self, tr_addr supervisor, uint32_t index), (self, supervisor, index))
+TR_FN(tr_future, supervisor_child, (tr_actor * self, tr_addr supervisor, uint32_t index),
+      (self, supervisor, index))

@@ -261,7 +261,8 @@ static void the_first_restart_is_at_once_and_the_next_ones_wait_twice_as_long_ea
 static void one_that_ran_for_long_comes_back_at_once(void **state)
 {
     (void)state;
-    supervise(TR_ONE_FOR_ONE, (tr_supervisor_spec){.within_ns = TR_SECONDS(1), .backoff_min_ns = TR_SECONDS(1)});
+    supervise(TR_ONE_FOR_ONE,
+              (tr_supervisor_spec){.within_ns = TR_SECONDS(1), .backoff_min_ns = TR_SECONDS(1)});
     fails(&b);
     manual_step(m, TR_SECONDS(2));
     fails(&b);
