@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "actors/loop.h"
+#include "actors/meter.h"
 #include "actors/pending.h"
 #include "actors/remote.h"
 #include "actors/transactions.h"
@@ -127,6 +128,7 @@ void tr__drop_for(tr__loop *loop, uint64_t node, tr_msg *msg, tr_drop why)
 {
     loop->counts.dropped[why] += !(TR_PLANT(dead_letter_uncounted) && why == TR_DROP_NO_ACTOR);
     report(loop, msg, why);
+    tr__ring_put(&loop->ring, TR__TRACE_DROP, msg->to.slot, msg->type);
     if (loop->stopping && why == TR_DROP_SHUTDOWN) { /* all others end as well: nobody is left to tell */
         tr__msg_free(loop, msg);
         return;
@@ -364,7 +366,7 @@ void tr__pass(tr__loop *loop, tr_addr to, tr_msg *msg)
 void tr__to_loop(tr__loop *loop, uint8_t index, tr_msg *msg)
 {
     tr__chain *out = &loop->outboxes[index];
-    loop->counts.passed++;
+    TR__COUNT(loop->counts.passed);
     msg->next = out->head;
     if (!out->head)
         out->tail = msg;
@@ -373,7 +375,7 @@ void tr__to_loop(tr__loop *loop, uint8_t index, tr_msg *msg)
 
 void tr__submit(tr__loop *loop, tr_addr to, tr_msg *msg)
 {
-    loop->counts.accepted++;
+    TR__COUNT(loop->counts.accepted);
     tr__pass(loop, to, msg);
 }
 
@@ -384,7 +386,7 @@ static void want_writable_arrived(tr__loop *loop, tr_actor *actor, tr_msg *msg)
         tr__drop(loop, msg, TR_DROP_NO_MEMORY); /* tells the sender to try again */
         return;
     }
-    loop->counts.handled++;
+    TR__COUNT(loop->counts.handled);
     msg->next = NULL;
     *extras->want_writable_end = msg;
     extras->want_writable_end = &msg->next;
@@ -393,14 +395,14 @@ static void want_writable_arrived(tr__loop *loop, tr_actor *actor, tr_msg *msg)
 
 static void spawn_arrived(tr__loop *loop, tr_actor *actor, tr_msg *msg)
 {
-    loop->counts.handled++;
+    TR__COUNT(loop->counts.handled);
     tr__msg_free(loop, msg);
     tr__actor_arrive(loop, actor);
 }
 
 static void kill_arrived(tr__loop *loop, tr_actor *actor, tr_msg *msg)
 {
-    loop->counts.handled++;
+    TR__COUNT(loop->counts.handled);
     tr__msg_free(loop, msg);
     tr__kill(loop, actor);
 }
@@ -425,6 +427,8 @@ void tr__arrive(tr__loop *loop, tr_actor *actor, tr_msg *msg)
     }
     if (actor->fiber && msg->kind >= TR__MSG_REPLY) {
         /* A fiber may be waiting for long: what is for its futures or for the runtime doesn't queue behind its mail. */
+        if (__builtin_expect(loop->taps != NULL, 0))
+            tr__taps_see(loop, actor, msg);
         tr__runtime_message(loop, actor, msg);
         return;
     }
@@ -453,7 +457,7 @@ static void deliver(tr__loop *loop, tr_actor *actor, tr_msg *msg)
 
 void tr__deliver(tr__loop *loop, tr_msg *msg)
 {
-    if (__builtin_expect(msg->route != 0, 0))
+    if (__builtin_expect(msg->routed, 0))
         tr__remote_send(loop, msg);
     else
         deliver(loop, tr__slot(loop->node, msg->to.slot), msg);

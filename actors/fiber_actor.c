@@ -258,8 +258,8 @@ static tr_msg *next_mail(tr__loop *loop, tr_actor *self)
         self->head = msg->next;
         self->count--;
         tr__observe(loop, self, msg);
-        loop->counts.handled++;
-        self->handled++;
+        TR__COUNT(loop->counts.handled);
+        TR__COUNT(self->handled);
         if (msg->places)
             tr__places_back(loop, self, msg->places);
         if (msg->kind != TR__MSG_NOTICE || tr__monitor_expected(loop, self, msg))

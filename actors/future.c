@@ -16,7 +16,7 @@
 static void submit(tr__loop *loop, tr_actor *near, tr_addr to, tr_msg *msg)
 {
     if (near) {
-        loop->counts.accepted++;
+        TR__COUNT(loop->counts.accepted);
         tr__arrive(loop, near, msg);
     } else {
         tr__submit(loop, to, msg);

@@ -173,18 +173,18 @@ static void mailbox_end(tr__loop *loop, tr_actor *actor, const tr__reason *reaso
         actor->count--;
         switch ((tr__msg_kind)msg->kind) {
         case TR__MSG_MONITOR:
-            loop->counts.handled++;
+            TR__COUNT(loop->counts.handled);
             tr__watch_fire(loop, msg, self, reason);
             break;
         case TR__MSG_LINK:
-            loop->counts.handled++;
+            TR__COUNT(loop->counts.handled);
             if (TR_PLANT(link_early))
                 tr__msg_free(loop, msg);
             else
                 tr__link_fire(loop, msg, self, reason);
             break;
         case TR__MSG_STARTED:
-            loop->counts.handled++;
+            TR__COUNT(loop->counts.handled);
             tr__started_failed(loop, msg, reason);
             break;
         default:

@@ -21,16 +21,31 @@
 #include <troupe/node.h>
 
 #include "actors/actor.h"
+#include "base/accounting.h"
 #include "base/random.h"
+#include "base/ring.h"
 #include "base/seams.h"
 
-#define TR__FRESH_MAX  256
-#define TR__TURN_NS    TR_MICROS(100)
-#define TR__TURN_WORK  512  /* messages handled and sent, after which a turn ends */
-#define TR__TURN_CHECK 16   /* messages, or runs of fibers, between two looks at the clock */
-#define TR__BATCH_MAX  2048 /* messages an actor handles in one go */
-#define TR__HOLD_SLOTS 64   /* mailboxes of other loops that this one holds places of, at a time */
-#define TR__LOOPS_MAX  64
+#define TR__FRESH_MAX   256
+#define TR__TURN_NS     TR_MICROS(100)
+#define TR__TURN_WORK   512  /* messages handled and sent, after which a turn ends */
+#define TR__TURN_CHECK  16   /* messages, or runs of fibers, between two looks at the clock */
+#define TR__BATCH_MAX   2048 /* messages an actor handles in one go */
+#define TR__HOLD_SLOTS  64   /* mailboxes of other loops that this one holds places of, at a time */
+#define TR__LOOPS_MAX   64
+#define TR__STAMP_SHIFT 16 /* a stamp counts 65.5 us, and comes round after 78 hours */
+
+/* What a loop's ring tells: for each run of an actor one record, and for what ends. What `what` points to: a typeinfo
+ * (NULL: no type) or a definition. */
+#define TR__TRACES(X)                                                \
+    X(TR__TRACE_RUN, "handles", "of a run its first message's type") \
+    X(TR__TRACE_FIBER, "goes on", "a fiber; NULL")                   \
+    X(TR__TRACE_START, "starts", "its definition")                   \
+    X(TR__TRACE_END, "ends", "its definition")                       \
+    X(TR__TRACE_DROP, "can't get", "the type of a message that is dropped")
+#define TR__ENUM(name, word, meaning) name,
+typedef enum tr__trace { TR__TRACES(TR__ENUM) TR__TRACE_COUNT } tr__trace;
+#undef TR__ENUM
 
 typedef struct tr__chain {
     tr_msg *head, *tail; /* newest first */
@@ -68,6 +83,7 @@ struct tr__loop {
     bool stopping;
     uint64_t now_ns; /* stamped when the turn began, and at each look at the clock since */
     uint64_t turn_until_ns;
+    uint32_t stamp;    /* of now_ns when the turn began */
     uint32_t unlooked; /* messages since the last look */
     bool turn_over;    /* by the clock */
     tr__pool pool;
@@ -77,9 +93,11 @@ struct tr__loop {
     uint32_t stretch; /* of fresh ones in a row */
     tr_actor *retell; /* those with an empty mailbox and senders that wait for places */
 
-    tr_actor *running; /* whose code runs now */
-    tr_msg *current;   /* what it handles; NULL once taken */
-    tr_msg *answer;    /* tr_take_result's, borrowed until the handler returns */
+    tr_actor *running;       /* whose code runs now */
+    tr_msg *current;         /* what it handles; NULL once taken */
+    tr_msg *answer;          /* tr_take_result's, borrowed until the handler returns */
+    struct tr__taps *taps;   /* actors whose messages somebody watches (meter.h); NULL: none */
+    struct tr__meter *meter; /* how long handlers take, while somebody watches; NULL: nobody does */
     tr__reason ending; /* why the running one ends when its handler returns; valid while that is `exiting` */
     tr__scratch *scratch;
 
@@ -115,6 +133,7 @@ struct tr__loop {
     void *driver;
 
     tr__watch watch;
+    tr__ring ring;
 
     /* Any thread */
     char line[64]; /* keeps what others write off the lines above */
@@ -213,6 +232,7 @@ void tr__wake_last(tr__loop *loop, tr_actor *actor);
 /* Append it to the mailbox of an actor of this loop that takes mail. A coming one (A3) hears of it after init. */
 static inline void tr__enqueue(tr__loop *loop, tr_actor *actor, tr_msg *msg)
 {
+    msg->queued_at = loop->stamp;
     tr__mailbox_append(actor, msg);
     if (__builtin_expect(actor->state != TR__ACTOR_RUNNING, 0))
         return;
@@ -325,6 +345,17 @@ static inline tr_addr tr__addr_of(const tr_actor *actor)
 static inline uint64_t tr__now_fresh(const tr__loop *loop)
 {
     return loop->node->seams.now(loop->node->seams.context);
+}
+
+static inline uint32_t tr__stamp_of(uint64_t now_ns)
+{
+    return (uint32_t)(now_ns >> TR__STAMP_SHIFT);
+}
+
+/* How long ago that was, ns; too little for what is older than 78 hours. */
+static inline uint64_t tr__stamp_age(uint32_t stamp, uint64_t now_ns)
+{
+    return (uint64_t)(tr__stamp_of(now_ns) - stamp) << TR__STAMP_SHIFT;
 }
 
 static inline tr__loop *tr__owner(const tr_actor *actor)

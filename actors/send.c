@@ -97,7 +97,7 @@ tr_err tr_send_body(tr_actor *self, tr_addr to, tr_type *type, const void *body)
             return TR_ENOMEM;
         msg->places = 1;
         near->local--;
-        loop->counts.accepted++;
+        TR__COUNT(loop->counts.accepted);
         tr__enqueue(loop, near, msg);
         return TR_OK;
     }

@@ -115,8 +115,13 @@ typedef struct tr_msg {
     uint8_t home;         /* the loop whose pool the block is of */
     uint8_t size_class;   /* in that pool */
     uint8_t error;        /* a failed answer's tr_err */
-    uint8_t spare;
-    uint16_t route, route_epoch; /* on its way to another node, by way of the loop that has the connection */
+    uint8_t routed;       /* it has a route */
+    union {
+        struct {
+            uint16_t route, route_epoch; /* on its way to another node, by the loop that has the connection */
+        };
+        uint32_t queued_at; /* in a mailbox: when it came there */
+    };
 } tr_msg;
 
 /* The struct of a message, as a pointer of that type, or NULL if the message is of another type. */
