@@ -4,6 +4,7 @@
 
 #include <string.h>
 
+#include "actors/meter.h"
 #include "actors/pending.h"
 #include "actors/remote.h"
 #include "base/buggify.h"
@@ -17,6 +18,7 @@ tr_err tr__loop_init(tr__loop *loop, tr_node *node, uint8_t index)
     loop->index = index;
     loop->queue_end = &loop->queue;
     loop->now_ns = node->seams.now(node->seams.context);
+    loop->stamp = loop->ring.stamp = tr__stamp_of(loop->now_ns);
     tr__pool_init(&loop->pool);
     tr__wheel_init(&loop->wheel, loop->now_ns);
     tr__random_init(&loop->random, node->seams.seed + 0x9e3779b97f4a7c15ull * (index + 1));
@@ -32,6 +34,7 @@ tr_err tr__loop_init(tr__loop *loop, tr_node *node, uint8_t index)
 
 void tr__loop_fini(tr__loop *loop)
 {
+    tr__watching_fini(loop);
     tr__scratch_free(loop);
     tr__pendings_fini(loop);
     tr__fiber_pool_destroy(loop->fibers);
@@ -59,7 +62,7 @@ static void inbox_take(tr__loop *loop)
     while (in_order) {
         tr_msg *msg = in_order;
         in_order = msg->next;
-        loop->counts.arrived++;
+        TR__COUNT(loop->counts.arrived);
         tr__deliver(loop, msg);
     }
 }
@@ -147,6 +150,7 @@ bool tr__loop_turn(tr__loop *loop)
 {
     const tr__seams *seams = &loop->node->seams;
     loop->now_ns = seams->now(seams->context);
+    loop->stamp = loop->ring.stamp = tr__stamp_of(loop->now_ns);
     inbox_take(loop);
     blocks_collect(loop);
     bool more = loop->wheel.count && (TR_BUGGIFY(timers_late) || tr__pendings_fire(loop));
@@ -211,7 +215,7 @@ void tr__loop_end(tr__loop *loop)
     tr_msg *msg = atomic_exchange_explicit(&loop->inbox, NULL, memory_order_acquire);
     while (msg) {
         tr_msg *next = msg->next;
-        loop->counts.arrived++;
+        TR__COUNT(loop->counts.arrived);
         tr__drop(loop, msg, TR_DROP_SHUTDOWN);
         msg = next;
     }

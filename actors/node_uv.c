@@ -19,6 +19,7 @@
 #include "actors/node_uv.h"
 #include "actors/remote.h"
 #include "actors/transactions.h"
+#include "base/backtrace_os.h"
 #include "base/err.h"
 #include "base/mem.h"
 #include "base/signals_os.h"
@@ -26,8 +27,9 @@
 #include "transport/nng_stream.h"
 #include "transport/psk.h"
 
-#define POLL_NS  TR_MICROS(50)
-#define CLOSE_NS TR_SECONDS(3) /* what is left to close after the last actor has this long */
+#define POLL_NS      TR_MICROS(50)
+#define CLOSE_NS     TR_SECONDS(3) /* what is left to close after the last actor has this long */
+#define BACKTRACE_MS 100           /* within which a loop's thread takes a signal, if it does at all */
 
 typedef struct driver {
     uv_loop_t uv;
@@ -37,6 +39,7 @@ typedef struct driver {
     uint64_t armed; /* when the timer fires; TR__NEVER: it doesn't */
     tr__loop *loop;
     pthread_t thread;
+    tr__traced traced; /* so that the control thread can look where the thread is */
 } driver;
 
 struct tr__driver_uv {
@@ -147,7 +150,8 @@ static tr_err driver_open(driver *d, tr__loop *loop, tr_error *error)
     d->timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
     if (d->timer_fd < 0)
         return tr__fail(error, TR_EIO, "timerfd_create failed: too many open files? (ulimit -n)");
-    if (uv_loop_init(&d->uv) != 0) {
+    if (!tr__traced_init(&d->traced) || uv_loop_init(&d->uv) != 0) {
+        tr__traced_fini(&d->traced);
         close(d->timer_fd);
         return tr__fail(error, TR_EIO, "uv_loop_init failed: too many open files? (ulimit -n)");
     }
@@ -246,6 +250,7 @@ static void meet(struct tr__driver_uv *all, int step)
  * already. */
 static void loop_run(struct tr__driver_uv *all, driver *d)
 {
+    tr__traced_enter(&d->traced);
     pump(d);
     if (d->loop->index == 0)
         tr__operator_socket_shut(&all->control);
@@ -259,6 +264,7 @@ static void loop_run(struct tr__driver_uv *all, driver *d)
     while (atomic_load(&all->stopping))
         uv_sleep(1);
     driver_close(d);
+    tr__traced_leave(&d->traced);
 }
 
 typedef struct thread_arg {
@@ -299,13 +305,26 @@ static uint64_t os_seed(void)
     return seed;
 }
 
+/* When nobody asks any more. */
+static void drivers_free(struct tr__driver_uv *all, uint32_t opened)
+{
+    for (uint32_t i = 0; i < opened; i++)
+        tr__traced_fini(&all->loops[i].traced);
+    tr__free(all->loops);
+    tr__free(all);
+}
+
 static void all_free(struct tr__driver_uv *all, uint32_t opened)
 {
     tr__control_close(&all->control);
     for (uint32_t i = 0; i < opened; i++)
         driver_close(&all->loops[i]);
-    tr__free(all->loops);
-    tr__free(all);
+    drivers_free(all, opened);
+}
+
+size_t tr__loop_backtrace(tr_node *node, uint32_t loop, void **frames, size_t room)
+{
+    return tr__traced_take(&node->driver->loops[loop].traced, BACKTRACE_MS, frames, room);
 }
 
 tr_node *tr_node_create(const tr_node_opts *opts, tr_error *error)
@@ -428,7 +447,6 @@ void tr_node_destroy(tr_node *node)
         for (uint32_t i = 0; i < all->count; i++)
             driver_close(&all->loops[i]);
     }
-    tr__free(all->loops);
-    tr__free(all);
+    drivers_free(all, all->count);
     tr__node_unmake(node);
 }

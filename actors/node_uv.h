@@ -6,6 +6,7 @@
 #include <uv.h>
 
 #include "actors/node.h"
+#include "base/backtrace_os.h"
 
 #define TR__STUCK_NS TR_MILLIS(50) /* a handler that runs for longer is named in the log */
 
@@ -31,6 +32,10 @@ tr_err tr__control_start(tr__control *control, tr_error *error);
 void tr__control_stop(tr__control *control);
 /* Nobody wakes it any more. Nothing if it wasn't opened. */
 void tr__control_close(tr__control *control);
+
+/* Where that loop's thread is now, innermost first (tr__frame_text names them): how many frames; 0: it runs no actors yet
+ * or any more, or didn't answer within 100 ms. Any thread but that one, and not after the loops' end. */
+size_t tr__loop_backtrace(tr_node *node, uint32_t loop, void **frames, size_t room);
 
 /* What that loop is stuck in, on the control thread: milliseconds, and `text` says in what; 0: it isn't. */
 uint64_t tr__control_stuck(const tr__control *control, uint32_t loop, char *text, size_t room);

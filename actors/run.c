@@ -99,7 +99,7 @@ static inline void handle(tr__loop *loop, tr_actor *actor, tr_msg *msg)
 {
     loop->running = actor;
     loop->current = msg;
-    atomic_store_explicit(&loop->watch.type, msg->type, memory_order_relaxed);
+    TR__SHOW(loop->watch.type, msg->type);
     actor->def->receive(actor, actor->state_block, msg);
     if (loop->current)
         tr__release(loop, msg);
@@ -129,7 +129,7 @@ static void started(tr__loop *loop, tr_actor *actor, tr_msg *msg)
 
 void tr__runtime_message(tr__loop *loop, tr_actor *actor, tr_msg *msg)
 {
-    loop->counts.handled++;
+    TR__COUNT(loop->counts.handled);
     switch ((tr__msg_kind)msg->kind) {
     case TR__MSG_REPLY:
     case TR__MSG_FAILURE:
@@ -155,6 +155,10 @@ void tr__runtime_message(tr__loop *loop, tr_actor *actor, tr_msg *msg)
     case TR__MSG_STARTED:
         started(loop, actor, msg);
         break;
+    case TR__MSG_PLACES:
+        tr__fiber_places(loop, actor, msg->ask);
+        tr__msg_free(loop, msg);
+        break;
     case TR__MSG_EXECUTE:
         tr__transact_execute(loop, actor, msg);
         break;
@@ -174,6 +178,35 @@ static bool runtime_step(tr__loop *loop, tr_actor *actor, tr_msg *msg)
     return tr__is_generation(actor, generation) && after_handler(loop, actor);
 }
 
+bool tr__msg_reached(tr__loop *loop, tr_actor *actor, tr_msg *msg)
+{
+    tr__observe(loop, actor, msg);
+    if (msg->kind == TR__MSG_NOTICE && !tr__monitor_expected(loop, actor, msg)) {
+        TR__COUNT(loop->counts.handled);
+        tr__msg_free(loop, msg);
+        return false;
+    }
+    if (msg->kind != TR__MSG_NOTICE && tr__msg_expired(msg, loop->now_ns)) {
+        tr__drop(loop, msg, TR_DROP_EXPIRED);
+        return false;
+    }
+    TR__COUNT(loop->counts.handled);
+    return true;
+}
+
+/* All but plain messages; false when the actor is gone. */
+static bool step_slow(tr__loop *loop, tr_actor *actor, tr_msg *msg)
+{
+    if (msg->kind >= TR__MSG_REPLY) {
+        tr__observe(loop, actor, msg);
+        return runtime_step(loop, actor, msg);
+    }
+    if (!tr__msg_reached(loop, actor, msg))
+        return true;
+    handle(loop, actor, msg);
+    return after_handler(loop, actor);
+}
+
 /* One message off the mailbox; false when the actor is gone. */
 static inline bool step(tr__loop *loop, tr_actor *actor, uint32_t *freed)
 {
@@ -181,14 +214,11 @@ static inline bool step(tr__loop *loop, tr_actor *actor, uint32_t *freed)
     actor->head = msg->next;
     actor->count--;
     *freed += msg->places;
+    if (__builtin_expect(!tr__msg_is_plain(msg), 0) &&
+        !(msg->kind == TR__MSG_ASK && !tr__msg_expired(msg, loop->now_ns)))
+        return step_slow(loop, actor, msg);
     tr__observe(loop, actor, msg);
-    if (__builtin_expect(msg->kind >= TR__MSG_REPLY, 0))
-        return runtime_step(loop, actor, msg);
-    loop->counts.handled++;
-    if (__builtin_expect(msg->kind == TR__MSG_NOTICE, 0) && !tr__monitor_expected(loop, actor, msg)) {
-        tr__msg_free(loop, msg);
-        return true;
-    }
+    TR__COUNT(loop->counts.handled);
     handle(loop, actor, msg);
     return after_handler(loop, actor);
 }
@@ -201,29 +231,34 @@ static inline bool count_step(tr__loop *loop)
         return loop->turn_over = true;
     if (__builtin_expect(++loop->unlooked < TR__TURN_CHECK, 1))
         return false;
+    uint64_t began_ns = loop->now_ns;
     loop->unlooked = 0;
     loop->now_ns = tr__now_fresh(loop);
+    if (loop->meter)
+        tr__meter_step(loop, began_ns);
     loop->turn_over = loop->now_ns >= loop->turn_until_ns;
     return loop->turn_over;
 }
 
 static inline void run(tr__loop *loop, tr_actor *actor)
 {
-    atomic_store_explicit(&loop->watch.slot, actor->index + 1, memory_order_relaxed);
-    atomic_store_explicit(&loop->watch.def, actor->def, memory_order_relaxed);
-    atomic_store_explicit(&loop->watch.runs, loop->watch.runs + 1, memory_order_relaxed);
+    TR__SHOW(loop->watch.slot, actor->index + 1);
+    TR__SHOW(loop->watch.def, actor->def);
+    TR__SHOW(loop->watch.runs, loop->watch.runs + 1);
     if (__builtin_expect(actor->exiting, 0)) { /* killed while it wasn't running */
         tr__after_handler(loop, actor);
         count_step(loop);
         return;
     }
     if (__builtin_expect(actor->state == TR__ACTOR_COMING, 0)) {
+        tr__ring_put(&loop->ring, TR__TRACE_START, actor->index, actor->def);
         bool gone = !tr__actor_init(loop, actor);
         count_step(loop);
         if (gone)
             return;
     }
     if (__builtin_expect(actor->fiber != NULL, 0)) {
+        tr__ring_put(&loop->ring, TR__TRACE_FIBER, actor->index, NULL);
         tr__fiber_run(loop, actor);
         count_step(loop);
         return;
@@ -233,8 +268,10 @@ static inline void run(tr__loop *loop, tr_actor *actor)
     if (batch && TR_BUGGIFY(run_of_one))
         batch = 1;
     uint32_t freed = 0;
+    if (batch)
+        tr__ring_put(&loop->ring, TR__TRACE_RUN, actor->index, actor->head->type);
     while (batch-- && actor->head) { /* a cancelled ask may have left the queue meanwhile */
-        actor->handled++;
+        TR__COUNT(actor->handled);
         bool gone = !step(loop, actor, &freed);
         if (count_step(loop))
             batch = 0; /* the rest waits for its next turn, behind the others */
@@ -264,10 +301,14 @@ void tr__run_until(tr__loop *loop, uint64_t until_ns)
     loop->turn_until_ns = until_ns;
     loop->turn_over = false;
     loop->unlooked = 0;
+    if (__builtin_expect(loop->meter != NULL, 0)) { /* each step is measured, also the first */
+        loop->unlooked = TR__TURN_CHECK;
+        loop->now_ns = tr__now_fresh(loop);
+    }
     while (!loop->turn_over && loop->counts.handled + loop->counts.accepted < enough &&
            (actor = next_runnable(loop)))
         run(loop, actor);
-    atomic_store_explicit(&loop->watch.slot, 0, memory_order_relaxed);
+    TR__SHOW(loop->watch.slot, 0);
 }
 
 void tr__end(tr__loop *loop, tr_actor *actor, const tr__reason *reason)
