@@ -121,7 +121,7 @@ void tr__moved_arrived(tr__loop *loop, tr_actor *asker, tr_msg *msg)
     } else if (!loop->stopping) { /* given up, or answered already: a cancel finds nothing then */
         tr_addr from = {loop->node->id, msg->to.slot, msg->to.generation};
         msg->kind = TR__MSG_CANCEL;
-        msg->type = tr__type_of(&tr_canceled_type);
+        tr__msg_filled(msg, tr__type_of(&tr_canceled_type));
         msg->sender = from;
         *(tr_canceled *)tr__msg_body(msg) = (tr_canceled){.asker = from, .ask = msg->ask};
         tr__submit(loop, callee, msg);

@@ -313,7 +313,7 @@ tr__pending *tr__tick_make(tr__loop *loop, tr_actor *owner, tr_type *type)
     }
     memset(tr__msg_body(msg), 0, info->size);
     msg->kind = TR__MSG_NOTICE;
-    msg->type = info;
+    tr__msg_filled(msg, info);
     msg->sender = tr__addr_of(owner);
     msg->to.slot = msg->sender.slot;
     msg->to.generation = msg->sender.generation;

@@ -17,7 +17,7 @@ static tr_msg *settled_make(tr__loop *loop, tr_actor *self)
     const tr_typeinfo *info = tr__type_of(&tr_settled_type);
     tr_msg *msg = info ? tr__msg_alloc(&loop->pool, loop->index, SETTLED_ROOM) : NULL;
     if (msg) {
-        msg->type = info;
+        tr__msg_filled(msg, info);
         msg->sender = tr__addr_of(self);
     }
     return msg;
