@@ -176,7 +176,7 @@ static void a_library_without_a_good_block_is_refused(void **state)
          TR_EINVAL, "undefined symbol: tr_now"},
         {BLOCK(".magic = 1"), TR_EINVAL, "no magic number"},
         {BLOCK(".abi_major = 1"), TR_EVERSION, "built for ABI 1.0, this node has 3.0: rebuild it"},
-        {BLOCK(".abi_major = 0"), TR_EVERSION, "built for ABI 0.1"},
+        {BLOCK(".abi_major = 0"), TR_EVERSION, "built for ABI 0.0"},
         {BLOCK(".abi_minor = 1"), TR_EVERSION, "built for ABI 3.1, this node has 3.0"},
         {BLOCK(".size = 40"), TR_EINVAL, "says 40 bytes"},
         {BLOCK(".size = 4000"), TR_EINVAL, "says 4000 bytes"},
