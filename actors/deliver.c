@@ -10,6 +10,7 @@
 #include "actors/meter.h"
 #include "actors/pending.h"
 #include "actors/remote.h"
+#include "actors/shutdown.h"
 #include "actors/transactions.h"
 #include "base/mem.h"
 
@@ -178,7 +179,7 @@ static tr_drop why_nobody(const tr__loop *loop, const tr_msg *msg)
 {
     if (msg->kind == TR__MSG_REPLY || msg->kind == TR__MSG_FAILURE)
         return TR_DROP_LATE_REPLY;
-    return msg->kind == TR__MSG_NOTICE && loop->stopping ? TR_DROP_SHUTDOWN : TR_DROP_NO_ACTOR;
+    return msg->kind == TR__MSG_NOTICE && tr__is_stopping(loop->node) ? TR_DROP_SHUTDOWN : TR_DROP_NO_ACTOR;
 }
 
 /* `actor` is the slot that the message names, or NULL. */
