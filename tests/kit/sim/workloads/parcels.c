@@ -70,7 +70,7 @@ static parcel_thing thing_of(contents *c, uint32_t number)
                           .weight = (float)number / 4,
                           .marks = {c->marks, number % THINGS_MAX}};
     if (number & 1)
-        thing.wrapping = (typeof(thing.wrapping))TR_SOME({text_of(number), 1 + number % 2});
+        thing.wrapping = (typeof(thing.wrapping))TR_SOME({text_of(number), strlen(text_of(number))});
     return thing;
 }
 
