@@ -7,6 +7,8 @@
 #include <stdatomic.h>
 #include <stdint.h>
 
+#include "base/accounting.h"
+
 #define TR__RING_RECORDS   256 /* a power of two: 4 KiB, which stay in the cache */
 #define TR__RING_KIND_BITS 4
 #define TR__RING_WHO_BITS  (32 - TR__RING_KIND_BITS)
@@ -27,6 +29,8 @@ typedef struct tr__ring {
 
 static inline void tr__ring_put(tr__ring *ring, uint32_t kind, uint32_t who, const void *what)
 {
+    if (!TR__ACCOUNTING)
+        return;
     uint32_t count = atomic_load_explicit(&ring->count, memory_order_relaxed);
     tr__ring_record *record = &ring->records[count % TR__RING_RECORDS];
     atomic_store_explicit(&record->stamp, ring->stamp, memory_order_relaxed);
