@@ -153,6 +153,24 @@ def write(results, peers, pictures, path):
     return path
 
 
+def between(path, begin, end, text):
+    """Puts the text between two marks of a page; where there is no such page, makes one of it."""
+    page = path.read_text() if path.exists() else f"{begin}\n{end}\n"
+    before, after = page.split(begin)[0], page.split(end)[1]
+    path.write_text(f"{before}{begin}\n\n{text}\n{end}{after}")
+
+
+def show_in_readme(results, pictures, path):
+    """One chart, and where the rest is."""
+    if "performance-times.svg" not in pictures:
+        return
+    names = [name for peer, name in plan.PEERS.items() if peer != "troupe" and peer in results.head["versions"]]
+    between(path, "<!-- measured: ./dev bench -->", "<!-- until here -->",
+            "![Time of one operation, troupe and its peers](docs/performance-times.svg)\n\n" +
+            wrapped(f"Beside {', '.join(names[:-1])} and {names[-1]}, in one run on one machine; rates, memory, more "
+                    "loops, overload and what was asked for: [docs/performance.md](docs/performance.md).") + "\n")
+
+
 def say_verdicts(results):
     """Prints what was reached and what wasn't; the exit status: 0 if all was."""
     short = 0
