@@ -16,7 +16,7 @@ Written by `./dev bench`, which measures all of it; nothing here is by hand. Mea
 - command: `./dev bench{quick}`, medians of {runs}{unless} after a warm-up, one process a measurement, in turn
 {missing}
 Ratios are worth quoting, absolute figures only find one's way. Peers are shown at the better of all cores and of one
-(`taskset -c 0`), troupe at its best number of loops. Every receiver counts and checks what it got; a run that
+(`taskset -c 0`), troupe at its best number of loops; where one message is in flight, with one loop. Every receiver counts and checks what it got; a run that
 lost a message is no result. Go's channels and troupe's mailboxes are bounded (1,024) and a sender waits in
 the time that is measured; the other peers' mailboxes are unbounded. The peers are programs of ours,
 `tests/bench/peers`.
