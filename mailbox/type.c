@@ -42,7 +42,7 @@ const char *tr__kind_word(uint32_t kind)
 static bool is_notice(const char *name)
 {
     static const char *const names[] = {"tr_down",       "tr_exited",   "tr_writable", "tr_canceled",
-                                        "tr_node_event", "tr_shutdown", "tr_child_up"};
+                                        "tr_node_event", "tr_shutdown", "tr_child_up", "tr_tick", "tr_idle", "tr_name_event"};
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
         if (strcmp(name, names[i]) == 0)
             return true;
