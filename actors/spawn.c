@@ -209,7 +209,7 @@ tr_future tr__reached(tr_actor *self, tr_addr to)
     pending->callee = to;
     pending->asked = info;
     msg->kind = TR__MSG_STARTED;
-    msg->type = info;
+    tr__msg_filled(msg, info);
     msg->sender = tr__addr_of(self);
     msg->ask = tr__pending_id(pending);
     *(tr_found *)tr__msg_body(msg) = (tr_found){.actor = to};
