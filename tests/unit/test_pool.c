@@ -125,7 +125,7 @@ static void round_robin_goes_round(void **state)
     assert_int_equal(strlen(trail), 6 * 4);
     for (int w = 0; w < 3; w++)
         for (int round = 0; round < 2; round++) {
-            char word[8];
+            char word[32];
             snprintf(word, sizeof(word), "%d:%d ", w, w + 1 + 3 * round);
             assert_non_null(strstr(trail, word));
         }
@@ -163,7 +163,7 @@ static void broadcast_reaches_all_and_refuses_asks(void **state)
     manual_mark(m, pool, 5);
     manual_pump(m);
     for (int w = 0; w < 3; w++) {
-        char word[8];
+        char word[32];
         snprintf(word, sizeof(word), "%d:5 ", w);
         assert_non_null(strstr(trail, word));
     }
