@@ -124,7 +124,7 @@ struct tr__loop {
     tr_error unkept;      /* the last error of that actor, for want of memory for its extras */
     tr_addr unkept_of;
     uint8_t stop_phase; /* of the node's end (shutdown.h), as this loop knows it */
-    bool stop_walking, stop_news;
+    bool stop_walking, stop_coming, stop_news;
     uint32_t stop_next;   /* the slot that is looked at next */
     uint32_t stop_left;   /* actors that were asked to stop and haven't ended */
     uint64_t stop_due_ns; /* loop 0: when to look again; TR__NEVER: the node runs */
