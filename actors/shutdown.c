@@ -51,12 +51,12 @@ static void walk(tr__loop *loop)
     uint32_t until = end - loop->stop_next > SLICE ? loop->stop_next + SLICE : end;
     for (; loop->stop_next < until; loop->stop_next++) {
         tr_actor *actor = tr__slot(node, loop->stop_next);
-        if (!actor || !tr__is_owner(loop, actor) || !tr__takes_mail(actor) || !is_meant(loop, actor))
-            continue;
-        if (actor->state == TR__ACTOR_RUNNING)
-            ask(loop, actor);
-        else
+        uint8_t state = actor && tr__is_owner(loop, actor) ? __atomic_load_n(&actor->state, __ATOMIC_RELAXED)
+                                                           : TR__ACTOR_FREE;
+        if (state == TR__ACTOR_COMING)
             loop->stop_coming = true;
+        else if (state == TR__ACTOR_RUNNING && is_meant(loop, actor)) /* so it is this loop's for sure */
+            ask(loop, actor);
     }
     if (until < end)
         return;

@@ -75,7 +75,7 @@ static void open_mailbox(tr_actor *slot, const tr_actor_def *def, bool here, con
 static void open_slot(tr__loop *loop, tr_actor *slot, const tr_actor_def *def, tr__loop *owner,
                       const tr_spawn_opts *opts)
 {
-    slot->state = TR__ACTOR_COMING;
+    __atomic_store_n(&slot->state, TR__ACTOR_COMING, __ATOMIC_RELAXED); /* its owner may look (shutdown.c) */
     slot->queued = false;
     slot->traits = loop->spawning;
     slot->exiting = 0;
@@ -101,7 +101,7 @@ static void give_back(tr__loop *loop, const tr_actor_def *def, void *taken, tr_m
     if (slot) { /* its address never left: the same generation is used again */
         tr__places_shut(&slot->places);
         atomic_store_explicit(&slot->owner, NULL, memory_order_relaxed);
-        slot->state = TR__ACTOR_FREE;
+        __atomic_store_n(&slot->state, TR__ACTOR_FREE, __ATOMIC_RELAXED);
         slot->arg = NULL;
         slot->run_next = loop->slots_free;
         loop->slots_free = slot;
