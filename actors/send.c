@@ -209,7 +209,7 @@ void tr__drop_taken(tr_actor *self, tr_msg *msg, tr_drop why)
 {
     tr__loop *loop = tr__owner(self);
     if (msg->flags & TR__MSG_KEPT)
-        unkeep(self, msg);
+        tr__unkeep(self, msg);
     loop->counts.handled--;
     tr__drop(loop, msg, why);
 }
