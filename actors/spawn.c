@@ -208,6 +208,8 @@ tr_future tr__reached(tr_actor *self, tr_addr to)
     }
     pending->callee = to;
     pending->asked = info;
+    pending->since_ns = loop->now_ns;
+    tr__pending_due(loop, pending, TR__NEVER);
     msg->kind = TR__MSG_STARTED;
     tr__msg_filled(msg, info);
     msg->sender = tr__addr_of(self);
