@@ -102,6 +102,8 @@ json_t *tr__operator_actor(const tr__operator_job *job, const tr_actor *actor)
                   (int)actor->count, "places", (int)actor->capacity, "handled", (json_int_t)actor->handled);
     if (!row)
         return NULL;
+    json_object_set_new(row, "free",
+                        json_integer((json_int_t)actor->local + tr__places_free(&actor->places)));
     if (actor->head)
         json_object_set_new(
             row, "oldest_ms",

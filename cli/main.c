@@ -26,6 +26,7 @@ static const cli_command commands[] = {
     {"tx", "what happened lately to transactions, and what is in doubt", cli_tx},
     {"up", "run the nodes of a file, and keep them up", cli_up},
     {"version", "print the version", version},
+    {"why", "why an actor does not come forward: whom it waits for, to the end of the chain", cli_why},
     {"help", "print this table", help},
 };
 
