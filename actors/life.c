@@ -60,6 +60,7 @@ static void slot_free(tr__loop *loop, tr_actor *slot)
     /* Nobody's: a forged address of the next generation must not reach it while its home opens it again. */
     atomic_store_explicit(&slot->owner, NULL, memory_order_relaxed);
     slot->local = 0;
+    slot->mail = 0;
     slot->state = TR__ACTOR_FREE;
     atomic_store_explicit(&slot->generation, generation, memory_order_relaxed);
     if (generation == 0)
@@ -203,14 +204,7 @@ static void extras_release(tr__loop *loop, tr_actor *actor)
     }
     if (extras->buffers)
         tr__buffers_end(extras);
-    if (extras->retelling)
-        tr__retell_forget(loop, actor);
-    while (extras->want_writable) {
-        tr_msg *msg = extras->want_writable;
-        extras->want_writable = msg->next;
-        msg->kind = TR__MSG_NOTICE;
-        tr__submit(loop, msg->sender, msg);
-    }
+    tr__fullness_end(loop, actor);
     while (extras->monitors) {
         struct tr__own_monitor *monitor = extras->monitors;
         extras->monitors = monitor->next;

@@ -122,8 +122,8 @@ struct tr__loop {
     uint32_t next_place;  /* of TR_PLACE_SPREAD */
     tr_error unkept;      /* the last error of that actor, for want of memory for its extras */
     tr_addr unkept_of;
-    uint64_t dead_letters_logged_ns;
-    uint64_t dead_letters_silent;
+    /* By reason: when the last line was logged, and how many were silent since. */
+    uint64_t dead_letters_logged_ns[TR_DROP_COUNT], dead_letters_silent[TR_DROP_COUNT];
     void *driver;
 
     tr__watch watch;
@@ -156,7 +156,7 @@ void tr__loop_end(tr__loop *loop);
 /* Push a chain of messages, newest first, on a loop's inbox, and wake it if it sleeps. Any thread. */
 void tr__loop_push(tr__loop *to, tr_msg *newest, tr_msg *oldest);
 
-/* ---- delivery (deliver.c) ------------------------------------------------------------------------------ */
+/* ---- delivery (deliver.c), dead letters (dead_letters.c) ------------------------------------------------------------------------------ */
 
 /* Send a message that needs no place, or has it: takes it, always. Counted as accepted. */
 void tr__submit(tr__loop *loop, tr_addr to, tr_msg *msg);
@@ -166,6 +166,8 @@ void tr__pass(tr__loop *loop, tr_addr to, tr_msg *msg);
 void tr__drop(tr__loop *loop, tr_msg *msg, tr_drop why);
 /* The like for a message to an actor of another node. */
 void tr__drop_for(tr__loop *loop, uint64_t node, tr_msg *msg, tr_drop why);
+/* Report one that was dropped: to the log and to who watches. */
+void tr__dead_letter(tr__loop *loop, tr_drop why, const char *type, tr_addr sender, tr_addr receiver);
 /* Make the block of an unanswered ask its own failure and send it back. Takes it; can't fail. */
 void tr__fail_ask(tr__loop *loop, tr_msg *ask, uint64_t callee_node, tr_err code);
 /* Free a message without counting it; an unanswered ask fails at its asker. */
@@ -187,18 +189,38 @@ void tr__deliver(tr__loop *loop, tr_msg *msg);
 void tr__arrive(tr__loop *loop, tr_actor *actor, tr_msg *msg);
 /* Into the outbox for another loop. */
 void tr__to_loop(tr__loop *loop, uint8_t index, tr_msg *msg);
+
+/* ---- places (places.c), and who hears of them (fullness.c) --------------------------------------------- */
+
 /* Draw `places` (or, of a smaller mailbox, all) for a message to `to`; *places says how many. TR_OK also for
  * an actor that is gone (0 places: it will be a dead letter); TR_EFULL. */
 tr_err tr__reserve(tr__loop *loop, tr_addr to, uint32_t *places);
 void tr__unreserve(tr__loop *loop, tr_addr to, uint32_t places);
+/* What is in the owner's hand goes back to the word, or behind it. */
+void tr__hand_give(tr_actor *actor, uint32_t places);
+/* Before mail of other loops is queued by an actor with tr__mail flags; false: it was dropped. */
+bool tr__mail_arrives(tr__loop *loop, tr_actor *actor, tr_msg *msg);
+/* If it is nearly full: drop what has expired, if that wasn't just done. */
+void tr__make_place(tr__loop *loop, tr_actor *actor);
 /* Give back what other loops' mailboxes this loop holds; at the end of a turn. */
 void tr__holds_return(tr__loop *loop);
 /* Handled messages give their places back through this; who waits for places is told. */
 void tr__places_back_slow(tr__loop *loop, tr_actor *actor);
+/* Tell who waits for places, if there are enough. */
+void tr__tell_writable(tr__loop *loop, tr_actor *actor);
+/* It wanted places, and may try again. Takes msg. */
+void tr__writable(tr__loop *loop, tr_msg *msg);
+/* Its message came to the mailbox. Takes msg. */
+void tr__want_writable_arrived(tr__loop *loop, tr_actor *actor, tr_msg *msg);
+/* Who asked for a level: it came to the mailbox; or can't be there, which its sender hears. Takes msg. */
+void tr__level_arrived(tr__loop *loop, tr_actor *actor, tr_msg *msg);
+void tr__level_lost(tr__loop *loop, tr_msg *msg);
+/* The places taken may have passed a mark. */
+void tr__levels_look(tr__loop *loop, tr_actor *actor);
+/* At the actor's end: all that wait are told. */
+void tr__fullness_end(tr__loop *loop, tr_actor *actor);
 /* Once a turn: those that wait although nothing is queued. */
 void tr__retell(tr__loop *loop);
-/* At the actor's end. */
-void tr__retell_forget(tr__loop *loop, tr_actor *actor);
 static inline void tr__places_back(tr__loop *loop, tr_actor *actor, uint32_t places)
 {
     actor->local += places;
@@ -240,6 +262,9 @@ void tr__run_until(tr__loop *loop, uint64_t until_ns);
 bool tr__run_one(tr__loop *loop);
 /* A message for the runtime or for the actor's futures. Takes msg. */
 void tr__runtime_message(tr__loop *loop, tr_actor *actor, tr_msg *msg);
+/* A message for the actor's code is off its mailbox. False: it isn't wanted any more (it has expired; its monitor was taken
+ * back), and is gone. */
+bool tr__msg_reached(tr__loop *loop, tr_actor *actor, tr_msg *msg);
 /* Hand a message to the actor's code, with all that goes around it. Takes msg. */
 void tr__handle(tr__loop *loop, tr_actor *actor, tr_msg *msg);
 /* Settle what the handler left: free temporary text, end the actor if it is to end: then false. */
@@ -293,6 +318,10 @@ void tr__fiber_kill(tr__loop *loop, tr_actor *actor, const tr__reason *reason);
 /* At the node's end: let its body return, as far as it does so within a few waits; true: it has ended. */
 bool tr__fiber_end(tr__loop *loop, tr_actor *actor, const tr__reason *reason);
 void tr__fiber_finish(tr__loop *loop, tr_actor *actor);
+/* Wait until the mailbox that was asked under that number says that it has places; TR_EDEADLINE, TR_EKILLED. */
+tr_err tr__fiber_wait_places(tr_actor *self, uint64_t number, uint64_t until_ns);
+/* It said so. */
+void tr__fiber_places(tr__loop *loop, tr_actor *actor, uint64_t number);
 /* A future of it settled, or its time is up. */
 void tr__fiber_wake(tr__loop *loop, tr_actor *actor, uint64_t pending);
 

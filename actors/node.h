@@ -38,6 +38,7 @@ struct tr_node {
     _Atomic(tr_actor *) segments[TR__SEGMENTS_MAX];
     _Atomic uint32_t segment_count;
     _Atomic bool stop_asked;
+    _Atomic bool expiring; /* some message had a time to live: full mailboxes are swept */
     _Atomic uint64_t posted;
     struct tr__buffers *buffers; /* the account of counted buffers (mailbox/buffer.h) */
 

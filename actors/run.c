@@ -155,6 +155,10 @@ void tr__runtime_message(tr__loop *loop, tr_actor *actor, tr_msg *msg)
     case TR__MSG_STARTED:
         started(loop, actor, msg);
         break;
+    case TR__MSG_PLACES:
+        tr__fiber_places(loop, actor, msg->ask);
+        tr__msg_free(loop, msg);
+        break;
     case TR__MSG_EXECUTE:
         tr__transact_execute(loop, actor, msg);
         break;
@@ -174,6 +178,35 @@ static bool runtime_step(tr__loop *loop, tr_actor *actor, tr_msg *msg)
     return tr__is_generation(actor, generation) && after_handler(loop, actor);
 }
 
+bool tr__msg_reached(tr__loop *loop, tr_actor *actor, tr_msg *msg)
+{
+    tr__observe(loop, actor, msg);
+    if (msg->kind == TR__MSG_NOTICE && !tr__monitor_expected(loop, actor, msg)) {
+        TR__COUNT(loop->counts.handled);
+        tr__msg_free(loop, msg);
+        return false;
+    }
+    if (msg->kind != TR__MSG_NOTICE && tr__msg_expired(msg, loop->now_ns)) {
+        tr__drop(loop, msg, TR_DROP_EXPIRED);
+        return false;
+    }
+    TR__COUNT(loop->counts.handled);
+    return true;
+}
+
+/* All but plain messages; false when the actor is gone. */
+static bool step_slow(tr__loop *loop, tr_actor *actor, tr_msg *msg)
+{
+    if (msg->kind >= TR__MSG_REPLY) {
+        tr__observe(loop, actor, msg);
+        return runtime_step(loop, actor, msg);
+    }
+    if (!tr__msg_reached(loop, actor, msg))
+        return true;
+    handle(loop, actor, msg);
+    return after_handler(loop, actor);
+}
+
 /* One message off the mailbox; false when the actor is gone. */
 static inline bool step(tr__loop *loop, tr_actor *actor, uint32_t *freed)
 {
@@ -181,14 +214,11 @@ static inline bool step(tr__loop *loop, tr_actor *actor, uint32_t *freed)
     actor->head = msg->next;
     actor->count--;
     *freed += msg->places;
+    if (__builtin_expect(!tr__msg_is_plain(msg), 0) &&
+        !(msg->kind == TR__MSG_ASK && !tr__msg_expired(msg, loop->now_ns)))
+        return step_slow(loop, actor, msg);
     tr__observe(loop, actor, msg);
-    if (__builtin_expect(msg->kind >= TR__MSG_REPLY, 0))
-        return runtime_step(loop, actor, msg);
     TR__COUNT(loop->counts.handled);
-    if (__builtin_expect(msg->kind == TR__MSG_NOTICE, 0) && !tr__monitor_expected(loop, actor, msg)) {
-        tr__msg_free(loop, msg);
-        return true;
-    }
     handle(loop, actor, msg);
     return after_handler(loop, actor);
 }

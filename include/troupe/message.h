@@ -107,7 +107,7 @@ typedef struct tr_msg {
         struct tr_msg *prev; /* while an actor keeps it */
     };
     uint64_t ask;         /* the asker's number of the ask; 0: not an ask and not a reply */
-    uint64_t deadline_ns; /* an ask's, on this node's clock; UINT64_MAX: none */
+    uint64_t deadline_ns; /* on this node's clock; of an ask, UINT64_MAX: none; of another message, 0: none */
     uint32_t size;        /* of the body, bytes */
     uint16_t places;      /* of its receiver's mailbox that it takes */
     uint8_t kind;         /* tr__msg_kind */

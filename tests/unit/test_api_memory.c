@@ -50,6 +50,13 @@ static tr_err row_notify(tr_actor *self, rig *r)
     return tr_notify_writable(self, r->peer.address);
 }
 
+static tr_err row_mailbox(tr_actor *self, rig *r)
+{
+    tr_send_opts opts = {.ttl_ns = TR_SECONDS(1)};
+    TR_TRY(tr_send_with(self, r->peer.address, &opts, mark, .n = 1));
+    return tr_notify_level(self, r->peer.address, 50);
+}
+
 static tr_err row_words(tr_actor *self, rig *r)
 {
     char text[TR_ADDR_TEXT_MAX];
@@ -244,6 +251,7 @@ static const struct {
     {"send_body", row_send, row_send},
     {"send_msg msg_make msg_free", row_send_msg, row_send_msg},
     {"notify_writable", row_notify, row_notify},
+    {"send_with_body notify_level", row_mailbox, row_mailbox},
     {"match_type msg_type_name msg_sender msg_ask_number msg_remaining msg_json fmt self state now random "
      "log fail "
      "last_error addr_format addr_parse err_word node_of assert_that",
