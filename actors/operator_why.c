@@ -48,11 +48,14 @@ static void add_waiting(json_t *answer, const tr__loop *loop, const tr_actor *ac
     json_object_set_new(answer, "asks", all);
     json_object_set_new(answer, "ask_count", json_integer((json_int_t)count));
     const char *word = waiting.what < TR_COUNT(words) ? words[waiting.what] : "something";
-    if (word)
-        json_object_set_new(
-            answer, "waits",
-            json_pack("{s:s, s:s, s:o, s:o}", "for", word, "where", waiting.where ? waiting.where : "",
-                      "since_ms", since(loop, waiting.since_ns), "left_ms", until(loop, waiting.until_ns)));
+    json_t *waits =
+        word ? json_pack("{s:s, s:s, s:o, s:o}", "for", word, "where", waiting.where ? waiting.where : "",
+                         "since_ms", since(loop, waiting.since_ns), "left_ms", until(loop, waiting.until_ns))
+             : NULL;
+    if (!tr_addr_is_none(waiting.places_of))
+        json_object_set_new(waits, "of", tr__operator_address(waiting.places_of));
+    if (waits)
+        json_object_set_new(answer, "waits", waits);
 }
 
 /* ---- its messages -------------------------------------------------------------------------------------- */

@@ -184,8 +184,6 @@ static bool end_by_state(why *w, const json_t *step, bool asked)
                    number(step, "ahead"), label);
     if (strcmp(state, "ready") == 0 || strcmp(state, "running") == 0)
         return end(w, "busy", "%s is at work: it has its turn soon", label);
-    if (strcmp(text(waits, "for"), "places") == 0)
-        return end(w, "full", "%s waits for places in a full mailbox%s", label, where);
     if (asked && strcmp(place, "not here") == 0)
         return end(w, "unknown", "%s has no such ask: it is on its way, or answered", label);
     return end(w, "idle", "nothing keeps %s: it waits for messages%s", label, where);
@@ -302,9 +300,13 @@ static void note_full(why *w, const json_t *step)
          text(sender, "address"));
 }
 
-/* Whom it awaits; of an actor with a receive, whose answer it expects while it has nothing else to do. */
+/* What it awaits, as an object with "of"; of an actor with a receive, whose answer it expects while it has nothing else to
+ * do. */
 static const json_t *awaited(const json_t *step)
 {
+    const json_t *waits = json_object_get(step, "waits");
+    if (*text(waits, "of"))
+        return waits;
     const json_t *ask_of, *asks = json_object_get(step, "asks");
     const char *state = text(json_object_get(step, "actor"), "state");
     size_t i;

@@ -85,6 +85,8 @@ static void print_waits(const json_t *step, size_t depth)
            : strcmp(text(waits, "for"), "message") == 0 ? "a "
                                                         : "",
            text(waits, "for"));
+    if (*text(waits, "of"))
+        printf(" of %s", text(waits, "of"));
     if (*text(waits, "where"))
         printf(" at %s", text(waits, "where"));
     print_since(waits);

@@ -92,6 +92,24 @@ static void flooder_receive(tr_actor *self, void *state, const tr_msg *msg)
 }
 TR_ACTOR(flooder_def, .receive = flooder_receive);
 
+/* Its own mailbox lets senders wait, and nobody empties it. */
+static tr_err patient_run(tr_actor *self, void *arg)
+{
+    (void)arg;
+    for (const tr_msg *msg; (msg = tr_receive(self, TR_FOREVER));) {
+        const flood *f = tr_match(msg, flood);
+        if (!f)
+            continue;
+        tr_addr to = tr_whereis(self, f->path);
+        say("floods");
+        while (tr_send(self, to, tick) == TR_OK)
+            ;
+    }
+    return TR_OK;
+}
+TR_ACTOR(patient_def, .run = patient_run);
+TR_ACTOR(pond_def, .run = napper_run, .mailbox_places = 8, .overflow = TR_OVERFLOW_WAIT);
+
 static tr_err account(tr_txview *v, void *state, const tr_msg *msg)
 {
     const bump *b = tr_match(msg, bump);
@@ -110,12 +128,14 @@ static tr_err payer_run(tr_actor *self, void *arg)
             continue;
         uint32_t ms = n->ms;
         tr_tx tx = tr_tx_begin(self, &(tr_tx_opts){TR_SECONDS(60), TR_SECONDS(50)});
-        tr_future called = tr_tx_call(&tx, "ada/account", bump, .amount = 1);
         say("calls");
-        if (tr_await_msg(self, called, NULL) == TR_OK && ms) {
-            say("holds");
-            tr_sleep(self, TR_MILLIS(ms));
+        while (tr_tx_await(&tx, "ada/account", bump, .amount = 1) != TR_OK) { /* not connected yet */
+            tr_sleep(self, TR_MILLIS(20));
+            tx = tr_tx_begin(self, &(tr_tx_opts){TR_SECONDS(60), TR_SECONDS(50)});
         }
+        say("holds");
+        if (ms)
+            tr_sleep(self, TR_MILLIS(ms));
     }
     return TR_OK;
 }
@@ -128,7 +148,8 @@ static tr_err start(tr_actor *self, void *arg)
         const tr_actor_def *def;
     } all[] = {{"stuck", &stuck_def},   {"asker", &asker_def},     {"keeper", &keeper_def},
                {"napper", &napper_def}, {"flooder", &flooder_def}, {"payer", &payer_def},
-               {"second", &payer_def},  {"account", &account_def}};
+               {"second", &payer_def},  {"account", &account_def}, {"patient", &patient_def},
+               {"pond", &pond_def}};
     (void)arg;
     for (size_t i = 0; i < TR_COUNT(all); i++)
         tr_spawn_with(self, all[i].def, NULL,
@@ -267,6 +288,23 @@ static void a_full_mailbox_names_who_fills_it_and_what_its_actor_does(void **sta
     node_end(&ada, SIGTERM);
 }
 
+static void who_waits_for_places_is_led_to_the_full_mailbox(void **state)
+{
+    part ada;
+    (void)state;
+    START(&ada, "--name", "ada");
+    next_line(&ada);
+    send("ada/pond", "{\"nap\":{\"ms\":30000}}");
+    send("ada/patient", "{\"flood\":{\"path\":\"pond\"}}");
+    until_line(&ada, "floods");
+    poll(NULL, 0, 100);
+    assert_int_equal(0, troupe("why ada/patient"));
+    assert_printed("waits for places of <");
+    assert_cause("the mailbox of ada/pond is full (8 messages, 8 of them of <");
+    assert_cause("ada/pond sleeps, for ");
+    node_end(&ada, SIGTERM);
+}
+
 static void a_lock_wait_names_the_transaction_and_who_keeps_it(void **state)
 {
     part ada, bob;
@@ -318,6 +356,7 @@ int main(int argc, char **argv)
         TEST(an_ask_that_is_kept_for_ever_names_who_keeps_it),
         TEST(an_await_cycle_over_two_nodes_is_named),
         TEST(a_full_mailbox_names_who_fills_it_and_what_its_actor_does),
+        TEST(who_waits_for_places_is_led_to_the_full_mailbox),
         TEST(a_lock_wait_names_the_transaction_and_who_keeps_it),
         TEST(who_can_not_be_asked_is_told_in_words),
     };
