@@ -189,7 +189,7 @@ tr_err tr__send_notice(tr_actor *self, tr_addr to, tr_type *type, const void *bo
     return TR_OK;
 }
 
-static void unkeep(tr_actor *self, tr_msg *msg)
+void tr__unkeep(tr_actor *self, tr_msg *msg)
 {
     tr__extras *extras = self->extras;
     if (msg->next == msg) {
@@ -226,8 +226,9 @@ tr_err tr_send_msg(tr_actor *self, tr_addr to, tr_msg **out)
     else if (err != TR_OK)
         return refuse(self, to, err, tr_msg_type_name(msg));
     if (msg->flags & TR__MSG_KEPT)
-        unkeep(self, msg);
+        tr__unkeep(self, msg);
     msg->kind = TR__MSG_NORMAL;
+    msg->ask = 0;
     msg->flags &= TR__MSG_OF_BODY;
     msg->deadline_ns = 0;
     msg->places = (uint16_t)places;
@@ -264,7 +265,7 @@ void tr_msg_free(tr_actor *self, tr_msg **msg)
     if (!m)
         return;
     if (m->flags & TR__MSG_KEPT)
-        unkeep(self, m);
+        tr__unkeep(self, m);
     tr__release(tr__owner(self), m);
 }
 
