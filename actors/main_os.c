@@ -26,6 +26,8 @@ static const char help[] =
     "  --operator WHAT   socket: let `troupe ps` and the like reach this node by its name; or none\n"
     "                    (default: socket if --name is given)\n"
     "  --stop-timeout S  what hasn't stopped S seconds after it was asked to is killed (default: 10)\n"
+    "  --crash-dir DIR   where a fault leaves a report (default: that of --data, else $TMPDIR or /tmp); or "
+    "none\n"
     "  --log LEVEL       error, warn, info or debug (default: warn)\n";
 
 static const struct option options[] = {
@@ -40,6 +42,7 @@ static const struct option options[] = {
     {"data", required_argument, NULL, 'd'},
     {"key", required_argument, NULL, 'k'},
     {"operator", required_argument, NULL, 'o'},
+    {"crash-dir", required_argument, NULL, 'C'},
     {"stop-timeout", required_argument, NULL, 's'},
     {NULL, 0, NULL, 0},
 };
@@ -51,6 +54,7 @@ typedef struct parsed {
     const char *plugins[PLUGINS_MAX + 1];
     size_t plugin_count;
     bool operator_given;
+    const char *crash_dir; /* as given; NULL: not */
     bool help;
 } parsed;
 
@@ -142,6 +146,9 @@ static int take(const char *program, int option, const char *value, parsed *p)
     case 'd':
         p->node.data = value;
         return *value ? 0 : bad(program, "data", "\"\"", "a directory is needed");
+    case 'C':
+        p->crash_dir = value;
+        return *value ? 0 : bad(program, "crash-dir", "\"\"", "a directory, or none");
     case 'g':
         return parse_log(value, &p->node.log_level)
                    ? bad(program, "log", value, "one of error, warn, info, debug")
@@ -173,6 +180,16 @@ static tr_err run_and_destroy(tr_node *node, tr_error *error)
     return err;
 }
 
+static const char *crash_dir_of(const parsed *p)
+{
+    const char *temporary = getenv("TMPDIR");
+    if (p->crash_dir)
+        return strcmp(p->crash_dir, "none") == 0 ? NULL : p->crash_dir;
+    if (p->node.data)
+        return p->node.data;
+    return temporary && *temporary ? temporary : "/tmp";
+}
+
 int tr_main(int argc, char **argv, tr_err (*start)(tr_actor *self, void *arg), void *arg)
 {
     parsed p = {.node = {.log_level = TR_LOG_WARN, .start = start}};
@@ -189,6 +206,7 @@ int tr_main(int argc, char **argv, tr_err (*start)(tr_actor *self, void *arg), v
     }
     if (check_listen(program, &p.node) != 0)
         return 2;
+    p.node.crash_dir = crash_dir_of(&p);
     p.node.join = p.joins;
     p.node.plugins = p.plugin_count ? p.plugins : NULL;
     p.node.arg = arg ? arg : argv + optind;

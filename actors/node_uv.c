@@ -14,6 +14,7 @@
 #include <unistd.h>
 #include <uv.h>
 
+#include "actors/crash_os.h"
 #include "actors/kinds_uv.h"
 #include "actors/loop.h"
 #include "actors/node_uv.h"
@@ -252,6 +253,7 @@ static void meet(struct tr__driver_uv *all, int step)
 static void loop_run(struct tr__driver_uv *all, driver *d)
 {
     tr__traced_enter(&d->traced);
+    tr__crash_loop(d->loop);
     pump(d);
     if (d->loop->index == 0)
         tr__operator_socket_shut(&all->control);
@@ -265,6 +267,7 @@ static void loop_run(struct tr__driver_uv *all, driver *d)
     while (atomic_load(&all->stopping))
         uv_sleep(1);
     driver_close(d);
+    tr__crash_loop(NULL);
     tr__traced_leave(&d->traced);
 }
 
@@ -370,6 +373,8 @@ tr_node *tr_node_create(const tr_node_opts *opts, tr_error *error)
     node->driver = all;
     node->key = opts->key ? key : NULL;
     tr_err err = opts->key ? tr__key_read(opts->key, key, error) : TR_OK;
+    if (err == TR_OK && opts->crash_dir)
+        err = tr__crash_watch(node, opts->crash_dir, error);
     if (err == TR_OK && opts->operator_socket)
         tr__operator_socket_open(&all->control);
     sigset_t before = tr__signals_block(); /* nng starts its threads at the first use */
@@ -452,6 +457,7 @@ void tr_node_destroy(tr_node *node)
     if (!node)
         return;
     struct tr__driver_uv *all = node->driver;
+    tr__crash_forget(node);
     tr__remote_free(node); /* from here on nobody is woken */
     tr__control_close(&all->control);
     if (!node->ran) {

@@ -32,6 +32,9 @@ typedef struct tr_node_opts {
     /* Listen on the operator socket of this node's name (docs/operator.md), for `troupe ps` and the like. If that can't be
      * had (another node of that name has it, say) the log warns, and the node runs without. */
     bool operator_socket;
+    /* Where a fault that ends the process (SIGSEGV and the like) leaves a report (docs/debugging.md): a directory that is
+     * there. Handlers of these signals are set, and what was to be done follows. NULL: none. */
+    const char *crash_dir;
     /* How long it may take to stop in order; what hasn't ended by then is killed, and named in the log. 0 = 10 s. */
     uint64_t stop_timeout_ns;
 } tr_node_opts;
