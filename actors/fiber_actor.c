@@ -63,6 +63,7 @@ void tr__fiber_run(tr__loop *loop, tr_actor *actor)
         return;
     state->wake = false;
     state->received_in_a_row = 0;
+    tr__watch_type(loop, state->received);
     loop->running = actor;
     int done = tr__fiber_resume(state->fiber);
     loop->running = NULL;
@@ -155,8 +156,12 @@ static tr_err wait_for(tr_actor *self, tr__wait what)
     tr__fiber_state *state = self->fiber;
     tr__loop *loop = tr__owner(self);
     state->wait = what;
-    if (state->killed || (what == TR__WAIT_MESSAGE && self->head))
+    if (state->killed) {
         resume_soon(loop, self);
+    } else if (what == TR__WAIT_MESSAGE && self->head) {
+        state->wake = true;
+        tr__wake_last(loop, self);
+    }
     tr__fiber_yield(state->fiber);
     state->wait = TR__WAIT_NONE;
     return state->killed ? killed(self) : TR_OK;
@@ -276,6 +281,13 @@ static bool is_over(const tr_actor *self)
     return self->fiber->killed && !(self->head && reason && reason->kind == TR_EXIT_SHUTDOWN);
 }
 
+/* There is mail, but others have their turn first: it has had its count, or its time. */
+static bool gives_way(tr__loop *loop, const tr_actor *self)
+{
+    uint32_t in_a_row = self->fiber->received_in_a_row;
+    return self->head && in_a_row && (in_a_row >= TR__BATCH_MAX || tr__count_step(loop));
+}
+
 const tr_msg *tr_receive_at(tr_actor *self, uint64_t timeout_ns, const char *where)
 {
     tr__loop *loop = tr__owner(self);
@@ -288,9 +300,9 @@ const tr_msg *tr_receive_at(tr_actor *self, uint64_t timeout_ns, const char *whe
     }
     bool bounded = false;
     for (;;) {
-        if (state->received_in_a_row < TR__BATCH_MAX && !is_over(self) &&
-            (state->received = next_mail(loop, self))) {
+        if (!gives_way(loop, self) && !is_over(self) && (state->received = next_mail(loop, self))) {
             state->received_in_a_row++;
+            tr__watch_type(loop, state->received);
             break;
         }
         if (bounded && !self->head && bound_passed(self)) {

@@ -17,6 +17,7 @@ tr_err tr__loop_init(tr__loop *loop, tr_node *node, uint8_t index)
     loop->index = index;
     loop->queue_end = &loop->queue;
     loop->now_ns = node->seams.now(node->seams.context);
+    loop->look_every = loop->until_look = TR__TURN_CHECK;
     tr__pool_init(&loop->pool);
     tr__wheel_init(&loop->wheel, loop->now_ns);
     tr__random_init(&loop->random, node->seams.seed + 0x9e3779b97f4a7c15ull * (index + 1));
@@ -147,8 +148,10 @@ bool tr__loop_turn(tr__loop *loop)
 {
     const tr__seams *seams = &loop->node->seams;
     loop->now_ns = seams->now(seams->context);
+    atomic_store_explicit(&loop->watch.at_ns, loop->now_ns, memory_order_relaxed);
     inbox_take(loop);
     blocks_collect(loop);
+    tr__rotate(loop);
     bool more = loop->wheel.count && (TR_BUGGIFY(timers_late) || tr__pendings_fire(loop));
     if (__builtin_expect(loop->retell != NULL, 0))
         tr__retell(loop);
@@ -200,9 +203,12 @@ void tr__loop_end_actors(tr__loop *loop)
         tr_actor *actor = tr__slot(node, i);
         if (!actor || tr__owner(actor) != loop || actor->state == TR__ACTOR_FREE)
             continue;
+        tr__watch_run(loop, actor);
+        tr__watch_type(loop, NULL);
         if (!actor->fiber || !tr__fiber_end(loop, actor, &shutdown))
             tr__actor_finish(loop, actor, &shutdown);
     }
+    atomic_store_explicit(&loop->watch.slot, 0, memory_order_relaxed);
     flush(loop);
 }
 

@@ -11,8 +11,17 @@
  * (M3).
  *
  * Run queue. What the running actor wakes goes on `fresh`, a stack, and runs next: its data is in the cache.
- * After TR__FRESH_MAX of those in a row the queue's oldest has its turn, so a runnable actor waits for at
- * most TR__FRESH_MAX others per place in the queue. */
+ * After TR__FRESH_MAX of those in a row the rest of them goes behind the queue, and the queue's oldest has its turn.
+ *
+ * Q1  While somebody waits in the queue, at most TR__FRESH_MAX runs of fresh ones lie between two of the queue's.
+ *
+ * From that, and since the queue is in order: a runnable actor runs after at most TR__WAIT_MAX(r) runs of others, where r
+ * actors were runnable beside it when it was put in the queue. A run is bounded by count and time: TR__BATCH_MAX
+ * messages, or the one in which a turn's TR__TURN_NS are over (a fiber: the like of what it receives).
+ *
+ * Time. The clock is looked at when a turn begins, when it ends, and after every `look_every` steps (messages, or runs of
+ * fibers) in between: TR__TURN_CHECK while those are short, fewer as they get longer, so that a turn is over by at most
+ * one long handler and not by sixteen. */
 #ifndef TR_ACTORS_LOOP_H
 #define TR_ACTORS_LOOP_H
 
@@ -24,13 +33,15 @@
 #include "base/random.h"
 #include "base/seams.h"
 
-#define TR__FRESH_MAX  256
-#define TR__TURN_NS    TR_MICROS(100)
-#define TR__TURN_WORK  512  /* messages handled and sent, after which a turn ends */
-#define TR__TURN_CHECK 16   /* messages, or runs of fibers, between two looks at the clock */
-#define TR__BATCH_MAX  2048 /* messages an actor handles in one go */
-#define TR__HOLD_SLOTS 64   /* mailboxes of other loops that this one holds places of, at a time */
-#define TR__LOOPS_MAX  64
+#define TR__FRESH_MAX   256
+#define TR__TURN_NS     TR_MICROS(100)
+#define TR__TURN_WORK   512           /* messages handled and sent, after which a turn ends */
+#define TR__TURN_CHECK  16            /* steps between two looks at the clock, at most */
+#define TR__LOOK_NS     TR_MICROS(20) /* that should lie between two looks, at most */
+#define TR__WAIT_MAX(r) ((TR__FRESH_MAX + 1) * ((uint64_t)(r) + 2))
+#define TR__BATCH_MAX   2048 /* messages an actor handles in one go */
+#define TR__HOLD_SLOTS  64   /* mailboxes of other loops that this one holds places of, at a time */
+#define TR__LOOPS_MAX   64
 
 typedef struct tr__chain {
     tr_msg *head, *tail; /* newest first */
@@ -53,28 +64,38 @@ typedef struct tr__loop_counts {
     uint64_t dropped[TR_DROP_COUNT];
 } tr__loop_counts;
 
-/* What the watchdog reads: the actor that runs (index + 1; 0: none), what it is, and how often that has changed. Each
- * is only looked at: a mix of two runs can at worst be told for one that is over. */
+/* What the watchdog reads: the actor that runs (index + 1; 0: none), what it is, how often that has changed, and when the
+ * loop last looked at its clock. Each is only looked at: a mix of two runs can at worst be told for one that is over. */
 typedef struct tr__watch {
     _Atomic uint32_t slot;
     _Atomic(const tr_actor_def *) def;
     _Atomic uint64_t runs;
     _Atomic(const tr_typeinfo *) type;
+    _Atomic uint64_t at_ns;
+    _Atomic uint64_t
+        stop_run; /* which of the `runs` is told to stop; written by the watchdog, before `overrun` */
 } tr__watch;
 
 struct tr__loop {
     tr_node *node;
     uint8_t index;
     bool stopping;
+    bool turn_over; /* by the clock */
+    bool rotated;   /* the queue has its turn next, and `fresh` is what was woken since that was settled */
+    uint8_t look_every; /* steps between two looks at the clock */
+    uint8_t until_look; /* left of them */
+    /* By the watchdog: somebody here was told to stop, perhaps one that has given way since (tr__must_stop). */
+    _Atomic bool overrun;
     uint64_t now_ns; /* stamped when the turn began, and at each look at the clock since */
     uint64_t turn_until_ns;
-    uint32_t unlooked; /* messages since the last look */
-    bool turn_over;    /* by the clock */
     tr__pool pool;
 
     tr_actor *fresh;
     tr_actor *queue, **queue_end;
     uint32_t stretch; /* of fresh ones in a row */
+#ifdef TR_BUGGIFY_POINTS
+    uint32_t passed_over; /* Q1: how often the queue's oldest was */
+#endif
     tr_actor *retell; /* those with an empty mailbox and senders that wait for places */
 
     tr_actor *running; /* whose code runs now */
@@ -211,6 +232,31 @@ static inline void tr__enqueue(tr__loop *loop, tr_actor *actor, tr_msg *msg)
         tr__fiber_mail(loop, actor);
     else
         tr__wake(loop, actor);
+}
+/* Before a turn's timers fire. If the last turn was over by the clock, or the stretch by half, the fresh ones go behind the
+ * queue now: so what the timers wake runs soon, and long handlers that wake each other keep others waiting for no more
+ * than a turn per place in the queue. */
+void tr__rotate(tr__loop *loop);
+/* A step of an actor's is done, of a fiber that doesn't wait in between as well: true, the turn's time is over. */
+bool tr__count_step(tr__loop *loop);
+/* Say what runs, for the watchdog; `type` NULL: no message. */
+static inline void tr__watch_run(tr__loop *loop, const tr_actor *actor)
+{
+    atomic_store_explicit(&loop->watch.slot, actor->index + 1, memory_order_relaxed);
+    atomic_store_explicit(&loop->watch.def, actor->def, memory_order_relaxed);
+    atomic_store_explicit(&loop->watch.runs, loop->watch.runs + 1, memory_order_relaxed);
+}
+static inline void tr__watch_type(tr__loop *loop, const tr_msg *msg)
+{
+    atomic_store_explicit(&loop->watch.type, msg ? msg->type : NULL, memory_order_relaxed);
+}
+/* For calls that can fail: the watchdog has told the actor, whose code runs, to stop; now it ends when its handler
+ * returns, and the call gives TR_EKILLED. In line only a flag is tested that nobody writes otherwise. */
+bool tr__must_stop_slow(tr__loop *loop, tr_actor *self);
+static inline bool tr__must_stop(tr__loop *loop, tr_actor *self)
+{
+    return __builtin_expect(atomic_load_explicit(&loop->overrun, memory_order_relaxed), 0) &&
+           tr__must_stop_slow(loop, self);
 }
 /* Run what is runnable, for a turn: until nothing is left, the clock says `until_ns`, or enough was done. */
 void tr__run_until(tr__loop *loop, uint64_t until_ns);

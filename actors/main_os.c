@@ -25,6 +25,8 @@ static const char help[] =
     "  --data DIR        keep what transactions have committed in this directory\n"
     "  --operator WHAT   socket: let `troupe ps` and the like reach this node by its name; or none\n"
     "                    (default: socket if --name is given)\n"
+    "  --watchdog MS     name actors that hold their loop for longer in the log (default: 50; 0: don't)\n"
+    "  --overrun MS      and stop those that hold it for that long (default: 0, don't)\n"
     "  --log LEVEL       error, warn, info or debug (default: warn)\n";
 
 static const struct option options[] = {
@@ -33,7 +35,8 @@ static const struct option options[] = {
     {"join", required_argument, NULL, 'j'},     {"log", required_argument, NULL, 'g'},
     {"help", no_argument, NULL, 'h'},           {"plugin", required_argument, NULL, 'p'},
     {"data", required_argument, NULL, 'd'},     {"key", required_argument, NULL, 'k'},
-    {"operator", required_argument, NULL, 'o'}, {NULL, 0, NULL, 0},
+    {"operator", required_argument, NULL, 'o'}, {"watchdog", required_argument, NULL, 'w'},
+    {"overrun", required_argument, NULL, 'r'},  {NULL, 0, NULL, 0},
 };
 
 typedef struct parsed {
@@ -85,6 +88,16 @@ static int check_listen(const char *program, const tr_node_opts *opts)
     return bad(program, "listen", opts->listen, error.text);
 }
 
+static int parse_ms(const char *program, const char *option, const char *value, uint64_t zero, uint64_t *ns)
+{
+    char *end;
+    unsigned long number = strtoul(value, &end, 10);
+    *ns = number ? TR_MILLIS(number) : zero;
+    return *value < '0' || *value > '9' || *end || number > 3600000
+               ? bad(program, option, value, "milliseconds, at most an hour of them")
+               : 0;
+}
+
 static int take(const char *program, int option, const char *value, parsed *p)
 {
     char *end = "";
@@ -131,6 +144,10 @@ static int take(const char *program, int option, const char *value, parsed *p)
         return parse_log(value, &p->node.log_level)
                    ? bad(program, "log", value, "one of error, warn, info, debug")
                    : 0;
+    case 'w':
+        return parse_ms(program, "watchdog", value, TR_FOREVER, &p->node.watchdog_ns);
+    case 'r':
+        return parse_ms(program, "overrun", value, 0, &p->node.overrun_ns);
     case 'h':
         p->help = true;
         return 0;

@@ -12,6 +12,7 @@
 #include "actors/remote.h"
 #include "actors/transactions.h"
 #include "actors/warden.h"
+#include "actors/watchdog.h"
 #include "base/err.h"
 #include "base/hash.h"
 #include "base/mem.h"
@@ -76,6 +77,8 @@ tr_node *tr__node_make(const tr_node_opts *opts, const tr__seams *seams, tr_erro
         return NULL;
     }
     node->opts = *opts;
+    if (!node->opts.watchdog_ns)
+        node->opts.watchdog_ns = TR__PATIENCE_NS;
     node->seams = *seams;
     /* Never 0, which is no node. */
     node->id = tr__hash(&seams->seed, sizeof(seams->seed)) | 1;
@@ -197,5 +200,7 @@ void tr_node_sums(const tr_node *node, tr_sums *sums)
             sums->dropped[why] += counts->dropped[why];
     }
     sums->posted = atomic_load_explicit(&((tr_node *)node)->posted, memory_order_relaxed);
+    sums->stuck = atomic_load_explicit(&((tr_node *)node)->stuck, memory_order_relaxed);
+    sums->overruns = atomic_load_explicit(&((tr_node *)node)->overruns, memory_order_relaxed);
     sums->queued = queued(node);
 }

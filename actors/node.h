@@ -39,6 +39,8 @@ struct tr_node {
     _Atomic uint32_t segment_count;
     _Atomic bool stop_asked;
     _Atomic uint64_t posted;
+    _Atomic uint64_t stuck,
+        overruns;                /* actors that the watchdog named, and that were told to stop and heard it */
     struct tr__buffers *buffers; /* the account of counted buffers (mailbox/buffer.h) */
 
     /* Under the lock */

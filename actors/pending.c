@@ -275,6 +275,8 @@ static void due(tr__loop *loop, tr__pending *pending)
                          owner->extras && owner->extras->reason ? owner->extras->reason : &killed);
         break;
     default:
+        tr__watch_run(loop, owner);
+        tr__watch_type(loop, NULL);
         if (owner->exiting) {
             /* its code runs no more */
         } else if (pending->settled) { /* `then` was set on a settled one: its callback's turn has come */

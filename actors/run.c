@@ -1,5 +1,7 @@
 /* Running actors: the queue, the batch, the handler and what follows it. The owner's loop only; nothing
  * fails. */
+#include <stdio.h>
+
 #include "actors/loop.h"
 #include "actors/observe.h"
 #include "actors/pending.h"
@@ -34,6 +36,15 @@ static void queue_fresh(tr__loop *loop)
     }
 }
 
+void tr__rotate(tr__loop *loop)
+{
+    if (loop->rotated || !(loop->turn_over || loop->stretch >= TR__FRESH_MAX / 2))
+        return;
+    queue_fresh(loop);
+    loop->stretch = TR__FRESH_MAX;
+    loop->rotated = true;
+}
+
 static inline tr_actor *next_runnable(tr__loop *loop)
 {
     tr_actor *actor = loop->fresh;
@@ -41,8 +52,14 @@ static inline tr_actor *next_runnable(tr__loop *loop)
     if (actor && loop->stretch < TR__FRESH_MAX && !TR_BUGGIFY(stretch_cut)) {
         loop->fresh = actor->run_next;
         loop->stretch++;
+        tr__observe_fresh(loop);
     } else {
-        queue_fresh(loop);
+        if (__builtin_expect(loop->rotated && loop->queue, 0))
+            loop->stretch = 0;
+        else
+            queue_fresh(loop);
+        loop->rotated = false;
+        tr__observe_queue(loop);
         actor = loop->queue;
         if (!actor)
             return NULL;
@@ -99,7 +116,7 @@ static inline void handle(tr__loop *loop, tr_actor *actor, tr_msg *msg)
 {
     loop->running = actor;
     loop->current = msg;
-    atomic_store_explicit(&loop->watch.type, msg->type, memory_order_relaxed);
+    tr__watch_type(loop, msg);
     actor->def->receive(actor, actor->state_block, msg);
     if (loop->current)
         tr__release(loop, msg);
@@ -193,31 +210,49 @@ static inline bool step(tr__loop *loop, tr_actor *actor, uint32_t *freed)
     return after_handler(loop, actor);
 }
 
+/* Look at the clock, and see how many steps fit between two looks. */
+static void look(tr__loop *loop)
+{
+    uint64_t before = loop->now_ns;
+    uint8_t steps = loop->look_every - loop->until_look;
+    loop->now_ns = tr__now_fresh(loop);
+    atomic_store_explicit(&loop->watch.at_ns, loop->now_ns, memory_order_relaxed);
+    uint64_t spent = loop->now_ns - before;
+    if (spent > TR__LOOK_NS)
+        loop->look_every = loop->look_every < 4 || spent > TR__TURN_NS ? 1 : loop->look_every / 4;
+    else if (spent < TR__LOOK_NS / 4 && steps == loop->look_every && steps < TR__TURN_CHECK)
+        loop->look_every *= 2;
+    loop->until_look = loop->look_every;
+    loop->turn_over = loop->now_ns >= loop->turn_until_ns;
+}
+
 /* The clock costs as much as a message or two, so it is looked at after some of them; true: the turn's time
  * is over. */
 static inline bool count_step(tr__loop *loop)
 {
     if (TR_BUGGIFY(turn_over))
         return loop->turn_over = true;
-    if (__builtin_expect(++loop->unlooked < TR__TURN_CHECK, 1))
+    if (__builtin_expect(--loop->until_look != 0, 1))
         return false;
-    loop->unlooked = 0;
-    loop->now_ns = tr__now_fresh(loop);
-    loop->turn_over = loop->now_ns >= loop->turn_until_ns;
+    look(loop);
     return loop->turn_over;
+}
+
+bool tr__count_step(tr__loop *loop)
+{
+    return count_step(loop);
 }
 
 static inline void run(tr__loop *loop, tr_actor *actor)
 {
-    atomic_store_explicit(&loop->watch.slot, actor->index + 1, memory_order_relaxed);
-    atomic_store_explicit(&loop->watch.def, actor->def, memory_order_relaxed);
-    atomic_store_explicit(&loop->watch.runs, loop->watch.runs + 1, memory_order_relaxed);
+    tr__watch_run(loop, actor);
     if (__builtin_expect(actor->exiting, 0)) { /* killed while it wasn't running */
         tr__after_handler(loop, actor);
         count_step(loop);
         return;
     }
     if (__builtin_expect(actor->state == TR__ACTOR_COMING, 0)) {
+        tr__watch_type(loop, NULL);
         bool gone = !tr__actor_init(loop, actor);
         count_step(loop);
         if (gone)
@@ -263,11 +298,34 @@ void tr__run_until(tr__loop *loop, uint64_t until_ns)
     tr_actor *actor;
     loop->turn_until_ns = until_ns;
     loop->turn_over = false;
-    loop->unlooked = 0;
+    loop->until_look = loop->look_every;
     while (!loop->turn_over && loop->counts.handled + loop->counts.accepted < enough &&
            (actor = next_runnable(loop)))
         run(loop, actor);
+    if (loop->until_look != loop->look_every)
+        look(loop);
     atomic_store_explicit(&loop->watch.slot, 0, memory_order_relaxed);
+}
+
+bool tr__must_stop_slow(tr__loop *loop, tr_actor *self)
+{
+    /* acquire: pairs with the watchdog's release, so the run's number is seen */
+    if (!atomic_load_explicit(&loop->overrun, memory_order_acquire))
+        return false;
+    if (atomic_load_explicit(&loop->watch.stop_run, memory_order_relaxed) != loop->watch.runs ||
+        loop->running != self) { /* it was meant for one that has given way */
+        atomic_store_explicit(&loop->overrun, false, memory_order_relaxed);
+        return false;
+    }
+    uint64_t budget = self->def->overrun_ns ? self->def->overrun_ns : loop->node->opts.overrun_ns;
+    tr__reason overrun = {.kind = TR_EXIT_OVERRUN, .code = TR_EKILLED};
+    snprintf(overrun.text, sizeof(overrun.text), "held its loop for more than %llu ms",
+             (unsigned long long)(budget / 1000000u));
+    if (!self->exiting && !(self->fiber && self->fiber->killed))
+        atomic_fetch_add_explicit(&loop->node->overruns, 1, memory_order_relaxed);
+    tr__end(loop, self, &overrun);
+    tr__self_fail(self, TR_EKILLED, "this actor %s: it ends", overrun.text);
+    return true;
 }
 
 void tr__end(tr__loop *loop, tr_actor *actor, const tr__reason *reason)

@@ -53,6 +53,8 @@ tr_err tr__prepare(tr_actor *self, tr_addr to, tr_type *type, const void *body, 
 {
     tr__loop *loop = tr__owner(self);
     const tr_typeinfo *info = tr__type_of(type);
+    if (tr__must_stop(loop, self))
+        return TR_EKILLED;
     if (__builtin_expect(!info, 0))
         return tr__self_fail(self, TR_ENOMEM, "no memory to register the type %s", type->name);
     size_t size = body_size(info, body);
@@ -126,6 +128,8 @@ tr_err tr_send_msg(tr_actor *self, tr_addr to, tr_msg **out)
 {
     tr__loop *loop = tr__owner(self);
     tr_msg *msg = *out;
+    if (tr__must_stop(loop, self))
+        return TR_EKILLED;
     if (!msg || msg->kind == TR__MSG_ASK)
         return tr__self_fail(self, TR_EINVAL, "tr_send_msg: %s",
                              msg ? "a kept ask is answered, not sent on" : "no message");

@@ -155,6 +155,8 @@ tr_addr tr_spawn_with(tr_actor *self, const tr_actor_def *def, const void *arg, 
     tr__loop *loop = tr__owner(self);
     tr_addr child = TR_ADDR_NONE;
     tr_error error;
+    if (tr__must_stop(loop, self))
+        return TR_ADDR_NONE;
     tr_err err = tr__spawn(loop, def, arg, opts, &child, &error);
     if (err != TR_OK) {
         tr__self_fail(self, err, "%s", error.text);

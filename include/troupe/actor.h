@@ -49,6 +49,7 @@ typedef struct tr_actor_def {
      * spawned under a name, on a node that keeps a log. It may have no `receive`: plain messages are then dropped, and
      * asks refused. */
     tr_err (*transact)(tr_txview *v, void *state, const tr_msg *msg);
+    uint64_t overrun_ns; /* as tr_node_opts.overrun_ns, for these; 0: as the node says; TR_FOREVER: never */
 } tr_actor_def;
 
 #define TR_ACTOR(def_, ...) static const tr_actor_def def_ = {.name = #def_, __VA_ARGS__}

@@ -32,6 +32,13 @@ typedef struct tr_node_opts {
     /* Listen on the operator socket of this node's name (docs/operator.md), for `troupe ps` and the like. If that can't be
      * had (another node of that name has it, say) the log warns, and the node runs without. */
     bool operator_socket;
+    /* An actor that holds its loop for that long is named in the log, with its stack, at level warn: again at twice, four
+     * times that, and when it gave way. Looked at every 10 ms. 0: 50 ms; TR_FOREVER: never. */
+    uint64_t watchdog_ns;
+    /* One that holds its loop for that long is told to stop: its next call that sends, asks, spawns or sets a
+     * timer fails with TR_EKILLED (a fiber's waits then as well), and it ends with TR_EXIT_OVERRUN when its handler
+     * returns. One that makes no such call is only named. A definition may say otherwise. 0: never. */
+    uint64_t overrun_ns;
 } tr_node_opts;
 
 /* The sums of one node at rest: accepted + arrived + received == handled + dropped + queued + passed + sent, and over all
@@ -62,6 +69,9 @@ typedef struct tr_sums {
     uint64_t sent;     /* to other nodes: encoded into a connection */
     uint64_t received; /* from other nodes */
     uint64_t lost;     /* sent, but not known to have arrived when its connection broke */
+    /* Not of the sums: */
+    uint64_t stuck;    /* how often an actor held its loop for tr_node_opts.watchdog_ns */
+    uint64_t overruns; /* actors that ended with TR_EXIT_OVERRUN */
 } tr_sums;
 
 /* A node, not yet running. NULL with *error filled: TR_EINVAL, TR_EADDR, TR_EADDRINUSE, TR_EPERM (a listen
