@@ -7,6 +7,7 @@
 #include "actors/buffers.h"
 #include "actors/loop.h"
 #include "actors/pending.h"
+#include "actors/placement.h"
 #include "base/err.h"
 #include "base/mem.h"
 #include "base/plant.h"
@@ -288,4 +289,6 @@ void tr__actor_finish(tr__loop *loop, tr_actor *actor, const tr__reason *reason)
         extras_free(actor);
     }
     slot_free(loop, actor);
+    if (__builtin_expect(loop->exclusive, 0))
+        tr__loop_vacate(loop);
 }

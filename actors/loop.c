@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "actors/pending.h"
+#include "actors/placement.h"
 #include "actors/remote.h"
 #include "base/buggify.h"
 #include "base/mem.h"
@@ -18,13 +19,15 @@ tr_err tr__loop_init(tr__loop *loop, tr_node *node, uint8_t index)
     loop->queue_end = &loop->queue;
     loop->now_ns = node->seams.now(node->seams.context);
     loop->look_every = loop->until_look = TR__TURN_CHECK;
+    loop->in_order = true;
+    loop->turn_began_ns = loop->window_ns = loop->now_ns;
     tr__pool_init(&loop->pool);
     tr__wheel_init(&loop->wheel, loop->now_ns);
     tr__random_init(&loop->random, node->seams.seed + 0x9e3779b97f4a7c15ull * (index + 1));
     loop->fibers = tr__fiber_pool_create();
-    loop->outboxes = tr__zalloc(node->loop_count * sizeof(*loop->outboxes));
-    loop->blocks_home = tr__zalloc(node->loop_count * sizeof(*loop->blocks_home));
-    loop->slots_home = tr__zalloc(node->loop_count * sizeof(*loop->slots_home));
+    loop->outboxes = tr__zalloc(TR__LOOPS_MAX * sizeof(*loop->outboxes));
+    loop->blocks_home = tr__zalloc(TR__LOOPS_MAX * sizeof(*loop->blocks_home));
+    loop->slots_home = tr__zalloc(TR__LOOPS_MAX * sizeof(*loop->slots_home));
     if (loop->fibers && loop->outboxes && loop->blocks_home && loop->slots_home)
         return TR_OK;
     tr__loop_fini(loop);
@@ -129,7 +132,7 @@ static void blocks_send_home(tr__loop *loop, tr__loop *home)
 static void flush(tr__loop *loop)
 {
     tr__holds_return(loop);
-    for (uint32_t i = 0; i < loop->node->loop_count; i++) {
+    for (uint32_t i = 0, all = tr__loops_all(loop->node); i < all; i++) {
         if (i == loop->index)
             continue;
         tr__chain *out = &loop->outboxes[i];
@@ -147,12 +150,13 @@ static void flush(tr__loop *loop)
 bool tr__loop_turn(tr__loop *loop)
 {
     const tr__seams *seams = &loop->node->seams;
-    loop->now_ns = seams->now(seams->context);
-    atomic_store_explicit(&loop->watch.at_ns, loop->now_ns, memory_order_relaxed);
+    uint64_t now = seams->now(seams->context);
+    tr__load_measure(loop, now);
+    loop->now_ns = now;
+    atomic_store_explicit(&loop->watch.at_ns, now, memory_order_relaxed);
     inbox_take(loop);
     blocks_collect(loop);
-    tr__rotate(loop);
-    bool more = loop->wheel.count && (TR_BUGGIFY(timers_late) || tr__pendings_fire(loop));
+    bool more = tr__fire_timers(loop);
     if (__builtin_expect(loop->retell != NULL, 0))
         tr__retell(loop);
     if (loop->index == 0)
@@ -166,8 +170,8 @@ bool tr__loop_turn(tr__loop *loop)
         more = true;
     else
         flush(loop);
-    return more || loop->fresh || loop->queue || loop->retell ||
-           atomic_load_explicit(&loop->inbox, memory_order_relaxed);
+    return loop->had_more = more || loop->fresh || loop->queue || loop->retell ||
+                            atomic_load_explicit(&loop->inbox, memory_order_relaxed);
 }
 
 uint64_t tr__loop_next_due(const tr__loop *loop)

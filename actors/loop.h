@@ -11,12 +11,14 @@
  * (M3).
  *
  * Run queue. What the running actor wakes goes on `fresh`, a stack, and runs next: its data is in the cache.
- * After TR__FRESH_MAX of those in a row the rest of them goes behind the queue, and the queue's oldest has its turn.
+ * After TR__FRESH_MAX of those in a row, or when a turn was over by the clock, the rest of them goes behind the queue, and
+ * the queue's oldest has its turn. What timers wake goes before the queue, so it runs in the turn in which they fire.
  *
  * Q1  While somebody waits in the queue, at most TR__FRESH_MAX runs of fresh ones lie between two of the queue's.
+ * Q2  Of those that timers woke at most TR__FIRE_MAX go before one that has waited in the queue.
  *
- * From that, and since the queue is in order: a runnable actor runs after at most TR__WAIT_MAX(r) runs of others, where r
- * actors were runnable beside it when it was put in the queue. A run is bounded by count and time: TR__BATCH_MAX
+ * From that, and since the queue is in order otherwise: a runnable actor runs after at most TR__WAIT_MAX(r) runs of others,
+ * where r actors were runnable beside it when it was put in the queue. A run is bounded by count and time: TR__BATCH_MAX
  * messages, or the one in which a turn's TR__TURN_NS are over (a fiber: the like of what it receives).
  *
  * Time. The clock is looked at when a turn begins, when it ends, and after every `look_every` steps (messages, or runs of
@@ -38,10 +40,10 @@
 #define TR__TURN_WORK   512           /* messages handled and sent, after which a turn ends */
 #define TR__TURN_CHECK  16            /* steps between two looks at the clock, at most */
 #define TR__LOOK_NS     TR_MICROS(20) /* that should lie between two looks, at most */
-#define TR__WAIT_MAX(r) ((TR__FRESH_MAX + 1) * ((uint64_t)(r) + 2))
+#define TR__FIRE_MAX    256           /* timers a turn */
+#define TR__WAIT_MAX(r) ((TR__FRESH_MAX + TR__FIRE_MAX + 1) * ((uint64_t)(r) + 2))
 #define TR__BATCH_MAX   2048 /* messages an actor handles in one go */
 #define TR__HOLD_SLOTS  64   /* mailboxes of other loops that this one holds places of, at a time */
-#define TR__LOOPS_MAX   64
 
 typedef struct tr__chain {
     tr_msg *head, *tail; /* newest first */
@@ -80,8 +82,11 @@ struct tr__loop {
     tr_node *node;
     uint8_t index;
     bool stopping;
-    bool turn_over; /* by the clock */
-    bool rotated;   /* the queue has its turn next, and `fresh` is what was woken since that was settled */
+    bool turn_over;     /* by the clock */
+    bool exclusive;     /* of an actor with a thread of its own, which may block; fixed */
+    bool overloaded;    /* what is spawned here may better live elsewhere */
+    bool had_more;      /* the last turn left something to do */
+    bool in_order;      /* the queue's own oldest had a turn since timers' cut in */
     uint8_t look_every; /* steps between two looks at the clock */
     uint8_t until_look; /* left of them */
     /* By the watchdog: somebody here was told to stop, perhaps one that has given way since (tr__must_stop). */
@@ -92,7 +97,9 @@ struct tr__loop {
 
     tr_actor *fresh;
     tr_actor *queue, **queue_end;
-    uint32_t stretch; /* of fresh ones in a row */
+    uint32_t stretch; /* of fresh ones in a row; TR__FRESH_MAX more while something is owed */
+    uint32_t owed;    /* runs that are the queue's, whatever is fresh */
+    uint32_t cut;     /* of the queue's, those at its head that timers woke */
 #ifdef TR_BUGGIFY_POINTS
     uint32_t passed_over; /* Q1: how often the queue's oldest was */
 #endif
@@ -121,8 +128,10 @@ struct tr__loop {
     tr__fiber_pool *fibers;
     tr__random random;
     tr__loop_counts counts;
-    uint64_t next_number; /* of monitors */
-    uint32_t next_place;  /* of TR_PLACE_SPREAD */
+    uint64_t next_number;                       /* of monitors */
+    uint32_t next_place;                        /* of TR_PLACE_SPREAD */
+    uint32_t placed_here;                       /* while overloaded */
+    uint64_t turn_began_ns, busy_ns, window_ns; /* placement.c */
     uint64_t dead_letters_logged_ns;
     uint64_t dead_letters_silent;
     void *driver;
@@ -135,6 +144,8 @@ struct tr__loop {
     _Atomic(tr__block *) blocks_back;
     _Atomic(tr_actor *) slots_back;
     _Atomic bool sleeping;
+    _Atomic bool taken;    /* of one that is exclusive: an actor has it */
+    _Atomic uint32_t load; /* busy time, of TR__LOAD_FULL (placement.h) */
 };
 
 /* ---- life and drive (loop.c) --------------------------------------------------------------------------- */
@@ -233,10 +244,8 @@ static inline void tr__enqueue(tr__loop *loop, tr_actor *actor, tr_msg *msg)
     else
         tr__wake(loop, actor);
 }
-/* Before a turn's timers fire. If the last turn was over by the clock, or the stretch by half, the fresh ones go behind the
- * queue now: so what the timers wake runs soon, and long handlers that wake each other keep others waiting for no more
- * than a turn per place in the queue. */
-void tr__rotate(tr__loop *loop);
+/* Fire the timers that are due, at most TR__FIRE_MAX: true if there may be more. What they wake runs next. */
+bool tr__fire_timers(tr__loop *loop);
 /* A step of an actor's is done, of a fiber that doesn't wait in between as well: true, the turn's time is over. */
 bool tr__count_step(tr__loop *loop);
 /* Say what runs, for the watchdog; `type` NULL: no message. */
@@ -253,10 +262,13 @@ static inline void tr__watch_type(tr__loop *loop, const tr_msg *msg)
 /* For calls that can fail: the watchdog has told the actor, whose code runs, to stop; now it ends when its handler
  * returns, and the call gives TR_EKILLED. In line only a flag is tested that nobody writes otherwise. */
 bool tr__must_stop_slow(tr__loop *loop, tr_actor *self);
+static inline bool tr__is_overrun(tr__loop *loop)
+{
+    return __builtin_expect(atomic_load_explicit(&loop->overrun, memory_order_relaxed), 0);
+}
 static inline bool tr__must_stop(tr__loop *loop, tr_actor *self)
 {
-    return __builtin_expect(atomic_load_explicit(&loop->overrun, memory_order_relaxed), 0) &&
-           tr__must_stop_slow(loop, self);
+    return tr__is_overrun(loop) && tr__must_stop_slow(loop, self);
 }
 /* Run what is runnable, for a turn: until nothing is left, the clock says `until_ns`, or enough was done. */
 void tr__run_until(tr__loop *loop, uint64_t until_ns);

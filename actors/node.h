@@ -14,14 +14,16 @@
 struct tr__remote;
 struct tr__transactions;
 
+#define TR__LOOPS_MAX 64
+
 struct tr_node {
     /* Fixed once it runs */
     uint64_t id; /* the random incarnation: what addresses carry */
     char name[TR_NAME_MAX];
     char cluster[TR_NAME_MAX];
     tr__seams seams;
-    uint32_t loop_count;
-    tr__loop **loops;
+    uint32_t loop_count; /* those that actors are spread over; loops of own threads come behind them */
+    tr__loop *loops[TR__LOOPS_MAX];
     tr_node_opts opts;
     const uint8_t *key; /* what opts.key holds; until tr__node_begin has returned */
     void (*log)(void *context, tr_log_level level, const char *line);
@@ -37,6 +39,8 @@ struct tr_node {
     /* Any thread: segments are appended only */
     _Atomic(tr_actor *) segments[TR__SEGMENTS_MAX];
     _Atomic uint32_t segment_count;
+    _Atomic uint32_t loops_all; /* with those of own threads: never fewer */
+    tr__spin threads_lock;      /* who makes one */
     _Atomic bool stop_asked;
     _Atomic uint64_t posted;
     _Atomic uint64_t stuck,
@@ -52,6 +56,11 @@ struct tr_node {
     tr_err outcome;            /* of opts.start */
     tr_error outcome_error;
 };
+
+static inline uint32_t tr__loops_all(const tr_node *node)
+{
+    return atomic_load_explicit(&((tr_node *)node)->loops_all, memory_order_acquire);
+}
 
 /* The slot of an address on this node; NULL if no such slot was ever made. Any thread. */
 static inline tr_actor *tr__slot(const tr_node *node, uint32_t index)

@@ -12,7 +12,6 @@
 
 #define SEGMENT_BITS 14
 #define SEGMENT      (1u << SEGMENT_BITS)
-#define FIRE_MAX     256 /* timers a turn */
 #define FIRE_AHEAD   16
 
 /* ---- the table ----------------------------------------------------------------------------------------- */
@@ -300,7 +299,7 @@ bool tr__pendings_fire(tr__loop *loop)
         uint32_t generation;
         bool settled;
     } taken[FIRE_AHEAD];
-    for (unsigned fired = 0; fired < FIRE_MAX; fired += FIRE_AHEAD) {
+    for (unsigned fired = 0; fired < TR__FIRE_MAX; fired += FIRE_AHEAD) {
         unsigned count = 0;
         tr__pending *pending;
         while (count < FIRE_AHEAD && (pending = (tr__pending *)tr__wheel_pop(&loop->wheel, loop->now_ns))) {

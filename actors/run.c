@@ -28,7 +28,7 @@ void tr__wake_last(tr__loop *loop, tr_actor *actor)
 /* The fresh ones have had their stretch: behind the others, the newest first as before. */
 static void queue_fresh(tr__loop *loop)
 {
-    loop->stretch = 0;
+    loop->stretch = loop->owed ? TR__FRESH_MAX : 0;
     while (loop->fresh) {
         tr_actor *actor = loop->fresh;
         loop->fresh = actor->run_next;
@@ -36,13 +36,53 @@ static void queue_fresh(tr__loop *loop)
     }
 }
 
-void tr__rotate(tr__loop *loop)
+/* The next `runs` are the queue's. So that next_runnable tests nothing more for it, the stretch seems to be over. */
+static void owe(tr__loop *loop, uint32_t runs)
 {
-    if (loop->rotated || !(loop->turn_over || loop->stretch >= TR__FRESH_MAX / 2))
-        return;
+    if (!loop->owed)
+        loop->stretch += TR__FRESH_MAX;
+    loop->owed += runs;
+}
+
+static void rotate(tr__loop *loop)
+{
     queue_fresh(loop);
-    loop->stretch = TR__FRESH_MAX;
-    loop->rotated = true;
+    if (loop->queue && !loop->owed)
+        owe(loop, 1);
+}
+
+/* What the timers woke, newest first, goes before the queue; what one of its own had no turn since that was so the last time
+ * must wait. */
+static void cut_in(tr__loop *loop)
+{
+    if (!loop->fresh || loop->cut || !loop->in_order)
+        return;
+    bool others = loop->queue != NULL;
+    while (loop->fresh && loop->cut < TR__FIRE_MAX) {
+        tr_actor *actor = loop->fresh;
+        loop->fresh = actor->run_next;
+        actor->run_next = loop->queue;
+        if (!loop->queue)
+            loop->queue_end = &actor->run_next;
+        loop->queue = actor;
+        loop->cut++;
+    }
+    loop->in_order = !others;
+    owe(loop, loop->cut + others);
+}
+
+bool tr__fire_timers(tr__loop *loop)
+{
+    if (loop->turn_over || loop->stretch >= TR__FRESH_MAX / 2)
+        rotate(loop);
+    if (!loop->wheel.count || TR_BUGGIFY(timers_late))
+        return loop->wheel.count != 0;
+    if (tr__wheel_next_due(&loop->wheel) > loop->now_ns)
+        return false;
+    rotate(loop);
+    bool more = tr__pendings_fire(loop);
+    cut_in(loop);
+    return more;
 }
 
 static inline tr_actor *next_runnable(tr__loop *loop)
@@ -54,15 +94,21 @@ static inline tr_actor *next_runnable(tr__loop *loop)
         loop->stretch++;
         tr__observe_fresh(loop);
     } else {
-        if (__builtin_expect(loop->rotated && loop->queue, 0))
-            loop->stretch = 0;
-        else
+        if (__builtin_expect(loop->owed && loop->queue, 0)) {
+            if (--loop->owed == 0)
+                loop->stretch -= TR__FRESH_MAX;
+        } else {
+            loop->owed = 0;
             queue_fresh(loop);
-        loop->rotated = false;
-        tr__observe_queue(loop);
+        }
         actor = loop->queue;
         if (!actor)
             return NULL;
+        tr__observe_queue(loop);
+        if (loop->cut)
+            loop->cut--;
+        else
+            loop->in_order = true;
         loop->queue = actor->run_next;
         if (!loop->queue)
             loop->queue_end = &loop->queue;
@@ -116,7 +162,7 @@ static inline void handle(tr__loop *loop, tr_actor *actor, tr_msg *msg)
 {
     loop->running = actor;
     loop->current = msg;
-    tr__watch_type(loop, msg);
+    atomic_store_explicit(&loop->watch.type, msg->type, memory_order_relaxed);
     actor->def->receive(actor, actor->state_block, msg);
     if (loop->current)
         tr__release(loop, msg);

@@ -93,7 +93,7 @@ tr_err tr_send_body(tr_actor *self, tr_addr to, tr_type *type, const void *body)
     tr_msg *msg;
     tr_actor *near = tr__near(loop, to);
     const tr_typeinfo *info = tr__type_of(type);
-    if (__builtin_expect(near && near->local && tr__is_flat(info), 1)) {
+    if (__builtin_expect(near && near->local && tr__is_flat(info) && !tr__is_overrun(loop), 1)) {
         msg = tr__make_flat(loop, self, to, info, body);
         if (__builtin_expect(!msg, 0))
             return TR_ENOMEM;

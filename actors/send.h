@@ -24,12 +24,10 @@ tr_err tr__post_notice(tr_node *node, tr_addr to, tr_type *type, const void *bod
  * Most messages are of a flat type and go to an actor of the same loop: for those one look-up and no walk over the
  * fields is enough. */
 
-/* The actor if it lives on this loop, else NULL; NULL too while an overrun is looked into. */
+/* The actor if it lives on this loop, else NULL. */
 static inline tr_actor *tr__near(tr__loop *loop, tr_addr to)
 {
     tr_actor *actor = to.node == loop->node->id ? tr__slot(loop->node, to.slot) : NULL;
-    if (__builtin_expect(atomic_load_explicit(&loop->overrun, memory_order_relaxed), 0))
-        return NULL; /* the long way has a look */
     return actor && tr__is_owner(loop, actor) && tr__is_generation(actor, to.generation) &&
                    tr__takes_mail(actor)
                ? actor

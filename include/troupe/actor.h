@@ -49,6 +49,9 @@ typedef struct tr_actor_def {
      * spawned under a name, on a node that keeps a log. It may have no `receive`: plain messages are then dropped, and
      * asks refused. */
     tr_err (*transact)(tr_txview *v, void *state, const tr_msg *msg);
+    /* Its code blocks (reads, waits for a lock, calls what does): each actor of it gets a thread of its own, wherever it
+     * is spawned, as by TR_PLACE_OWN_THREAD. */
+    bool own_thread;
     uint64_t overrun_ns; /* as tr_node_opts.overrun_ns, for these; 0: as the node says; TR_FOREVER: never */
 } tr_actor_def;
 
@@ -56,10 +59,14 @@ typedef struct tr_actor_def {
 
 /* Where a new actor lives. */
 typedef enum tr_place {
-    TR_PLACE_DEFAULT, /* the spawner's loop; supervisors' children are spread */
+    TR_PLACE_DEFAULT, /* the spawner's loop; some elsewhere while that has no rest and others have; of a spawner with a thread
+                         of its own, and supervisors' children: spread */
     TR_PLACE_HERE,
-    TR_PLACE_SPREAD, /* the loops in turn */
-    TR_PLACE_LOOP,   /* the loop given in `loop` */
+    TR_PLACE_SPREAD,       /* the loops in turn */
+    TR_PLACE_LOOP,         /* the loop given in `loop` */
+    TR_PLACE_LEAST_LOADED, /* of the loops with the least to do, by the last 5 ms, one in turn */
+    TR_PLACE_OWN_THREAD, /* a thread that is its alone, so its code may block; kept for the next such actor at its end.
+                              At most 64 a node, its loops among them: TR_EFULL */
 } tr_place;
 
 typedef struct tr_spawn_opts {

@@ -82,6 +82,20 @@ tr_node *tr_node_create(const tr_node_opts *opts, tr_error *error);
 /* Run it on the calling thread (loop 0) and threads of its own until it stops: TR_OK, or what `start`
  * returned, with the text in *error (which may be NULL). */
 tr_err tr_node_run(tr_node *node, tr_error *error);
+/* The like in a program's own main loop, instead of tr_node_run: start, then a step whenever tr_node_fd is readable, until it
+ * gives false, then finish; all four by one thread, which is loop 0's. What takes the program long keeps that loop's actors
+ * waiting, but neither the other loops nor the connections.
+ *
+ * Start the other threads. TR_EAGAIN: none to be had; then only destroy it. */
+tr_err tr_node_start(tr_node *node, tr_error *error);
+/* To be polled for reading (poll, epoll, select, another event loop): it is readable when a step has something to do, timers
+ * too. Level-triggered; owned by the node. */
+int tr_node_fd(const tr_node *node);
+/* Do what is to be done, for some 100 us and the longest handler; if there is nothing, wait for it for at most timeout_ns (0,
+ * TR_FOREVER). False: the node stops, by tr_node_stop or since `start` returned. */
+bool tr_node_step(tr_node *node, uint64_t timeout_ns);
+/* Stop it, in order, and wait for its threads: what tr_node_run returns. At any time after tr_node_start. */
+tr_err tr_node_finish(tr_node *node, tr_error *error);
 /* Ask it to stop, in order: any thread, also a signal handler. */
 void tr_node_stop(tr_node *node);
 /* After tr_node_run, or instead of it. NULL is fine. */
