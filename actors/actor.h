@@ -47,7 +47,13 @@ typedef struct tr__reason {
 } tr__reason;
 
 /* What a fiber waits for. */
-typedef enum tr__wait { TR__WAIT_NONE, TR__WAIT_FUTURE, TR__WAIT_MESSAGE, TR__WAIT_SLEEP } tr__wait;
+typedef enum tr__wait {
+    TR__WAIT_NONE,
+    TR__WAIT_FUTURE,
+    TR__WAIT_MESSAGE,
+    TR__WAIT_SLEEP,
+    TR__WAIT_PLACES, /* of a mailbox that lets senders wait */
+} tr__wait;
 
 typedef struct tr__fiber_state {
     tr__fiber *fiber;
@@ -58,11 +64,14 @@ typedef struct tr__fiber_state {
     bool killed;                /* every wait returns TR_EKILLED */
     tr_err returned;            /* by its body */
     uint32_t received_in_a_row; /* without stepping aside */
-    uint64_t awaited;           /* the pending's id, of TR__WAIT_FUTURE */
+    uint64_t awaited;           /* the pending's id, of TR__WAIT_FUTURE; the number, of TR__WAIT_PLACES */
+    uint32_t places_asked;      /* asked for at mailboxes, and not heard of yet */
+    tr_addr places_of;          /* of TR__WAIT_PLACES: whose mailbox */
     uint64_t timer;             /* the pending's id that bounds the wait; 0: none */
     uint64_t grace;             /* the pending's id that drops the stack of a killed one */
     tr_msg *received;           /* borrowed until the next receive */
     tr_msg *answer;             /* borrowed until the next await */
+    tr_msg *sending;            /* waits for places */
 } tr__fiber_state;
 
 /* What few actors have: made at first need. */
@@ -74,6 +83,10 @@ typedef struct tr__extras {
     struct tr__own_monitor *monitors; /* monitors made by this actor that haven't fired */
     uint32_t monitor_count;
     tr_msg *want_writable, **want_writable_end; /* who waits for places here, in order of asking */
+    tr_msg *levels;                             /* who asked to hear how full it is */
+    uint32_t level_count;
+    uint32_t kept_back; /* free places beyond the hand, of a mailbox that drops its oldest */
+    uint64_t sweep_ns;  /* when what has expired may be looked for again */
     uint32_t link_count;
     struct tr_actor *retell_next; /* in the loop's list of those with waiters to tell */
     bool retelling;
@@ -104,7 +117,9 @@ struct tr_actor {
     _Atomic(tr__loop *) owner;
     _Atomic uint32_t generation;
     uint32_t index; /* fixed */
-    uint32_t capacity;
+    uint16_t capacity;
+    uint8_t overflow; /* tr_overflow, never the default */
+    uint8_t mail;     /* tr__mail flags; the owner's loop only */
     /* The owner's loop only, and seldom */
     uint32_t parent; /* who spawned it, for people: tr__parent_mark; 0: no actor did */
     tr__extras *extras;
@@ -113,10 +128,21 @@ struct tr_actor {
     uint64_t handled;
 };
 
+/* What its loop has to do when mail for it comes from other loops. */
+enum tr__mail {
+    TR__MAIL_TRANSIT = 1, /* that mail's places are of those for what is under way (mailbox/places.h, B3) */
+    TR__MAIL_WATCHED = 2, /* somebody wants to hear how full it is */
+};
+
 /* Read by any loop that sends, also while the slot's home opens it anew: then the places' word refuses. */
 static inline uint32_t tr__capacity(const tr_actor *actor)
 {
     return __atomic_load_n(&actor->capacity, __ATOMIC_RELAXED);
+}
+
+static inline uint8_t tr__overflow(const tr_actor *actor)
+{
+    return __atomic_load_n(&actor->overflow, __ATOMIC_RELAXED);
 }
 
 /* It can be sent to: not free, and not at its end, when what it still gets would be handled by nobody. */

@@ -24,18 +24,23 @@ tr_err tr__self_fail(tr_actor *self, tr_err code, const char *format, ...)
     return err;
 }
 
+/* Without memory to keep it with the actor it is kept with the loop, until the next one of the kind. */
 tr_err tr_vfail(tr_actor *self, tr_err code, const char *format, va_list args)
 {
-    tr__extras *extras = tr__extras_of(tr__owner(self), self);
-    return extras ? tr__vfail(&extras->last_error, code, format, args) : code;
+    tr__loop *loop = tr__owner(self);
+    tr__extras *extras = tr__extras_of(loop, self);
+    if (!extras)
+        loop->unkept_of = tr__addr_of(self);
+    return tr__vfail(extras ? &extras->last_error : &loop->unkept, code, format, args);
 }
 
 const tr_error *tr_last_error(tr_actor *self)
 {
     static const tr_error none = {TR_OK, ""};
-    static const tr_error no_memory = {TR_ENOMEM, "an allocation failed"};
-    tr__extras *extras = self->extras;
-    return extras ? &extras->last_error : tr__extras_of(tr__owner(self), self) ? &none : &no_memory;
+    const tr__loop *loop = tr__owner(self);
+    if (self->extras && self->extras->last_error.code != TR_OK)
+        return &self->extras->last_error;
+    return tr_addr_equal(loop->unkept_of, tr__addr_of(self)) ? &loop->unkept : &none;
 }
 
 const char *tr_err_word(tr_err code)

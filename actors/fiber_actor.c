@@ -86,6 +86,8 @@ void tr__fiber_finish(tr__loop *loop, tr_actor *actor)
         tr__release(loop, state->received);
     if (state->answer)
         tr__release(loop, state->answer);
+    if (state->sending)
+        tr__msg_free(loop, state->sending);
     tr__fiber_destroy(state->fiber);
     tr__free(state);
 }
@@ -255,6 +257,39 @@ tr_err tr_await_msg_at(tr_actor *self, tr_future future, const tr_msg **msg, con
     return tr_take_result(self, future, msg); /* says what is wrong with it */
 }
 
+tr_err tr__fiber_wait_places(tr_actor *self, uint64_t number, uint64_t until_ns)
+{
+    uint64_t now = tr__now_fresh(tr__owner(self));
+    tr__fiber_state *state = self->fiber;
+    if (!bound_wait(self, until_ns == UINT64_MAX ? TR_FOREVER : until_ns > now ? until_ns - now : 0))
+        return TR_ENOMEM;
+    waits_at(self, "tr_send");
+    if (state->awaited != number) /* it has said so already: others have their turn nevertheless */
+        resume_soon(tr__owner(self), self);
+    tr_err err;
+    do
+        err = wait_for(self, TR__WAIT_PLACES);
+    while (err == TR_OK && state->awaited == number && !bound_passed(self));
+    bool came = state->awaited != number;
+    bound_end(self);
+    if (err != TR_OK || came)
+        return err;
+    return tr__self_fail(self, TR_EDEADLINE, "the mailbox had no place within the time given");
+}
+
+void tr__fiber_places(tr__loop *loop, tr_actor *actor, uint64_t number)
+{
+    tr__fiber_state *state = actor->fiber;
+    if (!state)
+        return;
+    state->places_asked--;
+    if (state->awaited != number)
+        return;
+    state->awaited = 0;
+    if (state->wait == TR__WAIT_PLACES)
+        resume_soon(loop, actor);
+}
+
 /* The next message that is still wanted, or NULL. */
 static tr_msg *next_mail(tr__loop *loop, tr_actor *self)
 {
@@ -262,14 +297,11 @@ static tr_msg *next_mail(tr__loop *loop, tr_actor *self)
         tr_msg *msg = self->head;
         self->head = msg->next;
         self->count--;
-        tr__observe(loop, self, msg);
-        loop->counts.handled++;
-        self->handled++;
         if (msg->places)
             tr__places_back(loop, self, msg->places);
-        if (msg->kind != TR__MSG_NOTICE || tr__monitor_expected(loop, self, msg))
+        TR__COUNT(self->handled);
+        if (tr__msg_reached(loop, self, msg))
             return msg;
-        tr__msg_free(loop, msg);
     }
     return NULL;
 }

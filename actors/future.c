@@ -16,7 +16,7 @@
 static void submit(tr__loop *loop, tr_actor *near, tr_addr to, tr_msg *msg)
 {
     if (near) {
-        loop->counts.accepted++;
+        TR__COUNT(loop->counts.accepted);
         tr__arrive(loop, near, msg);
     } else {
         tr__submit(loop, to, msg);
@@ -53,7 +53,7 @@ tr_future tr_ask_body(tr_actor *self, tr_addr to, uint64_t timeout_ns, tr_type *
         msg->places = 1;
     } else {
         near = NULL;
-        if (tr__prepare(self, to, type, body, &msg) != TR_OK)
+        if (tr__prepare(self, to, type, body, timeout_ns, false, &msg) != TR_OK)
             return NO_FUTURE;
     }
     tr__pending *pending = tr__pending_make(loop, self, TR__PENDING_ASK);

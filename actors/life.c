@@ -61,6 +61,7 @@ static void slot_free(tr__loop *loop, tr_actor *slot)
     /* Nobody's: a forged address of the next generation must not reach it while its home opens it again. */
     atomic_store_explicit(&slot->owner, NULL, memory_order_relaxed);
     slot->local = 0;
+    slot->mail = 0;
     slot->state = TR__ACTOR_FREE;
     atomic_store_explicit(&slot->generation, generation, memory_order_relaxed);
     if (generation == 0)
@@ -173,18 +174,18 @@ static void mailbox_end(tr__loop *loop, tr_actor *actor, const tr__reason *reaso
         actor->count--;
         switch ((tr__msg_kind)msg->kind) {
         case TR__MSG_MONITOR:
-            loop->counts.handled++;
+            TR__COUNT(loop->counts.handled);
             tr__watch_fire(loop, msg, self, reason);
             break;
         case TR__MSG_LINK:
-            loop->counts.handled++;
+            TR__COUNT(loop->counts.handled);
             if (TR_PLANT(link_early))
                 tr__msg_free(loop, msg);
             else
                 tr__link_fire(loop, msg, self, reason);
             break;
         case TR__MSG_STARTED:
-            loop->counts.handled++;
+            TR__COUNT(loop->counts.handled);
             tr__started_failed(loop, msg, reason);
             break;
         default:
@@ -204,14 +205,7 @@ static void extras_release(tr__loop *loop, tr_actor *actor)
     }
     if (extras->buffers)
         tr__buffers_end(extras);
-    if (extras->retelling)
-        tr__retell_forget(loop, actor);
-    while (extras->want_writable) {
-        tr_msg *msg = extras->want_writable;
-        extras->want_writable = msg->next;
-        msg->kind = TR__MSG_NOTICE;
-        tr__submit(loop, msg->sender, msg);
-    }
+    tr__fullness_end(loop, actor);
     while (extras->monitors) {
         struct tr__own_monitor *monitor = extras->monitors;
         extras->monitors = monitor->next;

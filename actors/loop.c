@@ -4,6 +4,7 @@
 
 #include <string.h>
 
+#include "actors/meter.h"
 #include "actors/pending.h"
 #include "actors/placement.h"
 #include "actors/remote.h"
@@ -21,6 +22,7 @@ tr_err tr__loop_init(tr__loop *loop, tr_node *node, uint8_t index)
     loop->look_every = loop->until_look = TR__TURN_CHECK;
     loop->in_order = true;
     loop->turn_began_ns = loop->window_ns = loop->now_ns;
+    loop->stamp = loop->ring.stamp = tr__stamp_of(loop->now_ns);
     tr__pool_init(&loop->pool);
     tr__wheel_init(&loop->wheel, loop->now_ns);
     tr__random_init(&loop->random, node->seams.seed + 0x9e3779b97f4a7c15ull * (index + 1));
@@ -36,6 +38,7 @@ tr_err tr__loop_init(tr__loop *loop, tr_node *node, uint8_t index)
 
 void tr__loop_fini(tr__loop *loop)
 {
+    tr__watching_fini(loop);
     tr__scratch_free(loop);
     tr__pendings_fini(loop);
     tr__fiber_pool_destroy(loop->fibers);
@@ -63,7 +66,7 @@ static void inbox_take(tr__loop *loop)
     while (in_order) {
         tr_msg *msg = in_order;
         in_order = msg->next;
-        loop->counts.arrived++;
+        TR__COUNT(loop->counts.arrived);
         tr__deliver(loop, msg);
     }
 }
@@ -154,6 +157,7 @@ bool tr__loop_turn(tr__loop *loop)
     tr__load_measure(loop, now);
     loop->now_ns = now;
     atomic_store_explicit(&loop->watch.at_ns, now, memory_order_relaxed);
+    loop->stamp = loop->ring.stamp = tr__stamp_of(now);
     inbox_take(loop);
     blocks_collect(loop);
     bool more = tr__fire_timers(loop);
@@ -221,7 +225,7 @@ void tr__loop_end(tr__loop *loop)
     tr_msg *msg = atomic_exchange_explicit(&loop->inbox, NULL, memory_order_acquire);
     while (msg) {
         tr_msg *next = msg->next;
-        loop->counts.arrived++;
+        TR__COUNT(loop->counts.arrived);
         tr__drop(loop, msg, TR_DROP_SHUTDOWN);
         msg = next;
     }

@@ -32,7 +32,9 @@
 #include <troupe/node.h>
 
 #include "actors/actor.h"
+#include "base/accounting.h"
 #include "base/random.h"
+#include "base/ring.h"
 #include "base/seams.h"
 
 #define TR__FRESH_MAX   256
@@ -44,6 +46,19 @@
 #define TR__WAIT_MAX(r) ((TR__FRESH_MAX + TR__FIRE_MAX + 1) * ((uint64_t)(r) + 2))
 #define TR__BATCH_MAX   2048 /* messages an actor handles in one go */
 #define TR__HOLD_SLOTS  64   /* mailboxes of other loops that this one holds places of, at a time */
+#define TR__STAMP_SHIFT 16   /* a stamp counts 65.5 us, and comes round after 78 hours */
+
+/* What a loop's ring tells: for each run of an actor one record, and for what ends. What `what` points to: a typeinfo
+ * (NULL: no type) or a definition. */
+#define TR__TRACES(X)                                                \
+    X(TR__TRACE_RUN, "handles", "of a run its first message's type") \
+    X(TR__TRACE_FIBER, "goes on", "a fiber; NULL")                   \
+    X(TR__TRACE_START, "starts", "its definition")                   \
+    X(TR__TRACE_END, "ends", "its definition")                       \
+    X(TR__TRACE_DROP, "can't get", "the type of a message that is dropped")
+#define TR__ENUM(name, word, meaning) name,
+typedef enum tr__trace { TR__TRACES(TR__ENUM) TR__TRACE_COUNT } tr__trace;
+#undef TR__ENUM
 
 typedef struct tr__chain {
     tr_msg *head, *tail; /* newest first */
@@ -93,6 +108,7 @@ struct tr__loop {
     _Atomic bool overrun;
     uint64_t now_ns; /* stamped when the turn began, and at each look at the clock since */
     uint64_t turn_until_ns;
+    uint32_t stamp; /* of now_ns when the turn began */
     tr__pool pool;
 
     tr_actor *fresh;
@@ -105,9 +121,11 @@ struct tr__loop {
 #endif
     tr_actor *retell; /* those with an empty mailbox and senders that wait for places */
 
-    tr_actor *running; /* whose code runs now */
-    tr_msg *current;   /* what it handles; NULL once taken */
-    tr_msg *answer;    /* tr_take_result's, borrowed until the handler returns */
+    tr_actor *running;       /* whose code runs now */
+    tr_msg *current;         /* what it handles; NULL once taken */
+    tr_msg *answer;          /* tr_take_result's, borrowed until the handler returns */
+    struct tr__taps *taps;   /* actors whose messages somebody watches (meter.h); NULL: none */
+    struct tr__meter *meter; /* how long handlers take, while somebody watches; NULL: nobody does */
     tr__reason ending; /* why the running one ends when its handler returns; valid while that is `exiting` */
     tr__scratch *scratch;
 
@@ -132,11 +150,14 @@ struct tr__loop {
     uint32_t next_place;                        /* of TR_PLACE_SPREAD */
     uint32_t placed_here;                       /* while overloaded */
     uint64_t turn_began_ns, busy_ns, window_ns; /* placement.c */
-    uint64_t dead_letters_logged_ns;
-    uint64_t dead_letters_silent;
+    tr_error unkept; /* the last error of that actor, for want of memory for its extras */
+    tr_addr unkept_of;
+    /* By reason: when the last line was logged, and how many were silent since. */
+    uint64_t dead_letters_logged_ns[TR_DROP_COUNT], dead_letters_silent[TR_DROP_COUNT];
     void *driver;
 
     tr__watch watch;
+    tr__ring ring;
 
     /* Any thread */
     char line[64]; /* keeps what others write off the lines above */
@@ -167,7 +188,7 @@ void tr__loop_end(tr__loop *loop);
 /* Push a chain of messages, newest first, on a loop's inbox, and wake it if it sleeps. Any thread. */
 void tr__loop_push(tr__loop *to, tr_msg *newest, tr_msg *oldest);
 
-/* ---- delivery (deliver.c) ------------------------------------------------------------------------------ */
+/* ---- delivery (deliver.c), dead letters (dead_letters.c) ------------------------------------------------------------------------------ */
 
 /* Send a message that needs no place, or has it: takes it, always. Counted as accepted. */
 void tr__submit(tr__loop *loop, tr_addr to, tr_msg *msg);
@@ -177,6 +198,8 @@ void tr__pass(tr__loop *loop, tr_addr to, tr_msg *msg);
 void tr__drop(tr__loop *loop, tr_msg *msg, tr_drop why);
 /* The like for a message to an actor of another node. */
 void tr__drop_for(tr__loop *loop, uint64_t node, tr_msg *msg, tr_drop why);
+/* Report one that was dropped: to the log and to who watches. */
+void tr__dead_letter(tr__loop *loop, tr_drop why, const char *type, tr_addr sender, tr_addr receiver);
 /* Make the block of an unanswered ask its own failure and send it back. Takes it; can't fail. */
 void tr__fail_ask(tr__loop *loop, tr_msg *ask, uint64_t callee_node, tr_err code);
 /* Free a message without counting it; an unanswered ask fails at its asker. */
@@ -198,18 +221,38 @@ void tr__deliver(tr__loop *loop, tr_msg *msg);
 void tr__arrive(tr__loop *loop, tr_actor *actor, tr_msg *msg);
 /* Into the outbox for another loop. */
 void tr__to_loop(tr__loop *loop, uint8_t index, tr_msg *msg);
+
+/* ---- places (places.c), and who hears of them (fullness.c) --------------------------------------------- */
+
 /* Draw `places` (or, of a smaller mailbox, all) for a message to `to`; *places says how many. TR_OK also for
  * an actor that is gone (0 places: it will be a dead letter); TR_EFULL. */
 tr_err tr__reserve(tr__loop *loop, tr_addr to, uint32_t *places);
 void tr__unreserve(tr__loop *loop, tr_addr to, uint32_t places);
+/* What is in the owner's hand goes back to the word, or behind it. */
+void tr__hand_give(tr_actor *actor, uint32_t places);
+/* Before mail of other loops is queued by an actor with tr__mail flags; false: it was dropped. */
+bool tr__mail_arrives(tr__loop *loop, tr_actor *actor, tr_msg *msg);
+/* If it is nearly full: drop what has expired, if that wasn't just done. */
+void tr__make_place(tr__loop *loop, tr_actor *actor);
 /* Give back what other loops' mailboxes this loop holds; at the end of a turn. */
 void tr__holds_return(tr__loop *loop);
 /* Handled messages give their places back through this; who waits for places is told. */
 void tr__places_back_slow(tr__loop *loop, tr_actor *actor);
+/* Tell who waits for places, if there are enough. */
+void tr__tell_writable(tr__loop *loop, tr_actor *actor);
+/* It wanted places, and may try again. Takes msg. */
+void tr__writable(tr__loop *loop, tr_msg *msg);
+/* Its message came to the mailbox. Takes msg. */
+void tr__want_writable_arrived(tr__loop *loop, tr_actor *actor, tr_msg *msg);
+/* Who asked for a level: it came to the mailbox; or can't be there, which its sender hears. Takes msg. */
+void tr__level_arrived(tr__loop *loop, tr_actor *actor, tr_msg *msg);
+void tr__level_lost(tr__loop *loop, tr_msg *msg);
+/* The places taken may have passed a mark. */
+void tr__levels_look(tr__loop *loop, tr_actor *actor);
+/* At the actor's end: all that wait are told. */
+void tr__fullness_end(tr__loop *loop, tr_actor *actor);
 /* Once a turn: those that wait although nothing is queued. */
 void tr__retell(tr__loop *loop);
-/* At the actor's end. */
-void tr__retell_forget(tr__loop *loop, tr_actor *actor);
 static inline void tr__places_back(tr__loop *loop, tr_actor *actor, uint32_t places)
 {
     actor->local += places;
@@ -236,6 +279,7 @@ void tr__wake_last(tr__loop *loop, tr_actor *actor);
 /* Append it to the mailbox of an actor of this loop that takes mail. A coming one (A3) hears of it after init. */
 static inline void tr__enqueue(tr__loop *loop, tr_actor *actor, tr_msg *msg)
 {
+    msg->queued_at = loop->stamp;
     tr__mailbox_append(actor, msg);
     if (__builtin_expect(actor->state != TR__ACTOR_RUNNING, 0))
         return;
@@ -251,13 +295,13 @@ bool tr__count_step(tr__loop *loop);
 /* Say what runs, for the watchdog; `type` NULL: no message. */
 static inline void tr__watch_run(tr__loop *loop, const tr_actor *actor)
 {
-    atomic_store_explicit(&loop->watch.slot, actor->index + 1, memory_order_relaxed);
-    atomic_store_explicit(&loop->watch.def, actor->def, memory_order_relaxed);
-    atomic_store_explicit(&loop->watch.runs, loop->watch.runs + 1, memory_order_relaxed);
+    TR__SHOW(loop->watch.slot, actor->index + 1);
+    TR__SHOW(loop->watch.def, actor->def);
+    TR__SHOW(loop->watch.runs, loop->watch.runs + 1);
 }
 static inline void tr__watch_type(tr__loop *loop, const tr_msg *msg)
 {
-    atomic_store_explicit(&loop->watch.type, msg ? msg->type : NULL, memory_order_relaxed);
+    TR__SHOW(loop->watch.type, msg ? msg->type : NULL);
 }
 /* For calls that can fail: the watchdog has told the actor, whose code runs, to stop; now it ends when its handler
  * returns, and the call gives TR_EKILLED. In line only a flag is tested that nobody writes otherwise. */
@@ -276,6 +320,9 @@ void tr__run_until(tr__loop *loop, uint64_t until_ns);
 bool tr__run_one(tr__loop *loop);
 /* A message for the runtime or for the actor's futures. Takes msg. */
 void tr__runtime_message(tr__loop *loop, tr_actor *actor, tr_msg *msg);
+/* A message for the actor's code is off its mailbox. False: it isn't wanted any more (it has expired; its monitor was taken
+ * back), and is gone. */
+bool tr__msg_reached(tr__loop *loop, tr_actor *actor, tr_msg *msg);
 /* Hand a message to the actor's code, with all that goes around it. Takes msg. */
 void tr__handle(tr__loop *loop, tr_actor *actor, tr_msg *msg);
 /* Settle what the handler left: free temporary text, end the actor if it is to end: then false. */
@@ -329,6 +376,10 @@ void tr__fiber_kill(tr__loop *loop, tr_actor *actor, const tr__reason *reason);
 /* At the node's end: let its body return, as far as it does so within a few waits; true: it has ended. */
 bool tr__fiber_end(tr__loop *loop, tr_actor *actor, const tr__reason *reason);
 void tr__fiber_finish(tr__loop *loop, tr_actor *actor);
+/* Wait until the mailbox that was asked under that number says that it has places; TR_EDEADLINE, TR_EKILLED. */
+tr_err tr__fiber_wait_places(tr_actor *self, uint64_t number, uint64_t until_ns);
+/* It said so. */
+void tr__fiber_places(tr__loop *loop, tr_actor *actor, uint64_t number);
 /* A future of it settled, or its time is up. */
 void tr__fiber_wake(tr__loop *loop, tr_actor *actor, uint64_t pending);
 
@@ -369,6 +420,17 @@ static inline tr_addr tr__addr_of(const tr_actor *actor)
 static inline uint64_t tr__now_fresh(const tr__loop *loop)
 {
     return loop->node->seams.now(loop->node->seams.context);
+}
+
+static inline uint32_t tr__stamp_of(uint64_t now_ns)
+{
+    return (uint32_t)(now_ns >> TR__STAMP_SHIFT);
+}
+
+/* How long ago that was, ns; too little for what is older than 78 hours. */
+static inline uint64_t tr__stamp_age(uint32_t stamp, uint64_t now_ns)
+{
+    return (uint64_t)(tr__stamp_of(now_ns) - stamp) << TR__STAMP_SHIFT;
 }
 
 static inline tr__loop *tr__owner(const tr_actor *actor)

@@ -42,6 +42,7 @@ struct tr_node {
     _Atomic uint32_t loops_all; /* with those of own threads: never fewer */
     tr__spin threads_lock;      /* who makes one */
     _Atomic bool stop_asked;
+    _Atomic bool expiring; /* some message had a time to live: full mailboxes are swept */
     _Atomic uint64_t posted;
     _Atomic uint64_t stuck,
         overruns;                /* actors that the watchdog named, and that were told to stop and heard it */

@@ -1,18 +1,20 @@
-/* The simulator sees each message that is about to be handled; users' programs don't have this. */
+/* Who sees each message that is about to be handled: taps, while somebody has one; and the simulator, which users'
+ * programs don't have. */
 #ifndef TR_ACTORS_OBSERVE_H
 #define TR_ACTORS_OBSERVE_H
 
 #include "actors/loop.h"
+#include "actors/meter.h"
 #include "actors/node.h"
 
 static inline void tr__observe(tr__loop *loop, tr_actor *actor, const tr_msg *msg)
 {
+    if (__builtin_expect(loop->taps != NULL, 0))
+        tr__taps_see(loop, actor, msg);
 #ifdef TR_BUGGIFY_POINTS
     const tr__seams *seams = &loop->node->seams;
     if (seams->handled)
         seams->handled(seams->context, loop, actor, msg);
-#else
-    (void)loop, (void)actor, (void)msg;
 #endif
 }
 

@@ -6,6 +6,7 @@
 
 #include <troupe/troupe.h>
 
+#include "actors/meter.h"
 #include "actors/send.h"
 #include "base/err.h"
 #include "base/mem.h"
@@ -16,10 +17,12 @@
 /* ---- the table ----------------------------------------------------------------------------------------- */
 
 static const tr__operator_row rows[] = {
-    {"nodes", true, false, tr__operator_run_nodes},
-    {"ps", true, false, tr__operator_run_ps},
-    {"send", false, true, tr__operator_run_message},
-    {"ask", false, true, tr__operator_run_message},
+    {"nodes", true, false, tr__operator_run_nodes},  /* operator_ps.c */
+    {"ps", true, false, tr__operator_run_ps},        /* the same */
+    {"send", false, true, tr__operator_run_message}, /* operator_ask.c */
+    {"ask", false, true, tr__operator_run_message},  /* the same */
+    {"top", true, false, tr__operator_run_top},      /* operator_top.c */
+    {"tap", false, false, tr__operator_run_tap},     /* the same */
 };
 
 static const tr__operator_row *row_called(const char *word)
@@ -68,9 +71,11 @@ uint64_t tr__operator_timeout(const json_t *request)
 /* ---- jobs ---------------------------------------------------------------------------------------------- */
 
 TR_MESSAGE(tr__operator_go_on, (u64, number))
+TR_MESSAGE(tr__operator_expire)
 
 typedef struct state {
     tr__operator_job *jobs;
+    bool expiring; /* a tr__operator_expire is to come */
 } state;
 
 static void job_free(tr_actor *self, tr__operator_job *job)
@@ -111,6 +116,33 @@ void tr__operator_again(tr_actor *self, tr__operator_job *job)
         tr__operator_fail(self, job);
 }
 
+/* ---- leases -------------------------------------------------------------------------------------------- */
+
+/* End what nobody watches any more, and look again when the next lease is over. */
+static void expire(tr_actor *self, state *s)
+{
+    tr__loop *loop = tr__owner(self);
+    uint64_t now = tr_now(self), meter = tr__meter_expire(loop, now), taps = tr__taps_expire(loop, now);
+    uint64_t next = meter < taps ? meter : taps;
+    s->expiring = next != TR__NEVER && tr_after(self, next - now, tr__operator_expire).id != 0;
+    if (!s->expiring) { /* no memory for a timer: what has no end is ended */
+        tr__meter_expire(loop, TR__NEVER);
+        tr__taps_expire(loop, TR__NEVER);
+    }
+}
+
+uint64_t tr__operator_lease(tr_actor *self, const json_t *request)
+{
+    state *s = tr_state(self);
+    double seconds = json_number_value(json_object_get(request, "lease"));
+    seconds = seconds > TR__LEASE_MAX ? TR__LEASE_MAX : seconds >= 0.1 ? seconds : 3;
+    if (!s->expiring)
+        s->expiring = tr_after(self, TR_MILLIS(100), tr__operator_expire).id != 0;
+    return s->expiring ? tr_now(self) + (uint64_t)(seconds * 1e9) : 0;
+}
+
+/* ---- requests ------------------------------------------------------------------------------------------ */
+
 /* It was looked at on the control thread already, but the value is that thread's. */
 static void begin(tr_actor *self, const tr__operator_request *request)
 {
@@ -143,11 +175,12 @@ static void receive(tr_actor *self, void *s, const tr_msg *msg)
 {
     const tr__operator_request *request = tr_match(msg, tr__operator_request);
     const tr__operator_go_on *more = tr_match(msg, tr__operator_go_on);
-    (void)s;
     if (request && msg->kind == TR__MSG_NOTICE) /* from the socket: no actor, no peer can make one */
         begin(self, request);
     else if (more && tr_addr_equal(tr_msg_sender(msg), tr_self(self)))
         go_on(self, more->number);
+    else if (tr_match(msg, tr__operator_expire) && tr_addr_equal(tr_msg_sender(msg), tr_self(self)))
+        expire(self, s);
 }
 
 static void stop(tr_actor *self, void *s)

@@ -83,10 +83,37 @@ void tr__operator_fail(tr_actor *self, tr__operator_job *job);
 /* Have the row's `run` called again, after the other actors had their turn. */
 void tr__operator_again(tr_actor *self, tr__operator_job *job);
 
-/* The rows' work: operator_ps.c, operator_ask.c. */
+/* The rows' work: operator_ps.c, operator_ask.c, operator_top.c. */
 void tr__operator_run_nodes(tr_actor *self, tr__operator_job *job);
+void tr__operator_run_top(tr_actor *self, tr__operator_job *job);
+void tr__operator_run_tap(tr_actor *self, tr__operator_job *job);
 void tr__operator_run_ps(tr_actor *self, tr__operator_job *job);
 void tr__operator_run_message(tr_actor *self, tr__operator_job *job);
+
+/* Until when what the request watches is watched, by its "lease" (seconds); self's loop lets go of it then.
+ * 0: there is no memory for the timer. */
+uint64_t tr__operator_lease(tr_actor *self, const json_t *request);
+/* The actor of this loop that "to" names by address or name; NULL, and self's last error: there is none. */
+const tr_actor *tr__operator_target(tr_actor *self, const tr__operator_job *job);
+
+/* ---- what loops tell (operator_actor.c, operator_ps.c) -------------------------------------------------- */
+
+/* A string of our own; what isn't UTF-8 (a name may be any bytes) is shown as "?". */
+json_t *tr__operator_text(const char *text, size_t length_max);
+json_t *tr__operator_address(tr_addr address);
+/* Takes `row` and appends it, if it fits into what is left of `room` bytes. */
+void tr__operator_append(json_t *array, json_t *row, size_t *room);
+/* Copy the node's names into the job; false: no memory. */
+bool tr__operator_names(tr_node *node, tr__operator_job *job);
+/* What "ps" tells of an actor, but for its children. */
+json_t *tr__operator_actor(const tr__operator_job *job, const tr_actor *actor);
+/* `each` of the next actors of self's loop: some thousand slots, so that a node of a million doesn't stand still for it;
+ * true: that was the last of them. */
+bool tr__operator_each(tr_actor *self, tr__operator_job *job,
+                       void (*each)(tr__operator_job *job, const tr_actor *actor, void *context),
+                       void *context);
+/* The loop's number and sums, and on loop 0 the node's peers. */
+json_t *tr__operator_of_loop(const tr__loop *loop);
 
 /* ---- the node's side ----------------------------------------------------------------------------------- */
 

@@ -37,7 +37,7 @@ uint32_t tr__operator_loop(tr_node *node, const json_t *request)
 }
 
 /* TR_OK and the address; or, with *future, a look-up on another node that will find it. */
-static tr_err find(tr_actor *self, tr__operator_job *job, tr_addr *address, tr_future *future)
+static tr_err find(tr_actor *self, const tr__operator_job *job, tr_addr *address, tr_future *future)
 {
     tr_node *node = tr_node_of(self);
     const char *to = json_string_value(json_object_get(job->request, "to"));
@@ -63,6 +63,23 @@ static tr_err find(tr_actor *self, tr__operator_job *job, tr_addr *address, tr_f
                        "no actor of node %s is called \"%.63s\"; `troupe ps %s` lists them", node->name, name,
                        node->name);
     return TR_OK;
+}
+
+const tr_actor *tr__operator_target(tr_actor *self, const tr__operator_job *job)
+{
+    const tr__loop *loop = tr__owner(self);
+    const char *to = json_string_value(json_object_get(job->request, "to"));
+    tr_addr address;
+    tr_future lookup;
+    if (find(self, job, &address, &lookup) != TR_OK)
+        return NULL;
+    tr_cancel(self, lookup); /* {0} but for an actor of another node, which isn't here */
+    const tr_actor *actor = address.node == loop->node->id ? tr__slot(loop->node, address.slot) : NULL;
+    if (actor && tr__is_owner(loop, actor) && tr__is_generation(actor, address.generation) &&
+        actor->state != TR__ACTOR_FREE)
+        return actor;
+    tr_fail(self, TR_ENOACTOR, "%s is no actor of node %s, or no longer", to, loop->node->name);
+    return NULL;
 }
 
 /* ---- what ---------------------------------------------------------------------------------------------- */

@@ -258,7 +258,7 @@ static void due(tr__loop *loop, tr__pending *pending)
         pending->msg = NULL;
         if (pending->kind == TR__PENDING_MESSAGE)
             tr__pending_free(loop, pending);
-        loop->counts.accepted++;
+        TR__COUNT(loop->counts.accepted);
         tr__enqueue(loop, owner, msg);
         break;
     }
@@ -422,6 +422,6 @@ void tr__cancel_arrived(tr__loop *loop, tr_actor *callee, tr_msg *msg)
         tr__deliver(loop, msg);
         return;
     }
-    loop->counts.handled++;
+    TR__COUNT(loop->counts.handled);
     tr__msg_free(loop, msg);
 }

@@ -296,6 +296,7 @@ void tr__remote_route(tr__loop *loop, uint64_t to_node, tr_msg *msg)
         tr__drop_for(loop, to_node, msg, TR_DROP_NO_CONNECTION);
         return;
     }
+    msg->routed = true;
     msg->route = (uint16_t)(route - remote->routes + 1);
     msg->route_epoch = atomic_load_explicit(&route->epoch, memory_order_relaxed);
     if (loop->index == 0)
@@ -313,7 +314,7 @@ void tr__remote_send(tr__loop *loop, tr_msg *msg)
     bool same = route && atomic_load_explicit(&route->epoch, memory_order_relaxed) == msg->route_epoch;
     uint64_t id = same ? atomic_load_explicit(&route->id, memory_order_relaxed) : 0;
     uint64_t ended = route && route->ended_epoch == msg->route_epoch ? route->ended_id : 0;
-    msg->route = 0;
+    msg->routed = false;
     if (id && route->peer)
         tr__remote_peer_send(route->peer, msg);
     else

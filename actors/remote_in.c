@@ -5,6 +5,7 @@
 
 #include <troupe/troupe.h>
 
+#include "actors/overflow.h"
 #include "actors/remote_peer.h"
 #include "actors/wire.h"
 #include "base/err.h"
@@ -183,13 +184,19 @@ static void take_message(tr__remote_peer *p, const tr__record *r)
     msg->kind = r->kind == TR__WIRE_ASK ? TR__MSG_ASK : TR__MSG_NORMAL;
     msg->sender = (tr_addr){p->peer->id, r->from_slot, r->from_generation};
     msg->ask = r->ask;
-    msg->deadline_ns =
-        r->remaining_ns > UINT64_MAX - loop->now_ns ? UINT64_MAX : loop->now_ns + r->remaining_ns;
+    if (r->kind != TR__WIRE_NORMAL)
+        msg->deadline_ns =
+            r->remaining_ns > UINT64_MAX - loop->now_ns ? UINT64_MAX : loop->now_ns + r->remaining_ns;
+    if (r->kind == TR__WIRE_EXPIRING) {
+        msg->flags = TR__MSG_EXPIRES;
+        atomic_store_explicit(&loop->node->expiring, true, memory_order_relaxed);
+    }
     msg->to.slot = to.slot;
     msg->to.generation = to.generation;
     uint32_t places = tr__msg_places(msg->size);
     if (tr__reserve(loop, to, &places) != TR_OK) {
-        tr__drop(loop, msg, TR_DROP_FULL);
+        bool newest = tr__overflow_of(loop, to) == TR_OVERFLOW_DROP_NEWEST;
+        tr__drop(loop, msg, newest ? TR_DROP_NEWEST : TR_DROP_FULL);
         return;
     }
     msg->places = (uint16_t)places;
@@ -311,7 +318,8 @@ static void take_down(tr__remote_peer *p, const tr__record *r)
 
 static tr_err take(tr__remote_peer *p, const tr__record *r)
 {
-    bool typed = r->kind == TR__WIRE_NORMAL || r->kind == TR__WIRE_ASK || r->kind == TR__WIRE_REPLY;
+    bool typed = r->kind == TR__WIRE_NORMAL || r->kind == TR__WIRE_EXPIRING || r->kind == TR__WIRE_ASK ||
+                 r->kind == TR__WIRE_REPLY;
     if (r->kind == TR__WIRE_TYPE)
         return hear_type(p, r);
     if (typed && r->type >= p->heard_count)

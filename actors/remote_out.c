@@ -87,11 +87,25 @@ static tr_err put_typed(tr__remote_peer *p, tr__record *record, const tr_msg *ms
     return put_body(p, record, msg);
 }
 
-static tr_err put_ask(tr__remote_peer *p, tr__record *record, const tr_msg *msg)
+static void put_remaining(const tr__remote_peer *p, tr__record *record, const tr_msg *msg)
 {
     uint64_t now = p->remote->loop->now_ns;
     if (msg->deadline_ns != UINT64_MAX)
         record->remaining_ns = msg->deadline_ns > now ? msg->deadline_ns - now : 0;
+}
+
+static tr_err put_normal(tr__remote_peer *p, tr__record *record, const tr_msg *msg)
+{
+    if (msg->flags & TR__MSG_EXPIRES) {
+        record->kind = TR__WIRE_EXPIRING;
+        put_remaining(p, record, msg);
+    }
+    return put_typed(p, record, msg);
+}
+
+static tr_err put_ask(tr__remote_peer *p, tr__record *record, const tr_msg *msg)
+{
+    put_remaining(p, record, msg);
     return put_typed(p, record, msg);
 }
 
@@ -126,7 +140,7 @@ static const struct {
     tr_err (*put)(tr__remote_peer *p, tr__record *record, const tr_msg *msg);
     bool waits; /* its block stays until the answer */
 } ways[] = {
-    [TR__MSG_NORMAL] = {TR__WIRE_NORMAL, put_typed, false},
+    [TR__MSG_NORMAL] = {TR__WIRE_NORMAL, put_normal, false},
     [TR__MSG_ASK] = {TR__WIRE_ASK, put_ask, true},
     [TR__MSG_NOTICE] = {TR__WIRE_DOWN, put_down, false},
     [TR__MSG_REPLY] = {TR__WIRE_REPLY, put_typed, false},

@@ -162,7 +162,7 @@ static inline void handle(tr__loop *loop, tr_actor *actor, tr_msg *msg)
 {
     loop->running = actor;
     loop->current = msg;
-    atomic_store_explicit(&loop->watch.type, msg->type, memory_order_relaxed);
+    TR__SHOW(loop->watch.type, msg->type);
     actor->def->receive(actor, actor->state_block, msg);
     if (loop->current)
         tr__release(loop, msg);
@@ -192,7 +192,7 @@ static void started(tr__loop *loop, tr_actor *actor, tr_msg *msg)
 
 void tr__runtime_message(tr__loop *loop, tr_actor *actor, tr_msg *msg)
 {
-    loop->counts.handled++;
+    TR__COUNT(loop->counts.handled);
     switch ((tr__msg_kind)msg->kind) {
     case TR__MSG_REPLY:
     case TR__MSG_FAILURE:
@@ -218,6 +218,10 @@ void tr__runtime_message(tr__loop *loop, tr_actor *actor, tr_msg *msg)
     case TR__MSG_STARTED:
         started(loop, actor, msg);
         break;
+    case TR__MSG_PLACES:
+        tr__fiber_places(loop, actor, msg->ask);
+        tr__msg_free(loop, msg);
+        break;
     case TR__MSG_EXECUTE:
         tr__transact_execute(loop, actor, msg);
         break;
@@ -237,6 +241,35 @@ static bool runtime_step(tr__loop *loop, tr_actor *actor, tr_msg *msg)
     return tr__is_generation(actor, generation) && after_handler(loop, actor);
 }
 
+bool tr__msg_reached(tr__loop *loop, tr_actor *actor, tr_msg *msg)
+{
+    tr__observe(loop, actor, msg);
+    if (msg->kind == TR__MSG_NOTICE && !tr__monitor_expected(loop, actor, msg)) {
+        TR__COUNT(loop->counts.handled);
+        tr__msg_free(loop, msg);
+        return false;
+    }
+    if (msg->kind != TR__MSG_NOTICE && tr__msg_expired(msg, loop->now_ns)) {
+        tr__drop(loop, msg, TR_DROP_EXPIRED);
+        return false;
+    }
+    TR__COUNT(loop->counts.handled);
+    return true;
+}
+
+/* All but plain messages; false when the actor is gone. */
+static bool step_slow(tr__loop *loop, tr_actor *actor, tr_msg *msg)
+{
+    if (msg->kind >= TR__MSG_REPLY) {
+        tr__observe(loop, actor, msg);
+        return runtime_step(loop, actor, msg);
+    }
+    if (!tr__msg_reached(loop, actor, msg))
+        return true;
+    handle(loop, actor, msg);
+    return after_handler(loop, actor);
+}
+
 /* One message off the mailbox; false when the actor is gone. */
 static inline bool step(tr__loop *loop, tr_actor *actor, uint32_t *freed)
 {
@@ -244,14 +277,11 @@ static inline bool step(tr__loop *loop, tr_actor *actor, uint32_t *freed)
     actor->head = msg->next;
     actor->count--;
     *freed += msg->places;
+    if (__builtin_expect(!tr__msg_is_plain(msg), 0) &&
+        !(msg->kind == TR__MSG_ASK && !tr__msg_expired(msg, loop->now_ns)))
+        return step_slow(loop, actor, msg);
     tr__observe(loop, actor, msg);
-    if (__builtin_expect(msg->kind >= TR__MSG_REPLY, 0))
-        return runtime_step(loop, actor, msg);
-    loop->counts.handled++;
-    if (__builtin_expect(msg->kind == TR__MSG_NOTICE, 0) && !tr__monitor_expected(loop, actor, msg)) {
-        tr__msg_free(loop, msg);
-        return true;
-    }
+    TR__COUNT(loop->counts.handled);
     handle(loop, actor, msg);
     return after_handler(loop, actor);
 }
@@ -262,7 +292,7 @@ static void look(tr__loop *loop)
     uint64_t before = loop->now_ns;
     uint8_t steps = loop->look_every - loop->until_look;
     loop->now_ns = tr__now_fresh(loop);
-    atomic_store_explicit(&loop->watch.at_ns, loop->now_ns, memory_order_relaxed);
+    TR__SHOW(loop->watch.at_ns, loop->now_ns);
     uint64_t spent = loop->now_ns - before;
     if (spent > TR__LOOK_NS)
         loop->look_every = loop->look_every < 4 || spent > TR__TURN_NS ? 1 : loop->look_every / 4;
@@ -280,7 +310,10 @@ static inline bool count_step(tr__loop *loop)
         return loop->turn_over = true;
     if (__builtin_expect(--loop->until_look != 0, 1))
         return false;
+    uint64_t began_ns = loop->now_ns;
     look(loop);
+    if (loop->meter)
+        tr__meter_step(loop, began_ns);
     return loop->turn_over;
 }
 
@@ -299,12 +332,14 @@ static inline void run(tr__loop *loop, tr_actor *actor)
     }
     if (__builtin_expect(actor->state == TR__ACTOR_COMING, 0)) {
         tr__watch_type(loop, NULL);
+        tr__ring_put(&loop->ring, TR__TRACE_START, actor->index, actor->def);
         bool gone = !tr__actor_init(loop, actor);
         count_step(loop);
         if (gone)
             return;
     }
     if (__builtin_expect(actor->fiber != NULL, 0)) {
+        tr__ring_put(&loop->ring, TR__TRACE_FIBER, actor->index, NULL);
         tr__fiber_run(loop, actor);
         count_step(loop);
         return;
@@ -314,8 +349,10 @@ static inline void run(tr__loop *loop, tr_actor *actor)
     if (batch && TR_BUGGIFY(run_of_one))
         batch = 1;
     uint32_t freed = 0;
+    if (batch)
+        tr__ring_put(&loop->ring, TR__TRACE_RUN, actor->index, actor->head->type);
     while (batch-- && actor->head) { /* a cancelled ask may have left the queue meanwhile */
-        actor->handled++;
+        TR__COUNT(actor->handled);
         bool gone = !step(loop, actor, &freed);
         if (count_step(loop))
             batch = 0; /* the rest waits for its next turn, behind the others */
@@ -345,12 +382,16 @@ void tr__run_until(tr__loop *loop, uint64_t until_ns)
     loop->turn_until_ns = until_ns;
     loop->turn_over = false;
     loop->until_look = loop->look_every;
+    if (__builtin_expect(loop->meter != NULL, 0)) { /* each step is measured, also the first */
+        loop->until_look = 1;
+        loop->now_ns = tr__now_fresh(loop);
+    }
     while (!loop->turn_over && loop->counts.handled + loop->counts.accepted < enough &&
            (actor = next_runnable(loop)))
         run(loop, actor);
     if (loop->until_look != loop->look_every)
         look(loop);
-    atomic_store_explicit(&loop->watch.slot, 0, memory_order_relaxed);
+    TR__SHOW(loop->watch.slot, 0);
 }
 
 bool tr__must_stop_slow(tr__loop *loop, tr_actor *self)

@@ -7,6 +7,7 @@
 
 #include "actors/adapter.h"
 #include "actors/loop.h"
+#include "actors/overflow.h"
 #include "actors/pending.h"
 #include "actors/remote.h"
 #include "base/err.h"
@@ -49,33 +50,80 @@ tr_err tr__may_send(tr_actor *self, tr_addr to, const tr_typeinfo *info, const v
     return TR_OK;
 }
 
-tr_err tr__prepare(tr_actor *self, tr_addr to, tr_type *type, const void *body, tr_msg **out)
+/* A full mailbox that drops the newest: then this send is done. */
+static bool is_dropped(tr_actor *self, tr_addr to, tr_err err, const char *type)
+{
+    if (err != TR_EFULL || tr__overflow_of(tr__owner(self), to) != TR_OVERFLOW_DROP_NEWEST)
+        return false;
+    tr__drop_newest(self, to, type);
+    return true;
+}
+
+/* No memory, or a copy of `body` in a block of its own. */
+static tr_msg *make(tr__loop *loop, const tr_typeinfo *info, const void *body, size_t size)
+{
+    tr_msg *msg = tr__msg_alloc(&loop->pool, loop->index, size);
+    if (__builtin_expect(msg != NULL, 1))
+        body_copy(info, msg, body);
+    return msg;
+}
+
+/* It is made first: what `body` points to may be gone after the wait (tr_fmt). If the wait is cut off by the fiber's end,
+ * that frees it. */
+static tr_err prepare_waiting(tr_actor *self, tr_addr to, uint64_t wait_ns, tr_msg *msg)
+{
+    uint32_t places = 0;
+    self->fiber->sending = msg;
+    tr_err err = tr__wait_for_places(self, to, msg->size, wait_ns, &places);
+    self->fiber->sending = NULL;
+    if (err == TR_OK)
+        msg->places = (uint16_t)places;
+    else
+        tr__msg_free(tr__owner(self), msg);
+    return err;
+}
+
+/* Whether it may be sent at all, and its size. */
+static tr_err check_body(tr_actor *self, tr_addr to, tr_type *type, const void *body,
+                         const tr_typeinfo **info, size_t *size)
+{
+    *info = tr__type_of(type);
+    if (__builtin_expect(!*info, 0))
+        return tr__self_fail(self, TR_ENOMEM, "no memory to register the type %s", type->name);
+    *size = body_size(*info, body);
+    if (__builtin_expect(*size == SIZE_MAX, 0))
+        return refuse(self, to, TR_ETOOBIG, (*info)->name);
+    return tr__may_send(self, to, *info, body, *size);
+}
+
+tr_err tr__prepare(tr_actor *self, tr_addr to, tr_type *type, const void *body, uint64_t wait_ns,
+                   bool droppable, tr_msg **out)
 {
     tr__loop *loop = tr__owner(self);
-    const tr_typeinfo *info = tr__type_of(type);
     if (tr__must_stop(loop, self))
         return TR_EKILLED;
-    if (__builtin_expect(!info, 0))
-        return tr__self_fail(self, TR_ENOMEM, "no memory to register the type %s", type->name);
-    size_t size = body_size(info, body);
-    if (__builtin_expect(size == SIZE_MAX, 0))
-        return refuse(self, to, TR_ETOOBIG, info->name);
-    TR_TRY(tr__may_send(self, to, info, body, size));
-    uint32_t places = 0;
+    const tr_typeinfo *info;
+    size_t size = 0;
+    TR_TRY(check_body(self, to, type, body, &info, &size));
     bool local = to.node == loop->node->id;
-    if (local)
-        places = tr__msg_places(size);
+    uint32_t places = local ? tr__msg_places(size) : 0;
     tr_err err = local ? tr__reserve(loop, to, &places) : tr__remote_check(loop->node, to.node);
-    if (__builtin_expect(err != TR_OK, 0))
+    bool waits = err == TR_EFULL && tr__may_wait(self, to);
+    *out = NULL;
+    if (droppable && is_dropped(self, to, err, info->name))
+        return TR_OK;
+    if (__builtin_expect(err != TR_OK && !waits, 0))
         return refuse(self, to, err, info->name);
-    tr_msg *msg = tr__msg_alloc(&loop->pool, loop->index, size);
+    tr_msg *msg = make(loop, info, body, size);
     if (__builtin_expect(!msg, 0)) {
-        tr__unreserve(loop, to, places);
+        if (!waits)
+            tr__unreserve(loop, to, places);
         return refuse(self, to, TR_ENOMEM, info->name);
     }
     msg->places = (uint16_t)places;
     msg->sender = tr__addr_of(self);
-    body_copy(info, msg, body);
+    if (waits)
+        TR_TRY(prepare_waiting(self, to, wait_ns, msg));
     *out = msg;
     return TR_OK;
 }
@@ -99,11 +147,27 @@ tr_err tr_send_body(tr_actor *self, tr_addr to, tr_type *type, const void *body)
             return TR_ENOMEM;
         msg->places = 1;
         near->local--;
-        loop->counts.accepted++;
+        TR__COUNT(loop->counts.accepted);
         tr__enqueue(loop, near, msg);
         return TR_OK;
     }
-    TR_TRY(tr__prepare(self, to, type, body, &msg));
+    return tr_send_with_body(self, to, type, body, NULL);
+}
+
+tr_err tr_send_with_body(tr_actor *self, tr_addr to, tr_type *type, const void *body,
+                         const tr_send_opts *opts)
+{
+    tr__loop *loop = tr__owner(self);
+    tr_msg *msg;
+    TR_TRY(tr__prepare(self, to, type, body, opts && opts->wait_ns ? opts->wait_ns : TR_FOREVER, true, &msg));
+    if (!msg)
+        return TR_OK;
+    if (opts && opts->ttl_ns) {
+        uint64_t now = tr__now_fresh(loop);
+        msg->deadline_ns = opts->ttl_ns > UINT64_MAX - now ? UINT64_MAX : now + opts->ttl_ns;
+        msg->flags |= TR__MSG_EXPIRES;
+        atomic_store_explicit(&loop->node->expiring, true, memory_order_relaxed);
+    }
     tr__submit(loop, to, msg);
     return TR_OK;
 }
@@ -140,29 +204,20 @@ tr_err tr_send_msg(tr_actor *self, tr_addr to, tr_msg **out)
     if (local)
         places = tr__msg_places(msg->size);
     tr_err err = local ? tr__reserve(loop, to, &places) : tr__remote_check(loop->node, to.node);
-    if (err != TR_OK)
+    if (err == TR_EFULL && tr__may_wait(self, to))
+        TR_TRY(tr__wait_for_places(self, to, msg->size, TR_FOREVER, &places));
+    else if (is_dropped(self, to, err, tr_msg_type_name(msg)))
+        return tr_msg_free(self, out), TR_OK;
+    else if (err != TR_OK)
         return refuse(self, to, err, tr_msg_type_name(msg));
     if (msg->flags & TR__MSG_KEPT)
         unkeep(self, msg);
     msg->kind = TR__MSG_NORMAL;
+    msg->flags = 0;
+    msg->deadline_ns = 0;
     msg->places = (uint16_t)places;
     msg->sender = tr__addr_of(self);
     *out = NULL;
-    tr__submit(loop, to, msg);
-    return TR_OK;
-}
-
-tr_err tr_notify_writable(tr_actor *self, tr_addr to)
-{
-    tr__loop *loop = tr__owner(self);
-    const tr_typeinfo *info = tr__type_of(&tr_writable_type);
-    tr_msg *msg = info ? tr__msg_alloc(&loop->pool, loop->index, sizeof(tr_writable)) : NULL;
-    if (!msg)
-        return tr__self_fail(self, TR_ENOMEM, "no memory for a writable notice");
-    msg->kind = TR__MSG_WANT_WRITABLE;
-    msg->type = info;
-    msg->sender = tr__addr_of(self);
-    *(tr_writable *)tr__msg_body(msg) = (tr_writable){.actor = to};
     tr__submit(loop, to, msg);
     return TR_OK;
 }

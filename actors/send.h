@@ -13,8 +13,10 @@
 tr_err tr__may_send(tr_actor *self, tr_addr to, const tr_typeinfo *info, const void *body, size_t size);
 
 /* Draw a place at `to` and make the message with a copy of `body`; on an error nothing is held and self's
- * last error is set. Then tr__submit it, or give it back by tr__unprepare. */
-tr_err tr__prepare(tr_actor *self, tr_addr to, tr_type *type, const void *body, tr_msg **msg);
+ * last error is set. Then tr__submit it, or give it back by tr__unprepare. A fiber waits for a place, so long, if the
+ * mailbox lets it. One that is droppable: *msg is NULL if a full mailbox that drops the newest dropped it. */
+tr_err tr__prepare(tr_actor *self, tr_addr to, tr_type *type, const void *body, uint64_t wait_ns,
+                   bool droppable, tr_msg **msg);
 void tr__unprepare(tr_actor *self, tr_addr to, tr_msg *msg);
 
 /* As tr_post_body, with a message that no actor and no peer can make: the receiver sees that it is a notice. */

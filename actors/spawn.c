@@ -40,8 +40,27 @@ static tr_err take_arg(tr__loop *loop, const tr_actor_def *def, const void *arg,
 }
 
 /* An actor that stays here begins with a hand of its places drawn, so its first messages touch no atomic. */
+static void open_mailbox(tr_actor *slot, const tr_actor_def *def, bool here, const tr_spawn_opts *opts)
+{
+    uint32_t places = opts && opts->mailbox_places ? opts->mailbox_places : def->mailbox_places;
+    tr_overflow overflow = opts && opts->overflow ? opts->overflow : def->overflow;
+    uint32_t capacity = places ? places : TR__PLACES_DEFAULT;
+    if (capacity > UINT16_MAX)
+        capacity = UINT16_MAX;
+    if (!overflow)
+        overflow = TR_OVERFLOW_REFUSE;
+    bool oldest = overflow == TR_OVERFLOW_DROP_OLDEST; /* B3: a second pool, all in the hand */
+    /* atomic: a late sender to the slot's last actor may look at them (tr__capacity) */
+    __atomic_store_n(&slot->capacity, (uint16_t)capacity, __ATOMIC_RELAXED);
+    __atomic_store_n(&slot->overflow, (uint8_t)overflow, __ATOMIC_RELAXED);
+    slot->mail = oldest ? TR__MAIL_TRANSIT : 0;
+    slot->local = oldest ? capacity : here ? capacity / 8 : 0;
+    tr__places_open(&slot->places, atomic_load_explicit(&slot->generation, memory_order_relaxed),
+                    capacity - (oldest ? 0 : slot->local) + TR_PLANT(one_too_many));
+}
+
 static void open_slot(tr__loop *loop, tr_actor *slot, const tr_actor_def *def, tr__loop *owner,
-                      uint32_t places)
+                      const tr_spawn_opts *opts)
 {
     slot->state = TR__ACTOR_COMING;
     slot->trap_exit = slot->queued = false;
@@ -54,14 +73,7 @@ static void open_slot(tr__loop *loop, tr_actor *slot, const tr_actor_def *def, t
                                                                      memory_order_relaxed))
                : 0;
     __atomic_store_n(&slot->def, def, __ATOMIC_RELAXED); /* the watchdog may read it */
-    uint32_t capacity = places ? places : def->mailbox_places ? def->mailbox_places : TR__PLACES_DEFAULT;
-    if (capacity > UINT16_MAX)
-        capacity = UINT16_MAX;
-    /* atomic: a late sender to the slot's last actor may look at it (tr__capacity) */
-    __atomic_store_n(&slot->capacity, capacity, __ATOMIC_RELAXED);
-    slot->local = owner == loop ? capacity / 8 : 0;
-    tr__places_open(&slot->places, atomic_load_explicit(&slot->generation, memory_order_relaxed),
-                    capacity - slot->local + TR_PLANT(one_too_many));
+    open_mailbox(slot, def, owner == loop, opts);
     /* release: who sees the owner sees the rest */
     atomic_store_explicit(&slot->owner, owner, memory_order_release);
 }
@@ -115,7 +127,7 @@ tr_err tr__spawn(tr__loop *loop, const tr_actor_def *def, const void *arg, const
                              atomic_load_explicit(&slot->generation, memory_order_relaxed)};
         slot->named = opts && opts->name;
         slot->arg = taken;
-        open_slot(loop, slot, def, owner, opts ? opts->mailbox_places : 0);
+        open_slot(loop, slot, def, owner, opts);
         if (slot->named) /* when it is open: who finds the name may send at once */
             err = tr__name_put(loop->node, opts->name, *address, error);
     }

@@ -84,6 +84,7 @@ static const uint8_t parts[TR__WIRE_KINDS] = {
     [TR__WIRE_CANCEL] = HAS_ASK,
     [TR__WIRE_MONITOR] = HAS_ASK,
     [TR__WIRE_DEMONITOR] = HAS_ASK,
+    [TR__WIRE_EXPIRING] = HAS_REMAINING | HAS_TYPE | HAS_BODY,
     [TR__WIRE_DOWN] = HAS_ASK | HAS_EXIT | HAS_CODE | HAS_BODY,
 };
 

@@ -6,6 +6,7 @@
  *     kind (1 byte), to.slot, to.generation, from.slot, from.generation, then by kind
  *     TYPE                  number, id (8 bytes), fingerprint (8 bytes), name        (to and from are 0)
  *     NORMAL                type number, body
+ *     EXPIRING              remaining ns + 1, type number, body
  *     ASK                   ask, remaining ns + 1 (0: no deadline), type number, body
  *     REPLY                 ask, type number, body
  *     FAILURE               ask, code, text
@@ -32,6 +33,7 @@ typedef enum tr__wire_kind {
     TR__WIRE_MONITOR,
     TR__WIRE_DEMONITOR,
     TR__WIRE_DOWN,
+    TR__WIRE_EXPIRING, /* a NORMAL with a time to live */
     TR__WIRE_KINDS
 } tr__wire_kind;
 

@@ -26,19 +26,35 @@ typedef enum tr__msg_kind {
     TR__MSG_EXIT, /* a linked actor ended */
     TR__MSG_SHUTDOWN,
     TR__MSG_STARTED, /* tr_spawn_ask's: answered by the runtime after init */
+    TR__MSG_PLACES,  /* a fiber that waits for places may try again */
     TR__MSG_EXECUTE, /* a transaction's call; goes back to the manager as a notice (actors/transactions.h) */
     /* For the runtime, at arrival: */
     TR__MSG_SPAWN,
     TR__MSG_KILL,
     TR__MSG_CANCEL,        /* becomes the tr_canceled */
-    TR__MSG_WANT_WRITABLE, /* becomes the tr_writable */
+    TR__MSG_WANT_WRITABLE, /* becomes the tr_writable, or the PLACES */
+    TR__MSG_WANT_LEVEL,    /* becomes a tr_mailbox_level */
 } tr__msg_kind;
 
 enum tr__msg_flag {
     TR__MSG_ANSWERED = 1, /* an ask that has its reply */
     TR__MSG_KEPT = 2,     /* by tr_msg_take */
     TR__MSG_CANCELED = 4, /* a kept ask that its asker has given up: needs no answer */
+    TR__MSG_EXPIRES = 16, /* a message with a time to live: deadline_ns */
+    TR__MSG_WAITS = 8,    /* a WANT_WRITABLE of a fiber that waits in its send */
 };
+
+/* Its time is over: an ask's deadline, a message's time to live. */
+static inline bool tr__msg_expired(const tr_msg *msg, uint64_t now)
+{
+    return msg->deadline_ns && msg->deadline_ns <= now;
+}
+
+/* A message that needs nothing but to be handled. */
+static inline bool tr__msg_is_plain(const tr_msg *msg)
+{
+    return msg->kind == TR__MSG_NORMAL && msg->flags == 0;
+}
 
 #define TR__HOME_NONE 0x7f /* a plain allocation: any thread may free it */
 #define TR__HOME_HOLDS \

@@ -1,6 +1,8 @@
 /* The places of a mailbox: one atomic word that holds its generation (high half) and its free places (low half).
  *
  * B1  What was drawn is either in a queue, in a loop's hand, or given back: free + held + queued == capacity.
+ *     Of a mailbox that drops its oldest: free + held + under way == capacity, and the owner's loop has a second pool in
+ *     its hand: local + queued == capacity (B3).
  * B2  Another generation draws nothing, and giving back to it does nothing: a late giver can't widen the mailbox of the
  *     slot's next actor.
  * All functions: any thread, lock-free. Relaxed order is enough: the word carries no data, the messages themselves are

@@ -166,7 +166,9 @@ typedef struct fib_state {
     uint32_t waiting;
 } fib_state;
 
-#define FIB_SPREAD 6 /* so many levels from the top go to the loops in turn; what is below stays there */
+/* So many levels from the top, the smaller half goes to the loops in turn; what is below stays there. Both halves in
+ * turn would send all the larger ones to the same loop. */
+#define FIB_SPREAD 8
 
 static const tr_actor_def fib_def;
 
@@ -188,7 +190,8 @@ static tr_err fib_init(tr_actor *self, void *state, const void *arg)
     *fib = (fib_state){.parent = start->parent, .actors = 1, .waiting = 2};
     for (uint32_t i = 1; i <= 2; i++) {
         bench_fib_arg child = {start->n - i, start->spread ? start->spread - 1 : 0, tr_self(self)};
-        if (tr_addr_is_none(tr_spawn_with(self, &fib_def, &child, start->spread ? &bench_spread : NULL)))
+        const tr_spawn_opts *place = start->spread && i == 2 ? &bench_spread : NULL;
+        if (tr_addr_is_none(tr_spawn_with(self, &fib_def, &child, place)))
             bench_give_up(self);
     }
     return TR_OK;

@@ -24,6 +24,18 @@ typedef struct tr_txview tr_txview;
 
 #define TR_NAME_MAX 64 /* bytes of an actor's or a node's name, with the NUL */
 
+/* What becomes of a message that finds its receiver's mailbox full (docs/mailboxes.md). Nothing of this is for what comes
+ * in reserved space: answers, exits, downs, notices, cancels. */
+typedef enum tr_overflow {
+    TR_OVERFLOW_DEFAULT, /* of a definition: refuse; of a spawn: as its definition says */
+    TR_OVERFLOW_REFUSE,  /* the send fails with TR_EFULL */
+    TR_OVERFLOW_DROP_OLDEST, /* the oldest messages in the mailbox make place; an ask among them fails with TR_EFULL. The
+                              * send fails only when a mailbox full is under way to it from other loops */
+    TR_OVERFLOW_DROP_NEWEST, /* the message is dropped and the send says TR_OK; an ask fails with TR_EFULL */
+    TR_OVERFLOW_WAIT, /* a fiber that sends waits for places; who can't wait (a receive actor, a foreign thread,
+                              * another node, the receiver itself) is refused as above */
+} tr_overflow;
+
 /* An actor's definition: constant data, usually made by TR_ACTOR. Either `receive` (called for each message)
  * or `run` (a fiber: straight-line code that may await). */
 typedef struct tr_actor_def {
@@ -42,7 +54,8 @@ typedef struct tr_actor_def {
      * it the pointer itself is passed on, and what it points to must live until init (a fiber: until it is
      * done). */
     tr_type *arg_type;
-    uint32_t mailbox_places; /* 0 = 1,024; a message takes one a started KiB */
+    uint32_t mailbox_places; /* 0 = 1,024; at most 65,535; a message takes one a started KiB */
+    tr_overflow overflow;    /* when there is no place left */
     uint32_t stack_size;     /* a fiber's, bytes; 0 = 64 KiB */
     /* For each call of a transaction (troupe/tx.h); not with `run`. `msg` and `v` are borrowed for the call; the state
      * that counts is what `v` reaches. An error aborts the transaction; tr_refuse gives it a text. Such an actor is
@@ -73,10 +86,17 @@ typedef struct tr_spawn_opts {
     tr_place place;
     uint32_t loop;
     uint32_t mailbox_places; /* 0 = as the definition says */
+    tr_overflow overflow;    /* the like */
     const char *name;        /* registered before the address is returned; NULL: none */
     bool link;               /* link the spawner to it at once */
     uint64_t *monitor;       /* monitor it at once; where the monitor's number goes */
 } tr_spawn_opts;
+
+/* How a message is sent (tr_send_with). */
+typedef struct tr_send_opts {
+    uint64_t ttl_ns;  /* not handled later than so long from now, but dropped as expired; 0: no limit */
+    uint64_t wait_ns; /* for a place in a mailbox with TR_OVERFLOW_WAIT; 0: as long as it takes */
+} tr_send_opts;
 
 /* Why an actor ended. */
 typedef enum tr_exit_kind {
@@ -123,6 +143,9 @@ TR_MESSAGE(tr_down, (addr, actor), (u64, monitor), (u32, kind), (u32, code), (st
 TR_MESSAGE(tr_exited, (addr, actor), (u32, kind), (u32, code), (string, text))
 /* The mailbox, or the connection to the node, that refused has places again. */
 TR_MESSAGE(tr_writable, (addr, actor))
+/* How full a mailbox is, to who asked by tr_notify_level: `high`, it has risen to the mark; else it has fallen to half of
+ * that. `taken` of `places`; 0 of 0: it has ended, or can't be watched. */
+TR_MESSAGE(tr_mailbox_level, (addr, actor), (bool, high), (u32, taken), (u32, places))
 /* Who asked this (see tr_msg_ask_number) no longer wants the answer. Comes only for a kept ask. */
 TR_MESSAGE(tr_canceled, (addr, asker), (u64, ask))
 /* A node came or went; to those who called tr_watch_nodes. `node` is its incarnation, of which each comes and goes: the

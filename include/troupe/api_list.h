@@ -13,7 +13,7 @@
 
 /* Send a copy of `body`, a struct of that type (the macro tr_send makes it). TR_OK: accepted; it arrives, in
  * order with what this actor sent before, or is counted and reported as a dead letter. TR_EFULL: the mailbox
- * has no place; TR_EAGAIN: the connection has no credit (ask for a notice: tr_notify_writable); TR_ENOCONN;
+ * has no place (what happens then is its definition's: tr_overflow); TR_EAGAIN: the connection has no credit (ask for a notice: tr_notify_writable); TR_ENOCONN;
  * TR_ETOOBIG; TR_ENOMEM. */
 TR_FN(tr_err, send_body, (tr_actor * self, tr_addr to, tr_type *type, const void *body),
       (self, to, type, body))
@@ -246,6 +246,18 @@ TR_FNV(tr_err, refuse, 2, (tr_txview * v, const char *format), (v, format))
  * an error. `name` says what holds; static. */
 TR_FN(void, assert_that, (tr_actor * self, tr_assertion kind, bool holds, const char *name),
       (self, kind, holds, name))
+
+/* ---- mailboxes (docs/mailboxes.md) --------------------------------------------------------------------- */
+
+/* As send_body, with a time to live, or a bound on a fiber's wait: TR_EDEADLINE if that is over, TR_EKILLED. `opts` may be
+ * NULL. */
+TR_FN(tr_err, send_with_body,
+      (tr_actor * self, tr_addr to, tr_type *type, const void *body, const tr_send_opts *opts),
+      (self, to, type, body, opts))
+/* Have a tr_mailbox_level sent to this actor when that mailbox, its own or another's, has so many percent of its places
+ * taken, and one when it has fallen to half of that, or is empty; then ask again. What is under way to it counts as taken.
+ * TR_EINVAL: no percentage, another node; TR_ENOMEM. */
+TR_FN(tr_err, notify_level, (tr_actor * self, tr_addr of, uint32_t percent), (self, of, percent))
 
 /* ---- counted buffers ----------------------------------------------------------------------------------- */
 

@@ -107,7 +107,7 @@ typedef struct tr_msg {
         struct tr_msg *prev; /* while an actor keeps it */
     };
     uint64_t ask;         /* the asker's number of the ask; 0: not an ask and not a reply */
-    uint64_t deadline_ns; /* an ask's, on this node's clock; UINT64_MAX: none */
+    uint64_t deadline_ns; /* on this node's clock; of an ask, UINT64_MAX: none; of another message, 0: none */
     uint32_t size;        /* of the body, bytes */
     uint16_t places;      /* of its receiver's mailbox that it takes */
     uint8_t kind;         /* tr__msg_kind */
@@ -115,8 +115,13 @@ typedef struct tr_msg {
     uint8_t home;         /* the loop whose pool the block is of */
     uint8_t size_class;   /* in that pool */
     uint8_t error;        /* a failed answer's tr_err */
-    uint8_t spare;
-    uint16_t route, route_epoch; /* on its way to another node, by way of the loop that has the connection */
+    uint8_t routed;       /* it has a route */
+    union {
+        struct {
+            uint16_t route, route_epoch; /* on its way to another node, by the loop that has the connection */
+        };
+        uint32_t queued_at; /* in a mailbox: when it came there */
+    };
 } tr_msg;
 
 /* The struct of a message, as a pointer of that type, or NULL if the message is of another type. */

@@ -41,12 +41,20 @@ typedef struct tr_node_opts {
     uint64_t overrun_ns;
 } tr_node_opts;
 
-/* The sums of one node at rest: accepted + arrived + received == handled + dropped + queued + passed + sent, and over all
+/* Why messages were dropped: the address names no living actor; its actor ended before it handled them; no place in the
+ * mailbox (from another node, where the sender can't be told); the mailbox drops its oldest, or its newest, when it is
+ * full; their time to live was over; an ask was cancelled while queued; an answer came when nobody waited any more; the
+ * connection was down; the type isn't known here; it couldn't be decoded; no memory; the node stopped.
+ *
+ * The sums of one node at rest: accepted + arrived + received == handled + dropped + queued + passed + sent, and over all
  * loops arrived == passed + posted. Counted per loop; this is their total. */
 #define TR_DROPS(X)                   \
     X(NO_ACTOR, "no-actor")           \
     X(LEFT, "left-at-exit")           \
     X(FULL, "full")                   \
+    X(OLDEST, "dropped-oldest")       \
+    X(NEWEST, "dropped-newest")       \
+    X(EXPIRED, "expired")             \
     X(CANCELED, "canceled")           \
     X(LATE_REPLY, "late-reply")       \
     X(NO_CONNECTION, "no-connection") \

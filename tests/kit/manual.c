@@ -260,8 +260,15 @@ static uint64_t check_mailbox(tr_actor *actor)
             assert_ptr_equal(actor->tail, msg);
     }
     assert_int_equal(messages, actor->count);
-    if (actor->state == TR__ACTOR_RUNNING) /* B1; loops hold none between turns */
+    if (actor->state != TR__ACTOR_RUNNING)
+        return messages;
+    if (actor->mail & TR__MAIL_TRANSIT) { /* B3 */
+        assert_int_equal(tr__places_free(&actor->places), actor->capacity);
+        assert_int_equal(actor->local + (actor->extras ? actor->extras->kept_back : 0) + places,
+                         actor->capacity);
+    } else { /* B1; loops hold none between turns */
         assert_int_equal(tr__places_free(&actor->places) + actor->local + places, actor->capacity);
+    }
     return messages;
 }
 

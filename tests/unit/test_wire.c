@@ -77,8 +77,10 @@ static void every_kind_comes_back_as_it_was_put(void **state)
         assert_int_equal(in.to_generation, out.to_generation);
         assert_int_equal(in.from_slot, out.from_slot);
         assert_int_equal(in.from_generation, out.from_generation);
-        assert_true(kind == TR__WIRE_TYPE || kind == TR__WIRE_NORMAL || out.ask == in.ask);
-        assert_true(kind != TR__WIRE_ASK || out.remaining_ns == in.remaining_ns);
+        assert_true(kind == TR__WIRE_TYPE || kind == TR__WIRE_NORMAL || kind == TR__WIRE_EXPIRING ||
+                    out.ask == in.ask);
+        assert_true((kind != TR__WIRE_ASK && kind != TR__WIRE_EXPIRING) ||
+                    out.remaining_ns == in.remaining_ns);
         assert_true(kind != TR__WIRE_DOWN || (out.exit_kind == 3 && out.code == 27));
         assert_true(kind != TR__WIRE_TYPE ||
                     (out.type_id == in.type_id && out.fingerprint == in.fingerprint));

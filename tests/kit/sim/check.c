@@ -24,6 +24,14 @@ static tr_actor *next_actor(const sim_node *node, uint32_t *index)
     return NULL;
 }
 
+/* Of a mailbox that drops its oldest: in the owner's hand, and beyond it; those of the word are for what is under way. */
+static uint32_t free_places(const tr_actor *actor)
+{
+    if (actor->mail & TR__MAIL_TRANSIT)
+        return actor->local + (actor->extras ? actor->extras->kept_back : 0);
+    return tr__places_free(&actor->places) + actor->local;
+}
+
 /* A mailbox is whole, within its bound, and its places are where they should be. Its messages. */
 static uint64_t check_mailbox(sim_node *node, tr_actor *actor)
 {
@@ -38,8 +46,7 @@ static uint64_t check_mailbox(sim_node *node, tr_actor *actor)
     if (places > actor->capacity)
         tr_sim_fail(node->sim, "%s: %s#%u has %llu places taken of %u", node->name, actor->def->name,
                     actor->index, (unsigned long long)places, actor->capacity);
-    if (actor->state == TR__ACTOR_RUNNING &&
-        tr__places_free(&actor->places) + actor->local + places > actor->capacity)
+    if (actor->state == TR__ACTOR_RUNNING && free_places(actor) + places > actor->capacity)
         tr_sim_fail(node->sim, "%s: %s#%u has more places than its mailbox: %llu taken", node->name,
                     actor->def->name, actor->index, (unsigned long long)places);
     return messages;
@@ -235,7 +242,7 @@ static void check_places_at_rest(sim_node *node)
 {
     uint32_t at = 0;
     for (tr_actor *actor; (actor = next_actor(node, &at));) {
-        uint32_t free_ones = tr__places_free(&actor->places) + actor->local;
+        uint32_t free_ones = free_places(actor);
         if (actor->count || free_ones != actor->capacity)
             tr_sim_fail(node->sim, "%s: at rest %s#%u has %u messages, and %u free places of %u", node->name,
                         actor->def->name, actor->index, actor->count, free_ones, actor->capacity);

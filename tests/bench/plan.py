@@ -1,0 +1,95 @@
+"""What `./dev bench` measures: the workloads with their parameters, who takes part, and what is to be reached. Data
+only; the work is in measure.py, what is written of it in report.py and charts.py."""
+from dataclasses import dataclass, field
+
+
+@dataclass
+class Metric:
+    name: str  # as troupe bench prints it
+    unit: str
+    target: str = ""  # "4x": of the best peer; "flow": 1.5 of Go's and 6 of the others'; "at most N"
+    label: str = ""  # where the workload has several
+
+    @property
+    def more_is_better(self):
+        return self.unit == "M/s"
+
+
+@dataclass
+class Workload:
+    key: str
+    bench: str  # its name in troupe bench and in the peers
+    params: dict
+    metrics: list
+    work: str  # one line for the reader
+    fewer: dict = field(default_factory=dict)  # by peer: parameters that are smaller there
+    absent: dict = field(default_factory=dict)  # by peer: why it has no part
+    needs_gb: dict = field(default_factory=dict)  # by peer: memory that must be free
+
+
+MILLION = 1_000_000
+TENTH = "a tenth: it is slow"
+
+WORKLOADS = [
+    Workload("pingpong", "pingpong", {"messages": MILLION}, [Metric("round_trip", "ns", "4x")],
+             "two actors, 1,000,000 round trips, one message in flight", {"asyncio": {"messages": MILLION // 10}}),
+    Workload("ring", "ring", {"actors": 100, "messages": MILLION}, [Metric("hop", "ns", "4x")],
+             "100 actors, one token, 1,000,000 hops", {"asyncio": {"messages": MILLION // 10}}),
+    Workload("ask", "ask", {"messages": MILLION}, [Metric("round_trip", "ns", "4x")],
+             "1,000,000 questions one after the other, each with a deadline, each awaited",
+             {"asyncio": {"messages": MILLION // 10}}),
+    Workload("spawn", "spawn", {"actors": MILLION}, [Metric("actor", "ns", "4x")],
+             "1,000,000 actors made, each handles one message and ends", {"asyncio": {"actors": MILLION // 10}}),
+    Workload("timers", "timers", {"n": MILLION},
+             [Metric("set", "ns", "4x", "timer set"), Metric("cancel", "ns", "at most 20", "timer cancel"),
+              Metric("fire", "ns", "4x", "timer fire")],
+             "1,000,000 one-shot timers: set, cancelled; others, all due within a millisecond, until the last has fired",
+             {"asyncio": {"n": MILLION // 10}, "caf": {"n": 10_000}}),
+    Workload("fan-in 20", "fan-in", {"senders": 20, "messages": 200_000}, [Metric("rate", "M/s", "flow")],
+             "20 senders, 200,000 messages each, to one receiver", {"asyncio": {"messages": 20_000}}),
+    Workload("fan-in 100", "fan-in", {"senders": 100, "messages": 200_000}, [Metric("rate", "M/s", "flow")],
+             "100 senders, 200,000 messages each, to one receiver",
+             {"asyncio": {"messages": 10_000}}),
+    Workload("counting", "counting", {"messages": 5 * MILLION}, [Metric("rate", "M/s", "flow")],
+             "one producer, 5,000,000 increments to one counter, which is then asked for the sum",
+             {"asyncio": {"messages": MILLION // 2}}),
+    Workload("fork-join", "fork-join", {"actors": 60, "messages": 100_000}, [Metric("rate", "M/s", "flow")],
+             "60 actors, 100,000 messages each from one source", {"asyncio": {"messages": 10_000}}),
+    Workload("fib(25)", "fib", {"n": 25}, [Metric("time", "ms")],
+             "Fibonacci's number by 242,785 actors, each of which spawns two"),
+    Workload("fib(32)", "fib", {"n": 32}, [Metric("time", "ms", "4x")],
+             "Fibonacci's number by 7,049,155 actors, each of which spawns two",
+             absent={"asyncio": "minutes and tens of GB"}, needs_gb={"erlang": 12}),
+    Workload("memory", "memory", {"actors": MILLION}, [Metric("actor", "bytes", "at most 256")],
+             "1,000,000 idle actors alive: growth of the process for each", {"asyncio": {"actors": MILLION // 10}}),
+]
+
+# A metric that a peer can't give.
+LACKS = {("caf", "timers", "cancel"): "a delayed message can't be taken back by who sent it"}
+
+PEERS = {  # in the order of the charts
+    "troupe": "troupe",
+    "go": "Go",
+    "erlang": "Erlang/OTP",
+    "caf": "CAF",
+    "asyncio": "asyncio",
+}
+
+# Troupe alone, at one loop and at more: the ratio that is to be reached.
+SCALING = [
+    Workload("fib(32)", "fib", {"n": 32}, [Metric("time", "ms", "1.5")], "fib(32), the larger half stays, the smaller is "
+             "spread over the loops down to the eighth level"),
+    Workload("fan-in, 200 ns of work", "fan-in", {"senders": 20, "messages": 100_000, "work": 200},
+             [Metric("rate", "M/s", "1.4")], "20 senders, each works 200 ns before each of 100,000 messages"),
+]
+
+
+def made_smaller(workload, params):
+    """The same in a twentieth of the time, to try the command out."""
+    small = dict(params)
+    if workload.bench == "fib":
+        small["n"] = max(10, small["n"] - 8)
+    else:
+        key = "messages" if "messages" in small else "n" if "n" in small else "actors"
+        small[key] = max(100, small[key] // 50)
+    return small

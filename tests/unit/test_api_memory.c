@@ -1,0 +1,395 @@
+/* Every function of the API, with the n-th allocation failing for every n: within the call and in what follows from it on
+ * the node's loops. A call then says why it couldn't, and what follows ends in order: the sums add up, nothing is left.
+ * The list is include/troupe/api_list.h itself: a function without a row fails the test. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "tests/kit/bank.h"
+
+TR_MESSAGE(note, (u64, n), (string, text))
+
+typedef struct rig {
+    bank *b;
+    manual_puppet actor, peer; /* on loop 0 and on the last one */
+    uint64_t fail_at, tried;
+    tr_err (*row)(tr_actor *self, struct rig *r);
+    tr_err err;
+    bool told; /* an error without a text is none */
+    bool done;
+} rig;
+
+/* ---- rows: one or more calls each, in a puppet or (names that end in a fiber's) in a fiber ---------------- */
+
+static tr_err code_of(tr_actor *self)
+{
+    tr_err err = tr_last_error(self)->code;
+    return err ? err : TR_EAPP;
+}
+
+static tr_err row_send(tr_actor *self, rig *r)
+{
+    TR_TRY(tr_send(self, r->peer.address, mark, .n = 1));
+    return tr_send(self, r->peer.address, note, .n = 2, .text = "of some length, so that it isn't flat");
+}
+
+static tr_err row_send_msg(tr_actor *self, rig *r)
+{
+    note body = {.n = 1, .text = "made"};
+    tr_msg *msg = tr_msg_make(self, &note_type, &body);
+    if (!msg)
+        return code_of(self);
+    tr_err err = tr_send_msg(self, r->peer.address, &msg);
+    tr_msg_free(self, &msg);
+    return err;
+}
+
+static tr_err row_notify(tr_actor *self, rig *r)
+{
+    return tr_notify_writable(self, r->peer.address);
+}
+
+static tr_err row_mailbox(tr_actor *self, rig *r)
+{
+    tr_send_opts opts = {.ttl_ns = TR_SECONDS(1)};
+    TR_TRY(tr_send_with(self, r->peer.address, &opts, mark, .n = 1));
+    return tr_notify_level(self, r->peer.address, 50);
+}
+
+static tr_err row_words(tr_actor *self, rig *r)
+{
+    char text[TR_ADDR_TEXT_MAX];
+    tr_addr address;
+    note body = {.n = 1, .text = "\xc3\xbc"};
+    tr_msg *msg = tr_msg_make(self, &note_type, &body);
+    if (!msg)
+        return code_of(self);
+    char *json = tr_msg_json(msg);
+    const char *said = tr_fmt(self, "%s", tr_msg_type_name(msg));
+    tr_err err = json && said[0] ? TR_OK : tr_fail(self, TR_ENOMEM, "no text");
+    free(json);
+    assert_non_null(tr_match(msg, note));
+    assert_true(tr_addr_is_none(tr_msg_sender(msg)) && tr_msg_ask_number(msg) == 0);
+    assert_true(tr_msg_remaining(self, msg) == TR_FOREVER);
+    tr_msg_free(self, &msg);
+    tr_addr_format(tr_self(self), text);
+    TR_TRY(tr_addr_parse(text, &address));
+    assert_true(tr_addr_equal(address, tr_self(self)) && tr_node_of(self) == r->b->m->node);
+    assert_string_equal("full", tr_err_word(TR_EFULL));
+    tr_log(self, TR_LOG_DEBUG, "%s %llu", text, (unsigned long long)(tr_now(self) + tr_random(self)));
+    tr_assert_that(self, TR_ALWAYS, tr_state(self) != NULL, "a puppet has a state");
+    return err;
+}
+
+static tr_err row_spawn(tr_actor *self, rig *r)
+{
+    (void)r;
+    static manual_puppet child[2]; /* ends with the node */
+    memset(child, 0, sizeof(child));
+    uint64_t monitor;
+    tr_spawn_opts opts = {.name = "child", .link = true, .monitor = &monitor, .place = TR_PLACE_SPREAD};
+    tr_trap_exit(self, true);
+    if (tr_addr_is_none(tr_spawn_with(self, &manual_puppet_def, &child[0], &opts)))
+        return code_of(self);
+    opts = (tr_spawn_opts){.place = TR_PLACE_LOOP, .loop = 1};
+    tr_future f = tr_spawn_ask(self, &manual_puppet_def, &child[1], &opts);
+    if (!f.id)
+        return code_of(self);
+    manual_then(self, f);
+    return TR_OK;
+}
+
+static tr_err row_watch(tr_actor *self, rig *r)
+{
+    uint64_t first = tr_monitor(self, r->peer.address), second = tr_monitor(self, r->peer.address);
+    tr_demonitor(self, second);
+    tr_trap_exit(self, true);
+    TR_TRY(tr_link(self, r->peer.address));
+    TR_TRY(tr_unlink(self, r->peer.address));
+    TR_TRY(tr_watch_nodes(self));
+    TR_TRY(tr_stop(self, r->peer.address, TR_EXIT_SHUTDOWN));
+    return first && second ? TR_OK : code_of(self);
+}
+
+static tr_err row_kill_and_exit(tr_actor *self, rig *r)
+{
+    tr_exit(self, TR_EAPP, "it has seen enough");
+    return tr_stop(self, r->peer.address, TR_EXIT_KILLED);
+}
+
+static tr_err row_names(tr_actor *self, rig *r)
+{
+    (void)r;
+    TR_TRY(tr_register_name(self, "whoever"));
+    assert_true(tr_addr_equal(tr_whereis(self, "whoever"), tr_self(self)));
+    tr_future f = tr_lookup(self, "alice/whoever", TR_SECONDS(1));
+    if (!f.id)
+        return code_of(self);
+    manual_then(self, f);
+    return TR_OK;
+}
+
+static tr_err row_supervise(tr_actor *self, rig *r)
+{
+    (void)r;
+    static manual_puppet child;
+    memset(&child, 0, sizeof(child));
+    const tr_child_spec children[] = {
+        {.id = "one", .def = &manual_puppet_def, .arg = &child, .restart = TR_TEMPORARY, .named = true}};
+    tr_trap_exit(self, true);
+    tr_addr top = tr_supervise(self, &(tr_supervisor_spec){.children = children, .count = 1});
+    return tr_addr_is_none(top) ? code_of(self) : TR_OK;
+}
+
+static tr_err row_ask(tr_actor *self, rig *r)
+{
+    tr_future f[3], g;
+    for (int i = 0; i < 3; i++)
+        f[i] = tr_ask(self, r->peer.address, TR_SECONDS(1), mark, .n = (uint64_t)i);
+    g = tr_gather(self, f, 2);
+    if (g.id)
+        manual_then(self, g);
+    tr_cancel(self, f[2]);
+    const tr_msg *msg;
+    tr_err early = tr_take_result(self, f[0], &msg);
+    assert_true(early == TR_EAGAIN || early == TR_ENOMEM || early == TR_EINVAL);
+    return f[0].id && f[1].id && f[2].id && g.id ? TR_OK : code_of(self);
+}
+
+static tr_err row_timer(tr_actor *self, rig *r)
+{
+    (void)r;
+    tr_timer one = tr_after(self, TR_MILLIS(1), note, .n = 1, .text = "later");
+    tr_timer two = tr_after(self, TR_MILLIS(2), mark, .n = 2);
+    tr_timer_cancel(self, two);
+    return one.id && two.id ? TR_OK : code_of(self);
+}
+
+static tr_err row_post(tr_actor *self, rig *r)
+{
+    (void)self;
+    tr_err err = tr_post(r->b->m->node, r->peer.address, note, .n = 1, .text = "from outside");
+    return err ? tr_fail(self, err, "posting") : TR_OK;
+}
+
+static tr_err row_buffer(tr_actor *self, rig *r)
+{
+    (void)r;
+    char *own = malloc(8);
+    const tr_buffer *made = tr_buffer_make(self, "abc", 3),
+                    *adopted = tr_buffer_adopt(self, own, 8, NULL, NULL);
+    if (!adopted)
+        free(own);
+    tr_err err = made && adopted ? tr_buffer_hold(self, made) : code_of(self);
+    if (err == TR_OK)
+        err = tr_buffer_release(self, made);
+    if (made)
+        tr_buffer_release(self, made);
+    return err;
+}
+
+static tr_err row_fiber(tr_actor *self, rig *r)
+{
+    const mark *m;
+    TR_TRY(tr_sleep(self, TR_MILLIS(1)));
+    TR_TRY(tr_await(self, tr_ask(self, r->peer.address, TR_SECONDS(1), mark, .n = 1), mark, &m));
+    const tr_msg *msg = tr_receive(self, TR_MILLIS(1));
+    assert_null(msg);
+    return tr_last_error(self)->code == TR_EDEADLINE ? TR_OK : code_of(self);
+}
+
+static tr_err pay(tr_actor *self, tr_tx *tx, void *arg)
+{
+    (void)self;
+    (void)arg;
+    const balance_is *is;
+    TR_TRY(tr_tx_await(tx, "account", credit, .amount = 5));
+    TR_TRY(tr_tx_await(tx, "account", set_note, .text = "paid"));
+    TR_TRY(tr_tx_await(tx, "account", delete_note));
+    return tr_tx_await_reply(tx, "account", balance_is, &is, get_balance);
+}
+
+/* An outcome is told in every case; what it can be said to be, depends. */
+static tr_err row_transaction_fiber(tr_actor *self, rig *r)
+{
+    tr_tx tx = tr_tx_begin(self, NULL);
+    const tr_tx_ticket_is *ticket;
+    TR_TRY(tr_tx_await(&tx, "account", credit, .amount = 1));
+    TR_TRY(tr_await(self, tr_tx_ticket(&tx), tr_tx_ticket_is, &ticket));
+    char kept[TR_TX_TICKET_MAX];
+    snprintf(kept, sizeof(kept), "%s", ticket->ticket);
+    tr_tx_outcome out = tr_tx_outcome_of(self, tr_tx_commit(&tx));
+    tr_tx_outcome again = tr_tx_outcome_of(self, tr_tx_resolve(self, kept, TR_SECONDS(1)));
+    if (out.status != TR_TX_UNKNOWN && again.status != TR_TX_UNKNOWN)
+        assert_int_equal(out.status, again.status);
+    tr_tx gone = tr_tx_begin(self, NULL);
+    tr_future call = tr_tx_call(&gone, "account", credit, .amount = 100);
+    tr_tx_abort(&gone);
+    tr_cancel(self, call);
+    tr_tx_outcome last = tr_tx_run(self, pay, r, NULL);
+    if (out.status == TR_TX_COMMITTED && again.status == TR_TX_COMMITTED && last.status == TR_TX_COMMITTED)
+        return TR_OK;
+    return tr_fail(self, TR_EABORTED, "%s%s%s", out.text, again.text, last.text);
+}
+
+/* Of an answered ask; and of one that is answered by an error. The peer does it. */
+static tr_err row_reply(tr_actor *self, rig *r)
+{
+    tr_future f = tr_ask(self, r->peer.address, TR_SECONDS(1), note, .n = 1, .text = "an error, please");
+    if (!f.id)
+        return code_of(self);
+    manual_then(self, f);
+    return TR_OK;
+}
+
+static const struct {
+    const char *name; /* what it calls: names of api_list.h */
+    tr_err (*puppet)(tr_actor *self, rig *r);
+    tr_err (*fiber)(tr_actor *self, rig *r);
+} rows[] = {
+    {"send_body", row_send, row_send},
+    {"send_msg msg_make msg_free", row_send_msg, row_send_msg},
+    {"notify_writable", row_notify, row_notify},
+    {"send_with_body notify_level", row_mailbox, row_mailbox},
+    {"match_type msg_type_name msg_sender msg_ask_number msg_remaining msg_json fmt self state now random "
+     "log fail "
+     "last_error addr_format addr_parse err_word node_of assert_that",
+     row_words, NULL},
+    {"spawn_with spawn_ask trap_exit then", row_spawn, NULL},
+    {"monitor demonitor link unlink watch_nodes stop", row_watch, row_watch},
+    {"exit", row_kill_and_exit, row_kill_and_exit},
+    {"register_name whereis lookup", row_names, NULL},
+    {"supervise", row_supervise, row_supervise},
+    {"ask_body gather cancel take_result", row_ask, NULL},
+    {"after_body timer_cancel", row_timer, row_timer},
+    {"post_body", row_post, NULL},
+    {"buffer_make buffer_adopt buffer_hold buffer_release", row_buffer, row_buffer},
+    {"await_msg_at await_type_at receive_at sleep_at", NULL, row_fiber},
+    {"tx_begin tx_call_body tx_commit tx_abort tx_ticket tx_resolve tx_outcome_of tx_run view_get view_put "
+     "view_del "
+     "view_i64 view_put_i64 view_text view_put_text view_reply_body refuse",
+     NULL, row_transaction_fiber},
+    {"reply_body reply_error msg_take", row_reply, NULL},
+};
+
+/* ---- every n ------------------------------------------------------------------------------------------- */
+
+/* It keeps what it is asked and answers then: a mark by a mark, the rest by an error. */
+static void answer(tr_actor *self, manual_puppet *puppet, const tr_msg *msg)
+{
+    (void)puppet;
+    if (!tr_msg_ask_number(msg))
+        return;
+    tr_msg *kept = tr_msg_take(self, msg);
+    const tr_msg *ask = kept ? kept : msg;
+    if (tr_match(ask, mark))
+        tr_reply(self, ask, mark, .n = 1);
+    else
+        tr_reply_error(self, ask, TR_EAPP, "as was wished");
+    tr_msg_free(self, &kept);
+}
+
+static void finished(tr_actor *self, rig *r, tr_err err)
+{
+    r->err = err;
+    r->told = err == TR_OK || tr_last_error(self)->text[0] != '\0';
+    r->done = true;
+}
+
+static void in_puppet(tr_actor *self, void *context)
+{
+    rig *r = context;
+    finished(self, r, r->row(self, r));
+}
+
+static tr_err in_fiber(tr_actor *self, void *context)
+{
+    rig *r = context;
+    finished(self, r, r->row(self, r));
+    return TR_OK;
+}
+TR_ACTOR(in_fiber_def, .run = in_fiber);
+
+/* One run; false: it tried less than `n` allocations, so all went well. */
+static bool run_row(tr_err (*row)(tr_actor *, rig *), bool fiber, uint64_t n, const char *name)
+{
+    rig *r = calloc(1, sizeof(*r));
+    r->row = row;
+    r->b = bank_open(2);
+    manual *m = r->b->m;
+    r->peer.on = answer;
+    manual_spawn(m, 0, &r->actor, NULL);
+    manual_spawn(m, 1, &r->peer, NULL);
+    manual_pump(m);
+    manual_dry_pool(m, 0);
+    manual_dry_pool(m, 1);
+    if (fiber)
+        manual_spawn_def(m, 0, &in_fiber_def, r, NULL);
+    else
+        manual_tell(m, r->actor.address, in_puppet, r);
+    tr__alloc_fail_at(n);
+    for (int i = 0; i < 300 && (i < 3 || !r->done); i++)
+        manual_step(m, TR_MILLIS(100));
+    bool failed = tr__alloc_fail_left() == 0;
+    tr__alloc_fail_at(0);
+    /* Without a stack, state or list for it a fiber never begins: its spawn was the test's own. */
+    if (!r->done && !(fiber && failed))
+        fail_msg("%s, allocation %llu: the call never came back", name, (unsigned long long)n);
+    if (r->done && !failed && r->err != TR_OK)
+        fail_msg("%s: %s with all the memory it wants", name, tr_err_word(r->err));
+    if (r->done && !r->told)
+        fail_msg("%s, allocation %llu: an error (%s) without a text", name, (unsigned long long)n,
+                 tr_err_word(r->err));
+    manual_step(m, TR_SECONDS(30));
+    if (row == row_transaction_fiber)
+        m->fatals = 0; /* no memory for what is committed ends the process, in order (actors/tx/core.c) */
+    bank_close(r->b);
+    free(r);
+    return failed;
+}
+
+static void whatever_allocation_fails_each_call_says_so_and_all_ends_in_order(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < TR_COUNT(rows); i++)
+        for (int fiber = 0; fiber < 2; fiber++) {
+            tr_err (*row)(tr_actor *, rig *) = fiber ? rows[i].fiber : rows[i].puppet;
+            for (uint64_t n = 1; row && run_row(row, fiber, n, rows[i].name); n++) {
+            }
+        }
+}
+
+static bool has_row(const char *name)
+{
+    size_t length = strlen(name);
+    for (size_t i = 0; i < TR_COUNT(rows); i++)
+        for (const char *at = rows[i].name; (at = strstr(at, name)); at++)
+            if ((at == rows[i].name || at[-1] == ' ') && (at[length] == ' ' || at[length] == '\0'))
+                return true;
+    return false;
+}
+
+static void every_function_of_the_list_has_a_row(void **state)
+{
+    (void)state;
+    static const char *const names[] = {
+#define TR_FN(returns, name, parameters, arguments)         #name,
+#define TR_FNV(returns, name, index, parameters, arguments) #name,
+#include <troupe/api_list.h>
+#undef TR_FN
+#undef TR_FNV
+    };
+    for (size_t i = 0; i < TR_COUNT(names); i++)
+        if (!has_row(names[i]))
+            fail_msg("tr_%s has no row here: add one that calls it", names[i]);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_function_of_the_list_has_a_row),
+        cmocka_unit_test(whatever_allocation_fails_each_call_says_so_and_all_ends_in_order),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
