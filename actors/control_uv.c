@@ -15,7 +15,7 @@
 
 uint64_t tr__control_stuck(const tr__control *control, uint32_t index, char *text, size_t room)
 {
-    tr__held held;
+    tr__holding held;
     uint64_t now = uv_hrtime();
     if (!tr__held_by(control->node, index, &held) || now < held.since_ns + TR__PATIENCE_NS)
         return 0;

@@ -29,6 +29,7 @@ static void on_timer(uv_poll_t *handle, int status, int events)
 tr_err tr__driver_open(tr__driver *d, tr__loop *loop, tr_error *error)
 {
     d->loop = loop;
+    d->watch_fd = -1;
     d->armed = TR__NEVER;
     d->timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
     if (d->timer_fd < 0)
@@ -50,6 +51,8 @@ void tr__driver_close(tr__driver *d)
 {
     uv_close((uv_handle_t *)&d->wake, NULL);
     uv_close((uv_handle_t *)&d->timer, NULL);
+    if (d->watch_fd >= 0)
+        uv_close((uv_handle_t *)&d->watched, NULL);
     /* What the kinds left (a child being reaped, a file being closed) gets its callbacks, for a bounded time. */
     uint64_t until = uv_hrtime() + CLOSE_NS;
     while (uv_run(&d->uv, UV_RUN_NOWAIT) && uv_hrtime() < until)
@@ -58,6 +61,8 @@ void tr__driver_close(tr__driver *d)
         tr__node_log(d->loop->node, TR_LOG_WARN, "loop %u: something still runs after %d s; it is abandoned",
                      d->loop->index, (int)(CLOSE_NS / 1000000000u));
     close(d->timer_fd);
+    if (d->watch_fd >= 0)
+        close(d->watch_fd);
 }
 
 void tr__driver_fini(tr__driver *d)

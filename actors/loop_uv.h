@@ -13,8 +13,10 @@ typedef struct tr__driver {
     uv_async_t wake;
     uv_poll_t timer; /* a timerfd: uv's own timers know only milliseconds */
     int timer_fd;
-    uint64_t armed;  /* when the timer fires; TR__NEVER: it doesn't */
-    uint64_t polled; /* when uv had its turn last */
+    int watch_fd;      /* an epoll of what actors watch (fd_watch_uv.c); -1: nothing yet */
+    uv_poll_t watched; /* that one */
+    uint64_t armed;    /* when the timer fires; TR__NEVER: it doesn't */
+    uint64_t polled;   /* when uv had its turn last */
     tr__loop *loop;
     pthread_t thread;
     bool threaded;     /* it turns on a thread, `thread` unless it is loop 0 */

@@ -280,7 +280,8 @@ static tr__seams seams_of(struct tr__driver_uv *all)
                                  .workers = &tr__workers_uv,
                                  .http = &tr__http_curl,
                                  .files = &tr__file_sink_uv,
-                                 .tcp = &tr__tcp_uv}};
+                                 .tcp = &tr__tcp_uv,
+                                 .fds = &tr__fds_uv}};
 }
 
 /* The node with its loops' drivers and the control thread's, none running. */

@@ -6,6 +6,7 @@
 
 #include <troupe/troupe.h>
 
+#include "actors/fd_watch.h"
 #include "base/err.h"
 #include "base/mem.h"
 #include "base/plant.h"
@@ -69,22 +70,32 @@ tr__pending *tr__pending_make(tr__loop *loop, tr_actor *owner, tr__pending_kind 
     return pending;
 }
 
-tr__pending *tr__pending_get(tr__loop *loop, const tr_actor *owner, uint64_t id)
+static inline tr__pending *find(tr__loop *loop, uint64_t id)
 {
     uint32_t index = (uint32_t)id - 1;
     if ((uint32_t)id == 0 || index >= loop->pending_next)
         return NULL;
     tr__pending *pending = entry(loop, index);
-    return pending->generation == (uint32_t)(id >> 32) && pending->kind != TR__PENDING_FREE &&
-                   pending->owner == owner
-               ? pending
-               : NULL;
+    return pending->generation == (uint32_t)(id >> 32) && pending->kind != TR__PENDING_FREE ? pending : NULL;
+}
+
+tr__pending *tr__pending_find(tr__loop *loop, uint64_t id)
+{
+    return find(loop, id);
+}
+
+tr__pending *tr__pending_get(tr__loop *loop, const tr_actor *owner, uint64_t id)
+{
+    tr__pending *pending = find(loop, id);
+    return pending && pending->owner == owner ? pending : NULL;
 }
 
 void tr__pending_free(tr__loop *loop, tr__pending *pending)
 {
     tr_actor *owner = pending->owner;
     tr__wheel_cancel(&loop->wheel, &pending->timer);
+    if (__builtin_expect(pending->kind == TR__PENDING_FD, 0))
+        tr__fd_forget(loop, pending);
     if (pending->msg)
         tr__release(loop, pending->msg);
     if (pending->kind == TR__PENDING_ASK)

@@ -20,6 +20,7 @@ typedef enum tr__pending_kind {
     TR__PENDING_TICK,    /* the like, made once for many times */
     TR__PENDING_WAKE,    /* a fiber's bound on a wait */
     TR__PENDING_GRACE,   /* a killed fiber's */
+    TR__PENDING_FD,      /* tr_fd_watch: its message comes when the descriptor is ready */
 } tr__pending_kind;
 
 /* Two cache lines; what timers need lies in the first, nearly all. */
@@ -48,7 +49,9 @@ static inline uint64_t tr__pending_id(const tr__pending *pending)
 
 /* A new entry in the actor's list; NULL: no memory. */
 tr__pending *tr__pending_make(tr__loop *loop, tr_actor *owner, tr__pending_kind kind);
-/* The entry of that id if it is the owner's, else NULL. */
+/* The entry of that id, NULL if it is gone. */
+tr__pending *tr__pending_find(tr__loop *loop, uint64_t id);
+/* The like if it is the owner's, else NULL. */
 tr__pending *tr__pending_get(tr__loop *loop, const tr_actor *owner, uint64_t id);
 /* Off its list and back to the table; its message is released, its timer off. */
 void tr__pending_free(tr__loop *loop, tr__pending *pending);

@@ -26,7 +26,7 @@ static void describe(tr_node *node, uint32_t slot, const tr_actor_def *def, cons
              type ? type->name : "no message");
 }
 
-bool tr__held_by(tr_node *node, uint32_t index, tr__held *held)
+bool tr__held_by(tr_node *node, uint32_t index, tr__holding *held)
 {
     tr__watch *watch = &node->loops[index]->watch;
     held->runs = load64(&watch->runs);
@@ -52,7 +52,7 @@ static void tell_stack(const tr__watchdog *w, uint32_t index)
         tr__node_log(w->node, TR_LOG_WARN, "loop %u:   in %s", index, frame);
 }
 
-static void tell(tr__watchdog *w, uint32_t index, const tr__held *held, uint64_t held_ns)
+static void tell(tr__watchdog *w, uint32_t index, const tr__holding *held, uint64_t held_ns)
 {
     uint64_t *next = &w->loops[index].next_ns;
     if (*next == 0)
@@ -72,7 +72,7 @@ static void tell(tr__watchdog *w, uint32_t index, const tr__held *held, uint64_t
 /* It has given way, or another has its turn. */
 static void tell_end(tr__watchdog *w, uint32_t index, uint64_t now_ns)
 {
-    const tr__held *told = &w->loops[index].told;
+    const tr__holding *told = &w->loops[index].told;
     tr__node_log(w->node, TR_LOG_WARN, "loop %u: %s no more, after %llu ms", index, told->what,
                  ms(now_ns - told->since_ns));
     w->loops[index].next_ns = 0;
@@ -109,7 +109,7 @@ static void look_at(tr__watchdog *w, uint32_t index, uint64_t now_ns)
     const tr_actor_def *def =
         atomic_load_explicit((_Atomic(const tr_actor_def *) *)&watch->def, memory_order_relaxed);
     uint64_t budget = def && def->overrun_ns ? def->overrun_ns : w->node->opts.overrun_ns;
-    tr__held held;
+    tr__holding held;
     if (held_ns >= patience && (!is_told || held_ns >= w->loops[index].next_ns) &&
         tr__held_by(w->node, index, &held) && held.runs == runs) {
         held.since_ns = at;

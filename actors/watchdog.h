@@ -15,15 +15,15 @@
 #define TR__PATIENCE_NS TR_MILLIS(50) /* by default */
 
 /* An actor that holds its loop, in words and numbers. */
-typedef struct tr__held {
+typedef struct tr__holding {
     uint64_t runs; /* which run of the loop's it is */
     uint64_t since_ns;
     const tr_actor_def *def;
     char what[256]; /* "actor NAME "registered" <address> has been handling TYPE" */
-} tr__held;
+} tr__holding;
 
 /* What that loop's actor is at; false: none runs. Any thread, at any time: what is read is only looked at. */
-bool tr__held_by(tr_node *node, uint32_t loop, tr__held *held);
+bool tr__held_by(tr_node *node, uint32_t loop, tr__holding *held);
 
 typedef struct tr__watchdog {
     tr_node *node;
@@ -33,7 +33,7 @@ typedef struct tr__watchdog {
     void *context;
     uint64_t looked_ns; /* when it looked last */
     struct {
-        tr__held told; /* the run that was told of */
+        tr__holding told; /* the run that was told of */
         uint64_t seen_runs,
             other_ns;     /* the run seen last; when another one was seen last: it began after that */
         uint64_t next_ns; /* when held for that long it is told again; 0: it wasn't */

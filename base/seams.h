@@ -9,6 +9,7 @@
 
 #include <troupe/err.h>
 
+struct tr__fd_seam;
 struct tr__file_seam;
 struct tr__http_seam;
 struct tr__net;
@@ -29,6 +30,7 @@ typedef struct tr__kind_seams {
     const struct tr__http_seam *http;       /* http_source.h */
     const struct tr__file_seam *files;      /* file_sink.h */
     const struct tr__tcp_seam *tcp;         /* tcp.h */
+    const struct tr__fd_seam *fds;          /* actors/fd_watch.h */
     void *context; /* the tables' own, which they find through the loop they are given */
 } tr__kind_seams;
 

@@ -151,6 +151,10 @@ TR_MESSAGE(tr_canceled, (addr, asker), (u64, ask))
 /* A node came or went; to those who called tr_watch_nodes. `node` is its incarnation, of which each comes and goes: the
  * late last connection of an old one may come, and go, when the next one is up. */
 TR_MESSAGE(tr_node_event, (string, name), (u64, node), (bool, up), (string, reason))
+/* A descriptor that tr_fd_watch was told of is ready: TR_FD_READ, TR_FD_WRITE, or TR_FD_HANGUP (the other side is gone, or
+ * it has an error), which comes whatever was asked for. */
+TR_MESSAGE(tr_fd_ready, (i32, fd), (u32, events))
+enum { TR_FD_READ = 1, TR_FD_WRITE = 2, TR_FD_HANGUP = 4 };
 /* tr_lookup's answer. */
 TR_MESSAGE(tr_found, (addr, actor))
 
