@@ -13,7 +13,7 @@
 
 static void on_wake(uv_async_t *handle)
 {
-    (void)handle; /* what woke us is in the inbox; the turn takes it */
+    ((tr__driver *)handle->data)->woken = true; /* what for, the turn finds */
 }
 
 static void on_timer(uv_poll_t *handle, int status, int events)
@@ -41,7 +41,7 @@ tr_err tr__driver_open(tr__driver *d, tr__loop *loop, tr_error *error)
     }
     uv_async_init(&d->uv, &d->wake, on_wake);
     uv_poll_init(&d->uv, &d->timer, d->timer_fd);
-    d->timer.data = d;
+    d->timer.data = d->wake.data = d;
     uv_poll_start(&d->timer, UV_READABLE, on_timer);
     loop->driver = &d->uv;
     return TR_OK;
@@ -103,6 +103,7 @@ static void sleep_until_woken(tr__driver *d, uint64_t until_ns)
 
 void tr__driver_step(tr__driver *d, uint64_t until_ns)
 {
+    d->woken = false;
     bool more = tr__loop_turn(d->loop);
     if (!more) {
         sleep_until_woken(d, until_ns);
@@ -127,7 +128,7 @@ void tr__driver_arm(tr__driver *d)
     int timeout_ms =
         uv_backend_timeout(&d->uv); /* of uv's own timers, which the descriptor doesn't tell of */
     uint64_t due = 0;
-    if (!d->loop->had_more && timeout_ms != 0 && tr__loop_may_sleep(d->loop)) {
+    if (!d->woken && !d->loop->had_more && timeout_ms != 0 && tr__loop_may_sleep(d->loop)) {
         due = tr__loop_next_due(d->loop);
         uint64_t uv_due = timeout_ms < 0 ? TR__NEVER : uv_hrtime() + (uint64_t)timeout_ms * 1000000u;
         due = uv_due < due ? uv_due : due;

@@ -13,6 +13,7 @@ typedef struct tr__driver {
     uv_async_t wake;
     uv_poll_t timer; /* a timerfd: uv's own timers know only milliseconds */
     int timer_fd;
+    bool woken;        /* since the last turn began */
     int watch_fd;      /* an epoll of what actors watch (fd_watch_uv.c); -1: nothing yet */
     uv_poll_t watched; /* that one */
     uint64_t armed;    /* when the timer fires; TR__NEVER: it doesn't */

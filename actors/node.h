@@ -15,6 +15,16 @@ struct tr__remote;
 struct tr__transactions;
 
 #define TR__LOOPS_MAX 64
+/* How far loop 0 has come with stopping the node (shutdown.h). */
+typedef struct tr__shutdown {
+    uint64_t due_ns;   /* when it has to be over */
+    _Atomic bool late; /* it wasn't by then */
+    bool first_asked;
+    tr_addr *roots; /* what is stopped one after another; NULL: not yet, or no more */
+    size_t root_count, root_next;
+    tr_addr root;         /* which of them is awaited */
+    uint64_t root_due_ns; /* until when */
+} tr__shutdown;
 
 struct tr_node {
     /* Fixed once it runs */
@@ -41,8 +51,9 @@ struct tr_node {
     _Atomic uint32_t segment_count;
     _Atomic uint32_t loops_all; /* with those of own threads: never fewer */
     tr__spin threads_lock;      /* who makes one */
-    _Atomic bool stop_asked;
-    _Atomic bool expiring; /* some message had a time to live: full mailboxes are swept */
+    _Atomic bool stop_asked, stop_at_once;
+    _Atomic uint8_t stop_phase; /* tr__stop_phase (shutdown.h); loop 0 sets it */
+    _Atomic bool expiring;      /* some message had a time to live: full mailboxes are swept */
     _Atomic uint64_t posted;
     _Atomic uint64_t stuck,
         overruns;                /* actors that the watchdog named, and that were told to stop and heard it */
@@ -51,11 +62,14 @@ struct tr_node {
     /* Under the lock */
     tr__spin names_lock;
     struct tr__name *names;
+    struct tr__root *roots; /* supervisors, the newest first */
+    uint64_t names_order;
 
     /* Loop 0 */
     struct tr__remote *remote; /* connections to other nodes; NULL: none */
     tr_err outcome;            /* of opts.start */
     tr_error outcome_error;
+    tr__shutdown shutdown;
 };
 
 static inline uint32_t tr__loops_all(const tr_node *node)
@@ -88,7 +102,8 @@ void tr__node_raise_at(tr_node *node, const char *point, int number);
 
 /* ---- names (names.c): any thread ----------------------------------------------------------------------- */
 
-tr_err tr__name_put(tr_node *node, const char *name, tr_addr address, tr_error *error);
+/* `root`: no supervisor looks after it (roots.h). */
+tr_err tr__name_put(tr_node *node, const char *name, tr_addr address, bool root, tr_error *error);
 tr_addr tr__name_get(tr_node *node, const char *name);
 /* The first name that address was given; false: it has none. A walk over all names. */
 bool tr__name_of(tr_node *node, tr_addr address, char name[TR_NAME_MAX]);

@@ -18,6 +18,7 @@
 #include "actors/loop_uv.h"
 #include "actors/node_uv.h"
 #include "actors/remote.h"
+#include "actors/shutdown.h"
 #include "actors/transactions.h"
 #include "base/err.h"
 #include "base/mem.h"
@@ -161,11 +162,6 @@ static void loop_finish(struct tr__driver_uv *all, tr__driver *d)
 
 /* ---- threads ------------------------------------------------------------------------------------------- */
 
-static bool is_stopping(const struct tr__driver_uv *all)
-{
-    return atomic_load(&all->node->stop_asked);
-}
-
 typedef struct thread_arg {
     struct tr__driver_uv *all;
     tr__driver *driver;
@@ -176,7 +172,7 @@ static void *thread_main(void *arg)
     thread_arg a = *(thread_arg *)arg;
     tr__free(arg);
     tr__traced_enter(&a.driver->traced);
-    while (!is_stopping(a.all))
+    while (!tr__is_over(a.all->node))
         tr__driver_step(a.driver, TR__NEVER);
     loop_finish(a.all, a.driver);
     return NULL;
@@ -210,7 +206,7 @@ static tr_err driver_add(struct tr__driver_uv *all, tr__loop *loop, tr_error *er
         return err;
     }
     all->loops[loop->index] = d;
-    /* Like what follows seq_cst: the thread sees stop_asked before it sleeps, or tr_node_stop sees it in the count. */
+    /* Like what follows seq_cst: tr_node_stop sees it in the count, or its thread sees stop_asked. */
     atomic_fetch_add(&all->count, 1);
     return TR_OK;
 }
@@ -350,7 +346,7 @@ tr_err tr_node_start(tr_node *node, tr_error *error)
     for (uint32_t i = 1; err == TR_OK && i < all->base; i++)
         err = thread_start(all, all->loops[i], error);
     if (err != TR_OK) {
-        tr_node_stop(node);
+        tr_node_stop_now(node); /* a loop may have no thread */
         tr_node_finish(node, NULL);
     }
     return err;
@@ -359,13 +355,13 @@ tr_err tr_node_start(tr_node *node, tr_error *error)
 bool tr_node_step(tr_node *node, uint64_t timeout_ns)
 {
     struct tr__driver_uv *all = node->driver;
-    if (is_stopping(all))
+    if (tr__is_over(node))
         return false;
     uint64_t at = timeout_ns && timeout_ns != TR_FOREVER ? uv_hrtime() : 0;
     tr__loop_awake(node->loops[0]);
     tr__driver_step(all->loops[0], timeout_ns > TR__NEVER - at ? TR__NEVER : at + timeout_ns);
     tr__driver_arm(all->loops[0]);
-    return !is_stopping(all);
+    return !tr__is_over(node);
 }
 
 int tr_node_fd(const tr_node *node)
@@ -377,6 +373,8 @@ tr_err tr_node_finish(tr_node *node, tr_error *error)
 {
     struct tr__driver_uv *all = node->driver;
     tr_node_stop(node);
+    while (!tr__is_over(node))
+        tr__driver_step(all->loops[0], TR__NEVER);
     loop_finish(all, all->loops[0]);
     for (uint32_t i = 1; i < all->count; i++)
         if (all->loops[i]->threaded)
@@ -396,10 +394,9 @@ tr_err tr_node_finish(tr_node *node, tr_error *error)
 
 tr_err tr_node_run(tr_node *node, tr_error *error)
 {
-    struct tr__driver_uv *all = node->driver;
     TR_TRY(tr_node_start(node, error));
-    while (!is_stopping(all))
-        tr__driver_step(all->loops[0], TR__NEVER);
+    while (!tr__is_over(node))
+        tr__driver_step(node->driver->loops[0], TR__NEVER);
     tr_error outcome;
     tr_err err = tr_node_finish(node, &outcome);
     if (err != TR_OK && error)
@@ -407,20 +404,34 @@ tr_err tr_node_run(tr_node *node, tr_error *error)
     return err;
 }
 
-/* Async-signal-safe: atomics and uv_async_send, which is a write to a pipe. Only the first call wakes the loops, and
- * they don't close before it has: uv_async_send to a closed loop aborts the process. */
-void tr_node_stop(tr_node *node)
+/* Async-signal-safe: atomics and uv_async_send, which is a write to a pipe. The loops don't close before `stopping` is 0
+ * again: uv_async_send to a closed loop aborts the process. They have closed only after it was over. */
+static void stop(tr_node *node)
 {
     struct tr__driver_uv *all = node->driver;
     if (!all) { /* a test drives it */
         atomic_store(&node->stop_asked, true);
+        node->seams.wake(node->seams.context, 0);
         return;
     }
     atomic_fetch_add(&all->stopping, 1);
-    if (!atomic_exchange(&node->stop_asked, true))
+    atomic_store(&node->stop_asked, true);
+    if (!tr__is_over(node))
         for (uint32_t i = 0; i < all->count; i++)
             tr__driver_wake(all->loops[i]);
     atomic_fetch_sub(&all->stopping, 1);
+}
+
+void tr_node_stop(tr_node *node)
+{
+    if (!tr__is_stopping(node))
+        stop(node);
+}
+
+void tr_node_stop_now(tr_node *node)
+{
+    atomic_store(&node->stop_at_once, true);
+    stop(node);
 }
 
 void tr_node_destroy(tr_node *node)

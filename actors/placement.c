@@ -110,8 +110,9 @@ static tr__loop *add_loop(tr_node *node, const tr_actor_def *def, tr_error *erro
         tr__free(loop);
         return NULL;
     }
-    /* seq_cst: whoever finds an actor of this loop finds the loop */
+    /* seq_cst: whoever stops the node finds the loop, or has done so before this wakes it */
     atomic_store(&node->loops_all, index + 1);
+    node->seams.wake(node->seams.context, index);
     return loop;
 }
 

@@ -39,6 +39,8 @@ typedef struct tr_node_opts {
      * timer fails with TR_EKILLED (a fiber's waits then as well), and it ends with TR_EXIT_OVERRUN when its handler
      * returns. One that makes no such call is only named. A definition may say otherwise. 0: never. */
     uint64_t overrun_ns;
+    /* How long it may take to stop in order; what hasn't ended by then is killed, and named in the log. 0 = 10 s. */
+    uint64_t stop_timeout_ns;
 } tr_node_opts;
 
 /* Why messages were dropped: the address names no living actor; its actor ended before it handled them; no place in the
@@ -104,8 +106,12 @@ int tr_node_fd(const tr_node *node);
 bool tr_node_step(tr_node *node, uint64_t timeout_ns);
 /* Stop it, in order, and wait for its threads: what tr_node_run returns. At any time after tr_node_start. */
 tr_err tr_node_finish(tr_node *node, tr_error *error);
-/* Ask it to stop, in order: any thread, also a signal handler. */
+/* Ask it to stop, in order (docs/supervision.md): first what has no name and no supervisor, then supervisors and actors
+ * with a name, the last one started first, then `start`; what is left after stop_timeout_ns is killed. Connections live
+ * until then, and say goodbye. Posts are refused from now on. Any thread, also a signal handler. */
 void tr_node_stop(tr_node *node);
+/* The same, without waiting for anything; also when it stops already. */
+void tr_node_stop_now(tr_node *node);
 /* After tr_node_run, or instead of it. NULL is fine. */
 void tr_node_destroy(tr_node *node);
 /* "127.0.0.1:40123" as it listens, "" if it doesn't. Lives as long as the node. */
