@@ -7,6 +7,7 @@
 #include <troupe/troupe.h>
 
 #include "actors/fd_watch.h"
+#include "actors/memory.h"
 #include "base/err.h"
 #include "base/mem.h"
 #include "base/plant.h"
@@ -39,14 +40,26 @@ static tr__pending *entry(const tr__loop *loop, uint32_t index)
     return &loop->pendings[index >> SEGMENT_BITS][index & (SEGMENT - 1)];
 }
 
+/* The others are the runtime's own. */
+static inline bool is_charged(uint8_t kind)
+{
+    return kind == TR__PENDING_ASK || kind == TR__PENDING_GATHER || kind == TR__PENDING_MESSAGE ||
+           kind == TR__PENDING_FD;
+}
+
 tr__pending *tr__pending_make(tr__loop *loop, tr_actor *owner, tr__pending_kind kind)
 {
     tr__pending *pending = loop->pending_free;
+    if (tr__has_budget(owner) && is_charged(kind) && !tr__charge_slow(loop, owner, sizeof(*pending)))
+        return NULL;
     if (pending) {
         loop->pending_free = pending->next;
     } else {
-        if (loop->pending_next == loop->pending_segments * SEGMENT && !segment_add(loop))
+        if (loop->pending_next == loop->pending_segments * SEGMENT && !segment_add(loop)) {
+            if (is_charged(kind))
+                tr__discharge(owner, sizeof(*pending));
             return NULL;
+        }
         pending = entry(loop, loop->pending_next);
         pending->index = loop->pending_next++;
         pending->generation = 1;
@@ -100,6 +113,8 @@ void tr__pending_free(tr__loop *loop, tr__pending *pending)
         tr__release(loop, pending->msg);
     if (pending->kind == TR__PENDING_ASK)
         owner->asks--;
+    if (tr__has_budget(owner) && is_charged(pending->kind))
+        tr__discharge(owner, sizeof(*pending));
     if (pending->prev)
         pending->prev->next = pending->next;
     else

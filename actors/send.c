@@ -7,6 +7,7 @@
 
 #include "actors/adapter.h"
 #include "actors/loop.h"
+#include "actors/memory.h"
 #include "actors/overflow.h"
 #include "actors/pending.h"
 #include "actors/remote.h"
@@ -201,6 +202,7 @@ static void unkeep(tr_actor *self, tr_msg *msg)
         if (extras->kept == msg)
             extras->kept = msg->next;
     }
+    tr__discharge(self, sizeof(*msg) + msg->size);
     msg->flags &= (uint8_t)~TR__MSG_KEPT;
     msg->to.slot = self->index; /* who it was for, again */
     msg->to.generation = atomic_load_explicit(&self->generation, memory_order_relaxed);
@@ -284,6 +286,8 @@ tr_msg *tr_msg_take(tr_actor *self, const tr_msg *msg)
         return NULL;
     }
     tr_msg *taken = *place;
+    if (!tr__charge(loop, self, sizeof(*taken) + taken->size))
+        return NULL;
     *place = NULL;
     taken->flags |= TR__MSG_KEPT;
     if (extras->kept) {

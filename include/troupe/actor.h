@@ -65,6 +65,11 @@ typedef struct tr_actor_def {
     /* Its code blocks (reads, waits for a lock, calls what does): each actor of it gets a thread of its own, wherever it
      * is spawned, as by TR_PLACE_OWN_THREAD. */
     bool own_thread;
+    /* Bytes that such an actor may have at a time by way of the API: its state, blocks of tr_alloc (32 bytes more each), messages
+     * it keeps (tr_msg_take), futures, timers and watched descriptors (128 bytes each). A call beyond that fails with
+     * TR_ENOMEM, and the actor ends with TR_EXIT_OUT_OF_MEMORY when its handler returns (a fiber: its waits fail from then on).
+     * Its mailbox has bounds of its own; counted buffers are the node's. 0: no bound. */
+    size_t memory_max;
     uint64_t overrun_ns; /* as tr_node_opts.overrun_ns, for these; 0: as the node says; TR_FOREVER: never */
 } tr_actor_def;
 

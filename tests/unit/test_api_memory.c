@@ -190,6 +190,14 @@ static tr_err row_timer(tr_actor *self, rig *r)
     return one.id && two.id ? TR_OK : code_of(self);
 }
 
+static tr_err row_alloc(tr_actor *self, rig *r)
+{
+    void *one = tr_alloc(self, 100), *two = tr_alloc(self, 100000);
+    (void)r;
+    tr_free(self, one);
+    return one && two ? TR_OK : code_of(self);
+}
+
 static tr_err fake_watch(tr__loop *loop, int fd, uint32_t events, uint64_t id, tr_error *error)
 {
     (void)loop, (void)fd, (void)events, (void)id, (void)error;
@@ -312,6 +320,7 @@ static const struct {
     {"ask_body gather cancel take_result", row_ask, NULL},
     {"after_body timer_cancel", row_timer, row_timer},
     {"fd_watch fd_unwatch", row_fd, row_fd},
+    {"alloc free", row_alloc, row_alloc},
     {"post_body", row_post, NULL},
     {"buffer_make buffer_adopt buffer_hold buffer_release", row_buffer, row_buffer},
     {"await_msg_at await_type_at receive_at sleep_at", NULL, row_fiber},
