@@ -43,9 +43,10 @@ bool tr__charge_slow(tr__loop *loop, tr_actor *actor, size_t size)
         return true;
     }
     tr__reason reason = {.kind = TR_EXIT_OUT_OF_MEMORY, .code = TR_ENOMEM};
-    snprintf(reason.text, sizeof(reason.text), "%.40s has %zu bytes and wants %zu more: its budget is %zu",
-             actor->def->name, extras->taken, size, extras->memory_max);
-    tr__self_fail(actor, TR_ENOMEM, "%s; it ends", reason.text);
+    snprintf(reason.text, sizeof(reason.text), "%zu more bytes than its %zu of %zu", size, extras->taken,
+             extras->memory_max);
+    tr__self_fail(actor, TR_ENOMEM, "%s wants %s, which is its budget: it ends", actor->def->name,
+                  reason.text);
     if (loop->running == actor)
         tr__end(loop, actor, &reason);
     return false;

@@ -13,6 +13,7 @@
 #include "actors/remote.h"
 #include "base/err.h"
 #include "base/mem.h"
+#include "mailbox/versions.h"
 
 static tr_err refuse(tr_actor *self, tr_addr to, tr_err code, const char *type)
 {
@@ -43,7 +44,7 @@ tr_err tr__may_send(tr_actor *self, tr_addr to, const tr_typeinfo *info, const v
     if (to.node != tr__owner(self)->node->id && !tr__remote_fits(info, body, size))
         return tr__self_fail(self, TR_ETOOBIG, "a %s of %zu bytes is too large for a connection: split it",
                              info->name, size);
-    if (info->buffers && tr__buffers_full(tr__owner(self)->node->buffers))
+    if (tr__type_is(info, TR__TYPE_BUFFERS) && tr__buffers_full(tr__owner(self)->node->buffers))
         return tr__self_fail(self, TR_EFULL,
                              "sending %s: this node's messages hold %" PRIu64
                              " bytes in buffers, which is all they may",
@@ -191,7 +192,7 @@ tr_err tr__send_notice(tr_actor *self, tr_addr to, tr_type *type, const void *bo
     return TR_OK;
 }
 
-static void unkeep(tr_actor *self, tr_msg *msg)
+void tr__unkeep(tr_actor *self, tr_msg *msg)
 {
     tr__extras *extras = self->extras;
     if (msg->next == msg) {
@@ -231,9 +232,10 @@ tr_err tr_send_msg(tr_actor *self, tr_addr to, tr_msg **out)
     else if (err != TR_OK)
         return refuse(self, to, err, tr_msg_type_name(msg));
     if (msg->flags & TR__MSG_KEPT)
-        unkeep(self, msg);
+        tr__unkeep(self, msg);
     msg->kind = TR__MSG_NORMAL;
-    msg->flags = 0;
+    msg->ask = 0;
+    msg->flags &= TR__MSG_OF_BODY;
     msg->deadline_ns = 0;
     msg->places = (uint16_t)places;
     msg->sender = tr__addr_of(self);
@@ -269,7 +271,7 @@ void tr_msg_free(tr_actor *self, tr_msg **msg)
     if (!m)
         return;
     if (m->flags & TR__MSG_KEPT)
-        unkeep(self, m);
+        tr__unkeep(self, m);
     tr__release(tr__owner(self), m);
 }
 
@@ -303,7 +305,11 @@ tr_msg *tr_msg_take(tr_actor *self, const tr_msg *msg)
 
 const void *tr_match_type(const tr_msg *msg, tr_type *type)
 {
-    return msg->type == tr__type_of(type) ? tr__msg_body(msg) : NULL;
+    const tr_typeinfo *wanted = tr__type_of(type);
+    if (msg->type == wanted)
+        return wanted ? tr__msg_body(msg) : NULL;
+    /* No more than the message's owner does: what it has in hand. */
+    return wanted && msg->flags & TR__MSG_VERSIONS ? tr__version_of((tr_msg *)(uintptr_t)msg, wanted) : NULL;
 }
 
 const char *tr_msg_type_name(const tr_msg *msg)
@@ -367,7 +373,7 @@ static tr_err post(tr_node *node, tr_addr to, tr_type *type, const void *body, t
         return TR_ETOOBIG;
     if (info && info->notice)
         return TR_EPERM;
-    if (info && info->buffers && tr__buffers_full(node->buffers))
+    if (info && tr__type_is(info, TR__TYPE_BUFFERS) && tr__buffers_full(node->buffers))
         return TR_EFULL;
     if (slot && places > tr__capacity(slot))
         places = tr__capacity(slot);

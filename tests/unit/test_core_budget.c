@@ -153,7 +153,9 @@ static void allocate_until_refused(tr_actor *self, void *context)
     while (tr_alloc(self, 68))
         *sum += 100;
     assert_int_equal(TR_ENOMEM, tr_last_error(self)->code);
-    assert_non_null(strstr(tr_last_error(self)->text, "wants 100 more: its budget is 4096; it ends"));
+    assert_non_null(
+        strstr(tr_last_error(self)->text,
+               "frugal wants 100 more bytes than its 4008 of 4096, which is its budget: it ends"));
     assert_in_range(*sum, BUDGET - 99, BUDGET);
 }
 
