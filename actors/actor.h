@@ -100,7 +100,9 @@ typedef struct tr__extras {
     uint32_t link_count;
     struct tr_actor *retell_next; /* in the loop's list of those with waiters to tell */
     bool retelling;
-    tr__reason *reason; /* set by tr_exit and the like: end when the handler returns */
+    struct tr__owned *owned;  /* blocks of tr_alloc */
+    size_t memory_max, taken; /* its budget (memory.h), 0: none */
+    tr__reason *reason;       /* set by tr_exit and the like: end when the handler returns */
     tr_error last_error;
 } tr__extras;
 
@@ -175,6 +177,16 @@ static inline void tr__mailbox_append(tr_actor *actor, tr_msg *msg)
     else
         actor->head = msg;
     actor->tail = msg;
+    actor->count++;
+}
+
+/* As its next one. */
+static inline void tr__mailbox_prepend(tr_actor *actor, tr_msg *msg)
+{
+    msg->next = actor->head;
+    if (!actor->head)
+        actor->tail = msg;
+    actor->head = msg;
     actor->count++;
 }
 

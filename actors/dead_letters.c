@@ -3,6 +3,7 @@
 #include <troupe/troupe.h>
 
 #include "actors/loop.h"
+#include "actors/pending.h"
 #include "actors/transactions.h"
 #include "base/plant.h"
 
@@ -77,6 +78,10 @@ void tr__drop_for(tr__loop *loop, uint64_t node, tr_msg *msg, tr_drop why)
     tr__reason reason = {.kind = why == TR_DROP_NO_CONNECTION ? TR_EXIT_NO_CONNECTION : TR_EXIT_NO_ACTOR,
                          .code = drop_error(why)};
     switch ((tr__msg_kind)msg->kind) {
+    case TR__MSG_MOVED:
+        tr__moved_arrived(loop, NULL, msg);
+        break;
+    case TR__MSG_FORWARD:
     case TR__MSG_ASK:
         /* Of one that has expired the asker's own deadline tells. */
         if (loop->stopping || (msg->flags & TR__MSG_ANSWERED) || why == TR_DROP_EXPIRED)

@@ -7,6 +7,7 @@
 
 #include "actors/adapter.h"
 #include "actors/loop.h"
+#include "actors/memory.h"
 #include "actors/overflow.h"
 #include "actors/pending.h"
 #include "actors/remote.h"
@@ -191,7 +192,7 @@ tr_err tr__send_notice(tr_actor *self, tr_addr to, tr_type *type, const void *bo
     return TR_OK;
 }
 
-static void unkeep(tr_actor *self, tr_msg *msg)
+void tr__unkeep(tr_actor *self, tr_msg *msg)
 {
     tr__extras *extras = self->extras;
     if (msg->next == msg) {
@@ -202,6 +203,7 @@ static void unkeep(tr_actor *self, tr_msg *msg)
         if (extras->kept == msg)
             extras->kept = msg->next;
     }
+    tr__discharge(self, sizeof(*msg) + msg->size);
     msg->flags &= (uint8_t)~TR__MSG_KEPT;
     msg->to.slot = self->index; /* who it was for, again */
     msg->to.generation = atomic_load_explicit(&self->generation, memory_order_relaxed);
@@ -230,8 +232,9 @@ tr_err tr_send_msg(tr_actor *self, tr_addr to, tr_msg **out)
     else if (err != TR_OK)
         return refuse(self, to, err, tr_msg_type_name(msg));
     if (msg->flags & TR__MSG_KEPT)
-        unkeep(self, msg);
+        tr__unkeep(self, msg);
     msg->kind = TR__MSG_NORMAL;
+    msg->ask = 0;
     msg->flags &= TR__MSG_OF_BODY;
     msg->deadline_ns = 0;
     msg->places = (uint16_t)places;
@@ -268,7 +271,7 @@ void tr_msg_free(tr_actor *self, tr_msg **msg)
     if (!m)
         return;
     if (m->flags & TR__MSG_KEPT)
-        unkeep(self, m);
+        tr__unkeep(self, m);
     tr__release(tr__owner(self), m);
 }
 
@@ -285,6 +288,8 @@ tr_msg *tr_msg_take(tr_actor *self, const tr_msg *msg)
         return NULL;
     }
     tr_msg *taken = *place;
+    if (!tr__charge(loop, self, sizeof(*taken) + taken->size))
+        return NULL;
     *place = NULL;
     taken->flags |= TR__MSG_KEPT;
     if (extras->kept) {

@@ -108,6 +108,9 @@ tr_err tr__spawn(tr__loop *loop, const tr_actor_def *def, const void *arg, const
         TR_TRY(tr__transact_def(loop->node, &def, opts ? opts->name : NULL, error));
     if (!def->receive == !def->run)
         return tr__fail(error, TR_EINVAL, "actor definition %s: give either receive or run", def->name);
+    if (def->memory_max && def->state_size > def->memory_max)
+        return tr__fail(error, TR_EINVAL, "%s: its state of %zu bytes alone is beyond its budget of %zu",
+                        def->name, def->state_size, def->memory_max);
     if (loop->stopping)
         return tr__fail(error, TR_ECLOSED, "no %s is started: the node stops", def->name);
     tr__loop *owner = loop;

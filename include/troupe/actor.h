@@ -19,6 +19,10 @@ typedef struct tr_txview tr_txview;
 #define TR_SECONDS(n) ((uint64_t)(n)*1000000000u)
 #define TR_MINUTES(n) ((uint64_t)(n)*60000000000u)
 #define TR_FOREVER    UINT64_MAX
+/* As an ask's time: at most that, and at most what is left of the ask that this actor handles (a fiber: of the one it
+ * received last), unless it has answered that. TR_INHERIT: only the latter; without a limit if there is none. */
+#define TR_WITHIN(ns) ((uint64_t)(ns) >> 62 ? TR_INHERIT : (uint64_t)(ns) | 1ull << 63)
+#define TR_INHERIT    (UINT64_MAX - 1)
 
 #define TR_COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
@@ -65,6 +69,11 @@ typedef struct tr_actor_def {
     /* Its code blocks (reads, waits for a lock, calls what does): each actor of it gets a thread of its own, wherever it
      * is spawned, as by TR_PLACE_OWN_THREAD. */
     bool own_thread;
+    /* Bytes that such an actor may have at a time by way of the API: its state, blocks of tr_alloc (32 bytes more each), messages
+     * it keeps (tr_msg_take), futures, timers and watched descriptors (128 bytes each). A call beyond that fails with
+     * TR_ENOMEM, and the actor ends with TR_EXIT_OUT_OF_MEMORY when its handler returns (a fiber: its waits fail from then on).
+     * Its mailbox has bounds of its own; counted buffers are the node's. 0: no bound. */
+    size_t memory_max;
     uint64_t overrun_ns; /* as tr_node_opts.overrun_ns, for these; 0: as the node says; TR_FOREVER: never */
 } tr_actor_def;
 
@@ -117,6 +126,11 @@ typedef struct tr_future {
     uint64_t id; /* 0: none, the ask failed at once: tr_await on it gives that error */
 } tr_future;
 
+/* Futures whose results are taken in the order in which they settle. A value. */
+typedef struct tr_group {
+    uint64_t id; /* 0: no memory for it */
+} tr_group;
+
 typedef struct tr_timer {
     uint64_t id;
 } tr_timer;
@@ -155,6 +169,8 @@ TR_MESSAGE(tr_node_event, (string, name), (u64, node), (bool, up), (string, reas
  * it has an error), which comes whatever was asked for. */
 TR_MESSAGE(tr_fd_ready, (i32, fd), (u32, events))
 enum { TR_FD_READ = 1, TR_FD_WRITE = 2, TR_FD_HANGUP = 4 };
+/* A future given to tr_pipe settled without an answer: how, a tr_err and its text. TR_OK: a gather's. Which: tr_msg_tag. */
+TR_MESSAGE(tr_settled, (u32, code), (string, text))
 /* tr_lookup's answer. */
 TR_MESSAGE(tr_found, (addr, actor))
 /* This actor is asked to stop (TR_EXIT_SHUTDOWN), and traps that (tr_trap_stop). */
