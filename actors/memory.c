@@ -11,7 +11,8 @@
 
 /* Before a block of tr_alloc. */
 struct tr__owned {
-    _Alignas(16) struct tr__owned *next, *prev;
+    _Alignas(16) struct tr__owned *next;
+    struct tr__owned *prev;
     size_t size; /* with this head */
     const tr_actor *owner;
 };
