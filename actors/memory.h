@@ -1,6 +1,6 @@
 /* What actors take through the API, and the budget that a definition may set for it (tr_actor_def.memory_max).
  *
- * B3  extras.taken is the sum of what the budgeted actor has: its state, blocks of tr_alloc with their heads, kept messages,
+ * U1  extras.taken is the sum of what the budgeted actor has: its state, blocks of tr_alloc with their heads, kept messages,
  *     and entries for asks, gathers, timers and watched descriptors.
  *
  * Who has no budget pays a look at a field of its extras, if it has any. The owner's loop only. */
