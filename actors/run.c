@@ -386,6 +386,7 @@ bool tr__run_one(tr__loop *loop)
     loop->turn_until_ns = TR__NEVER;
     if (actor)
         run(loop, actor);
+    tr__pendings_grown(loop);
     return actor != NULL;
 }
 
@@ -407,6 +408,8 @@ void tr__run_until(tr__loop *loop, uint64_t until_ns)
         run(loop, actor);
     if (loop->until_look != loop->look_every)
         look(loop);
+    if (loop->young_count)
+        tr__pendings_grown(loop);
     TR__SHOW(loop->watch.slot, 0);
 }
 

@@ -231,6 +231,28 @@ static void keep_it(tr_actor *self, manual_puppet *puppet, const tr_msg *msg)
         tr_msg_take(self, msg);
 }
 
+static void keep_and_free(tr_actor *self, manual_puppet *puppet, const tr_msg *msg)
+{
+    (void)puppet;
+    tr_msg *kept = tr_match(msg, blob) ? tr_msg_take(self, msg) : NULL;
+    tr_msg_free(self, &kept);
+}
+
+static void kept_messages_that_are_freed_count_no_more(void **state)
+{
+    static char bytes[1000];
+    rig r;
+    (void)state;
+    open_rig(&r, BUDGET);
+    r.actor.on = keep_and_free;
+    for (int i = 0; i < 20; i++) {
+        assert_int_equal(TR_OK, tr_post(r.m->node, r.actor.address, blob, .data = {bytes, sizeof(bytes)}));
+        manual_pump(r.m);
+    }
+    assert_int_equal(sizeof(void *), taken(&r));
+    manual_close(r.m);
+}
+
 static void and_too_many_kept_messages(void **state)
 {
     static char bytes[1000];
@@ -324,6 +346,7 @@ int main(void)
         cmocka_unit_test(what_is_given_back_counts_no_more),
         cmocka_unit_test(too_many_futures_end_it_as_well),
         cmocka_unit_test(and_too_many_kept_messages),
+        cmocka_unit_test(kept_messages_that_are_freed_count_no_more),
         cmocka_unit_test(it_is_the_reason_in_init_and_in_a_fiber_too),
         cmocka_unit_test(a_state_beyond_the_budget_is_refused_by_the_spawn),
     };

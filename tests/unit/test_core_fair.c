@@ -105,7 +105,7 @@ static void whoever_is_runnable_runs_within_the_bound_that_is_stated(void **stat
             manual_mark(m, f.all[i], (uint64_t)i);
         for (int step = 0; step < 30000 && runnable(m, &f); step++) {
             uint64_t handled[FLOODERS];
-            if (draw(m, 50) == 0) {
+            if (seed % 2 && draw(m, 50) == 0) { /* else the stretch alone ends it */
                 m->now_ns += TR_MICROS(2);
                 m->node->loops[0]->now_ns = m->now_ns;
                 m->node->loops[0]->turn_over = draw(m, 2) == 0;
@@ -294,6 +294,36 @@ static void what_a_timer_wakes_runs_in_the_next_turn_whatever_else_is_runnable(v
     manual_close(m);
 }
 
+static void fires_again(tr_actor *self, void *state, const tr_msg *msg)
+{
+    slow *s = *(slow **)state;
+    (void)msg;
+    s->m->now_ns += s->takes_ns;
+    s->handled++;
+    tr_after(self, 0, mark, .n = 1);
+}
+static const tr_actor_def fires_again_def = {
+    .name = "fires_again", .state_size = sizeof(slow *), .init = count_init, .receive = fires_again};
+
+/* Each takes more than a turn, so only the order decides who has it. */
+static void timers_without_end_leave_the_queue_its_turns(void **state)
+{
+    (void)state;
+    manual *m = manual_open(1);
+    slow s[4], *at[4];
+    for (int i = 0; i < 4; i++) { /* of three timers one at least is always due */
+        s[i] = (slow){.m = m, .takes_ns = TR_MICROS(200)};
+        at[i] = &s[i];
+        manual_mark(m, manual_spawn_def(m, 0, i ? &fires_again_def : &slow_def, &at[i], NULL), 1);
+    }
+    for (int i = 0; i < 1000; i++)
+        manual_turn(m, 0);
+    assert_in_range(s[0].handled, 200, 600);
+    for (int i = 1; i < 4; i++)
+        assert_in_range(s[i].handled, 100, 600);
+    manual_close(m);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -302,6 +332,7 @@ int main(void)
         cmocka_unit_test(one_that_is_flooded_gives_way_after_its_count),
         cmocka_unit_test(a_fiber_that_is_flooded_gives_way_by_time),
         cmocka_unit_test(what_a_timer_wakes_runs_in_the_next_turn_whatever_else_is_runnable),
+        cmocka_unit_test(timers_without_end_leave_the_queue_its_turns),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
