@@ -2,6 +2,8 @@
  * the pushes on the three stacks. Fails only in tr__loop_init. */
 #include "actors/loop.h"
 
+#include "actors/defer.h"
+
 #include <string.h>
 
 #include "actors/meter.h"
@@ -37,6 +39,7 @@ void tr__loop_fini(tr__loop *loop)
     tr__watching_fini(loop);
     tr__scratch_free(loop);
     tr__pendings_fini(loop);
+    tr__becomings_fini(loop);
     tr__fiber_pool_destroy(loop->fibers);
     tr__free(loop->outboxes);
     tr__free(loop->blocks_home);

@@ -116,12 +116,19 @@ struct tr__loop {
     uint32_t holds_used;
 
     tr__fiber_pool *fibers;
+    struct tr__becoming *becomings; /* definitions of actors that became others (defer.c) */
     tr__random random;
     tr__loop_counts counts;
     uint64_t next_number; /* of monitors */
     uint32_t next_place;  /* of TR_PLACE_SPREAD */
     tr_error unkept;      /* the last error of that actor, for want of memory for its extras */
     tr_addr unkept_of;
+    bool telling_dead_letters;
+    struct tr__dead_letter_watch {
+        uint64_t watcher; /* as in the node's list */
+        uint64_t lost;    /* not told of since the last one that was */
+        uint64_t tokens, filled_ns;
+    } dead_letter_watches[8];
     /* By reason: when the last line was logged, and how many were silent since. */
     uint64_t dead_letters_logged_ns[TR_DROP_COUNT], dead_letters_silent[TR_DROP_COUNT];
     void *driver;
@@ -166,8 +173,10 @@ void tr__pass(tr__loop *loop, tr_addr to, tr_msg *msg);
 void tr__drop(tr__loop *loop, tr_msg *msg, tr_drop why);
 /* The like for a message to an actor of another node. */
 void tr__drop_for(tr__loop *loop, uint64_t node, tr_msg *msg, tr_drop why);
-/* Report one that was dropped: to the log and to who watches. */
+/* Report one that was dropped: to the log and to who watches. `type` lives as long as the process, or is copied. */
 void tr__dead_letter(tr__loop *loop, tr_drop why, const char *type, tr_addr sender, tr_addr receiver);
+/* At its end: it watches no more. */
+void tr__dead_letters_unwatch(tr_actor *actor);
 /* Make the block of an unanswered ask its own failure and send it back. Takes it; can't fail. */
 void tr__fail_ask(tr__loop *loop, tr_msg *ask, uint64_t callee_node, tr_err code);
 /* Free a message without counting it; an unanswered ask fails at its asker. */

@@ -11,6 +11,8 @@
 #include "base/seams.h"
 #include "base/spin.h"
 
+#define TR__DEAD_LETTER_WATCHERS 8
+
 struct tr__remote;
 struct tr__transactions;
 
@@ -38,6 +40,8 @@ struct tr_node {
     _Atomic(tr_actor *) segments[TR__SEGMENTS_MAX];
     _Atomic uint32_t segment_count;
     _Atomic bool stop_asked;
+    _Atomic uint64_t dead_letter_watchers[TR__DEAD_LETTER_WATCHERS]; /* generation and slot, 0: none */
+    _Atomic uint32_t dead_letter_watcher_count;
     _Atomic bool expiring; /* some message had a time to live: full mailboxes are swept */
     _Atomic uint64_t posted;
     struct tr__buffers *buffers; /* the account of counted buffers (mailbox/buffer.h) */

@@ -380,21 +380,32 @@ static bool is_ask(const tr_msg *msg, const tr_msg *cancel)
 }
 
 /* Drop the queued ask; its asker has gone on, so no answer is made. */
-static bool drop_queued(tr__loop *loop, tr_actor *callee, const tr_msg *cancel)
+static tr_msg *take_ask(tr_msg **head, tr_msg **last, const tr_msg *cancel)
 {
     tr_msg *before = NULL;
-    for (tr_msg *msg = callee->head; msg; before = msg, msg = msg->next)
+    for (tr_msg *msg = *head; msg; before = msg, msg = msg->next)
         if (is_ask(msg, cancel)) {
-            *(before ? &before->next : &callee->head) = msg->next;
+            *(before ? &before->next : head) = msg->next;
             if (!msg->next)
-                callee->tail = before;
-            callee->count--;
-            tr__places_back(loop, callee, TR_PLANT(place_lost) ? 0 : msg->places);
-            msg->flags |= TR__MSG_ANSWERED;
-            tr__drop(loop, msg, TR_DROP_CANCELED);
-            return true;
+                *last = before;
+            return msg;
         }
-    return false;
+    return NULL;
+}
+
+static bool drop_queued(tr__loop *loop, tr_actor *callee, const tr_msg *cancel)
+{
+    tr_msg *msg = take_ask(&callee->head, &callee->tail, cancel);
+    tr__extras *extras = callee->extras;
+    if (!msg && extras && (msg = take_ask(&extras->deferred, &extras->deferred_last, cancel)))
+        extras->deferred_count--;
+    if (!msg)
+        return false;
+    callee->count--;
+    tr__places_back(loop, callee, TR_PLANT(place_lost) ? 0 : msg->places);
+    msg->flags |= TR__MSG_ANSWERED;
+    tr__drop(loop, msg, TR_DROP_CANCELED);
+    return true;
 }
 
 /* The ask among what the callee keeps, or its fiber has received; NULL: it isn't there. */

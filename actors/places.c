@@ -217,6 +217,12 @@ void tr__hand_give(tr_actor *actor, uint32_t places)
 void tr__places_back_slow(tr__loop *loop, tr_actor *actor)
 {
     uint32_t keep = actor->capacity / 4;
+    if (actor->extras) {
+        /* Within a batch, what it has freed so far is still to come. */
+        uint32_t withhold = actor->extras->withheld < actor->local ? actor->extras->withheld : actor->local;
+        actor->local -= withhold;
+        actor->extras->withheld -= withhold;
+    }
     if (actor->local > keep && !(actor->mail & TR__MAIL_TRANSIT))
         tr__hand_give(actor, actor->local - keep / 2);
     if (!actor->extras)

@@ -138,14 +138,12 @@ static tr_msg *decode(tr__remote_peer *p, const tr__record *r, tr_drop *why)
     return msg;
 }
 
-static void log_undecoded(tr__remote_peer *p, const tr__record *r, tr_drop why)
+static void report_undecoded(tr__remote_peer *p, const tr__record *r, tr_drop why)
 {
-    const char *name = p->heard[r->type].name;
-    tr__node_log(p->remote->loop->node, TR_LOG_DEBUG, "dead letter from node %s: a %s %s", p->peer->name,
-                 name,
-                 why == TR_DROP_UNKNOWN_TYPE ? "of a type, or with a schema, that no actor here has declared"
-                 : why == TR_DROP_MALFORMED  ? "that can't be decoded"
-                                             : "for which there is no memory");
+    tr__loop *loop = p->remote->loop;
+    tr_addr from = {p->peer->id, r->from_slot, r->from_generation};
+    tr_addr to = {loop->node->id, r->to_slot, r->to_generation};
+    tr__dead_letter(loop, why, p->heard[r->type].name, from, to);
 }
 
 /* Tell the asker that its ask came to nothing here. */
@@ -170,7 +168,7 @@ static void take_message(tr__remote_peer *p, const tr__record *r)
     tr_msg *msg = decode(p, r, &why);
     if (!msg) {
         loop->counts.dropped[why]++;
-        log_undecoded(p, r, why);
+        report_undecoded(p, r, why);
         if (r->kind == TR__WIRE_ASK)
             refuse_ask(p, r,
                        why == TR_DROP_UNKNOWN_TYPE ? TR_ETYPE
@@ -216,7 +214,7 @@ static void take_reply(tr__remote_peer *p, const tr__record *r)
     tr_msg *msg = decode(p, r, &why);
     if (!msg) {
         loop->counts.dropped[why]++;
-        log_undecoded(p, r, why);
+        report_undecoded(p, r, why);
         tr__fail_ask(loop, wait, p->peer->id, why == TR_DROP_NO_MEMORY ? TR_ENOMEM : TR_ETYPE);
         return;
     }

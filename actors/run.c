@@ -180,8 +180,10 @@ static bool runtime_step(tr__loop *loop, tr_actor *actor, tr_msg *msg)
 
 bool tr__msg_reached(tr__loop *loop, tr_actor *actor, tr_msg *msg)
 {
+    bool again = msg->flags & TR__MSG_DEFERRED;
+    msg->flags &= (uint8_t)~TR__MSG_DEFERRED;
     tr__observe(loop, actor, msg);
-    if (msg->kind == TR__MSG_NOTICE && !tr__monitor_expected(loop, actor, msg)) {
+    if (msg->kind == TR__MSG_NOTICE && !again && !tr__monitor_expected(loop, actor, msg)) {
         TR__COUNT(loop->counts.handled);
         tr__msg_free(loop, msg);
         return false;
@@ -215,7 +217,7 @@ static inline bool step(tr__loop *loop, tr_actor *actor, uint32_t *freed)
     actor->count--;
     *freed += msg->places;
     if (__builtin_expect(!tr__msg_is_plain(msg), 0) &&
-        !(msg->kind == TR__MSG_ASK && !tr__msg_expired(msg, loop->now_ns)))
+        !(msg->kind == TR__MSG_ASK && msg->flags == 0 && !tr__msg_expired(msg, loop->now_ns)))
         return step_slow(loop, actor, msg);
     tr__observe(loop, actor, msg);
     TR__COUNT(loop->counts.handled);

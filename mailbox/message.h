@@ -40,6 +40,7 @@ enum tr__msg_flag {
     TR__MSG_ANSWERED = 1, /* an ask that has its reply */
     TR__MSG_KEPT = 2,     /* by tr_msg_take */
     TR__MSG_CANCELED = 4, /* a kept ask that its asker has given up: needs no answer */
+    TR__MSG_DEFERRED = 64, /* its receiver had it already, and set it aside */
     TR__MSG_EXPIRES = 16, /* a message with a time to live: deadline_ns */
     TR__MSG_WAITS = 8,    /* a WANT_WRITABLE of a fiber that waits in its send */
 };

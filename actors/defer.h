@@ -1,0 +1,13 @@
+/* Deferred messages, other handlers, and what is left in a mailbox at the end. The actor's loop. */
+#ifndef TR_ACTORS_DEFER_H
+#define TR_ACTORS_DEFER_H
+
+#include "actors/loop.h"
+
+/* What is deferred comes back, in front of the mailbox; false: nothing is. */
+bool tr__undefer(tr_actor *actor);
+/* At its end: hand each message and ask in its mailbox to its definition's `left`. */
+void tr__left(tr__loop *loop, tr_actor *actor);
+void tr__becomings_fini(tr__loop *loop);
+
+#endif
