@@ -39,6 +39,16 @@ typedef enum tr__exiting {
     TR__EXITING_KILLED, /* when its turn comes: it wasn't running */
 } tr__exiting;
 
+/* What is true of it. */
+typedef enum tr__trait {
+    TR__TRAPS_EXIT = 1,
+    TR__TRAPS_STOP = 2,
+    TR__STOP_ASKED = 4, /* to stop, in order */
+    TR__SUPERVISED = 8, /* its supervisor stops it, nobody else */
+    TR__SYSTEM = 16,    /* the node's own: stays to the node's end */
+    TR__AWAITED = 32,   /* its loop counts its end (shutdown.h) */
+} tr__trait;
+
 /* Why it ended, or will end when the handler returns. */
 typedef struct tr__reason {
     tr_exit_kind kind;
@@ -106,8 +116,8 @@ struct tr_actor {
     uint32_t count;      /* of messages in it */
     uint32_t local;      /* free places in the owner's hand */
     uint8_t state;
-    bool queued; /* in the run queue */
-    bool trap_exit;
+    bool queued;     /* in the run queue */
+    uint8_t traits;  /* tr__trait */
     uint8_t exiting; /* tr__exiting */
     bool named;      /* some name in the node's table is its */
     uint8_t home;    /* the loop whose table the slot is of; fixed */

@@ -71,7 +71,8 @@ void tr_vexit(tr_actor *self, tr_err code, const char *format, va_list args)
     tr__reason made, *reason = tr__ending_of(loop, self);
     if (!reason)
         reason = &made;
-    reason->kind = code == TR_OK ? TR_EXIT_NORMAL : TR_EXIT_ERROR;
+    tr_exit_kind well = self->traits & TR__STOP_ASKED ? TR_EXIT_SHUTDOWN : TR_EXIT_NORMAL;
+    reason->kind = code == TR_OK ? well : TR_EXIT_ERROR;
     reason->code = code;
     size_t length = 0; /* most texts are plain: copied without printf they cost a tenth */
     while (length < sizeof(reason->text) - 1 && format[length] && format[length] != '%') {
@@ -95,7 +96,8 @@ uint64_t tr_random(tr_actor *self)
 tr_err tr_register_name(tr_actor *self, const char *name)
 {
     tr_error error;
-    tr_err err = tr__name_put(tr__owner(self)->node, name, tr__addr_of(self), &error);
+    tr_err err = tr__name_put(tr__owner(self)->node, name, tr__addr_of(self),
+                              !(self->traits & (TR__SUPERVISED | TR__SYSTEM)), &error);
     if (err != TR_OK)
         return tr__self_fail(self, err, "%s", error.text);
     self->named = true;

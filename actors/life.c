@@ -8,6 +8,7 @@
 #include "actors/defer.h"
 #include "actors/loop.h"
 #include "actors/pending.h"
+#include "actors/shutdown.h"
 #include "base/err.h"
 #include "base/mem.h"
 #include "base/plant.h"
@@ -287,5 +288,8 @@ void tr__actor_finish(tr__loop *loop, tr_actor *actor, const tr__reason *reason)
         tr__relations_end(loop, actor, reason);
         extras_free(actor);
     }
+    uint8_t traits = actor->traits;
     slot_free(loop, actor);
+    if (__builtin_expect(traits & (TR__AWAITED | TR__STOP_ASKED), 0))
+        tr__shutdown_ended(loop, traits);
 }

@@ -9,6 +9,7 @@
 #include "actors/meter.h"
 #include "actors/pending.h"
 #include "actors/remote.h"
+#include "actors/shutdown.h"
 #include "base/buggify.h"
 #include "base/mem.h"
 #include "base/plant.h"
@@ -19,6 +20,7 @@ tr_err tr__loop_init(tr__loop *loop, tr_node *node, uint8_t index)
     loop->node = node;
     loop->index = index;
     loop->queue_end = &loop->queue;
+    loop->stop_due_ns = TR__NEVER;
     loop->now_ns = node->seams.now(node->seams.context);
     loop->stamp = loop->ring.stamp = tr__stamp_of(loop->now_ns);
     tr__pool_init(&loop->pool);
@@ -156,6 +158,7 @@ bool tr__loop_turn(tr__loop *loop)
     loop->stamp = loop->ring.stamp = tr__stamp_of(loop->now_ns);
     inbox_take(loop);
     blocks_collect(loop);
+    bool stopping = __builtin_expect(tr__is_stopping(loop->node), 0) && tr__shutdown_step(loop);
     bool more = loop->wheel.count && (TR_BUGGIFY(timers_late) || tr__pendings_fire(loop));
     if (__builtin_expect(loop->retell != NULL, 0))
         tr__retell(loop);
@@ -170,13 +173,14 @@ bool tr__loop_turn(tr__loop *loop)
         more = true;
     else
         flush(loop);
-    return more || loop->fresh || loop->queue || loop->retell ||
+    return more || loop->fresh || loop->queue || loop->retell || stopping || loop->stop_news ||
            atomic_load_explicit(&loop->inbox, memory_order_relaxed);
 }
 
 uint64_t tr__loop_next_due(const tr__loop *loop)
 {
-    return tr__wheel_next_due(&loop->wheel);
+    uint64_t due = tr__wheel_next_due(&loop->wheel);
+    return due < loop->stop_due_ns ? due : loop->stop_due_ns;
 }
 
 bool tr__loop_may_sleep(tr__loop *loop)
@@ -199,6 +203,7 @@ void tr__loop_end_actors(tr__loop *loop)
 {
     static const tr__reason shutdown = {.kind = TR_EXIT_SHUTDOWN, .text = "the node stops"};
     tr_node *node = loop->node;
+    tr__shutdown_log_left(loop);
     loop->stopping = true;
     loop->fresh = loop->queue = NULL; /* nobody's turn comes any more */
     loop->queue_end = &loop->queue;

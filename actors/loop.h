@@ -106,6 +106,7 @@ struct tr__loop {
     uint32_t pending_segments, pending_next;
     struct tr__pending *pending_free;
 
+    uint8_t spawning; /* tr__trait of those spawned now */
     tr_actor *slots_free;
     uint32_t slots_next, slots_end; /* never used ones of the newest segment */
 
@@ -129,6 +130,11 @@ struct tr__loop {
         uint64_t lost;    /* not told of since the last one that was */
         uint64_t tokens, filled_ns;
     } dead_letter_watches[8];
+    uint8_t stop_phase; /* of the node's end (shutdown.h), as this loop knows it */
+    bool stop_walking, stop_news;
+    uint32_t stop_next;   /* the slot that is looked at next */
+    uint32_t stop_left;   /* actors that were asked to stop and haven't ended */
+    uint64_t stop_due_ns; /* loop 0: when to look again; TR__NEVER: the node runs */
     /* By reason: when the last line was logged, and how many were silent since. */
     uint64_t dead_letters_logged_ns[TR_DROP_COUNT], dead_letters_silent[TR_DROP_COUNT];
     void *driver;
@@ -142,6 +148,7 @@ struct tr__loop {
     _Atomic(tr__block *) blocks_back;
     _Atomic(tr_actor *) slots_back;
     _Atomic bool sleeping;
+    _Atomic uint8_t stop_done; /* the phase of the node's end in which it has nothing left to do */
 };
 
 /* ---- life and drive (loop.c) --------------------------------------------------------------------------- */
@@ -276,6 +283,8 @@ void tr__runtime_message(tr__loop *loop, tr_actor *actor, tr_msg *msg);
 bool tr__msg_reached(tr__loop *loop, tr_actor *actor, tr_msg *msg);
 /* Hand a message to the actor's code, with all that goes around it. Takes msg. */
 void tr__handle(tr__loop *loop, tr_actor *actor, tr_msg *msg);
+/* A signal that its actor traps, as a notice; within tr__runtime_message. Takes msg. */
+void tr__hand_notice(tr__loop *loop, tr_actor *actor, tr_msg *msg);
 /* Settle what the handler left: free temporary text, end the actor if it is to end: then false. */
 bool tr__after_handler(tr__loop *loop, tr_actor *actor);
 /* End it when the running handler returns, or at once if it isn't running: only where no other actor's code
@@ -300,6 +309,9 @@ void tr__scratch_free(tr__loop *loop);
 /* Start an actor (spawn.c): TR_OK and its address, or TR_ENOMEM, TR_EEXIST, TR_EINVAL. */
 tr_err tr__spawn(tr__loop *loop, const tr_actor_def *def, const void *arg, const tr_spawn_opts *opts,
                  tr_addr *address, tr_error *error);
+/* As tr_spawn_ask, with the address besides; none if there is no future. */
+tr_future tr__spawn_ask(tr_actor *self, const tr_actor_def *def, const void *arg, const tr_spawn_opts *opts,
+                        tr_addr *address);
 tr_actor *tr__slot_take(tr__loop *loop);
 /* What tr_stop sends, to be submitted; NULL: no memory. */
 tr_msg *tr__stop_make(tr_actor *self, tr_exit_kind how);

@@ -25,15 +25,23 @@ static const char help[] =
     "  --data DIR        keep what transactions have committed in this directory\n"
     "  --operator WHAT   socket: let `troupe ps` and the like reach this node by its name; or none\n"
     "                    (default: socket if --name is given)\n"
+    "  --stop-timeout S  what hasn't stopped S seconds after it was asked to is killed (default: 10)\n"
     "  --log LEVEL       error, warn, info or debug (default: warn)\n";
 
 static const struct option options[] = {
-    {"name", required_argument, NULL, 'n'},     {"cluster", required_argument, NULL, 'c'},
-    {"loops", required_argument, NULL, 'l'},    {"listen", required_argument, NULL, 'a'},
-    {"join", required_argument, NULL, 'j'},     {"log", required_argument, NULL, 'g'},
-    {"help", no_argument, NULL, 'h'},           {"plugin", required_argument, NULL, 'p'},
-    {"data", required_argument, NULL, 'd'},     {"key", required_argument, NULL, 'k'},
-    {"operator", required_argument, NULL, 'o'}, {NULL, 0, NULL, 0},
+    {"name", required_argument, NULL, 'n'},
+    {"cluster", required_argument, NULL, 'c'},
+    {"loops", required_argument, NULL, 'l'},
+    {"listen", required_argument, NULL, 'a'},
+    {"join", required_argument, NULL, 'j'},
+    {"log", required_argument, NULL, 'g'},
+    {"help", no_argument, NULL, 'h'},
+    {"plugin", required_argument, NULL, 'p'},
+    {"data", required_argument, NULL, 'd'},
+    {"key", required_argument, NULL, 'k'},
+    {"operator", required_argument, NULL, 'o'},
+    {"stop-timeout", required_argument, NULL, 's'},
+    {NULL, 0, NULL, 0},
 };
 
 typedef struct parsed {
@@ -89,6 +97,7 @@ static int take(const char *program, int option, const char *value, parsed *p)
 {
     char *end = "";
     unsigned long number;
+    double seconds;
     switch (option) {
     case 'n':
         p->node.name = value;
@@ -108,6 +117,12 @@ static int take(const char *program, int option, const char *value, parsed *p)
         number = strtoul(value, &end, 10);
         p->node.loops = number < 1 || number > 64 ? 0 : (uint32_t)number;
         return *end || !p->node.loops ? bad(program, "loops", value, "a number from 1 to 64") : 0;
+    case 's':
+        seconds = strtod(value, &end);
+        p->node.stop_timeout_ns = (uint64_t)(seconds * 1e9);
+        return *end || !(seconds >= 0.001 && seconds <= 1e6)
+                   ? bad(program, "stop-timeout", value, "seconds, from 0.001 on")
+                   : 0;
     case 'a':
         p->node.listen = value;
         return check_address(program, "listen", value, true);

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "actors/node.h"
+#include "actors/roots.h"
 #include "base/err.h"
 #include "base/hash_table.h"
 #include "base/mem.h"
@@ -11,10 +12,11 @@
 struct tr__name {
     char name[TR_NAME_MAX];
     tr_addr address;
+    uint64_t order; /* of what the node stops in order (roots.h); 0: its supervisor does, or nobody */
     UT_hash_handle hh;
 };
 
-tr_err tr__name_put(tr_node *node, const char *name, tr_addr address, tr_error *error)
+tr_err tr__name_put(tr_node *node, const char *name, tr_addr address, bool root, tr_error *error)
 {
     size_t length = name ? strlen(name) : 0;
     if (length == 0 || length >= TR_NAME_MAX || strchr(name, '/'))
@@ -27,6 +29,7 @@ tr_err tr__name_put(tr_node *node, const char *name, tr_addr address, tr_error *
     entry->address = address;
     tr__spin_lock(&node->names_lock);
     HASH_FIND_STR(node->names, name, taken);
+    entry->order = root ? ++node->names_order : 0;
     if (!taken)
         HASH_ADD_STR(node->names, name, entry);
     bool added = !taken && tr__hash_added(entry);
@@ -98,6 +101,38 @@ size_t tr__names_copy(tr_node *node, tr__named *into, size_t room)
     }
     tr__spin_unlock(&node->names_lock);
     qsort(into, count, sizeof(*into), by_slot);
+    return count;
+}
+
+static int by_order(const void *a, const void *b)
+{
+    const struct tr__root *x = a, *y = b;
+    return (x->order < y->order) - (x->order > y->order);
+}
+
+/* An actor of two names is in there twice, which harms nobody. */
+static size_t roots_gather(tr_node *node, struct tr__root *found, size_t room)
+{
+    size_t count = 0;
+    tr__spin_lock(&node->names_lock);
+    for (const struct tr__name *entry = node->names; entry && count < room; entry = entry->hh.next)
+        if (entry->order)
+            found[count++] = (struct tr__root){.address = entry->address, .order = entry->order};
+    for (const struct tr__root *root = node->roots; root && count < room; root = root->next)
+        found[count++] = *root;
+    tr__spin_unlock(&node->names_lock);
+    return count;
+}
+
+size_t tr__roots_copy(tr_node *node, tr_addr *into, size_t room)
+{
+    struct tr__root *found = tr__alloc(room * sizeof(*found));
+    size_t count = found ? roots_gather(node, found, room) : 0;
+    if (found)
+        qsort(found, count, sizeof(*found), by_order);
+    for (size_t i = 0; i < count; i++)
+        into[i] = found[i].address;
+    tr__free(found);
     return count;
 }
 

@@ -10,6 +10,7 @@
 #include "actors/loop.h"
 #include "actors/operator.h"
 #include "actors/remote.h"
+#include "actors/shutdown.h"
 #include "actors/transactions.h"
 #include "actors/warden.h"
 #include "base/err.h"
@@ -128,8 +129,12 @@ static tr_err run_first(tr_actor *self, void *arg)
         return TR_OK; /* it runs until tr_node_stop */
     if (err == TR_OK)
         err = node->opts.start(self, arg);
-    if (err == TR_EKILLED && atomic_load_explicit(&node->stop_asked, memory_order_relaxed))
-        err = TR_OK; /* it did what it was asked to */
+    if (err != TR_OK &&
+        tr__is_stopping(node)) { /* it did what it was asked to; or whom it needed had stopped */
+        if (err != TR_EKILLED)
+            tr_log(self, TR_LOG_INFO, "ends while the node stops: %s", tr_last_error(self)->text);
+        err = TR_OK;
+    }
     if (node->outcome != TR_OK)
         return err; /* it stops already, and for another reason */
     node->outcome = err;
@@ -148,11 +153,13 @@ static const tr_actor_def first_def = {.name = "start", .run = run_first, .stack
 tr_err tr__node_begin(tr_node *node, tr_error *error)
 {
     tr__loop *loop = node->loops[0];
+    loop->spawning = TR__SYSTEM;
     TR_TRY(tr__warden_open(node, error));
     TR_TRY(tr__transactions_open(node, error)); /* locks are back before anybody can connect */
     TR_TRY(tr__remote_open(node, node->seams.net, error));
     if (node->operators)
         TR_TRY(tr__operator_begin(node, error));
+    loop->spawning = 0;
     if (node->opts.start || node->opts.plugins)
         TR_TRY(tr__spawn(loop, &first_def, node->opts.arg, NULL, &node->first, error));
     return TR_OK;

@@ -16,6 +16,17 @@
 struct tr__remote;
 struct tr__transactions;
 
+/* How far loop 0 has come with stopping the node (shutdown.h). */
+typedef struct tr__shutdown {
+    uint64_t due_ns;   /* when it has to be over */
+    _Atomic bool late; /* it wasn't by then */
+    bool first_asked;
+    tr_addr *roots; /* what is stopped one after another; NULL: not yet, or no more */
+    size_t root_count, root_next;
+    tr_addr root;         /* which of them is awaited */
+    uint64_t root_due_ns; /* until when */
+} tr__shutdown;
+
 struct tr_node {
     /* Fixed once it runs */
     uint64_t id; /* the random incarnation: what addresses carry */
@@ -39,7 +50,8 @@ struct tr_node {
     /* Any thread: segments are appended only */
     _Atomic(tr_actor *) segments[TR__SEGMENTS_MAX];
     _Atomic uint32_t segment_count;
-    _Atomic bool stop_asked;
+    _Atomic bool stop_asked, stop_at_once;
+    _Atomic uint8_t stop_phase; /* tr__stop_phase (shutdown.h); loop 0 sets it */
     _Atomic uint64_t dead_letter_watchers[TR__DEAD_LETTER_WATCHERS]; /* generation and slot, 0: none */
     _Atomic uint32_t dead_letter_watcher_count;
     _Atomic bool expiring; /* some message had a time to live: full mailboxes are swept */
@@ -49,11 +61,14 @@ struct tr_node {
     /* Under the lock */
     tr__spin names_lock;
     struct tr__name *names;
+    struct tr__root *roots; /* supervisors, the newest first */
+    uint64_t names_order;
 
     /* Loop 0 */
     struct tr__remote *remote; /* connections to other nodes; NULL: none */
     tr_err outcome;            /* of opts.start */
     tr_error outcome_error;
+    tr__shutdown shutdown;
 };
 
 /* The slot of an address on this node; NULL if no such slot was ever made. Any thread. */
@@ -81,7 +96,8 @@ void tr__node_raise_at(tr_node *node, const char *point, int number);
 
 /* ---- names (names.c): any thread ----------------------------------------------------------------------- */
 
-tr_err tr__name_put(tr_node *node, const char *name, tr_addr address, tr_error *error);
+/* `root`: no supervisor looks after it (roots.h). */
+tr_err tr__name_put(tr_node *node, const char *name, tr_addr address, bool root, tr_error *error);
 tr_addr tr__name_get(tr_node *node, const char *name);
 /* The first name that address was given; false: it has none. A walk over all names. */
 bool tr__name_of(tr_node *node, tr_addr address, char name[TR_NAME_MAX]);

@@ -18,6 +18,7 @@
 #include "actors/loop.h"
 #include "actors/node_uv.h"
 #include "actors/remote.h"
+#include "actors/shutdown.h"
 #include "actors/transactions.h"
 #include "base/backtrace_os.h"
 #include "base/err.h"
@@ -209,7 +210,7 @@ static void pump(driver *d)
 {
     tr_node *node = d->loop->node;
     uint64_t polled = 0;
-    while (!atomic_load_explicit(&node->stop_asked, memory_order_acquire)) {
+    while (!tr__is_over(node)) {
         bool more = tr__loop_turn(d->loop);
         if (!more) {
             sleep_until_woken(d);
@@ -396,7 +397,7 @@ tr_err tr_node_run(tr_node *node, tr_error *error)
         atomic_store(&all->parties, 1);
     tr__signals_restore(before);
     if (err != TR_OK)
-        tr_node_stop(node);
+        tr_node_stop_now(node); /* a loop may have no thread */
     loop_run(all, &all->loops[0]);
     uint32_t started = atomic_load(&all->parties);
     for (uint32_t i = 1; i < started; i++)
@@ -416,20 +417,34 @@ tr_err tr_node_run(tr_node *node, tr_error *error)
     return err;
 }
 
-/* Async-signal-safe: atomics and uv_async_send, which is a write to a pipe. Only the first call wakes the loops, and
- * they don't close before it has: uv_async_send to a closed loop aborts the process. */
-void tr_node_stop(tr_node *node)
+/* Async-signal-safe: atomics and uv_async_send, which is a write to a pipe. The loops don't close before `stopping` is 0
+ * again: uv_async_send to a closed loop aborts the process. They have closed only after it was over. */
+static void stop(tr_node *node)
 {
     struct tr__driver_uv *all = node->driver;
     if (!all) { /* a test drives it */
         atomic_store(&node->stop_asked, true);
+        node->seams.wake(node->seams.context, 0);
         return;
     }
     atomic_fetch_add(&all->stopping, 1);
-    if (!atomic_exchange(&node->stop_asked, true))
+    atomic_store(&node->stop_asked, true);
+    if (!tr__is_over(node))
         for (uint32_t i = 0; i < all->count; i++)
             uv_async_send(&all->loops[i].wake);
     atomic_fetch_sub(&all->stopping, 1);
+}
+
+void tr_node_stop(tr_node *node)
+{
+    if (!tr__is_stopping(node))
+        stop(node);
+}
+
+void tr_node_stop_now(tr_node *node)
+{
+    atomic_store(&node->stop_at_once, true);
+    stop(node);
 }
 
 void tr_node_destroy(tr_node *node)

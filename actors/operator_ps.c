@@ -82,8 +82,9 @@ static json_t *children_of(const tr_actor *actor)
     uint32_t count = tr__supervisor_child(actor, UINT32_MAX, &child);
     for (uint32_t i = 0; i < count && i < TR__OPERATOR_ACTORS_MAX; i++) {
         tr__supervisor_child(actor, i, &child);
-        json_t *row = json_pack("{s:o, s:s, s:i}", "id", tr__operator_text(child.id, TR_NAME_MAX), "restart",
-                                restarts[child.restart], "restarts", (int)child.restarts);
+        json_t *row =
+            json_pack("{s:o, s:s, s:i, s:s}", "id", tr__operator_text(child.id, TR_NAME_MAX), "restart",
+                      restarts[child.restart], "restarts", (int)child.restarts, "state", child.state);
         if (row && !tr_addr_is_none(child.address))
             json_object_set_new(row, "address", tr__operator_address(child.address));
         children = children ? children : json_array();
@@ -100,6 +101,9 @@ static void tell_actor(tr__operator_job *job, const tr_actor *actor, void *conte
         return;
     json_t *row = tr__operator_actor(job, actor), *children = row ? children_of(actor) : NULL;
     (void)context;
+    const char *strategy = tr__supervisor_strategy(actor);
+    if (row && strategy)
+        json_object_set_new(row, "strategy", json_string(strategy));
     if (children)
         json_object_set_new(row, "children", children);
     tr__operator_append(actors, row, &job->room);

@@ -349,6 +349,12 @@ void tr__tick_set(tr__loop *loop, tr__pending *tick, uint64_t delay_ns)
         tr__wheel_set(&loop->wheel, &tick->timer, tr__now_fresh(loop) + delay_ns);
 }
 
+void tr__tick_by(tr__loop *loop, tr__pending *tick, uint64_t due_ns)
+{
+    if (tick->msg && (!tr__timer_is_set(&tick->timer) || tick->timer.due_ns > due_ns))
+        tr__wheel_set(&loop->wheel, &tick->timer, due_ns);
+}
+
 void tr__tick_back(tr__loop *loop, tr__pending *tick)
 {
     tick->msg = loop->current; /* taken, to be sent again */

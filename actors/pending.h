@@ -83,6 +83,8 @@ void tr__pendings_fini(tr__loop *loop);
 tr__pending *tr__tick_make(tr__loop *loop, tr_actor *owner, tr_type *type);
 /* Its message comes after that time, unless it is set or on its way already. */
 void tr__tick_set(tr__loop *loop, tr__pending *tick, uint64_t delay_ns);
+/* The same, or earlier if it is set for later. */
+void tr__tick_by(tr__loop *loop, tr__pending *tick, uint64_t due_ns);
 /* Within the handler of its message: takes it back. */
 void tr__tick_back(tr__loop *loop, tr__pending *tick);
 

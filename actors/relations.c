@@ -200,14 +200,8 @@ void tr__exit_signal(tr__loop *loop, tr_actor *actor, tr_msg *msg)
         tr__msg_free(loop, msg);
         return;
     }
-    if (actor->trap_exit) {
-        msg->kind = TR__MSG_NOTICE;
-        if (actor->fiber) {
-            loop->counts.handled--;
-            tr__deliver(loop, msg);
-        } else {
-            tr__handle(loop, actor, msg);
-        }
+    if (actor->traits & TR__TRAPS_EXIT) {
+        tr__hand_notice(loop, actor, msg);
         return;
     }
     tr__reason reason = {.kind = exited->kind, .code = exited->code};
@@ -254,7 +248,12 @@ tr_err tr_unlink(tr_actor *self, tr_addr to)
 
 void tr_trap_exit(tr_actor *self, bool on)
 {
-    self->trap_exit = on;
+    self->traits = (uint8_t)(on ? self->traits | TR__TRAPS_EXIT : self->traits & ~TR__TRAPS_EXIT);
+}
+
+void tr_trap_stop(tr_actor *self, bool on)
+{
+    self->traits = (uint8_t)(on ? self->traits | TR__TRAPS_STOP : self->traits & ~TR__TRAPS_STOP);
 }
 
 void tr__relations_end(tr__loop *loop, tr_actor *actor, const tr__reason *reason)

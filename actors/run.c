@@ -111,9 +111,25 @@ void tr__handle(tr__loop *loop, tr_actor *actor, tr_msg *msg)
     handle(loop, actor, msg);
 }
 
+void tr__hand_notice(tr__loop *loop, tr_actor *actor, tr_msg *msg)
+{
+    msg->kind = TR__MSG_NOTICE;
+    if (actor->fiber) { /* it receives it when it comes to it */
+        loop->counts.handled--;
+        tr__deliver(loop, msg);
+    } else {
+        handle(loop, actor, msg);
+    }
+}
+
 static void shutdown_message(tr__loop *loop, tr_actor *actor, tr_msg *msg)
 {
     static const tr__reason shutdown = {.kind = TR_EXIT_SHUTDOWN, .text = "asked to stop"};
+    actor->traits |= TR__STOP_ASKED;
+    if (actor->traits & TR__TRAPS_STOP) {
+        tr__hand_notice(loop, actor, msg);
+        return;
+    }
     tr__msg_free(loop, msg);
     tr__end(loop, actor, &shutdown);
 }

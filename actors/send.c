@@ -170,6 +170,24 @@ tr_err tr_send_with_body(tr_actor *self, tr_addr to, tr_type *type, const void *
     return TR_OK;
 }
 
+tr_err tr__send_notice(tr_actor *self, tr_addr to, tr_type *type, const void *body)
+{
+    tr__loop *loop = tr__owner(self);
+    tr_msg *msg = tr_msg_make(self, type, body);
+    if (!msg)
+        return TR_ENOMEM;
+    uint32_t places = tr__msg_places(msg->size);
+    if (tr__reserve(loop, to, &places) != TR_OK) {
+        tr__msg_free(loop, msg);
+        return refuse(self, to, TR_EFULL, type->name);
+    }
+    msg->kind = TR__MSG_NOTICE;
+    msg->places = (uint16_t)places;
+    msg->sender = tr__addr_of(self);
+    tr__submit(loop, to, msg);
+    return TR_OK;
+}
+
 static void unkeep(tr_actor *self, tr_msg *msg)
 {
     tr__extras *extras = self->extras;

@@ -22,6 +22,9 @@ void tr__unprepare(tr_actor *self, tr_addr to, tr_msg *msg);
 /* As tr_post_body, with a message that no actor and no peer can make: the receiver sees that it is a notice. */
 tr_err tr__post_notice(tr_node *node, tr_addr to, tr_type *type, const void *body);
 
+/* Send a copy of `body`, of a type that only the runtime sends, as a notice: TR_EFULL, TR_ENOMEM. To an actor of this node. */
+tr_err tr__send_notice(tr_actor *self, tr_addr to, tr_type *type, const void *body);
+
 /* ---- the short way ----
  * Most messages are of a flat type and go to an actor of the same loop: for those one look-up and no walk over the
  * fields is enough. */

@@ -76,7 +76,8 @@ static void open_slot(tr__loop *loop, tr_actor *slot, const tr_actor_def *def, t
                       const tr_spawn_opts *opts)
 {
     slot->state = TR__ACTOR_COMING;
-    slot->trap_exit = slot->queued = false;
+    slot->queued = false;
+    slot->traits = loop->spawning;
     slot->exiting = 0;
     slot->asks = 0;
     slot->handled = 0;
@@ -132,7 +133,8 @@ tr_err tr__spawn(tr__loop *loop, const tr_actor_def *def, const void *arg, const
         slot->arg = taken;
         open_slot(loop, slot, def, owner, opts);
         if (slot->named) /* when it is open: who finds the name may send at once */
-            err = tr__name_put(loop->node, opts->name, *address, error);
+            err = tr__name_put(loop->node, opts->name, *address,
+                               !(slot->traits & (TR__SUPERVISED | TR__SYSTEM)), error);
     }
     if (err != TR_OK) {
         give_back(loop, def, taken, spawn, slot);
@@ -185,10 +187,12 @@ tr_addr tr_spawn_with(tr_actor *self, const tr_actor_def *def, const void *arg, 
 
 /* The runtime answers for the child once its init has succeeded; if it ends before, the block becomes the
  * failure. */
-tr_future tr_spawn_ask(tr_actor *self, const tr_actor_def *def, const void *arg, const tr_spawn_opts *opts)
+tr_future tr__spawn_ask(tr_actor *self, const tr_actor_def *def, const void *arg, const tr_spawn_opts *opts,
+                        tr_addr *address)
 {
     tr__loop *loop = tr__owner(self);
     tr_future none = {0};
+    *address = TR_ADDR_NONE;
     const tr_typeinfo *info = tr__type_of(&tr_found_type);
     if (self->asks >= TR__ASKS_MAX) {
         tr__self_fail(self, TR_EFULL, "more than %u asks of %s are outstanding: await some first",
@@ -218,14 +222,23 @@ tr_future tr_spawn_ask(tr_actor *self, const tr_actor_def *def, const void *arg,
     msg->ask = tr__pending_id(pending);
     *(tr_found *)tr__msg_body(msg) = (tr_found){.actor = child};
     tr__submit(loop, child, msg);
-    return (tr_future){msg->ask};
+    *address = child;
+    return (tr_future){tr__pending_id(pending)};
+}
+
+tr_future tr_spawn_ask(tr_actor *self, const tr_actor_def *def, const void *arg, const tr_spawn_opts *opts)
+{
+    tr_addr child;
+    return tr__spawn_ask(self, def, arg, opts, &child);
 }
 
 tr_msg *tr__stop_make(tr_actor *self, tr_exit_kind how)
 {
     tr__loop *loop = tr__owner(self);
-    tr_msg *msg = tr__msg_alloc(&loop->pool, loop->index, 0);
+    const tr_typeinfo *info = tr__type_of(&tr_shutdown_type); /* as which it comes to who traps it */
+    tr_msg *msg = info ? tr__msg_alloc(&loop->pool, loop->index, sizeof(tr_shutdown)) : NULL;
     if (msg) {
+        msg->type = info;
         msg->kind = how == TR_EXIT_KILLED ? TR__MSG_KILL : TR__MSG_SHUTDOWN;
         msg->sender = tr__addr_of(self);
     }

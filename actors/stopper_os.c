@@ -7,8 +7,10 @@ static void on_signal(void *context, int number)
 {
     tr__stopper *stopper = context;
     pthread_mutex_lock(&stopper->lock);
-    atomic_store(&stopper->number, number);
-    if (stopper->node)
+    bool again = atomic_exchange(&stopper->number, number) != 0;
+    if (stopper->node && again) /* who signals twice doesn't want to wait */
+        tr_node_stop_now(stopper->node);
+    else if (stopper->node)
         tr_node_stop(stopper->node);
     pthread_mutex_unlock(&stopper->lock);
 }

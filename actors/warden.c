@@ -13,6 +13,7 @@
 
 #include "actors/loop.h"
 #include "actors/pending.h"
+#include "actors/send.h"
 #include "base/err.h"
 
 #define WAITING_MAX 256
@@ -136,21 +137,9 @@ static void forget(tr_actor *self, warden *w, const tr_canceled *canceled)
 /* As a notice, which nobody can forge; a place is drawn for it as for other messages. False: it couldn't be told now. */
 static bool tell(tr_actor *self, tr_addr to, const tr__node_changed *change)
 {
-    tr__loop *loop = tr__owner(self);
     tr_node_event event = {
         .name = change->name, .node = change->node, .up = change->up, .reason = change->reason};
-    tr_msg *msg = tr_msg_make(self, &tr_node_event_type, &event);
-    uint32_t places = msg ? tr__msg_places(msg->size) : 0;
-    if (!msg || tr__reserve(loop, to, &places) != TR_OK) {
-        if (msg)
-            tr_msg_free(self, &msg);
-        return false;
-    }
-    msg->kind = TR__MSG_NOTICE;
-    msg->places = (uint16_t)places;
-    msg->sender = tr_self(self);
-    tr__submit(loop, to, msg);
-    return true;
+    return tr__send_notice(self, to, &tr_node_event_type, &event) == TR_OK;
 }
 
 /* All that it hasn't heard, in order; false: not all. */

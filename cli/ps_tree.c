@@ -125,6 +125,12 @@ static bool build(tree *t, const json_t *loops)
 static int label(const row *r, char *out, size_t room)
 {
     const char *kind = text(r->actor, "definition"), *name = text(r->actor, "name");
+    const char *strategy = text(r->actor, "strategy");
+    char what[96];
+    if (*strategy) {
+        snprintf(what, sizeof(what), "%s, %s", kind, strategy);
+        kind = what;
+    }
     if (!*name)
         name = text(r->child, "id");
     if (!*name || strcmp(name, kind) == 0)

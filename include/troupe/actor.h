@@ -153,6 +153,10 @@ TR_MESSAGE(tr_canceled, (addr, asker), (u64, ask))
 TR_MESSAGE(tr_node_event, (string, name), (u64, node), (bool, up), (string, reason))
 /* tr_lookup's answer. */
 TR_MESSAGE(tr_found, (addr, actor))
+/* This actor is asked to stop (TR_EXIT_SHUTDOWN), and traps that (tr_trap_stop). */
+TR_MESSAGE(tr_shutdown)
+/* A child of this actor's supervisor is up, the first time or again; `index` is its place in the list. */
+TR_MESSAGE(tr_child_up, (addr, supervisor), (u32, index), (string, id), (addr, actor))
 
 /* ---- supervision --------------------------------------------------------------------------------------- */
 
@@ -162,22 +166,54 @@ typedef enum tr_restart {
     TR_TEMPORARY, /* never */
 } tr_restart;
 
+/* Who is started again when a child ends that is wanted back. Ended for good are those that aren't. */
+typedef enum tr_strategy {
+    TR_ONE_FOR_ONE,  /* that child alone */
+    TR_ONE_FOR_ALL,  /* all: the others are stopped first, last first */
+    TR_REST_FOR_ONE, /* that child and those behind it in the list */
+} tr_strategy;
+
 typedef struct tr_child_spec {
-    const char *id; /* registered as the child's name if `named` */
+    const char
+        *id; /* of 1 to 63 bytes, unique in its supervisor; registered as the child's name if `named` */
     const tr_actor_def *def;
     const void *arg; /* as for tr_spawn; must live as long as the supervisor */
     tr_restart restart;
     bool named;
+    uint64_t stop_ns; /* how long it has to end when it is asked to; then it is killed. 0 = 5 s */
+    /* Instead of `def`: the child is itself a supervisor, of this; it must live as long as its parent. Give it the
+     * stop_ns that its own children need. */
+    const struct tr_supervisor_spec *supervisor;
 } tr_child_spec;
 
-/* One-for-one: a child that ends is restarted alone. More than max_restarts within `within_ns` ends the
- * supervisor (and with it all children) with an error. */
+#define TR_CHILDREN_MAX 4000 /* of one supervisor */
+
+/* Children are started in the order of the list, each when the init of the one before has succeeded; if one can't be
+ * started those before it are stopped, last first, and the supervisor ends with that error. More than max_restarts within
+ * `within_ns` end it as well. It stops its children last first, each when the one behind it has ended.
+ *
+ * The first restart of a child is at once; each next one, until it has run for within_ns, waits twice as long as the one
+ * before, from backoff_min_ns to backoff_max_ns, of which a random half is taken off. */
 typedef struct tr_supervisor_spec {
-    const tr_child_spec *children; /* copied; the strings must live as long as the supervisor */
+    const tr_child_spec
+        *children; /* copied, with the ids; what else they point to must live as long as the supervisor */
     uint32_t count;
     uint32_t max_restarts; /* 0 = 5 */
     uint64_t within_ns;    /* 0 = 10 s */
+    tr_strategy strategy;
+    uint64_t backoff_min_ns; /* 0 = 10 ms */
+    uint64_t backoff_max_ns; /* 0 = 5 s */
+    bool tell;               /* who made it hears a tr_child_up whenever a child is up */
 } tr_supervisor_spec;
+
+/* tr_supervisor_start_child's answer: its init has succeeded. */
+TR_MESSAGE(tr_child_started, (addr, actor))
+/* tr_supervisor_stop_child's: it has ended. */
+TR_MESSAGE(tr_child_stopped, (string, id))
+/* tr_supervisor_child's. `restart` is a tr_restart; `actor` is none while it doesn't run, and `state` says then whether it
+ * will: "out" (it won't), "due", "starting", "up", "asked" (to stop), "killed". `count` is of all children. */
+TR_MESSAGE(tr_child_is, (string, id), (string, state), (addr, actor), (u32, restart), (u32, restarts),
+           (u32, count))
 
 typedef enum tr_log_level { TR_LOG_ERROR, TR_LOG_WARN, TR_LOG_INFO, TR_LOG_DEBUG } tr_log_level;
 

@@ -94,7 +94,8 @@ TR_FN(tr_future, lookup, (tr_actor * self, const char *path, uint64_t timeout_ns
 /* Hear tr_node_event from now on; those that are up are reported at once. What finds the mailbox full, or no memory,
  * comes later, of each node in turn; of one that came and went meanwhile, nothing. */
 TR_FN(tr_err, watch_nodes, (tr_actor * self), (self))
-/* Start a supervisor with its children, linked to this actor. TR_ADDR_NONE: see tr_last_error. */
+/* Start a supervisor with its children, linked to this actor; it stops them and ends when this one ends. They are started
+ * one after another, later: tr_supervisor_ready tells when all are up. TR_ADDR_NONE: see tr_last_error. */
 TR_FN(tr_addr, supervise, (tr_actor * self, const tr_supervisor_spec *spec), (self, spec))
 
 /* ---- asks and futures ---------------------------------------------------------------------------------- */
@@ -288,3 +289,26 @@ TR_FN(const tr_buffer *, buffer_adopt,
 TR_FN(tr_err, buffer_hold, (tr_actor * self, const tr_buffer *buffer), (self, buffer))
 /* Undo one tr_buffer_hold, or the making. TR_EINVAL: this actor doesn't hold it. */
 TR_FN(tr_err, buffer_release, (tr_actor * self, const tr_buffer *buffer), (self, buffer))
+
+/* ---- stopping in order, dynamic children ---------------------------------------------------------------- */
+
+/* Being asked to stop comes as a tr_shutdown from now on, in order with the other messages; the actor then ends itself, by
+ * tr_exit (TR_OK: its exit kind is TR_EXIT_SHUTDOWN), when it is done. Who asked may kill it after a while. */
+TR_FN(void, trap_stop, (tr_actor * self, bool on), (self, on))
+/* The future settles, with an empty message, when all children of the supervisor are up for the first time, or at once if
+ * they were; it fails with TR_ENOACTOR if it ends before, as when one can't be started. TR_EFULL: 16 wait already. */
+TR_FN(tr_future, supervisor_ready, (tr_actor * self, tr_addr supervisor), (self, supervisor))
+/* Add a child, last in the list, and start it. The future gives a tr_child_started, or fails: with its init's error, and
+ * then there is no such child; TR_EEXIST: one has that id, TR_EINVAL: a bad spec; TR_EFULL: TR_CHILDREN_MAX; TR_ECLOSED: the
+ * supervisor ends; TR_EPERM: it is on another node. The id is copied. One that isn't wanted back when it ends is
+ * forgotten. */
+TR_FN(tr_future, supervisor_start_child, (tr_actor * self, tr_addr supervisor, const tr_child_spec *spec),
+      (self, supervisor, spec))
+/* Stop that child, whatever its `restart`, kill it if it takes too long, and forget it. The future gives a
+ * tr_child_stopped; TR_ENOTFOUND: there is none; TR_EAGAIN: it is being started or stopped for somebody else; TR_ECLOSED,
+ * TR_EPERM as above. */
+TR_FN(tr_future, supervisor_stop_child, (tr_actor * self, tr_addr supervisor, const char *id),
+      (self, supervisor, id))
+/* The child at that place of the list, from 0: a tr_child_is; TR_ENOTFOUND: there are not so many. */
+TR_FN(tr_future, supervisor_child, (tr_actor * self, tr_addr supervisor, uint32_t index),
+      (self, supervisor, index))

@@ -32,6 +32,8 @@ typedef struct tr_node_opts {
     /* Listen on the operator socket of this node's name (docs/operator.md), for `troupe ps` and the like. If that can't be
      * had (another node of that name has it, say) the log warns, and the node runs without. */
     bool operator_socket;
+    /* How long it may take to stop in order; what hasn't ended by then is killed, and named in the log. 0 = 10 s. */
+    uint64_t stop_timeout_ns;
 } tr_node_opts;
 
 /* Why messages were dropped: the address names no living actor; its actor ended before it handled them; no place in the
@@ -80,8 +82,12 @@ tr_node *tr_node_create(const tr_node_opts *opts, tr_error *error);
 /* Run it on the calling thread (loop 0) and threads of its own until it stops: TR_OK, or what `start`
  * returned, with the text in *error (which may be NULL). */
 tr_err tr_node_run(tr_node *node, tr_error *error);
-/* Ask it to stop, in order: any thread, also a signal handler. */
+/* Ask it to stop, in order (docs/supervision.md): first what has no name and no supervisor, then supervisors and actors
+ * with a name, the last one started first, then `start`; what is left after stop_timeout_ns is killed. Connections live
+ * until then, and say goodbye. Posts are refused from now on. Any thread, also a signal handler. */
 void tr_node_stop(tr_node *node);
+/* The same, without waiting for anything; also when it stops already. */
+void tr_node_stop_now(tr_node *node);
 /* After tr_node_run, or instead of it. NULL is fine. */
 void tr_node_destroy(tr_node *node);
 /* "127.0.0.1:40123" as it listens, "" if it doesn't. Lives as long as the node. */

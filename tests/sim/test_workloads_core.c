@@ -48,6 +48,10 @@ static const char *const rare[] = {
     "a node is down",
     "a supervisor starts a child again",
     "a supervisor ends since its children end too often",
+    "a restart waits for its back-off",
+    "a child is started again with its group",
+    "a child is added to a supervisor",
+    "a child is stopped by who made its supervisor",
 };
 static uint64_t reached[TR_COUNT(rare)];
 

@@ -203,7 +203,7 @@ static void an_ask_is_answered_and_a_send_is_counted(void **state)
     assert_string_equal("accepted\n", printed);
     assert_int_equal(0, troupe("ask ada/greeter '{\"greet\":{\"name\":\"\xc3\xa9ve\"}}'"));
     assert_int_equal(0, troupe("ps ada --json"));
-    assert_printed("\"handled\":5,\"name\":\"greeter\""); /* and its supervisor's monitor */
+    assert_printed("\"handled\":6,\"name\":\"greeter\""); /* and its supervisor's monitor */
     assert_int_equal(1, troupe("ask ada/greeter '{\"greeet\":{}}'"));
     assert_printed("no message type \"greeet\"");
     assert_int_equal(1, troupe("ask ada/greeter '{\"greet\":{\"nam\":1}}' --json"));

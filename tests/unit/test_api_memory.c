@@ -168,6 +168,29 @@ static tr_err row_supervise(tr_actor *self, rig *r)
     return tr_addr_is_none(top) ? code_of(self) : TR_OK;
 }
 
+static tr_err row_children(tr_actor *self, rig *r)
+{
+    (void)r;
+    static manual_puppet child;
+    memset(&child, 0, sizeof(child));
+    const tr_child_spec one = {
+        .id = "one", .def = &manual_puppet_def, .arg = &child, .restart = TR_TEMPORARY};
+    tr_trap_exit(self, true);
+    tr_trap_stop(self, true);
+    tr_trap_stop(self, false);
+    tr_addr top = tr_supervise(self, &(tr_supervisor_spec){.tell = true});
+    if (tr_addr_is_none(top))
+        return code_of(self);
+    tr_future f[] = {tr_supervisor_ready(self, top), tr_supervisor_start_child(self, top, &one),
+                     tr_supervisor_child(self, top, 0), tr_supervisor_stop_child(self, top, "one")};
+    for (size_t i = 0; i < TR_COUNT(f); i++) {
+        if (!f[i].id)
+            return code_of(self);
+        manual_then(self, f[i]);
+    }
+    return TR_OK;
+}
+
 static tr_err row_ask(tr_actor *self, rig *r)
 {
     tr_future f[3], g;
@@ -289,6 +312,8 @@ static const struct {
     {"exit", row_kill_and_exit, row_kill_and_exit},
     {"register_name whereis lookup", row_names, NULL},
     {"supervise", row_supervise, row_supervise},
+    {"trap_stop supervisor_ready supervisor_start_child supervisor_stop_child supervisor_child", row_children,
+     NULL},
     {"ask_body gather cancel take_result", row_ask, NULL},
     {"after_body timer_cancel", row_timer, row_timer},
     {"post_body", row_post, NULL},

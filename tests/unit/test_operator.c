@@ -205,12 +205,15 @@ static void a_supervised_tree_is_told_with_its_restarts(void **state)
     for (int i = 0; i < 2; i++)
         assert_answer(ask_loop(f, 0, "{\"do\":\"send\",\"to\":\"first\",\"message\":{\"mark\":{}}}"), "true");
     assert_answer(ask_loop(f, 0, "{\"do\":\"send\",\"to\":\"second\",\"message\":{\"mark\":{}}}"), "true");
+    manual_step(f->m, TR_MILLIS(20)); /* the second restart is not at once */
     json_t *ps = ask_loop(f, 1, "{\"do\":\"ps\"}");
     strcpy(parent, "\"parent\":\"");
     tr_addr_format(f->puppet.address, parent + strlen(parent));
     assert_answer(ps, parent); /* the supervisor's, on the loop of who made it */
-    assert_answer(ps, "{\"id\":\"first\",\"restart\":\"permanent\",\"restarts\":2,\"address\":\"<");
-    assert_answer(ps, "{\"id\":\"second\",\"restart\":\"temporary\",\"restarts\":0}"); /* not running */
+    assert_answer(ps, "\"strategy\":\"one-for-one\"");
+    assert_answer(
+        ps, "{\"id\":\"first\",\"restart\":\"permanent\",\"restarts\":2,\"state\":\"up\",\"address\":\"<");
+    assert_answer(ps, "{\"id\":\"second\",\"restart\":\"temporary\",\"restarts\":0,\"state\":\"out\"}");
 }
 
 static void spawn_many(tr_actor *self, void *context)

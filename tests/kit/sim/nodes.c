@@ -4,6 +4,7 @@
 
 #include "actors/node.h"
 #include "actors/remote.h"
+#include "actors/shutdown.h"
 #include "base/check.h"
 #include "base/err.h"
 #include "base/mem.h"
@@ -199,7 +200,7 @@ static void agent_turn(void *context, uint64_t token)
     sim_node_leave(node);
     if (node->life != life || !sim_node_is_up(node))
         return;
-    if (node->node->stop_asked) {
+    if (tr__is_over(node->node)) {
         ended_by_itself(node);
         return;
     }
@@ -226,7 +227,7 @@ static tr_err run_start(tr_actor *self, void *arg)
     ((start_state *)tr_state(self))->ran = true;
     tr_err err = node->sim->scenario->start(self, node->index);
     const char *text = tr_last_error(self)->text;
-    if (err != TR_OK && !node->dead && !node->stopping && node->node && !node->node->stop_asked)
+    if (err != TR_OK && !node->dead && !node->stopping && node->node && !tr__is_stopping(node->node))
         tr_sim_fail(node->sim, "the scenario's start on %s failed: %s%s%s", node->name, tr_err_word(err),
                     text[0] ? ": " : "", text);
     return err;
