@@ -105,7 +105,8 @@ typedef struct tr__extras {
     struct tr_actor *retell_next; /* in the loop's list of those with waiters to tell */
     bool retelling;
     bool watches_dead_letters;
-    tr__reason *reason; /* set by tr_exit and the like: end when the handler returns */
+    bool refused_by_budget; /* its last refused send */
+    tr__reason *reason;     /* set by tr_exit and the like: end when the handler returns */
     tr_error last_error;
 } tr__extras;
 

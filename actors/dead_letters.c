@@ -2,6 +2,7 @@
  * The thread of the loop that finds it can't be delivered; nothing fails. */
 #include <troupe/troupe.h>
 
+#include "actors/budget.h"
 #include "actors/loop.h"
 #include "actors/transactions.h"
 #include "base/plant.h"
@@ -191,6 +192,8 @@ void tr__drop_for(tr__loop *loop, uint64_t node, tr_msg *msg, tr_drop why)
     }
     tr__reason reason = {.kind = why == TR_DROP_NO_CONNECTION ? TR_EXIT_NO_CONNECTION : TR_EXIT_NO_ACTOR,
                          .code = drop_error(why)};
+    if (msg->flags & TR__MSG_BEYOND && msg->kind <= TR__MSG_ASK)
+        tr__budget_left(loop, msg);
     switch ((tr__msg_kind)msg->kind) {
     case TR__MSG_ASK:
         /* Of one that has expired the asker's own deadline tells. */

@@ -2,6 +2,7 @@
  * the pushes on the three stacks. Fails only in tr__loop_init. */
 #include "actors/loop.h"
 
+#include "actors/budget.h"
 #include "actors/defer.h"
 
 #include <string.h>
@@ -24,6 +25,7 @@ tr_err tr__loop_init(tr__loop *loop, tr_node *node, uint8_t index)
     loop->now_ns = node->seams.now(node->seams.context);
     loop->stamp = loop->ring.stamp = tr__stamp_of(loop->now_ns);
     tr__pool_init(&loop->pool);
+    loop->pool.account = node->buffers;
     tr__wheel_init(&loop->wheel, loop->now_ns);
     tr__random_init(&loop->random, node->seams.seed + 0x9e3779b97f4a7c15ull * (index + 1));
     loop->fibers = tr__fiber_pool_create();
@@ -162,6 +164,8 @@ bool tr__loop_turn(tr__loop *loop)
     bool more = loop->wheel.count && (TR_BUGGIFY(timers_late) || tr__pendings_fire(loop));
     if (__builtin_expect(loop->retell != NULL, 0))
         tr__retell(loop);
+    if (__builtin_expect(loop->want_budget != NULL, 0) && loop->now_ns >= loop->budget_look_ns)
+        tr__budget_look(loop);
     if (loop->index == 0)
         tr__remote_step(loop->node->remote);
     tr__run_until(loop, loop->now_ns + TR__TURN_NS);
@@ -180,6 +184,8 @@ bool tr__loop_turn(tr__loop *loop)
 uint64_t tr__loop_next_due(const tr__loop *loop)
 {
     uint64_t due = tr__wheel_next_due(&loop->wheel);
+    if (loop->want_budget && loop->budget_look_ns < due)
+        due = loop->budget_look_ns;
     return due < loop->stop_due_ns ? due : loop->stop_due_ns;
 }
 
@@ -220,6 +226,7 @@ void tr__loop_end_actors(tr__loop *loop)
 
 void tr__loop_end(tr__loop *loop)
 {
+    tr__budget_end(loop);
     tr_msg *msg = atomic_exchange_explicit(&loop->inbox, NULL, memory_order_acquire);
     while (msg) {
         tr_msg *next = msg->next;

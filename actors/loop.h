@@ -124,6 +124,8 @@ struct tr__loop {
     uint32_t next_place;  /* of TR_PLACE_SPREAD */
     tr_error unkept;      /* the last error of that actor, for want of memory for its extras */
     tr_addr unkept_of;
+    tr_msg *want_budget; /* who was refused for the message budget and wants a notice, newest first */
+    uint64_t budget_look_ns;
     bool telling_dead_letters;
     struct tr__dead_letter_watch {
         uint64_t watcher; /* as in the node's list */
@@ -228,6 +230,8 @@ void tr__tell_writable(tr__loop *loop, tr_actor *actor);
 void tr__writable(tr__loop *loop, tr_msg *msg);
 /* Its message came to the mailbox. Takes msg. */
 void tr__want_writable_arrived(tr__loop *loop, tr_actor *actor, tr_msg *msg);
+/* Who wants places waits for them. Takes msg. */
+void tr__want_places(tr__loop *loop, tr_actor *actor, tr_msg *msg);
 /* Who asked for a level: it came to the mailbox; or can't be there, which its sender hears. Takes msg. */
 void tr__level_arrived(tr__loop *loop, tr_actor *actor, tr_msg *msg);
 void tr__level_lost(tr__loop *loop, tr_msg *msg);

@@ -23,6 +23,7 @@
 #include "base/backtrace_os.h"
 #include "base/err.h"
 #include "base/mem.h"
+#include "base/memory_limit_os.h"
 #include "base/signals_os.h"
 #include "transport/key_os.h"
 #include "transport/nng_stream.h"
@@ -357,7 +358,10 @@ tr_node *tr_node_create(const tr_node_opts *opts, tr_error *error)
                                  .files = &tr__file_sink_uv,
                                  .tcp = &tr__tcp_uv}};
     uint8_t key[TR__KEY_SIZE];
-    tr_node *node = tr__node_make(opts, &seams, error);
+    tr_node_opts own = *opts;
+    if (!own.message_budget)
+        own.message_budget = tr__memory_limit() / 4;
+    tr_node *node = tr__node_make(&own, &seams, error);
     while (node && opened < count && driver_open(&all->loops[opened], node->loops[opened], error) == TR_OK)
         opened++;
     if (!node || opened < count || tr__control_open(&all->control, node, error) != TR_OK) {

@@ -5,6 +5,7 @@
 
 #include <troupe/troupe.h>
 
+#include "actors/budget.h"
 #include "actors/overflow.h"
 #include "actors/remote_peer.h"
 #include "actors/wire.h"
@@ -186,12 +187,18 @@ static void take_message(tr__remote_peer *p, const tr__record *r)
         msg->deadline_ns =
             r->remaining_ns > UINT64_MAX - loop->now_ns ? UINT64_MAX : loop->now_ns + r->remaining_ns;
     if (r->kind == TR__WIRE_EXPIRING) {
-        msg->flags = TR__MSG_EXPIRES;
+        msg->flags |= TR__MSG_EXPIRES;
         atomic_store_explicit(&loop->node->expiring, true, memory_order_relaxed);
     }
     msg->to.slot = to.slot;
     msg->to.generation = to.generation;
     uint32_t places = tr__msg_places(msg->size);
+    bool beyond;
+    if (!tr__budget_admits(loop->node, to, msg->type, msg->size, true, &beyond)) {
+        tr__drop(loop, msg, TR_DROP_FULL);
+        return;
+    }
+    msg->flags |= beyond ? TR__MSG_BEYOND : 0;
     if (tr__reserve(loop, to, &places) != TR_OK) {
         bool newest = tr__overflow_of(loop, to) == TR_OVERFLOW_DROP_NEWEST;
         tr__drop(loop, msg, newest ? TR_DROP_NEWEST : TR_DROP_FULL);

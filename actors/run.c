@@ -1,5 +1,6 @@
 /* Running actors: the queue, the batch, the handler and what follows it. The owner's loop only; nothing
  * fails. */
+#include "actors/budget.h"
 #include "actors/loop.h"
 #include "actors/observe.h"
 #include "actors/pending.h"
@@ -196,6 +197,8 @@ static bool runtime_step(tr__loop *loop, tr_actor *actor, tr_msg *msg)
 
 bool tr__msg_reached(tr__loop *loop, tr_actor *actor, tr_msg *msg)
 {
+    if (msg->flags & TR__MSG_BEYOND)
+        tr__budget_left(loop, msg);
     bool again = msg->flags & TR__MSG_DEFERRED;
     msg->flags &= (uint8_t)~TR__MSG_DEFERRED;
     tr__observe(loop, actor, msg);

@@ -7,6 +7,7 @@
 
 #include <troupe/message.h>
 
+#include "mailbox/buffer.h"
 #include "mailbox/pool.h"
 #include "mailbox/type.h"
 
@@ -40,9 +41,10 @@ enum tr__msg_flag {
     TR__MSG_ANSWERED = 1, /* an ask that has its reply */
     TR__MSG_KEPT = 2,     /* by tr_msg_take */
     TR__MSG_CANCELED = 4, /* a kept ask that its asker has given up: needs no answer */
+    TR__MSG_BEYOND = 32, /* the budget (actors/budget.c); of a WANT_WRITABLE: who asks was refused for that */
     TR__MSG_DEFERRED = 64, /* its receiver had it already, and set it aside */
-    TR__MSG_EXPIRES = 16, /* a message with a time to live: deadline_ns */
-    TR__MSG_WAITS = 8,    /* a WANT_WRITABLE of a fiber that waits in its send */
+    TR__MSG_EXPIRES = 16,  /* a message with a time to live: deadline_ns */
+    TR__MSG_WAITS = 8,     /* a WANT_WRITABLE of a fiber that waits in its send */
 };
 
 /* Its time is over: an ask's deadline, a message's time to live. */
@@ -73,12 +75,15 @@ static inline tr_msg *tr__msg_alloc(tr__pool *pool, uint8_t home, size_t size)
     tr_msg *msg = tr__pool_take(pool, size_class, sizeof(tr_msg) + size);
     if (__builtin_expect(msg == NULL, 0))
         return NULL;
-    *msg = (tr_msg){.size = (uint32_t)size, .home = home, .size_class = size_class};
+    bool large = size_class == TR__CLASS_LARGE; /* charged, so its end must not pass unseen */
+    *msg = (tr_msg){.size = (uint32_t)size, .home = large ? TR__HOME_NONE : home, .size_class = size_class};
+    if (large)
+        tr__buffers_charge(pool->account, size);
     return msg;
 }
 
-/* The same as a plain allocation, for threads that are no loop. */
-tr_msg *tr__msg_alloc_plain(size_t size);
+/* The same as a plain allocation, for threads that are no loop; charged to the account whatever its size. */
+tr_msg *tr__msg_alloc_plain(tr__buffers *account, size_t size);
 
 /* The buffers that its body holds are dropped, the body is no more. */
 void tr__msg_let_go(tr_msg *msg);

@@ -32,6 +32,10 @@ typedef struct tr_node_opts {
     /* Listen on the operator socket of this node's name (docs/operator.md), for `troupe ps` and the like. If that can't be
      * had (another node of that name has it, say) the log warns, and the node runs without. */
     bool operator_socket;
+    /* Bytes that large messages (beyond 4 KiB) and counted buffers may hold on this node; beyond them a send of one more
+     * says TR_EFULL, but for one a mailbox (docs/mailboxes.md). 0: a quarter of the machine's memory, or of what its control
+     * group may use. */
+    uint64_t message_budget;
     /* How long it may take to stop in order; what hasn't ended by then is killed, and named in the log. 0 = 10 s. */
     uint64_t stop_timeout_ns;
 } tr_node_opts;
