@@ -15,7 +15,7 @@
 
 static bool is_charged(const tr_typeinfo *info, size_t size)
 {
-    return info->buffers || tr__pool_class(sizeof(tr_msg) + size) == TR__CLASS_LARGE;
+    return tr__type_is(info, TR__TYPE_BUFFERS) || tr__pool_class(sizeof(tr_msg) + size) == TR__CLASS_LARGE;
 }
 
 /* `made`: the message has been charged already. */

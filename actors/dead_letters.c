@@ -41,12 +41,12 @@ static tr_err drop_error(tr_drop why)
 }
 
 /* At most one line a second, loop and reason; the others are counted into the next one. */
-static void log_it(tr__loop *loop, tr_drop why, const char *type, tr_addr sender, tr_addr receiver)
+static bool log_it(tr__loop *loop, tr_drop why, const char *type, tr_addr sender, tr_addr receiver)
 {
     uint64_t *logged = &loop->dead_letters_logged_ns[why], *silent = &loop->dead_letters_silent[why];
     if (loop->node->log_level < TR_LOG_DEBUG || (loop->now_ns - *logged < TR_SECONDS(1) && *logged)) {
         ++*silent;
-        return;
+        return false;
     }
     char from[TR_ADDR_TEXT_MAX], to[TR_ADDR_TEXT_MAX];
     tr__addr_format(sender, from);
@@ -56,6 +56,7 @@ static void log_it(tr__loop *loop, tr_drop why, const char *type, tr_addr sender
                  type, from, to, (unsigned long long)*silent);
     *logged = loop->now_ns;
     *silent = 0;
+    return true;
 }
 
 /* ---- who watches --------------------------------------------------------------------------------------- */
@@ -163,15 +164,16 @@ static void tell_watchers(tr__loop *loop, tr_dead_letter *letter)
     loop->telling_dead_letters = nested;
 }
 
-void tr__dead_letter(tr__loop *loop, tr_drop why, const char *type, tr_addr sender, tr_addr receiver)
+bool tr__dead_letter(tr__loop *loop, tr_drop why, const char *type, tr_addr sender, tr_addr receiver)
 {
-    log_it(loop, why, type, sender, receiver);
+    bool logged = log_it(loop, why, type, sender, receiver);
     if (__builtin_expect(
             atomic_load_explicit(&loop->node->dead_letter_watcher_count, memory_order_relaxed) == 0, 1) ||
         loop->stopping)
-        return;
+        return logged;
     tr_dead_letter letter = {.reason = drop_words[why], .type = type, .sender = sender, .receiver = receiver};
     tell_watchers(loop, &letter);
+    return logged;
 }
 
 void tr__drop(tr__loop *loop, tr_msg *msg, tr_drop why)

@@ -64,7 +64,7 @@ void tr__started_failed(tr__loop *loop, tr_msg *msg, const tr__reason *reason)
     msg->kind = TR__MSG_FAILURE;
     msg->error = (uint8_t)failure->code;
     msg->size = TR__FAILURE_ROOM;
-    msg->type = tr__type_of(&tr__failure_type);
+    tr__msg_filled(msg, tr__type_of(&tr__failure_type));
     tr__submit(loop, asker, msg);
 }
 

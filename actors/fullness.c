@@ -107,8 +107,8 @@ tr_err tr_notify_writable(tr_actor *self, tr_addr to)
     if (!msg)
         return tr__self_fail(self, TR_ENOMEM, "no memory for a writable notice");
     msg->kind = TR__MSG_WANT_WRITABLE;
-    msg->flags = self->extras && self->extras->refused_by_budget ? TR__MSG_BEYOND : 0;
-    msg->type = info;
+    tr__msg_filled(msg, info);
+    msg->flags |= self->extras && self->extras->refused_by_budget ? TR__MSG_BEYOND : 0;
     msg->sender = tr__addr_of(self);
     *(tr_writable *)tr__msg_body(msg) = (tr_writable){.actor = to};
     tr__submit(loop, to, msg);
@@ -228,7 +228,7 @@ static tr_msg *level_make(tr_actor *self, tr_addr to, uint32_t percent)
     if (!msg)
         return NULL;
     *level_of(msg) = (level){.notice = {.actor = to}, .percent = percent};
-    msg->type = info;
+    tr__msg_filled(msg, info);
     msg->kind = TR__MSG_WANT_LEVEL;
     msg->sender = tr__addr_of(self);
     return msg;

@@ -182,8 +182,8 @@ void tr__pass(tr__loop *loop, tr_addr to, tr_msg *msg);
 void tr__drop(tr__loop *loop, tr_msg *msg, tr_drop why);
 /* The like for a message to an actor of another node. */
 void tr__drop_for(tr__loop *loop, uint64_t node, tr_msg *msg, tr_drop why);
-/* Report one that was dropped: to the log and to who watches. `type` lives as long as the process, or is copied. */
-void tr__dead_letter(tr__loop *loop, tr_drop why, const char *type, tr_addr sender, tr_addr receiver);
+/* Report one that was dropped: to the log and to who watches. True: the log has a line of it. */
+bool tr__dead_letter(tr__loop *loop, tr_drop why, const char *type, tr_addr sender, tr_addr receiver);
 /* At its end: it watches no more. */
 void tr__dead_letters_unwatch(tr_actor *actor);
 /* Make the block of an unanswered ask its own failure and send it back. Takes it; can't fail. */

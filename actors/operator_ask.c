@@ -104,7 +104,7 @@ static tr_err read_message(tr_actor *self, const tr__operator_job *job, tr_type 
         tr__json_read(info, json_object_iter_value(at), tr_node_of(self)->buffers, body, &size, &error);
     if (err != TR_OK)
         return tr_fail(self, err, "%s", error.text);
-    *type = (tr_type){.name = info->name, .fields = info->fields, .size = info->size, .registered = info};
+    *type = tr__type_declared(info);
     return TR_OK;
 }
 

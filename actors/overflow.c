@@ -45,7 +45,7 @@ static tr_err ask_for_places(tr_actor *self, tr_addr to, uint64_t number)
     self->fiber->places_of = to;
     msg->kind = TR__MSG_WANT_WRITABLE;
     msg->flags = TR__MSG_WAITS;
-    msg->type = info;
+    tr__msg_filled(msg, info);
     msg->sender = tr__addr_of(self);
     msg->ask = number;
     *(tr_writable *)tr__msg_body(msg) = (tr_writable){.actor = to};

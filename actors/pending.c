@@ -335,7 +335,7 @@ tr__pending *tr__tick_make(tr__loop *loop, tr_actor *owner, tr_type *type)
     }
     memset(tr__msg_body(msg), 0, info->size);
     msg->kind = TR__MSG_NOTICE;
-    msg->type = info;
+    tr__msg_filled(msg, info);
     msg->sender = tr__addr_of(owner);
     msg->to.slot = msg->sender.slot;
     msg->to.generation = msg->sender.generation;
@@ -372,7 +372,7 @@ void tr__cancel_callee(tr__loop *loop, const tr__pending *pending)
     if (!msg)
         return;
     msg->kind = TR__MSG_CANCEL;
-    msg->type = tr__type_of(&tr_canceled_type);
+    tr__msg_filled(msg, tr__type_of(&tr_canceled_type));
     msg->sender = tr__addr_of(pending->owner);
     msg->ask = tr__pending_id(pending);
     *(tr_canceled *)tr__msg_body(msg) = (tr_canceled){.asker = msg->sender, .ask = msg->ask};

@@ -51,7 +51,7 @@ void tr__watch_fire(tr__loop *loop, tr_msg *monitor, tr_addr target, const tr__r
     *down = (tr_down){
         .actor = target, .monitor = monitor->ask, .kind = reason->kind, .code = reason->code, .text = text};
     monitor->kind = TR__MSG_NOTICE;
-    monitor->type = tr__type_of(&tr_down_type);
+    tr__msg_filled(monitor, tr__type_of(&tr_down_type));
     monitor->sender = target;
     monitor->ask = 0;
     tr__submit(loop, watcher, monitor);
@@ -188,7 +188,7 @@ void tr__link_fire(tr__loop *loop, tr_msg *link, tr_addr from, const tr__reason 
     snprintf(text, sizeof(reason->text), "%s", reason->text);
     *exited = (tr_exited){.actor = from, .kind = reason->kind, .code = reason->code, .text = text};
     link->kind = TR__MSG_EXIT;
-    link->type = tr__type_of(&tr_exited_type);
+    tr__msg_filled(link, tr__type_of(&tr_exited_type));
     link->sender = from;
     tr__submit(loop, other, link);
 }

@@ -15,9 +15,10 @@
 #include "base/plant.h"
 
 typedef struct tr__heard_type {
-    const tr_typeinfo *type; /* NULL: nobody here knows it, so far */
+    const tr_typeinfo *type; /* what its messages are read as; NULL: nothing here can, so far */
     uint64_t id, fingerprint;
-    char name[TR_NAME_MAX];
+    size_t length; /* of the schema */
+    char *schema;  /* until it has a type */
 } heard_type;
 
 /* ---- monitors of theirs -------------------------------------------------------------------------------- */
@@ -88,12 +89,26 @@ void tr__watching_end(tr__remote_peer *p)
 
 void tr__heard_types_end(tr__remote_peer *p)
 {
+    for (uint32_t i = 0; i < p->heard_count; i++)
+        tr__free(p->heard[i].schema);
     tr__free(p->heard);
+}
+
+/* Look for a type that can read it; again, too, for one may have been declared since. */
+static bool resolve(heard_type *heard, tr_error *error)
+{
+    if (!heard->type)
+        heard->type = tr__type_for(heard->id, heard->fingerprint, heard->schema, heard->length, error);
+    if (!heard->type)
+        return false;
+    tr__free(heard->schema);
+    heard->schema = NULL;
+    return true;
 }
 
 static tr_err hear_type(tr__remote_peer *p, const tr__record *r)
 {
-    if (r->type != p->heard_count || r->type >= TR__TYPES_MAX || r->length >= TR_NAME_MAX)
+    if (r->type != p->heard_count || r->type >= TR__TYPES_MAX || r->length >= TR__SCHEMA_MAX)
         return TR_EPROTO;
     if (p->heard_count == p->heard_room) {
         uint32_t room = p->heard_room ? p->heard_room * 2 : 16;
@@ -103,59 +118,70 @@ static tr_err hear_type(tr__remote_peer *p, const tr__record *r)
         p->heard = bigger;
         p->heard_room = room;
     }
+    char *schema = tr__alloc(r->length + 1);
+    if (!schema)
+        return TR_ENOMEM;
+    memcpy(schema, r->body, r->length);
+    schema[r->length] = '\0';
     heard_type *heard = &p->heard[p->heard_count++];
-    *heard = (heard_type){tr__type_find(r->type_id, r->fingerprint), r->type_id, r->fingerprint, ""};
-    memcpy(heard->name, r->body, r->length);
+    *heard = (heard_type){NULL, r->type_id, r->fingerprint, r->length, schema};
+    resolve(heard, NULL);
     return TR_OK;
 }
 
 /* ---- messages ------------------------------------------------------------------------------------------ */
 
-/* A message of the record's type and body, not yet of any kind. NULL: *why says why not. */
-static tr_msg *decode(tr__remote_peer *p, const tr__record *r, tr_drop *why)
+/* A message of the record's type and body, not yet of any kind. NULL: *why and *error say why not. */
+static tr_msg *decode(tr__remote_peer *p, const tr__record *r, tr_drop *why, tr_error *error)
 {
     tr__loop *loop = p->remote->loop;
     heard_type *heard = &p->heard[r->type];
-    if (!heard->type) /* declared since? */
-        heard->type = tr__type_find(heard->id, heard->fingerprint);
     size_t size;
     *why = TR_DROP_UNKNOWN_TYPE;
-    if (!heard->type)
+    if (!resolve(heard, error))
         return NULL;
+    const tr_typeinfo *type = heard->type;
     *why = TR_DROP_MALFORMED;
-    if (heard->type->notice && r->kind != TR__WIRE_REPLY) /* theirs come as records of their own */
+    if (type->notice && r->kind != TR__WIRE_REPLY) { /* theirs come as records of their own */
+        tr__fail(error, TR_EPROTO, "a %s is sent by the runtime only", type->name);
         return NULL;
-    if (tr__cbor_measure(heard->type, r->body, r->length, &size, NULL) != TR_OK)
+    }
+    if (tr__cbor_measure(type, r->body, r->length, &size, error) != TR_OK)
         return NULL;
     *why = TR_DROP_NO_MEMORY;
+    tr__fail(error, TR_ENOMEM, "no memory for a %s of %zu bytes", type->name, size);
     tr_msg *msg = tr__msg_alloc(&loop->pool, loop->index, size);
     if (!msg)
         return NULL;
-    if (!tr__cbor_decode(heard->type, r->body, r->length, loop->node->buffers, tr__msg_body(msg))) {
+    if (!tr__cbor_decode(type, r->body, r->length, loop->node->buffers, tr__msg_body(msg))) {
         tr__msg_free(loop, msg);
         return NULL;
     }
-    tr__msg_filled(msg, heard->type);
+    tr__msg_filled(msg, type);
     return msg;
 }
 
-static void report_undecoded(tr__remote_peer *p, const tr__record *r, tr_drop why)
+/* What a message that can't be had is answered with; the text names the field. */
+static void undecoded(tr__remote_peer *p, const tr__record *r, tr_drop why, const tr_error *error)
 {
     tr__loop *loop = p->remote->loop;
     tr_addr from = {p->peer->id, r->from_slot, r->from_generation};
     tr_addr to = {loop->node->id, r->to_slot, r->to_generation};
-    tr__dead_letter(loop, why, p->heard[r->type].name, from, to);
+    const tr_typeinfo *type = p->heard[r->type].type;
+    loop->counts.dropped[why]++;
+    if (tr__dead_letter(loop, why, type ? type->name : "type that isn't known here", from, to))
+        tr__node_log(loop->node, TR_LOG_DEBUG, "from node %s: %s", p->peer->name, error->text);
 }
 
 /* Tell the asker that its ask came to nothing here. */
-static void refuse_ask(tr__remote_peer *p, const tr__record *r, tr_err code, const char *text)
+static void refuse_ask(tr__remote_peer *p, const tr__record *r, const tr_error *error)
 {
     tr__loop *loop = p->remote->loop;
     tr_msg *msg = tr__msg_alloc(&loop->pool, loop->index, TR__FAILURE_ROOM);
     if (!msg)
         return; /* its deadline tells it */
-    tr__reason reason = {.code = code};
-    snprintf(reason.text, sizeof(reason.text), "%s", text);
+    tr__reason reason = {.code = error->code};
+    snprintf(reason.text, sizeof(reason.text), "%.*s", (int)sizeof(reason.text) - 1, error->text);
     msg->sender = (tr_addr){p->peer->id, r->from_slot, r->from_generation};
     msg->ask = r->ask;
     tr__started_failed(loop, msg, &reason);
@@ -166,18 +192,12 @@ static void take_message(tr__remote_peer *p, const tr__record *r)
     tr__loop *loop = p->remote->loop;
     tr_addr to = {loop->node->id, r->to_slot, r->to_generation};
     tr_drop why;
-    tr_msg *msg = decode(p, r, &why);
+    tr_error error;
+    tr_msg *msg = decode(p, r, &why, &error);
     if (!msg) {
-        loop->counts.dropped[why]++;
-        report_undecoded(p, r, why);
+        undecoded(p, r, why, &error);
         if (r->kind == TR__WIRE_ASK)
-            refuse_ask(p, r,
-                       why == TR_DROP_UNKNOWN_TYPE ? TR_ETYPE
-                       : why == TR_DROP_MALFORMED  ? TR_EPROTO
-                                                   : TR_ENOMEM,
-                       why == TR_DROP_UNKNOWN_TYPE
-                           ? "that node knows no such message type, or another schema of it"
-                           : "that node could not decode it");
+            refuse_ask(p, r, &error);
         return;
     }
     msg->kind = r->kind == TR__WIRE_ASK ? TR__MSG_ASK : TR__MSG_NORMAL;
@@ -218,10 +238,10 @@ static void take_reply(tr__remote_peer *p, const tr__record *r)
         return;
     }
     tr_drop why;
-    tr_msg *msg = decode(p, r, &why);
+    tr_error error;
+    tr_msg *msg = decode(p, r, &why, &error);
     if (!msg) {
-        loop->counts.dropped[why]++;
-        report_undecoded(p, r, why);
+        undecoded(p, r, why, &error);
         tr__fail_ask(loop, wait, p->peer->id, why == TR_DROP_NO_MEMORY ? TR_ENOMEM : TR_ETYPE);
         return;
     }
@@ -253,7 +273,7 @@ static void take_failure(tr__remote_peer *p, const tr__record *r)
     text[length] = 0;
     *(tr__failure *)tr__msg_body(msg) = (tr__failure){.code = code, .text = text};
     msg->kind = TR__MSG_FAILURE;
-    msg->type = tr__type_of(&tr__failure_type);
+    tr__msg_filled(msg, tr__type_of(&tr__failure_type));
     msg->error = (uint8_t)code;
     msg->sender = (tr_addr){p->peer->id, r->from_slot, r->from_generation};
     msg->ask = r->ask;
@@ -270,7 +290,7 @@ static void take_cancel(tr__remote_peer *p, const tr__record *r)
         return;
     }
     msg->kind = TR__MSG_CANCEL;
-    msg->type = tr__type_of(&tr_canceled_type);
+    tr__msg_filled(msg, tr__type_of(&tr_canceled_type));
     msg->sender = (tr_addr){p->peer->id, r->from_slot, r->from_generation};
     msg->ask = r->ask;
     *(tr_canceled *)tr__msg_body(msg) = (tr_canceled){.asker = msg->sender, .ask = r->ask};

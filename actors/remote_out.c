@@ -62,8 +62,8 @@ static tr_err type_number(tr__remote_peer *p, const tr_typeinfo *type, uint32_t 
                              .type = next,
                              .type_id = type->id,
                              .fingerprint = type->fingerprint,
-                             .length = strlen(type->name)};
-        tr_err err = put(p, &record, type->name);
+                             .length = strlen(type->schema)};
+        tr_err err = put(p, &record, type->schema);
         if (err != TR_OK) {
             tr__free(told);
             return err;
@@ -271,7 +271,7 @@ static void give_up(tr__remote_peer *p, tr_msg *msg, tr_err err)
 bool tr__remote_fits(const tr_typeinfo *type, const void *body, size_t size)
 {
     /* A field's bound is at most nine bytes more than its body. */
-    return (size <= TR__MESSAGE_MAX / 16 && !type->buffers) ||
+    return (size <= TR__MESSAGE_MAX / 16 && !tr__type_is(type, TR__TYPE_BUFFERS)) ||
            TR__WIRE_HEADER_MAX + tr__cbor_bound(type, body) <= TR__MESSAGE_MAX;
 }
 

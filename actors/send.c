@@ -12,6 +12,7 @@
 #include "actors/remote.h"
 #include "base/err.h"
 #include "base/mem.h"
+#include "mailbox/versions.h"
 
 static tr_err refuse(tr_actor *self, tr_addr to, tr_err code, const char *type)
 {
@@ -120,7 +121,7 @@ tr_err tr__prepare(tr_actor *self, tr_addr to, tr_type *type, const void *body, 
             return TR_OK;
         return refuse(self, to, err == TR_OK || waits ? TR_ENOMEM : err, info->name);
     }
-    msg->flags = beyond ? TR__MSG_BEYOND : 0;
+    msg->flags |= beyond ? TR__MSG_BEYOND : 0;
     msg->places = (uint16_t)places;
     msg->sender = tr__addr_of(self);
     if (waits)
@@ -248,7 +249,7 @@ tr_err tr_send_msg(tr_actor *self, tr_addr to, tr_msg **out)
     if (msg->flags & TR__MSG_KEPT)
         unkeep(self, msg);
     msg->kind = TR__MSG_NORMAL;
-    msg->flags = beyond ? TR__MSG_BEYOND : 0;
+    msg->flags = (uint8_t)((msg->flags & TR__MSG_OF_BODY) | (beyond ? TR__MSG_BEYOND : 0));
     msg->deadline_ns = 0;
     msg->places = (uint16_t)places;
     msg->sender = tr__addr_of(self);
@@ -316,7 +317,11 @@ tr_msg *tr_msg_take(tr_actor *self, const tr_msg *msg)
 
 const void *tr_match_type(const tr_msg *msg, tr_type *type)
 {
-    return msg->type == tr__type_of(type) ? tr__msg_body(msg) : NULL;
+    const tr_typeinfo *wanted = tr__type_of(type);
+    if (msg->type == wanted)
+        return wanted ? tr__msg_body(msg) : NULL;
+    /* No more than the message's owner does: what it has in hand. */
+    return wanted && msg->flags & TR__MSG_VERSIONS ? tr__version_of((tr_msg *)(uintptr_t)msg, wanted) : NULL;
 }
 
 const char *tr_msg_type_name(const tr_msg *msg)
@@ -393,7 +398,7 @@ static tr_err post(tr_node *node, tr_addr to, tr_type *type, const void *body, t
             tr__budget_leave(node, to);
         return full ? TR_EFULL : TR_ENOMEM;
     }
-    msg->flags = beyond ? TR__MSG_BEYOND : 0;
+    msg->flags |= beyond ? TR__MSG_BEYOND : 0;
     body_copy(info, msg, body);
     msg->kind = (uint8_t)kind;
     msg->places = (uint16_t)(stale ? 0 : places);

@@ -63,14 +63,16 @@ static inline void tr__copy_flat(void *into, const void *body, size_t size)
 /* Of a type (NULL: none) whose struct is all of it, in one pooled block and one place. */
 static inline bool tr__is_flat(const tr_typeinfo *info)
 {
-    return info && info->flat_class != TR__CLASS_LARGE && info->size <= 1024;
+    return info && __atomic_load_n(&info->flat_class, __ATOMIC_RELAXED) != TR__CLASS_LARGE &&
+           info->size <= 1024;
 }
 
 /* A message to `to` with a copy of a flat body; `places` is 0 yet. NULL: no memory, and self's last error says so. */
 static inline tr_msg *tr__make_flat(tr__loop *loop, tr_actor *self, tr_addr to, const tr_typeinfo *info,
                                     const void *body)
 {
-    tr_msg *msg = tr__pool_take(&loop->pool, info->flat_class, sizeof(tr_msg) + info->size);
+    uint8_t size_class = __atomic_load_n(&info->flat_class, __ATOMIC_RELAXED);
+    tr_msg *msg = tr__pool_take(&loop->pool, size_class, sizeof(tr_msg) + info->size);
     if (__builtin_expect(!msg, 0)) {
         tr__self_fail(self, TR_ENOMEM, "no memory for a %s", info->name);
         return NULL;
@@ -81,7 +83,7 @@ static inline tr_msg *tr__make_flat(tr__loop *loop, tr_actor *self, tr_addr to, 
         .to = {to.slot, to.generation},
         .size = info->size,
         .home = loop->index,
-        .size_class = info->flat_class,
+        .size_class = size_class,
     };
     tr__copy_flat(tr__msg_body(msg), body, info->size);
     return msg;

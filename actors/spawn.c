@@ -217,7 +217,7 @@ tr_future tr__spawn_ask(tr_actor *self, const tr_actor_def *def, const void *arg
     pending->callee = child;
     pending->asked = info;
     msg->kind = TR__MSG_STARTED;
-    msg->type = info;
+    tr__msg_filled(msg, info);
     msg->sender = tr__addr_of(self);
     msg->ask = tr__pending_id(pending);
     *(tr_found *)tr__msg_body(msg) = (tr_found){.actor = child};

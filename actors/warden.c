@@ -238,7 +238,7 @@ tr_msg *tr__node_changed_make(tr__loop *loop, const char *name, uint64_t node, b
     snprintf(r->name, sizeof(r->name), "%s", name);
     r->changed = (tr__node_changed){.name = r->name, .node = node, .up = up, .reason = r->reason};
     msg->kind = TR__MSG_NOTICE;
-    msg->type = info;
+    tr__msg_filled(msg, info);
     return msg;
 }
 

@@ -4,7 +4,7 @@
  * A record, numbers as LEB128 varints unless a width is given:
  *
  *     kind (1 byte), to.slot, to.generation, from.slot, from.generation, then by kind
- *     TYPE                  number, id (8 bytes), fingerprint (8 bytes), name        (to and from are 0)
+ *     TYPE                  number, id (8 bytes), fingerprint (8 bytes), schema      (to and from are 0)
  *     NORMAL                type number, body
  *     EXPIRING              remaining ns + 1, type number, body
  *     ASK                   ask, remaining ns + 1 (0: no deadline), type number, body
@@ -14,7 +14,7 @@
  *     MONITOR, DEMONITOR    number
  *     DOWN                  number, exit kind, code, text
  *
- * A body is a length and that many bytes of CBOR; a text is a length and that many bytes. A type's number is
+ * A body is a length and that many bytes of CBOR; a text, and a schema, is a length and that many bytes. A type's number is
  * the sender's, told by a TYPE record before its first use on that connection, so a schema is compared once a
  * connection. */
 #ifndef TR_ACTORS_WIRE_H

@@ -23,17 +23,9 @@ static void print_actors(const tr__plugin *plugin)
 
 static void print_types(const tr_plugin_block *block)
 {
-    for (tr_type *const *type = block->types; type < block->types_end; type++) {
-        const char *separator = "";
-        if (strncmp((*type)->name, "tr_", 3) == 0)
-            continue; /* those that come with Troupe's headers */
-        printf("message  %s(", (*type)->name);
-        for (const tr_field *field = (*type)->fields; field->kind != TR_KIND_END; field++) {
-            printf("%s%s %s", separator, tr__kind_word(field->kind), field->name);
-            separator = ", ";
-        }
-        printf(")\n");
-    }
+    for (tr_type *const *type = block->types; type < block->types_end; type++)
+        if (strncmp((*type)->name, "tr_", 3) != 0) /* those come with Troupe's headers */
+            printf("message  %s\n", (*type)->registered->schema);
 }
 
 static int check(const char *file)

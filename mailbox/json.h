@@ -9,6 +9,9 @@
 
 /* Before any other use of jansson: its memory comes from tr__alloc from then on. */
 void tr__json_prepare(void);
+#define TR__JSON_BASE64 sodium_base64_VARIANT_ORIGINAL
+/* Has an allocation of jansson's failed on this thread since it was last asked? It doesn't always say so itself. */
+bool tr__json_starved(void);
 /* The message as an object; the caller's. NULL if memory ran out. */
 json_t *tr__json_make(const tr_typeinfo *type, const void *body);
 /* As tr__json_decode (type.h), from a value. */

@@ -2,6 +2,7 @@
 #include "mailbox/message.h"
 
 #include "base/mem.h"
+#include "mailbox/versions.h"
 
 tr_msg *tr__msg_alloc_plain(tr__buffers *account, size_t size)
 {
@@ -15,6 +16,9 @@ tr_msg *tr__msg_alloc_plain(tr__buffers *account, size_t size)
 
 void tr__msg_let_go(tr_msg *msg)
 {
-    tr__body_release(msg->type, tr__msg_body(msg));
+    if (msg->flags & TR__MSG_CONVERTED)
+        tr__versions_drop(msg);
+    if (msg->type)
+        tr__body_release(msg->type, tr__msg_body(msg));
     msg->home &= (uint8_t)~TR__HOME_HOLDS;
 }

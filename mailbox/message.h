@@ -41,11 +41,15 @@ enum tr__msg_flag {
     TR__MSG_ANSWERED = 1, /* an ask that has its reply */
     TR__MSG_KEPT = 2,     /* by tr_msg_take */
     TR__MSG_CANCELED = 4, /* a kept ask that its asker has given up: needs no answer */
-    TR__MSG_BEYOND = 32, /* the budget (actors/budget.c); of a WANT_WRITABLE: who asks was refused for that */
-    TR__MSG_DEFERRED = 64, /* its receiver had it already, and set it aside */
-    TR__MSG_EXPIRES = 16,  /* a message with a time to live: deadline_ns */
-    TR__MSG_WAITS = 8,     /* a WANT_WRITABLE of a fiber that waits in its send */
+    TR__MSG_WAITS = 8,    /* a WANT_WRITABLE of a fiber that waits in its send */
+    TR__MSG_DEFERRED = 8, /* a message, ask or notice that its receiver had already, and set aside */
+    TR__MSG_EXPIRES = 16, /* a message with a time to live: deadline_ns */
+    /* 32: TR__MSG_VERSIONS (troupe/message.h) */
+    TR__MSG_CONVERTED = 64, /* there are copies of it as other versions of its type (versions.h) */
+    TR__MSG_BEYOND =
+        128, /* the budget (actors/budget.c); of a WANT_WRITABLE: who asks was refused for that */
 };
+#define TR__MSG_OF_BODY (TR__MSG_VERSIONS | TR__MSG_CONVERTED) /* they stay when it is sent on */
 
 /* Its time is over: an ask's deadline, a message's time to live. */
 static inline bool tr__msg_expired(const tr_msg *msg, uint64_t now)
@@ -60,8 +64,8 @@ static inline bool tr__msg_is_plain(const tr_msg *msg)
 }
 
 #define TR__HOME_NONE 0x7f /* a plain allocation: any thread may free it */
-#define TR__HOME_HOLDS \
-    0x80 /* besides: its body holds counted buffers. So no loop takes its end for a plain one */
+/* Besides: its body holds buffers, or there are copies of it. So no loop takes its end for a plain one. */
+#define TR__HOME_HOLDS 0x80
 
 static inline void *tr__msg_body(const tr_msg *msg)
 {
@@ -85,15 +89,18 @@ static inline tr_msg *tr__msg_alloc(tr__pool *pool, uint8_t home, size_t size)
 /* The same as a plain allocation, for threads that are no loop; charged to the account whatever its size. */
 tr_msg *tr__msg_alloc_plain(tr__buffers *account, size_t size);
 
-/* The buffers that its body holds are dropped, the body is no more. */
+/* What TR__HOME_HOLDS says is let go: the body is no more. */
 void tr__msg_let_go(tr_msg *msg);
 
-/* It has got a body of that type. */
+/* It has got a body of that type, or will. */
 static inline void tr__msg_filled(tr_msg *msg, const tr_typeinfo *type)
 {
     msg->type = type;
-    if (__builtin_expect(type->buffers, 0))
-        msg->home |= TR__HOME_HOLDS;
+    uint8_t special = __atomic_load_n(&type->special, __ATOMIC_RELAXED);
+    if (__builtin_expect(special != 0, 0)) {
+        msg->home |= special & TR__TYPE_BUFFERS ? TR__HOME_HOLDS : 0;
+        msg->flags |= special & TR__TYPE_VERSIONS ? TR__MSG_VERSIONS : 0;
+    }
 }
 
 /* The places that a body of that size takes: one a started KiB. */

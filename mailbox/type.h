@@ -13,20 +13,53 @@
 
 #include "mailbox/buffer.h"
 
+#define TR__SCHEMA_MAX 8192 /* bytes of a type's description, with its NUL */
+
+typedef struct tr__field {
+    const char *name;
+    uint8_t kind; /* tr_kind; a list's: of its elements */
+    bool list, optional;
+    uint32_t offset, present;     /* in the struct, bytes: of the value, and of an optional one's `present` */
+    uint32_t size;                /* of a value, or of a list's element */
+    const struct tr_typeinfo *of; /* of TR_KIND_nested */
+} tr__field;
+
+/* What a list looks like, whatever it is of. */
+typedef struct tr__list {
+    void *data;
+    size_t count;
+} tr__list;
+
+/* Why a message of a type needs more than its block (tr__msg_filled): */
+#define TR__TYPE_BUFFERS  1u /* it, or what it has as fields, has buffers */
+#define TR__TYPE_VERSIONS 2u /* the process knows its name with another schema */
+
 typedef struct tr_typeinfo {
     const char *name;
-    const tr_field *fields; /* own copy */
-    uint32_t count;         /* of fields */
-    uint32_t size;          /* of the struct */
-    uint32_t inline_count;  /* fields of kind string, bytes or buffer: 0 = the struct is all of it */
-    uint8_t flat_class; /* then: the pool's size class of a message of this type; TR__CLASS_LARGE otherwise */
-    bool buffers;       /* it has fields of kind buffer */
-    bool notice; /* only the runtime may send it: then flat_class is TR__CLASS_LARGE, off the fast path */
-    uint64_t id; /* hash of the name */
-    uint64_t fingerprint; /* hash of name, field names and kinds, in order */
+    const tr__field *fields; /* own copy; ends with a TR_KIND_END */
+    uint32_t count;          /* of fields */
+    uint32_t needed;         /* of those that aren't optional: they come first */
+    uint32_t size;           /* of the struct */
+    uint32_t inline_count; /* fields, its parts' too, that a copy must look at: 0 = the struct is all of it */
+    uint8_t
+        flat_class; /* then: the pool's size class of a message of this type; TR__CLASS_LARGE otherwise, and of a type
+                           with versions. Atomic, for that may come later */
+    uint8_t special; /* TR__TYPE_...; atomic for the same reason */
+    bool notice;     /* only the runtime may send it: then flat_class is TR__CLASS_LARGE, off the fast path */
+    uint64_t id;     /* hash of the name */
+    uint64_t fingerprint; /* hash of the schema */
+    const char
+        *schema; /* "order(string customer,list item(string name,f64 price) items,optional string note)" */
     struct tr_typeinfo *next;
 } tr_typeinfo;
 
+static inline bool tr__type_is(const tr_typeinfo *type, uint8_t what)
+{
+    return __atomic_load_n(&type->special, __ATOMIC_RELAXED) & what;
+}
+
+/* Bytes of a value of that kind; of a nested one its type says. */
+uint32_t tr__kind_size(uint32_t kind);
 /* The word of a kind as declarations have it ("u32"); "unknown" for a number that is none. Static storage. */
 const char *tr__kind_word(uint32_t kind);
 /* The registered form of a declared type; NULL only if memory ran out. Fast when it was used before. */
@@ -41,21 +74,73 @@ static inline const tr_typeinfo *tr__type_of(tr_type *type)
 tr_err tr__types_register_all(void);
 /* A type by id and fingerprint (fingerprint 0: any schema of that id); NULL if none is registered. */
 const tr_typeinfo *tr__type_find(uint64_t id, uint64_t fingerprint);
+/* What is wrong with a declaration, as no macro could have made it; NULL: nothing. Static storage. */
+const char *tr__type_wrong(const tr_type *type);
+/* The form in which a registered type is handed to who takes declarations. */
+static inline tr_type tr__type_declared(const tr_typeinfo *info)
+{
+    return (tr_type){.name = info->name, .size = info->size, .registered = info};
+}
+/* Whether messages of the schema `theirs` (not trusted; `length` bytes) can be read as this type: TR_ETYPE with a text that
+ * names the field if they differ by more than optional fields at the end. */
+tr_err tr__schema_check(const tr_typeinfo *ours, const char *theirs, size_t length, tr_error *error);
+/* The type to read messages of that id, fingerprint and schema with: the same, or one that tr__schema_check accepts. NULL:
+ * none; *error says what the first of that name has against it (TR_ETYPE). */
+const tr_typeinfo *tr__type_for(uint64_t id, uint64_t fingerprint, const char *schema, size_t length,
+                                tr_error *error);
+/* Another one of that type's id, registered later; NULL: there is none. */
+const tr_typeinfo *tr__type_next(const tr_typeinfo *type);
 /* A type by name, the one registered first; NULL if there is none. */
 const tr_typeinfo *tr__type_find_name(const char *name);
 
-/* Bytes of a self-contained copy of `body`: the struct and, each behind the other, its strings (with NUL) and
- * bytes; a buffer is held, not copied. SIZE_MAX if it would exceed TR__BODY_MAX. In a copy, and in what decoding makes, no string and no
- * bytes.data is NULL, and no buffer (tr__buffer_empty). */
+/* ---- bodies (body.c) ----------------------------------------------------------------------------------- */
+
+/* Bytes of a self-contained copy of `body`: the struct and, behind it in the order of the fields, strings (with NUL), bytes
+ * and lists, these aligned to 8 and before what belongs to their elements; a buffer is held, not copied. SIZE_MAX if it
+ * would exceed TR__BODY_MAX. In a copy, and in what decoding makes, no pointer is NULL: it points to nothing that counts,
+ * and a buffer is tr__buffer_empty. The value of an absent optional field is zero or empty. */
 #define TR__BODY_MAX ((size_t)1 << 30)
 size_t tr__body_size(const tr_typeinfo *type, const void *body);
 /* Make that copy; `into` has tr__body_size() bytes and is aligned to 8. */
 void tr__body_copy(const tr_typeinfo *type, void *into, const void *body);
+/* A value of the field, zero or empty. */
+void tr__value_clear(const tr__field *field, void *at);
+/* Is the optional field of this body there? Of others: true. */
+static inline bool tr__field_present(const tr__field *field, const void *body)
+{
+    return !field->optional || *((const uint8_t *)body + field->present) != 0;
+}
+static inline size_t tr__align8(size_t at)
+{
+    return (at + 7) & ~(size_t)7;
+}
+/* Integers of any size. `kind` is TR_KIND_i8 to i64, or u8 to u64. */
+int64_t tr__load_signed(uint32_t kind, const void *at);
+uint64_t tr__load_unsigned(uint32_t kind, const void *at);
+void tr__store_integer(uint32_t kind, void *at, uint64_t value);
+/* Their bounds: of a signed kind the lowest is -1 - max. */
+uint64_t tr__kind_max(uint32_t kind);
+
 /* Drop the buffers that a copy, or what decoding made, holds; the bytes behind its pointers may stay, it may not be used. */
 void tr__body_release(const tr_typeinfo *type, const void *body);
 
-/* CBOR (RFC 8949, by libcbor's streaming layer): an array of the fields by position; an address is an array
- * of three. Bytes written, or 0 if `room` is too little (tr__cbor_bound() is always enough). A string goes
+/* Where a reader is in a message: fields within fields, elements of lists. */
+typedef struct tr__path {
+    const tr_typeinfo *type;
+    uint32_t depth;
+    struct {
+        const tr__field *field;
+        size_t index; /* of the element; SIZE_MAX: not in one */
+    } at[TR__NESTING_MAX];
+} tr__path;
+#define TR__PATH_TEXT 160
+/* "order.items[3].price", at most TR__PATH_TEXT bytes with the NUL (its end is what is kept). Returns `out`. */
+const char *tr__path_text(const tr__path *path, char *out);
+
+/* ---- CBOR (cbor_write.c, cbor_read.c) ------------------------------------------------------------------ */
+
+/* CBOR (RFC 8949, by libcbor's streaming layer): an array of the fields by position; a list and a nested struct
+ * are arrays in it, an address is an array of three, an absent optional field is null, or missing at the end. Bytes written, or 0 if `room` is too little (tr__cbor_bound() is always enough). A string goes
  * out as it is: if it isn't UTF-8, the receiver refuses the message. */
 size_t tr__cbor_bound(const tr_typeinfo *type, const void *body);
 size_t tr__cbor_encode(const tr_typeinfo *type, const void *body, uint8_t *out, size_t room);
@@ -68,6 +153,12 @@ tr_err tr__cbor_measure(const tr_typeinfo *type, const uint8_t *in, size_t lengt
                         tr_error *error);
 bool tr__cbor_decode(const tr_typeinfo *type, const uint8_t *in, size_t length, tr__buffers *account,
                      void *into);
+
+/* The like for messages that stay in this process (versions.c): a buffer goes as the pointer, and is held by what is
+ * decoded. Strings may be any bytes. */
+size_t tr__cbor_encode_shared(const tr_typeinfo *type, const void *body, uint8_t *out, size_t room);
+tr_err tr__cbor_measure_shared(const tr_typeinfo *type, const uint8_t *in, size_t length, size_t *body_size);
+void tr__cbor_decode_shared(const tr_typeinfo *type, const uint8_t *in, size_t length, void *into);
 
 /* JSON (by jansson): an object of the fields by name, in their order; bytes as base64, an address as its
  * text. What JSON's numbers don't have is a string, both ways: a u64 above INT64_MAX its digits, an f64

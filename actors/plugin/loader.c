@@ -128,14 +128,12 @@ static tr_err take_actors(tr__plugin *plugin, tr_error *error)
 
 static tr_err check_type(const tr__plugin *plugin, const tr_type *type, tr_error *error)
 {
-    bool well = type && type->name && type->fields;
-    for (const tr_field *field = type ? type->fields : NULL; well && field->kind != TR_KIND_END; field++)
-        well =
-            field->name && strcmp(tr__kind_word(field->kind), "unknown") != 0 && field->offset < type->size;
-    return well ? TR_OK
-                : tr__fail(error, TR_EINVAL,
-                           "plugin %s: its message type %s is broken: declare types by TR_MESSAGE only",
-                           plugin->file, type && type->name ? type->name : "(without a name)");
+    const char *wrong = tr__type_wrong(type);
+    return !wrong
+               ? TR_OK
+               : tr__fail(error, TR_EINVAL,
+                          "plugin %s: its message type %s is broken (%s): declare types by TR_MESSAGE only",
+                          plugin->file, type && type->name ? type->name : "(without a name)", wrong);
 }
 
 static tr_err register_types(const tr__plugin *plugin, tr_error *error)

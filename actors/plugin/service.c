@@ -17,6 +17,7 @@
 #include "actors/loop.h"
 #include "actors/plugin/loader.h"
 #include "base/err.h"
+#include "mailbox/versions.h"
 
 /* Asked by who starts the plugin; answered with the same when it is up. */
 TR_MESSAGE(tr__plugin_up)
@@ -147,6 +148,18 @@ static void receive(tr_actor *self, void *state, const tr_msg *msg)
 static const tr_actor_def manager_def = {
     .name = "plugin", .state_size = sizeof(manager), .init = init, .receive = receive};
 
+/* A message of such a type from the other side isn't seen as one. No error: two plugins may well have a "tick" each, and
+ * never meet. */
+static void warn_of_versions(tr_actor *self, const tr__plugin *plugin)
+{
+    tr_error error;
+    for (tr_type *const *type = plugin->block->types; type < plugin->block->types_end; type++)
+        if (tr__versions_check((*type)->registered, &error) != TR_OK)
+            tr_log(self, TR_LOG_WARN,
+                   "plugin %s: it and this node don't understand each other's %s: %s (here: in the plugin)",
+                   plugin->file, (*type)->name, error.text);
+}
+
 tr_err tr_plugin_start(tr_actor *self, const char *file)
 {
     tr_error error;
@@ -155,6 +168,7 @@ tr_err tr_plugin_start(tr_actor *self, const char *file)
     tr__plugin *plugin = tr__plugin_load(file, &tr__host_table, &error);
     if (!plugin)
         return tr_fail(self, error.code, "%s", error.text);
+    warn_of_versions(self, plugin);
     /* Loop 0, because the node's outcome is that loop's. */
     tr_addr to = tr_spawn_with(self, &manager_def, plugin, &(tr_spawn_opts){.place = TR_PLACE_LOOP});
     if (tr_addr_is_none(to))

@@ -133,7 +133,7 @@ static void reply(tr__transactions *t, const tr_msg *ask, const tr__tx_frame *an
         tr_reply_error(t->self, ask, TR_ENOMEM, "it was executed; no memory for its reply");
         return;
     }
-    tr_type type = {.name = info->name, .fields = info->fields, .size = info->size, .registered = info};
+    tr_type type = tr__type_declared(info);
     tr_reply_body(t->self, ask, &type, body);
     tr__body_release(info, body);
     tr__free(body);

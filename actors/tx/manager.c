@@ -49,7 +49,7 @@ static void io_execute(void *context, tr__tx_branch *branch)
         return;
     }
     msg->kind = TR__MSG_EXECUTE;
-    msg->type = info;
+    tr__msg_filled(msg, info);
     msg->sender = TR__TX_MANAGER_OF(t->node->id);
     *(tr__tx_execute *)tr__msg_body(msg) = (tr__tx_execute){.branch = (uintptr_t)branch};
     tr__submit(loop, to, msg);

@@ -1,5 +1,6 @@
 """Charts by gnuplot, one style: bars for each contestant, a logarithmic axis, whiskers from least to most."""
 import subprocess
+import textwrap
 
 import compare
 import measure
@@ -14,7 +15,7 @@ set datafile missing 'NaN'
 set border 3 lc rgb '#5a6672'
 set tics nomirror textcolor rgb '#17202a'
 set grid ytics lc rgb '#d5dbe1' lw 1
-set title "{title}\\n{{/=10 {subtitle}}}" textcolor rgb '#17202a' font ',15'
+set title "{title}\\n{subtitle}" textcolor rgb '#17202a' font ',15'
 set key {key}
 """
 
@@ -23,11 +24,13 @@ def escaped(text):
     return text.replace("_", "\\\\_").replace('"', "'")
 
 
-def subtitle(head):
+def subtitle(head, width):
+    """Machine, versions, command, date; in as many lines as the width needs."""
     machine, versions = head["machine"], head["versions"]
     names = [f"{plan.PEERS[peer]} {versions[peer]}" for peer in plan.PEERS if peer in versions]
-    return escaped(f"{machine['cpu']}, {machine['cores']} cores, Linux {machine['kernel']} · {', '.join(names)} · "
-                   f"./dev bench · {head['date']}")
+    text = (f"{machine['cpu']}, {machine['cores']} cores, Linux {machine['kernel']} · {', '.join(names)} · "
+            f"./dev bench · {head['date']}")
+    return "\\n".join("{/=10 " + escaped(line) + "}" for line in textwrap.wrap(text, int(width / 6.2)))
 
 
 def gnuplot(script):
@@ -41,7 +44,9 @@ def number(value):
 
 
 def digits(value):
-    return f"{value:.0f}" if value >= 9.95 else f"{value:.1f}"
+    if value >= 999.5:
+        return f"{value / 1000:.0f}k" if value >= 9950 else f"{value / 1000:.1f}k"
+    return f"{value:.0f}" if value >= 9.95 else f"{value:.2g}"
 
 
 def bars(svg, head, title, unit, rows, contestants, labels=None, width=900, bottom=None):
@@ -67,15 +72,15 @@ def bars(svg, head, title, unit, rows, contestants, labels=None, width=900, bott
         name = escaped((labels or plan.PEERS)[who])
         plots.append(f"$d{column} using 1:2:({step * 0.92:.4f}) with boxes fs solid 0.9 noborder lc rgb '{colour[who]}' "
                      f"title '{name}'")
-        plots.append(f"$d{column} using 1:2:3:4 with yerrorbars pt -1 lw 1.4 lc rgb '#17202a' notitle")
-    gnuplot(STYLE.format(width=width, height=420, svg=svg, title=title, subtitle=subtitle(head),
-                         key="bottom center outside horizontal samplen 1.4 width 2") + "\n".join(body) + f"""
+        plots.append(f"$d{column} using 1:3:(0):($4-$3) with vectors heads size graph 0.004,90 lw 1.4 "
+                     "lc rgb '#17202a' notitle")
+    gnuplot(STYLE.format(width=width, height=420, svg=svg, title=title, subtitle=subtitle(head, width),
+                         key="outside right center vertical Left reverse samplen 1.2 spacing 1.3") + "\n".join(body) + f"""
 set logscale y
 set ylabel '{unit}' textcolor rgb '#17202a'
 set yrange [{low:.6g}:{high:.6g}]
 set xrange [-0.6:{len(rows) - 0.4}]
 set xtics scale 0 ({tics})
-set bars 0.6
 {chr(10).join(label_lines)}
 plot {", ".join(plots)}
 """)
@@ -99,7 +104,7 @@ def here(rows):
 
 
 CHARTS = [
-    ("performance-times.svg", "Time of one operation: less is better", "ns", ("ns",), 980),
+    ("performance-times.svg", "Time of one operation: less is better", "ns", ("ns",), 1100),
     ("performance-rates.svg", "Messages a second: more is better", "million a second", ("M/s",), 900),
     ("performance-fib.svg", "Fibonacci by actors: less is better", "ms", ("ms",), 620),
     ("performance-memory.svg", "An idle actor, of a million: less is better", "bytes", ("bytes",), 520),
@@ -146,13 +151,15 @@ def scaling(svg, head, rows, modes):
         plots.append(f"$d{at} using 1:2:3:4 with yerrorbars pt 7 ps 0.9 lw 1.4 lc rgb '{colour}' title '{escaped(label)}'")
         plots.append(f"$d{at} using 1:2 with lines lw 2 lc rgb '{colour}' notitle")
     most = int(modes[-1].split()[0])
-    gnuplot(STYLE.format(width=620, height=400, svg=svg, title="More loops: speed against one", subtitle=subtitle(head),
+    speeds = [value for _, values in rows for triple in values.values() for value in triple]
+    low, high = min(0.8, min(speeds) / 1.1), max(most, max(speeds)) * 1.5
+    gnuplot(STYLE.format(width=620, height=400, svg=svg, title="More loops: speed against one", subtitle=subtitle(head, 620),
                          key="top left Left reverse samplen 1.4") + "\n".join(blocks) + f"""
 set xlabel 'loops'
 set ylabel 'times as fast as one loop'
 set logscale xy 2
 set xrange [0.9:{most * 1.15}]
-set yrange [0.8:{most * 1.5}]
+set yrange [{low:.3g}:{high:.3g}]
 set xtics ({", ".join(mode.split()[0] for mode in modes)})
 plot x with lines dt 2 lc rgb '#8a949e' title 'each loop brings its whole', {", ".join(plots)}
 """)
@@ -164,7 +171,7 @@ def draw_overload(head, samples, into):
     lines = "\n".join(f"{at:.2f} {size:.3f}" for at, size in samples)
     most = max(size for _, size in samples)
     gnuplot(STYLE.format(width=720, height=320, svg=into / file, title="Memory under ten times what is handled",
-                         subtitle=subtitle(head), key="off") + f"""
+                         subtitle=subtitle(head, 720), key="off") + f"""
 $d << EOD
 {lines}
 EOD

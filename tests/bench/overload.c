@@ -17,6 +17,8 @@
 #include <troupe/node.h>
 #include <troupe/troupe.h>
 
+#include "actors/loop.h" /* how long a turn is at most */
+
 #define SENDERS     4
 #define WORK_NS     10000u /* what the flooded one does for a message: 100,000 a second at the very most */
 #define TIMES       10     /* so much more is offered */
@@ -254,9 +256,9 @@ static void print_json(const outcome *o)
 {
     printf("{\"offered\":%" PRIu64 ",\"accepted\":%" PRIu64 ",\"refused\":%" PRIu64 ",\"handled\":%" PRIu64
            ",\"dropped\":%" PRIu64 ",\"sums_hold\":%s,\"p50_ms\":%.4f,\"p99_ms\":%.4f,\"stop_ms\":%.3f,"
-           "\"stops\":%u,\"growth_mb\":%.3f,\"seconds\":%" PRIu64 ",\"loops\":%u,\"samples\":[",
+           "\"stops\":%u,\"growth_mb\":%.3f,\"budget_ms\":%.3f,\"seconds\":%" PRIu64 ",\"loops\":%u,\"samples\":[",
            o->offered, o->accepted, o->refused, o->handled, o->dropped, o->sums_hold ? "true" : "false",
-           o->p50_ms, o->p99_ms, o->stop_ms, all.stops, o->growth_mb, all.seconds, all.loops);
+           o->p50_ms, o->p99_ms, o->stop_ms, all.stops, o->growth_mb, (double)TR__TURN_NS / 1e6, all.seconds, all.loops);
     for (uint32_t i = 0; i < all.sample_count; i++)
         printf("%s[%.2f,%.3f]", i ? "," : "", all.samples[i].at_s, all.samples[i].mb);
     printf("]}\n");

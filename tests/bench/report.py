@@ -1,4 +1,6 @@
 """Writes docs/performance.md of the results: the command's only way into the docs, nothing in it is by hand."""
+import textwrap
+
 import accounting
 import compare
 import measure
@@ -20,6 +22,21 @@ the time that is measured; the other peers' mailboxes are unbounded. The peers a
 `tests/bench/peers`.
 
 """
+
+
+WIDTH = 105
+
+
+def wrapped(text):
+    """Lines of prose and of lists, none too long; tables and pictures stay."""
+    lines = []
+    for line in text.split("\n"):
+        if len(line) <= WIDTH or line.startswith(("|", "!", "#")):
+            lines.append(line)
+        else:
+            lines += textwrap.wrap(line, WIDTH, subsequent_indent="  " if line.startswith("- ") else "",
+                                   break_long_words=False, break_on_hyphens=False)
+    return "\n".join(lines)
 
 
 def head_text(head, peers):
@@ -132,7 +149,7 @@ def write(results, peers, pictures, path):
         text += "## More loops\n\n" + scaling(results) + picture(pictures, "performance-scaling.svg", "Speed by loops")
     text += accounting.text(results) + overload.text(results, pictures)
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text.rstrip("\n") + "\n")
+    path.write_text(wrapped(text).rstrip("\n") + "\n")
     return path
 
 

@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 /* Runs the program with those words; its output, stderr with it, goes to `out`. The exit status; -1: it
  * crashed. */
@@ -139,6 +140,69 @@ static void the_list_names_every_benchmark(void **state)
             fail_msg("%s isn't in the list", all[i].bench);
 }
 
+static bool json_holds(const json_t *object, const char *key)
+{
+    return json_is_true(json_object_get(object, key));
+}
+
+static json_int_t json_count(const json_t *object, const char *key)
+{
+    return json_integer_value(json_object_get(object, key));
+}
+
+/* Runs a program beside `troupe` that prints one object. */
+static json_t *run_beside(const char *words)
+{
+    static char out[65536];
+    char command[512];
+    snprintf(command, sizeof(command), "timeout 100 '%.*s'/%s 2>&1 </dev/null",
+             (int)(strrchr(getenv("TROUPE_BIN"), '/') - getenv("TROUPE_BIN")), getenv("TROUPE_BIN"), words);
+    FILE *output = popen(command, "r");
+    assert_non_null(output);
+    out[fread(out, 1, sizeof(out) - 1, output)] = '\0';
+    int status = pclose(output);
+    json_error_t error;
+    json_t *object = json_loads(out, 0, &error);
+    if (status != 0 || !object)
+        fail_msg("%s: status %d: %s", words, status, out);
+    return object;
+}
+
+static void what_a_flooded_actor_was_offered_is_accounted_for(void **state)
+{
+    (void)state;
+    for (int loops = 1; loops <= 2; loops++) {
+        json_t *got = run_beside(loops == 1 ? "bench-overload --seconds 2 --json"
+                                            : "bench-overload --seconds 2 --json --loops 2");
+        assert_true(json_holds(got, "sums_hold"));
+        assert_int_equal(json_count(got, "offered"),
+                         json_count(got, "accepted") + json_count(got, "refused"));
+        assert_int_equal(json_count(got, "accepted"),
+                         json_count(got, "handled") + json_count(got, "dropped"));
+        assert_true(json_count(got, "handled") > 0);
+        assert_true(json_count(got, "refused") > json_count(got, "handled"));
+        assert_true(json_count(got, "stops") > 0);
+        json_decref(got);
+    }
+}
+
+static void the_programs_beside_asyncio_do_their_work(void **state)
+{
+    (void)state;
+    char directory[] = "/tmp/test_bench_XXXXXX", words[128];
+    assert_non_null(mkdtemp(directory));
+    snprintf(words, sizeof(words), "asyncio-exchange %s 2", directory);
+    json_t *exchanged = run_beside(words), *computed = run_beside("asyncio-compute 3 echo done");
+    assert_int_equal(json_count(exchanged, "transactions"), 20);
+    assert_int_equal(json_count(computed, "jobs"), 3);
+    has(computed, "lag_p99_ms", JSON_REAL);
+    has(computed, "memory_mb", JSON_REAL);
+    json_decref(exchanged);
+    json_decref(computed);
+    snprintf(words, sizeof(words), "rm -r %s", directory);
+    assert_int_equal(system(words), 0);
+}
+
 static void what_is_wrong_on_the_command_line_is_told(void **state)
 {
     (void)state;
@@ -189,6 +253,8 @@ int main(void)
         cmocka_unit_test(every_benchmark_runs_on_two_loops),
         cmocka_unit_test(the_table_names_what_was_measured),
         cmocka_unit_test(the_list_names_every_benchmark),
+        cmocka_unit_test(what_a_flooded_actor_was_offered_is_accounted_for),
+        cmocka_unit_test(the_programs_beside_asyncio_do_their_work),
         cmocka_unit_test(what_is_wrong_on_the_command_line_is_told),
         cmocka_unit_test(without_arguments_it_tells_its_commands),
     };

@@ -156,7 +156,7 @@ static void what_is_wrong_with_a_message_is_named(void **state)
         {"{\"do\":\"send\",\"to\":\"ada\",\"message\":{\"gret\":{}}}", "no message type \\\"gret\\\""},
         {"{\"do\":\"send\",\"to\":\"ada\",\"message\":{\"greet\":7}}", "expected an object"},
         {"{\"do\":\"send\",\"to\":\"ada\",\"message\":{\"greet\":{\"nam\":\"x\"}}}", "no field 'nam'"},
-        {"{\"do\":\"ask\",\"to\":\"ada\",\"message\":{\"greet\":{\"times\":\"x\"}}}", "field times (u32)"},
+        {"{\"do\":\"ask\",\"to\":\"ada\",\"message\":{\"greet\":{\"times\":\"x\"}}}", "greet.times: expected an integer"},
         {"{\"do\":\"send\",\"to\":\"ada\",\"message\":{\"tr_down\":{}}}", "sent by the runtime only"},
     };
     fixture *f = *state;

@@ -137,33 +137,50 @@ static void tell(sim_node *node, tr_actor *actor, const tr_msg *msg)
     tr__alloc_fail_at(left);
 }
 
-/* What an actor is told, field by field, as there is padding between them. */
+static void hash_body(tr_sim *sim, const tr_typeinfo *type, const void *body);
+
+static void hash_value(tr_sim *sim, const tr__field *field, const void *at)
+{
+    uint64_t words[2] = {0, 0};
+    switch (field->kind) {
+    case TR_KIND_string:
+        sim_hash_text(sim, *(const char *const *)at);
+        break;
+    case TR_KIND_bytes:
+        hash_bytes(sim, ((const tr_bytes *)at)->data, ((const tr_bytes *)at)->size);
+        break;
+    case TR_KIND_buffer: {
+        const tr_buffer *buffer = *(const tr_buffer *const *)at;
+        hash_bytes(sim, buffer->data, buffer->size);
+        break;
+    }
+    case TR_KIND_nested:
+        hash_body(sim, field->of, at);
+        break;
+    default:
+        memcpy(words, at, field->size);
+        sim_hash(sim, words[0]);
+        if (field->kind == TR_KIND_addr)
+            sim_hash(sim, words[1]);
+    }
+}
+
+/* What an actor is told, field by field, as there is padding between them; of an optional one whether it is there, and of
+ * a list how long it is, too. */
 static void hash_body(tr_sim *sim, const tr_typeinfo *type, const void *body)
 {
-    static const size_t sizes[] = {[TR_KIND_bool] = 1,
-                                   [TR_KIND_i32] = 4,
-                                   [TR_KIND_i64] = 8,
-                                   [TR_KIND_u32] = 4,
-                                   [TR_KIND_u64] = 8,
-                                   [TR_KIND_f64] = 8,
-                                   [TR_KIND_addr] = sizeof(tr_addr)};
-    for (uint32_t i = 0; i < type->count; i++) {
-        const void *at = (const char *)body + type->fields[i].offset;
-        uint32_t kind = type->fields[i].kind;
-        uint64_t words[2] = {0, 0};
-        if (kind == TR_KIND_string) {
-            sim_hash_text(sim, *(const char *const *)at);
-        } else if (kind == TR_KIND_bytes) {
-            hash_bytes(sim, ((const tr_bytes *)at)->data, ((const tr_bytes *)at)->size);
-        } else if (kind == TR_KIND_buffer) {
-            const tr_buffer *buffer = *(const tr_buffer *const *)at;
-            hash_bytes(sim, buffer->data, buffer->size);
-        } else {
-            memcpy(words, at, sizes[kind]);
-            sim_hash(sim, words[0]);
-            if (kind == TR_KIND_addr)
-                sim_hash(sim, words[1]);
-        }
+    for (const tr__field *field = type->fields; field->kind != TR_KIND_END; field++) {
+        const void *at = (const char *)body + field->offset;
+        const tr__list *list = at;
+        bool present = tr__field_present(field, body);
+        if (field->optional)
+            sim_hash(sim, present);
+        if (field->list)
+            sim_hash(sim, list->count);
+        for (size_t i = 0; field->list && i < list->count; i++)
+            hash_value(sim, field, (const char *)list->data + i * field->size);
+        if (!field->list && present)
+            hash_value(sim, field, at);
     }
 }
 

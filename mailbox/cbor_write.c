@@ -1,0 +1,191 @@
+/* Messages to CBOR (RFC 8949), by libcbor's streaming layer: its encoders write an item's head. Pure functions: any
+ * thread; nothing here allocates. They call themselves only as deep as types nest.
+ *
+ * What can fail: the room is too little (0). */
+#include "mailbox/type.h"
+
+#include <cbor.h>
+#include <string.h>
+
+#define HEAD_MAX 9 /* bytes of the largest head: the initial byte and eight of argument */
+
+/* ---- how much ------------------------------------------------------------------------------------------ */
+
+static size_t bound_struct(const tr_typeinfo *type, const void *body);
+
+/* Of what stands behind a head. */
+static size_t bound_content(const tr__field *field, const void *value)
+{
+    switch (field->kind) {
+    case TR_KIND_string:
+        return *(const char *const *)value ? strlen(*(const char *const *)value) : 0;
+    case TR_KIND_bytes:
+        return ((const tr_bytes *)value)->size;
+    case TR_KIND_buffer:
+        return *(const tr_buffer *const *)value ? (*(const tr_buffer *const *)value)->size : 0;
+    case TR_KIND_addr:
+        return 3 * HEAD_MAX;
+    case TR_KIND_nested:
+        return bound_struct(field->of, value);
+    default:
+        return 0;
+    }
+}
+
+static size_t bound_struct(const tr_typeinfo *type, const void *body)
+{
+    size_t bound = HEAD_MAX;
+    for (const tr__field *field = type->fields; field->kind != TR_KIND_END; field++) {
+        const void *value = (const char *)body + field->offset;
+        const tr__list *list = value;
+        bound += HEAD_MAX;
+        if (!tr__field_present(field, body))
+            continue;
+        if (!field->list)
+            bound += bound_content(field, value);
+        else
+            for (size_t i = 0; i < list->count; i++)
+                bound += HEAD_MAX + bound_content(field, (const char *)list->data + i * field->size);
+    }
+    return bound;
+}
+
+size_t tr__cbor_bound(const tr_typeinfo *type, const void *body)
+{
+    return bound_struct(type, body);
+}
+
+/* ---- values -------------------------------------------------------------------------------------------- */
+
+static size_t encode_int(int64_t value, uint8_t *out, size_t room)
+{
+    return value >= 0 ? cbor_encode_uint((uint64_t)value, out, room)
+                      : cbor_encode_negint(~(uint64_t)value, out, room); /* CBOR has -1 - n */
+}
+
+/* The content behind a head of `head` bytes, which is 0 if there was no room for it. */
+static size_t encode_content(size_t head, const void *data, size_t size, uint8_t *out, size_t room)
+{
+    if (head == 0 || room - head < size)
+        return 0;
+    if (size > 0)
+        memcpy(out + head, data, size);
+    return head + size;
+}
+
+/* No address has one form, whatever a caller left in its node and slot. */
+static size_t encode_addr(tr_addr address, uint8_t *out, size_t room)
+{
+    const uint64_t parts[3] = {address.node, address.slot, address.generation};
+    size_t used = cbor_encode_array_start(3, out, room);
+    for (int i = 0; i < 3; i++) {
+        size_t part = cbor_encode_uint(tr_addr_is_none(address) ? 0 : parts[i], out + used, room - used);
+        if (part == 0)
+            return 0;
+        used += part;
+    }
+    return used;
+}
+
+static size_t encode_text(const char *text, uint8_t *out, size_t room)
+{
+    size_t size = text ? strlen(text) : 0;
+    return encode_content(cbor_encode_string_start(size, out, room), text, size, out, room);
+}
+
+static size_t encode_bytes(const void *data, size_t size, uint8_t *out, size_t room)
+{
+    return encode_content(cbor_encode_bytestring_start(size, out, room), data, size, out, room);
+}
+
+static size_t encode_struct(const tr_typeinfo *type, const void *body, bool shared, uint8_t *out,
+                            size_t room);
+
+static size_t encode_value(const tr__field *field, const void *at, bool shared, uint8_t *out, size_t room)
+{
+    switch (field->kind) {
+    case TR_KIND_bool:
+        return cbor_encode_bool(*(const uint8_t *)at != 0, out, room);
+    case TR_KIND_i8:
+    case TR_KIND_i16:
+    case TR_KIND_i32:
+    case TR_KIND_i64:
+        return encode_int(tr__load_signed(field->kind, at), out, room);
+    case TR_KIND_u8:
+    case TR_KIND_u16:
+    case TR_KIND_u32:
+    case TR_KIND_u64:
+        return cbor_encode_uint(tr__load_unsigned(field->kind, at), out, room);
+    case TR_KIND_f32:
+        return cbor_encode_single(*(const float *)at, out, room);
+    case TR_KIND_f64:
+        return cbor_encode_double(*(const double *)at, out, room);
+    case TR_KIND_string:
+        return encode_text(*(const char *const *)at, out, room);
+    case TR_KIND_bytes:
+        return encode_bytes(((const tr_bytes *)at)->data, ((const tr_bytes *)at)->size, out, room);
+    case TR_KIND_buffer: {
+        const tr_buffer *buffer = *(const tr_buffer *const *)at;
+        buffer = buffer ? buffer : &tr__buffer_empty;
+        return shared ? encode_bytes(&buffer, sizeof(buffer), out, room)
+                      : encode_bytes(buffer->data, buffer->size, out, room);
+    }
+    case TR_KIND_addr:
+        return encode_addr(*(const tr_addr *)at, out, room);
+    case TR_KIND_nested:
+        return encode_struct(field->of, at, shared, out, room);
+    }
+    return 0;
+}
+
+/* ---- lists and structs --------------------------------------------------------------------------------- */
+
+static size_t encode_list(const tr__field *field, const tr__list *list, bool shared, uint8_t *out,
+                          size_t room)
+{
+    size_t used = cbor_encode_array_start(list->count, out, room);
+    for (size_t i = 0; used && i < list->count; i++) {
+        const void *at = (const char *)list->data + i * field->size;
+        size_t part = encode_value(field, at, shared, out + used, room - used);
+        if (part == 0)
+            return 0;
+        used += part;
+    }
+    return used;
+}
+
+/* What is absent at the end isn't written: so it is the same for those who know of it and those who don't. */
+static uint32_t written(const tr_typeinfo *type, const void *body)
+{
+    uint32_t count = type->count;
+    while (count > type->needed && !tr__field_present(&type->fields[count - 1], body))
+        count--;
+    return count;
+}
+
+static size_t encode_struct(const tr_typeinfo *type, const void *body, bool shared, uint8_t *out, size_t room)
+{
+    uint32_t count = written(type, body);
+    size_t used = cbor_encode_array_start(count, out, room);
+    for (uint32_t i = 0; used && i < count; i++) {
+        const tr__field *field = &type->fields[i];
+        const void *at = (const char *)body + field->offset;
+        size_t part = !tr__field_present(field, body) ? cbor_encode_null(out + used, room - used)
+                      : field->list ? encode_list(field, at, shared, out + used, room - used)
+                                    : encode_value(field, at, shared, out + used, room - used);
+        if (part == 0)
+            return 0;
+        used += part;
+    }
+    return used;
+}
+
+size_t tr__cbor_encode(const tr_typeinfo *type, const void *body, uint8_t *out, size_t room)
+{
+    return encode_struct(type, body, false, out, room);
+}
+
+size_t tr__cbor_encode_shared(const tr_typeinfo *type, const void *body, uint8_t *out, size_t room)
+{
+    return encode_struct(type, body, true, out, room);
+}
