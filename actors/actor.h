@@ -184,6 +184,16 @@ static inline void tr__mailbox_append(tr_actor *actor, tr_msg *msg)
     actor->count++;
 }
 
+/* As its next one. */
+static inline void tr__mailbox_prepend(tr_actor *actor, tr_msg *msg)
+{
+    msg->next = actor->head;
+    if (!actor->head)
+        actor->tail = msg;
+    actor->head = msg;
+    actor->count++;
+}
+
 /* 16,384 slots a segment of TR__HUGE bytes; 4,096 segments. */
 #define TR__SEGMENT_BITS  14
 #define TR__SEGMENT_SLOTS (1u << TR__SEGMENT_BITS)

@@ -4,6 +4,7 @@
 
 #include "actors/budget.h"
 #include "actors/loop.h"
+#include "actors/pending.h"
 #include "actors/transactions.h"
 #include "base/plant.h"
 
@@ -197,6 +198,10 @@ void tr__drop_for(tr__loop *loop, uint64_t node, tr_msg *msg, tr_drop why)
     if (msg->flags & TR__MSG_BEYOND && msg->kind <= TR__MSG_ASK)
         tr__budget_left(loop, msg);
     switch ((tr__msg_kind)msg->kind) {
+    case TR__MSG_MOVED:
+        tr__moved_arrived(loop, NULL, msg);
+        break;
+    case TR__MSG_FORWARD:
     case TR__MSG_ASK:
         /* Of one that has expired the asker's own deadline tells. */
         if (loop->stopping || (msg->flags & TR__MSG_ANSWERED) || why == TR_DROP_EXPIRED)

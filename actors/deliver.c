@@ -127,6 +127,16 @@ static void kill_arrived(tr__loop *loop, tr_actor *actor, tr_msg *msg)
     tr__kill(loop, actor);
 }
 
+/* It is in the mailbox when the asker hears of it: what that sends then is behind it. */
+static void forward_arrived(tr__loop *loop, tr_actor *actor, tr_msg *msg)
+{
+    tr_addr asker = msg->sender;
+    uint64_t ask = msg->ask;
+    msg->kind = TR__MSG_ASK;
+    tr__enqueue(loop, actor, msg);
+    tr__moved_tell(loop, asker, ask, tr__addr_of(actor));
+}
+
 void tr__arrive(tr__loop *loop, tr_actor *actor, tr_msg *msg)
 {
     switch ((tr__msg_kind)msg->kind) {
@@ -144,6 +154,13 @@ void tr__arrive(tr__loop *loop, tr_actor *actor, tr_msg *msg)
         return;
     case TR__MSG_WANT_LEVEL:
         tr__level_arrived(loop, actor, msg);
+        return;
+    case TR__MSG_MOVED:
+        TR__COUNT(loop->counts.handled);
+        tr__moved_arrived(loop, actor, msg);
+        return;
+    case TR__MSG_FORWARD:
+        forward_arrived(loop, actor, msg);
         return;
     default:
         break;

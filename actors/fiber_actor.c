@@ -230,25 +230,33 @@ tr_err tr_sleep_at(tr_actor *self, uint64_t duration_ns, const char *where)
     return err;
 }
 
-tr_err tr_await_msg_at(tr_actor *self, tr_future future, const tr_msg **msg, const char *where)
+tr_err tr__fiber_await(tr_actor *self, uint64_t id, const char *where)
 {
-    tr__loop *loop = tr__owner(self);
-    if (msg)
-        *msg = NULL;
     if (!is_fiber(self, "tr_await"))
         return TR_EINVAL;
-    if (future.id == 0)
-        return tr_last_error(self)->code ? tr_last_error(self)->code
-                                         : tr__self_fail(self, TR_EINVAL, "tr_await: no future");
-    tr__pending *pending = tr__pending_get(loop, self, future.id);
+    tr__loop *loop = tr__owner(self);
+    tr__pending *pending = tr__pending_get(loop, self, id);
     waits_at(self, where);
     while (pending && !pending->settled) {
-        self->fiber->awaited = future.id;
+        self->fiber->awaited = id;
         TR_TRY(wait_for(self, TR__WAIT_FUTURE));
-        pending = tr__pending_get(loop, self, future.id);
+        pending = tr__pending_get(loop, self, id);
     }
-    if (pending && (pending->kind == TR__PENDING_ASK || pending->kind == TR__PENDING_GATHER))
-        return tr__pending_take(loop, pending, msg);
+    return TR_OK;
+}
+
+tr_err tr_await_msg_at(tr_actor *self, tr_future future, const tr_msg **msg, const char *where)
+{
+    if (msg)
+        *msg = NULL;
+    if (self->fiber && future.id == 0)
+        return tr_last_error(self)->code ? tr_last_error(self)->code
+                                         : tr__self_fail(self, TR_EINVAL, "tr_await: no future");
+    TR_TRY(tr__fiber_await(self, future.id, where));
+    tr__pending *pending = tr__pending_get(tr__owner(self), self, future.id);
+    if (pending && !pending->piped &&
+        (pending->kind == TR__PENDING_ASK || pending->kind == TR__PENDING_GATHER))
+        return tr__pending_take(tr__owner(self), pending, msg);
     return tr_take_result(self, future, msg); /* says what is wrong with it */
 }
 

@@ -28,10 +28,26 @@ static void submit(tr__loop *loop, tr_actor *near, tr_addr to, tr_msg *msg)
 /* A look at the clock costs as much as a fifth of an ask. So only a short time, which the running handler may
  * have outlasted, is counted from now; a longer one from the loop's last look, TR__TURN_CHECK messages ago at
  * most. */
-static uint64_t deadline_of(const tr__loop *loop, uint64_t timeout_ns)
+static inline uint64_t after(const tr__loop *loop, uint64_t timeout_ns)
 {
     uint64_t now = timeout_ns < SHORT ? tr__now_fresh(loop) : loop->now_ns;
     return timeout_ns > UINT64_MAX - now ? UINT64_MAX : now + timeout_ns;
+}
+
+/* TR_WITHIN, TR_INHERIT: no later than that of the ask that self works for. */
+static uint64_t inherited(const tr__loop *loop, const tr_actor *self, uint64_t timeout_ns)
+{
+    const tr_msg *ask = self->fiber ? self->fiber->received : loop->current;
+    uint64_t own = timeout_ns == TR_INHERIT ? UINT64_MAX : after(loop, timeout_ns & ~(1ull << 63));
+    bool works = ask && ask->kind == TR__MSG_ASK && !(ask->flags & TR__MSG_ANSWERED);
+    return works && ask->deadline_ns < own ? ask->deadline_ns : own;
+}
+
+static inline uint64_t deadline_of(const tr__loop *loop, const tr_actor *self, uint64_t timeout_ns)
+{
+    if (__builtin_expect(timeout_ns >> 63 && timeout_ns != TR_FOREVER, 0))
+        return inherited(loop, self, timeout_ns);
+    return after(loop, timeout_ns);
 }
 
 tr_future tr_ask_body(tr_actor *self, tr_addr to, uint64_t timeout_ns, tr_type *type, const void *body)
@@ -66,7 +82,7 @@ tr_future tr_ask_body(tr_actor *self, tr_addr to, uint64_t timeout_ns, tr_type *
     pending->callee = to;
     pending->asked = msg->type;
     pending->since_ns = loop->now_ns;
-    uint64_t due = deadline_of(loop, timeout_ns);
+    uint64_t due = deadline_of(loop, self, timeout_ns);
     if (due != UINT64_MAX)
         tr__wheel_set(&loop->wheel, &pending->timer, due);
     uint64_t id = tr__pending_id(pending);
@@ -148,7 +164,7 @@ tr_err tr_vreply_error(tr_actor *self, const tr_msg *ask, tr_err code, const cha
 
 /* ---- futures ------------------------------------------------------------------------------------------- */
 
-static tr__pending *future_of(tr_actor *self, tr_future future, const char *what)
+tr__pending *tr__future_of(tr_actor *self, tr_future future, const char *what)
 {
     tr__pending *pending = tr__pending_get(tr__owner(self), self, future.id);
     if (!pending || (pending->kind != TR__PENDING_ASK && pending->kind != TR__PENDING_GATHER)) {
@@ -171,9 +187,11 @@ tr_err tr_then(tr_actor *self, tr_future future, tr_then_fn then, void *context)
     tr__loop *loop = tr__owner(self);
     if (self->def->run)
         return tr__self_fail(self, TR_EINVAL, "tr_then in %s, which is a fiber: await it", self->def->name);
-    tr__pending *pending = future_of(self, future, "tr_then");
+    tr__pending *pending = tr__future_of(self, future, "tr_then");
     if (!pending)
         return no_future(self);
+    if (pending->piped)
+        return tr__self_fail(self, TR_EINVAL, "tr_then: this future comes as a message already");
     pending->then = then;
     pending->context = context;
     if (pending->settled) /* called in its turn, never from within this call */
@@ -186,7 +204,7 @@ tr_err tr_take_result(tr_actor *self, tr_future future, const tr_msg **msg)
     tr__loop *loop = tr__owner(self);
     if (msg)
         *msg = NULL;
-    tr__pending *pending = future_of(self, future, "tr_take_result");
+    tr__pending *pending = tr__future_of(self, future, "tr_take_result");
     if (!pending)
         return no_future(self);
     if (!pending->settled)
@@ -229,51 +247,6 @@ tr_err tr_await_type_at(tr_actor *self, tr_future future, tr_type *type, const v
     return *out ? TR_OK
                 : tr__self_fail(self, TR_ETYPE, "the answer is a %s, not a %s",
                                 msg ? tr_msg_type_name(msg) : "gather", type->name);
-}
-
-/* A member tells one gather; and of gathers none is made, since what failed in them could not be told. */
-static bool can_be_gathered(tr_actor *self, tr_future future)
-{
-    tr__pending *pending = future_of(self, future, "tr_gather");
-    if (!pending) {
-        if (future.id == 0 && tr_last_error(self)->code == TR_OK)
-            tr__self_fail(self, TR_EINVAL, "tr_gather: no future");
-        return false;
-    }
-    tr__pending *other = tr__pending_get(tr__owner(self), self, pending->gather);
-    if (pending->kind == TR__PENDING_ASK && !(other && !other->settled))
-        return true;
-    tr__self_fail(self, TR_EINVAL, "tr_gather: one of these is %s",
-                  pending->kind == TR__PENDING_ASK ? "in another gather already" : "a gather itself");
-    return false;
-}
-
-tr_future tr_gather(tr_actor *self, const tr_future *futures, size_t count)
-{
-    tr__loop *loop = tr__owner(self);
-    for (size_t i = 0; i < count; i++)
-        if (!can_be_gathered(self, futures[i]))
-            return NO_FUTURE;
-    tr__pending *gather = tr__pending_make(loop, self, TR__PENDING_GATHER);
-    if (!gather) {
-        tr__self_fail(self, TR_ENOMEM, "no memory for a future");
-        return NO_FUTURE;
-    }
-    for (size_t i = 0; i < count; i++) {
-        tr__pending *member = future_of(self, futures[i], "tr_gather");
-        if (member->settled) {
-            if (member->error && !gather->error) {
-                gather->error = member->error;
-                gather->gather = tr__pending_id(member);
-            }
-        } else if (member->gather != tr__pending_id(gather)) { /* given twice, it counts once */
-            member->gather = tr__pending_id(gather);
-            gather->left++;
-        }
-    }
-    if (gather->left == 0)
-        gather->settled = true;
-    return (tr_future){tr__pending_id(gather)};
 }
 
 void tr_cancel(tr_actor *self, tr_future future)

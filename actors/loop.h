@@ -343,6 +343,8 @@ void tr__fiber_kill(tr__loop *loop, tr_actor *actor, const tr__reason *reason);
 /* At the node's end: let its body return, as far as it does so within a few waits; true: it has ended. */
 bool tr__fiber_end(tr__loop *loop, tr_actor *actor, const tr__reason *reason);
 void tr__fiber_finish(tr__loop *loop, tr_actor *actor);
+/* Within the fiber: wait until that pending is settled; TR_EKILLED, or TR_EINVAL if self is no fiber. */
+tr_err tr__fiber_await(tr_actor *self, uint64_t pending, const char *where);
 /* Wait until the mailbox that was asked under that number says that it has places; TR_EDEADLINE, TR_EKILLED. */
 tr_err tr__fiber_wait_places(tr_actor *self, uint64_t number, uint64_t until_ns);
 /* It said so. */

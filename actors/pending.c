@@ -55,6 +55,8 @@ tr__pending *tr__pending_make(tr__loop *loop, tr_actor *owner, tr__pending_kind 
     pending->kind = (uint8_t)kind;
     pending->settled = false;
     pending->error = TR_OK;
+    pending->mode = 0;
+    pending->piped = false;
     pending->left = 0;
     pending->owner = owner;
     pending->msg = NULL;
@@ -90,6 +92,10 @@ void tr__pending_free(tr__loop *loop, tr__pending *pending)
         tr__release(loop, pending->msg);
     if (pending->kind == TR__PENDING_ASK)
         owner->asks--;
+    else if (pending->kind == TR__PENDING_GROUP)
+        tr__group_free(pending);
+    if (pending->piped)
+        tr__pipe_end(loop, pending);
     if (pending->prev)
         pending->prev->next = pending->next;
     else
@@ -167,36 +173,6 @@ static void call_then(tr__loop *loop, tr__pending *pending)
     loop->current = NULL;
 }
 
-/* A member of a gather settled. */
-static void gather_tell(tr__loop *loop, tr_actor *owner, uint64_t id, uint64_t member, tr_err error)
-{
-    tr__pending *gather = tr__pending_get(loop, owner, id);
-    if (!gather || gather->settled)
-        return;
-    if (error && !gather->error) {
-        gather->error = (uint8_t)error;
-        gather->gather = member;
-    }
-    if (--gather->left == 0)
-        tr__pending_settle(loop, gather, NULL, gather->error);
-}
-
-void tr__gather_canceled(tr__loop *loop, const tr__pending *member)
-{
-    tr__pending *gather = tr__pending_get(loop, member->owner, member->gather);
-    if (!gather || gather->settled)
-        return;
-    if (!gather->error) {
-        gather->error = TR_ECANCELED;
-        gather->gather = tr__pending_id(member);
-    }
-    if (--gather->left)
-        return;
-    gather->settled = true;
-    if (gather->then) /* in its turn, as tr_then on a settled one */
-        tr__wheel_set(&loop->wheel, &gather->timer, loop->now_ns);
-}
-
 void tr__pending_explain(tr__loop *loop, tr_actor *owner, uint64_t id, const char *text)
 {
     tr__pending *pending = tr__pending_get(loop, owner, id);
@@ -224,7 +200,9 @@ void tr__pending_settle(tr__loop *loop, tr__pending *pending, tr_msg *msg, tr_er
     if (msg)
         pending->msg = msg;
     pending->error = (uint8_t)error;
-    if (owner->fiber)
+    if (__builtin_expect(pending->piped, 0))
+        tr__pipe_settled(loop, pending);
+    else if (owner->fiber)
         tr__fiber_wake(loop, owner, id);
     else if (owner->exiting)
         ;                                             /* its code runs no more */
@@ -233,7 +211,7 @@ void tr__pending_settle(tr__loop *loop, tr__pending *pending, tr_msg *msg, tr_er
     else if (pending->then)
         call_then(loop, pending);
     if (gather)
-        gather_tell(loop, owner, gather, id, error);
+        tr__gather_tell(loop, owner, gather, id, error);
 }
 
 void tr__answer(tr__loop *loop, tr_actor *asker, tr_msg *msg)
@@ -359,85 +337,4 @@ void tr__tick_back(tr__loop *loop, tr__pending *tick)
 {
     tick->msg = loop->current; /* taken, to be sent again */
     loop->current = NULL;
-}
-
-/* ---- cancel -------------------------------------------------------------------------------------------- */
-
-void tr__cancel_callee(tr__loop *loop, const tr__pending *pending)
-{
-    if (loop->stopping)
-        return;
-    /* Best effort: without memory the callee works for nothing, but nobody is misled. */
-    tr_msg *msg = tr__msg_alloc(&loop->pool, loop->index, sizeof(tr_canceled));
-    if (!msg)
-        return;
-    msg->kind = TR__MSG_CANCEL;
-    tr__msg_filled(msg, tr__type_of(&tr_canceled_type));
-    msg->sender = tr__addr_of(pending->owner);
-    msg->ask = tr__pending_id(pending);
-    *(tr_canceled *)tr__msg_body(msg) = (tr_canceled){.asker = msg->sender, .ask = msg->ask};
-    tr__submit(loop, pending->callee, msg);
-}
-
-static bool is_ask(const tr_msg *msg, const tr_msg *cancel)
-{
-    return msg && msg->kind == TR__MSG_ASK && msg->ask == cancel->ask &&
-           tr_addr_equal(msg->sender, cancel->sender);
-}
-
-/* Drop the queued ask; its asker has gone on, so no answer is made. */
-static tr_msg *take_ask(tr_msg **head, tr_msg **last, const tr_msg *cancel)
-{
-    tr_msg *before = NULL;
-    for (tr_msg *msg = *head; msg; before = msg, msg = msg->next)
-        if (is_ask(msg, cancel)) {
-            *(before ? &before->next : head) = msg->next;
-            if (!msg->next)
-                *last = before;
-            return msg;
-        }
-    return NULL;
-}
-
-static bool drop_queued(tr__loop *loop, tr_actor *callee, const tr_msg *cancel)
-{
-    tr_msg *msg = take_ask(&callee->head, &callee->tail, cancel);
-    tr__extras *extras = callee->extras;
-    if (!msg && extras && (msg = take_ask(&extras->deferred, &extras->deferred_last, cancel)))
-        extras->deferred_count--;
-    if (!msg)
-        return false;
-    callee->count--;
-    tr__places_back(loop, callee, TR_PLANT(place_lost) ? 0 : msg->places);
-    msg->flags |= TR__MSG_ANSWERED;
-    tr__drop(loop, msg, TR_DROP_CANCELED);
-    return true;
-}
-
-/* The ask among what the callee keeps, or its fiber has received; NULL: it isn't there. */
-static tr_msg *kept_ask(const tr_actor *callee, const tr_msg *cancel)
-{
-    tr_msg *first = callee->extras ? callee->extras->kept : NULL, *msg = first;
-    if (callee->fiber && is_ask(callee->fiber->received, cancel))
-        return callee->fiber->received;
-    if (msg)
-        do {
-            if (is_ask(msg, cancel))
-                return msg;
-            msg = msg->next;
-        } while (msg != first);
-    return NULL;
-}
-
-void tr__cancel_arrived(tr__loop *loop, tr_actor *callee, tr_msg *msg)
-{
-    tr_msg *kept = drop_queued(loop, callee, msg) ? NULL : kept_ask(callee, msg);
-    if (kept) {
-        kept->flags |= TR__MSG_ANSWERED | TR__MSG_CANCELED;
-        msg->kind = TR__MSG_NOTICE; /* the block was made for this */
-        tr__deliver(loop, msg);
-        return;
-    }
-    TR__COUNT(loop->counts.handled);
-    tr__msg_free(loop, msg);
 }

@@ -16,11 +16,19 @@ typedef enum tr__pending_kind {
     TR__PENDING_FREE,
     TR__PENDING_ASK,
     TR__PENDING_GATHER,
+    TR__PENDING_GROUP,
     TR__PENDING_MESSAGE, /* tr_after: its message comes when it is due */
     TR__PENDING_TICK,    /* the like, made once for many times */
     TR__PENDING_WAKE,    /* a fiber's bound on a wait */
     TR__PENDING_GRACE,   /* a killed fiber's */
 } tr__pending_kind;
+
+/* What a gather waits for. */
+typedef enum tr__gather_mode {
+    TR__GATHER_ALL,     /* all; it fails with the first that fails */
+    TR__GATHER_SETTLED, /* all; it doesn't fail */
+    TR__GATHER_FIRST,   /* the first that settles */
+} tr__gather_mode;
 
 /* Two cache lines; what timers need lies in the first, nearly all. */
 typedef struct tr__pending {
@@ -29,7 +37,9 @@ typedef struct tr__pending {
     uint8_t kind;
     bool settled;
     uint8_t error; /* tr_err, when settled without a message */
-    uint32_t left; /* of a gather: members not settled */
+    uint8_t mode;  /* of a gather: tr__gather_mode */
+    bool piped;    /* its result comes as a message; `context` is the tr_settled that it may be */
+    uint16_t left; /* of a gather: members not settled */
     tr_actor *owner;
     struct tr__pending *next, *prev; /* in the owner's list; next also in the free list */
     tr_msg *msg;                     /* the answer, the timer's message, or what the deadline will say */
@@ -38,7 +48,8 @@ typedef struct tr__pending {
     tr_then_fn then;
     void *context;
     uint64_t since_ns; /* when it was asked */
-    uint64_t gather;   /* the gather it is a member of; 0: none. Of a gather: its first member that failed */
+    uint64_t
+        gather; /* the gather or group it is a member of; 0: none. Of a gather: its first member that failed, or settled */
 } tr__pending;
 
 static inline uint64_t tr__pending_id(const tr__pending *pending)
@@ -64,19 +75,45 @@ void tr__pending_settle(tr__loop *loop, tr__pending *pending, tr_msg *msg, tr_er
 void tr__pending_explain(tr__loop *loop, tr_actor *owner, uint64_t id, const char *text);
 /* An answer came to its asker's loop. Takes msg. */
 void tr__answer(tr__loop *loop, tr_actor *asker, tr_msg *msg);
-/* A member is being cancelled, by its owner's code: its gather counts it as failed, and calls nothing now. */
-void tr__gather_canceled(tr__loop *loop, const tr__pending *member);
-/* Tell the callee of an ask that nobody waits any more. */
-void tr__cancel_callee(tr__loop *loop, const tr__pending *pending);
-/* A cancel came to its callee's loop. Takes msg. */
-void tr__cancel_arrived(tr__loop *loop, tr_actor *callee, tr_msg *msg);
 /* Fill *error with how a settled entry failed; TR_OK if it has its answer. */
 tr_err tr__pending_error(const tr__pending *pending, tr_error *error);
 
 /* What tr_await and tr_take_result do with a settled future: consume it, *msg (may be NULL) is borrowed by its owner.
  * Else its error, with the text as the owner's last error. */
 tr_err tr__pending_take(tr__loop *loop, tr__pending *pending, const tr_msg **msg);
+/* The actor's future, an ask or a gather; NULL: it isn't one, and self's last error says so. */
+tr__pending *tr__future_of(tr_actor *self, tr_future future, const char *what);
 void tr__pendings_fini(tr__loop *loop);
+
+/* ---- gathers and groups (gather.c) --------------------------------------------------------------------- */
+
+/* A member settled: its gather, if it waits for that one, may settle as well. Where the owner's code may run. */
+void tr__gather_tell(tr__loop *loop, tr_actor *owner, uint64_t id, uint64_t member, tr_err error);
+/* A member is being cancelled, by its owner's code: its gather counts it as failed, and calls nothing now. */
+void tr__gather_canceled(tr__loop *loop, const tr__pending *member);
+/* What a group holds besides its entry. */
+void tr__group_free(tr__pending *group);
+
+/* ---- results as messages (pipe.c) ---------------------------------------------------------------------- */
+
+/* A piped one settled: its result becomes a message of its owner, and it is freed. */
+void tr__pipe_settled(tr__loop *loop, tr__pending *pending);
+/* The block for the result isn't needed. */
+void tr__pipe_end(tr__loop *loop, tr__pending *pending);
+
+/* ---- asks that are handed on, or given up (forward.c, cancel.c) ---------------------------------------- */
+
+/* An ask that was handed on has come to its new callee: tell its asker where it is. Best effort, as the cancel that this is
+ * for. */
+void tr__moved_tell(tr__loop *loop, tr_addr asker, uint64_t ask, tr_addr callee);
+/* It came to the asker: whom to tell of a cancel from now on; NULL: the asker is gone, and doesn't wait. Takes msg. */
+void tr__moved_arrived(tr__loop *loop, tr_actor *asker, tr_msg *msg);
+/* What tells an asker that its ask is handled by another actor; NULL: no memory. */
+tr_msg *tr__moved_make(tr__loop *loop, uint64_t ask, tr_addr callee);
+/* Tell the callee of an ask that nobody waits any more. */
+void tr__cancel_callee(tr__loop *loop, const tr__pending *pending);
+/* A cancel came to its callee's loop. Takes msg. */
+void tr__cancel_arrived(tr__loop *loop, tr_actor *callee, tr_msg *msg);
 
 /* A timer of the runtime's own actors that no want of memory loses: entry and message are made once, and the message is
  * given back by who handles it. Freed with its owner. NULL: no memory. */

@@ -56,7 +56,8 @@ static bool sweep(tr__loop *loop, tr_actor *actor)
     }
     *end = NULL;
     bool some = expired != NULL;
-    while (expired) { /* apart from the walk: who is told of it may send here */
+    tr__hand_give(actor, actor->local); /* other loops' senders may have been refused as well */
+    while (expired) {                   /* apart from the walk: who is told of it may send here */
         tr_msg *msg = expired;
         expired = msg->next;
         tr__drop(loop, msg, TR_DROP_EXPIRED);
@@ -111,8 +112,7 @@ static tr_err reserve_local_slow(tr__loop *loop, tr_actor *actor, uint32_t place
     }
     bool there = actor->local >= places ||
                  (oldest ? drop_oldest(loop, actor, places)
-                         : draw_local(actor, places) ||
-                               (sweep(loop, actor) && (actor->local >= places || draw_local(actor, places))));
+                         : draw_local(actor, places) || (sweep(loop, actor) && draw_local(actor, places)));
     if (there)
         actor->local -= places;
     if (actor->mail & TR__MAIL_WATCHED)

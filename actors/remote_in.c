@@ -7,6 +7,7 @@
 
 #include "actors/budget.h"
 #include "actors/overflow.h"
+#include "actors/pending.h"
 #include "actors/remote_peer.h"
 #include "actors/wire.h"
 #include "base/err.h"
@@ -297,6 +298,35 @@ static void take_cancel(tr__remote_peer *p, const tr__record *r)
     tr__pass(loop, (tr_addr){loop->node->id, r->to_slot, r->to_generation}, msg);
 }
 
+/* Whoever was asked there has handed it on. Within that node it waits for its answer as before; else its block, which waits
+ * here, is what goes on. */
+static void take_moved(tr__remote_peer *p, const tr__record *r)
+{
+    tr__loop *loop = p->remote->loop;
+    tr_addr asker = {loop->node->id, r->to_slot, r->to_generation}, callee = r->moved_to;
+    if (callee.node == p->peer->id) {
+        tr_msg *msg = tr__moved_make(loop, r->ask, callee);
+        if (msg)
+            tr__pass(loop, asker, msg);
+        else
+            loop->counts.dropped[TR_DROP_NO_MEMORY]++;
+        return;
+    }
+    tr_msg *ask = tr__waits_take(&p->waits, TR__MSG_ASK, r->ask, r->to_slot, r->to_generation);
+    loop->counts.handled++;
+    if (!ask)
+        return; /* given up meanwhile */
+    uint32_t places = callee.node == loop->node->id ? tr__msg_places(ask->size) : 0;
+    tr_err err = places ? tr__reserve(loop, callee, &places) : TR_OK;
+    if (err != TR_OK) {
+        tr__fail_ask(loop, ask, loop->node->id, err);
+        return;
+    }
+    ask->kind = TR__MSG_FORWARD;
+    ask->places = (uint16_t)places;
+    tr__submit(loop, callee, ask);
+}
+
 static void take_monitor(tr__remote_peer *p, const tr__record *r)
 {
     tr__loop *loop = p->remote->loop;
@@ -362,6 +392,9 @@ static tr_err take(tr__remote_peer *p, const tr__record *r)
         break;
     case TR__WIRE_CANCEL:
         take_cancel(p, r);
+        break;
+    case TR__WIRE_MOVED:
+        take_moved(p, r);
         break;
     case TR__WIRE_MONITOR:
         take_monitor(p, r);

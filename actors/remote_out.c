@@ -3,6 +3,7 @@
 
 #include <troupe/troupe.h>
 
+#include "actors/pending.h"
 #include "actors/remote_peer.h"
 #include "actors/wire.h"
 #include "base/err.h"
@@ -128,6 +129,12 @@ static tr_err put_down(tr__remote_peer *p, tr__record *record, const tr_msg *msg
     return put(p, record, down->text);
 }
 
+static tr_err put_moved(tr__remote_peer *p, tr__record *record, const tr_msg *msg)
+{
+    record->moved_to = *(const tr_addr *)tr__msg_body(msg);
+    return put(p, record, NULL);
+}
+
 static tr_err put_plain(tr__remote_peer *p, tr__record *record, const tr_msg *msg)
 {
     (void)msg;
@@ -149,6 +156,7 @@ static const struct {
     [TR__MSG_DEMONITOR] = {TR__WIRE_DEMONITOR, put_plain, false},
     [TR__MSG_CANCEL] = {TR__WIRE_CANCEL, put_plain, false},
     [TR__MSG_WANT_WRITABLE] = {0, NULL, false},
+    [TR__MSG_MOVED] = {TR__WIRE_MOVED, put_moved, false},
 };
 
 /* ---- sending ------------------------------------------------------------------------------------------- */
@@ -285,6 +293,15 @@ void tr__remote_peer_send(tr__remote_peer *p, tr_msg *msg)
         p->wanting_end = &msg->next;
         if (!p->held)
             tr__remote_writable(p);
+        return;
+    }
+    if (msg->kind ==
+        TR__MSG_FORWARD) { /* it waits for its answer here; to its callee it comes as any other */
+        tr_addr asker = msg->sender, callee = {p->peer->id, msg->to.slot, msg->to.generation};
+        uint64_t ask = msg->ask;
+        msg->kind = TR__MSG_ASK;
+        tr__remote_peer_send(p, msg);
+        tr__moved_tell(loop, asker, ask, callee);
         return;
     }
     if (p->cut) {

@@ -194,7 +194,7 @@ tr_err tr__send_notice(tr_actor *self, tr_addr to, tr_type *type, const void *bo
     return TR_OK;
 }
 
-static void unkeep(tr_actor *self, tr_msg *msg)
+void tr__unkeep(tr_actor *self, tr_msg *msg)
 {
     tr__extras *extras = self->extras;
     if (msg->next == msg) {
@@ -247,8 +247,9 @@ tr_err tr_send_msg(tr_actor *self, tr_addr to, tr_msg **out)
         return TR_OK;
     }
     if (msg->flags & TR__MSG_KEPT)
-        unkeep(self, msg);
+        tr__unkeep(self, msg);
     msg->kind = TR__MSG_NORMAL;
+    msg->ask = 0;
     msg->flags = (uint8_t)((msg->flags & TR__MSG_OF_BODY) | (beyond ? TR__MSG_BEYOND : 0));
     msg->deadline_ns = 0;
     msg->places = (uint16_t)places;
@@ -285,7 +286,7 @@ void tr_msg_free(tr_actor *self, tr_msg **msg)
     if (!m)
         return;
     if (m->flags & TR__MSG_KEPT)
-        unkeep(self, m);
+        tr__unkeep(self, m);
     tr__release(tr__owner(self), m);
 }
 

@@ -19,6 +19,9 @@ tr_err tr__prepare(tr_actor *self, tr_addr to, tr_type *type, const void *body, 
                    bool droppable, tr_msg **msg);
 void tr__unprepare(tr_actor *self, tr_addr to, tr_msg *msg);
 
+/* A kept message is in nobody's hand any more. */
+void tr__unkeep(tr_actor *self, tr_msg *msg);
+
 /* As tr_post_body, with a message that no actor and no peer can make: the receiver sees that it is a notice. */
 tr_err tr__post_notice(tr_node *node, tr_addr to, tr_type *type, const void *body);
 

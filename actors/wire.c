@@ -72,7 +72,8 @@ enum {
     HAS_EXIT = 8,
     HAS_CODE = 16,
     HAS_SCHEMA = 32,
-    HAS_BODY = 64
+    HAS_BODY = 64,
+    HAS_ADDRESS = 128
 };
 
 static const uint8_t parts[TR__WIRE_KINDS] = {
@@ -86,6 +87,7 @@ static const uint8_t parts[TR__WIRE_KINDS] = {
     [TR__WIRE_DEMONITOR] = HAS_ASK,
     [TR__WIRE_EXPIRING] = HAS_REMAINING | HAS_TYPE | HAS_BODY,
     [TR__WIRE_DOWN] = HAS_ASK | HAS_EXIT | HAS_CODE | HAS_BODY,
+    [TR__WIRE_MOVED] = HAS_ASK | HAS_ADDRESS,
 };
 
 size_t tr__wire_put(uint8_t *out, const tr__record *record)
@@ -108,6 +110,11 @@ size_t tr__wire_put(uint8_t *out, const tr__record *record)
         at = put_number(at, record->code);
     if (has & HAS_SCHEMA)
         at = put_fixed(put_fixed(at, record->type_id), record->fingerprint);
+    if (has & HAS_ADDRESS) {
+        at = put_fixed(at, record->moved_to.node);
+        at = put_number(at, record->moved_to.slot);
+        at = put_number(at, record->moved_to.generation);
+    }
     if (has & HAS_BODY)
         at = put_number(at, record->length);
     return (size_t)(at - out);
@@ -129,6 +136,11 @@ static void get_parts(reader *r, tr__record *record)
     if (has & HAS_SCHEMA) {
         record->type_id = get_fixed(r);
         record->fingerprint = get_fixed(r);
+    }
+    if (has & HAS_ADDRESS) {
+        record->moved_to.node = get_fixed(r);
+        record->moved_to.slot = get_small(r);
+        record->moved_to.generation = get_small(r);
     }
     if (!(has & HAS_BODY))
         return;

@@ -13,8 +13,10 @@
  *     CANCEL                ask
  *     MONITOR, DEMONITOR    number
  *     DOWN                  number, exit kind, code, text
+ *     MOVED                 ask, address of who has it now
  *
- * A body is a length and that many bytes of CBOR; a text, and a schema, is a length and that many bytes. A type's number is
+ * An address is node (8 bytes), slot, generation. A body is a length and that many bytes of CBOR; a text, and a schema, is
+ * a length and that many bytes. A type's number is
  * the sender's, told by a TYPE record before its first use on that connection, so a schema is compared once a
  * connection. */
 #ifndef TR_ACTORS_WIRE_H
@@ -33,6 +35,7 @@ typedef enum tr__wire_kind {
     TR__WIRE_MONITOR,
     TR__WIRE_DEMONITOR,
     TR__WIRE_DOWN,
+    TR__WIRE_MOVED,
     TR__WIRE_EXPIRING, /* a NORMAL with a time to live */
     TR__WIRE_KINDS
 } tr__wire_kind;
@@ -45,6 +48,7 @@ typedef struct tr__record {
     uint32_t type;         /* number */
     uint32_t exit_kind, code;
     uint64_t type_id, fingerprint;
+    tr_addr moved_to;
     const uint8_t *body; /* CBOR, or the text; borrowed from the batch */
     size_t length;
 } tr__record;

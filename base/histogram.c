@@ -86,3 +86,11 @@ uint64_t tr__histogram_at(const tr__histogram *histogram, uint32_t per_million)
     uint64_t end = end_of(bucket);
     return end < histogram->max ? end : histogram->max;
 }
+
+uint64_t tr__histogram_below(const tr__histogram *histogram, uint64_t value)
+{
+    uint64_t below = 0;
+    for (unsigned i = 0, end = bucket_of(value); i < end; i++)
+        below += histogram->buckets[i];
+    return below;
+}

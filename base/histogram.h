@@ -19,5 +19,7 @@ void tr__histogram_merge(tr__histogram *into, const tr__histogram *from);
 /* The value below which `per_million` of all lie (500000 = median), the upper end of its bucket but never
  * above max; 0 when empty. */
 uint64_t tr__histogram_at(const tr__histogram *histogram, uint32_t per_million);
+/* How many of all are below `value`; of the bucket that it falls into, none: 3 % off at most. For a drawing. */
+uint64_t tr__histogram_below(const tr__histogram *histogram, uint64_t value);
 
 #endif

@@ -35,6 +35,8 @@ typedef enum tr__msg_kind {
     TR__MSG_CANCEL,        /* becomes the tr_canceled */
     TR__MSG_WANT_WRITABLE, /* becomes the tr_writable, or the PLACES */
     TR__MSG_WANT_LEVEL,    /* becomes a tr_mailbox_level */
+    TR__MSG_FORWARD,       /* an ask that was handed on; becomes a plain one */
+    TR__MSG_MOVED, /* to its asker: who has it now. Becomes a cancel if nobody waits for it any more */
 } tr__msg_kind;
 
 enum tr__msg_flag {

@@ -83,8 +83,10 @@ TR_ACTOR(timers_def, .init = timers_init, .receive = timers_receive, .state_size
 static tr_err timers_with(tr_actor *self, bench_run *run, timers_arg *arg)
 {
     tr_addr to = tr_spawn(self, &timers_def, arg);
-    TR_TRY(tr_send(self, to, bench_timers_go, .fire = false));
-    TR_TRY(bench_wait(self, 1, arg->count));
+    for (int i = 0; i < 2; i++) { /* the second counts: a new node's memory is new, and so are its pages */
+        TR_TRY(tr_send(self, to, bench_timers_go, .fire = false));
+        TR_TRY(bench_wait(self, 1, arg->count));
+    }
     TR_TRY(tr_send(self, to, bench_timers_go, .fire = true));
     TR_TRY(bench_wait(self, 1, arg->count));
     run->values[0] = (double)arg->set_ns / (double)arg->count;

@@ -85,11 +85,11 @@ typedef enum demo_phase_kind { DEMO_QUIET, DEMO_BUSY, DEMO_KILL, DEMO_PHASES } d
 /* observer -> probe: from now on it is this phase. */
 TR_MESSAGE(demo_phase, (u32, phase))
 /* probe -> observer: the last quarter of a second, and the phase so far. spread: DEMO_SPREAD counts, uint32_t of
- * this machine; the first is what took less than DEMO_SPREAD_FROM_NS, each next one reaches 2^(1/2) times as far,
+ * this machine; the first is what took less than DEMO_SPREAD_FROM_NS, each next one reaches 2^(1/4) times as far,
  * the last takes the rest. */
-#define DEMO_SPREAD         24
+#define DEMO_SPREAD         48
 #define DEMO_SPREAD_FROM_NS 62500
-TR_MESSAGE(demo_latency, (u32, phase), (u64, p50_ns), (u64, p99_ns), (u64, window_p99_ns), (u64, asked),
-           (u64, failed), (bytes, spread))
+TR_MESSAGE(demo_latency, (u32, phase), (u64, p50_ns), (u64, p99_ns), (u64, p999_ns), (u64, max_ns),
+           (u64, window_p99_ns), (u64, asked), (u64, failed), (bytes, spread))
 
 #endif

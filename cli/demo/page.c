@@ -102,8 +102,11 @@ void demo_page_observe(demo *d, const tr_msg *msg)
         own_traffic(d);
     else if (t)
         tile(d, t);
-    else if (l && l->phase < DEMO_PHASES && l->spread.size == sizeof(p->spread[0]))
+    else if (l && l->phase < DEMO_PHASES && l->spread.size == sizeof(p->spread[0])) {
         memcpy(p->spread[l->phase], l->spread.data, sizeof(p->spread[0]));
+        p->p999_ns[l->phase] = l->p999_ns;
+        p->max_ns[l->phase] = l->max_ns;
+    }
 }
 
 /* ---- state --------------------------------------------------------------------------------------------- */

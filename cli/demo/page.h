@@ -34,6 +34,7 @@ struct demo_page {
     uint8_t tile_by[DEMO_TILES]; /* 0: not drawn yet; else the node's index + 1 */
     uint8_t shades[DEMO_TILES][DEMO_SHADES];
     uint32_t spread[DEMO_PHASES][DEMO_SPREAD];
+    uint64_t p999_ns[DEMO_PHASES], max_ns[DEMO_PHASES];
 };
 
 /* The whole state as text, for free(); NULL: no memory. */

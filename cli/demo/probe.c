@@ -2,7 +2,6 @@
  * so none of the slow ones is missed. Its loop's thread. A question that fails, or has no answer within 2 s,
  * is counted as failed. */
 #include <inttypes.h>
-#include <math.h>
 #include <stdio.h>
 
 #include <troupe/stream_client.h>
@@ -26,13 +25,19 @@ typedef struct probe {
     uint64_t asked, failed; /* in this phase */
     uint64_t sent_at[IN_FLIGHT];
     tr__histogram window, phases[DEMO_PHASES];
-    uint32_t spread[DEMO_PHASES][DEMO_SPREAD];
 } probe;
 
-static uint32_t *place_in(uint32_t spread[DEMO_SPREAD], uint64_t took_ns)
+/* What the page draws: the histogram by quarters of an octave. */
+static void spread_of(const tr__histogram *h, uint32_t spread[DEMO_SPREAD])
 {
-    double steps = 2 * log2((double)took_ns / DEMO_SPREAD_FROM_NS);
-    return &spread[steps < 0 ? 0 : steps >= DEMO_SPREAD - 2 ? DEMO_SPREAD - 1 : 1 + (int)steps];
+    static const uint64_t quarters[] = {10000, 11892, 14142, 16818}; /* powers of 2^(1/4) */
+    uint64_t before = 0;
+    for (int i = 0; i < DEMO_SPREAD; i++) {
+        uint64_t end = ((uint64_t)DEMO_SPREAD_FROM_NS << i / 4) * quarters[i % 4] / 10000;
+        uint64_t below = i == DEMO_SPREAD - 1 ? h->count : tr__histogram_below(h, end);
+        spread[i] = (uint32_t)(below - before);
+        before = below;
+    }
 }
 
 static void answered(tr_actor *self, void *state, const tr_result *result, void *context)
@@ -48,17 +53,18 @@ static void answered(tr_actor *self, void *state, const tr_result *result, void 
         return;
     }
     tr__histogram_add(&p->phases[phase], took);
-    (*place_in(p->spread[phase], took))++;
     tr__histogram_add(&p->window, took);
 }
 
 static void report(tr_actor *self, probe *p)
 {
     const tr__histogram *h = &p->phases[p->phase];
+    uint32_t spread[DEMO_SPREAD];
+    spread_of(h, spread);
     tr_send(self, p->arg->observer, demo_latency, .phase = p->phase, .p50_ns = tr__histogram_at(h, 500000),
-            .p99_ns = tr__histogram_at(h, 990000), .window_p99_ns = tr__histogram_at(&p->window, 990000),
-            .asked = h->count, .failed = p->failed,
-            .spread = {p->spread[p->phase], sizeof(p->spread[p->phase])});
+            .p99_ns = tr__histogram_at(h, 990000), .p999_ns = tr__histogram_at(h, 999000), .max_ns = h->max,
+            .window_p99_ns = tr__histogram_at(&p->window, 990000), .asked = h->count, .failed = p->failed,
+            .spread = {spread, sizeof(spread)});
     tr__histogram_reset(&p->window);
 }
 

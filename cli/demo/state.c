@@ -165,11 +165,13 @@ static json_t *latency_of(const demo *d)
         for (int k = 0; k < DEMO_SPREAD; k++)
             json_array_append_new(counts, json_integer(d->page->spread[i][k]));
         json_array_append_new(
-            phases, json_pack("{s:s, s:f, s:f, s:I, s:I, s:o}", "phase", demo_phase_names[i], "p50_ms",
-                              page_state_ms(m->p50_ns), "p99_ms", page_state_ms(m->p99_ns), "answered",
-                              (json_int_t)m->asked, "failed", (json_int_t)m->failed, "counts", counts));
+            phases,
+            json_pack("{s:s, s:f, s:f, s:f, s:f, s:I, s:I, s:o}", "phase", demo_phase_names[i], "p50_ms",
+                      page_state_ms(m->p50_ns), "p99_ms", page_state_ms(m->p99_ns), "p999_ms",
+                      page_state_ms(d->page->p999_ns[i]), "max_ms", page_state_ms(d->page->max_ns[i]),
+                      "answered", (json_int_t)m->asked, "failed", (json_int_t)m->failed, "counts", counts));
     }
-    return json_pack("{s:f, s:i, s:o}", "first_ms", DEMO_SPREAD_FROM_NS / 1e6, "steps_per_octave", 2,
+    return json_pack("{s:f, s:i, s:o}", "first_ms", DEMO_SPREAD_FROM_NS / 1e6, "steps_per_octave", 4,
                      "phases", phases);
 }
 

@@ -19,6 +19,10 @@ typedef struct tr_txview tr_txview;
 #define TR_SECONDS(n) ((uint64_t)(n)*1000000000u)
 #define TR_MINUTES(n) ((uint64_t)(n)*60000000000u)
 #define TR_FOREVER    UINT64_MAX
+/* As an ask's time: at most that, and at most what is left of the ask that this actor handles (a fiber: of the one it
+ * received last), unless it has answered that. TR_INHERIT: only the latter; without a limit if there is none. */
+#define TR_WITHIN(ns) ((uint64_t)(ns) >> 62 ? TR_INHERIT : (uint64_t)(ns) | 1ull << 63)
+#define TR_INHERIT    (UINT64_MAX - 1)
 
 #define TR_COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
@@ -114,6 +118,11 @@ typedef struct tr_future {
     uint64_t id; /* 0: none, the ask failed at once: tr_await on it gives that error */
 } tr_future;
 
+/* Futures whose results are taken in the order in which they settle. A value. */
+typedef struct tr_group {
+    uint64_t id; /* 0: no memory for it */
+} tr_group;
+
 typedef struct tr_timer {
     uint64_t id;
 } tr_timer;
@@ -151,6 +160,8 @@ TR_MESSAGE(tr_canceled, (addr, asker), (u64, ask))
 /* A node came or went; to those who called tr_watch_nodes. `node` is its incarnation, of which each comes and goes: the
  * late last connection of an old one may come, and go, when the next one is up. */
 TR_MESSAGE(tr_node_event, (string, name), (u64, node), (bool, up), (string, reason))
+/* A future given to tr_pipe settled without an answer: how, a tr_err and its text. TR_OK: a gather's. Which: tr_msg_tag. */
+TR_MESSAGE(tr_settled, (u32, code), (string, text))
 /* tr_lookup's answer. */
 TR_MESSAGE(tr_found, (addr, actor))
 /* This actor is asked to stop (TR_EXIT_SHUTDOWN), and traps that (tr_trap_stop). */

@@ -312,3 +312,41 @@ TR_FN(tr_future, supervisor_stop_child, (tr_actor * self, tr_addr supervisor, co
 /* The child at that place of the list, from 0: a tr_child_is; TR_ENOTFOUND: there are not so many. */
 TR_FN(tr_future, supervisor_child, (tr_actor * self, tr_addr supervisor, uint32_t index),
       (self, supervisor, index))
+
+/* ---- futures, more of them ----------------------------------------------------------------------------- */
+
+/* As tr_gather, and that one of them fails doesn't make it fail: each result says how that one went. */
+TR_FN(tr_future, gather_settled, (tr_actor * self, const tr_future *futures, size_t count),
+      (self, futures, count))
+/* A future that settles, with no message, when the first of them has, well or not. All stay as they are: the one that has
+ * settled is found by tr_take_result (TR_EAGAIN from the others), those not wanted any more are to be cancelled. */
+TR_FN(tr_future, first_of, (tr_actor * self, const tr_future *futures, size_t count), (self, futures, count))
+/* Fibers only: wait for the first of them to settle; *index says which (of several, the first in the array). All stay as
+ * they are, for tr_await, another tr_wait_any or tr_cancel. */
+TR_FN(tr_err, wait_any_at,
+      (tr_actor * self, const tr_future *futures, size_t count, size_t *index, const char *where),
+      (self, futures, count, index, where))
+/* A group without members; whatever is in it is cancelled when it is closed, or this actor ends. */
+TR_FN(tr_group, group_open, (tr_actor * self), (self))
+/* Have the group give this future's result. If it can't (the future is none, or is in a gather; TR_ENOMEM), the group gives
+ * that error in the place of a result, so that it need not be looked at here. */
+TR_FN(tr_err, group_add, (tr_actor * self, tr_group group, tr_future future), (self, group, future))
+/* Fibers only: wait for the next of its futures to settle and give its result, as tr_await_msg does. TR_ENOTFOUND: all have
+ * given theirs. */
+TR_FN(tr_err, group_next_at, (tr_actor * self, tr_group group, const tr_msg **msg, const char *where),
+      (self, group, msg, where))
+/* The same, and the answer's struct (the macro tr_group_next casts). */
+TR_FN(tr_err, group_next_type_at,
+      (tr_actor * self, tr_group group, tr_type *type, const void **out, const char *where),
+      (self, group, type, out, where))
+/* Cancel those whose results were not given; the first error that one of its futures settled with, or TR_OK. */
+TR_FN(tr_err, group_close, (tr_actor * self, tr_group group), (self, group))
+/* Have the result come as a message, handled in order with this actor's other ones: the answer itself, from who gave it, or
+ * a tr_settled. The future is consumed. TR_EINVAL, TR_ENOMEM: it isn't, and nothing comes. */
+TR_FN(tr_err, pipe, (tr_actor * self, tr_future future, uint64_t tag), (self, future, tag))
+/* The tag that was given to tr_pipe; 0 for all other messages. */
+TR_FN(uint64_t, msg_tag, (const tr_msg *msg), (msg))
+/* Hand an ask on: the one being handled (a fiber: received last), or a kept one. `to` answers it, straight to who asked;
+ * its deadline, a cancel and the end of either go with it. TR_OK: it is gone from here, look at it no more. Else it is still
+ * yours to answer: TR_EINVAL (no ask, or answered), TR_ECANCELED, and what tr_send says. */
+TR_FN(tr_err, forward, (tr_actor * self, const tr_msg *ask, tr_addr to), (self, ask, to))

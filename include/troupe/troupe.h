@@ -51,6 +51,13 @@
     tr_await_type_at((self), (future), &type##_type, (const void **)(1 ? (out) : (const type **)0), TR__HERE)
 /* const tr_msg *answer; tr_err e = tr_await_msg(self, future, &answer) */
 #define tr_await_msg(self, future, msg) tr_await_msg_at((self), (future), (msg), TR__HERE)
+/* size_t i; tr_err e = tr_wait_any(self, futures, 3, &i) */
+#define tr_wait_any(self, futures, count, index) tr_wait_any_at((self), (futures), (count), (index), TR__HERE)
+/* const page *p; while (tr_group_next(self, group, page, &p) == TR_OK) ... */
+#define tr_group_next(self, group, type, out)                                                           \
+    tr_group_next_type_at((self), (group), &type##_type, (const void **)(1 ? (out) : (const type **)0), \
+                          TR__HERE)
+#define tr_group_next_msg(self, group, msg) tr_group_next_at((self), (group), (msg), TR__HERE)
 /* const tr_msg *msg = tr_receive(self, TR_SECONDS(1)) */
 #define tr_receive(self, timeout_ns) tr_receive_at((self), (timeout_ns), TR__HERE)
 /* TR_TRY(tr_sleep(self, TR_MILLIS(10))) */

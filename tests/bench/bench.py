@@ -2,8 +2,10 @@
 
 Stages: peers (troupe beside the peers that are installed), scaling (troupe at more loops), accounting (what the counts
 cost), overload (a receiver that gets ten times what it handles), asyncio (the table of docs/from-asyncio.md).
-Results are kept in build/bench/ as they come: a run that was interrupted goes on; --fresh begins anew."""
+Results are kept in build/bench/ as they come: a run that was interrupted goes on; --fresh begins anew. docs/ is written
+once all stages have results."""
 import argparse
+import subprocess
 import sys
 
 import accounting
@@ -23,7 +25,7 @@ def arguments():
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("stages", nargs="*", metavar="STAGE", help=f"{', '.join(STAGES)}; none: all")
     parser.add_argument("--quick", action="store_true",
-                        help="small, once: to try it out. Written into build/bench/quick/, not into docs/")
+                        help="small, once: to try it out; nothing is written into docs/, but into build/bench/quick/")
     parser.add_argument("--fresh", action="store_true", help="forget what was measured before")
     parser.add_argument("--only", metavar="TEXT", default="",
                         help="workloads whose name has this in it; nothing is written into docs/")
@@ -40,7 +42,6 @@ def main():
     small = options.quick
     folder = measure.ROOT / "build/bench"
     work = folder / "quick" if small else folder
-    docs = measure.ROOT / "docs" if not small and not options.only else work
     progress = measure.Progress()
     progress.say("building the peers", "")
     peers = measure.Peers(folder / "peers")
@@ -60,7 +61,12 @@ def main():
     except KeyboardInterrupt:
         progress.end()
         sys.exit(f"interrupted; what was measured is kept in {results.path.relative_to(measure.ROOT)}")
+    except (RuntimeError, subprocess.TimeoutExpired) as error:
+        progress.end()
+        sys.exit(f"bench: {error}")
     progress.end()
+    whole = not small and not options.only and all(results.find(stage=stage) for stage in STAGES)
+    docs = measure.ROOT / "docs" if whole else work  # a part of it isn't for the docs
     pictures = charts.draw_peers(results, docs) + charts.draw_scaling(results, docs)
     pictures += overload.draw(results, docs)
     page = report.write(results, peers, pictures, docs / "performance.md")

@@ -6,7 +6,7 @@ import measure
 import plan
 
 WORSE = 1.25  # a mode whose warm-up is so much slower in all metrics isn't measured further
-LONG_S = 5  # a measurement that takes longer is repeated three times, not five
+LONG_S = 3  # a measurement that takes longer is repeated three times, not five
 
 
 def loop_counts():

@@ -111,13 +111,19 @@ class Results:
     def __init__(self, path, head, fresh):
         self.path, self.lines, self.resumed = path, [], 0
         old = self.read() if not fresh else []
-        same = old and all(old[0].get(key) == head[key] for key in head if key != "date")
+        same = old and self.identity(old[0]) == self.identity(head)
         if old and not same:
             print("what is in", path.relative_to(ROOT), "was measured with another program or otherwise: begun anew")
         self.lines = old if same else [head]
         self.resumed = len(self.lines) - 1
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("".join(json.dumps(line) + "\n" for line in self.lines))
+
+    @staticmethod
+    def identity(head):
+        """What must be the same for results to be of one run: the program itself, not how git calls it."""
+        versions = {name: version for name, version in head["versions"].items() if name != "troupe"}
+        return {**head, "versions": versions, "date": None}
 
     def read(self):
         lines = []

@@ -96,7 +96,7 @@ static tr_err row_words(tr_actor *self, rig *r)
     tr_err err = json && said[0] ? TR_OK : tr_fail(self, TR_ENOMEM, "no text");
     free(json);
     assert_non_null(tr_match(msg, note));
-    assert_true(tr_addr_is_none(tr_msg_sender(msg)) && tr_msg_ask_number(msg) == 0);
+    assert_true(tr_addr_is_none(tr_msg_sender(msg)) && tr_msg_ask_number(msg) == 0 && tr_msg_tag(msg) == 0);
     assert_true(tr_msg_remaining(self, msg) == TR_FOREVER);
     tr_msg_free(self, &msg);
     tr_addr_format(tr_self(self), text);
@@ -206,6 +206,44 @@ static tr_err row_ask(tr_actor *self, rig *r)
     return f[0].id && f[1].id && f[2].id && g.id ? TR_OK : code_of(self);
 }
 
+static tr_err row_futures(tr_actor *self, rig *r)
+{
+    tr_future f[4], settled, first;
+    for (int i = 0; i < 4; i++)
+        f[i] = tr_ask(self, r->peer.address, TR_SECONDS(1), mark, .n = (uint64_t)i);
+    settled = tr_gather_settled(self, f, 2);
+    first = tr_first_of(self, f + 2, 1);
+    TR_TRY(tr_pipe(self, f[3], 7));
+    TR_TRY(tr_pipe(self, settled, 8));
+    return first.id ? TR_OK : code_of(self);
+}
+
+static tr_err row_group(tr_actor *self, rig *r)
+{
+    tr_group group = tr_group_open(self);
+    tr_future f[2];
+    for (int i = 0; i < 2; i++)
+        f[i] = tr_ask(self, r->peer.address, TR_SECONDS(1), mark, .n = (uint64_t)i);
+    size_t index;
+    TR_TRY(tr_wait_any(self, f, 2, &index));
+    tr_group_add(self, group, f[0]);
+    tr_group_add(self, group, f[1]);
+    const mark *m;
+    const tr_msg *msg;
+    tr_err one = tr_group_next(self, group, mark, &m), two = tr_group_next_msg(self, group, &msg);
+    tr_err all = tr_group_close(self, group);
+    return one ? one : two ? two : all;
+}
+
+static tr_err row_forward(tr_actor *self, rig *r)
+{
+    tr_future f = tr_ask(self, r->peer.address, TR_SECONDS(1), note, .n = 1, .text = "on, please");
+    if (!f.id)
+        return code_of(self);
+    manual_then(self, f);
+    return TR_OK;
+}
+
 static tr_err row_timer(tr_actor *self, rig *r)
 {
     (void)r;
@@ -303,7 +341,8 @@ static const struct {
     {"send_with_body notify_level", row_mailbox, row_mailbox},
     {"defer undefer become", row_become, NULL},
     {"watch_dead_letters", row_dead_letters, NULL},
-    {"match_type msg_type_name msg_sender msg_ask_number msg_remaining msg_json fmt self state now random "
+    {"match_type msg_type_name msg_sender msg_ask_number msg_remaining msg_tag msg_json fmt self state now "
+     "random "
      "log fail "
      "last_error addr_format addr_parse err_word node_of assert_that",
      row_words, NULL},
@@ -315,6 +354,9 @@ static const struct {
     {"trap_stop supervisor_ready supervisor_start_child supervisor_stop_child supervisor_child", row_children,
      NULL},
     {"ask_body gather cancel take_result", row_ask, NULL},
+    {"gather_settled first_of pipe", row_futures, NULL},
+    {"wait_any_at group_open group_add group_next_at group_next_type_at group_close", NULL, row_group},
+    {"forward", row_forward, NULL},
     {"after_body timer_cancel", row_timer, row_timer},
     {"post_body", row_post, NULL},
     {"buffer_make buffer_adopt buffer_hold buffer_release", row_buffer, row_buffer},
@@ -336,8 +378,11 @@ static void answer(tr_actor *self, manual_puppet *puppet, const tr_msg *msg)
         return;
     tr_msg *kept = tr_msg_take(self, msg);
     const tr_msg *ask = kept ? kept : msg;
+    const note *n = tr_match(ask, note);
     if (tr_match(ask, mark))
         tr_reply(self, ask, mark, .n = 1);
+    else if (n && n->text[0] == 'o' && tr_forward(self, ask, tr_msg_sender(ask)) == TR_OK)
+        kept = NULL;
     else
         tr_reply_error(self, ask, TR_EAPP, "as was wished");
     tr_msg_free(self, &kept);

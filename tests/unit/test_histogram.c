@@ -173,6 +173,18 @@ static void a_full_bucket_stays_full(void **state)
     assert_int_equal(tr__histogram_at(&a, 1000000), 90);
 }
 
+static void what_is_below_a_value_is_known_to_three_percent_of_it(void **state)
+{
+    (void)state;
+    for (uint64_t value = 1; value <= 100000; value++)
+        tr__histogram_add(&a, value);
+    assert_int_equal(tr__histogram_below(&a, 0), 0);
+    assert_int_equal(tr__histogram_below(&a, 20), 19);
+    for (uint64_t value = 1000; value <= 100000; value += 777)
+        assert_in_range(tr__histogram_below(&a, value), value - value / 32 - 1, value);
+    assert_int_equal(tr__histogram_below(&a, UINT64_MAX), 100000);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -184,6 +196,7 @@ int main(void)
         cmocka_unit_test_setup(the_largest_value_has_a_bucket, empty_all),
         cmocka_unit_test_setup(percentiles_agree_with_the_sorted_list, empty_all),
         cmocka_unit_test_setup(a_share_that_begins_a_value_counts_it, empty_all),
+        cmocka_unit_test_setup(what_is_below_a_value_is_known_to_three_percent_of_it, empty_all),
         cmocka_unit_test_setup(merged_is_as_if_added_to_one, empty_all),
         cmocka_unit_test_setup(merging_an_empty_one_changes_nothing, empty_all),
         cmocka_unit_test_setup(a_full_bucket_stays_full, empty_all),

@@ -28,6 +28,7 @@ static tr__record example(tr__wire_kind kind)
                         .code = 27,
                         .type_id = 0x0123456789abcdefu,
                         .fingerprint = UINT64_MAX,
+                        .moved_to = {UINT64_MAX - 7, 1u << 25, 3},
                         .length = 5};
 }
 
@@ -41,7 +42,8 @@ static size_t put(uint8_t *out, const tr__record *record)
 
 static bool has_body(tr__wire_kind kind)
 {
-    return kind != TR__WIRE_CANCEL && kind != TR__WIRE_MONITOR && kind != TR__WIRE_DEMONITOR;
+    return kind != TR__WIRE_CANCEL && kind != TR__WIRE_MONITOR && kind != TR__WIRE_DEMONITOR &&
+           kind != TR__WIRE_MOVED;
 }
 
 /* A copy without a byte to spare, so that a sanitizer sees a read beyond it. */
@@ -82,6 +84,7 @@ static void every_kind_comes_back_as_it_was_put(void **state)
         assert_true((kind != TR__WIRE_ASK && kind != TR__WIRE_EXPIRING) ||
                     out.remaining_ns == in.remaining_ns);
         assert_true(kind != TR__WIRE_DOWN || (out.exit_kind == 3 && out.code == 27));
+        assert_true(kind != TR__WIRE_MOVED || tr_addr_equal(out.moved_to, in.moved_to));
         assert_true(kind != TR__WIRE_TYPE ||
                     (out.type_id == in.type_id && out.fingerprint == in.fingerprint));
         if (has_body(in.kind))

@@ -269,6 +269,7 @@ parameters(["--" ++ Name, Value | Rest]) ->
 
 %% A smaller one first, so that the runtime has grown; memory is what the growth itself costs.
 smaller("fib", n, N) -> N - N div 5;
+smaller("timers", n, N) -> N; % as troupe does
 smaller("spawn", actors, N) -> N div 5 + 1;
 smaller(_, Key, N) when Key =:= messages; Key =:= n -> N div 5 + 1;
 smaller(_, _, N) -> N.

@@ -1,0 +1,84 @@
+/* Asks that are given up: how their callee hears. */
+#include <troupe/troupe.h>
+
+#include "actors/pending.h"
+#include "base/plant.h"
+
+void tr__cancel_callee(tr__loop *loop, const tr__pending *pending)
+{
+    if (loop->stopping)
+        return;
+    /* Best effort: without memory the callee works for nothing, but nobody is misled. */
+    tr_msg *msg = tr__msg_alloc(&loop->pool, loop->index, sizeof(tr_canceled));
+    if (!msg)
+        return;
+    msg->kind = TR__MSG_CANCEL;
+    tr__msg_filled(msg, tr__type_of(&tr_canceled_type));
+    msg->sender = tr__addr_of(pending->owner);
+    msg->ask = tr__pending_id(pending);
+    *(tr_canceled *)tr__msg_body(msg) = (tr_canceled){.asker = msg->sender, .ask = msg->ask};
+    tr__submit(loop, pending->callee, msg);
+}
+
+static bool is_ask(const tr_msg *msg, const tr_msg *cancel)
+{
+    return msg && msg->kind == TR__MSG_ASK && msg->ask == cancel->ask &&
+           tr_addr_equal(msg->sender, cancel->sender);
+}
+
+static tr_msg *take_ask(tr_msg **head, tr_msg **last, const tr_msg *cancel)
+{
+    tr_msg *before = NULL;
+    for (tr_msg *msg = *head; msg; before = msg, msg = msg->next)
+        if (is_ask(msg, cancel)) {
+            *(before ? &before->next : head) = msg->next;
+            if (!msg->next)
+                *last = before;
+            return msg;
+        }
+    return NULL;
+}
+
+/* Drop the queued ask; its asker has gone on, so no answer is made. */
+static bool drop_queued(tr__loop *loop, tr_actor *callee, const tr_msg *cancel)
+{
+    tr_msg *msg = take_ask(&callee->head, &callee->tail, cancel);
+    tr__extras *extras = callee->extras;
+    if (!msg && extras && (msg = take_ask(&extras->deferred, &extras->deferred_last, cancel)))
+        extras->deferred_count--;
+    if (!msg)
+        return false;
+    callee->count--;
+    tr__places_back(loop, callee, TR_PLANT(place_lost) ? 0 : msg->places);
+    msg->flags |= TR__MSG_ANSWERED;
+    tr__drop(loop, msg, TR_DROP_CANCELED);
+    return true;
+}
+
+/* The ask among what the callee keeps, or its fiber has received; NULL: it isn't there. */
+static tr_msg *kept_ask(const tr_actor *callee, const tr_msg *cancel)
+{
+    tr_msg *first = callee->extras ? callee->extras->kept : NULL, *msg = first;
+    if (callee->fiber && is_ask(callee->fiber->received, cancel))
+        return callee->fiber->received;
+    if (msg)
+        do {
+            if (is_ask(msg, cancel))
+                return msg;
+            msg = msg->next;
+        } while (msg != first);
+    return NULL;
+}
+
+void tr__cancel_arrived(tr__loop *loop, tr_actor *callee, tr_msg *msg)
+{
+    tr_msg *kept = drop_queued(loop, callee, msg) ? NULL : kept_ask(callee, msg);
+    if (kept) {
+        kept->flags |= TR__MSG_ANSWERED | TR__MSG_CANCELED;
+        msg->kind = TR__MSG_NOTICE; /* the block was made for this */
+        tr__deliver(loop, msg);
+        return;
+    }
+    TR__COUNT(loop->counts.handled);
+    tr__msg_free(loop, msg);
+}
