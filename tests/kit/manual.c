@@ -7,6 +7,7 @@
 
 #include "actors/adapter.h"
 #include "actors/pending.h"
+#include "mailbox/buffer.h"
 #include "tests/kit/memory_log.h"
 
 #define TURNS_MAX 1000000
@@ -234,6 +235,7 @@ void manual_close(manual *m)
 {
     manual_stop(m);
     manual_check(m);
+    assert_int_equal(tr__buffers_bytes(m->node->buffers), 0);
     tr__node_unmake(m->node);
     free(m);
 }

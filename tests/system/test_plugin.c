@@ -176,7 +176,7 @@ static void a_library_without_a_good_block_is_refused(void **state)
          TR_EINVAL, "undefined symbol: tr_now"},
         {BLOCK(".magic = 1"), TR_EINVAL, "no magic number"},
         {BLOCK(".abi_major = 1"), TR_EVERSION, "built for ABI 1.0, this node has 3.0: rebuild it"},
-        {BLOCK(".abi_major = 0"), TR_EVERSION, "built for ABI 0.1"},
+        {BLOCK(".abi_major = 0"), TR_EVERSION, "built for ABI 0.0"},
         {BLOCK(".abi_minor = 1"), TR_EVERSION, "built for ABI 3.1, this node has 3.0"},
         {BLOCK(".size = 40"), TR_EINVAL, "says 40 bytes"},
         {BLOCK(".size = 4000"), TR_EINVAL, "says 4000 bytes"},
@@ -286,6 +286,51 @@ static void its_actors_run_under_its_name_and_are_started_again(void **state)
         if (run_node(end_it_once, loops, plugins, &error) != TR_OK)
             fail_msg("%s", error.text);
     }
+}
+
+TR_MESSAGE(invoice, (u32, n), (list, string, lines), (buffer, scan))
+TR_MESSAGE(paid, (u32, n), (bool, had_due), (bytes, seen))
+TR_MESSAGE(tick, (u32, n))
+
+static tr_err ask_the_newer(tr_actor *self, void *arg)
+{
+    (void)arg;
+    static const char *const lines[] = {"tea", "milk"};
+    const paid *answer;
+    const tr_msg *other;
+    tr_addr to = tr_whereis(self, "office");
+    const tr_buffer *scan = tr_buffer_make(self, "scan", 4);
+    TR_TRY(tr_await(self, tr_ask(self, to, TR_SECONDS(5), invoice, .n = 7, .lines = {lines, 2}, .scan = scan),
+                    paid, &answer));
+    if (answer->n != 9 || answer->had_due || answer->seen.size != 4 ||
+        memcmp(answer->seen.data, "scan", 4) != 0)
+        return tr_fail(self, TR_EAPP, "answered %u %d", answer->n, answer->had_due);
+    tr_err err = tr_await_msg(self, tr_ask(self, to, TR_SECONDS(5), tick, .n = 7), &other);
+    return err == TR_ENOACTOR ? TR_OK : tr_fail(self, TR_EAPP, "a tick was understood");
+}
+
+/* What they only have in common by name is told in the log, and seen by neither. */
+static void a_plugin_with_newer_message_types_understands_older_ones(void **state)
+{
+    (void)state;
+    const char *const plugins[] = {
+        build("office",
+              "#define TR_PLUGIN\n#include <troupe/troupe.h>\n"
+              "TR_MESSAGE(invoice, (u32, n), (list, string, lines), (buffer, scan), (optional, u32, due))\n"
+              "TR_MESSAGE(paid, (u32, n), (bool, had_due), (bytes, seen), (optional, list, u32, more))\n"
+              "TR_MESSAGE(tick, (u64, n))\n"
+              "static void receive(tr_actor *self, void *state, const tr_msg *m)\n"
+              "{ const invoice *i = tr_match(m, invoice);\n"
+              "  const uint32_t more[] = {1, 2};\n"
+              "  if (tr_match(m, tick)) tr_reply(self, m, tick, .n = 1);\n"
+              "  if (i) tr_reply(self, m, paid, .n = i->n + i->lines.count, .had_due = i->due.present,\n"
+              "                  .seen = {i->scan->data, i->scan->size}, .more = TR_SOME({more, 2})); }\n"
+              "TR_ACTOR(office, .receive = receive);\nTR_PLUGIN_EXPORT(\"office\", \"1\", &office);\n"),
+        NULL};
+    tr_error error;
+    for (uint32_t loops = 1; loops <= 2; loops++)
+        if (run_node(ask_the_newer, loops, plugins, &error) != TR_OK)
+            fail_msg("%s", error.text);
 }
 
 TR_MESSAGE(add, TR_WRITES, (i64, number))
@@ -467,6 +512,7 @@ int main(void)
         cmocka_unit_test(an_older_minor_loads_and_another_major_does_not),
         cmocka_unit_test(two_plugins_are_two_libraries),
         cmocka_unit_test(its_actors_run_under_its_name_and_are_started_again),
+        cmocka_unit_test(a_plugin_with_newer_message_types_understands_older_ones),
         cmocka_unit_test(an_actor_of_a_plugin_takes_part_in_transactions),
         cmocka_unit_test(an_init_that_fails_stops_the_node_and_is_named),
         cmocka_unit_test(a_name_that_is_taken_and_a_missing_file_stop_the_node),

@@ -1,5 +1,5 @@
-/* What a peer's batch may not do: bring a notice of the runtime as a message. And its monitors without
- * memory. */
+/* What a peer's batch may not do: bring a notice of the runtime as a message. Its messages of other versions of a type. And
+ * its monitors without memory. */
 #include <string.h>
 
 #include "tests/kit/manual.h"
@@ -54,6 +54,106 @@ static void a_notice_that_comes_as_a_message_is_malformed(void **state)
     manual_close(m);
 }
 
+/* ---- schemas ------------------------------------------------------------------------------------------- */
+
+TR_STRUCT(line, (string, what), (u32, price))
+TR_MESSAGE(bill, (u32, n), (list, line, lines), (optional, string, note))
+
+static void note_bill(tr_actor *self, manual_puppet *puppet, const tr_msg *msg)
+{
+    const bill *b = tr_match(msg, bill);
+    (void)self;
+    if (b)
+        manual_note(puppet, "%s:%u:%s", b->lines.data[0].what, b->lines.data[0].price,
+                    b->note.present ? b->note.value : "-");
+}
+
+typedef struct peer_of {
+    manual *m;
+    manual_puppet a;
+    tr__remote remote;
+    tr__peer peer;
+    tr__remote_peer p;
+} peer_of;
+
+/* A type is told with that schema, under a fingerprint that nobody here knows, and a message of it is sent. */
+static void take_bill(peer_of *o, const char *schema, const uint8_t *body, size_t size, tr__wire_kind kind)
+{
+    uint8_t batch[1024];
+    uint32_t number = o->p.heard_count;
+    size_t length = put(batch,
+                        (tr__record){.kind = TR__WIRE_TYPE,
+                                     .type = number,
+                                     .type_id = tr__type_of(&bill_type)->id,
+                                     .fingerprint = 1000 + number,
+                                     .length = strlen(schema)},
+                        schema);
+    length += put(batch + length,
+                  (tr__record){.kind = kind,
+                               .to_slot = o->a.address.slot,
+                               .to_generation = o->a.address.generation,
+                               .ask = kind == TR__WIRE_ASK ? 9 : 0,
+                               .type = number,
+                               .length = size},
+                  body);
+    tr__remote_take_batch(&o->p, batch, length);
+    manual_pump(o->m);
+}
+#define TAKE_BILL(o, schema, kind, ...) \
+    take_bill((o), (schema), (const uint8_t[]){__VA_ARGS__}, sizeof((const uint8_t[]){__VA_ARGS__}), (kind))
+
+static peer_of *open_peer(void)
+{
+    static peer_of o;
+    o = (peer_of){.m = manual_open(1), .a = {.on = note_bill}, .peer = {.id = 7, .name = "eve"}};
+    manual_spawn(o.m, 0, &o.a, NULL);
+    manual_pump(o.m);
+    o.remote.loop = o.m->node->loops[0];
+    o.p.remote = &o.remote;
+    o.p.peer = &o.peer;
+    return &o;
+}
+
+static void close_peer(peer_of *o)
+{
+    tr__heard_types_end(&o->p);
+    manual_close(o->m);
+}
+
+static void older_and_newer_versions_are_read(void **state)
+{
+    (void)state;
+    peer_of *o = open_peer();
+    TAKE_BILL(o, "bill(u32 n,list line(string what,u32 price) lines)", TR__WIRE_NORMAL, 0x82, 1, 0x81, 0x82,
+              0x61, 't', 3);
+    TAKE_BILL(o,
+              "bill(u32 n,list line(string what,u32 price,optional f64 tax) lines,optional string note,"
+              "optional list other(u8 x) more)",
+              TR__WIRE_NORMAL, 0x84, 1, 0x81, 0x83, 0x61, 'c', 4, 0xf9, 0x3c, 0x00, 0x61, 'n', 0x81, 0x81, 2);
+    assert_string_equal(o->a.trail, "init bill t:3:- bill c:4:n ");
+    assert_int_equal(manual_dropped(o->m, TR_DROP_UNKNOWN_TYPE), 0);
+    close_peer(o);
+}
+
+static void another_schema_is_refused_and_named(void **state)
+{
+    (void)state;
+    peer_of *o = open_peer();
+    TAKE_BILL(o, "bill(u64 n)", TR__WIRE_NORMAL, 0x81, 1);
+    assert_int_equal(manual_dropped(o->m, TR_DROP_UNKNOWN_TYPE), 1);
+    assert_non_null(strstr(o->m->last_log, "dead letter from node eve: bill.n is u32 here and u64 there"));
+    TAKE_BILL(o, "bill(u32 n,list line(string what,i32 price) lines)", TR__WIRE_NORMAL, 0x82, 1, 0x80);
+    assert_non_null(strstr(o->m->last_log, "bill.lines.price is u32 here and i32 there"));
+    TAKE_BILL(o, "bill(u32 n,list line(string what,u32 price) lines)", TR__WIRE_NORMAL, 0x82, 1, 0x81, 0x82,
+              0x61, 't', 0x20);
+    assert_non_null(strstr(o->m->last_log, "bill.lines[0].price, byte 6: expected an unsigned integer"));
+    assert_int_equal(manual_dropped(o->m, TR_DROP_MALFORMED), 1);
+    assert_string_equal(o->a.trail, "init ");
+    close_peer(o);
+}
+
+/* ---- monitors ------------------------------------------------------------------------------------------ */
+
 static void a_monitor_of_theirs_without_memory_is_refused(void **state)
 {
     (void)state;
@@ -73,6 +173,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_notice_that_comes_as_a_message_is_malformed),
+        cmocka_unit_test(older_and_newer_versions_are_read),
+        cmocka_unit_test(another_schema_is_refused_and_named),
         cmocka_unit_test(a_monitor_of_theirs_without_memory_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -50,7 +50,7 @@ TR_ACTOR(journal_def, .transact = journal);
 /* ---- the clients ------------------------------------------------------------------------------------------ */
 
 typedef struct job {
-    char book[8];
+    char book[16];
     uint64_t moves;
     tr_addr home;
     uint64_t number;     /* of the move that is made */

@@ -2,6 +2,7 @@
 #include "actors/node.h"
 #include "actors/pending.h"
 #include "actors/remote_peer.h"
+#include "mailbox/buffer.h"
 #include "mailbox/pool.h"
 #include "tests/kit/sim/sim.h"
 
@@ -185,6 +186,9 @@ void sim_check_stopped(sim_node *node)
     }
     check_passed(node, 0);
     check_blocks(node);
+    if (tr__buffers_bytes(node->node->buffers))
+        tr_sim_fail(node->sim, "%s: %llu bytes of buffers are held by nobody", node->name,
+                    (unsigned long long)tr__buffers_bytes(node->node->buffers));
 }
 
 /* What its connections reported as unknown is what it counts as lost. */

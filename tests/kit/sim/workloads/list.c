@@ -12,5 +12,6 @@ const tr_scenario *const sim_workloads[] = {
     &sim_bank,
     &sim_append,
     &sim_exchange,
+    &sim_parcels,
     NULL,
 };

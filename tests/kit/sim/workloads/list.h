@@ -13,6 +13,7 @@ extern const tr_scenario sim_core_tree;
 extern const tr_scenario sim_bank;
 extern const tr_scenario sim_append;
 extern const tr_scenario sim_exchange;
+extern const tr_scenario sim_parcels;
 
 /* All; ends with NULL. */
 extern const tr_scenario *const sim_workloads[];
