@@ -289,7 +289,7 @@ static inline void run(tr__loop *loop, tr_actor *actor)
     if (batch && TR_BUGGIFY(run_of_one))
         batch = 1;
     uint32_t freed = 0;
-    if (batch)
+    if (actor->head) /* all that it counts may be deferred */
         tr__ring_put(&loop->ring, TR__TRACE_RUN, actor->index, actor->head->type);
     while (batch-- && actor->head) { /* a cancelled ask may have left the queue meanwhile */
         TR__COUNT(actor->handled);

@@ -208,6 +208,22 @@ static void an_ask_may_be_deferred_and_is_dropped_when_its_asker_gives_up(void *
     close_world(w);
 }
 
+static void ask_and_cancel(tr_actor *self, void *context)
+{
+    tr_cancel(self, tr_ask(self, *(tr_addr *)context, TR_SECONDS(1), mark, .n = 1));
+}
+
+static void who_is_woken_for_nothing_has_only_what_is_deferred(void **state)
+{
+    (void)state;
+    world *w = open_world(1, &door_def);
+    marks(w, 1, 2);
+    manual_do(w->m, w->sender.address, ask_and_cancel, &w->door);
+    assert_int_equal(manual_actor(w->m, w->door)->count, 2);
+    assert_int_equal(manual_dropped(w->m, TR_DROP_CANCELED), 1);
+    close_world(w);
+}
+
 /* A tr_down is for one monitor, which has fired when it is deferred. */
 static void watch_and_defer(tr_actor *self, manual_puppet *puppet, const tr_msg *msg)
 {
@@ -377,6 +393,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(before_what_is_in_the_mailbox_within_one_batch),
         cmocka_unit_test(it_keeps_its_place_so_the_mailbox_is_full_by_it),
         cmocka_unit_test(an_ask_may_be_deferred_and_is_dropped_when_its_asker_gives_up),
+        cmocka_unit_test(who_is_woken_for_nothing_has_only_what_is_deferred),
         cmocka_unit_test(notices_may_be_deferred_as_well),
         cmocka_unit_test(only_the_message_in_hand_of_a_receive_actor_can_be),
         cmocka_unit_test(what_is_left_at_the_end_goes_to_the_hook_in_order_before_stop),
