@@ -1,6 +1,7 @@
 /* Asks that are given up: how their callee hears. */
 #include <troupe/troupe.h>
 
+#include "actors/defer.h"
 #include "actors/pending.h"
 #include "base/plant.h"
 
@@ -26,33 +27,27 @@ static bool is_ask(const tr_msg *msg, const tr_msg *cancel)
            tr_addr_equal(msg->sender, cancel->sender);
 }
 
-static tr_msg *take_ask(tr_msg **head, tr_msg **last, const tr_msg *cancel)
+static void drop(tr__loop *loop, tr_actor *callee, tr_msg *ask)
 {
-    tr_msg *before = NULL;
-    for (tr_msg *msg = *head; msg; before = msg, msg = msg->next)
-        if (is_ask(msg, cancel)) {
-            *(before ? &before->next : head) = msg->next;
-            if (!msg->next)
-                *last = before;
-            return msg;
-        }
-    return NULL;
+    tr__places_back(loop, callee, TR_PLANT(place_lost) ? 0 : ask->places);
+    ask->flags |= TR__MSG_ANSWERED;
+    tr__drop(loop, ask, TR_DROP_CANCELED);
 }
 
 /* Drop the queued ask; its asker has gone on, so no answer is made. */
 static bool drop_queued(tr__loop *loop, tr_actor *callee, const tr_msg *cancel)
 {
-    tr_msg *msg = take_ask(&callee->head, &callee->tail, cancel);
-    tr__extras *extras = callee->extras;
-    if (!msg && extras && (msg = take_ask(&extras->deferred, &extras->deferred_last, cancel)))
-        extras->deferred_count--;
-    if (!msg)
-        return false;
-    callee->count--;
-    tr__places_back(loop, callee, TR_PLANT(place_lost) ? 0 : msg->places);
-    msg->flags |= TR__MSG_ANSWERED;
-    tr__drop(loop, msg, TR_DROP_CANCELED);
-    return true;
+    tr_msg *before = NULL;
+    for (tr_msg *msg = callee->head; msg; before = msg, msg = msg->next)
+        if (is_ask(msg, cancel)) {
+            tr__mailbox_unlink(callee, before, msg);
+            drop(loop, callee, msg);
+            return true;
+        }
+    tr_msg *deferred = callee->extras ? tr__deferred_take(callee, is_ask, cancel) : NULL;
+    if (deferred)
+        drop(loop, callee, deferred);
+    return deferred != NULL;
 }
 
 /* The ask among what the callee keeps, or its fiber has received; NULL: it isn't there. */

@@ -67,6 +67,23 @@ bool tr__undefer(tr_actor *actor)
     return true;
 }
 
+tr_msg *tr__deferred_take(tr_actor *actor, bool (*is)(const tr_msg *msg, const tr_msg *like),
+                          const tr_msg *like)
+{
+    tr__extras *extras = actor->extras;
+    tr_msg *before = NULL;
+    for (tr_msg *msg = extras->deferred; msg; before = msg, msg = msg->next)
+        if (is(msg, like)) {
+            *(before ? &before->next : &extras->deferred) = msg->next;
+            if (!msg->next)
+                extras->deferred_last = before;
+            extras->deferred_count--;
+            actor->count--;
+            return msg;
+        }
+    return NULL;
+}
+
 void tr_undefer(tr_actor *self)
 {
     if (tr__undefer(self) && self->state == TR__ACTOR_RUNNING)
@@ -145,10 +162,7 @@ static tr_msg *take_left(tr_actor *actor)
     }
     if (!msg)
         return NULL;
-    *(before ? &before->next : &actor->head) = msg->next;
-    if (!msg->next)
-        actor->tail = before;
-    actor->count--;
+    tr__mailbox_unlink(actor, before, msg);
     return msg;
 }
 

@@ -11,6 +11,7 @@
 #include "actors/pending.h"
 #include "actors/remote.h"
 #include "actors/transactions.h"
+#include "actors/waiting.h"
 #include "base/mem.h"
 
 /* ---- blocks -------------------------------------------------------------------------------------------- */
@@ -158,6 +159,12 @@ void tr__arrive(tr__loop *loop, tr_actor *actor, tr_msg *msg)
     case TR__MSG_MOVED:
         TR__COUNT(loop->counts.handled);
         tr__moved_arrived(loop, actor, msg);
+        return;
+    case TR__MSG_PROBE:
+        tr__probe_arrived(loop, actor, msg);
+        return;
+    case TR__MSG_CYCLE:
+        tr__cycle_arrived(loop, actor, msg);
         return;
     case TR__MSG_FORWARD:
         forward_arrived(loop, actor, msg);

@@ -32,6 +32,7 @@
 #define TR__TURN_CHECK  16   /* messages, or runs of fibers, between two looks at the clock */
 #define TR__BATCH_MAX   2048 /* messages an actor handles in one go */
 #define TR__HOLD_SLOTS  64   /* mailboxes of other loops that this one holds places of, at a time */
+#define TR__YOUNG_MAX   256  /* asks whose deadlines are not in the wheel yet */
 #define TR__LOOPS_MAX   64
 #define TR__STAMP_SHIFT 16 /* a stamp counts 65.5 us, and comes round after 78 hours */
 
@@ -56,6 +57,12 @@ typedef struct tr__hold {
     tr_actor *slot;
     uint32_t generation, places;
 } tr__hold;
+
+/* An ask made in this turn: most are answered in it. */
+typedef struct tr__young {
+    struct tr__pending *pending;
+    uint32_t generation;
+} tr__young;
 
 /* Temporary text, freed when the handler returns. */
 typedef struct tr__scratch {
@@ -105,6 +112,8 @@ struct tr__loop {
     struct tr__pending **pendings; /* segments */
     uint32_t pending_segments, pending_next;
     struct tr__pending *pending_free;
+    uint32_t young_count;
+    tr__young young[TR__YOUNG_MAX];
 
     uint8_t spawning; /* tr__trait of those spawned now */
     tr_actor *slots_free;
@@ -192,7 +201,8 @@ void tr__fail_ask(tr__loop *loop, tr_msg *ask, uint64_t callee_node, tr_err code
 void tr__release_slow(tr__loop *loop, tr_msg *msg);
 static inline void tr__release(tr__loop *loop, tr_msg *msg)
 {
-    if (__builtin_expect(msg->kind != TR__MSG_ASK && msg->home == loop->index, 1))
+    if (__builtin_expect(
+            (msg->kind != TR__MSG_ASK || (msg->flags & TR__MSG_ANSWERED)) && msg->home == loop->index, 1))
         tr__pool_give(&loop->pool, msg, msg->size_class);
     else
         tr__release_slow(loop, msg);
@@ -276,6 +286,8 @@ static inline void tr__enqueue(tr__loop *loop, tr_actor *actor, tr_msg *msg)
     else
         tr__wake(loop, actor);
 }
+/* The asks made in this turn that aren't settled get their timers (pending.c): at its end. */
+void tr__pendings_grown(tr__loop *loop);
 /* Run what is runnable, for a turn: until nothing is left, the clock says `until_ns`, or enough was done. */
 void tr__run_until(tr__loop *loop, uint64_t until_ns);
 /* Only the next one; false: nobody is runnable. For drivers that step. */
@@ -349,6 +361,12 @@ tr_err tr__fiber_await(tr_actor *self, uint64_t pending, const char *where);
 tr_err tr__fiber_wait_places(tr_actor *self, uint64_t number, uint64_t until_ns);
 /* It said so. */
 void tr__fiber_places(tr__loop *loop, tr_actor *actor, uint64_t number);
+/* What it waits for is there: its turn comes. */
+static inline void tr__fiber_soon(tr__loop *loop, tr_actor *actor)
+{
+    actor->fiber->wake = true;
+    tr__wake(loop, actor);
+}
 /* A future of it settled, or its time is up. */
 void tr__fiber_wake(tr__loop *loop, tr_actor *actor, uint64_t pending);
 

@@ -310,6 +310,7 @@ bool tr__run_one(tr__loop *loop)
     loop->turn_until_ns = TR__NEVER;
     if (actor)
         run(loop, actor);
+    tr__pendings_grown(loop);
     return actor != NULL;
 }
 
@@ -329,6 +330,8 @@ void tr__run_until(tr__loop *loop, uint64_t until_ns)
     while (!loop->turn_over && loop->counts.handled + loop->counts.accepted < enough &&
            (actor = next_runnable(loop)))
         run(loop, actor);
+    if (loop->young_count)
+        tr__pendings_grown(loop);
     TR__SHOW(loop->watch.slot, 0);
 }
 

@@ -216,6 +216,8 @@ tr_future tr__spawn_ask(tr_actor *self, const tr_actor_def *def, const void *arg
     self->asks++;
     pending->callee = child;
     pending->asked = info;
+    pending->since_ns = loop->now_ns;
+    tr__pending_due(loop, pending, TR__NEVER);
     msg->kind = TR__MSG_STARTED;
     tr__msg_filled(msg, info);
     msg->sender = tr__addr_of(self);

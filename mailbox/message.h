@@ -37,6 +37,8 @@ typedef enum tr__msg_kind {
     TR__MSG_WANT_LEVEL,    /* becomes a tr_mailbox_level */
     TR__MSG_FORWARD,       /* an ask that was handed on; becomes a plain one */
     TR__MSG_MOVED, /* to its asker: who has it now. Becomes a cancel if nobody waits for it any more */
+    TR__MSG_PROBE, /* along who waits for whom (actors/cycle.c) */
+    TR__MSG_CYCLE, /* the ask that it names is in a cycle; becomes its failure */
 } tr__msg_kind;
 
 enum tr__msg_flag {

@@ -123,6 +123,9 @@ typedef struct tr_group {
     uint64_t id; /* 0: no memory for it */
 } tr_group;
 
+/* Whether a message is wanted (tr_receive_match). It may look, not keep. */
+typedef bool (*tr_match_fn)(const tr_msg *msg, void *context);
+
 typedef struct tr_timer {
     uint64_t id;
 } tr_timer;

@@ -350,3 +350,9 @@ TR_FN(uint64_t, msg_tag, (const tr_msg *msg), (msg))
  * its deadline, a cancel and the end of either go with it. TR_OK: it is gone from here, look at it no more. Else it is still
  * yours to answer: TR_EINVAL (no ask, or answered), TR_ECANCELED, and what tr_send says. */
 TR_FN(tr_err, forward, (tr_actor * self, const tr_msg *ask, tr_addr to), (self, ask, to))
+/* Fibers only: the next message of that type (NULL: any) for which match(msg, context) says true (NULL: any); else as
+ * tr_receive. Those that are passed over keep their order and their places. */
+TR_FN(const tr_msg *, receive_match_at,
+      (tr_actor * self, uint64_t timeout_ns, tr_type *type, tr_match_fn match, void *context,
+       const char *where),
+      (self, timeout_ns, type, match, context, where))
