@@ -114,6 +114,9 @@ static void a_flood_is_told_of_by_so_many_and_a_count_of_the_rest(void **state)
     w->m->now_ns += TR_SECONDS(1);
     send_to_nobody(w, 1);
     assert_int_equal(w->told + w->lost, 1021);
+    w->m->now_ns += TR_SECONDS(10);
+    send_to_nobody(w, 500);
+    assert_int_equal(w->told, 211); /* a hundred at once, however long there was none */
     close_world(w);
 }
 

@@ -266,6 +266,27 @@ static void defer_wrongly(tr_actor *self, manual_puppet *puppet, const tr_msg *m
     tr_msg_free(self, &taken);
 }
 
+static void answer_and_defer(tr_actor *self, manual_puppet *puppet, const tr_msg *msg)
+{
+    if (!tr_msg_ask_number(msg))
+        return;
+    assert_int_equal(tr_reply(self, msg, mark, .n = 8), TR_OK);
+    manual_note(puppet, "%s", tr_err_word(tr_defer(self, msg)));
+}
+
+static void what_is_answered_is_not_deferred(void **state)
+{
+    (void)state;
+    world *w = open_world(1, &door_def);
+    manual_puppet b = {.on = answer_and_defer};
+    manual_spawn(w->m, 0, &b, NULL);
+    order o = {b.address, 1, 0, 0};
+    manual_do(w->m, w->sender.address, ask_mark, &o);
+    assert_string_equal(b.trail, "init 1 invalid ");
+    assert_string_equal(w->sender.trail, "init reply:8 ");
+    close_world(w);
+}
+
 static tr_err fiber_defers(tr_actor *self, void *arg)
 {
     (void)arg;
@@ -396,6 +417,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(who_is_woken_for_nothing_has_only_what_is_deferred),
         cmocka_unit_test(notices_may_be_deferred_as_well),
         cmocka_unit_test(only_the_message_in_hand_of_a_receive_actor_can_be),
+        cmocka_unit_test(what_is_answered_is_not_deferred),
         cmocka_unit_test(what_is_left_at_the_end_goes_to_the_hook_in_order_before_stop),
         cmocka_unit_test(without_the_hook_it_is_dead_letters_and_askers_hear_at_once),
         cmocka_unit_test(a_killed_one_has_its_hook_called_as_well),
