@@ -98,14 +98,20 @@ typedef struct tr__extras {
     tr_msg *want_writable, **want_writable_end; /* who waits for places here, in order of asking */
     tr_msg *levels;                             /* who asked to hear how full it is */
     uint32_t level_count;
-    uint32_t kept_back; /* free places beyond the hand, of a mailbox that drops its oldest */
-    uint64_t sweep_ns;  /* when what has expired may be looked for again */
+    uint32_t kept_back;               /* free places beyond the hand, of a mailbox that drops its oldest */
+    tr_msg *deferred, *deferred_last; /* set aside, oldest first (defer.c) */
+    uint32_t deferred_count;
+    uint32_t withheld;     /* places of those deferred in this batch, counted as freed */
+    tr_receive_fn receive; /* the handler, of an actor that became another */
+    uint64_t sweep_ns;     /* when what has expired may be looked for again */
     uint32_t link_count;
     struct tr_actor *retell_next; /* in the loop's list of those with waiters to tell */
     bool retelling;
     struct tr__owned *owned;  /* blocks of tr_alloc */
     size_t memory_max, taken; /* its budget (memory.h), 0: none */
-    tr__reason *reason;       /* set by tr_exit and the like: end when the handler returns */
+    bool watches_dead_letters;
+    bool refused_by_budget; /* its last refused send */
+    tr__reason *reason;     /* set by tr_exit and the like: end when the handler returns */
     tr_error last_error;
 } tr__extras;
 

@@ -1,6 +1,7 @@
 /* Asks that are given up: how their callee hears. */
 #include <troupe/troupe.h>
 
+#include "actors/defer.h"
 #include "actors/pending.h"
 #include "base/plant.h"
 
@@ -26,6 +27,13 @@ static bool is_ask(const tr_msg *msg, const tr_msg *cancel)
            tr_addr_equal(msg->sender, cancel->sender);
 }
 
+static void drop(tr__loop *loop, tr_actor *callee, tr_msg *ask)
+{
+    tr__places_back(loop, callee, TR_PLANT(place_lost) ? 0 : ask->places);
+    ask->flags |= TR__MSG_ANSWERED;
+    tr__drop(loop, ask, TR_DROP_CANCELED);
+}
+
 /* Drop the queued ask; its asker has gone on, so no answer is made. */
 static bool drop_queued(tr__loop *loop, tr_actor *callee, const tr_msg *cancel)
 {
@@ -33,12 +41,13 @@ static bool drop_queued(tr__loop *loop, tr_actor *callee, const tr_msg *cancel)
     for (tr_msg *msg = callee->head; msg; before = msg, msg = msg->next)
         if (is_ask(msg, cancel)) {
             tr__mailbox_unlink(callee, before, msg);
-            tr__places_back(loop, callee, TR_PLANT(place_lost) ? 0 : msg->places);
-            msg->flags |= TR__MSG_ANSWERED;
-            tr__drop(loop, msg, TR_DROP_CANCELED);
+            drop(loop, callee, msg);
             return true;
         }
-    return false;
+    tr_msg *deferred = callee->extras ? tr__deferred_take(callee, is_ask, cancel) : NULL;
+    if (deferred)
+        drop(loop, callee, deferred);
+    return deferred != NULL;
 }
 
 /* The ask among what the callee keeps, or its fiber has received; NULL: it isn't there. */

@@ -24,7 +24,8 @@ void tr__msg_free(tr__loop *loop, tr_msg *msg)
     } else if (msg->home & TR__HOME_HOLDS) {
         tr__msg_let_go(msg);
         tr__msg_free(loop, msg);
-    } else if (msg->home == TR__HOME_NONE || msg->size_class == TR__CLASS_LARGE) {
+    } else if (msg->home == TR__HOME_NONE) {
+        tr__buffers_refund(loop->node->buffers, msg->size);
         tr__free(msg);
     } else {
 #ifdef TR_PLAIN_POOLS
@@ -44,6 +45,8 @@ void tr__fail_ask(tr__loop *loop, tr_msg *ask, uint64_t callee_node, tr_err code
     tr_addr asker = ask->sender;
     if (ask->home & TR__HOME_HOLDS)
         tr__msg_let_go(ask);
+    if (ask->home == TR__HOME_NONE) /* the block stays as it is, but for that it has no body */
+        tr__buffers_refund(loop->node->buffers, ask->size);
     ask->sender = (tr_addr){callee_node, ask->to.slot, ask->to.generation};
     ask->kind = TR__MSG_FAILURE;
     ask->flags = 0;

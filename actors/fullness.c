@@ -3,6 +3,7 @@
  * and there are no more than were asked for. The owner's loop. */
 #include <troupe/troupe.h>
 
+#include "actors/budget.h"
 #include "actors/loop.h"
 #include "base/buggify.h"
 
@@ -77,12 +78,20 @@ void tr__tell_writable(tr__loop *loop, tr_actor *actor)
 
 void tr__want_writable_arrived(tr__loop *loop, tr_actor *actor, tr_msg *msg)
 {
+    TR__COUNT(loop->counts.handled);
+    if (msg->flags & TR__MSG_BEYOND)
+        tr__budget_wait(loop, msg);
+    else
+        tr__want_places(loop, actor, msg);
+}
+
+void tr__want_places(tr__loop *loop, tr_actor *actor, tr_msg *msg)
+{
     tr__extras *extras = tr__extras_of(loop, actor);
     if (!extras) {
-        tr__drop(loop, msg, TR_DROP_NO_MEMORY); /* tells the sender to try again */
+        tr__writable(loop, msg); /* it may try again, and learn */
         return;
     }
-    TR__COUNT(loop->counts.handled);
     msg->next = NULL;
     *extras->want_writable_end = msg;
     extras->want_writable_end = &msg->next;
@@ -99,6 +108,7 @@ tr_err tr_notify_writable(tr_actor *self, tr_addr to)
         return tr__self_fail(self, TR_ENOMEM, "no memory for a writable notice");
     msg->kind = TR__MSG_WANT_WRITABLE;
     tr__msg_filled(msg, info);
+    msg->flags |= self->extras && self->extras->refused_by_budget ? TR__MSG_BEYOND : 0;
     msg->sender = tr__addr_of(self);
     *(tr_writable *)tr__msg_body(msg) = (tr_writable){.actor = to};
     tr__submit(loop, to, msg);

@@ -5,6 +5,7 @@
 #include <troupe/troupe.h>
 
 #include "actors/buffers.h"
+#include "actors/defer.h"
 #include "actors/loop.h"
 #include "actors/memory.h"
 #include "actors/pending.h"
@@ -213,6 +214,8 @@ static void extras_release(tr__loop *loop, tr_actor *actor)
     if (extras->buffers)
         tr__buffers_end(extras);
     tr__fullness_end(loop, actor);
+    if (extras->watches_dead_letters)
+        tr__dead_letters_unwatch(actor);
     while (extras->monitors) {
         struct tr__own_monitor *monitor = extras->monitors;
         extras->monitors = monitor->next;
@@ -267,6 +270,9 @@ void tr__actor_finish(tr__loop *loop, tr_actor *actor, const tr__reason *reason)
     actor->state = TR__ACTOR_STOPPING;
     if (actor->fiber)
         tr__fiber_finish(loop, actor);
+    tr__undefer(actor);
+    if (ran && actor->def->left)
+        tr__left(loop, actor);
     if (ran && actor->def->stop)
         call_stop(loop, actor);
     if (actor->pendings)

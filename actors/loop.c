@@ -2,6 +2,9 @@
  * the pushes on the three stacks. Fails only in tr__loop_init. */
 #include "actors/loop.h"
 
+#include "actors/budget.h"
+#include "actors/defer.h"
+
 #include <string.h>
 
 #include "actors/meter.h"
@@ -27,6 +30,7 @@ tr_err tr__loop_init(tr__loop *loop, tr_node *node, uint8_t index)
     loop->stamp = tr__stamp_of(loop->now_ns);
     tr__ring_stamp(&loop->ring, loop->stamp);
     tr__pool_init(&loop->pool);
+    loop->pool.account = node->buffers;
     tr__wheel_init(&loop->wheel, loop->now_ns);
     tr__random_init(&loop->random, node->seams.seed + 0x9e3779b97f4a7c15ull * (index + 1));
     loop->fibers = tr__fiber_pool_create();
@@ -44,6 +48,7 @@ void tr__loop_fini(tr__loop *loop)
     tr__watching_fini(loop);
     tr__scratch_free(loop);
     tr__pendings_fini(loop);
+    tr__becomings_fini(loop);
     tr__fiber_pool_destroy(loop->fibers);
     tr__free(loop->outboxes);
     tr__free(loop->blocks_home);
@@ -168,6 +173,8 @@ bool tr__loop_turn(tr__loop *loop)
     bool more = tr__fire_timers(loop);
     if (__builtin_expect(loop->retell != NULL, 0))
         tr__retell(loop);
+    if (__builtin_expect(loop->want_budget != NULL, 0) && loop->now_ns >= loop->budget_look_ns)
+        tr__budget_look(loop);
     if (loop->index == 0)
         tr__remote_step(loop->node->remote);
     tr__run_until(loop, loop->now_ns + TR__TURN_NS);
@@ -186,6 +193,8 @@ bool tr__loop_turn(tr__loop *loop)
 uint64_t tr__loop_next_due(const tr__loop *loop)
 {
     uint64_t due = tr__wheel_next_due(&loop->wheel);
+    if (loop->want_budget && loop->budget_look_ns < due)
+        due = loop->budget_look_ns;
     return due < loop->stop_due_ns ? due : loop->stop_due_ns;
 }
 
@@ -229,6 +238,7 @@ void tr__loop_end_actors(tr__loop *loop)
 
 void tr__loop_end(tr__loop *loop)
 {
+    tr__budget_end(loop);
     tr_msg *msg = atomic_exchange_explicit(&loop->inbox, NULL, memory_order_acquire);
     while (msg) {
         tr_msg *next = msg->next;

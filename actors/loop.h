@@ -154,6 +154,7 @@ struct tr__loop {
     uint32_t holds_used;
 
     tr__fiber_pool *fibers;
+    struct tr__becoming *becomings; /* definitions of actors that became others (defer.c) */
     tr__random random;
     tr__loop_counts counts;
     uint64_t next_number;                       /* of monitors */
@@ -162,6 +163,14 @@ struct tr__loop {
     uint64_t turn_began_ns, busy_ns, window_ns; /* placement.c */
     tr_error unkept; /* the last error of that actor, for want of memory for its extras */
     tr_addr unkept_of;
+    tr_msg *want_budget; /* who was refused for the message budget and wants a notice, newest first */
+    uint64_t budget_look_ns;
+    bool telling_dead_letters;
+    struct tr__dead_letter_watch {
+        uint64_t watcher; /* as in the node's list */
+        uint64_t lost;    /* not told of since the last one that was */
+        uint64_t tokens, filled_ns;
+    } dead_letter_watches[8];
     uint8_t stop_phase; /* of the node's end (shutdown.h), as this loop knows it */
     bool stop_walking, stop_coming, stop_news;
     uint32_t stop_next;   /* the slot that is looked at next */
@@ -214,8 +223,10 @@ void tr__pass(tr__loop *loop, tr_addr to, tr_msg *msg);
 void tr__drop(tr__loop *loop, tr_msg *msg, tr_drop why);
 /* The like for a message to an actor of another node. */
 void tr__drop_for(tr__loop *loop, uint64_t node, tr_msg *msg, tr_drop why);
-/* Report one that was dropped: to the log and to who watches. */
-void tr__dead_letter(tr__loop *loop, tr_drop why, const char *type, tr_addr sender, tr_addr receiver);
+/* Report one that was dropped: to the log and to who watches. True: the log has a line of it. */
+bool tr__dead_letter(tr__loop *loop, tr_drop why, const char *type, tr_addr sender, tr_addr receiver);
+/* At its end: it watches no more. */
+void tr__dead_letters_unwatch(tr_actor *actor);
 /* Make the block of an unanswered ask its own failure and send it back. Takes it; can't fail. */
 void tr__fail_ask(tr__loop *loop, tr_msg *ask, uint64_t callee_node, tr_err code);
 /* Free a message without counting it; an unanswered ask fails at its asker. */
@@ -261,6 +272,8 @@ void tr__tell_writable(tr__loop *loop, tr_actor *actor);
 void tr__writable(tr__loop *loop, tr_msg *msg);
 /* Its message came to the mailbox. Takes msg. */
 void tr__want_writable_arrived(tr__loop *loop, tr_actor *actor, tr_msg *msg);
+/* Who wants places waits for them. Takes msg. */
+void tr__want_places(tr__loop *loop, tr_actor *actor, tr_msg *msg);
 /* Who asked for a level: it came to the mailbox; or can't be there, which its sender hears. Takes msg. */
 void tr__level_arrived(tr__loop *loop, tr_actor *actor, tr_msg *msg);
 void tr__level_lost(tr__loop *loop, tr_msg *msg);

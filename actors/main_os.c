@@ -23,6 +23,8 @@ static const char help[] =
     "  --key FILE        talk only with nodes that have this key, encrypted (troupe key new FILE)\n"
     "  --plugin FILE.so  run this plugin's actors in the node; may be repeated\n"
     "  --data DIR        keep what transactions have committed in this directory\n"
+    "  --message-budget BYTES  what large messages and buffers may hold, e.g. 512M\n"
+    "                    (default: a quarter of the memory)\n"
     "  --operator WHAT   socket: let `troupe ps` and the like reach this node by its name; or none\n"
     "                    (default: socket if --name is given)\n"
     "  --stop-timeout S  what hasn't stopped S seconds after it was asked to is killed (default: 10)\n"
@@ -45,6 +47,7 @@ static const struct option options[] = {
     {"key", required_argument, NULL, 'k'},
     {"operator", required_argument, NULL, 'o'},
     {"crash-dir", required_argument, NULL, 'C'},
+    {"message-budget", required_argument, NULL, 'b'},
     {"stop-timeout", required_argument, NULL, 's'},
     {"watchdog", required_argument, NULL, 'w'},
     {"overrun", required_argument, NULL, 'r'},
@@ -77,6 +80,23 @@ static int parse_log(const char *word, tr_log_level *level)
             return 0;
         }
     return 2;
+}
+
+/* "4096", "64K", "512M", "2G"; false: it is none. */
+static bool parse_bytes(const char *text, uint64_t *bytes)
+{
+    static const char units[] = "KMG";
+    char *end;
+    if (*text < '0' || *text > '9')
+        return false;
+    uint64_t number = strtoull(text, &end, 10), unit = 1;
+    const char *found = *end ? strchr(units, *end) : NULL;
+    if (found) {
+        unit = UINT64_C(1) << (10 * (found - units + 1));
+        end++;
+    }
+    *bytes = number * unit;
+    return *end == '\0' && number > 0 && number <= UINT64_MAX / unit;
 }
 
 /* Bad ones are found before a node is made, so that the option is named. */
@@ -157,6 +177,11 @@ static int take(const char *program, int option, const char *value, parsed *p)
             return bad(program, "plugin", value, "at most 64 of these");
         p->plugins[p->plugin_count++] = value;
         return 0;
+    case 'b':
+        return parse_bytes(value, &p->node.message_budget)
+                   ? 0
+                   : bad(program, "message-budget", value,
+                         "a number of bytes from 1 on, as 4096, 64K, 512M, 2G");
     case 'd':
         p->node.data = value;
         return *value ? 0 : bad(program, "data", "\"\"", "a directory is needed");

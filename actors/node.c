@@ -90,6 +90,8 @@ tr_node *tr__node_make(const tr_node_opts *opts, const tr__seams *seams, tr_erro
     node->log_level = opts->log_level;
     node->loop_count = opts->loops ? opts->loops : 1;
     node->buffers = tr__buffers_open();
+    if (node->buffers && opts->message_budget)
+        atomic_store_explicit(&node->buffers->max, opts->message_budget, memory_order_relaxed);
     if (!node->buffers || !loops_make(node)) {
         tr__node_unmake(node);
         tr__fail(error, TR_ENOMEM, "no memory for %u loops", opts->loops);

@@ -11,6 +11,8 @@
 #include "base/seams.h"
 #include "base/spin.h"
 
+#define TR__DEAD_LETTER_WATCHERS 8
+
 struct tr__remote;
 struct tr__transactions;
 
@@ -53,7 +55,9 @@ struct tr_node {
     tr__spin threads_lock;      /* who makes one */
     _Atomic bool stop_asked, stop_at_once;
     _Atomic uint8_t stop_phase; /* tr__stop_phase (shutdown.h); loop 0 sets it */
-    _Atomic bool expiring;      /* some message had a time to live: full mailboxes are swept */
+    _Atomic uint64_t dead_letter_watchers[TR__DEAD_LETTER_WATCHERS]; /* generation and slot, 0: none */
+    _Atomic uint32_t dead_letter_watcher_count;
+    _Atomic bool expiring; /* some message had a time to live: full mailboxes are swept */
     _Atomic uint64_t posted;
     _Atomic uint64_t stuck,
         overruns;                /* actors that the watchdog named, and that were told to stop and heard it */

@@ -23,6 +23,7 @@
 #include "actors/transactions.h"
 #include "base/err.h"
 #include "base/mem.h"
+#include "base/memory_limit_os.h"
 #include "base/signals_os.h"
 #include "transport/key_os.h"
 #include "transport/nng_stream.h"
@@ -314,7 +315,10 @@ tr_node *tr_node_create(const tr_node_opts *opts, tr_error *error)
     }
     read_kill_point(all);
     uint8_t key[TR__KEY_SIZE];
-    tr_node *node = assemble(all, opts, error);
+    tr_node_opts own = *opts;
+    if (!own.message_budget)
+        own.message_budget = tr__memory_limit() / 4;
+    tr_node *node = assemble(all, &own, error);
     if (!node) {
         tr__free(all);
         return NULL;

@@ -6,9 +6,9 @@
 
 #include <troupe/troupe.h>
 
-#include "actors/period.h"
 #include "actors/fd_watch.h"
 #include "actors/memory.h"
+#include "actors/period.h"
 #include "actors/waiting.h"
 #include "base/err.h"
 #include "base/mem.h"

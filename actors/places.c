@@ -53,7 +53,8 @@ static bool sweep(tr__loop *loop, tr_actor *actor)
     }
     *end = NULL;
     bool some = expired != NULL;
-    while (expired) { /* apart from the walk: who is told of it may send here */
+    tr__hand_give(actor, actor->local); /* other loops' senders may have been refused as well */
+    while (expired) {                   /* apart from the walk: who is told of it may send here */
         tr_msg *msg = expired;
         expired = msg->next;
         tr__drop(loop, msg, TR_DROP_EXPIRED);
@@ -108,8 +109,7 @@ static tr_err reserve_local_slow(tr__loop *loop, tr_actor *actor, uint32_t place
     }
     bool there = actor->local >= places ||
                  (oldest ? drop_oldest(loop, actor, places)
-                         : draw_local(actor, places) ||
-                               (sweep(loop, actor) && (actor->local >= places || draw_local(actor, places))));
+                         : draw_local(actor, places) || (sweep(loop, actor) && draw_local(actor, places)));
     if (there)
         actor->local -= places;
     if (actor->mail & TR__MAIL_WATCHED)
@@ -214,6 +214,12 @@ void tr__hand_give(tr_actor *actor, uint32_t places)
 void tr__places_back_slow(tr__loop *loop, tr_actor *actor)
 {
     uint32_t keep = actor->capacity / 4;
+    if (actor->extras) {
+        /* Within a batch, what it has freed so far is still to come. */
+        uint32_t withhold = actor->extras->withheld < actor->local ? actor->extras->withheld : actor->local;
+        actor->local -= withhold;
+        actor->extras->withheld -= withhold;
+    }
     if (actor->local > keep && !(actor->mail & TR__MAIL_TRANSIT))
         tr__hand_give(actor, actor->local - keep / 2);
     if (!actor->extras)

@@ -5,6 +5,7 @@
 
 #include <troupe/troupe.h>
 
+#include "actors/budget.h"
 #include "actors/overflow.h"
 #include "actors/pending.h"
 #include "actors/remote_peer.h"
@@ -162,11 +163,15 @@ static tr_msg *decode(tr__remote_peer *p, const tr__record *r, tr_drop *why, tr_
 }
 
 /* What a message that can't be had is answered with; the text names the field. */
-static void undecoded(tr__remote_peer *p, tr_drop why, const tr_error *error)
+static void undecoded(tr__remote_peer *p, const tr__record *r, tr_drop why, const tr_error *error)
 {
-    p->remote->loop->counts.dropped[why]++;
-    tr__node_log(p->remote->loop->node, TR_LOG_DEBUG, "dead letter from node %s: %s", p->peer->name,
-                 error->text);
+    tr__loop *loop = p->remote->loop;
+    tr_addr from = {p->peer->id, r->from_slot, r->from_generation};
+    tr_addr to = {loop->node->id, r->to_slot, r->to_generation};
+    const tr_typeinfo *type = p->heard[r->type].type;
+    loop->counts.dropped[why]++;
+    if (tr__dead_letter(loop, why, type ? type->name : "type that isn't known here", from, to))
+        tr__node_log(loop->node, TR_LOG_DEBUG, "from node %s: %s", p->peer->name, error->text);
 }
 
 /* Tell the asker that its ask came to nothing here. */
@@ -191,7 +196,7 @@ static void take_message(tr__remote_peer *p, const tr__record *r)
     tr_error error;
     tr_msg *msg = decode(p, r, &why, &error);
     if (!msg) {
-        undecoded(p, why, &error);
+        undecoded(p, r, why, &error);
         if (r->kind == TR__WIRE_ASK)
             refuse_ask(p, r, &error);
         return;
@@ -209,6 +214,12 @@ static void take_message(tr__remote_peer *p, const tr__record *r)
     msg->to.slot = to.slot;
     msg->to.generation = to.generation;
     uint32_t places = tr__msg_places(msg->size);
+    bool beyond;
+    if (!tr__budget_admits(loop->node, to, msg->type, msg->size, true, &beyond)) {
+        tr__drop(loop, msg, TR_DROP_FULL);
+        return;
+    }
+    msg->flags |= beyond ? TR__MSG_BEYOND : 0;
     if (tr__reserve(loop, to, &places) != TR_OK) {
         bool newest = tr__overflow_of(loop, to) == TR_OVERFLOW_DROP_NEWEST;
         tr__drop(loop, msg, newest ? TR_DROP_NEWEST : TR_DROP_FULL);
@@ -231,7 +242,7 @@ static void take_reply(tr__remote_peer *p, const tr__record *r)
     tr_error error;
     tr_msg *msg = decode(p, r, &why, &error);
     if (!msg) {
-        undecoded(p, why, &error);
+        undecoded(p, r, why, &error);
         tr__fail_ask(loop, wait, p->peer->id, why == TR_DROP_NO_MEMORY ? TR_ENOMEM : TR_ETYPE);
         return;
     }

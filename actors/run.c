@@ -1,13 +1,13 @@
 /* Running actors: the queue, the batch, the handler and what follows it. The owner's loop only; nothing
  * fails. */
-#include <stdio.h>
-
+#include "actors/budget.h"
 #include "actors/loop.h"
 #include "actors/observe.h"
 #include "actors/pending.h"
 #include "actors/transactions.h"
 #include "base/buggify.h"
 #include "base/mem.h"
+#include <stdio.h>
 
 /* ---- the queue ----------------------------------------------------------------------------------------- */
 
@@ -259,8 +259,12 @@ static bool runtime_step(tr__loop *loop, tr_actor *actor, tr_msg *msg)
 
 bool tr__msg_reached(tr__loop *loop, tr_actor *actor, tr_msg *msg)
 {
+    if (msg->flags & TR__MSG_BEYOND)
+        tr__budget_left(loop, msg);
+    bool again = msg->flags & TR__MSG_DEFERRED;
+    msg->flags &= (uint8_t)~TR__MSG_DEFERRED;
     tr__observe(loop, actor, msg);
-    if (msg->kind == TR__MSG_NOTICE && !tr__notice_wanted(loop, actor, msg)) {
+    if (msg->kind == TR__MSG_NOTICE && !again && !tr__notice_wanted(loop, actor, msg)) {
         TR__COUNT(loop->counts.handled);
         tr__msg_free(loop, msg);
         return false;
@@ -294,7 +298,7 @@ static inline bool step(tr__loop *loop, tr_actor *actor, uint32_t *freed)
     actor->count--;
     *freed += msg->places;
     if (__builtin_expect(!tr__msg_is_plain(msg), 0) &&
-        !(msg->kind == TR__MSG_ASK && !tr__msg_expired(msg, loop->now_ns)))
+        !(msg->kind == TR__MSG_ASK && msg->flags == 0 && !tr__msg_expired(msg, loop->now_ns)))
         return step_slow(loop, actor, msg);
     tr__observe(loop, actor, msg);
     TR__COUNT(loop->counts.handled);
@@ -365,7 +369,7 @@ static inline void run(tr__loop *loop, tr_actor *actor)
     if (batch && TR_BUGGIFY(run_of_one))
         batch = 1;
     uint32_t freed = 0;
-    if (batch)
+    if (actor->head) /* all that it counts may be deferred */
         tr__ring_put(&loop->ring, TR__TRACE_RUN, actor->index, actor->head->type);
     while (batch-- && actor->head) { /* a cancelled ask may have left the queue meanwhile */
         TR__COUNT(actor->handled);

@@ -2,10 +2,10 @@
  * actor's last error. */
 #include "actors/send.h"
 
-#include <inttypes.h>
 #include <string.h>
 
 #include "actors/adapter.h"
+#include "actors/budget.h"
 #include "actors/loop.h"
 #include "actors/memory.h"
 #include "actors/overflow.h"
@@ -19,6 +19,8 @@ static tr_err refuse(tr_actor *self, tr_addr to, tr_err code, const char *type)
 {
     char address[TR_ADDR_TEXT_MAX];
     tr__addr_format(to, address);
+    if (self->extras)
+        self->extras->refused_by_budget = false;
     return tr__self_fail(self, code, "sending %s to %s: %s", type, address, tr__err_meaning(code));
 }
 
@@ -44,11 +46,6 @@ tr_err tr__may_send(tr_actor *self, tr_addr to, const tr_typeinfo *info, const v
     if (to.node != tr__owner(self)->node->id && !tr__remote_fits(info, body, size))
         return tr__self_fail(self, TR_ETOOBIG, "a %s of %zu bytes is too large for a connection: split it",
                              info->name, size);
-    if (tr__type_is(info, TR__TYPE_BUFFERS) && tr__buffers_full(tr__owner(self)->node->buffers))
-        return tr__self_fail(self, TR_EFULL,
-                             "sending %s: this node's messages hold %" PRIu64
-                             " bytes in buffers, which is all they may",
-                             info->name, tr__buffers_bytes(tr__owner(self)->node->buffers));
     return TR_OK;
 }
 
@@ -78,10 +75,13 @@ static tr_err prepare_waiting(tr_actor *self, tr_addr to, uint64_t wait_ns, tr_m
     self->fiber->sending = msg;
     tr_err err = tr__wait_for_places(self, to, msg->size, wait_ns, &places);
     self->fiber->sending = NULL;
-    if (err == TR_OK)
+    if (err == TR_OK) {
         msg->places = (uint16_t)places;
-    else
+    } else {
+        if (msg->flags & TR__MSG_BEYOND)
+            tr__budget_leave(tr__owner(self)->node, to);
         tr__msg_free(tr__owner(self), msg);
+    }
     return err;
 }
 
@@ -106,22 +106,25 @@ tr_err tr__prepare(tr_actor *self, tr_addr to, tr_type *type, const void *body, 
         return TR_EKILLED;
     const tr_typeinfo *info;
     size_t size = 0;
+    *out = NULL;
     TR_TRY(check_body(self, to, type, body, &info, &size));
-    bool local = to.node == loop->node->id;
+    bool local = to.node == loop->node->id, beyond;
+    if (!tr__budget_admits(loop->node, to, info, size, false, &beyond))
+        return tr__budget_refuse(self, info->name);
     uint32_t places = local ? tr__msg_places(size) : 0;
     tr_err err = local ? tr__reserve(loop, to, &places) : tr__remote_check(loop->node, to.node);
     bool waits = err == TR_EFULL && tr__may_wait(self, to);
-    *out = NULL;
-    if (droppable && is_dropped(self, to, err, info->name))
-        return TR_OK;
-    if (__builtin_expect(err != TR_OK && !waits, 0))
-        return refuse(self, to, err, info->name);
-    tr_msg *msg = make(loop, info, body, size);
+    tr_msg *msg = err == TR_OK || waits ? make(loop, info, body, size) : NULL;
     if (__builtin_expect(!msg, 0)) {
-        if (!waits)
+        if (beyond)
+            tr__budget_leave(loop->node, to);
+        if (err == TR_OK)
             tr__unreserve(loop, to, places);
-        return refuse(self, to, TR_ENOMEM, info->name);
+        if (droppable && is_dropped(self, to, err, info->name))
+            return TR_OK;
+        return refuse(self, to, err == TR_OK || waits ? TR_ENOMEM : err, info->name);
     }
+    msg->flags |= beyond ? TR__MSG_BEYOND : 0;
     msg->places = (uint16_t)places;
     msg->sender = tr__addr_of(self);
     if (waits)
@@ -134,6 +137,8 @@ void tr__unprepare(tr_actor *self, tr_addr to, tr_msg *msg)
 {
     tr__loop *loop = tr__owner(self);
     tr__unreserve(loop, to, msg->places);
+    if (msg->flags & TR__MSG_BEYOND)
+        tr__budget_leave(loop->node, to);
     tr__msg_free(loop, msg);
 }
 
@@ -218,33 +223,49 @@ void tr__drop_taken(tr_actor *self, tr_msg *msg, tr_drop why)
     tr__drop(loop, msg, why);
 }
 
+/* Places for a message that is made; what it says is TR_OK with `dropped` too. */
+static tr_err admit_made(tr_actor *self, tr_addr to, const tr_msg *msg, uint32_t *places, bool *dropped)
+{
+    tr__loop *loop = tr__owner(self);
+    bool local = to.node == loop->node->id;
+    *places = local ? tr__msg_places(msg->size) : 0;
+    tr_err err = local ? tr__reserve(loop, to, places) : tr__remote_check(loop->node, to.node);
+    if (err == TR_EFULL && tr__may_wait(self, to))
+        return tr__wait_for_places(self, to, msg->size, TR_FOREVER, places);
+    *dropped = is_dropped(self, to, err, tr_msg_type_name(msg));
+    return err == TR_OK || *dropped ? TR_OK : refuse(self, to, err, tr_msg_type_name(msg));
+}
+
 tr_err tr_send_msg(tr_actor *self, tr_addr to, tr_msg **out)
 {
     tr__loop *loop = tr__owner(self);
     tr_msg *msg = *out;
+    uint32_t places;
+    bool dropped = false, beyond = false;
     if (tr__must_stop(loop, self))
         return TR_EKILLED;
     if (!msg || msg->kind == TR__MSG_ASK)
         return tr__self_fail(self, TR_EINVAL, "tr_send_msg: %s",
                              msg ? "a kept ask is answered, not sent on" : "no message");
-    if (msg->type)
+    if (msg->type) {
         TR_TRY(tr__may_send(self, to, msg->type, tr__msg_body(msg), msg->size));
-    uint32_t places = 0;
-    bool local = to.node == loop->node->id;
-    if (local)
-        places = tr__msg_places(msg->size);
-    tr_err err = local ? tr__reserve(loop, to, &places) : tr__remote_check(loop->node, to.node);
-    if (err == TR_EFULL && tr__may_wait(self, to))
-        TR_TRY(tr__wait_for_places(self, to, msg->size, TR_FOREVER, &places));
-    else if (is_dropped(self, to, err, tr_msg_type_name(msg)))
-        return tr_msg_free(self, out), TR_OK;
-    else if (err != TR_OK)
-        return refuse(self, to, err, tr_msg_type_name(msg));
+        if (!tr__budget_admits(loop->node, to, msg->type, msg->size, true, &beyond))
+            return tr__budget_refuse(self, tr_msg_type_name(msg));
+    }
+    tr_err err = admit_made(self, to, msg, &places, &dropped);
+    if ((err != TR_OK || dropped) && beyond)
+        tr__budget_leave(loop->node, to);
+    if (err != TR_OK)
+        return err;
+    if (dropped) {
+        tr_msg_free(self, out);
+        return TR_OK;
+    }
     if (msg->flags & TR__MSG_KEPT)
         tr__unkeep(self, msg);
     msg->kind = TR__MSG_NORMAL;
     msg->ask = 0;
-    msg->flags &= TR__MSG_OF_BODY;
+    msg->flags = (uint8_t)((msg->flags & TR__MSG_OF_BODY) | (beyond ? TR__MSG_BEYOND : 0));
     msg->deadline_ns = 0;
     msg->places = (uint16_t)places;
     msg->sender = tr__addr_of(self);
@@ -377,23 +398,25 @@ static tr_err post(tr_node *node, tr_addr to, tr_type *type, const void *body, t
     tr__loop *owner = slot ? atomic_load_explicit(&slot->owner, memory_order_acquire) : node->loops[0];
     size_t size = info ? body_size(info, body) : 0;
     uint32_t places = tr__msg_places(size);
-    bool stale = true;
+    bool stale = true, beyond = false;
     if (size == SIZE_MAX)
         return TR_ETOOBIG;
     if (info && info->notice)
         return TR_EPERM;
-    if (info && tr__type_is(info, TR__TYPE_BUFFERS) && tr__buffers_full(node->buffers))
+    if (info && !tr__budget_admits(node, to, info, size, false, &beyond))
         return TR_EFULL;
     if (slot && places > tr__capacity(slot))
         places = tr__capacity(slot);
-    if (slot && !tr__places_draw(&slot->places, to.generation, places, places, &stale) && !stale)
-        return TR_EFULL;
-    tr_msg *msg = info ? tr__msg_alloc_plain(size) : NULL;
+    bool full = slot && !tr__places_draw(&slot->places, to.generation, places, places, &stale) && !stale;
+    tr_msg *msg = info && !full ? tr__msg_alloc_plain(node->buffers, size) : NULL;
     if (!msg) {
-        if (!stale)
+        if (!stale && !full)
             tr__places_give(&slot->places, to.generation, places);
-        return TR_ENOMEM;
+        if (beyond)
+            tr__budget_leave(node, to);
+        return full ? TR_EFULL : TR_ENOMEM;
     }
+    msg->flags |= beyond ? TR__MSG_BEYOND : 0;
     body_copy(info, msg, body);
     msg->kind = (uint8_t)kind;
     msg->places = (uint16_t)(stale ? 0 : places);

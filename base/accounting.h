@@ -8,10 +8,12 @@
 #ifdef TR_NO_ACCOUNTING
 #define TR__ACCOUNTING             0
 #define TR__COUNT(counter)         ((void)0)
+#define TR__UNCOUNT(counter)       ((void)0)
 #define TR__SHOW(atomic_to, value) ((void)0)
 #else
 #define TR__ACCOUNTING             1
 #define TR__COUNT(counter)         ((void)(counter)++)
+#define TR__UNCOUNT(counter)       ((void)(counter)--) /* it was counted, and wasn't it yet */
 /* For a reader on another thread, who needs each value whole but not in order with others. */
 #define TR__SHOW(atomic_to, value) atomic_store_explicit(&(atomic_to), value, memory_order_relaxed)
 #endif

@@ -2,7 +2,8 @@
  * fields, actors those they made or kept (actors/buffers.c). The last holder frees the bytes, on its own thread.
  *
  * C1  A buffer is live while its count is above 0; each holder, a message or an actor, counts once.
- * C2  The bytes of a node's live buffers are its account's sum: charged when one is made, taken off when it ends. */
+ * C2  The bytes of a node's live buffers, and of its large messages, are its account's sum: charged when one is made, taken
+ *     off when it ends. */
 #ifndef TR_MAILBOX_BUFFER_H
 #define TR_MAILBOX_BUFFER_H
 
@@ -13,8 +14,8 @@
 
 /* A node's account. It outlives its node by the buffers that another node of the process still holds. */
 typedef struct tr__buffers {
-    _Atomic uint64_t bytes; /* of live ones */
-    _Atomic uint64_t max;   /* from which on sends of buffers are refused (tr__buffers_full) */
+    _Atomic uint64_t bytes; /* of live ones, and of large messages */
+    _Atomic uint64_t max;   /* the node's message budget (actors/budget.c) */
     _Atomic uint64_t users; /* the node, and each live buffer */
 } tr__buffers;
 
@@ -31,6 +32,26 @@ static inline bool tr__buffers_full(const tr__buffers *account)
 {
     return tr__buffers_bytes(account) >
            atomic_load_explicit(&((tr__buffers *)account)->max, memory_order_relaxed);
+}
+
+static inline uint64_t tr__buffers_max(const tr__buffers *account)
+{
+    return atomic_load_explicit(&((tr__buffers *)account)->max, memory_order_relaxed);
+}
+/* With so many bytes more. */
+static inline bool tr__buffers_would_exceed(const tr__buffers *account, size_t more)
+{
+    uint64_t max = tr__buffers_max(account);
+    return more > max || tr__buffers_bytes(account) > max - more;
+}
+/* A large message is made, and is no more. Any thread. */
+static inline void tr__buffers_charge(tr__buffers *account, size_t bytes)
+{
+    atomic_fetch_add_explicit(&account->bytes, bytes, memory_order_relaxed);
+}
+static inline void tr__buffers_refund(tr__buffers *account, size_t bytes)
+{
+    atomic_fetch_sub_explicit(&account->bytes, bytes, memory_order_relaxed);
 }
 
 /* What a field without a buffer holds once its message was made: of no bytes, and for ever. */

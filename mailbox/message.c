@@ -4,11 +4,13 @@
 #include "base/mem.h"
 #include "mailbox/versions.h"
 
-tr_msg *tr__msg_alloc_plain(size_t size)
+tr_msg *tr__msg_alloc_plain(tr__buffers *account, size_t size)
 {
     tr_msg *msg = tr__alloc(sizeof(tr_msg) + size);
     if (msg)
         *msg = (tr_msg){.size = (uint32_t)size, .home = TR__HOME_NONE, .size_class = TR__CLASS_LARGE};
+    if (msg)
+        tr__buffers_charge(account, size);
     return msg;
 }
 

@@ -7,6 +7,7 @@
 
 #include <troupe/message.h>
 
+#include "mailbox/buffer.h"
 #include "mailbox/pool.h"
 #include "mailbox/type.h"
 
@@ -44,11 +45,14 @@ enum tr__msg_flag {
     TR__MSG_ANSWERED = 1, /* an ask that has its reply */
     TR__MSG_KEPT = 2,     /* by tr_msg_take */
     TR__MSG_CANCELED = 4, /* a kept ask that its asker has given up: needs no answer */
-    TR__MSG_EXPIRES = 16, /* a message with a time to live: deadline_ns */
     TR__MSG_WAITS = 8,    /* a WANT_WRITABLE of a fiber that waits in its send */
+    TR__MSG_DEFERRED = 8, /* a message, ask or notice that its receiver had already, and set aside */
+    TR__MSG_EXPIRES = 16, /* a message with a time to live: deadline_ns */
     /* 32: TR__MSG_VERSIONS (troupe/message.h) */
     TR__MSG_TICK = 128,     /* a notice of a timer that comes again; `ask` is its pending's id */
     TR__MSG_CONVERTED = 64, /* there are copies of it as other versions of its type (versions.h) */
+    TR__MSG_BEYOND =
+        128, /* the budget (actors/budget.c); of a WANT_WRITABLE: who asks was refused for that */
 };
 #define TR__MSG_OF_BODY (TR__MSG_VERSIONS | TR__MSG_CONVERTED) /* they stay when it is sent on */
 
@@ -80,12 +84,15 @@ static inline tr_msg *tr__msg_alloc(tr__pool *pool, uint8_t home, size_t size)
     tr_msg *msg = tr__pool_take(pool, size_class, sizeof(tr_msg) + size);
     if (__builtin_expect(msg == NULL, 0))
         return NULL;
-    *msg = (tr_msg){.size = (uint32_t)size, .home = home, .size_class = size_class};
+    bool large = size_class == TR__CLASS_LARGE; /* charged, so its end must not pass unseen */
+    *msg = (tr_msg){.size = (uint32_t)size, .home = large ? TR__HOME_NONE : home, .size_class = size_class};
+    if (large)
+        tr__buffers_charge(pool->account, size);
     return msg;
 }
 
-/* The same as a plain allocation, for threads that are no loop. */
-tr_msg *tr__msg_alloc_plain(size_t size);
+/* The same as a plain allocation, for threads that are no loop; charged to the account whatever its size. */
+tr_msg *tr__msg_alloc_plain(tr__buffers *account, size_t size);
 
 /* What TR__HOME_HOLDS says is let go: the body is no more. */
 void tr__msg_let_go(tr_msg *msg);

@@ -16,6 +16,9 @@
 
 typedef _Atomic uint64_t tr__places;
 
+/* Of the low half: a message beyond the node's budget is on its way to the mailbox, or in it (actors/budget.c). */
+#define TR__PLACES_MARK (UINT64_C(1) << 31)
+
 static inline void tr__places_open(tr__places *word, uint32_t generation, uint32_t free)
 {
     atomic_store_explicit(word, (uint64_t)generation << 32 | free, memory_order_relaxed);
@@ -33,7 +36,7 @@ static inline uint32_t tr__places_draw(tr__places *word, uint32_t generation, ui
 {
     uint64_t seen = atomic_load_explicit(word, memory_order_relaxed);
     for (;;) {
-        uint32_t free = (uint32_t)seen;
+        uint32_t free = (uint32_t)(seen & (TR__PLACES_MARK - 1));
         *stale = (uint32_t)(seen >> 32) != generation;
         if (*stale || free < least)
             return 0;
@@ -55,7 +58,30 @@ static inline void tr__places_give(tr__places *word, uint32_t generation, uint32
 
 static inline uint32_t tr__places_free(const tr__places *word)
 {
-    return (uint32_t)atomic_load_explicit((tr__places *)word, memory_order_relaxed);
+    return (uint32_t)(atomic_load_explicit((tr__places *)word, memory_order_relaxed) & (TR__PLACES_MARK - 1));
+}
+
+/* Mark it; false: it is marked already. Of another generation: true, and nothing is done. */
+static inline bool tr__places_mark(tr__places *word, uint32_t generation)
+{
+    uint64_t seen = atomic_load_explicit(word, memory_order_relaxed);
+    do {
+        if ((uint32_t)(seen >> 32) != generation)
+            return true;
+        if (seen & TR__PLACES_MARK)
+            return false;
+    } while (!atomic_compare_exchange_weak_explicit(word, &seen, seen | TR__PLACES_MARK, memory_order_relaxed,
+                                                    memory_order_relaxed));
+    return true;
+}
+
+static inline void tr__places_unmark(tr__places *word, uint32_t generation)
+{
+    uint64_t seen = atomic_load_explicit(word, memory_order_relaxed);
+    while ((uint32_t)(seen >> 32) == generation &&
+           !atomic_compare_exchange_weak_explicit(word, &seen, seen & ~TR__PLACES_MARK, memory_order_relaxed,
+                                                  memory_order_relaxed))
+        ;
 }
 
 #endif

@@ -24,7 +24,8 @@ typedef struct tr__pool {
     char *bump, *bump_end;
     tr__block *chunks, *huge_chunks;
     uint32_t chunk_count;
-    uint64_t carved; /* blocks made so far: free, or somewhere */
+    struct tr__buffers *account; /* of its node; the pool only keeps it */
+    uint64_t carved;             /* blocks made so far: free, or somewhere */
 } tr__pool;
 
 extern const uint8_t tr__pool_class_of[TR__POOL_MAX / 32 + 1];

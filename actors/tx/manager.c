@@ -270,7 +270,7 @@ tr_err tr__transactions_open(tr_node *node, tr_error *error)
     const tr__seams *seams = &node->seams;
     tr_error why;
     tr__transactions *t = tr__zalloc(sizeof(*t));
-    tr_msg *wake = t ? tr__msg_alloc_plain(0) : NULL;
+    tr_msg *wake = t ? tr__msg_alloc_plain(node->buffers, 0) : NULL;
     if (!wake) {
         tr__free(t);
         return tr__fail(error, TR_ENOMEM, "no memory for the transactions of node %s", node->name);

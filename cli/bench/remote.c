@@ -17,7 +17,7 @@
 #include "cli/bench/bench.h"
 #include "cli/cli.h"
 
-TR_MESSAGE(bench_item, (u64, number), (bytes, data))
+TR_MESSAGE(bench_parcel, (u64, number), (bytes, data))
 TR_MESSAGE(bench_window, (u64, messages), (u64, total))
 TR_MESSAGE(bench_grant, (u64, messages))
 
@@ -30,7 +30,7 @@ typedef struct sink_state {
     uint64_t window, total, count, wrong, ungranted;
 } sink_state;
 
-static void take_item(tr_actor *self, sink_state *sink, const bench_item *item)
+static void take_item(tr_actor *self, sink_state *sink, const bench_parcel *item)
 {
     sink->wrong += item->number != sink->count;
     sink->count++;
@@ -47,12 +47,12 @@ static void take_item(tr_actor *self, sink_state *sink, const bench_item *item)
 static void sink_receive(tr_actor *self, void *state, const tr_msg *msg)
 {
     sink_state *sink = state;
-    const bench_item *item = tr_match(msg, bench_item);
+    const bench_parcel *item = tr_match(msg, bench_parcel);
     const bench_window *window = item ? NULL : tr_match(msg, bench_window);
     if (window)
         *sink = (sink_state){.from = tr_msg_sender(msg), .window = window->messages, .total = window->total};
     else if (item && tr_msg_ask_number(msg))
-        tr_reply(self, msg, bench_item, .number = item->number, .data = item->data);
+        tr_reply(self, msg, bench_parcel, .number = item->number, .data = item->data);
     else if (item)
         take_item(self, sink, item);
 }
@@ -144,10 +144,10 @@ static tr_err round_trips(tr_actor *self, void *arg)
     tr__histogram_reset(&histogram);
     for (uint64_t i = 0; i < run->given[BENCH_MESSAGES]; i++) {
         uint64_t began = bench_now();
-        const bench_item *answer;
-        tr_future ask = tr_ask(self, sink, TR_SECONDS(10), bench_item, .number = i,
+        const bench_parcel *answer;
+        tr_future ask = tr_ask(self, sink, TR_SECONDS(10), bench_parcel, .number = i,
                                .data = payload(run->given[BENCH_SIZE]));
-        TR_TRY(tr_await(self, ask, bench_item, &answer));
+        TR_TRY(tr_await(self, ask, bench_parcel, &answer));
         if (answer->number != i)
             return tr_fail(self, TR_EMISMATCH, "answer %llu to question %llu",
                            (unsigned long long)answer->number, (unsigned long long)i);
@@ -166,7 +166,7 @@ static tr_err send_all(tr_actor *self, tr_addr sink, const bench_run *run, uint6
     for (;;) {
         while (sent < total && credit) {
             tr_err err =
-                tr_send(self, sink, bench_item, .number = sent, .data = payload(run->given[BENCH_SIZE]));
+                tr_send(self, sink, bench_parcel, .number = sent, .data = payload(run->given[BENCH_SIZE]));
             if (err == TR_EAGAIN && tr_notify_writable(self, sink) == TR_OK)
                 break;
             TR_TRY(err);
@@ -232,7 +232,7 @@ static void ask_next(tr_actor *self, asker_state *asker);
 static void answered(tr_actor *self, void *state, const tr_result *result, void *context)
 {
     asker_state *asker = state;
-    const bench_item *item = result->msg ? tr_match(result->msg, bench_item) : NULL;
+    const bench_parcel *item = result->msg ? tr_match(result->msg, bench_parcel) : NULL;
     asker->wrong += !item || item->number != (uint64_t)(uintptr_t)context;
     if (++asker->answered == asker->total)
         tr_send(self, asker->home, bench_done, .count = asker->answered, .wrong = asker->wrong);
@@ -243,8 +243,8 @@ static void answered(tr_actor *self, void *state, const tr_result *result, void 
 static void ask_next(tr_actor *self, asker_state *asker)
 {
     uint64_t number = asker->asked++;
-    tr_future ask =
-        tr_ask(self, asker->sink, TR_SECONDS(30), bench_item, .number = number, .data = payload(asker->size));
+    tr_future ask = tr_ask(self, asker->sink, TR_SECONDS(30), bench_parcel, .number = number,
+                           .data = payload(asker->size));
     if (tr_then(self, ask, answered, (void *)(uintptr_t)number) != TR_OK)
         bench_give_up(self);
 }

@@ -40,6 +40,8 @@ typedef enum tr_overflow {
                               * another node, the receiver itself) is refused as above */
 } tr_overflow;
 
+typedef void (*tr_receive_fn)(tr_actor *self, void *state, const tr_msg *msg);
+
 /* An actor's definition: constant data, usually made by TR_ACTOR. Either `receive` (called for each message)
  * or `run` (a fiber: straight-line code that may await). */
 typedef struct tr_actor_def {
@@ -48,10 +50,13 @@ typedef struct tr_actor_def {
     /* Before the first message. An error ends the actor with that error as its reason. */
     tr_err (*init)(tr_actor *self, void *state, const void *arg);
     /* For each message; `msg` is borrowed for the call. */
-    void (*receive)(tr_actor *self, void *state, const tr_msg *msg);
+    tr_receive_fn receive;
     /* A fiber's body. `arg` as given to tr_spawn (a fiber with state_size gets it by tr_state). What it
      * returns is its exit reason. */
     tr_err (*run)(tr_actor *self, void *arg);
+    /* At its end, before `stop`, for each message and ask that is left in its mailbox, in order, if init succeeded; borrowed
+     * for the call. An ask that it doesn't answer fails at its asker at once. Without it they are dead letters. */
+    tr_receive_fn left;
     /* Last call, whatever the reason, if init succeeded; release what tr_ calls did not give you. */
     void (*stop)(tr_actor *self, void *state);
     /* With it, the spawn's argument is a struct of this message type and is copied, strings and all; without
@@ -163,6 +168,9 @@ TR_MESSAGE(tr_writable, (addr, actor))
 /* How full a mailbox is, to who asked by tr_notify_level: `high`, it has risen to the mark; else it has fallen to half of
  * that. `taken` of `places`; 0 of 0: it has ended, or can't be watched. */
 TR_MESSAGE(tr_mailbox_level, (addr, actor), (bool, high), (u32, taken), (u32, places))
+/* A message was dropped on this node; to who called tr_watch_dead_letters. `reason` is a word of TR_DROPS
+ * (troupe/node.h); `lost`: so many were not told of since the last one that was, by the same loop. */
+TR_MESSAGE(tr_dead_letter, (string, reason), (string, type), (addr, sender), (addr, receiver), (u64, lost))
 /* Who asked this (see tr_msg_ask_number) no longer wants the answer. Comes only for a kept ask. */
 TR_MESSAGE(tr_canceled, (addr, asker), (u64, ask))
 /* A node came or went; to those who called tr_watch_nodes. `node` is its incarnation, of which each comes and goes: the

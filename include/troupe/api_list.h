@@ -272,6 +272,19 @@ TR_FN(tr_err, send_with_body,
  * taken, and one when it has fallen to half of that, or is empty; then ask again. What is under way to it counts as taken.
  * TR_EINVAL: no percentage, another node; TR_ENOMEM. */
 TR_FN(tr_err, notify_level, (tr_actor * self, tr_addr of, uint32_t percent), (self, of, percent))
+/* Hear of messages that are dropped on this node, by tr_dead_letter, until its end or `on` is false. From each loop at most
+ * 1,000 a second (100 at once) and none that its mailbox has no place for; what isn't told is counted into the next.
+ * TR_EFULL: 8 actors do already. */
+TR_FN(tr_err, watch_dead_letters, (tr_actor * self, bool on), (self, on))
+/* Receive actors: set the message aside that is being handled; it keeps its place, and comes back by tr_undefer or
+ * tr_become. TR_EFULL: as many are deferred as the mailbox has places; TR_EINVAL: it isn't the one being handled, is kept or
+ * answered, or this is a fiber; TR_ENOMEM. */
+TR_FN(tr_err, defer, (tr_actor * self, const tr_msg *msg), (self, msg))
+/* All that is deferred comes next, before what is in the mailbox, in the order it was deferred in. */
+TR_FN(void, undefer, (tr_actor * self), (self))
+/* Receive actors: from the next message on `receive` is called instead of the definition's (NULL: that one again); what is
+ * deferred comes first. TR_EINVAL: a fiber; TR_ENOMEM: the handler is as before. */
+TR_FN(tr_err, become, (tr_actor * self, tr_receive_fn receive), (self, receive))
 
 /* ---- counted buffers ----------------------------------------------------------------------------------- */
 

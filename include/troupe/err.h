@@ -7,7 +7,7 @@
 /* One line a code: name, the word people see in messages and in JSON, what it means. */
 #define TR_ERRORS(X)                                                                           \
     X(TR_OK, "ok", "no error")                                                                 \
-    X(TR_EFULL, "full", "the mailbox, or the bound on outstanding asks, has no place left")    \
+    X(TR_EFULL, "full", "no place left: in the mailbox, the message budget, or for asks")      \
     X(TR_EAGAIN, "again", "the connection has no credit now; a writable notice follows")       \
     X(TR_ENOACTOR, "no-actor", "the address names no living actor")                            \
     X(TR_ENOCONN, "no-connection", "the connection to that node is down")                      \

@@ -261,6 +261,10 @@ static uint64_t check_mailbox(tr_actor *actor)
         if (!msg->next)
             assert_ptr_equal(actor->tail, msg);
     }
+    for (const tr_msg *msg = actor->extras ? actor->extras->deferred : NULL; msg; msg = msg->next) {
+        messages++;
+        places += msg->places;
+    }
     assert_int_equal(messages, actor->count);
     if (actor->state != TR__ACTOR_RUNNING)
         return messages;

@@ -15,8 +15,8 @@
 #include "tests/kit/sim/workloads/list.h"
 #include "tests/sim/regressions.h"
 
-static const tr_scenario *const scenarios[] = {&sim_core_flow, &sim_core_asks, &sim_core_ends, &sim_core_tree,
-                                               &sim_groups};
+static const tr_scenario *const scenarios[] = {&sim_core_flow, &sim_core_mail, &sim_core_asks,
+                                               &sim_core_ends, &sim_core_tree, &sim_groups};
 
 /* ---- running ------------------------------------------------------------------------------------------- */
 
@@ -27,6 +27,7 @@ static const char *const rare[] = {
     "who was refused is told of places",
     "a note is sent to one that has ended",
     "a note of more than a MiB",
+    "a note is set aside",
     "a timer is taken back",
     "an ask's deadline comes",
     "an answer is too late",

@@ -58,6 +58,32 @@ static tr_err row_mailbox(tr_actor *self, rig *r)
     return tr_notify_level(self, r->peer.address, 50);
 }
 
+static void as_another(tr_actor *self, void *state, const tr_msg *msg)
+{
+    (void)self;
+    (void)state;
+    (void)msg;
+}
+
+static tr_err row_become(tr_actor *self, rig *r)
+{
+    (void)r;
+    tr_msg *none = NULL;
+    assert_int_equal(tr_defer(self, none), TR_EINVAL);
+    TR_TRY(tr_become(self, as_another));
+    TR_TRY(tr_become(self, NULL));
+    tr_undefer(self);
+    return TR_OK;
+}
+
+static tr_err row_dead_letters(tr_actor *self, rig *r)
+{
+    tr_addr nobody = r->peer.address;
+    nobody.generation++;
+    TR_TRY(tr_watch_dead_letters(self, true));
+    return tr_send(self, nobody, mark, .n = 1);
+}
+
 static tr_err row_words(tr_actor *self, rig *r)
 {
     char text[TR_ADDR_TEXT_MAX];
@@ -358,6 +384,8 @@ static const struct {
     {"send_msg msg_make msg_free", row_send_msg, row_send_msg},
     {"notify_writable", row_notify, row_notify},
     {"send_with_body notify_level", row_mailbox, row_mailbox},
+    {"defer undefer become", row_become, NULL},
+    {"watch_dead_letters", row_dead_letters, NULL},
     {"match_type msg_type_name msg_sender msg_ask_number msg_remaining msg_tag msg_json fmt self state now "
      "random "
      "log fail "

@@ -227,10 +227,16 @@ static void over_the_budget_only_messages_with_buffers_are_refused(void **state)
     manual_do(m, sender.address, send_plain, &a);
     assert_int_equal(a.err, TR_OK);
     atomic_store(&m->node->buffers->max, 2);
+    tr_actor *busy = manual_actor(m, receiver.address);
+    busy->queued = true; /* it doesn't run: its mailbox takes one beyond the budget, and no more */
+    manual_do(m, sender.address, send_plain, &a);
+    assert_int_equal(a.err, TR_OK);
     manual_do(m, sender.address, send_plain, &a);
     assert_int_equal(a.err, TR_EFULL);
+    busy->queued = false;
+    manual_mark(m, receiver.address, 8);
     manual_pump(m);
-    assert_string_equal(receiver.trail, "init picture 7 7 ");
+    assert_string_equal(receiver.trail, "init picture 7 picture 7 7 8 ");
     assert_int_equal(live(m), 0);
     manual_close(m);
 }

@@ -278,7 +278,8 @@ static void no_memory_for_a_conversion_is_no_match(void **state)
     const tr_typeinfo *info = tr__type_of(&plan_type), *wanted = tr__type_of(next_type());
     static const part parts[] = {{"wing", 3}};
     plan body = {.n = 1, .title = "bird", .parts = {parts, 1}};
-    tr_msg *msg = tr__msg_alloc_plain(tr__body_size(info, &body));
+    tr__buffers account = {0};
+    tr_msg *msg = tr__msg_alloc_plain(&account, tr__body_size(info, &body));
     tr__body_copy(info, tr__msg_body(msg), &body);
     tr__msg_filled(msg, info);
     bool converted = false;

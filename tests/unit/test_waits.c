@@ -13,9 +13,11 @@
 
 #define COUNT 2000
 
+static tr__buffers account; /* what plain blocks are charged to */
+
 static tr_msg *block(uint8_t kind, uint64_t number, uint32_t slot)
 {
-    tr_msg *msg = tr__msg_alloc_plain(0);
+    tr_msg *msg = tr__msg_alloc_plain(&account, 0);
     msg->kind = kind;
     msg->ask = number;
     msg->sender = (tr_addr){1, slot, 1};

@@ -41,6 +41,10 @@ static uint64_t check_mailbox(sim_node *node, tr_actor *actor)
         messages++;
         places += msg->places;
     }
+    for (const tr_msg *msg = actor->extras ? actor->extras->deferred : NULL; msg; msg = msg->next) {
+        messages++;
+        places += msg->places;
+    }
     if (messages != actor->count)
         tr_sim_fail(node->sim, "%s: %s#%u has %llu messages and counts %u", node->name, actor->def->name,
                     actor->index, (unsigned long long)messages, actor->count);

@@ -4,6 +4,7 @@
  *
  *     core.c        beings, phases, connections        core_notes.c  numbered messages, and their order
  *     core_flow.c   messages, mailboxes, timers        core_asks.c   asks
+ *     core_mail.c   mailboxes of every policy
  *     core_ends.c   monitors, links, names, nodes      core_tree.c   supervisors
  *
  * A run has three phases. BUSY: whatever comes. LAST: the check, after healing, has each being do once more what must work
@@ -29,6 +30,7 @@ typedef struct core_being {
     bool ended;    /* its stop was called; a node's crash isn't seen here: core_lives */
     uint64_t ended_at;
     uint32_t may_end; /* bits of tr_exit_kind: how */
+    bool lossy;       /* its mailbox may drop what was accepted, and counts it */
     bool last_done;   /* what it had to do in CORE_LAST is done */
     uint64_t ticked;  /* when it last did something of its own */
     void *state;      /* the actor's own; while it lives */
@@ -90,6 +92,9 @@ tr_err core_check(tr_actor *self, const char *(*all_done)(void), void (*at_rest)
 
 /* Send the next numbered message to it, with some text and that many bytes. What tr_send said. */
 tr_err core_note_send(tr_actor *self, core_being *from, const core_being *to, size_t bytes);
+/* The like with a time to live; 0: none. To a lossy one only. */
+tr_err core_note_send_for(tr_actor *self, core_being *from, const core_being *to, size_t bytes,
+                          uint64_t ttl_ns);
 /* True if it is one: it is checked. */
 bool core_note_take(core_being *self, tr_actor *actor, const tr_msg *msg);
 /* NULL, or what is missing: between beings that live what was accepted in CORE_LAST has arrived. */

@@ -6,6 +6,7 @@
 const tr_scenario *const sim_workloads[] = {
     &sim_chatter,
     &sim_core_flow,
+    &sim_core_mail,
     &sim_core_asks,
     &sim_core_ends,
     &sim_core_tree,

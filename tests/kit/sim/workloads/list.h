@@ -7,6 +7,7 @@
 /* Each is defined in the file of its subject. */
 extern const tr_scenario sim_chatter;
 extern const tr_scenario sim_core_flow;
+extern const tr_scenario sim_core_mail;
 extern const tr_scenario sim_core_asks;
 extern const tr_scenario sim_core_ends;
 extern const tr_scenario sim_core_tree;
