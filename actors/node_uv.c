@@ -20,6 +20,7 @@
 #include "actors/node_uv.h"
 #include "actors/remote.h"
 #include "actors/shutdown.h"
+#include "actors/stack_fault_os.h"
 #include "actors/transactions.h"
 #include "base/err.h"
 #include "base/mem.h"
@@ -160,6 +161,7 @@ static void loop_finish(struct tr__driver_uv *all, tr__driver *d)
         uv_sleep(1);
     tr__driver_close(d);
     tr__crash_loop(NULL);
+    tr__stack_fault_loop(NULL);
     tr__traced_leave(&d->traced);
 }
 
@@ -176,6 +178,7 @@ static void *thread_main(void *arg)
     tr__free(arg);
     tr__traced_enter(&a.driver->traced);
     tr__crash_loop(a.driver->loop);
+    tr__stack_fault_loop(a.driver->loop);
     while (!tr__is_over(a.all->node))
         tr__driver_step(a.driver, TR__NEVER);
     loop_finish(a.all, a.driver);
@@ -350,6 +353,7 @@ tr_err tr_node_start(tr_node *node, tr_error *error)
     all->loops[0]->threaded = true;
     tr__traced_enter(&all->loops[0]->traced);
     tr__crash_loop(all->loops[0]->loop);
+    tr__stack_fault_loop(all->loops[0]->loop);
     sigset_t before = tr__signals_block();
     tr_err err = tr__control_start(&all->control, error);
     tr__signals_restore(before);
