@@ -284,7 +284,8 @@ static void report(const watched *w, const tr_node *node, const siginfo_t *info)
     static out file, told; /* off the stack, which may be small */
     void *frames[TR__FRAMES_MAX];
     tr__loop *loop = my_loop;
-    file.fd = open(w->path, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
+    unlink(w->path); /* of an older process with this pid; what others have put there isn't written to */
+    file.fd = open(w->path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
     told.fd = STDERR_FILENO;
     put(&told, "troupe: node ");
     put(&told, node->name);
