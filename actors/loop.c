@@ -24,7 +24,8 @@ tr_err tr__loop_init(tr__loop *loop, tr_node *node, uint8_t index)
     loop->look_every = loop->until_look = TR__TURN_CHECK;
     loop->in_order = true;
     loop->turn_began_ns = loop->window_ns = loop->now_ns;
-    loop->stamp = loop->ring.stamp = tr__stamp_of(loop->now_ns);
+    loop->stamp = tr__stamp_of(loop->now_ns);
+    tr__ring_stamp(&loop->ring, loop->stamp);
     tr__pool_init(&loop->pool);
     tr__wheel_init(&loop->wheel, loop->now_ns);
     tr__random_init(&loop->random, node->seams.seed + 0x9e3779b97f4a7c15ull * (index + 1));
@@ -159,7 +160,8 @@ bool tr__loop_turn(tr__loop *loop)
     tr__load_measure(loop, now);
     loop->now_ns = now;
     atomic_store_explicit(&loop->watch.at_ns, now, memory_order_relaxed);
-    loop->stamp = loop->ring.stamp = tr__stamp_of(now);
+    loop->stamp = tr__stamp_of(loop->now_ns);
+    tr__ring_stamp(&loop->ring, loop->stamp);
     inbox_take(loop);
     blocks_collect(loop);
     bool stopping = __builtin_expect(tr__is_stopping(loop->node), 0) && tr__shutdown_step(loop);
