@@ -277,7 +277,8 @@ void tr__wake_last(tr__loop *loop, tr_actor *actor);
 /* Append it to the mailbox of an actor of this loop that takes mail. A coming one (A3) hears of it after init. */
 static inline void tr__enqueue(tr__loop *loop, tr_actor *actor, tr_msg *msg)
 {
-    msg->queued_at = loop->stamp;
+    if (TR__ACCOUNTING)
+        msg->queued_at = loop->stamp;
     tr__mailbox_append(actor, msg);
     if (__builtin_expect(actor->state != TR__ACTOR_RUNNING, 0))
         return;

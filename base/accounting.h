@@ -6,10 +6,12 @@
 #include <stdatomic.h>
 
 #ifdef TR_NO_ACCOUNTING
+#define TR__ACCOUNTING             0
 #define TR__COUNT(counter)         ((void)0)
 #define TR__UNCOUNT(counter)       ((void)0)
 #define TR__SHOW(atomic_to, value) ((void)0)
 #else
+#define TR__ACCOUNTING             1
 #define TR__COUNT(counter)         ((void)(counter)++)
 #define TR__UNCOUNT(counter)       ((void)(counter)--) /* it was counted, and wasn't it yet */
 /* For a reader on another thread, who needs each value whole but not in order with others. */
