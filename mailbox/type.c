@@ -202,6 +202,7 @@ static tr__field make_field(const tr_field *from, char **names)
     return (tr__field){
         .name = copy_text(names, from->name),
         .kind = (uint8_t)from->kind,
+        .plain = from->form == 0,
         .list = from->form & TR_FIELD_LIST,
         .optional = from->form & TR_FIELD_OPTIONAL,
         .offset = from->offset,
