@@ -131,11 +131,38 @@ static int parse_ms(const char *program, const char *option, const char *value, 
                : 0;
 }
 
-static int take(const char *program, int option, const char *value, parsed *p)
+static int take_number(const char *program, int option, const char *value, parsed *p)
 {
     char *end = "";
     unsigned long number;
     double seconds;
+    switch (option) {
+    case 'l':
+        number = strtoul(value, &end, 10);
+        p->node.loops = number < 1 || number > 64 ? 0 : (uint32_t)number;
+        return *end || !p->node.loops ? bad(program, "loops", value, "a number from 1 to 64") : 0;
+    case 's':
+        seconds = strtod(value, &end);
+        p->node.stop_timeout_ns = (uint64_t)(seconds * 1e9);
+        return *end || !(seconds >= 0.001 && seconds <= 1e6)
+                   ? bad(program, "stop-timeout", value, "seconds, from 0.001 on")
+                   : 0;
+    case 'b':
+        return parse_bytes(value, &p->node.message_budget)
+                   ? 0
+                   : bad(program, "message-budget", value,
+                         "a number of bytes from 1 on, as 4096, 64K, 512M, 2G");
+    case 'w':
+        return parse_ms(program, "watchdog", value, TR_FOREVER, &p->node.watchdog_ns);
+    case 'r':
+        return parse_ms(program, "overrun", value, 0, &p->node.overrun_ns);
+    default:
+        return 2;
+    }
+}
+
+static int take(const char *program, int option, const char *value, parsed *p)
+{
     switch (option) {
     case 'n':
         p->node.name = value;
@@ -151,16 +178,6 @@ static int take(const char *program, int option, const char *value, parsed *p)
     case 'c':
         p->node.cluster = value;
         return 0;
-    case 'l':
-        number = strtoul(value, &end, 10);
-        p->node.loops = number < 1 || number > 64 ? 0 : (uint32_t)number;
-        return *end || !p->node.loops ? bad(program, "loops", value, "a number from 1 to 64") : 0;
-    case 's':
-        seconds = strtod(value, &end);
-        p->node.stop_timeout_ns = (uint64_t)(seconds * 1e9);
-        return *end || !(seconds >= 0.001 && seconds <= 1e6)
-                   ? bad(program, "stop-timeout", value, "seconds, from 0.001 on")
-                   : 0;
     case 'a':
         p->node.listen = value;
         return check_address(program, "listen", value, true);
@@ -177,11 +194,6 @@ static int take(const char *program, int option, const char *value, parsed *p)
             return bad(program, "plugin", value, "at most 64 of these");
         p->plugins[p->plugin_count++] = value;
         return 0;
-    case 'b':
-        return parse_bytes(value, &p->node.message_budget)
-                   ? 0
-                   : bad(program, "message-budget", value,
-                         "a number of bytes from 1 on, as 4096, 64K, 512M, 2G");
     case 'd':
         p->node.data = value;
         return *value ? 0 : bad(program, "data", "\"\"", "a directory is needed");
@@ -192,16 +204,14 @@ static int take(const char *program, int option, const char *value, parsed *p)
         return parse_log(value, &p->node.log_level)
                    ? bad(program, "log", value, "one of error, warn, info, debug")
                    : 0;
-    case 'w':
-        return parse_ms(program, "watchdog", value, TR_FOREVER, &p->node.watchdog_ns);
-    case 'r':
-        return parse_ms(program, "overrun", value, 0, &p->node.overrun_ns);
     case 'h':
         p->help = true;
         return 0;
-    default:
+    case '?':
         fprintf(stderr, "%s: --help tells the options\n", program);
         return 2;
+    default:
+        return take_number(program, option, value, p);
     }
 }
 
