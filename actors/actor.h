@@ -79,9 +79,12 @@ typedef struct tr__fiber_state {
     tr_addr places_of;          /* of TR__WAIT_PLACES: whose mailbox */
     uint64_t timer;             /* the pending's id that bounds the wait; 0: none */
     uint64_t grace;             /* the pending's id that drops the stack of a killed one */
-    tr_msg *received;           /* borrowed until the next receive */
-    tr_msg *answer;             /* borrowed until the next await */
-    tr_msg *sending;            /* waits for places */
+    uint64_t suspected;         /* the cycle of waiting actors that it was found in, and when (cycle.c) */
+    uint64_t suspected_ns;
+    tr_msg *scanned;  /* of a tr_receive_match: the last one that it doesn't want; NULL: none yet */
+    tr_msg *received; /* borrowed until the next receive */
+    tr_msg *answer;   /* borrowed until the next await */
+    tr_msg *sending;  /* waits for places */
 } tr__fiber_state;
 
 /* What few actors have: made at first need. */
@@ -178,6 +181,17 @@ static inline void tr__mailbox_append(tr_actor *actor, tr_msg *msg)
     actor->count++;
 }
 
+/* Out of the list; `before` is the one before it, NULL: it is the first. */
+static inline void tr__mailbox_unlink(tr_actor *actor, tr_msg *before, tr_msg *msg)
+{
+    *(before ? &before->next : &actor->head) = msg->next;
+    if (!msg->next)
+        actor->tail = before;
+    actor->count--;
+    if (actor->fiber && actor->fiber->scanned == msg)
+        actor->fiber->scanned = before;
+}
+
 /* As its next one. */
 static inline void tr__mailbox_prepend(tr_actor *actor, tr_msg *msg)
 {
@@ -211,6 +225,7 @@ struct tr__own_monitor {
     struct tr__own_monitor *next;
     uint64_t number;
     tr_addr target;
+    bool of_name; /* the target is the actor that watches it (name_watch.c) */
 };
 
 #endif

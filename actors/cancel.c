@@ -32,10 +32,7 @@ static bool drop_queued(tr__loop *loop, tr_actor *callee, const tr_msg *cancel)
     tr_msg *before = NULL;
     for (tr_msg *msg = callee->head; msg; before = msg, msg = msg->next)
         if (is_ask(msg, cancel)) {
-            *(before ? &before->next : &callee->head) = msg->next;
-            if (!msg->next)
-                callee->tail = before;
-            callee->count--;
+            tr__mailbox_unlink(callee, before, msg);
             tr__places_back(loop, callee, TR_PLANT(place_lost) ? 0 : msg->places);
             msg->flags |= TR__MSG_ANSWERED;
             tr__drop(loop, msg, TR_DROP_CANCELED);

@@ -17,7 +17,13 @@ static void submit(tr__loop *loop, tr_actor *near, tr_addr to, tr_msg *msg)
 {
     if (near) {
         TR__COUNT(loop->counts.accepted);
-        tr__arrive(loop, near, msg);
+        if (near->fiber && msg->kind >= TR__MSG_REPLY &&
+            !loop->taps) { /* as tr__arrive, without its choice */
+            TR__COUNT(loop->counts.handled);
+            tr__answer(loop, near, msg);
+        } else {
+            tr__arrive(loop, near, msg);
+        }
     } else {
         tr__submit(loop, to, msg);
     }
@@ -83,8 +89,7 @@ tr_future tr_ask_body(tr_actor *self, tr_addr to, uint64_t timeout_ns, tr_type *
     pending->asked = msg->type;
     pending->since_ns = loop->now_ns;
     uint64_t due = deadline_of(loop, self, timeout_ns);
-    if (due != UINT64_MAX)
-        tr__wheel_set(&loop->wheel, &pending->timer, due);
+    tr__pending_due(loop, pending, due);
     uint64_t id = tr__pending_id(pending);
     msg->kind = TR__MSG_ASK;
     msg->ask = id;

@@ -330,6 +330,6 @@ void tr__gather_canceled(tr__loop *loop, const tr__pending *member)
     pending->settled = true;
     if (pending->piped)
         tr__pipe_settled(loop, pending);
-    else if (pending->then) /* in its turn, as tr_then on a settled one */
+    else if (pending->then && !pending->owner->fiber) /* in its turn, as tr_then on a settled one */
         tr__wheel_set(&loop->wheel, &pending->timer, loop->now_ns);
 }

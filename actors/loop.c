@@ -20,7 +20,8 @@ tr_err tr__loop_init(tr__loop *loop, tr_node *node, uint8_t index)
     loop->queue_end = &loop->queue;
     loop->stop_due_ns = TR__NEVER;
     loop->now_ns = node->seams.now(node->seams.context);
-    loop->stamp = loop->ring.stamp = tr__stamp_of(loop->now_ns);
+    loop->stamp = tr__stamp_of(loop->now_ns);
+    tr__ring_stamp(&loop->ring, loop->stamp);
     tr__pool_init(&loop->pool);
     tr__wheel_init(&loop->wheel, loop->now_ns);
     tr__random_init(&loop->random, node->seams.seed + 0x9e3779b97f4a7c15ull * (index + 1));
@@ -152,7 +153,8 @@ bool tr__loop_turn(tr__loop *loop)
 {
     const tr__seams *seams = &loop->node->seams;
     loop->now_ns = seams->now(seams->context);
-    loop->stamp = loop->ring.stamp = tr__stamp_of(loop->now_ns);
+    loop->stamp = tr__stamp_of(loop->now_ns);
+    tr__ring_stamp(&loop->ring, loop->stamp);
     inbox_take(loop);
     blocks_collect(loop);
     bool stopping = __builtin_expect(tr__is_stopping(loop->node), 0) && tr__shutdown_step(loop);

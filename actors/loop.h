@@ -32,6 +32,7 @@
 #define TR__TURN_CHECK  16   /* messages, or runs of fibers, between two looks at the clock */
 #define TR__BATCH_MAX   2048 /* messages an actor handles in one go */
 #define TR__HOLD_SLOTS  64   /* mailboxes of other loops that this one holds places of, at a time */
+#define TR__YOUNG_MAX   256  /* asks whose deadlines are not in the wheel yet */
 #define TR__LOOPS_MAX   64
 #define TR__STAMP_SHIFT 16 /* a stamp counts 65.5 us, and comes round after 78 hours */
 
@@ -56,6 +57,12 @@ typedef struct tr__hold {
     tr_actor *slot;
     uint32_t generation, places;
 } tr__hold;
+
+/* An ask made in this turn: most are answered in it. */
+typedef struct tr__young {
+    struct tr__pending *pending;
+    uint32_t generation;
+} tr__young;
 
 /* Temporary text, freed when the handler returns. */
 typedef struct tr__scratch {
@@ -105,6 +112,8 @@ struct tr__loop {
     struct tr__pending **pendings; /* segments */
     uint32_t pending_segments, pending_next;
     struct tr__pending *pending_free;
+    uint32_t young_count;
+    tr__young young[TR__YOUNG_MAX];
 
     uint8_t spawning; /* tr__trait of those spawned now */
     tr_actor *slots_free;
@@ -124,7 +133,7 @@ struct tr__loop {
     tr_error unkept;      /* the last error of that actor, for want of memory for its extras */
     tr_addr unkept_of;
     uint8_t stop_phase; /* of the node's end (shutdown.h), as this loop knows it */
-    bool stop_walking, stop_news;
+    bool stop_walking, stop_coming, stop_news;
     uint32_t stop_next;   /* the slot that is looked at next */
     uint32_t stop_left;   /* actors that were asked to stop and haven't ended */
     uint64_t stop_due_ns; /* loop 0: when to look again; TR__NEVER: the node runs */
@@ -181,7 +190,8 @@ void tr__fail_ask(tr__loop *loop, tr_msg *ask, uint64_t callee_node, tr_err code
 void tr__release_slow(tr__loop *loop, tr_msg *msg);
 static inline void tr__release(tr__loop *loop, tr_msg *msg)
 {
-    if (__builtin_expect(msg->kind != TR__MSG_ASK && msg->home == loop->index, 1))
+    if (__builtin_expect(
+            (msg->kind != TR__MSG_ASK || (msg->flags & TR__MSG_ANSWERED)) && msg->home == loop->index, 1))
         tr__pool_give(&loop->pool, msg, msg->size_class);
     else
         tr__release_slow(loop, msg);
@@ -254,7 +264,8 @@ void tr__wake_last(tr__loop *loop, tr_actor *actor);
 /* Append it to the mailbox of an actor of this loop that takes mail. A coming one (A3) hears of it after init. */
 static inline void tr__enqueue(tr__loop *loop, tr_actor *actor, tr_msg *msg)
 {
-    msg->queued_at = loop->stamp;
+    if (TR__ACCOUNTING)
+        msg->queued_at = loop->stamp;
     tr__mailbox_append(actor, msg);
     if (__builtin_expect(actor->state != TR__ACTOR_RUNNING, 0))
         return;
@@ -263,6 +274,8 @@ static inline void tr__enqueue(tr__loop *loop, tr_actor *actor, tr_msg *msg)
     else
         tr__wake(loop, actor);
 }
+/* The asks made in this turn that aren't settled get their timers (pending.c): at its end. */
+void tr__pendings_grown(tr__loop *loop);
 /* Run what is runnable, for a turn: until nothing is left, the clock says `until_ns`, or enough was done. */
 void tr__run_until(tr__loop *loop, uint64_t until_ns);
 /* Only the next one; false: nobody is runnable. For drivers that step. */
@@ -303,6 +316,8 @@ tr_err tr__spawn(tr__loop *loop, const tr_actor_def *def, const void *arg, const
 /* As tr_spawn_ask, with the address besides; none if there is no future. */
 tr_future tr__spawn_ask(tr_actor *self, const tr_actor_def *def, const void *arg, const tr_spawn_opts *opts,
                         tr_addr *address);
+/* A future that settles when the actor has handled what it was sent by self until now, or with its end. */
+tr_future tr__reached(tr_actor *self, tr_addr to);
 tr_actor *tr__slot_take(tr__loop *loop);
 /* What tr_stop sends, to be submitted; NULL: no memory. */
 tr_msg *tr__stop_make(tr_actor *self, tr_exit_kind how);
@@ -336,6 +351,12 @@ tr_err tr__fiber_await(tr_actor *self, uint64_t pending, const char *where);
 tr_err tr__fiber_wait_places(tr_actor *self, uint64_t number, uint64_t until_ns);
 /* It said so. */
 void tr__fiber_places(tr__loop *loop, tr_actor *actor, uint64_t number);
+/* What it waits for is there: its turn comes. */
+static inline void tr__fiber_soon(tr__loop *loop, tr_actor *actor)
+{
+    actor->fiber->wake = true;
+    tr__wake(loop, actor);
+}
 /* A future of it settled, or its time is up. */
 void tr__fiber_wake(tr__loop *loop, tr_actor *actor, uint64_t pending);
 
@@ -353,8 +374,11 @@ void tr__link_fire(tr__loop *loop, tr_msg *link, tr_addr from, const tr__reason 
 tr_msg *tr__monitor_make(tr__loop *loop, tr_addr watcher, uint64_t number);
 /* At its end: tell all who watch or are linked. */
 void tr__relations_end(tr__loop *loop, tr_actor *actor, const tr__reason *reason);
-/* A tr_down is about to be handled: false if its monitor was taken back. */
-bool tr__monitor_expected(tr__loop *loop, tr_actor *actor, const tr_msg *down);
+/* A notice is about to be handled: false if its monitor or timer was taken back. */
+bool tr__notice_wanted(tr__loop *loop, tr_actor *actor, tr_msg *notice);
+/* Of a monitor that this actor makes, in its list; false: too many, no memory. `of_name`: the target is the actor that
+ * watches a name for it. */
+bool tr__own_monitor_add(tr_actor *self, uint64_t number, tr_addr target, bool of_name);
 /* Its monitor fired for want of memory only: the actor may well run. */
 static inline bool tr__may_run(const tr_down *down)
 {

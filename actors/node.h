@@ -50,7 +50,7 @@ struct tr_node {
     _Atomic uint32_t segment_count;
     _Atomic bool stop_asked, stop_at_once;
     _Atomic uint8_t stop_phase; /* tr__stop_phase (shutdown.h); loop 0 sets it */
-    _Atomic bool expiring; /* some message had a time to live: full mailboxes are swept */
+    _Atomic bool expiring;      /* some message had a time to live: full mailboxes are swept */
     _Atomic uint64_t posted;
     struct tr__buffers *buffers; /* the account of counted buffers (mailbox/buffer.h) */
 

@@ -6,14 +6,15 @@
 
 #include <troupe/troupe.h>
 
+#include "actors/period.h"
+#include "actors/waiting.h"
 #include "base/err.h"
 #include "base/mem.h"
 #include "base/plant.h"
 
-#define SEGMENT_BITS 14
-#define SEGMENT      (1u << SEGMENT_BITS)
-#define FIRE_MAX     256 /* timers a turn */
-#define FIRE_AHEAD   16
+#define SEGMENT    (1u << TR__PENDINGS_BITS)
+#define FIRE_MAX   256 /* timers a turn */
+#define FIRE_AHEAD 16
 
 /* ---- the table ----------------------------------------------------------------------------------------- */
 
@@ -34,24 +35,26 @@ static bool segment_add(tr__loop *loop)
     return true;
 }
 
-static tr__pending *entry(const tr__loop *loop, uint32_t index)
+/* One that was never used; NULL: no memory. */
+static tr__pending *new_entry(tr__loop *loop)
 {
-    return &loop->pendings[index >> SEGMENT_BITS][index & (SEGMENT - 1)];
+    if (loop->pending_next == loop->pending_segments * SEGMENT && !segment_add(loop))
+        return NULL;
+    tr__pending *pending =
+        &loop->pendings[loop->pending_next >> TR__PENDINGS_BITS][loop->pending_next & (SEGMENT - 1)];
+    pending->index = loop->pending_next++;
+    pending->generation = 1;
+    return pending;
 }
 
+/* Its timer isn't set, in a new entry as in a free one. What an ask writes itself is left as it was. */
 tr__pending *tr__pending_make(tr__loop *loop, tr_actor *owner, tr__pending_kind kind)
 {
     tr__pending *pending = loop->pending_free;
-    if (pending) {
+    if (__builtin_expect(pending != NULL, 1))
         loop->pending_free = pending->next;
-    } else {
-        if (loop->pending_next == loop->pending_segments * SEGMENT && !segment_add(loop))
-            return NULL;
-        pending = entry(loop, loop->pending_next);
-        pending->index = loop->pending_next++;
-        pending->generation = 1;
-    }
-    pending->timer.next = pending->timer.prev = NULL;
+    else if (!(pending = new_entry(loop)))
+        return NULL;
     pending->kind = (uint8_t)kind;
     pending->settled = false;
     pending->error = TR_OK;
@@ -60,8 +63,6 @@ tr__pending *tr__pending_make(tr__loop *loop, tr_actor *owner, tr__pending_kind 
     pending->left = 0;
     pending->owner = owner;
     pending->msg = NULL;
-    pending->callee = TR_ADDR_NONE;
-    pending->asked = NULL;
     pending->then = NULL;
     pending->gather = 0;
     pending->prev = NULL;
@@ -72,22 +73,26 @@ tr__pending *tr__pending_make(tr__loop *loop, tr_actor *owner, tr__pending_kind 
     return pending;
 }
 
-tr__pending *tr__pending_get(tr__loop *loop, const tr_actor *owner, uint64_t id)
+void tr__pendings_grown(tr__loop *loop)
 {
-    uint32_t index = (uint32_t)id - 1;
-    if ((uint32_t)id == 0 || index >= loop->pending_next)
-        return NULL;
-    tr__pending *pending = entry(loop, index);
-    return pending->generation == (uint32_t)(id >> 32) && pending->kind != TR__PENDING_FREE &&
-                   pending->owner == owner
-               ? pending
-               : NULL;
+    for (uint32_t i = 0; i < loop->young_count; i++) {
+        tr__pending *pending = loop->young[i].pending;
+        if (pending->generation != loop->young[i].generation || pending->settled ||
+            pending->kind != TR__PENDING_ASK)
+            continue;
+        uint64_t due = pending->timer.due_ns;
+        if (pending->owner->fiber && due > pending->since_ns + TR__CYCLE_CHECK)
+            due = pending->since_ns + TR__CYCLE_CHECK;
+        tr__wheel_set(&loop->wheel, &pending->timer, due);
+    }
+    loop->young_count = 0;
 }
 
 void tr__pending_free(tr__loop *loop, tr__pending *pending)
 {
     tr_actor *owner = pending->owner;
-    tr__wheel_cancel(&loop->wheel, &pending->timer);
+    if (tr__timer_is_set(&pending->timer))
+        tr__wheel_cancel(&loop->wheel, &pending->timer);
     if (pending->msg)
         tr__release(loop, pending->msg);
     if (pending->kind == TR__PENDING_ASK)
@@ -191,7 +196,8 @@ void tr__pending_settle(tr__loop *loop, tr__pending *pending, tr_msg *msg, tr_er
 {
     tr_actor *owner = pending->owner;
     uint64_t id = tr__pending_id(pending), gather = pending->kind == TR__PENDING_ASK ? pending->gather : 0;
-    tr__wheel_cancel(&loop->wheel, &pending->timer);
+    if (tr__timer_is_set(&pending->timer))
+        tr__wheel_cancel(&loop->wheel, &pending->timer);
     pending->settled = true;
     if (pending->msg && (msg || error != TR_EDEADLINE)) {
         tr__release(loop, pending->msg);
@@ -241,6 +247,9 @@ static void due(tr__loop *loop, tr__pending *pending)
         tr__enqueue(loop, owner, msg);
         break;
     }
+    case TR__PENDING_PERIOD:
+        tr__period_due(loop, pending);
+        break;
     case TR__PENDING_WAKE: {
         uint64_t id = tr__pending_id(pending);
         tr__pending_free(loop, pending);
@@ -257,6 +266,13 @@ static void due(tr__loop *loop, tr__pending *pending)
             /* its code runs no more */
         } else if (pending->settled) { /* `then` was set on a settled one: its callback's turn has come */
             call_then(loop, pending);
+        } else if (owner->fiber && pending->kind == TR__PENDING_ASK &&
+                   pending->timer.due_ns < pending->until_ns) {
+            uint32_t generation = pending->generation;
+            uint64_t again = tr__cycle_look(loop, pending);
+            if (pending->generation == generation && !pending->settled)
+                tr__wheel_set(&loop->wheel, &pending->timer,
+                              again < pending->until_ns ? again : pending->until_ns);
         } else {
             if (pending->kind == TR__PENDING_ASK)
                 tr__cancel_callee(loop, pending);

@@ -12,6 +12,8 @@
 
 #include "actors/loop.h"
 
+#define TR__CYCLE_CHECK TR_MILLIS(300) /* after which an ask that a fiber awaits is looked at */
+
 typedef enum tr__pending_kind {
     TR__PENDING_FREE,
     TR__PENDING_ASK,
@@ -19,6 +21,7 @@ typedef enum tr__pending_kind {
     TR__PENDING_GROUP,
     TR__PENDING_MESSAGE, /* tr_after: its message comes when it is due */
     TR__PENDING_TICK,    /* the like, made once for many times */
+    TR__PENDING_PERIOD,  /* comes again (period.c) */
     TR__PENDING_WAKE,    /* a fiber's bound on a wait */
     TR__PENDING_GRACE,   /* a killed fiber's */
 } tr__pending_kind;
@@ -45,7 +48,10 @@ typedef struct tr__pending {
     tr_msg *msg;                     /* the answer, the timer's message, or what the deadline will say */
     tr_addr callee;                  /* of an ask */
     const tr_typeinfo *asked;
-    tr_then_fn then;
+    union {
+        tr_then_fn then;   /* not in a fiber */
+        uint64_t until_ns; /* a fiber's ask: its deadline; its timer may be earlier, to look for a cycle */
+    };
     void *context;
     uint64_t since_ns; /* when it was asked */
     uint64_t
@@ -59,8 +65,35 @@ static inline uint64_t tr__pending_id(const tr__pending *pending)
 
 /* A new entry in the actor's list; NULL: no memory. */
 tr__pending *tr__pending_make(tr__loop *loop, tr_actor *owner, tr__pending_kind kind);
+
+#define TR__PENDINGS_BITS 14 /* entries of a segment */
+
 /* The entry of that id if it is the owner's, else NULL. */
-tr__pending *tr__pending_get(tr__loop *loop, const tr_actor *owner, uint64_t id);
+static inline tr__pending *tr__pending_get(tr__loop *loop, const tr_actor *owner, uint64_t id)
+{
+    uint32_t index = (uint32_t)id - 1;
+    if (index >= loop->pending_next) /* also of id 0 */
+        return NULL;
+    tr__pending *pending =
+        &loop->pendings[index >> TR__PENDINGS_BITS][index & ((1u << TR__PENDINGS_BITS) - 1)];
+    return pending->generation == (uint32_t)(id >> 32) && pending->kind != TR__PENDING_FREE &&
+                   pending->owner == owner
+               ? pending
+               : NULL;
+}
+
+/* An ask's deadline, which goes into the wheel when the turn is over, if it isn't settled by then. */
+static inline void tr__pending_due(tr__loop *loop, tr__pending *pending, uint64_t due_ns)
+{
+    if (pending->owner->fiber)
+        pending->until_ns = due_ns;
+    else if (due_ns == TR__NEVER)
+        return;
+    pending->timer.due_ns = due_ns;
+    loop->young[loop->young_count] = (tr__young){pending, pending->generation};
+    if (__builtin_expect(++loop->young_count == TR__YOUNG_MAX, 0))
+        tr__pendings_grown(loop);
+}
 /* Off its list and back to the table; its message is released, its timer off. */
 void tr__pending_free(tr__loop *loop, tr__pending *pending);
 /* All of an actor's, with callees told; at its end. */

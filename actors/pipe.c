@@ -30,7 +30,7 @@ tr_err tr_pipe(tr_actor *self, tr_future future, uint64_t tag)
     if (!pending)
         return tr_last_error(self)->code ? tr_last_error(self)->code
                                          : tr__self_fail(self, TR_EINVAL, "tr_pipe: no future");
-    if (pending->piped || pending->then)
+    if (pending->piped || (pending->then && !self->fiber))
         return tr__self_fail(self, TR_EINVAL, "tr_pipe: this future's result is awaited in another way");
     tr_msg *block = settled_make(loop, self);
     if (!block)

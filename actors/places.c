@@ -20,10 +20,7 @@ static inline uint32_t generation_of(const tr_actor *actor)
 /* Off the list, and its places into the owner's hand. */
 static void unlink_after(tr_actor *actor, tr_msg *before, tr_msg *msg)
 {
-    *(before ? &before->next : &actor->head) = msg->next;
-    if (!msg->next)
-        actor->tail = before;
-    actor->count--;
+    tr__mailbox_unlink(actor, before, msg);
     actor->local += msg->places;
 }
 

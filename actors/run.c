@@ -197,7 +197,7 @@ static bool runtime_step(tr__loop *loop, tr_actor *actor, tr_msg *msg)
 bool tr__msg_reached(tr__loop *loop, tr_actor *actor, tr_msg *msg)
 {
     tr__observe(loop, actor, msg);
-    if (msg->kind == TR__MSG_NOTICE && !tr__monitor_expected(loop, actor, msg)) {
+    if (msg->kind == TR__MSG_NOTICE && !tr__notice_wanted(loop, actor, msg)) {
         TR__COUNT(loop->counts.handled);
         tr__msg_free(loop, msg);
         return false;
@@ -305,6 +305,7 @@ bool tr__run_one(tr__loop *loop)
     loop->turn_until_ns = TR__NEVER;
     if (actor)
         run(loop, actor);
+    tr__pendings_grown(loop);
     return actor != NULL;
 }
 
@@ -324,6 +325,8 @@ void tr__run_until(tr__loop *loop, uint64_t until_ns)
     while (!loop->turn_over && loop->counts.handled + loop->counts.accepted < enough &&
            (actor = next_runnable(loop)))
         run(loop, actor);
+    if (loop->young_count)
+        tr__pendings_grown(loop);
     TR__SHOW(loop->watch.slot, 0);
 }
 

@@ -11,6 +11,8 @@ bool tr__is_awaited(const tr__pending *pending)
 
 static uint64_t until(const tr__pending *pending)
 {
+    if (pending && pending->kind == TR__PENDING_ASK && pending->owner->fiber)
+        return pending->until_ns ? pending->until_ns : TR__NEVER;
     return pending && tr__timer_is_set(&pending->timer) ? pending->timer.due_ns : TR__NEVER;
 }
 

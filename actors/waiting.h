@@ -28,4 +28,14 @@ size_t tr__waiting_of(const tr_actor *actor, tr__waiting *out, tr__asked *asks, 
 /* Whether that pending is what the fiber awaits, alone or in a gather. */
 bool tr__is_awaited(const tr__pending *pending);
 
+/* ---- cycles (cycle.c) ---------------------------------------------------------------------------------- */
+
+/* An ask of a fiber isn't settled for a while: look whether the fiber awaits one that awaits it. When to look again; TR__NEVER:
+ * not. */
+uint64_t tr__cycle_look(tr__loop *loop, tr__pending *pending);
+/* A probe came to an actor that somebody waits for. Takes msg. */
+void tr__probe_arrived(tr__loop *loop, tr_actor *actor, tr_msg *msg);
+/* It is in a cycle. Takes msg. */
+void tr__cycle_arrived(tr__loop *loop, tr_actor *actor, tr_msg *msg);
+
 #endif

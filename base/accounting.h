@@ -6,9 +6,11 @@
 #include <stdatomic.h>
 
 #ifdef TR_NO_ACCOUNTING
+#define TR__ACCOUNTING             0
 #define TR__COUNT(counter)         ((void)0)
 #define TR__SHOW(atomic_to, value) ((void)0)
 #else
+#define TR__ACCOUNTING             1
 #define TR__COUNT(counter)         ((void)(counter)++)
 /* For a reader on another thread, who needs each value whole but not in order with others. */
 #define TR__SHOW(atomic_to, value) atomic_store_explicit(&(atomic_to), value, memory_order_relaxed)

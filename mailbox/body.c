@@ -9,63 +9,10 @@
 #include <stdio.h>
 #include <string.h>
 
-/* ---- numbers ------------------------------------------------------------------------------------------- */
-
-int64_t tr__load_signed(uint32_t kind, const void *at)
-{
-    switch (kind) {
-    case TR_KIND_i8:
-        return *(const int8_t *)at;
-    case TR_KIND_i16:
-        return *(const int16_t *)at;
-    case TR_KIND_i32:
-        return *(const int32_t *)at;
-    default:
-        return *(const int64_t *)at;
-    }
-}
-
-uint64_t tr__load_unsigned(uint32_t kind, const void *at)
-{
-    switch (kind) {
-    case TR_KIND_u8:
-        return *(const uint8_t *)at;
-    case TR_KIND_u16:
-        return *(const uint16_t *)at;
-    case TR_KIND_u32:
-        return *(const uint32_t *)at;
-    default:
-        return *(const uint64_t *)at;
-    }
-}
-
-void tr__store_integer(uint32_t kind, void *at, uint64_t value)
-{
-    switch (tr__kind_size(kind)) {
-    case 1:
-        *(uint8_t *)at = (uint8_t)value;
-        break;
-    case 2:
-        *(uint16_t *)at = (uint16_t)value;
-        break;
-    case 4:
-        *(uint32_t *)at = (uint32_t)value;
-        break;
-    default:
-        *(uint64_t *)at = value;
-    }
-}
-
-uint64_t tr__kind_max(uint32_t kind)
-{
-    unsigned bits = 8 * tr__kind_size(kind) - (kind <= TR_KIND_i64);
-    return bits == 64 ? UINT64_MAX : ((uint64_t)1 << bits) - 1;
-}
-
 /* ---- size ---------------------------------------------------------------------------------------------- */
 
 /* False: beyond the limit. */
-static bool grow(size_t *at, size_t part)
+static inline bool grow(size_t *at, size_t part)
 {
     if (*at > TR__BODY_MAX || part > TR__BODY_MAX - *at)
         return false;
@@ -75,7 +22,9 @@ static bool grow(size_t *at, size_t part)
 
 static bool size_struct(const tr_typeinfo *type, const void *body, size_t *at);
 
-static bool size_value(const tr__field *field, const void *value, size_t *at)
+#define INLINE inline __attribute__((always_inline))
+
+static INLINE bool size_value(const tr__field *field, const void *value, size_t *at)
 {
     if (field->kind == TR_KIND_string) {
         const char *text = *(const char *const *)value;
@@ -112,9 +61,13 @@ static bool size_struct(const tr_typeinfo *type, const void *body, size_t *at)
         return true;
     for (const tr__field *field = type->fields; field->kind != TR_KIND_END; field++) {
         const void *value = (const char *)body + field->offset;
-        if (tr__field_present(field, body) &&
-            !(field->list ? size_list(field, value, at) : size_value(field, value, at)))
+        if (__builtin_expect(field->plain, 1)) {
+            if (!size_value(field, value, at))
+                return false;
+        } else if (tr__field_present(field, body) &&
+                   !(field->list ? size_list(field, value, at) : size_value(field, value, at))) {
             return false;
+        }
     }
     return true;
 }
@@ -156,7 +109,7 @@ typedef struct copy {
 static void copy_struct(copy *c, const tr_typeinfo *type, void *body);
 
 /* `value` is in the copy already, with the pointers of what is copied. */
-static void copy_value(copy *c, const tr__field *field, void *value)
+static INLINE void copy_value(copy *c, const tr__field *field, void *value)
 {
     if (field->kind == TR_KIND_string) {
         const char **text = value;
@@ -199,7 +152,9 @@ static void copy_struct(copy *c, const tr_typeinfo *type, void *body)
         return;
     for (const tr__field *field = type->fields; field->kind != TR_KIND_END; field++) {
         void *value = (char *)body + field->offset;
-        if (!tr__field_present(field, body))
+        if (__builtin_expect(field->plain, 1))
+            copy_value(c, field, value);
+        else if (!tr__field_present(field, body))
             tr__value_clear(field, value);
         else if (field->list)
             copy_list(c, field, value);

@@ -184,7 +184,7 @@ static inline __attribute__((always_inline)) tr_err read_item(reader *r, enum wh
     return TR_OK;
 }
 
-static tr_err read_unsigned(reader *r, uint64_t max, uint64_t *value)
+static inline __attribute__((always_inline)) tr_err read_unsigned(reader *r, uint64_t max, uint64_t *value)
 {
     item it;
     TR_TRY(read_item(r, UINT, &it));
@@ -201,7 +201,7 @@ static tr_err read_unsigned(reader *r, uint64_t max, uint64_t *value)
 }
 
 /* A value from -1 - max to max. */
-static tr_err read_signed(reader *r, uint64_t max, int64_t *value)
+static inline __attribute__((always_inline)) tr_err read_signed(reader *r, uint64_t max, int64_t *value)
 {
     item it;
     TR_TRY(read_item(r, UINT, &it));
@@ -229,7 +229,7 @@ static tr_err read_text(reader *r, item *it)
 static tr_err read_addr(reader *r, tr_addr *address)
 {
     item it;
-    uint64_t node, slot, generation;
+    uint64_t node = 0, slot = 0, generation = 0;
     TR_TRY(read_item(r, ARRAY, &it));
     size_t at = r->item_at;
     if (it.number != 3)
@@ -301,7 +301,7 @@ static tr_err read_buffer(reader *r, const tr_buffer **into)
 static tr_err read_struct(reader *r, const tr_typeinfo *type, void *into);
 
 /* Read a value of that kind into `at`, which has room for it; while it is measured it is of no use. */
-static tr_err read_value(reader *r, const tr__field *field, void *at)
+static inline __attribute__((always_inline)) tr_err read_value(reader *r, const tr__field *field, void *at)
 {
     item it;
     uint64_t number = 0;
@@ -404,6 +404,7 @@ static bool read_absent(reader *r)
     return true;
 }
 
+/* An optional one, or a list. */
 static tr_err read_field(reader *r, const tr__field *field, void *struct_at, bool missing)
 {
     unused nowhere;
@@ -416,9 +417,11 @@ static tr_err read_field(reader *r, const tr__field *field, void *struct_at, boo
             tr__value_clear(field, at);
         return TR_OK;
     }
-    r->path.at[r->path.depth - 1].field = field;
+    if (!field->list)
+        return read_value(r, field, at);
+    TR_TRY(read_list(r, field, at));
     r->path.at[r->path.depth - 1].index = SIZE_MAX;
-    return field->list ? read_list(r, field, at) : read_value(r, field, at);
+    return TR_OK;
 }
 
 /* Its fields by position, from an array that has the needed ones, and may have fewer or more of the optional ones. `into` is
@@ -434,16 +437,38 @@ static tr_err read_struct(reader *r, const tr_typeinfo *type, void *into)
                         "; both sides must declare the type alike",
                         tr__path_text(&r->path, path), it.number, type->needed);
     }
-    r->path.depth++;
-    for (uint32_t i = 0; i < type->count; i++)
-        TR_TRY(read_field(r, &type->fields[i], into, i >= it.number));
-    r->path.depth--;
+    uint32_t depth = r->path.depth++;
+    unused nowhere;
+    r->path.at[depth].index = SIZE_MAX;
+    for (uint32_t i = 0; i < type->count; i++) {
+        const tr__field *field = &type->fields[i];
+        r->path.at[depth].field = field;
+        if (__builtin_expect(field->plain, 1)) /* it is needed, so it is there */
+            TR_TRY(read_value(r, field, r->body ? (char *)into + field->offset : (void *)&nowhere));
+        else
+            TR_TRY(read_field(r, field, into, i >= it.number));
+    }
+    r->path.depth = depth;
     for (uint64_t i = type->count; i < it.number; i++)
         TR_TRY(skip_item(r));
     return TR_OK;
 }
 
 /* ---- both steps ---------------------------------------------------------------------------------------- */
+
+/* The path is left as it is: it is long, and only what is within its depth counts. */
+static inline void start(reader *r, const tr_typeinfo *type, const uint8_t *in, size_t length)
+{
+    r->path.type = type;
+    r->path.depth = 0;
+    r->in = in;
+    r->length = length;
+    r->at = r->item_at = 0;
+    r->body = NULL;
+    r->account = NULL;
+    r->shared = r->starved = false;
+    r->error = NULL;
+}
 
 static tr_err measure(reader *r, size_t *body_size)
 {
@@ -468,25 +493,35 @@ static bool decode(reader *r)
 tr_err tr__cbor_measure(const tr_typeinfo *type, const uint8_t *in, size_t length, size_t *body_size,
                         tr_error *error)
 {
-    reader r = {.path.type = type, .in = in, .length = length, .error = error};
+    reader r;
+    start(&r, type, in, length);
+    r.error = error;
     return measure(&r, body_size);
 }
 
 bool tr__cbor_decode(const tr_typeinfo *type, const uint8_t *in, size_t length, tr__buffers *account,
                      void *into)
 {
-    reader r = {.path.type = type, .in = in, .length = length, .body = into, .account = account};
+    reader r;
+    start(&r, type, in, length);
+    r.body = into;
+    r.account = account;
     return decode(&r);
 }
 
 tr_err tr__cbor_measure_shared(const tr_typeinfo *type, const uint8_t *in, size_t length, size_t *body_size)
 {
-    reader r = {.path.type = type, .in = in, .length = length, .shared = true};
+    reader r;
+    start(&r, type, in, length);
+    r.shared = true;
     return measure(&r, body_size);
 }
 
 void tr__cbor_decode_shared(const tr_typeinfo *type, const uint8_t *in, size_t length, void *into)
 {
-    reader r = {.path.type = type, .in = in, .length = length, .body = into, .shared = true};
+    reader r;
+    start(&r, type, in, length);
+    r.shared = true;
+    r.body = into;
     decode(&r);
 }

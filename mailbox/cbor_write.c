@@ -101,7 +101,8 @@ static size_t encode_bytes(const void *data, size_t size, uint8_t *out, size_t r
 static size_t encode_struct(const tr_typeinfo *type, const void *body, bool shared, uint8_t *out,
                             size_t room);
 
-static size_t encode_value(const tr__field *field, const void *at, bool shared, uint8_t *out, size_t room)
+static inline __attribute__((always_inline)) size_t encode_value(const tr__field *field, const void *at,
+                                                                 bool shared, uint8_t *out, size_t room)
 {
     switch (field->kind) {
     case TR_KIND_bool:
@@ -155,7 +156,7 @@ static size_t encode_list(const tr__field *field, const tr__list *list, bool sha
 }
 
 /* What is absent at the end isn't written: so it is the same for those who know of it and those who don't. */
-static uint32_t written(const tr_typeinfo *type, const void *body)
+static inline uint32_t written(const tr_typeinfo *type, const void *body)
 {
     uint32_t count = type->count;
     while (count > type->needed && !tr__field_present(&type->fields[count - 1], body))
@@ -163,16 +164,26 @@ static uint32_t written(const tr_typeinfo *type, const void *body)
     return count;
 }
 
+static size_t encode_field(const tr__field *field, const void *body, bool shared, uint8_t *out, size_t room)
+{
+    const void *at = (const char *)body + field->offset;
+    if (!tr__field_present(field, body))
+        return cbor_encode_null(out, room);
+    return field->list ? encode_list(field, at, shared, out, room)
+                       : encode_value(field, at, shared, out, room);
+}
+
 static size_t encode_struct(const tr_typeinfo *type, const void *body, bool shared, uint8_t *out, size_t room)
 {
-    uint32_t count = written(type, body);
-    size_t used = cbor_encode_array_start(count, out, room);
-    for (uint32_t i = 0; used && i < count; i++) {
-        const tr__field *field = &type->fields[i];
-        const void *at = (const char *)body + field->offset;
-        size_t part = !tr__field_present(field, body) ? cbor_encode_null(out + used, room - used)
-                      : field->list ? encode_list(field, at, shared, out + used, room - used)
-                                    : encode_value(field, at, shared, out + used, room - used);
+    const tr__field *field = type->fields, *end = field + written(type, body);
+    size_t used = cbor_encode_array_start((size_t)(end - field), out, room);
+    if (used == 0)
+        return 0;
+    for (; field < end; field++) {
+        size_t part =
+            __builtin_expect(field->plain, 1)
+                ? encode_value(field, (const char *)body + field->offset, shared, out + used, room - used)
+                : encode_field(field, body, shared, out + used, room - used);
         if (part == 0)
             return 0;
         used += part;

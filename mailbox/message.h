@@ -36,6 +36,8 @@ typedef enum tr__msg_kind {
     TR__MSG_WANT_LEVEL,    /* becomes a tr_mailbox_level */
     TR__MSG_FORWARD,       /* an ask that was handed on; becomes a plain one */
     TR__MSG_MOVED, /* to its asker: who has it now. Becomes a cancel if nobody waits for it any more */
+    TR__MSG_PROBE, /* along who waits for whom (actors/cycle.c) */
+    TR__MSG_CYCLE, /* the ask that it names is in a cycle; becomes its failure */
 } tr__msg_kind;
 
 enum tr__msg_flag {
@@ -45,6 +47,7 @@ enum tr__msg_flag {
     TR__MSG_EXPIRES = 16, /* a message with a time to live: deadline_ns */
     TR__MSG_WAITS = 8,    /* a WANT_WRITABLE of a fiber that waits in its send */
     /* 32: TR__MSG_VERSIONS (troupe/message.h) */
+    TR__MSG_TICK = 128,     /* a notice of a timer that comes again; `ask` is its pending's id */
     TR__MSG_CONVERTED = 64, /* there are copies of it as other versions of its type (versions.h) */
 };
 #define TR__MSG_OF_BODY (TR__MSG_VERSIONS | TR__MSG_CONVERTED) /* they stay when it is sent on */

@@ -17,8 +17,8 @@
 
 typedef struct tr__field {
     const char *name;
-    uint8_t kind; /* tr_kind; a list's: of its elements */
-    bool list, optional;
+    uint8_t kind;                 /* tr_kind; a list's: of its elements */
+    bool plain, list, optional;   /* neither of the two; one of them, or both */
     uint32_t offset, present;     /* in the struct, bytes: of the value, and of an optional one's `present` */
     uint32_t size;                /* of a value, or of a list's element */
     const struct tr_typeinfo *of; /* of TR_KIND_nested */
@@ -114,12 +114,54 @@ static inline size_t tr__align8(size_t at)
 {
     return (at + 7) & ~(size_t)7;
 }
-/* Integers of any size. `kind` is TR_KIND_i8 to i64, or u8 to u64. */
-int64_t tr__load_signed(uint32_t kind, const void *at);
-uint64_t tr__load_unsigned(uint32_t kind, const void *at);
-void tr__store_integer(uint32_t kind, void *at, uint64_t value);
+/* Integers of any size: `kind` is TR_KIND_i8 to i64, or u8 to u64. Inline, as they are in every loop over fields. */
+static inline int64_t tr__load_signed(uint32_t kind, const void *at)
+{
+    return kind == TR_KIND_i64   ? *(const int64_t *)at
+           : kind == TR_KIND_i32 ? *(const int32_t *)at
+           : kind == TR_KIND_i16 ? *(const int16_t *)at
+                                 : *(const int8_t *)at;
+}
+static inline uint64_t tr__load_unsigned(uint32_t kind, const void *at)
+{
+    return kind == TR_KIND_u64   ? *(const uint64_t *)at
+           : kind == TR_KIND_u32 ? *(const uint32_t *)at
+           : kind == TR_KIND_u16 ? *(const uint16_t *)at
+                                 : *(const uint8_t *)at;
+}
+static inline void tr__store_integer(uint32_t kind, void *at, uint64_t value)
+{
+    if (kind == TR_KIND_i64 || kind == TR_KIND_u64)
+        *(uint64_t *)at = value;
+    else if (kind == TR_KIND_i32 || kind == TR_KIND_u32)
+        *(uint32_t *)at = (uint32_t)value;
+    else if (kind == TR_KIND_i16 || kind == TR_KIND_u16)
+        *(uint16_t *)at = (uint16_t)value;
+    else
+        *(uint8_t *)at = (uint8_t)value;
+}
 /* Their bounds: of a signed kind the lowest is -1 - max. */
-uint64_t tr__kind_max(uint32_t kind);
+static inline uint64_t tr__kind_max(uint32_t kind)
+{
+    switch (kind) {
+    case TR_KIND_i8:
+        return INT8_MAX;
+    case TR_KIND_i16:
+        return INT16_MAX;
+    case TR_KIND_i32:
+        return INT32_MAX;
+    case TR_KIND_i64:
+        return INT64_MAX;
+    case TR_KIND_u8:
+        return UINT8_MAX;
+    case TR_KIND_u16:
+        return UINT16_MAX;
+    case TR_KIND_u32:
+        return UINT32_MAX;
+    default:
+        return UINT64_MAX;
+    }
+}
 
 /* Drop the buffers that a copy, or what decoding made, holds; the bytes behind its pointers may stay, it may not be used. */
 void tr__body_release(const tr_typeinfo *type, const void *body);

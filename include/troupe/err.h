@@ -34,7 +34,8 @@
     X(TR_ECRASHED, "crashed", "ended by a signal, or by a bug that was caught")                \
     X(TR_EMISMATCH, "mismatch", "the content differs from what it was checked against")        \
     X(TR_EAPP, "app", "an error of the application; the text says which")                      \
-    X(TR_EABORTED, "aborted", "the transaction can only abort; the text says why")
+    X(TR_EABORTED, "aborted", "the transaction can only abort; the text says why")             \
+    X(TR_EDEADLOCK, "deadlock", "actors wait for each other in a cycle; the text names them")
 
 #define TR__ENUM(name, word, meaning) name,
 typedef enum tr_err { TR_ERRORS(TR__ENUM) TR_ERR_COUNT } tr_err;

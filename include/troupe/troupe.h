@@ -60,6 +60,11 @@
 #define tr_group_next_msg(self, group, msg) tr_group_next_at((self), (group), (msg), TR__HERE)
 /* const tr_msg *msg = tr_receive(self, TR_SECONDS(1)) */
 #define tr_receive(self, timeout_ns) tr_receive_at((self), (timeout_ns), TR__HERE)
+/* The next message of one type; the next one that a function wants: bool of_job(const tr_msg *msg, void *context). */
+#define tr_receive_type(self, timeout_ns, type) \
+    tr_receive_match_at((self), (timeout_ns), &type##_type, NULL, NULL, TR__HERE)
+#define tr_receive_match(self, timeout_ns, match, context) \
+    tr_receive_match_at((self), (timeout_ns), NULL, (match), (context), TR__HERE)
 /* TR_TRY(tr_sleep(self, TR_MILLIS(10))) */
 #define tr_sleep(self, duration_ns) tr_sleep_at((self), (duration_ns), TR__HERE)
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from statistics import median
 
 import measure
+import report
 
 HERE = Path(__file__).resolve().parent / "asyncio"
 BIN = measure.ROOT / "build/release/bin"
@@ -126,7 +127,4 @@ Medians of {len(results.find(stage='asyncio')) // 8}, by `./dev bench asyncio`, 
 
 
 def write(results, path):
-    """Puts the table between its two marks; where there is no such page, a page of the table only."""
-    page = path.read_text() if path.exists() else f"{BEGIN}\n{END}\n"
-    before, after = page.split(BEGIN)[0], page.split(END)[1]
-    path.write_text(f"{before}{BEGIN}\n\n{table(results)}\n{END}{after}")
+    report.between(path, BEGIN, END, table(results))

@@ -70,6 +70,8 @@ def main():
     pictures = charts.draw_peers(results, docs) + charts.draw_scaling(results, docs)
     pictures += overload.draw(results, docs)
     page = report.write(results, peers, pictures, docs / "performance.md")
+    if whole:
+        report.show_in_readme(results, pictures, measure.ROOT / "README.md")
     if results.find(stage="asyncio"):
         asyncio_table.write(results, docs / "from-asyncio.md")
     print(f"written: {page.relative_to(measure.ROOT)} and {len(pictures)} charts beside it")

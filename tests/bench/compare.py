@@ -5,7 +5,7 @@ import time
 import measure
 import plan
 
-WORSE = 1.25  # a mode whose warm-up is so much slower in all metrics isn't measured further
+WORSE = 1.15  # a mode whose warm-up is so much slower in all metrics isn't measured further
 LONG_S = 3  # a measurement that takes longer is repeated three times, not five
 
 
@@ -16,9 +16,9 @@ def loop_counts():
     return counts
 
 
-def modes_of(peer):
+def modes_of(peer, workload=None):
     if peer == "troupe":
-        return [f"{n} loop{'s' * (n > 1)}" for n in loop_counts()]
+        return [f"{n} loop{'s' * (n > 1)}" for n in loop_counts() if n == 1 or not workload or not workload.one_at_a_time]
     return ["pin"] if peer == "asyncio" else ["both", "pin"]  # asyncio is of one thread
 
 
@@ -66,7 +66,7 @@ class Comparison:
 
     def good_modes(self, workload, peer):
         """Those that are near the best in a metric, by the warm-up."""
-        firsts = {mode: self.warm(workload, peer, mode)["values"] for mode in modes_of(peer)}
+        firsts = {mode: self.warm(workload, peer, mode)["values"] for mode in modes_of(peer, workload)}
         good = []
         for metric in workload.metrics:
             values = {mode: values[metric.name] for mode, values in firsts.items() if metric.name in values}
@@ -85,7 +85,7 @@ class Comparison:
                 if absent:
                     continue
                 here.append(peer)
-                for mode in modes_of(peer):
+                for mode in modes_of(peer, workload):
                     self.once("peers", workload, peer, mode, 0)
             chosen = [(peer, mode) for peer in here for mode in self.good_modes(workload, peer)]
             for number in range(1, self.runs + 1):  # in turn, so that what the machine does meets all alike
@@ -105,7 +105,7 @@ class Comparison:
 def best_of(results, workload, metric, peer):
     """(median, least, most, runs, mode) at its best mode; None: none."""
     found = None
-    for mode in modes_of(peer):
+    for mode in modes_of(peer, workload):
         key = {"stage": "peers", "workload": workload.key, "peer": peer, "mode": mode}
         got = measure.series(results, metric.name, **key)
         if got and (found is None or better(metric, got[0], found[0])):

@@ -16,7 +16,7 @@ Written by `./dev bench`, which measures all of it; nothing here is by hand. Mea
 - command: `./dev bench{quick}`, medians of {runs}{unless} after a warm-up, one process a measurement, in turn
 {missing}
 Ratios are worth quoting, absolute figures only find one's way. Peers are shown at the better of all cores and of one
-(`taskset -c 0`), troupe at its best number of loops. Every receiver counts and checks what it got; a run that
+(`taskset -c 0`), troupe at its best number of loops; where one message is in flight, with one loop. Every receiver counts and checks what it got; a run that
 lost a message is no result. Go's channels and troupe's mailboxes are bounded (1,024) and a sender waits in
 the time that is measured; the other peers' mailboxes are unbounded. The peers are programs of ours,
 `tests/bench/peers`.
@@ -151,6 +151,24 @@ def write(results, peers, pictures, path):
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(wrapped(text).rstrip("\n") + "\n")
     return path
+
+
+def between(path, begin, end, text):
+    """Puts the text between two marks of a page; where there is no such page, makes one of it."""
+    page = path.read_text() if path.exists() else f"{begin}\n{end}\n"
+    before, after = page.split(begin)[0], page.split(end)[1]
+    path.write_text(f"{before}{begin}\n\n{text}\n{end}{after}")
+
+
+def show_in_readme(results, pictures, path):
+    """One chart, and where the rest is."""
+    if "performance-times.svg" not in pictures:
+        return
+    names = [name for peer, name in plan.PEERS.items() if peer != "troupe" and peer in results.head["versions"]]
+    between(path, "<!-- measured: ./dev bench -->", "<!-- until here -->",
+            "![Time of one operation, troupe and its peers](docs/performance-times.svg)\n\n" +
+            wrapped(f"Beside {', '.join(names[:-1])} and {names[-1]}, in one run on one machine; rates, memory, more "
+                    "loops, overload and what was asked for: [docs/performance.md](docs/performance.md).") + "\n")
 
 
 def say_verdicts(results):

@@ -165,6 +165,17 @@ static tr_err row_children(tr_actor *self, rig *r)
     return TR_OK;
 }
 
+static tr_err row_again(tr_actor *self, rig *r)
+{
+    (void)r;
+    tr_timer every = tr_every(self, TR_SECONDS(5)), idle = tr_idle_after(self, TR_SECONDS(2));
+    uint64_t name = tr_monitor_name(self, "whoever"), other = tr_monitor_name(self, "alice/nobody");
+    tr_err err = every.id && idle.id && name && other ? tr_register_name(self, "whoever") : code_of(self);
+    tr_timer_cancel(self, idle);
+    tr_demonitor(self, other);
+    return err;
+}
+
 static tr_err row_ask(tr_actor *self, rig *r)
 {
     tr_future f[3], g;
@@ -257,6 +268,9 @@ static tr_err row_fiber(tr_actor *self, rig *r)
     TR_TRY(tr_await(self, tr_ask(self, r->peer.address, TR_SECONDS(1), mark, .n = 1), mark, &m));
     const tr_msg *msg = tr_receive(self, TR_MILLIS(1));
     assert_null(msg);
+    if (tr_last_error(self)->code != TR_EDEADLINE)
+        return code_of(self);
+    assert_null(tr_receive_type(self, TR_MILLIS(1), mark));
     return tr_last_error(self)->code == TR_EDEADLINE ? TR_OK : code_of(self);
 }
 
@@ -325,6 +339,7 @@ static const struct {
     {"supervise", row_supervise, row_supervise},
     {"trap_stop supervisor_ready supervisor_start_child supervisor_stop_child supervisor_child", row_children,
      NULL},
+    {"every idle_after monitor_name", row_again, NULL},
     {"ask_body gather cancel take_result", row_ask, NULL},
     {"gather_settled first_of pipe", row_futures, NULL},
     {"wait_any_at group_open group_add group_next_at group_next_type_at group_close", NULL, row_group},
@@ -332,7 +347,7 @@ static const struct {
     {"after_body timer_cancel", row_timer, row_timer},
     {"post_body", row_post, NULL},
     {"buffer_make buffer_adopt buffer_hold buffer_release", row_buffer, row_buffer},
-    {"await_msg_at await_type_at receive_at sleep_at", NULL, row_fiber},
+    {"await_msg_at await_type_at receive_at receive_match_at sleep_at", NULL, row_fiber},
     {"tx_begin tx_call_body tx_commit tx_abort tx_ticket tx_resolve tx_outcome_of tx_run view_get view_put "
      "view_del "
      "view_i64 view_put_i64 view_text view_put_text view_reply_body refuse",

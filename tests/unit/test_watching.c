@@ -274,7 +274,7 @@ static void a_ring_keeps_the_newest(void **state)
     (void)state;
     assert_false(tr__ring_get(&ring, 0, &seen));
     for (uint32_t i = 0; i < TR__RING_RECORDS + 10; i++) {
-        ring.stamp = i;
+        tr__ring_stamp(&ring, i);
         tr__ring_put(&ring, i % TR__TRACE_COUNT, i, &ring);
     }
     assert_true(tr__ring_get(&ring, 0, &seen));
