@@ -260,7 +260,7 @@ static bool runtime_step(tr__loop *loop, tr_actor *actor, tr_msg *msg)
 bool tr__msg_reached(tr__loop *loop, tr_actor *actor, tr_msg *msg)
 {
     tr__observe(loop, actor, msg);
-    if (msg->kind == TR__MSG_NOTICE && !tr__monitor_expected(loop, actor, msg)) {
+    if (msg->kind == TR__MSG_NOTICE && !tr__notice_wanted(loop, actor, msg)) {
         TR__COUNT(loop->counts.handled);
         tr__msg_free(loop, msg);
         return false;

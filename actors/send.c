@@ -209,6 +209,15 @@ void tr__unkeep(tr_actor *self, tr_msg *msg)
     msg->to.generation = atomic_load_explicit(&self->generation, memory_order_relaxed);
 }
 
+void tr__drop_taken(tr_actor *self, tr_msg *msg, tr_drop why)
+{
+    tr__loop *loop = tr__owner(self);
+    if (msg->flags & TR__MSG_KEPT)
+        tr__unkeep(self, msg);
+    loop->counts.handled--;
+    tr__drop(loop, msg, why);
+}
+
 tr_err tr_send_msg(tr_actor *self, tr_addr to, tr_msg **out)
 {
     tr__loop *loop = tr__owner(self);

@@ -47,6 +47,7 @@ enum tr__msg_flag {
     TR__MSG_EXPIRES = 16, /* a message with a time to live: deadline_ns */
     TR__MSG_WAITS = 8,    /* a WANT_WRITABLE of a fiber that waits in its send */
     /* 32: TR__MSG_VERSIONS (troupe/message.h) */
+    TR__MSG_TICK = 128,     /* a notice of a timer that comes again; `ask` is its pending's id */
     TR__MSG_CONVERTED = 64, /* there are copies of it as other versions of its type (versions.h) */
 };
 #define TR__MSG_OF_BODY (TR__MSG_VERSIONS | TR__MSG_CONVERTED) /* they stay when it is sent on */

@@ -10,6 +10,7 @@ extern const tr_scenario sim_core_flow;
 extern const tr_scenario sim_core_asks;
 extern const tr_scenario sim_core_ends;
 extern const tr_scenario sim_core_tree;
+extern const tr_scenario sim_groups;
 extern const tr_scenario sim_bank;
 extern const tr_scenario sim_append;
 extern const tr_scenario sim_exchange;
