@@ -19,6 +19,7 @@
 #include "actors/node_uv.h"
 #include "actors/remote.h"
 #include "actors/shutdown.h"
+#include "actors/stack_fault_os.h"
 #include "actors/transactions.h"
 #include "base/err.h"
 #include "base/mem.h"
@@ -157,6 +158,7 @@ static void loop_finish(struct tr__driver_uv *all, tr__driver *d)
     while (atomic_load(&all->stopping))
         uv_sleep(1);
     tr__driver_close(d);
+    tr__stack_fault_loop(NULL);
     tr__traced_leave(&d->traced);
 }
 
@@ -172,6 +174,7 @@ static void *thread_main(void *arg)
     thread_arg a = *(thread_arg *)arg;
     tr__free(arg);
     tr__traced_enter(&a.driver->traced);
+    tr__stack_fault_loop(a.driver->loop);
     while (!tr__is_over(a.all->node))
         tr__driver_step(a.driver, TR__NEVER);
     loop_finish(a.all, a.driver);
@@ -340,6 +343,7 @@ tr_err tr_node_start(tr_node *node, tr_error *error)
     atomic_store(&all->parties, 1);
     all->loops[0]->threaded = true;
     tr__traced_enter(&all->loops[0]->traced);
+    tr__stack_fault_loop(node->loops[0]);
     sigset_t before = tr__signals_block();
     tr_err err = tr__control_start(&all->control, error);
     tr__signals_restore(before);
