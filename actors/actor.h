@@ -231,6 +231,7 @@ struct tr__own_monitor {
     struct tr__own_monitor *next;
     uint64_t number;
     tr_addr target;
+    bool of_name; /* the target is the actor that watches it (name_watch.c) */
 };
 
 #endif

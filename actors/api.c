@@ -170,7 +170,7 @@ bool tr_timer_cancel(tr_actor *self, tr_timer timer)
 {
     tr__loop *loop = tr__owner(self);
     tr__pending *pending = tr__pending_get(loop, self, timer.id);
-    if (!pending || pending->kind != TR__PENDING_MESSAGE)
+    if (!pending || (pending->kind != TR__PENDING_MESSAGE && pending->kind != TR__PENDING_PERIOD))
         return false;
     tr__pending_free(loop, pending);
     return true;

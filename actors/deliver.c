@@ -10,6 +10,7 @@
 #include "actors/meter.h"
 #include "actors/pending.h"
 #include "actors/remote.h"
+#include "actors/shutdown.h"
 #include "actors/transactions.h"
 #include "actors/waiting.h"
 #include "base/mem.h"
@@ -182,13 +183,12 @@ void tr__arrive(tr__loop *loop, tr_actor *actor, tr_msg *msg)
     tr__enqueue(loop, actor, msg);
 }
 
-/* Its receiver has ended. When the node stops, what the runtime tells an actor that ended before is told of the end
- * itself: no address was wrong. */
+/* Its receiver has ended. When the node stops actors end before others that still send to them: no address was wrong. */
 static tr_drop why_nobody(const tr__loop *loop, const tr_msg *msg)
 {
     if (msg->kind == TR__MSG_REPLY || msg->kind == TR__MSG_FAILURE)
         return TR_DROP_LATE_REPLY;
-    return msg->kind == TR__MSG_NOTICE && loop->stopping ? TR_DROP_SHUTDOWN : TR_DROP_NO_ACTOR;
+    return tr__is_stopping(loop->node) || loop->stopping ? TR_DROP_SHUTDOWN : TR_DROP_NO_ACTOR;
 }
 
 /* `actor` is the slot that the message names, or NULL. */

@@ -142,7 +142,7 @@ struct tr__loop {
         uint64_t tokens, filled_ns;
     } dead_letter_watches[8];
     uint8_t stop_phase; /* of the node's end (shutdown.h), as this loop knows it */
-    bool stop_walking, stop_news;
+    bool stop_walking, stop_coming, stop_news;
     uint32_t stop_next;   /* the slot that is looked at next */
     uint32_t stop_left;   /* actors that were asked to stop and haven't ended */
     uint64_t stop_due_ns; /* loop 0: when to look again; TR__NEVER: the node runs */
@@ -329,6 +329,8 @@ tr_err tr__spawn(tr__loop *loop, const tr_actor_def *def, const void *arg, const
 /* As tr_spawn_ask, with the address besides; none if there is no future. */
 tr_future tr__spawn_ask(tr_actor *self, const tr_actor_def *def, const void *arg, const tr_spawn_opts *opts,
                         tr_addr *address);
+/* A future that settles when the actor has handled what it was sent by self until now, or with its end. */
+tr_future tr__reached(tr_actor *self, tr_addr to);
 tr_actor *tr__slot_take(tr__loop *loop);
 /* What tr_stop sends, to be submitted; NULL: no memory. */
 tr_msg *tr__stop_make(tr_actor *self, tr_exit_kind how);
@@ -385,8 +387,11 @@ void tr__link_fire(tr__loop *loop, tr_msg *link, tr_addr from, const tr__reason 
 tr_msg *tr__monitor_make(tr__loop *loop, tr_addr watcher, uint64_t number);
 /* At its end: tell all who watch or are linked. */
 void tr__relations_end(tr__loop *loop, tr_actor *actor, const tr__reason *reason);
-/* A tr_down is about to be handled: false if its monitor was taken back. */
-bool tr__monitor_expected(tr__loop *loop, tr_actor *actor, const tr_msg *down);
+/* A notice is about to be handled: false if its monitor or timer was taken back. */
+bool tr__notice_wanted(tr__loop *loop, tr_actor *actor, tr_msg *notice);
+/* Of a monitor that this actor makes, in its list; false: too many, no memory. `of_name`: the target is the actor that
+ * watches a name for it. */
+bool tr__own_monitor_add(tr_actor *self, uint64_t number, tr_addr target, bool of_name);
 /* Its monitor fired for want of memory only: the actor may well run. */
 static inline bool tr__may_run(const tr_down *down)
 {

@@ -6,6 +6,7 @@
 
 #include <troupe/troupe.h>
 
+#include "actors/period.h"
 #include "actors/waiting.h"
 #include "base/err.h"
 #include "base/mem.h"
@@ -246,6 +247,9 @@ static void due(tr__loop *loop, tr__pending *pending)
         tr__enqueue(loop, owner, msg);
         break;
     }
+    case TR__PENDING_PERIOD:
+        tr__period_due(loop, pending);
+        break;
     case TR__PENDING_WAKE: {
         uint64_t id = tr__pending_id(pending);
         tr__pending_free(loop, pending);

@@ -21,6 +21,7 @@ typedef enum tr__pending_kind {
     TR__PENDING_GROUP,
     TR__PENDING_MESSAGE, /* tr_after: its message comes when it is due */
     TR__PENDING_TICK,    /* the like, made once for many times */
+    TR__PENDING_PERIOD,  /* comes again (period.c) */
     TR__PENDING_WAKE,    /* a fiber's bound on a wait */
     TR__PENDING_GRACE,   /* a killed fiber's */
 } tr__pending_kind;

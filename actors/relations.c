@@ -9,6 +9,7 @@
 
 #include "actors/loop.h"
 #include "actors/pending.h"
+#include "actors/period.h"
 #include "base/err.h"
 #include "base/mem.h"
 #include "base/plant.h"
@@ -87,65 +88,85 @@ static tr_msg *relation_make(tr_actor *self, uint8_t kind, size_t size)
     return msg;
 }
 
+static struct tr__own_monitor **own_monitor(tr_actor *self, uint64_t number)
+{
+    struct tr__own_monitor **at = self->extras ? &self->extras->monitors : NULL;
+    while (at && *at && (*at)->number != number)
+        at = &(*at)->next;
+    return at && *at ? at : NULL;
+}
+
+/* Off the list of those that may still fire; number 0: it isn't there. */
+static struct tr__own_monitor own_monitor_remove(tr_actor *self, uint64_t number)
+{
+    struct tr__own_monitor **at = own_monitor(self, number), removed = {0};
+    if (!at)
+        return removed;
+    struct tr__own_monitor *own = *at;
+    removed = *own;
+    *at = own->next;
+    self->extras->monitor_count--;
+    tr__free(own);
+    return removed;
+}
+
+bool tr__own_monitor_add(tr_actor *self, uint64_t number, tr_addr target, bool of_name)
+{
+    tr__extras *extras = tr__extras_of(tr__owner(self), self);
+    if (extras && extras->monitor_count >= TR__MONITORS_MAX) {
+        tr__self_fail(self, TR_EFULL, "more than %u monitors of one actor", TR__MONITORS_MAX);
+        return false;
+    }
+    struct tr__own_monitor *own = extras ? tr__alloc(sizeof(*own)) : NULL;
+    if (!own) {
+        tr__self_fail(self, TR_ENOMEM, "no memory for a monitor");
+        return false;
+    }
+    *own = (struct tr__own_monitor){
+        .next = extras->monitors, .number = number, .target = target, .of_name = of_name};
+    extras->monitors = own;
+    extras->monitor_count++;
+    return true;
+}
+
 uint64_t tr_monitor(tr_actor *self, tr_addr to)
 {
     tr__loop *loop = tr__owner(self);
-    tr__extras *extras = tr__extras_of(loop, self);
-    if (extras && extras->monitor_count >= TR__MONITORS_MAX) {
-        tr__self_fail(self, TR_EFULL, "more than %u monitors of one actor", TR__MONITORS_MAX);
+    uint64_t number = ++loop->next_number;
+    if (!tr__own_monitor_add(self, number, to, false))
         return 0;
-    }
-    struct tr__own_monitor *own = extras ? tr__alloc(sizeof(*own)) : NULL;
-    tr_msg *msg = own ? relation_make(self, TR__MSG_MONITOR, NOTICE_ROOM) : NULL;
+    tr_msg *msg = relation_make(self, TR__MSG_MONITOR, NOTICE_ROOM);
     if (!msg) {
-        tr__free(own);
-        tr__self_fail(self, TR_ENOMEM, "no memory for a monitor");
+        own_monitor_remove(self, number);
         return 0;
     }
-    *own = (struct tr__own_monitor){.next = extras->monitors, .number = ++loop->next_number, .target = to};
-    extras->monitors = own;
-    extras->monitor_count++;
-    msg->ask = own->number;
+    msg->ask = number;
     tr__submit(loop, to, msg);
-    return own->number;
+    return number;
 }
 
-/* Off the list of those that may still fire; false: it isn't there. */
-static bool own_monitor_remove(tr_actor *self, uint64_t number, tr_addr *target)
+bool tr__notice_wanted(tr__loop *loop, tr_actor *actor, tr_msg *notice)
 {
-    if (!self->extras)
-        return false;
-    for (struct tr__own_monitor **at = &self->extras->monitors; *at; at = &(*at)->next)
-        if ((*at)->number == number) {
-            struct tr__own_monitor *own = *at;
-            *target = own->target;
-            *at = own->next;
-            self->extras->monitor_count--;
-            tr__free(own);
-            return true;
-        }
-    return false;
-}
-
-bool tr__monitor_expected(tr__loop *loop, tr_actor *actor, const tr_msg *down)
-{
-    (void)loop;
-    tr_addr target;
-    return TR_PLANT(down_twice) || down->type != tr__type_of(&tr_down_type) ||
-           own_monitor_remove(actor, ((const tr_down *)tr__msg_body(down))->monitor, &target);
+    if (notice->flags & TR__MSG_TICK)
+        return tr__period_taken(loop, actor, notice);
+    if (notice->type == tr__type_of(&tr_name_event_type))
+        return own_monitor(actor, ((const tr_name_event *)tr__msg_body(notice))->monitor) != NULL;
+    return TR_PLANT(down_twice) || notice->type != tr__type_of(&tr_down_type) ||
+           own_monitor_remove(actor, ((const tr_down *)tr__msg_body(notice))->monitor).number != 0;
 }
 
 void tr_demonitor(tr_actor *self, uint64_t number)
 {
-    tr_addr target;
-    if (!own_monitor_remove(self, number, &target))
+    struct tr__own_monitor own = own_monitor_remove(self, number);
+    if (own.number == 0)
         return;
     /* Best effort: if there is no memory the tr_down comes, and is not handled. */
-    tr_msg *msg = relation_make(self, TR__MSG_DEMONITOR, 0);
+    tr_msg *msg =
+        own.of_name ? tr__stop_make(self, TR_EXIT_KILLED) : relation_make(self, TR__MSG_DEMONITOR, 0);
     if (!msg)
         return;
-    msg->ask = number;
-    tr__submit(tr__owner(self), target, msg);
+    msg->ask = own.of_name ? 0 : number;
+    tr__submit(tr__owner(self), own.target, msg);
 }
 
 /* ---- links --------------------------------------------------------------------------------------------- */

@@ -202,7 +202,7 @@ bool tr__msg_reached(tr__loop *loop, tr_actor *actor, tr_msg *msg)
     bool again = msg->flags & TR__MSG_DEFERRED;
     msg->flags &= (uint8_t)~TR__MSG_DEFERRED;
     tr__observe(loop, actor, msg);
-    if (msg->kind == TR__MSG_NOTICE && !again && !tr__monitor_expected(loop, actor, msg)) {
+    if (msg->kind == TR__MSG_NOTICE && !again && !tr__notice_wanted(loop, actor, msg)) {
         TR__COUNT(loop->counts.handled);
         tr__msg_free(loop, msg);
         return false;

@@ -210,6 +210,15 @@ void tr__unkeep(tr_actor *self, tr_msg *msg)
     msg->to.generation = atomic_load_explicit(&self->generation, memory_order_relaxed);
 }
 
+void tr__drop_taken(tr_actor *self, tr_msg *msg, tr_drop why)
+{
+    tr__loop *loop = tr__owner(self);
+    if (msg->flags & TR__MSG_KEPT)
+        tr__unkeep(self, msg);
+    loop->counts.handled--;
+    tr__drop(loop, msg, why);
+}
+
 /* Places for a message that is made; what it says is TR_OK with `dropped` too. */
 static tr_err admit_made(tr_actor *self, tr_addr to, const tr_msg *msg, uint32_t *places, bool *dropped)
 {

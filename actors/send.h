@@ -28,6 +28,9 @@ tr_err tr__post_notice(tr_node *node, tr_addr to, tr_type *type, const void *bod
 /* Send a copy of `body`, of a type that only the runtime sends, as a notice: TR_EFULL, TR_ENOMEM. To an actor of this node. */
 tr_err tr__send_notice(tr_actor *self, tr_addr to, tr_type *type, const void *body);
 
+/* A message that self has taken is refused: dropped and counted as one that found no place. */
+void tr__drop_taken(tr_actor *self, tr_msg *msg, tr_drop why);
+
 /* ---- the short way ----
  * Most messages are of a flat type and go to an actor of the same loop: for those one look-up and no walk over the
  * fields is enough. */

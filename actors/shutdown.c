@@ -22,14 +22,12 @@ static const tr__reason stopped = {.kind = TR_EXIT_SHUTDOWN, .text = "the node s
 /* It ends after what it was sent. Without memory for that, or with nothing to do, it ends now. */
 static void ask(tr__loop *loop, tr_actor *actor)
 {
-    bool busy = actor->head || actor->state == TR__ACTOR_COMING || actor->traits & TR__TRAPS_STOP;
+    bool busy = actor->head || actor->traits & TR__TRAPS_STOP;
     actor->traits |= TR__AWAITED;
     loop->stop_left++;
     tr_msg *msg = busy ? tr__stop_make(actor, TR_EXIT_SHUTDOWN) : NULL;
     if (msg)
         tr__submit(loop, tr__addr_of(actor), msg);
-    else if (actor->state == TR__ACTOR_COMING)
-        tr__kill(loop, actor);
     else
         tr__end(loop, actor, &stopped);
 }
@@ -37,14 +35,15 @@ static void ask(tr__loop *loop, tr_actor *actor)
 static bool is_meant(const tr__loop *loop, const tr_actor *actor)
 {
     uint8_t spare = TR__SYSTEM | TR__AWAITED;
-    if (!actor || tr__owner(actor) != loop || !tr__takes_mail(actor))
-        return false;
-    if (loop->stop_phase == TR__STOP_LOOSE)
+    bool loose = loop->stop_phase == TR__STOP_LOOSE;
+    if (loose)
         spare |= TR__SUPERVISED;
-    return !(actor->traits & spare) && !(loop->stop_phase == TR__STOP_LOOSE && actor->named) &&
+    return !(actor->traits & spare) && !(loose && actor->named) &&
            !tr_addr_equal(tr__addr_of(actor), loop->node->first);
 }
 
+/* Another loop may just be opening a slot for this one, and take it back: those that are coming are looked at again, when
+ * they run. */
 static void walk(tr__loop *loop)
 {
     tr_node *node = loop->node;
@@ -52,10 +51,18 @@ static void walk(tr__loop *loop)
     uint32_t until = end - loop->stop_next > SLICE ? loop->stop_next + SLICE : end;
     for (; loop->stop_next < until; loop->stop_next++) {
         tr_actor *actor = tr__slot(node, loop->stop_next);
-        if (is_meant(loop, actor))
+        uint8_t state = actor && tr__is_owner(loop, actor) ? __atomic_load_n(&actor->state, __ATOMIC_RELAXED)
+                                                           : TR__ACTOR_FREE;
+        if (state == TR__ACTOR_COMING)
+            loop->stop_coming = true;
+        else if (state == TR__ACTOR_RUNNING && is_meant(loop, actor)) /* so it is this loop's for sure */
             ask(loop, actor);
     }
-    loop->stop_walking = until < end;
+    if (until < end)
+        return;
+    loop->stop_walking = loop->stop_coming;
+    loop->stop_coming = false;
+    loop->stop_next = 0;
 }
 
 void tr__shutdown_ended(tr__loop *loop, uint8_t traits)
@@ -193,6 +200,7 @@ bool tr__shutdown_step(tr__loop *loop)
     if (loop->stop_phase != phase) {
         loop->stop_phase = phase;
         loop->stop_next = 0;
+        loop->stop_coming = false;
         loop->stop_walking = phase == TR__STOP_LOOSE || phase == TR__STOP_REST;
     }
     if (loop->stop_walking)

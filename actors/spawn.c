@@ -75,7 +75,7 @@ static void open_mailbox(tr_actor *slot, const tr_actor_def *def, bool here, con
 static void open_slot(tr__loop *loop, tr_actor *slot, const tr_actor_def *def, tr__loop *owner,
                       const tr_spawn_opts *opts)
 {
-    slot->state = TR__ACTOR_COMING;
+    __atomic_store_n(&slot->state, TR__ACTOR_COMING, __ATOMIC_RELAXED); /* its owner may look (shutdown.c) */
     slot->queued = false;
     slot->traits = loop->spawning;
     slot->exiting = 0;
@@ -101,7 +101,7 @@ static void give_back(tr__loop *loop, const tr_actor_def *def, void *taken, tr_m
     if (slot) { /* its address never left: the same generation is used again */
         tr__places_shut(&slot->places);
         atomic_store_explicit(&slot->owner, NULL, memory_order_relaxed);
-        slot->state = TR__ACTOR_FREE;
+        __atomic_store_n(&slot->state, TR__ACTOR_FREE, __ATOMIC_RELAXED);
         slot->arg = NULL;
         slot->run_next = loop->slots_free;
         loop->slots_free = slot;
@@ -185,36 +185,28 @@ tr_addr tr_spawn_with(tr_actor *self, const tr_actor_def *def, const void *arg, 
     return TR_ADDR_NONE;
 }
 
-/* The runtime answers for the child once its init has succeeded; if it ends before, the block becomes the
- * failure. */
-tr_future tr__spawn_ask(tr_actor *self, const tr_actor_def *def, const void *arg, const tr_spawn_opts *opts,
-                        tr_addr *address)
+/* The runtime answers for the actor once its init has succeeded and it has come to this in its mailbox; if it ends before,
+ * the block becomes the failure. */
+tr_future tr__reached(tr_actor *self, tr_addr to)
 {
     tr__loop *loop = tr__owner(self);
-    tr_future none = {0};
-    *address = TR_ADDR_NONE;
     const tr_typeinfo *info = tr__type_of(&tr_found_type);
+    tr_future none = {0};
     if (self->asks >= TR__ASKS_MAX) {
         tr__self_fail(self, TR_EFULL, "more than %u asks of %s are outstanding: await some first",
                       TR__ASKS_MAX, self->def->name);
         return none;
     }
-    tr_addr child = info ? tr_spawn_with(self, def, arg, opts) : TR_ADDR_NONE;
-    if (tr_addr_is_none(child))
-        return none;
-    tr__pending *pending = tr__pending_make(loop, self, TR__PENDING_ASK);
+    tr__pending *pending = info ? tr__pending_make(loop, self, TR__PENDING_ASK) : NULL;
+    self->asks += pending != NULL;
     tr_msg *msg = pending ? tr__msg_alloc(&loop->pool, loop->index, TR__FAILURE_ROOM) : NULL;
     if (!msg) {
-        if (pending) {
-            self->asks++;
+        if (pending)
             tr__pending_free(loop, pending);
-        }
         tr__self_fail(self, TR_ENOMEM, "no memory for a future");
-        undo(self, child, opts);
         return none;
     }
-    self->asks++;
-    pending->callee = child;
+    pending->callee = to;
     pending->asked = info;
     pending->since_ns = loop->now_ns;
     tr__pending_due(loop, pending, TR__NEVER);
@@ -222,10 +214,24 @@ tr_future tr__spawn_ask(tr_actor *self, const tr_actor_def *def, const void *arg
     tr__msg_filled(msg, info);
     msg->sender = tr__addr_of(self);
     msg->ask = tr__pending_id(pending);
-    *(tr_found *)tr__msg_body(msg) = (tr_found){.actor = child};
-    tr__submit(loop, child, msg);
-    *address = child;
+    *(tr_found *)tr__msg_body(msg) = (tr_found){.actor = to};
+    tr__submit(loop, to, msg);
     return (tr_future){tr__pending_id(pending)};
+}
+
+tr_future tr__spawn_ask(tr_actor *self, const tr_actor_def *def, const void *arg, const tr_spawn_opts *opts,
+                        tr_addr *address)
+{
+    *address = tr_spawn_with(self, def, arg, opts);
+    tr_future started = {0};
+    if (tr_addr_is_none(*address))
+        return started;
+    started = tr__reached(self, *address);
+    if (started.id == 0) {
+        undo(self, *address, opts);
+        *address = TR_ADDR_NONE;
+    }
+    return started;
 }
 
 tr_future tr_spawn_ask(tr_actor *self, const tr_actor_def *def, const void *arg, const tr_spawn_opts *opts)

@@ -385,13 +385,13 @@ static void receive(tr_actor *self, void *state, const tr_msg *msg)
 
 /* ---- its beginning ------------------------------------------------------------------------------------- */
 
-static tr_err add_children(tr_actor *self, tr__supervisor *s, tr_bytes specs)
+static tr_err add_children(tr_actor *self, tr__supervisor *s, tr_bytes specs, tr_bytes ids)
 {
     uint32_t count = (uint32_t)(specs.size / sizeof(tr_child_spec));
     for (uint32_t i = 0; i < count; i++) {
         tr_child_spec spec;
         memcpy(&spec, (const char *)specs.data + i * sizeof(spec), sizeof(spec));
-        tr__child *c = tr__child_add(self, s, &spec, spec.id);
+        tr__child *c = tr__child_add(self, s, &spec, (const char *)ids.data + (size_t)i * TR_NAME_MAX);
         if (!c)
             return TR_ENOMEM;
         c->state = TR__CHILD_DUE;
@@ -420,7 +420,7 @@ static tr_err init(tr_actor *self, void *state, const void *arg)
     if (err == TR_OK && !(s->parent = tr_monitor(self, a->parent)))
         err = tr_last_error(self)->code;
     if (err == TR_OK)
-        err = add_children(self, s, a->children);
+        err = add_children(self, s, a->children, a->ids);
     if (err != TR_OK) {
         free_all(self, s);
         return err;
@@ -440,17 +440,29 @@ const tr_actor_def tr__supervisor_def = {
     .stop = stop,
 };
 
-tr__supervisor_arg tr__supervisor_arg_of(tr_addr parent, bool nested, const tr_supervisor_spec *spec)
+tr_addr tr__supervisor_spawn(tr_actor *self, const tr_supervisor_spec *spec, bool nested,
+                             const tr_spawn_opts *opts)
 {
-    return (tr__supervisor_arg){.parent = parent,
-                                .nested = nested,
-                                .children = {spec->children, spec->count * sizeof(*spec->children)},
-                                .max_restarts = spec->max_restarts,
-                                .within_ns = spec->within_ns,
-                                .strategy = spec->strategy,
-                                .backoff_min_ns = spec->backoff_min_ns,
-                                .backoff_max_ns = spec->backoff_max_ns,
-                                .tell = spec->tell};
+    char *ids = tr__zalloc(spec->count ? spec->count * (size_t)TR_NAME_MAX : 1);
+    if (!ids) {
+        tr_fail(self, TR_ENOMEM, "no memory for a supervisor of %u children", spec->count);
+        return TR_ADDR_NONE;
+    }
+    for (uint32_t i = 0; i < spec->count; i++)
+        snprintf(ids + (size_t)i * TR_NAME_MAX, TR_NAME_MAX, "%s", spec->children[i].id);
+    tr__supervisor_arg arg = {.parent = tr_self(self),
+                              .nested = nested,
+                              .children = {spec->children, spec->count * sizeof(*spec->children)},
+                              .ids = {ids, spec->count * (size_t)TR_NAME_MAX},
+                              .max_restarts = spec->max_restarts,
+                              .within_ns = spec->within_ns,
+                              .strategy = spec->strategy,
+                              .backoff_min_ns = spec->backoff_min_ns,
+                              .backoff_max_ns = spec->backoff_max_ns,
+                              .tell = spec->tell};
+    tr_addr supervisor = tr_spawn_with(self, &tr__supervisor_def, &arg, opts);
+    tr__free(ids);
+    return supervisor;
 }
 
 static const char *spec_wrong(const tr_supervisor_spec *spec)
@@ -488,10 +500,9 @@ tr_addr tr_supervise(tr_actor *self, const tr_supervisor_spec *spec)
         tr_fail(self, TR_EINVAL, "tr_supervise: %s", wrong);
         return TR_ADDR_NONE;
     }
-    tr__supervisor_arg arg = tr__supervisor_arg_of(tr_self(self), false, spec);
     tr__loop *loop = tr__owner(self);
     loop->spawning = TR__SUPERVISED; /* it is a root: asked alone, in its order */
-    tr_addr supervisor = tr_spawn_with(self, &tr__supervisor_def, &arg, &(tr_spawn_opts){.link = true});
+    tr_addr supervisor = tr__supervisor_spawn(self, spec, false, &(tr_spawn_opts){.link = true});
     loop->spawning = 0;
     return supervisor;
 }

@@ -72,10 +72,13 @@ typedef struct tr__supervisor {
 
 extern const tr_actor_def tr__supervisor_def;
 
-/* The spec as a spawn's argument: the children as an array of tr_child_spec. */
-TR_MESSAGE(tr__supervisor_arg, (addr, parent), (bool, nested), (bytes, children), (u32, max_restarts),
-           (u64, within_ns), (u32, strategy), (u64, backoff_min_ns), (u64, backoff_max_ns), (bool, tell))
-tr__supervisor_arg tr__supervisor_arg_of(tr_addr parent, bool nested, const tr_supervisor_spec *spec);
+/* The spec as a spawn's argument: the children as an array of tr_child_spec, and their ids, TR_NAME_MAX bytes each. */
+TR_MESSAGE(tr__supervisor_arg, (addr, parent), (bool, nested), (bytes, children), (bytes, ids),
+           (u32, max_restarts), (u64, within_ns), (u32, strategy), (u64, backoff_min_ns),
+           (u64, backoff_max_ns), (bool, tell))
+/* Of a spec that is well, with a copy of the ids. `nested`: as a child of self, which is a supervisor. */
+tr_addr tr__supervisor_spawn(tr_actor *self, const tr_supervisor_spec *spec, bool nested,
+                             const tr_spawn_opts *opts);
 /* What is wrong with it; NULL: nothing. */
 const char *tr__child_spec_wrong(const tr_child_spec *spec, const char *id);
 

@@ -82,7 +82,6 @@ tr_err tr__child_start(tr_actor *self, tr__supervisor *s, tr__child *c)
 {
     tr__loop *loop = tr__owner(self);
     const tr_supervisor_spec *nested = c->spec.supervisor;
-    tr__supervisor_arg nested_arg;
     tr_future up;
     if (!c->stop)
         c->stop = tr__stop_make(self, TR_EXIT_SHUTDOWN);
@@ -94,12 +93,10 @@ tr_err tr__child_start(tr_actor *self, tr__supervisor *s, tr__child *c)
         .place = TR_PLACE_SPREAD, .name = c->spec.named ? c->id : NULL, .monitor = &c->monitor};
     c->monitor = 0;
     loop->spawning = TR__SUPERVISED;
-    if (nested) {
-        nested_arg = tr__supervisor_arg_of(tr_self(self), true, nested);
-        c->address = tr_spawn_with(self, &tr__supervisor_def, &nested_arg, &opts);
-    } else {
+    if (nested)
+        c->address = tr__supervisor_spawn(self, nested, true, &opts);
+    else
         up = tr__spawn_ask(self, c->spec.def, c->spec.arg, &opts, &c->address);
-    }
     loop->spawning = 0;
     if (tr_addr_is_none(c->address))
         return no_start(self, c);

@@ -49,6 +49,7 @@ enum tr__msg_flag {
     TR__MSG_DEFERRED = 8, /* a message, ask or notice that its receiver had already, and set aside */
     TR__MSG_EXPIRES = 16, /* a message with a time to live: deadline_ns */
     /* 32: TR__MSG_VERSIONS (troupe/message.h) */
+    TR__MSG_TICK = 128,     /* a notice of a timer that comes again; `ask` is its pending's id */
     TR__MSG_CONVERTED = 64, /* there are copies of it as other versions of its type (versions.h) */
     TR__MSG_BEYOND =
         128, /* the budget (actors/budget.c); of a WANT_WRITABLE: who asks was refused for that */

@@ -167,6 +167,12 @@ TR_MESSAGE(tr_node_event, (string, name), (u64, node), (bool, up), (string, reas
 TR_MESSAGE(tr_settled, (u32, code), (string, text))
 /* tr_lookup's answer. */
 TR_MESSAGE(tr_found, (addr, actor))
+/* Somebody has that name (tr_monitor_name) from now on, or has it no more; `actor` is who. */
+TR_MESSAGE(tr_name_event, (string, name), (u64, monitor), (bool, up), (addr, actor), (string, reason))
+/* From tr_every: the `count`-th time is here, at start + count * period; `missed` before it weren't told. */
+TR_MESSAGE(tr_tick, (u64, timer), (u64, count), (u64, missed))
+/* From tr_idle_after: nothing came for so long. */
+TR_MESSAGE(tr_idle, (u64, timer), (u64, idle_ns))
 /* This actor is asked to stop (TR_EXIT_SHUTDOWN), and traps that (tr_trap_stop). */
 TR_MESSAGE(tr_shutdown)
 /* A child of this actor's supervisor is up, the first time or again; `index` is its place in the list. */

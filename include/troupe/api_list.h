@@ -313,6 +313,21 @@ TR_FN(tr_future, supervisor_stop_child, (tr_actor * self, tr_addr supervisor, co
 TR_FN(tr_future, supervisor_child, (tr_actor * self, tr_addr supervisor, uint32_t index),
       (self, supervisor, index))
 
+/* ---- timers that come again, names that come and go ------------------------------------------------------ */
+
+/* Send this actor a tr_tick every period_ns, the k-th when k periods have passed since now, however late the others were;
+ * at most one waits, and says how many before it were missed. The timer is `timer` in them, and is taken back by
+ * tr_timer_cancel: none is handled after that. {0}: TR_EINVAL (no time, or centuries), TR_ENOMEM. */
+TR_FN(tr_timer, every, (tr_actor * self, uint64_t period_ns), (self, period_ns))
+/* Send this actor a tr_idle when it has handled nothing for idle_ns, and again after as long; up to an eighth of that
+ * later, never earlier. Messages pay nothing for it. Taken back, and fails, as the above. */
+TR_FN(tr_timer, idle_after, (tr_actor * self, uint64_t idle_ns), (self, idle_ns))
+/* Hear a tr_name_event whenever an actor has the name "node/name" (or "name", of this node), and when it has it no more, as
+ * at its end or when its node can't be reached; at once if somebody has it. What follows within some ms on each other may
+ * be told as one change. The number is for tr_demonitor: no event of it is handled after that. 0: TR_EINVAL, TR_ENOMEM,
+ * TR_EFULL (4,096 monitors). */
+TR_FN(uint64_t, monitor_name, (tr_actor * self, const char *path), (self, path))
+
 /* ---- futures, more of them ----------------------------------------------------------------------------- */
 
 /* As tr_gather, and that one of them fails doesn't make it fail: each result says how that one went. */

@@ -110,6 +110,9 @@ void tr_sim_heal(tr_sim *sim, uint32_t from, uint32_t to);
 void tr_sim_reset(tr_sim *sim, uint32_t a, uint32_t b);
 /* kill -9, or a power cut. It stays down until tr_sim_start. */
 void tr_sim_kill(tr_sim *sim, uint32_t node, bool power);
+/* Asked to stop in order, as by SIGTERM: it takes the time that it takes, 10 s at most, and stays down then, until
+ * tr_sim_start. */
+void tr_sim_stop(tr_sim *sim, uint32_t node);
 /* TR_EEXIST: it runs. Or why it can't start. `error` may be NULL. */
 tr_err tr_sim_start(tr_sim *sim, uint32_t node, tr_error *error);
 /* It does nothing for that long; TR_FOREVER: until tr_sim_resume. */

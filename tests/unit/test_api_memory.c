@@ -191,6 +191,17 @@ static tr_err row_children(tr_actor *self, rig *r)
     return TR_OK;
 }
 
+static tr_err row_again(tr_actor *self, rig *r)
+{
+    (void)r;
+    tr_timer every = tr_every(self, TR_SECONDS(5)), idle = tr_idle_after(self, TR_SECONDS(2));
+    uint64_t name = tr_monitor_name(self, "whoever"), other = tr_monitor_name(self, "alice/nobody");
+    tr_err err = every.id && idle.id && name && other ? tr_register_name(self, "whoever") : code_of(self);
+    tr_timer_cancel(self, idle);
+    tr_demonitor(self, other);
+    return err;
+}
+
 static tr_err row_ask(tr_actor *self, rig *r)
 {
     tr_future f[3], g;
@@ -356,6 +367,7 @@ static const struct {
     {"supervise", row_supervise, row_supervise},
     {"trap_stop supervisor_ready supervisor_start_child supervisor_stop_child supervisor_child", row_children,
      NULL},
+    {"every idle_after monitor_name", row_again, NULL},
     {"ask_body gather cancel take_result", row_ask, NULL},
     {"gather_settled first_of pipe", row_futures, NULL},
     {"wait_any_at group_open group_add group_next_at group_next_type_at group_close", NULL, row_group},

@@ -164,6 +164,31 @@ static void ask_ready(tr_actor *self, void *context)
     manual_then(self, tr_supervisor_ready(self, top));
 }
 
+static void begin_in_passing(tr_actor *self, void *context)
+{
+    char id[] = "passing";
+    tr_child_spec spec = {.id = id, .def = &kid_def, .arg = context};
+    top = tr_supervise(self, &(tr_supervisor_spec){.children = &spec, .count = 1, .tell = true});
+    memset(id, '?', sizeof(id) - 1);
+}
+
+static void note_id(tr_actor *self, manual_puppet *puppet, const tr_msg *msg)
+{
+    const tr_child_up *up = tr_match(msg, tr_child_up);
+    (void)self;
+    if (up)
+        manual_note(puppet, "%s", up->id);
+}
+
+/* Found by the simulator: the pool's were gone before its supervisor began. */
+static void ids_need_not_live_beyond_the_call(void **state)
+{
+    (void)state;
+    boss.on = note_id;
+    manual_do(m, boss.address, begin_in_passing, &a);
+    assert_string_equal(boss.trail, "init tr_child_up passing ");
+}
+
 static void that_all_are_up_can_be_waited_for(void **state)
 {
     (void)state;
@@ -507,6 +532,7 @@ int main(void)
         TEST(children_start_in_order_and_stop_in_reverse),
         TEST(a_child_that_can_not_start_stops_those_before_it_and_fails_the_supervisor),
         TEST(who_does_not_end_in_time_is_killed_and_then_the_next_is_stopped),
+        TEST(ids_need_not_live_beyond_the_call),
         TEST(that_all_are_up_can_be_waited_for),
         TEST(waiting_for_one_whose_start_fails_fails),
         TEST(one_for_one_restarts_that_one),

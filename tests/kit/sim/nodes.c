@@ -130,6 +130,7 @@ void sim_node_enter(sim_node *node)
 
 static void node_release(sim_node *node);
 static void ended_by_itself(sim_node *node);
+static void is_shut_down(sim_node *node);
 
 void sim_node_leave(sim_node *node)
 {
@@ -201,7 +202,10 @@ static void agent_turn(void *context, uint64_t token)
     if (node->life != life || !sim_node_is_up(node))
         return;
     if (tr__is_over(node->node)) {
-        ended_by_itself(node);
+        if (node->shut_down)
+            is_shut_down(node);
+        else
+            ended_by_itself(node);
         return;
     }
     sim_agent_wake(agent, next);
@@ -298,7 +302,8 @@ tr_err sim_node_start(sim_node *node, tr_error *error)
     if (node->node)
         return tr__fail(error, TR_EEXIST, "%s runs already", node->name);
     node->life++;
-    node->dead = node->dying = node->dying_of_power = node->down_by_power = node->stopping = false;
+    node->dead = node->dying = node->dying_of_power = node->down_by_power = node->stopping = node->shut_down =
+        false;
     node->crash_after = 0;
     node->paused_until = 0;
     if (sim->scenario->loops == 0)
@@ -400,6 +405,25 @@ void sim_node_stop(sim_node *node)
     unmake(node);
     sim_check_stopped(node);
     node->dead = node->dying = true;
+    sim_node_leave(node);
+}
+
+/* If all was healed meanwhile it is wanted back. */
+static void is_shut_down(sim_node *node)
+{
+    sim_node_stop(node);
+    if (!node->sim->faults_on && !node->stays_down)
+        sim_restart_in(node, TR_MILLIS(1));
+}
+
+void sim_node_shut_down(sim_node *node)
+{
+    if (!sim_node_is_up(node) || node->shut_down)
+        return;
+    sim_trace(node->sim, node, "stop", "asked to, in order");
+    node->shut_down = true;
+    sim_node_enter(node);
+    tr_node_stop(node->node);
     sim_node_leave(node);
 }
 

@@ -205,6 +205,12 @@ void tr_sim_kill(tr_sim *sim, uint32_t node, bool power)
     sim_node_crash(&sim->nodes[node], power);
 }
 
+void tr_sim_stop(tr_sim *sim, uint32_t node)
+{
+    node_of(sim, node)->stays_down = true;
+    sim_node_shut_down(&sim->nodes[node]);
+}
+
 tr_err tr_sim_start(tr_sim *sim, uint32_t node, tr_error *error)
 {
     node_of(sim, node)->stays_down = false;

@@ -63,6 +63,8 @@ static void to_node(tr_sim *sim, uint32_t index, const sim_step *step)
     sim_node *node = &sim->nodes[index];
     if (step->verb == SIM_KILL || step->verb == SIM_POWER)
         tr_sim_kill(sim, index, step->verb == SIM_POWER);
+    else if (step->verb == SIM_STOP)
+        tr_sim_stop(sim, index);
     else if (step->verb == SIM_START)
         start(sim, index);
     else if (step->verb == SIM_PAUSE)

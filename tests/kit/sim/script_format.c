@@ -177,7 +177,7 @@ static tr_err read_two(reader *r, sim_step *step)
 /* Who is killed runs, who is started doesn't: what else would that line mean? */
 static tr_err check_lives(reader *r, const sim_step *step)
 {
-    bool kills = step->verb == SIM_KILL || step->verb == SIM_POWER;
+    bool kills = step->verb == SIM_KILL || step->verb == SIM_POWER || step->verb == SIM_STOP;
     if ((kills || step->verb == SIM_PAUSE) && (step->a & r->down))
         return wrong(r, "n%d was killed above, and not started again", __builtin_ctz(step->a & r->down));
     if (step->verb == SIM_START && (step->a & ~r->down))

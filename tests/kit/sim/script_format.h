@@ -25,6 +25,7 @@
     X(CUT, "cut", SIM_TAKES_SIDES, true, "cut n0 -> n1, or cut n0 n1 | n2")                           \
     X(HEAL, "heal", SIM_TAKES_SIDES | SIM_MAY_END, true, "heal, or heal n0 -> n1")                    \
     X(KILL, "kill", SIM_TAKES_NODES, true, "kill n1")                                                 \
+    X(STOP, "stop", SIM_TAKES_NODES, false, "stop n1")                                                \
     X(START, "start", SIM_TAKES_NODES, true, "start n1")                                              \
     X(PAUSE, "pause", SIM_TAKES_NODES | SIM_TAKES_TIME, true, "pause n2 2s")                          \
     X(RESET, "reset", SIM_TAKES_TWO, true, "reset n0 n1")                                             \

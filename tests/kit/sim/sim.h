@@ -57,11 +57,12 @@ struct sim_node {
     char join_text[TR_SIM_NODES_MAX][24];
     const char *join[TR_SIM_NODES_MAX + 1];
     const char *plugins[2];
-    tr_node *node; /* NULL: down */
-    uint64_t life; /* counts its starts */
-    bool dead;     /* what runs is only to be released: S4 */
-    bool stopping; /* in order, at the end of the run: its fibers are asked to end */
-    bool dying;    /* it crashes at the end of the turn under way */
+    tr_node *node;  /* NULL: down */
+    uint64_t life;  /* counts its starts */
+    bool dead;      /* what runs is only to be released: S4 */
+    bool shut_down; /* asked to stop, by tr_node_stop */
+    bool stopping;  /* in order, at the end of the run: its fibers are asked to end */
+    bool dying;     /* it crashes at the end of the turn under way */
     bool dying_of_power;
     bool down_by_power; /* nobody answers for it */
     bool turning;       /* a turn, or an upcall of the net, is under way */
@@ -182,7 +183,9 @@ void sim_nodes_init(tr_sim *sim);
 tr_err sim_node_start(sim_node *node, tr_error *error);
 /* It crashes: now, or when the turn under way is over. */
 void sim_node_crash(sim_node *node, bool power);
-/* In order, as by tr_node_stop: for the end of a run. */
+/* By tr_node_stop, in phases, in its own time; then it is down. */
+void sim_node_shut_down(sim_node *node);
+/* At once, as when these phases are over: for the end of a run. */
 void sim_node_stop(sim_node *node);
 void sim_node_pause(sim_node *node, uint64_t until);
 void sim_node_resume(sim_node *node);

@@ -10,6 +10,7 @@ const tr_scenario *const sim_workloads[] = {
     &sim_core_asks,
     &sim_core_ends,
     &sim_core_tree,
+    &sim_groups,
     &sim_bank,
     &sim_append,
     &sim_exchange,

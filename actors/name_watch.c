@@ -1,0 +1,131 @@
+/* Monitors of names: tr_monitor_name. Each is an actor of its own, on the watcher's loop, that looks the name up, monitors
+ * who has it, and tells the watcher; it ends with the watcher, or when the monitor is taken back.
+ *
+ *     SEEKING ──the look-up found somebody──► HELD ──that one is down──► SEEKING
+ *
+ * What it couldn't tell (a full mailbox, no memory) it tells later: that somebody has the name only if that is still so;
+ * that one has lost it, of each who was told to have it. */
+#include <stdio.h>
+#include <string.h>
+
+#include <troupe/troupe.h>
+
+#include "actors/loop.h"
+#include "actors/pending.h"
+#include "actors/send.h"
+
+#define SEEK  TR_SECONDS(10) /* a look-up; then the next one */
+#define RETRY TR_MILLIS(20)
+
+TR_MESSAGE(tr__name_watch_arg, (string, path), (addr, watcher), (u64, number))
+TR_MESSAGE(tr__name_watch_retry)
+
+typedef struct name_watch {
+    char path[2 * TR_NAME_MAX];
+    tr_addr watcher;
+    uint64_t number, watcher_monitor;
+    tr_addr holder, told; /* none: nobody */
+    uint64_t holder_monitor;
+    bool seeking;
+    char reason[TR__REASON_TEXT];
+    tr__pending *tick;
+} name_watch;
+
+static bool tell(tr_actor *self, const name_watch *w, bool up, tr_addr actor)
+{
+    tr_name_event event = {
+        .name = w->path, .monitor = w->number, .up = up, .actor = actor, .reason = up ? "" : w->reason};
+    return tr__send_notice(self, w->watcher, &tr_name_event_type, &event) == TR_OK;
+}
+
+static void found(tr_actor *self, void *state, const tr_result *result, void *context);
+
+static void go_on(tr_actor *self, name_watch *w)
+{
+    bool same = tr_addr_equal(w->told, w->holder);
+    if (!same && !tr_addr_is_none(w->told) && tell(self, w, false, w->told))
+        w->told = TR_ADDR_NONE;
+    if (!same && tr_addr_is_none(w->told) && !tr_addr_is_none(w->holder) && tell(self, w, true, w->holder))
+        w->told = w->holder;
+    if (tr_addr_is_none(w->holder) && !w->seeking) {
+        tr_future future = tr_lookup(self, w->path, SEEK);
+        w->seeking = future.id && tr_then(self, future, found, NULL) == TR_OK;
+    }
+    if (!tr_addr_equal(w->told, w->holder) || (tr_addr_is_none(w->holder) && !w->seeking))
+        tr__tick_set(tr__owner(self), w->tick, RETRY);
+}
+
+static void found(tr_actor *self, void *state, const tr_result *result, void *context)
+{
+    name_watch *w = state;
+    const tr_found *f = result->msg ? tr_match(result->msg, tr_found) : NULL;
+    (void)context;
+    w->seeking = false;
+    if (f && (w->holder_monitor = tr_monitor(self, f->actor)))
+        w->holder = f->actor;
+    if (result->err == TR_OK || result->err == TR_EDEADLINE)
+        go_on(self, w);
+    else /* too many look-ups, no memory: not at once again */
+        tr__tick_set(tr__owner(self), w->tick, RETRY);
+}
+
+static void receive(tr_actor *self, void *state, const tr_msg *msg)
+{
+    name_watch *w = state;
+    const tr_down *d = tr_match(msg, tr_down);
+    if (d && d->monitor == w->watcher_monitor) {
+        if (!tr__may_run(d) || !(w->watcher_monitor = tr_monitor(self, w->watcher)))
+            tr_exit(self, TR_OK, "nobody wants to know any more");
+        return;
+    }
+    if (d && d->monitor == w->holder_monitor) {
+        w->holder = TR_ADDR_NONE;
+        w->holder_monitor = 0;
+        snprintf(w->reason, sizeof(w->reason), "%s", d->text);
+    } else if (tr_match(msg, tr__name_watch_retry)) {
+        tr__tick_back(tr__owner(self), w->tick);
+    }
+    go_on(self, w);
+}
+
+static tr_err init(tr_actor *self, void *state, const void *arg)
+{
+    name_watch *w = state;
+    const tr__name_watch_arg *a = arg;
+    snprintf(w->path, sizeof(w->path), "%s", a->path);
+    w->watcher = a->watcher;
+    w->number = a->number;
+    w->tick = tr__tick_make(tr__owner(self), self, &tr__name_watch_retry_type);
+    w->watcher_monitor = w->tick ? tr_monitor(self, a->watcher) : 0;
+    if (!w->watcher_monitor)
+        return TR_ENOMEM;
+    go_on(self, w);
+    return TR_OK;
+}
+
+static const tr_actor_def name_watch_def = {.name = "name-watch",
+                                            .state_size = sizeof(name_watch),
+                                            .arg_type = &tr__name_watch_arg_type,
+                                            .init = init,
+                                            .receive = receive};
+
+uint64_t tr_monitor_name(tr_actor *self, const char *path)
+{
+    tr__loop *loop = tr__owner(self);
+    size_t length = path ? strlen(path) : 0;
+    if (length == 0 || length >= 2 * TR_NAME_MAX) {
+        tr__self_fail(self, TR_EINVAL, "tr_monitor_name: \"node/name\" or \"name\" is needed");
+        return 0;
+    }
+    tr__name_watch_arg arg = {.path = path, .watcher = tr__addr_of(self), .number = ++loop->next_number};
+    uint8_t before = loop->spawning;
+    loop->spawning = TR__SYSTEM; /* it ends with its watcher */
+    tr_addr watch = tr_spawn_with(self, &name_watch_def, &arg, NULL);
+    loop->spawning = before;
+    if (tr_addr_is_none(watch))
+        return 0;
+    if (tr__own_monitor_add(self, arg.number, watch, true))
+        return arg.number;
+    tr_stop(self, watch, TR_EXIT_KILLED);
+    return 0;
+}
