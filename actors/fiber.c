@@ -68,14 +68,18 @@ static tr__fiber *map_stack(unsigned shelf)
     return fiber;
 }
 
-static void unmap_stack(tr__fiber *fiber)
+/* False: the kernel can't. A stack in the middle of others leaves two areas, of which it has a limited number. */
+static bool unmap_stack(tr__fiber *fiber)
 {
-    if (fiber->guarded)
-        atomic_fetch_sub_explicit(&guards, 1, memory_order_relaxed);
-    VALGRIND_STACK_DEREGISTER(fiber->valgrind_id);
+    bool guarded = fiber->guarded;
+    unsigned valgrind_id = fiber->valgrind_id;
     tr__fiber_tools_unmapping(fiber->bottom, shelf_size(fiber->shelf));
-    bool unmapped = tr__stack_unmap(fiber->bottom, shelf_size(fiber->shelf));
-    tr__check(unmapped, "a stack that was mapped could not be unmapped");
+    if (!tr__stack_unmap(fiber->bottom, shelf_size(fiber->shelf)))
+        return false;
+    VALGRIND_STACK_DEREGISTER(valgrind_id);
+    if (guarded)
+        atomic_fetch_sub_explicit(&guards, 1, memory_order_relaxed);
+    return true;
 }
 
 /* ---- the pool ------------------------------------------------------------------------------------------ */
@@ -85,17 +89,32 @@ tr__fiber_pool *tr__fiber_pool_create(void)
     return tr__zalloc(sizeof(tr__fiber_pool));
 }
 
+/* One that can't go now can when its neighbours have. */
+static void unmap_shelf(tr__fiber **idle)
+{
+    for (bool some = true; *idle;) {
+        tr__fiber *left = *idle, *next;
+        tr__check(some, "stacks that were mapped could not be unmapped");
+        some = false;
+        for (*idle = NULL; left; left = next) {
+            next = left->next;
+            if (unmap_stack(left)) {
+                some = true;
+            } else {
+                left->next = *idle;
+                *idle = left;
+            }
+        }
+    }
+}
+
 void tr__fiber_pool_destroy(tr__fiber_pool *pool)
 {
     if (!pool)
         return;
     tr__check(pool->live == 0, "%zu fibers are alive when their pool goes", pool->live);
-    for (unsigned i = 0; i < SHELVES; i++) {
-        for (tr__fiber *fiber = pool->shelves[i].idle, *next; fiber; fiber = next) {
-            next = fiber->next;
-            unmap_stack(fiber);
-        }
-    }
+    for (unsigned i = 0; i < SHELVES; i++)
+        unmap_shelf(&pool->shelves[i].idle);
     tr__free(pool);
 }
 
@@ -156,8 +175,9 @@ void tr__fiber_destroy(tr__fiber *fiber)
     fiber->state = TR__FIBER_DONE;
     pool->live--;
     if (pool->shelves[fiber->shelf].count >= SHELF_MAX) {
-        unmap_stack(fiber);
-        return;
+        if (unmap_stack(fiber))
+            return;
+        tr__stack_forget(fiber->bottom, (size_t)((char *)fiber - fiber->bottom));
     }
     fiber->next = pool->shelves[fiber->shelf].idle;
     pool->shelves[fiber->shelf].idle = fiber;

@@ -19,6 +19,7 @@
 #include "actors/node_uv.h"
 #include "actors/remote.h"
 #include "actors/shutdown.h"
+#include "actors/stack_fault_os.h"
 #include "actors/transactions.h"
 #include "base/backtrace_os.h"
 #include "base/err.h"
@@ -253,6 +254,7 @@ static void meet(struct tr__driver_uv *all, int step)
 static void loop_run(struct tr__driver_uv *all, driver *d)
 {
     tr__traced_enter(&d->traced);
+    tr__stack_fault_loop(d->loop);
     pump(d);
     if (d->loop->index == 0)
         tr__operator_socket_shut(&all->control);
@@ -266,6 +268,7 @@ static void loop_run(struct tr__driver_uv *all, driver *d)
     while (atomic_load(&all->stopping))
         uv_sleep(1);
     driver_close(d);
+    tr__stack_fault_loop(NULL);
     tr__traced_leave(&d->traced);
 }
 

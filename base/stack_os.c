@@ -39,3 +39,8 @@ bool tr__stack_unmap(char *bottom, size_t size)
     size_t guard = page_size();
     return munmap(bottom - guard, guard + size) == 0;
 }
+
+void tr__stack_forget(char *bottom, size_t size)
+{
+    (void)madvise(bottom, size & ~(page_size() - 1), MADV_DONTNEED);
+}

@@ -10,7 +10,9 @@
 char *tr__stack_map(size_t size);
 /* From now on an overflow is a SIGSEGV. False: the kernel doesn't do it. */
 bool tr__stack_guard(char *bottom);
-/* False: that wasn't one. */
+/* Nothing in these bytes is needed any more: whole pages of it cost no memory until they are touched. */
+void tr__stack_forget(char *bottom, size_t size);
+/* False: that wasn't one, or the kernel would have more mappings than it can (it is as it was). */
 bool tr__stack_unmap(char *bottom, size_t size);
 
 #endif

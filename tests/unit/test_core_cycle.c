@@ -86,9 +86,9 @@ static void two_that_await_each_other_both_hear_of_it_within_a_second(void **sta
             const member plan[] = {{.asks = {2}, .timeout_ns = times[i]},
                                    {.asks = {1}, .timeout_ns = times[i]}};
             manual *m = open_members(loops, plan, 2);
-            manual_step(m, TR_MILLIS(300));
+            manual_step(m, TR_MILLIS(350)); /* the first look */
             assert_false(members[0].done || members[1].done);
-            manual_step(m, TR_MILLIS(700));
+            manual_step(m, TR_MILLIS(650));
             all_ended(2, TR_EDEADLOCK);
             names_all(members[0].text, 2);
             names_all(members[1].text, 2);
