@@ -100,7 +100,8 @@ static void put_string(out *o, const char *from, size_t most)
     put(o, "...");
 }
 
-static void put_field(out *o, const char *body, const tr_field *field)
+/* Lists, floats, optional and nested fields are left out. */
+static void put_field(out *o, const char *body, const tr__field *field)
 {
     const char *at = body + field->offset;
     union {
@@ -120,7 +121,7 @@ static void put_field(out *o, const char *body, const tr_field *field)
                                     [TR_KIND_i64] = 8,  [TR_KIND_u8] = 1,
                                     [TR_KIND_u16] = 2,  [TR_KIND_u32] = 4,
                                     [TR_KIND_u64] = 8,  [TR_KIND_string] = sizeof(char *)};
-    uint8_t size = field->kind < TR_COUNT(sizes) ? sizes[field->kind] : 0;
+    uint8_t size = field->plain && field->kind < TR_COUNT(sizes) ? sizes[field->kind] : 0;
     if (!size || !read_safely(at, &v, size)) {
         put(o, size ? "(unreadable)" : "...");
         return;
@@ -155,7 +156,7 @@ static void put_message(out *o, const tr_msg *msg)
 {
     tr_msg head;
     tr_typeinfo type;
-    tr_field field;
+    tr__field field;
     if (!msg)
         return;
     put(o, "message: ");
