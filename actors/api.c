@@ -146,6 +146,8 @@ tr_timer tr_after_body(tr_actor *self, uint64_t delay_ns, tr_type *type, const v
 {
     tr__loop *loop = tr__owner(self);
     tr_addr to = tr__addr_of(self);
+    if (tr__must_stop(loop, self))
+        return (tr_timer){0};
     const tr_typeinfo *info = tr__type_of(type);
     tr_msg *msg =
         tr__is_flat(info) ? tr__make_flat(loop, self, to, info, body) : tr_msg_make(self, type, body);

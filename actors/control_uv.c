@@ -1,7 +1,6 @@
 /* The control thread: a small uv loop of its own for what must go on while a handler is stuck.
  *
- * The watchdog names an actor whose handler runs for longer than TR__STUCK_NS, once a run; it reads what the
- * loops publish in atomics and never stops them. The connections: when something came for them (`wake`), or
+ * The watchdog (watchdog.h) names actors that hold their loop for too long. The connections: when something came for them (`wake`), or
  * when they are due, the endpoint takes its step. Fails only at the start, with an error. */
 #include <stdio.h>
 #include <string.h>
@@ -11,55 +10,34 @@
 #include "actors/node_uv.h"
 #include "actors/remote.h"
 #include "base/err.h"
-#include "base/mem.h"
 
 #define LOOK_MS 10
 
-/* "actor NAME (slot N) has been handling TYPE"; what it reads is only looked at. */
-static void describe(const tr__loop *loop, uint32_t slot, char *text, size_t room)
-{
-    const tr_actor_def *def = atomic_load_explicit(&((tr__loop *)loop)->watch.def, memory_order_relaxed);
-    const tr_typeinfo *type = atomic_load_explicit(&((tr__loop *)loop)->watch.type, memory_order_relaxed);
-    snprintf(text, room, "actor %s (slot %u) has been handling %s", def ? def->name : "?", slot - 1,
-             type ? type->name : "its start");
-}
-
-static void name_stuck(tr__control *control, tr__loop *loop, uint32_t slot, uint64_t since)
-{
-    char what[256];
-    describe(loop, slot, what, sizeof(what));
-    tr__node_log(control->node, TR_LOG_WARN,
-                 "loop %u: %s for %llu ms; the loop's other actors wait. Give long work to the compute kind",
-                 loop->index, what, (unsigned long long)((uv_hrtime() - since) / 1000000u));
-}
-
 uint64_t tr__control_stuck(const tr__control *control, uint32_t index, char *text, size_t room)
 {
-    const tr__loop *loop = control->node->loops[index];
-    uint64_t runs = atomic_load_explicit(&((tr__loop *)loop)->watch.runs, memory_order_relaxed);
-    uint32_t slot = atomic_load_explicit(&((tr__loop *)loop)->watch.slot, memory_order_relaxed);
-    if (slot == 0 || runs != control->seen_runs[index])
+    tr__holding held;
+    uint64_t now = uv_hrtime();
+    if (!tr__held_by(control->node, index, &held) || now < held.since_ns + TR__PATIENCE_NS)
         return 0;
-    describe(loop, slot, text, room);
-    return (uv_hrtime() - control->seen_since[index]) / 1000000u;
+    snprintf(text, room, "%s", held.what);
+    return (now - held.since_ns) / 1000000u;
+}
+
+static const char *frame(void *context, uint32_t loop, uint32_t index)
+{
+    tr__control *control = context;
+    if (index == 0)
+        control->frame_count = tr__loop_backtrace(control->node, loop, control->frames, TR__FRAMES_MAX);
+    if (index >= control->frame_count)
+        return NULL;
+    tr__frame_text(control->frames[index], index, control->frame_text, sizeof(control->frame_text));
+    return strncmp(control->frame_text, "tr__run_until+", 14) == 0 ? NULL : control->frame_text;
 }
 
 static void look(uv_timer_t *timer)
 {
     tr__control *control = timer->data;
-    uint64_t now = uv_hrtime();
-    for (uint32_t i = 0; i < control->node->loop_count; i++) {
-        tr__loop *loop = control->node->loops[i];
-        uint64_t runs = atomic_load_explicit(&loop->watch.runs, memory_order_relaxed);
-        uint32_t slot = atomic_load_explicit(&loop->watch.slot, memory_order_relaxed);
-        if (slot == 0 || runs != control->seen_runs[i]) {
-            control->seen_runs[i] = runs;
-            control->seen_since[i] = now;
-        } else if (now - control->seen_since[i] >= TR__STUCK_NS && control->told[i] != runs) {
-            control->told[i] = runs;
-            name_stuck(control, loop, slot, control->seen_since[i]);
-        }
-    }
+    tr__watchdog_look(&control->watch, uv_hrtime());
 }
 
 /* ---- connections --------------------------------------------------------------------------------------- */
@@ -109,15 +87,9 @@ tr_err tr__control_open(tr__control *control, tr_node *node, tr_error *error)
 {
     memset(control, 0, sizeof(*control));
     control->node = node;
-    control->seen_runs = tr__zalloc(3 * node->loop_count * sizeof(uint64_t));
-    if (!control->seen_runs)
-        return tr__fail(error, TR_ENOMEM, "no memory for the control thread");
-    control->seen_since = control->seen_runs + node->loop_count;
-    control->told = control->seen_since + node->loop_count;
-    if (uv_loop_init(&control->uv) != 0) {
-        tr__free(control->seen_runs);
+    control->watch = (tr__watchdog){.node = node, .frame = frame, .context = control};
+    if (uv_loop_init(&control->uv) != 0)
         return tr__fail(error, TR_EIO, "uv_loop_init failed: too many open files? (ulimit -n)");
-    }
     uv_async_init(&control->uv, &control->quit, on_quit);
     uv_async_init(&control->uv, &control->wake, on_wake);
     uv_timer_init(&control->uv, &control->watchdog);
@@ -158,6 +130,5 @@ void tr__control_close(tr__control *control)
     uv_run(&control->uv, UV_RUN_DEFAULT);
     uv_loop_close(&control->uv);
     tr__operator_socket_free(control);
-    tr__free(control->seen_runs);
     control->opened = false;
 }

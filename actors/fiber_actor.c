@@ -63,6 +63,7 @@ void tr__fiber_run(tr__loop *loop, tr_actor *actor)
         return;
     state->wake = false;
     state->received_in_a_row = 0;
+    tr__watch_type(loop, state->received);
     loop->running = actor;
     int done = tr__fiber_resume(state->fiber);
     loop->running = NULL;

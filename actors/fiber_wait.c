@@ -25,8 +25,12 @@ static tr_err wait_for(tr_actor *self, tr__wait what)
     tr__fiber_state *state = self->fiber;
     tr__loop *loop = tr__owner(self);
     state->wait = what;
-    if (state->killed || (what == TR__WAIT_MESSAGE && has_mail(self)))
+    if (state->killed) {
         tr__fiber_soon(loop, self);
+    } else if (what == TR__WAIT_MESSAGE && has_mail(self)) {
+        state->wake = true;
+        tr__wake_last(loop, self);
+    }
     tr__fiber_yield(state->fiber);
     state->wait = TR__WAIT_NONE;
     return state->killed ? killed(self) : TR_OK;
@@ -208,15 +212,22 @@ static bool is_over(const tr_actor *self)
     return self->fiber->killed && !(has_mail(self) && reason && reason->kind == TR_EXIT_SHUTDOWN);
 }
 
+/* There is mail, but others have their turn first: it has had its count, or its time. */
+static bool gives_way(tr__loop *loop, const tr_actor *self)
+{
+    uint32_t in_a_row = self->fiber->received_in_a_row;
+    return in_a_row && has_mail(self) && (in_a_row >= TR__BATCH_MAX || tr__count_step(loop));
+}
+
 static void receive_next(tr_actor *self, uint64_t timeout_ns, const wanted *what, const char *where)
 {
     tr__loop *loop = tr__owner(self);
     tr__fiber_state *state = self->fiber;
     bool bounded = false;
     for (;;) {
-        if (state->received_in_a_row < TR__BATCH_MAX && !is_over(self) &&
-            (state->received = next_mail(loop, self, what))) {
+        if (!gives_way(loop, self) && !is_over(self) && (state->received = next_mail(loop, self, what))) {
             state->received_in_a_row++;
+            tr__watch_type(loop, state->received);
             break;
         }
         if (bounded && !has_mail(self) && bound_passed(self)) {

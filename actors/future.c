@@ -67,7 +67,7 @@ tr_future tr_ask_body(tr_actor *self, tr_addr to, uint64_t timeout_ns, tr_type *
     tr_msg *msg;
     tr_actor *near = tr__near(loop, to);
     const tr_typeinfo *info = tr__type_of(type);
-    if (near && near->local && tr__is_flat(info)) {
+    if (near && near->local && tr__is_flat(info) && !tr__is_overrun(loop)) {
         msg = tr__make_flat(loop, self, to, info, body);
         if (!msg)
             return NO_FUTURE;

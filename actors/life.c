@@ -7,7 +7,9 @@
 #include "actors/buffers.h"
 #include "actors/defer.h"
 #include "actors/loop.h"
+#include "actors/memory.h"
 #include "actors/pending.h"
+#include "actors/placement.h"
 #include "actors/shutdown.h"
 #include "base/err.h"
 #include "base/mem.h"
@@ -109,6 +111,10 @@ bool tr__actor_arrive(tr__loop *loop, tr_actor *actor)
         }
         memset(actor->state_block, 0, def->state_size);
     }
+    if (__builtin_expect(def->memory_max != 0, 0) && !tr__memory_begin(loop, actor)) {
+        tr__actor_finish(loop, actor, &no_memory);
+        return false;
+    }
     tr__wake(loop, actor);
     return true;
 }
@@ -144,7 +150,7 @@ bool tr__actor_init(tr__loop *loop, tr_actor *actor)
         loop->running = NULL;
     }
     if (err != TR_OK) {
-        tr__reason reason = tr__error_reason(actor, err);
+        tr__reason reason = actor->exiting == TR__EXITING ? loop->ending : tr__error_reason(actor, err);
         tr__actor_finish(loop, actor, &reason);
         return false;
     }
@@ -204,6 +210,7 @@ static void extras_release(tr__loop *loop, tr_actor *actor)
         tr_msg *msg = extras->kept;
         tr_msg_free(actor, &msg);
     }
+    tr__memory_end(extras);
     if (extras->buffers)
         tr__buffers_end(extras);
     tr__fullness_end(loop, actor);
@@ -290,6 +297,8 @@ void tr__actor_finish(tr__loop *loop, tr_actor *actor, const tr__reason *reason)
     }
     uint8_t traits = actor->traits;
     slot_free(loop, actor);
+    if (__builtin_expect(loop->exclusive, 0))
+        tr__loop_vacate(loop);
     if (__builtin_expect(traits & (TR__AWAITED | TR__STOP_ASKED), 0))
         tr__shutdown_ended(loop, traits);
 }

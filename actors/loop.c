@@ -9,6 +9,7 @@
 
 #include "actors/meter.h"
 #include "actors/pending.h"
+#include "actors/placement.h"
 #include "actors/remote.h"
 #include "actors/shutdown.h"
 #include "base/buggify.h"
@@ -23,6 +24,9 @@ tr_err tr__loop_init(tr__loop *loop, tr_node *node, uint8_t index)
     loop->queue_end = &loop->queue;
     loop->stop_due_ns = TR__NEVER;
     loop->now_ns = node->seams.now(node->seams.context);
+    loop->look_every = loop->until_look = TR__TURN_CHECK;
+    loop->in_order = true;
+    loop->turn_began_ns = loop->window_ns = loop->now_ns;
     loop->stamp = tr__stamp_of(loop->now_ns);
     tr__ring_stamp(&loop->ring, loop->stamp);
     tr__pool_init(&loop->pool);
@@ -30,9 +34,9 @@ tr_err tr__loop_init(tr__loop *loop, tr_node *node, uint8_t index)
     tr__wheel_init(&loop->wheel, loop->now_ns);
     tr__random_init(&loop->random, node->seams.seed + 0x9e3779b97f4a7c15ull * (index + 1));
     loop->fibers = tr__fiber_pool_create();
-    loop->outboxes = tr__zalloc(node->loop_count * sizeof(*loop->outboxes));
-    loop->blocks_home = tr__zalloc(node->loop_count * sizeof(*loop->blocks_home));
-    loop->slots_home = tr__zalloc(node->loop_count * sizeof(*loop->slots_home));
+    loop->outboxes = tr__zalloc(TR__LOOPS_MAX * sizeof(*loop->outboxes));
+    loop->blocks_home = tr__zalloc(TR__LOOPS_MAX * sizeof(*loop->blocks_home));
+    loop->slots_home = tr__zalloc(TR__LOOPS_MAX * sizeof(*loop->slots_home));
     if (loop->fibers && loop->outboxes && loop->blocks_home && loop->slots_home)
         return TR_OK;
     tr__loop_fini(loop);
@@ -139,7 +143,7 @@ static void blocks_send_home(tr__loop *loop, tr__loop *home)
 static void flush(tr__loop *loop)
 {
     tr__holds_return(loop);
-    for (uint32_t i = 0; i < loop->node->loop_count; i++) {
+    for (uint32_t i = 0, all = tr__loops_all(loop->node); i < all; i++) {
         if (i == loop->index)
             continue;
         tr__chain *out = &loop->outboxes[i];
@@ -157,13 +161,16 @@ static void flush(tr__loop *loop)
 bool tr__loop_turn(tr__loop *loop)
 {
     const tr__seams *seams = &loop->node->seams;
-    loop->now_ns = seams->now(seams->context);
+    uint64_t now = seams->now(seams->context);
+    tr__load_measure(loop, now);
+    loop->now_ns = now;
+    atomic_store_explicit(&loop->watch.at_ns, now, memory_order_relaxed);
     loop->stamp = tr__stamp_of(loop->now_ns);
     tr__ring_stamp(&loop->ring, loop->stamp);
     inbox_take(loop);
     blocks_collect(loop);
     bool stopping = __builtin_expect(tr__is_stopping(loop->node), 0) && tr__shutdown_step(loop);
-    bool more = loop->wheel.count && (TR_BUGGIFY(timers_late) || tr__pendings_fire(loop));
+    bool more = tr__fire_timers(loop);
     if (__builtin_expect(loop->retell != NULL, 0))
         tr__retell(loop);
     if (__builtin_expect(loop->want_budget != NULL, 0) && loop->now_ns >= loop->budget_look_ns)
@@ -179,8 +186,8 @@ bool tr__loop_turn(tr__loop *loop)
         more = true;
     else
         flush(loop);
-    return more || loop->fresh || loop->queue || loop->retell || stopping || loop->stop_news ||
-           atomic_load_explicit(&loop->inbox, memory_order_relaxed);
+    return loop->had_more = more || loop->fresh || loop->queue || loop->retell || stopping ||
+                            loop->stop_news || atomic_load_explicit(&loop->inbox, memory_order_relaxed);
 }
 
 uint64_t tr__loop_next_due(const tr__loop *loop)
@@ -220,9 +227,12 @@ void tr__loop_end_actors(tr__loop *loop)
         tr_actor *actor = tr__slot(node, i);
         if (!actor || tr__owner(actor) != loop || actor->state == TR__ACTOR_FREE)
             continue;
+        tr__watch_run(loop, actor);
+        tr__watch_type(loop, NULL);
         if (!actor->fiber || !tr__fiber_end(loop, actor, &shutdown))
             tr__actor_finish(loop, actor, &shutdown);
     }
+    atomic_store_explicit(&loop->watch.slot, 0, memory_order_relaxed);
     flush(loop);
 }
 

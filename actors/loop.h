@@ -11,8 +11,19 @@
  * (M3).
  *
  * Run queue. What the running actor wakes goes on `fresh`, a stack, and runs next: its data is in the cache.
- * After TR__FRESH_MAX of those in a row the queue's oldest has its turn, so a runnable actor waits for at
- * most TR__FRESH_MAX others per place in the queue. */
+ * After TR__FRESH_MAX of those in a row, or when a turn was over by the clock, the rest of them goes behind the queue, and
+ * the queue's oldest has its turn. What timers wake goes before the queue, so it runs in the turn in which they fire.
+ *
+ * Q1  While somebody waits in the queue, at most TR__FRESH_MAX runs of fresh ones lie between two of the queue's.
+ * Q2  Of those that timers woke at most TR__FIRE_MAX go before one that has waited in the queue.
+ *
+ * From that, and since the queue is in order otherwise: a runnable actor runs after at most TR__WAIT_MAX(r) runs of others,
+ * where r actors were runnable beside it when it was put in the queue. A run is bounded by count and time: TR__BATCH_MAX
+ * messages, or the one in which a turn's TR__TURN_NS are over (a fiber: the like of what it receives).
+ *
+ * Time. The clock is looked at when a turn begins, when it ends, and after every `look_every` steps (messages, or runs of
+ * fibers) in between: TR__TURN_CHECK while those are short, fewer as they get longer, so that a turn is over by at most
+ * one long handler and not by sixteen. */
 #ifndef TR_ACTORS_LOOP_H
 #define TR_ACTORS_LOOP_H
 
@@ -28,13 +39,15 @@
 
 #define TR__FRESH_MAX   256
 #define TR__TURN_NS     TR_MICROS(100)
-#define TR__TURN_WORK   512  /* messages handled and sent, after which a turn ends */
-#define TR__TURN_CHECK  16   /* messages, or runs of fibers, between two looks at the clock */
+#define TR__TURN_WORK   512           /* messages handled and sent, after which a turn ends */
+#define TR__TURN_CHECK  16            /* steps between two looks at the clock, at most */
+#define TR__LOOK_NS     TR_MICROS(20) /* that should lie between two looks, at most */
+#define TR__FIRE_MAX    256           /* timers a turn */
+#define TR__WAIT_MAX(r) ((TR__FRESH_MAX + TR__FIRE_MAX + 1) * ((uint64_t)(r) + 2))
 #define TR__BATCH_MAX   2048 /* messages an actor handles in one go */
 #define TR__HOLD_SLOTS  64   /* mailboxes of other loops that this one holds places of, at a time */
 #define TR__YOUNG_MAX   256  /* asks whose deadlines are not in the wheel yet */
-#define TR__LOOPS_MAX   64
-#define TR__STAMP_SHIFT 16 /* a stamp counts 65.5 us, and comes round after 78 hours */
+#define TR__STAMP_SHIFT 16   /* a stamp counts 65.5 us, and comes round after 78 hours */
 
 /* What a loop's ring tells: for each run of an actor one record, and for what ends. What `what` points to: a typeinfo
  * (NULL: no type) or a definition. */
@@ -75,29 +88,44 @@ typedef struct tr__loop_counts {
     uint64_t dropped[TR_DROP_COUNT];
 } tr__loop_counts;
 
-/* What the watchdog reads: the actor that runs (index + 1; 0: none), what it is, and how often that has changed. Each
- * is only looked at: a mix of two runs can at worst be told for one that is over. */
+/* What the watchdog reads: the actor that runs (index + 1; 0: none), what it is, how often that has changed, and when the
+ * loop last looked at its clock. Each is only looked at: a mix of two runs can at worst be told for one that is over. */
 typedef struct tr__watch {
     _Atomic uint32_t slot;
     _Atomic(const tr_actor_def *) def;
     _Atomic uint64_t runs;
     _Atomic(const tr_typeinfo *) type;
+    _Atomic uint64_t at_ns;
+    _Atomic uint64_t
+        stop_run; /* which of the `runs` is told to stop; written by the watchdog, before `overrun` */
 } tr__watch;
 
 struct tr__loop {
     tr_node *node;
     uint8_t index;
     bool stopping;
+    bool turn_over;     /* by the clock */
+    bool exclusive;     /* of an actor with a thread of its own, which may block; fixed */
+    bool overloaded;    /* what is spawned here may better live elsewhere */
+    bool had_more;      /* the last turn left something to do */
+    bool in_order;      /* the queue's own oldest had a turn since timers' cut in */
+    uint8_t look_every; /* steps between two looks at the clock */
+    uint8_t until_look; /* left of them */
+    /* By the watchdog: somebody here was told to stop, perhaps one that has given way since (tr__must_stop). */
+    _Atomic bool overrun;
     uint64_t now_ns; /* stamped when the turn began, and at each look at the clock since */
     uint64_t turn_until_ns;
-    uint32_t stamp;    /* of now_ns when the turn began */
-    uint32_t unlooked; /* messages since the last look */
-    bool turn_over;    /* by the clock */
+    uint32_t stamp; /* of now_ns when the turn began */
     tr__pool pool;
 
     tr_actor *fresh;
     tr_actor *queue, **queue_end;
-    uint32_t stretch; /* of fresh ones in a row */
+    uint32_t stretch; /* of fresh ones in a row; TR__FRESH_MAX more while something is owed */
+    uint32_t owed;    /* runs that are the queue's, whatever is fresh */
+    uint32_t cut;     /* of the queue's, those at its head that timers woke */
+#ifdef TR_BUGGIFY_POINTS
+    uint32_t passed_over; /* Q1: how often the queue's oldest was */
+#endif
     tr_actor *retell; /* those with an empty mailbox and senders that wait for places */
 
     tr_actor *running;       /* whose code runs now */
@@ -129,9 +157,11 @@ struct tr__loop {
     struct tr__becoming *becomings; /* definitions of actors that became others (defer.c) */
     tr__random random;
     tr__loop_counts counts;
-    uint64_t next_number; /* of monitors */
-    uint32_t next_place;  /* of TR_PLACE_SPREAD */
-    tr_error unkept;      /* the last error of that actor, for want of memory for its extras */
+    uint64_t next_number;                       /* of monitors */
+    uint32_t next_place;                        /* of TR_PLACE_SPREAD */
+    uint32_t placed_here;                       /* while overloaded */
+    uint64_t turn_began_ns, busy_ns, window_ns; /* placement.c */
+    tr_error unkept; /* the last error of that actor, for want of memory for its extras */
     tr_addr unkept_of;
     tr_msg *want_budget; /* who was refused for the message budget and wants a notice, newest first */
     uint64_t budget_look_ns;
@@ -159,6 +189,8 @@ struct tr__loop {
     _Atomic(tr__block *) blocks_back;
     _Atomic(tr_actor *) slots_back;
     _Atomic bool sleeping;
+    _Atomic bool taken;        /* of one that is exclusive: an actor has it */
+    _Atomic uint32_t load;     /* busy time, of TR__LOAD_FULL (placement.h) */
     _Atomic uint8_t stop_done; /* the phase of the node's end in which it has nothing left to do */
 };
 
@@ -286,6 +318,32 @@ static inline void tr__enqueue(tr__loop *loop, tr_actor *actor, tr_msg *msg)
         tr__fiber_mail(loop, actor);
     else
         tr__wake(loop, actor);
+}
+/* Fire the timers that are due, at most TR__FIRE_MAX: true if there may be more. What they wake runs next. */
+bool tr__fire_timers(tr__loop *loop);
+/* A step of an actor's is done, of a fiber that doesn't wait in between as well: true, the turn's time is over. */
+bool tr__count_step(tr__loop *loop);
+/* Say what runs, for the watchdog; `type` NULL: no message. */
+static inline void tr__watch_run(tr__loop *loop, const tr_actor *actor)
+{
+    TR__SHOW(loop->watch.slot, actor->index + 1);
+    TR__SHOW(loop->watch.def, actor->def);
+    TR__SHOW(loop->watch.runs, loop->watch.runs + 1);
+}
+static inline void tr__watch_type(tr__loop *loop, const tr_msg *msg)
+{
+    TR__SHOW(loop->watch.type, msg ? msg->type : NULL);
+}
+/* For calls that can fail: the watchdog has told the actor, whose code runs, to stop; now it ends when its handler
+ * returns, and the call gives TR_EKILLED. In line only a flag is tested that nobody writes otherwise. */
+bool tr__must_stop_slow(tr__loop *loop, tr_actor *self);
+static inline bool tr__is_overrun(tr__loop *loop)
+{
+    return __builtin_expect(atomic_load_explicit(&loop->overrun, memory_order_relaxed), 0);
+}
+static inline bool tr__must_stop(tr__loop *loop, tr_actor *self)
+{
+    return tr__is_overrun(loop) && tr__must_stop_slow(loop, self);
 }
 /* The asks made in this turn that aren't settled get their timers (pending.c): at its end. */
 void tr__pendings_grown(tr__loop *loop);

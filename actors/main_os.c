@@ -28,6 +28,8 @@ static const char help[] =
     "  --operator WHAT   socket: let `troupe ps` and the like reach this node by its name; or none\n"
     "                    (default: socket if --name is given)\n"
     "  --stop-timeout S  what hasn't stopped S seconds after it was asked to is killed (default: 10)\n"
+    "  --watchdog MS     name actors that hold their loop for longer in the log (default: 50; 0: don't)\n"
+    "  --overrun MS      and stop those that hold it for that long (default: 0, don't)\n"
     "  --log LEVEL       error, warn, info or debug (default: warn)\n";
 
 static const struct option options[] = {
@@ -44,6 +46,8 @@ static const struct option options[] = {
     {"operator", required_argument, NULL, 'o'},
     {"message-budget", required_argument, NULL, 'b'},
     {"stop-timeout", required_argument, NULL, 's'},
+    {"watchdog", required_argument, NULL, 'w'},
+    {"overrun", required_argument, NULL, 'r'},
     {NULL, 0, NULL, 0},
 };
 
@@ -113,6 +117,16 @@ static int check_listen(const char *program, const tr_node_opts *opts)
     return bad(program, "listen", opts->listen, error.text);
 }
 
+static int parse_ms(const char *program, const char *option, const char *value, uint64_t zero, uint64_t *ns)
+{
+    char *end;
+    unsigned long number = strtoul(value, &end, 10);
+    *ns = number ? TR_MILLIS(number) : zero;
+    return *value < '0' || *value > '9' || *end || number > 3600000
+               ? bad(program, option, value, "milliseconds, at most an hour of them")
+               : 0;
+}
+
 static int take(const char *program, int option, const char *value, parsed *p)
 {
     char *end = "";
@@ -171,6 +185,10 @@ static int take(const char *program, int option, const char *value, parsed *p)
         return parse_log(value, &p->node.log_level)
                    ? bad(program, "log", value, "one of error, warn, info, debug")
                    : 0;
+    case 'w':
+        return parse_ms(program, "watchdog", value, TR_FOREVER, &p->node.watchdog_ns);
+    case 'r':
+        return parse_ms(program, "overrun", value, 0, &p->node.overrun_ns);
     case 'h':
         p->help = true;
         return 0;

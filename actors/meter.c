@@ -86,7 +86,7 @@ void tr__meter_step(tr__loop *loop, uint64_t began_ns)
     const tr_actor *actor =
         tr__slot(loop->node, atomic_load_explicit(&loop->watch.slot, memory_order_relaxed) - 1);
     uint64_t window = window_of(loop), took = loop->now_ns - began_ns;
-    loop->unlooked = TR__TURN_CHECK; /* so that the next step is measured as well */
+    loop->until_look = 1; /* so that the next step is measured as well */
     if (!actor || actor->state == TR__ACTOR_FREE || !tr__is_owner(loop, actor))
         return; /* it ended in this step */
     tr__metered *one =

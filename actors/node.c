@@ -13,6 +13,7 @@
 #include "actors/shutdown.h"
 #include "actors/transactions.h"
 #include "actors/warden.h"
+#include "actors/watchdog.h"
 #include "base/err.h"
 #include "base/hash.h"
 #include "base/mem.h"
@@ -53,8 +54,7 @@ static tr_err check_opts(const tr_node_opts *opts, tr_error *error)
 
 static bool loops_make(tr_node *node)
 {
-    node->loops = tr__zalloc(node->loop_count * sizeof(*node->loops));
-    for (uint32_t i = 0; node->loops && i < node->loop_count; i++) {
+    for (uint32_t i = 0; i < node->loop_count; i++) {
         node->loops[i] = tr__alloc(sizeof(tr__loop));
         if (!node->loops[i])
             return false;
@@ -64,7 +64,8 @@ static bool loops_make(tr_node *node)
             return false;
         }
     }
-    return node->loops != NULL;
+    atomic_store(&node->loops_all, node->loop_count);
+    return true;
 }
 
 tr_node *tr__node_make(const tr_node_opts *opts, const tr__seams *seams, tr_error *error)
@@ -77,6 +78,8 @@ tr_node *tr__node_make(const tr_node_opts *opts, const tr__seams *seams, tr_erro
         return NULL;
     }
     node->opts = *opts;
+    if (!node->opts.watchdog_ns)
+        node->opts.watchdog_ns = TR__PATIENCE_NS;
     node->seams = *seams;
     /* Never 0, which is no node. */
     node->id = tr__hash(&seams->seed, sizeof(seams->seed)) | 1;
@@ -103,12 +106,11 @@ void tr__node_unmake(tr_node *node)
         return;
     if (node->remote)
         tr__remote_free(node);
-    for (uint32_t i = 0; node->loops && i < node->loop_count; i++)
+    for (uint32_t i = 0; i < TR__LOOPS_MAX; i++)
         if (node->loops[i]) {
             tr__loop_fini(node->loops[i]);
             tr__free(node->loops[i]);
         }
-    tr__free(node->loops);
     for (uint32_t i = 0; i < TR__SEGMENTS_MAX && node->segments[i]; i++)
         tr__huge_free(node->segments[i]);
     tr__names_fini(node);
@@ -193,7 +195,7 @@ static uint64_t queued(const tr_node *node)
 void tr_node_sums(const tr_node *node, tr_sums *sums)
 {
     memset(sums, 0, sizeof(*sums));
-    for (uint32_t i = 0; i < node->loop_count; i++) {
+    for (uint32_t i = 0; i < tr__loops_all(node); i++) {
         const tr__loop_counts *counts = &node->loops[i]->counts;
         sums->accepted += counts->accepted;
         sums->arrived += counts->arrived;
@@ -206,5 +208,7 @@ void tr_node_sums(const tr_node *node, tr_sums *sums)
             sums->dropped[why] += counts->dropped[why];
     }
     sums->posted = atomic_load_explicit(&((tr_node *)node)->posted, memory_order_relaxed);
+    sums->stuck = atomic_load_explicit(&((tr_node *)node)->stuck, memory_order_relaxed);
+    sums->overruns = atomic_load_explicit(&((tr_node *)node)->overruns, memory_order_relaxed);
     sums->queued = queued(node);
 }

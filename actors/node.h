@@ -16,6 +16,7 @@
 struct tr__remote;
 struct tr__transactions;
 
+#define TR__LOOPS_MAX 64
 /* How far loop 0 has come with stopping the node (shutdown.h). */
 typedef struct tr__shutdown {
     uint64_t due_ns;   /* when it has to be over */
@@ -33,8 +34,8 @@ struct tr_node {
     char name[TR_NAME_MAX];
     char cluster[TR_NAME_MAX];
     tr__seams seams;
-    uint32_t loop_count;
-    tr__loop **loops;
+    uint32_t loop_count; /* those that actors are spread over; loops of own threads come behind them */
+    tr__loop *loops[TR__LOOPS_MAX];
     tr_node_opts opts;
     const uint8_t *key; /* what opts.key holds; until tr__node_begin has returned */
     void (*log)(void *context, tr_log_level level, const char *line);
@@ -50,12 +51,16 @@ struct tr_node {
     /* Any thread: segments are appended only */
     _Atomic(tr_actor *) segments[TR__SEGMENTS_MAX];
     _Atomic uint32_t segment_count;
+    _Atomic uint32_t loops_all; /* with those of own threads: never fewer */
+    tr__spin threads_lock;      /* who makes one */
     _Atomic bool stop_asked, stop_at_once;
     _Atomic uint8_t stop_phase; /* tr__stop_phase (shutdown.h); loop 0 sets it */
     _Atomic uint64_t dead_letter_watchers[TR__DEAD_LETTER_WATCHERS]; /* generation and slot, 0: none */
     _Atomic uint32_t dead_letter_watcher_count;
     _Atomic bool expiring; /* some message had a time to live: full mailboxes are swept */
     _Atomic uint64_t posted;
+    _Atomic uint64_t stuck,
+        overruns;                /* actors that the watchdog named, and that were told to stop and heard it */
     struct tr__buffers *buffers; /* the account of counted buffers (mailbox/buffer.h) */
 
     /* Under the lock */
@@ -70,6 +75,11 @@ struct tr_node {
     tr_error outcome_error;
     tr__shutdown shutdown;
 };
+
+static inline uint32_t tr__loops_all(const tr_node *node)
+{
+    return atomic_load_explicit(&((tr_node *)node)->loops_all, memory_order_acquire);
+}
 
 /* The slot of an address on this node; NULL if no such slot was ever made. Any thread. */
 static inline tr_actor *tr__slot(const tr_node *node, uint32_t index)

@@ -1,27 +1,26 @@
 /* The real driver: one thread and one uv loop for each loop of the node, and one more, the control thread,
  * for what must go on while a handler is stuck (connections, the watchdog).
  *
- * A loop's thread: turn; then uv_run(NOWAIT), which costs 222 ns, every POLL_NS while there is work; with
- * none, say that the loop sleeps, arm the timer for the wheel, and sleep in uv_run(ONCE). Who sends to a
- * sleeping loop wakes it by uv_async_send. Fails only at the start, with an error. */
+ * Threads: those of the loops from tr_node_start on (loop 0's is the caller's), those of own-thread actors when the first
+ * one needs it (start_loop); all end together in tr_node_finish. How a loop turns and sleeps: loop_uv.h. Fails only at the
+ * start, with an error. */
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
-#include <sys/timerfd.h>
 #include <unistd.h>
 #include <uv.h>
 
 #include "actors/kinds_uv.h"
 #include "actors/loop.h"
+#include "actors/loop_uv.h"
 #include "actors/node_uv.h"
 #include "actors/remote.h"
 #include "actors/shutdown.h"
 #include "actors/stack_fault_os.h"
 #include "actors/transactions.h"
-#include "base/backtrace_os.h"
 #include "base/err.h"
 #include "base/mem.h"
 #include "base/memory_limit_os.h"
@@ -30,25 +29,13 @@
 #include "transport/nng_stream.h"
 #include "transport/psk.h"
 
-#define POLL_NS      TR_MICROS(50)
-#define CLOSE_NS     TR_SECONDS(3) /* what is left to close after the last actor has this long */
-#define BACKTRACE_MS 100           /* within which a loop's thread takes a signal, if it does at all */
-
-typedef struct driver {
-    uv_loop_t uv;
-    uv_async_t wake;
-    uv_poll_t timer; /* a timerfd: uv's own timers know only milliseconds */
-    int timer_fd;
-    uint64_t armed; /* when the timer fires; TR__NEVER: it doesn't */
-    tr__loop *loop;
-    pthread_t thread;
-    tr__traced traced; /* so that the control thread can look where the thread is */
-} driver;
+#define BACKTRACE_MS 100 /* within which a loop's thread takes a signal, if it does at all */
 
 struct tr__driver_uv {
     tr_node *node;
-    uint32_t count;
-    driver *loops;
+    uint32_t base;                    /* of the loops that actors are spread over */
+    _Atomic uint32_t count;           /* with those of own threads */
+    tr__driver *loops[TR__LOOPS_MAX]; /* those up to count */
     tr__control control;
     _Atomic uint32_t parties;  /* loops that have a thread */
     _Atomic uint32_t met[3];   /* how many have come to each step of the end */
@@ -67,7 +54,7 @@ static uint64_t now(void *context)
 static void wake(void *context, unsigned index)
 {
     struct tr__driver_uv *all = context;
-    uv_async_send(&all->loops[index].wake);
+    tr__driver_wake(all->loops[index]);
 }
 
 static void wake_control(void *context)
@@ -131,100 +118,7 @@ static void fatal(void *context)
     _exit(70);
 }
 
-static void on_wake(uv_async_t *handle)
-{
-    (void)handle; /* what woke us is in the inbox; the turn takes it */
-}
-
-static void on_timer(uv_poll_t *handle, int status, int events)
-{
-    driver *d = handle->data;
-    uint64_t count;
-    (void)status;
-    (void)events;
-    if (read(d->timer_fd, &count, sizeof(count)) > 0)
-        d->armed = TR__NEVER;
-}
-
-static tr_err driver_open(driver *d, tr__loop *loop, tr_error *error)
-{
-    d->loop = loop;
-    d->armed = TR__NEVER;
-    d->timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
-    if (d->timer_fd < 0)
-        return tr__fail(error, TR_EIO, "timerfd_create failed: too many open files? (ulimit -n)");
-    if (!tr__traced_init(&d->traced) || uv_loop_init(&d->uv) != 0) {
-        tr__traced_fini(&d->traced);
-        close(d->timer_fd);
-        return tr__fail(error, TR_EIO, "uv_loop_init failed: too many open files? (ulimit -n)");
-    }
-    uv_async_init(&d->uv, &d->wake, on_wake);
-    uv_poll_init(&d->uv, &d->timer, d->timer_fd);
-    d->timer.data = d;
-    uv_poll_start(&d->timer, UV_READABLE, on_timer);
-    loop->driver = &d->uv;
-    return TR_OK;
-}
-
-static void driver_close(driver *d)
-{
-    uv_close((uv_handle_t *)&d->wake, NULL);
-    uv_close((uv_handle_t *)&d->timer, NULL);
-    /* What the kinds left (a child being reaped, a file being closed) gets its callbacks, for a bounded time.
-     */
-    uint64_t until = uv_hrtime() + CLOSE_NS;
-    while (uv_run(&d->uv, UV_RUN_NOWAIT) && uv_hrtime() < until)
-        uv_sleep(1);
-    if (uv_loop_close(&d->uv) != 0)
-        tr__node_log(d->loop->node, TR_LOG_WARN, "loop %u: something still runs after %d s; it is abandoned",
-                     d->loop->index, (int)(CLOSE_NS / 1000000000u));
-    close(d->timer_fd);
-}
-
-/* ---- a loop's thread ----------------------------------------------------------------------------------- */
-
-static void arm(driver *d, uint64_t due)
-{
-    if (due == d->armed)
-        return;
-    d->armed = due;
-    struct itimerspec spec = {0};
-    if (due != TR__NEVER) {
-        if (due == 0)
-            due = 1; /* 0 would disarm */
-        spec.it_value.tv_sec = (time_t)(due / 1000000000u);
-        spec.it_value.tv_nsec = (long)(due % 1000000000u);
-    }
-    timerfd_settime(d->timer_fd, TFD_TIMER_ABSTIME, &spec, NULL);
-}
-
-static void sleep_until_woken(driver *d)
-{
-    if (!tr__loop_may_sleep(d->loop))
-        return;
-    uint64_t due = tr__loop_next_due(d->loop);
-    arm(d, due);
-    uv_run(&d->uv, UV_RUN_ONCE);
-    tr__loop_awake(d->loop);
-}
-
-static void pump(driver *d)
-{
-    tr_node *node = d->loop->node;
-    uint64_t polled = 0;
-    while (!tr__is_over(node)) {
-        bool more = tr__loop_turn(d->loop);
-        if (!more) {
-            sleep_until_woken(d);
-            continue;
-        }
-        uint64_t at = uv_hrtime();
-        if (at - polled >= POLL_NS) {
-            polled = at;
-            uv_run(&d->uv, UV_RUN_NOWAIT);
-        }
-    }
-}
+/* ---- the end of a loop's thread ------------------------------------------------------------------------ */
 
 /* What was sent is delivered, as far as the peers take it within the connections' own bound. */
 static void say_goodbye(struct tr__driver_uv *all)
@@ -251,11 +145,8 @@ static void meet(struct tr__driver_uv *all, int step)
 /* In order: every loop stops turning, then each ends its own actors, then drops what the others' ends still
  * sent, then closes. None goes ahead: an actor could be on its way to a loop that has looked for its actors
  * already. */
-static void loop_run(struct tr__driver_uv *all, driver *d)
+static void loop_finish(struct tr__driver_uv *all, tr__driver *d)
 {
-    tr__traced_enter(&d->traced);
-    tr__stack_fault_loop(d->loop);
-    pump(d);
     if (d->loop->index == 0)
         tr__operator_socket_shut(&all->control);
     meet(all, 0);
@@ -267,37 +158,83 @@ static void loop_run(struct tr__driver_uv *all, driver *d)
         say_goodbye(all);
     while (atomic_load(&all->stopping))
         uv_sleep(1);
-    driver_close(d);
+    tr__driver_close(d);
     tr__stack_fault_loop(NULL);
     tr__traced_leave(&d->traced);
 }
 
+/* ---- threads ------------------------------------------------------------------------------------------- */
+
 typedef struct thread_arg {
     struct tr__driver_uv *all;
-    driver *driver;
+    tr__driver *driver;
 } thread_arg;
 
 static void *thread_main(void *arg)
 {
     thread_arg a = *(thread_arg *)arg;
     tr__free(arg);
-    loop_run(a.all, a.driver);
+    tr__traced_enter(&a.driver->traced);
+    tr__stack_fault_loop(a.driver->loop);
+    while (!tr__is_over(a.all->node))
+        tr__driver_step(a.driver, TR__NEVER);
+    loop_finish(a.all, a.driver);
     return NULL;
 }
 
-static tr_err threads_start(struct tr__driver_uv *all, tr_error *error)
+static tr_err thread_start(struct tr__driver_uv *all, tr__driver *d, tr_error *error)
 {
-    for (uint32_t i = 1; i < all->count; i++) {
-        thread_arg *arg = tr__alloc(sizeof(*arg));
-        if (arg)
-            *arg = (thread_arg){all, &all->loops[i]};
-        if (!arg || pthread_create(&all->loops[i].thread, NULL, thread_main, arg) != 0) {
-            tr__free(arg);
-            atomic_store(&all->parties, i);
-            return tr__fail(error, TR_EAGAIN, "can't start a thread for loop %u: lower --loops", i);
-        }
+    thread_arg *arg = tr__alloc(sizeof(*arg));
+    if (arg)
+        *arg = (thread_arg){all, d};
+    atomic_fetch_add(&all->parties, 1);
+    sigset_t before = tr__signals_block();
+    d->threaded = arg && pthread_create(&d->thread, NULL, thread_main, arg) == 0;
+    tr__signals_restore(before);
+    if (d->threaded)
+        return TR_OK;
+    atomic_fetch_sub(&all->parties, 1);
+    tr__free(arg);
+    return tr__fail(error, TR_EAGAIN, "can't start a thread for loop %u: see ulimit -u, or lower --loops",
+                    d->loop->index);
+}
+
+static tr_err driver_add(struct tr__driver_uv *all, tr__loop *loop, tr_error *error)
+{
+    tr__driver *d = tr__zalloc(sizeof(*d));
+    if (!d)
+        return tr__fail(error, TR_ENOMEM, "no memory for loop %u", loop->index);
+    tr_err err = tr__driver_open(d, loop, error);
+    if (err != TR_OK) {
+        tr__free(d);
+        return err;
     }
+    all->loops[loop->index] = d;
+    /* Like what follows seq_cst: tr_node_stop sees it in the count, or its thread sees stop_asked. */
+    atomic_fetch_add(&all->count, 1);
     return TR_OK;
+}
+
+/* The last one, which has no thread. */
+static void driver_drop(struct tr__driver_uv *all)
+{
+    uint32_t last = atomic_fetch_sub(&all->count, 1) - 1;
+    tr__driver_close(all->loops[last]);
+    tr__driver_fini(all->loops[last]);
+    tr__free(all->loops[last]);
+}
+
+/* While loops turn: none of them has met the others yet, so this one will be waited for. */
+static tr_err start_loop(void *context, unsigned index, tr_error *error)
+{
+    struct tr__driver_uv *all = context;
+    TR_TRY(driver_add(all, all->node->loops[index], error));
+    tr_err err = thread_start(all, all->loops[index], error);
+    while (err != TR_OK && atomic_load(&all->stopping)) /* it may be about to wake that one */
+        uv_sleep(1);
+    if (err != TR_OK)
+        driver_drop(all);
+    return err;
 }
 
 /* ---- a node's life ------------------------------------------------------------------------------------- */
@@ -310,41 +247,25 @@ static uint64_t os_seed(void)
     return seed;
 }
 
-/* When nobody asks any more. */
-static void drivers_free(struct tr__driver_uv *all, uint32_t opened)
+/* When nobody asks for stacks any more. */
+static void all_free(struct tr__driver_uv *all)
 {
-    for (uint32_t i = 0; i < opened; i++)
-        tr__traced_fini(&all->loops[i].traced);
-    tr__free(all->loops);
+    for (uint32_t i = 0; i < all->count; i++) {
+        tr__driver_fini(all->loops[i]);
+        tr__free(all->loops[i]);
+    }
     tr__free(all);
-}
-
-static void all_free(struct tr__driver_uv *all, uint32_t opened)
-{
-    tr__control_close(&all->control);
-    for (uint32_t i = 0; i < opened; i++)
-        driver_close(&all->loops[i]);
-    drivers_free(all, opened);
 }
 
 size_t tr__loop_backtrace(tr_node *node, uint32_t loop, void **frames, size_t room)
 {
-    return tr__traced_take(&node->driver->loops[loop].traced, BACKTRACE_MS, frames, room);
+    return tr__traced_take(&node->driver->loops[loop]->traced, BACKTRACE_MS, frames, room);
 }
 
-tr_node *tr_node_create(const tr_node_opts *opts, tr_error *error)
+static tr__seams seams_of(struct tr__driver_uv *all)
 {
-    uint32_t count = opts->loops ? opts->loops : 1, opened = 0;
-    if (count > TR__LOOPS_MAX)
-        count = 1; /* tr__node_make refuses it */
-    struct tr__driver_uv *all = tr__zalloc(sizeof(*all));
-    if (!all || !(all->loops = tr__zalloc(count * sizeof(*all->loops)))) {
-        tr__free(all);
-        tr__fail(error, TR_ENOMEM, "no memory for a node");
-        return NULL;
-    }
-    read_kill_point(all);
-    tr__seams seams = {.now = now,
+    return (tr__seams){.now = now,
+                       .start_loop = start_loop,
                        .wake = wake,
                        .wake_control = wake_control,
                        .wall_ms = wall_ms,
@@ -359,21 +280,49 @@ tr_node *tr_node_create(const tr_node_opts *opts, tr_error *error)
                                  .workers = &tr__workers_uv,
                                  .http = &tr__http_curl,
                                  .files = &tr__file_sink_uv,
-                                 .tcp = &tr__tcp_uv}};
-    uint8_t key[TR__KEY_SIZE];
+                                 .tcp = &tr__tcp_uv,
+                                 .fds = &tr__fds_uv}};
+}
+
+/* The node with its loops' drivers and the control thread's, none running. */
+static tr_node *assemble(struct tr__driver_uv *all, const tr_node_opts *opts, tr_error *error)
+{
+    tr__seams seams = seams_of(all);
     tr_node_opts own = *opts;
     if (!own.message_budget)
         own.message_budget = tr__memory_limit() / 4;
-    tr_node *node = tr__node_make(&own, &seams, error);
-    while (node && opened < count && driver_open(&all->loops[opened], node->loops[opened], error) == TR_OK)
-        opened++;
-    if (!node || opened < count || tr__control_open(&all->control, node, error) != TR_OK) {
-        all_free(all, opened);
-        tr__node_unmake(node);
+    tr_node *node = all->node = tr__node_make(&own, &seams, error);
+    tr_err err = node ? TR_OK : error->code;
+    for (uint32_t i = 0; err == TR_OK && i < node->loop_count; i++)
+        err = driver_add(all, node->loops[i], error);
+    if (err == TR_OK)
+        err = tr__control_open(&all->control, node, error);
+    if (err == TR_OK) {
+        all->base = node->loop_count;
+        return node;
+    }
+    while (all->count)
+        driver_drop(all);
+    tr__node_unmake(node);
+    return NULL;
+}
+
+tr_node *tr_node_create(const tr_node_opts *opts, tr_error *error)
+{
+    struct tr__driver_uv *all = tr__zalloc(sizeof(*all));
+    tr_error mine;
+    error = error ? error : &mine;
+    if (!all) {
+        tr__fail(error, TR_ENOMEM, "no memory for a node");
         return NULL;
     }
-    all->node = node;
-    all->count = count;
+    read_kill_point(all);
+    uint8_t key[TR__KEY_SIZE];
+    tr_node *node = assemble(all, opts, error);
+    if (!node) {
+        tr__free(all);
+        return NULL;
+    }
     node->driver = all;
     node->key = opts->key ? key : NULL;
     tr_err err = opts->key ? tr__key_read(opts->key, key, error) : TR_OK;
@@ -392,35 +341,74 @@ tr_node *tr_node_create(const tr_node_opts *opts, tr_error *error)
     return node;
 }
 
-tr_err tr_node_run(tr_node *node, tr_error *error)
+tr_err tr_node_start(tr_node *node, tr_error *error)
 {
     struct tr__driver_uv *all = node->driver;
-    atomic_store(&all->parties, all->count);
+    atomic_store(&all->parties, 1);
+    all->loops[0]->threaded = true;
+    tr__traced_enter(&all->loops[0]->traced);
+    tr__stack_fault_loop(node->loops[0]);
     sigset_t before = tr__signals_block();
     tr_err err = tr__control_start(&all->control, error);
-    if (err == TR_OK)
-        err = threads_start(all, error);
-    else
-        atomic_store(&all->parties, 1);
     tr__signals_restore(before);
-    if (err != TR_OK)
+    for (uint32_t i = 1; err == TR_OK && i < all->base; i++)
+        err = thread_start(all, all->loops[i], error);
+    if (err != TR_OK) {
         tr_node_stop_now(node); /* a loop may have no thread */
-    loop_run(all, &all->loops[0]);
-    uint32_t started = atomic_load(&all->parties);
-    for (uint32_t i = 1; i < started; i++)
-        pthread_join(all->loops[i].thread, NULL);
-    for (uint32_t i = started; i < all->count; i++) { /* those that got no thread */
-        tr__loop_end_actors(node->loops[i]);
-        tr__loop_end(node->loops[i]);
-        driver_close(&all->loops[i]);
+        tr_node_finish(node, NULL);
     }
+    return err;
+}
+
+bool tr_node_step(tr_node *node, uint64_t timeout_ns)
+{
+    struct tr__driver_uv *all = node->driver;
+    if (tr__is_over(node))
+        return false;
+    uint64_t at = timeout_ns && timeout_ns != TR_FOREVER ? uv_hrtime() : 0;
+    tr__loop_awake(node->loops[0]);
+    tr__driver_step(all->loops[0], timeout_ns > TR__NEVER - at ? TR__NEVER : at + timeout_ns);
+    tr__driver_arm(all->loops[0]);
+    return !tr__is_over(node);
+}
+
+int tr_node_fd(const tr_node *node)
+{
+    return tr__driver_fd(node->driver->loops[0]);
+}
+
+tr_err tr_node_finish(tr_node *node, tr_error *error)
+{
+    struct tr__driver_uv *all = node->driver;
+    tr_node_stop(node);
+    while (!tr__is_over(node))
+        tr__driver_step(all->loops[0], TR__NEVER);
+    loop_finish(all, all->loops[0]);
+    for (uint32_t i = 1; i < all->count; i++)
+        if (all->loops[i]->threaded)
+            pthread_join(all->loops[i]->thread, NULL);
+    for (uint32_t i = 1; i < all->base; i++)
+        if (!all->loops[i]->threaded) { /* those that got no thread */
+            tr__loop_end_actors(node->loops[i]);
+            tr__loop_end(node->loops[i]);
+            tr__driver_close(all->loops[i]);
+        }
     tr__control_stop(&all->control);
     node->ran = true;
-    if (err == TR_OK && node->outcome != TR_OK) {
-        err = node->outcome;
-        if (error)
-            *error = node->outcome_error;
-    }
+    if (error)
+        *error = node->outcome_error;
+    return node->outcome;
+}
+
+tr_err tr_node_run(tr_node *node, tr_error *error)
+{
+    TR_TRY(tr_node_start(node, error));
+    while (!tr__is_over(node))
+        tr__driver_step(node->driver->loops[0], TR__NEVER);
+    tr_error outcome;
+    tr_err err = tr_node_finish(node, &outcome);
+    if (err != TR_OK && error)
+        *error = outcome;
     return err;
 }
 
@@ -438,7 +426,7 @@ static void stop(tr_node *node)
     atomic_store(&node->stop_asked, true);
     if (!tr__is_over(node))
         for (uint32_t i = 0; i < all->count; i++)
-            uv_async_send(&all->loops[i].wake);
+            tr__driver_wake(all->loops[i]);
     atomic_fetch_sub(&all->stopping, 1);
 }
 
@@ -467,8 +455,8 @@ void tr_node_destroy(tr_node *node)
         for (uint32_t i = 0; i < all->count; i++)
             tr__loop_end(node->loops[i]);
         for (uint32_t i = 0; i < all->count; i++)
-            driver_close(&all->loops[i]);
+            tr__driver_close(all->loops[i]);
     }
-    drivers_free(all, all->count);
+    all_free(all);
     tr__node_unmake(node);
 }

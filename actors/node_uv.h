@@ -6,9 +6,8 @@
 #include <uv.h>
 
 #include "actors/node.h"
+#include "actors/watchdog.h"
 #include "base/backtrace_os.h"
-
-#define TR__STUCK_NS TR_MILLIS(50) /* a handler that runs for longer is named in the log */
 
 /* The control thread: a small uv loop of its own, for what must go on while a handler is stuck. */
 typedef struct tr__control {
@@ -18,9 +17,10 @@ typedef struct tr__control {
     uv_timer_t watchdog, due; /* due: of the connections */
     pthread_t thread;
     bool opened, started;
-    uint64_t *seen_runs; /* by loop: what the watchdog saw last, and since when */
-    uint64_t *seen_since;
-    uint64_t *told;                              /* the run that was already reported */
+    tr__watchdog watch;
+    void *frames[TR__FRAMES_MAX]; /* of the loop that the watchdog tells of */
+    size_t frame_count;
+    char frame_text[160];
     struct tr__operator_socket *operator_socket; /* NULL: none */
 } tr__control;
 

@@ -18,4 +18,25 @@ static inline void tr__observe(tr__loop *loop, tr_actor *actor, const tr_msg *ms
 #endif
 }
 
+/* Q1 (loop.h), whatever next_runnable goes by. */
+static inline void tr__observe_fresh(tr__loop *loop)
+{
+#ifdef TR_BUGGIFY_POINTS
+    loop->passed_over = loop->queue ? loop->passed_over + 1 : 0;
+    tr__check(loop->passed_over <= TR__FRESH_MAX, "Q1: the queue's oldest was passed over %u times",
+              loop->passed_over);
+#else
+    (void)loop;
+#endif
+}
+
+static inline void tr__observe_queue(tr__loop *loop)
+{
+#ifdef TR_BUGGIFY_POINTS
+    loop->passed_over = 0;
+#else
+    (void)loop;
+#endif
+}
+
 #endif

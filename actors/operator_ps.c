@@ -109,6 +109,31 @@ static void tell_actor(tr__operator_job *job, const tr_actor *actor, void *conte
     tr__operator_append(actors, row, &job->room);
 }
 
+/* Those with a thread of their own, which may block: what can be read from here, by loop 0. */
+static void tell_own_threads(tr__operator_job *job, const tr__loop *loop)
+{
+    const tr_node *node = loop->node;
+    json_t *actors = json_object_get(job->answer, "actors"), *count = json_object_get(job->answer, "count");
+    if (loop->index != 0 || tr__loops_all(node) == node->loop_count)
+        return;
+    uint32_t end =
+        atomic_load_explicit(&((tr_node *)node)->segment_count, memory_order_acquire) * TR__SEGMENT_SLOTS;
+    for (uint32_t i = 0; i < end; i++) {
+        tr_actor *actor = tr__slot(node, i);
+        const tr__loop *owner = actor ? atomic_load_explicit(&actor->owner, memory_order_acquire) : NULL;
+        if (!owner || !owner->exclusive)
+            continue;
+        tr_addr address = {node->id, i, atomic_load_explicit(&actor->generation, memory_order_relaxed)};
+        const tr_actor_def *def = __atomic_load_n(&actor->def, __ATOMIC_RELAXED);
+        json_integer_set(count, json_integer_value(count) + 1);
+        tr__operator_append(actors,
+                            json_pack("{s:o, s:o, s:s}", "address", tr__operator_address(address),
+                                      "definition", tr__operator_text(def->name, TR_NAME_MAX), "state",
+                                      "own-thread"),
+                            &job->room);
+    }
+}
+
 /* false: no memory. */
 static bool ps_begin(tr_actor *self, tr__operator_job *job)
 {
@@ -123,10 +148,12 @@ static bool ps_begin(tr_actor *self, tr__operator_job *job)
 
 void tr__operator_run_ps(tr_actor *self, tr__operator_job *job)
 {
-    if (!job->answer && !ps_begin(self, job))
+    if (!job->answer && !ps_begin(self, job)) {
         tr__operator_answer(self, job, NULL);
-    else if (tr__operator_each(self, job, tell_actor, NULL))
+    } else if (tr__operator_each(self, job, tell_actor, NULL)) {
+        tell_own_threads(job, tr__owner(self));
         tr__operator_answer(self, job, json_incref(job->answer));
-    else
+    } else {
         tr__operator_again(self, job);
+    }
 }

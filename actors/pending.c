@@ -6,6 +6,8 @@
 
 #include <troupe/troupe.h>
 
+#include "actors/fd_watch.h"
+#include "actors/memory.h"
 #include "actors/period.h"
 #include "actors/waiting.h"
 #include "base/err.h"
@@ -13,7 +15,6 @@
 #include "base/plant.h"
 
 #define SEGMENT    (1u << TR__PENDINGS_BITS)
-#define FIRE_MAX   256 /* timers a turn */
 #define FIRE_AHEAD 16
 
 /* ---- the table ----------------------------------------------------------------------------------------- */
@@ -47,14 +48,26 @@ static tr__pending *new_entry(tr__loop *loop)
     return pending;
 }
 
+/* The others are the runtime's own. */
+static inline bool is_charged(uint8_t kind)
+{
+    return kind == TR__PENDING_ASK || kind == TR__PENDING_GATHER || kind == TR__PENDING_GROUP ||
+           kind == TR__PENDING_MESSAGE || kind == TR__PENDING_FD;
+}
+
 /* Its timer isn't set, in a new entry as in a free one. What an ask writes itself is left as it was. */
 tr__pending *tr__pending_make(tr__loop *loop, tr_actor *owner, tr__pending_kind kind)
 {
     tr__pending *pending = loop->pending_free;
-    if (__builtin_expect(pending != NULL, 1))
-        loop->pending_free = pending->next;
-    else if (!(pending = new_entry(loop)))
+    if (tr__has_budget(owner) && is_charged(kind) && !tr__charge_slow(loop, owner, sizeof(*pending)))
         return NULL;
+    if (__builtin_expect(pending != NULL, 1)) {
+        loop->pending_free = pending->next;
+    } else if (!(pending = new_entry(loop))) {
+        if (is_charged(kind))
+            tr__discharge(owner, sizeof(*pending));
+        return NULL;
+    }
     pending->kind = (uint8_t)kind;
     pending->settled = false;
     pending->error = TR_OK;
@@ -93,6 +106,8 @@ void tr__pending_free(tr__loop *loop, tr__pending *pending)
     tr_actor *owner = pending->owner;
     if (tr__timer_is_set(&pending->timer))
         tr__wheel_cancel(&loop->wheel, &pending->timer);
+    if (__builtin_expect(pending->kind == TR__PENDING_FD, 0))
+        tr__fd_forget(loop, pending);
     if (pending->msg)
         tr__release(loop, pending->msg);
     if (pending->kind == TR__PENDING_ASK)
@@ -101,6 +116,8 @@ void tr__pending_free(tr__loop *loop, tr__pending *pending)
         tr__group_free(pending);
     if (pending->piped)
         tr__pipe_end(loop, pending);
+    if (tr__has_budget(owner) && is_charged(pending->kind))
+        tr__discharge(owner, sizeof(*pending));
     if (pending->prev)
         pending->prev->next = pending->next;
     else
@@ -262,6 +279,8 @@ static void due(tr__loop *loop, tr__pending *pending)
                          owner->extras && owner->extras->reason ? owner->extras->reason : &killed);
         break;
     default:
+        tr__watch_run(loop, owner);
+        tr__watch_type(loop, NULL);
         if (owner->exiting) {
             /* its code runs no more */
         } else if (pending->settled) { /* `then` was set on a settled one: its callback's turn has come */
@@ -292,7 +311,7 @@ bool tr__pendings_fire(tr__loop *loop)
         uint32_t generation;
         bool settled;
     } taken[FIRE_AHEAD];
-    for (unsigned fired = 0; fired < FIRE_MAX; fired += FIRE_AHEAD) {
+    for (unsigned fired = 0; fired < TR__FIRE_MAX; fired += FIRE_AHEAD) {
         unsigned count = 0;
         tr__pending *pending;
         while (count < FIRE_AHEAD && (pending = (tr__pending *)tr__wheel_pop(&loop->wheel, loop->now_ns))) {

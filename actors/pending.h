@@ -24,6 +24,7 @@ typedef enum tr__pending_kind {
     TR__PENDING_PERIOD,  /* comes again (period.c) */
     TR__PENDING_WAKE,    /* a fiber's bound on a wait */
     TR__PENDING_GRACE,   /* a killed fiber's */
+    TR__PENDING_FD,      /* tr_fd_watch: its message comes when the descriptor is ready */
 } tr__pending_kind;
 
 /* What a gather waits for. */
@@ -68,18 +69,22 @@ tr__pending *tr__pending_make(tr__loop *loop, tr_actor *owner, tr__pending_kind 
 
 #define TR__PENDINGS_BITS 14 /* entries of a segment */
 
-/* The entry of that id if it is the owner's, else NULL. */
-static inline tr__pending *tr__pending_get(tr__loop *loop, const tr_actor *owner, uint64_t id)
+/* The entry of that id, NULL if it is gone. */
+static inline tr__pending *tr__pending_find(tr__loop *loop, uint64_t id)
 {
     uint32_t index = (uint32_t)id - 1;
     if (index >= loop->pending_next) /* also of id 0 */
         return NULL;
     tr__pending *pending =
         &loop->pendings[index >> TR__PENDINGS_BITS][index & ((1u << TR__PENDINGS_BITS) - 1)];
-    return pending->generation == (uint32_t)(id >> 32) && pending->kind != TR__PENDING_FREE &&
-                   pending->owner == owner
-               ? pending
-               : NULL;
+    return pending->generation == (uint32_t)(id >> 32) && pending->kind != TR__PENDING_FREE ? pending : NULL;
+}
+
+/* The like if it is the owner's, else NULL. */
+static inline tr__pending *tr__pending_get(tr__loop *loop, const tr_actor *owner, uint64_t id)
+{
+    tr__pending *pending = tr__pending_find(loop, id);
+    return pending && pending->owner == owner ? pending : NULL;
 }
 
 /* An ask's deadline, which goes into the wheel when the turn is over, if it isn't settled by then. */

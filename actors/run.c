@@ -1,5 +1,7 @@
 /* Running actors: the queue, the batch, the handler and what follows it. The owner's loop only; nothing
  * fails. */
+#include <stdio.h>
+
 #include "actors/budget.h"
 #include "actors/loop.h"
 #include "actors/observe.h"
@@ -27,12 +29,61 @@ void tr__wake_last(tr__loop *loop, tr_actor *actor)
 /* The fresh ones have had their stretch: behind the others, the newest first as before. */
 static void queue_fresh(tr__loop *loop)
 {
-    loop->stretch = 0;
+    loop->stretch = loop->owed ? TR__FRESH_MAX : 0;
     while (loop->fresh) {
         tr_actor *actor = loop->fresh;
         loop->fresh = actor->run_next;
         queue_put(loop, actor);
     }
+}
+
+/* The next `runs` are the queue's. So that next_runnable tests nothing more for it, the stretch seems to be over. */
+static void owe(tr__loop *loop, uint32_t runs)
+{
+    if (!loop->owed)
+        loop->stretch += TR__FRESH_MAX;
+    loop->owed += runs;
+}
+
+static void rotate(tr__loop *loop)
+{
+    queue_fresh(loop);
+    if (loop->queue && !loop->owed)
+        owe(loop, 1);
+}
+
+/* What the timers woke, newest first, goes before the queue; what one of its own had no turn since that was so the last time
+ * must wait. */
+static void cut_in(tr__loop *loop)
+{
+    if (!loop->fresh || loop->cut || !loop->in_order)
+        return;
+    bool others = loop->queue != NULL;
+    while (loop->fresh && loop->cut < TR__FIRE_MAX) {
+        tr_actor *actor = loop->fresh;
+        loop->fresh = actor->run_next;
+        actor->run_next = loop->queue;
+        if (!loop->queue)
+            loop->queue_end = &actor->run_next;
+        loop->queue = actor;
+        loop->cut++;
+    }
+    loop->in_order = !others;
+    owe(loop, loop->cut + others);
+}
+
+bool tr__fire_timers(tr__loop *loop)
+{
+    if (loop->turn_over || loop->stretch >= TR__FRESH_MAX / 2)
+        rotate(loop);
+    if (!loop->wheel.count || TR_BUGGIFY(timers_late))
+        return loop->wheel.count != 0;
+    if (tr__wheel_next_due(&loop->wheel) > loop->now_ns)
+        return false;
+    rotate(loop);
+    bool more = tr__pendings_fire(loop);
+    cut_in(loop);
+    return more;
 }
 
 static inline tr_actor *next_runnable(tr__loop *loop)
@@ -42,11 +93,23 @@ static inline tr_actor *next_runnable(tr__loop *loop)
     if (actor && loop->stretch < TR__FRESH_MAX && !TR_BUGGIFY(stretch_cut)) {
         loop->fresh = actor->run_next;
         loop->stretch++;
+        tr__observe_fresh(loop);
     } else {
-        queue_fresh(loop);
+        if (__builtin_expect(loop->owed && loop->queue, 0)) {
+            if (--loop->owed == 0)
+                loop->stretch -= TR__FRESH_MAX;
+        } else {
+            loop->owed = 0;
+            queue_fresh(loop);
+        }
         actor = loop->queue;
         if (!actor)
             return NULL;
+        tr__observe_queue(loop);
+        if (loop->cut)
+            loop->cut--;
+        else
+            loop->in_order = true;
         loop->queue = actor->run_next;
         if (!loop->queue)
             loop->queue_end = &loop->queue;
@@ -244,34 +307,52 @@ static inline bool step(tr__loop *loop, tr_actor *actor, uint32_t *freed)
     return after_handler(loop, actor);
 }
 
+/* Look at the clock, and see how many steps fit between two looks. */
+static void look(tr__loop *loop)
+{
+    uint64_t before = loop->now_ns;
+    uint8_t steps = loop->look_every - loop->until_look;
+    loop->now_ns = tr__now_fresh(loop);
+    TR__SHOW(loop->watch.at_ns, loop->now_ns);
+    uint64_t spent = loop->now_ns - before;
+    if (spent > TR__LOOK_NS)
+        loop->look_every = loop->look_every < 4 || spent > TR__TURN_NS ? 1 : loop->look_every / 4;
+    else if (spent < TR__LOOK_NS / 4 && steps == loop->look_every && steps < TR__TURN_CHECK)
+        loop->look_every *= 2;
+    loop->until_look = loop->look_every;
+    loop->turn_over = loop->now_ns >= loop->turn_until_ns;
+}
+
 /* The clock costs as much as a message or two, so it is looked at after some of them; true: the turn's time
  * is over. */
 static inline bool count_step(tr__loop *loop)
 {
     if (TR_BUGGIFY(turn_over))
         return loop->turn_over = true;
-    if (__builtin_expect(++loop->unlooked < TR__TURN_CHECK, 1))
+    if (__builtin_expect(--loop->until_look != 0, 1))
         return false;
     uint64_t began_ns = loop->now_ns;
-    loop->unlooked = 0;
-    loop->now_ns = tr__now_fresh(loop);
+    look(loop);
     if (loop->meter)
         tr__meter_step(loop, began_ns);
-    loop->turn_over = loop->now_ns >= loop->turn_until_ns;
     return loop->turn_over;
+}
+
+bool tr__count_step(tr__loop *loop)
+{
+    return count_step(loop);
 }
 
 static inline void run(tr__loop *loop, tr_actor *actor)
 {
-    TR__SHOW(loop->watch.slot, actor->index + 1);
-    TR__SHOW(loop->watch.def, actor->def);
-    TR__SHOW(loop->watch.runs, loop->watch.runs + 1);
+    tr__watch_run(loop, actor);
     if (__builtin_expect(actor->exiting, 0)) { /* killed while it wasn't running */
         tr__after_handler(loop, actor);
         count_step(loop);
         return;
     }
     if (__builtin_expect(actor->state == TR__ACTOR_COMING, 0)) {
+        tr__watch_type(loop, NULL);
         tr__ring_put(&loop->ring, TR__TRACE_START, actor->index, actor->def);
         bool gone = !tr__actor_init(loop, actor);
         count_step(loop);
@@ -322,17 +403,40 @@ void tr__run_until(tr__loop *loop, uint64_t until_ns)
     tr_actor *actor;
     loop->turn_until_ns = until_ns;
     loop->turn_over = false;
-    loop->unlooked = 0;
+    loop->until_look = loop->look_every;
     if (__builtin_expect(loop->meter != NULL, 0)) { /* each step is measured, also the first */
-        loop->unlooked = TR__TURN_CHECK;
+        loop->until_look = 1;
         loop->now_ns = tr__now_fresh(loop);
     }
     while (!loop->turn_over && loop->counts.handled + loop->counts.accepted < enough &&
            (actor = next_runnable(loop)))
         run(loop, actor);
+    if (loop->until_look != loop->look_every)
+        look(loop);
     if (loop->young_count)
         tr__pendings_grown(loop);
     TR__SHOW(loop->watch.slot, 0);
+}
+
+bool tr__must_stop_slow(tr__loop *loop, tr_actor *self)
+{
+    /* acquire: pairs with the watchdog's release, so the run's number is seen */
+    if (!atomic_load_explicit(&loop->overrun, memory_order_acquire))
+        return false;
+    if (atomic_load_explicit(&loop->watch.stop_run, memory_order_relaxed) != loop->watch.runs ||
+        loop->running != self) { /* it was meant for one that has given way */
+        atomic_store_explicit(&loop->overrun, false, memory_order_relaxed);
+        return false;
+    }
+    uint64_t budget = self->def->overrun_ns ? self->def->overrun_ns : loop->node->opts.overrun_ns;
+    tr__reason overrun = {.kind = TR_EXIT_OVERRUN, .code = TR_EKILLED};
+    snprintf(overrun.text, sizeof(overrun.text), "held its loop for more than %llu ms",
+             (unsigned long long)(budget / 1000000u));
+    if (!self->exiting && !(self->fiber && self->fiber->killed))
+        atomic_fetch_add_explicit(&loop->node->overruns, 1, memory_order_relaxed);
+    tr__end(loop, self, &overrun);
+    tr__self_fail(self, TR_EKILLED, "this actor %s: it ends", overrun.text);
+    return true;
 }
 
 void tr__end(tr__loop *loop, tr_actor *actor, const tr__reason *reason)

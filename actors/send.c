@@ -7,6 +7,7 @@
 #include "actors/adapter.h"
 #include "actors/budget.h"
 #include "actors/loop.h"
+#include "actors/memory.h"
 #include "actors/overflow.h"
 #include "actors/pending.h"
 #include "actors/remote.h"
@@ -101,6 +102,8 @@ tr_err tr__prepare(tr_actor *self, tr_addr to, tr_type *type, const void *body, 
                    bool droppable, tr_msg **out)
 {
     tr__loop *loop = tr__owner(self);
+    if (tr__must_stop(loop, self))
+        return TR_EKILLED;
     const tr_typeinfo *info;
     size_t size = 0;
     *out = NULL;
@@ -145,7 +148,7 @@ tr_err tr_send_body(tr_actor *self, tr_addr to, tr_type *type, const void *body)
     tr_msg *msg;
     tr_actor *near = tr__near(loop, to);
     const tr_typeinfo *info = tr__type_of(type);
-    if (__builtin_expect(near && near->local && tr__is_flat(info), 1)) {
+    if (__builtin_expect(near && near->local && tr__is_flat(info) && !tr__is_overrun(loop), 1)) {
         msg = tr__make_flat(loop, self, to, info, body);
         if (__builtin_expect(!msg, 0))
             return TR_ENOMEM;
@@ -205,6 +208,7 @@ void tr__unkeep(tr_actor *self, tr_msg *msg)
         if (extras->kept == msg)
             extras->kept = msg->next;
     }
+    tr__discharge(self, sizeof(*msg) + msg->size);
     msg->flags &= (uint8_t)~TR__MSG_KEPT;
     msg->to.slot = self->index; /* who it was for, again */
     msg->to.generation = atomic_load_explicit(&self->generation, memory_order_relaxed);
@@ -238,6 +242,8 @@ tr_err tr_send_msg(tr_actor *self, tr_addr to, tr_msg **out)
     tr_msg *msg = *out;
     uint32_t places;
     bool dropped = false, beyond = false;
+    if (tr__must_stop(loop, self))
+        return TR_EKILLED;
     if (!msg || msg->kind == TR__MSG_ASK)
         return tr__self_fail(self, TR_EINVAL, "tr_send_msg: %s",
                              msg ? "a kept ask is answered, not sent on" : "no message");
@@ -312,6 +318,8 @@ tr_msg *tr_msg_take(tr_actor *self, const tr_msg *msg)
         return NULL;
     }
     tr_msg *taken = *place;
+    if (!tr__charge(loop, self, sizeof(*taken) + taken->size))
+        return NULL;
     *place = NULL;
     taken->flags |= TR__MSG_KEPT;
     if (extras->kept) {

@@ -80,14 +80,15 @@ void tr__shutdown_ended(tr__loop *loop, uint8_t traits)
 
 static void go(tr_node *node, tr__stop_phase phase)
 {
-    atomic_store_explicit(&node->stop_phase, (uint8_t)phase, memory_order_release);
-    for (uint32_t i = 1; i < node->loop_count; i++)
+    /* seq_cst: a loop that is being added is seen here, or sees this when who adds it wakes it (placement.c) */
+    atomic_store(&node->stop_phase, (uint8_t)phase);
+    for (uint32_t i = 1, all = atomic_load(&node->loops_all); i < all; i++)
         node->seams.wake(node->seams.context, i);
 }
 
 static bool all_done(const tr_node *node, tr__stop_phase phase)
 {
-    for (uint32_t i = 0; i < node->loop_count; i++)
+    for (uint32_t i = 0, all = tr__loops_all(node); i < all; i++)
         if (atomic_load_explicit(&node->loops[i]->stop_done, memory_order_acquire) != phase)
             return false;
     return true;

@@ -8,6 +8,7 @@
 
 #include "actors/loop.h"
 #include "actors/pending.h"
+#include "actors/placement.h"
 #include "actors/send.h"
 #include "actors/transactions.h"
 #include "base/err.h"
@@ -36,20 +37,6 @@ static tr_err take_arg(tr__loop *loop, const tr_actor_def *def, const void *arg,
         tr__body_copy(info, tr__msg_body(msg), arg);
     *taken = msg;
     return TR_OK;
-}
-
-/* NULL: there is no such loop. */
-static tr__loop *place_of(tr__loop *loop, const tr_spawn_opts *opts)
-{
-    tr_node *node = loop->node;
-    switch (opts ? opts->place : TR_PLACE_DEFAULT) {
-    case TR_PLACE_SPREAD:
-        return node->loops[loop->next_place++ % node->loop_count];
-    case TR_PLACE_LOOP:
-        return opts->loop < node->loop_count ? node->loops[opts->loop] : NULL;
-    default:
-        return loop;
-    }
 }
 
 /* An actor that stays here begins with a hand of its places drawn, so its first messages touch no atomic. */
@@ -108,21 +95,34 @@ static void give_back(tr__loop *loop, const tr_actor_def *def, void *taken, tr_m
     }
 }
 
+static void leave(tr__loop *owner)
+{
+    if (owner->exclusive)
+        tr__loop_vacate(owner);
+}
+
 tr_err tr__spawn(tr__loop *loop, const tr_actor_def *def, const void *arg, const tr_spawn_opts *opts,
                  tr_addr *address, tr_error *error)
 {
-    tr__loop *owner = place_of(loop, opts);
-    if (!owner)
-        return tr__fail(error, TR_EINVAL, "%s can't live on loop %u: this node has %u, the first is 0",
-                        def->name, opts->loop, loop->node->loop_count);
     if (__builtin_expect(def->transact != NULL, 0))
         TR_TRY(tr__transact_def(loop->node, &def, opts ? opts->name : NULL, error));
     if (!def->receive == !def->run)
         return tr__fail(error, TR_EINVAL, "actor definition %s: give either receive or run", def->name);
+    if (def->memory_max && def->state_size > def->memory_max)
+        return tr__fail(error, TR_EINVAL, "%s: its state of %zu bytes alone is beyond its budget of %zu",
+                        def->name, def->state_size, def->memory_max);
     if (loop->stopping)
         return tr__fail(error, TR_ECLOSED, "no %s is started: the node stops", def->name);
+    tr__loop *owner = loop;
+    if (opts || loop->overloaded || loop->exclusive || def->own_thread)
+        if (!(owner = tr__place(loop, def, opts, error)))
+            return error->code;
     void *taken;
-    TR_TRY(take_arg(loop, def, arg, &taken, error));
+    tr_err taking = take_arg(loop, def, arg, &taken, error);
+    if (taking != TR_OK) {
+        leave(owner);
+        return taking;
+    }
     tr_msg *spawn = owner == loop ? NULL : tr__msg_alloc(&loop->pool, loop->index, 0);
     tr_actor *slot = owner == loop || spawn ? tr__slot_take(loop) : NULL;
     tr_err err = slot ? TR_OK : tr__fail(error, TR_ENOMEM, "no memory for another actor (%s)", def->name);
@@ -138,6 +138,7 @@ tr_err tr__spawn(tr__loop *loop, const tr_actor_def *def, const void *arg, const
     }
     if (err != TR_OK) {
         give_back(loop, def, taken, spawn, slot);
+        leave(owner);
         *address = TR_ADDR_NONE;
         return err;
     }
@@ -169,6 +170,8 @@ tr_addr tr_spawn_with(tr_actor *self, const tr_actor_def *def, const void *arg, 
     tr__loop *loop = tr__owner(self);
     tr_addr child = TR_ADDR_NONE;
     tr_error error;
+    if (tr__must_stop(loop, self))
+        return TR_ADDR_NONE;
     tr_err err = tr__spawn(loop, def, arg, opts, &child, &error);
     if (err != TR_OK) {
         tr__self_fail(self, err, "%s", error.text);

@@ -7,6 +7,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include <troupe/err.h>
+
+struct tr__fd_seam;
 struct tr__file_seam;
 struct tr__http_seam;
 struct tr__net;
@@ -27,12 +30,16 @@ typedef struct tr__kind_seams {
     const struct tr__http_seam *http;       /* http_source.h */
     const struct tr__file_seam *files;      /* file_sink.h */
     const struct tr__tcp_seam *tcp;         /* tcp.h */
+    const struct tr__fd_seam *fds;          /* actors/fd_watch.h */
     void *context; /* the tables' own, which they find through the loop they are given */
 } tr__kind_seams;
 
 typedef struct tr__seams {
     /* Monotonic time in ns. Called by any loop's thread. */
     uint64_t (*now)(void *context);
+    /* A loop was added for an actor with a thread of its own: have it turn, on a thread, until the node stops. By any loop's
+     * thread, under a lock. TR_EAGAIN: no thread to be had. */
+    tr_err (*start_loop)(void *context, unsigned index, struct tr_error *error);
     /* Make loop `index` turn soon; called by any thread, when that loop said it sleeps. */
     void (*wake)(void *context, unsigned index);
     /* Make the control thread step the connections soon; any thread. Only for a node that has `net`. */

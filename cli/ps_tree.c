@@ -164,7 +164,10 @@ static void print(tree *t, long at, int depth)
     int in = indent(depth);
     label(r, name, sizeof(name));
     printf("%*s%-*s ", in, "", t->width - in, name);
-    if (r->actor) {
+    const char *state = r->actor ? json_string_value(json_object_get(r->actor, "state")) : NULL;
+    if (state && strcmp(state, "own-thread") == 0) { /* only it knows more, and it may block */
+        printf("%-24s %15s", r->address, "own thread");
+    } else if (r->actor) {
         bool deep = 2 * number(r->actor, "mailbox") > number(r->actor, "places") && t->colour;
         printf("%-24s %s%5" JSON_INTEGER_FORMAT "%s %9" JSON_INTEGER_FORMAT, r->address,
                deep ? "\033[33m" : "", number(r->actor, "mailbox"), deep ? "\033[0m" : "",

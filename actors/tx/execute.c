@@ -157,7 +157,7 @@ static verdict execute(tr__loop *loop, tr_actor *actor, tr__tx_branch *branch)
     view->error = TR_OK;
     view->text[0] = '\0';
     loop->running = actor;
-    atomic_store_explicit(&loop->watch.type, msg->type, memory_order_relaxed);
+    tr__watch_type(loop, msg);
     tr_err err = actor->def->transact(view, actor->state_block, msg);
     if (view->error)
         v = refused(reason_of(view->error), "%s", view->text);

@@ -71,16 +71,29 @@ typedef struct tr_actor_def {
      * spawned under a name, on a node that keeps a log. It may have no `receive`: plain messages are then dropped, and
      * asks refused. */
     tr_err (*transact)(tr_txview *v, void *state, const tr_msg *msg);
+    /* Its code blocks (reads, waits for a lock, calls what does): each actor of it gets a thread of its own, wherever it
+     * is spawned, as by TR_PLACE_OWN_THREAD. */
+    bool own_thread;
+    /* Bytes that such an actor may have at a time by way of the API: its state, blocks of tr_alloc (32 bytes more each), messages
+     * it keeps (tr_msg_take), futures, timers and watched descriptors (128 bytes each). A call beyond that fails with
+     * TR_ENOMEM, and the actor ends with TR_EXIT_OUT_OF_MEMORY when its handler returns (a fiber: its waits fail from then on).
+     * Its mailbox has bounds of its own; counted buffers are the node's. 0: no bound. */
+    size_t memory_max;
+    uint64_t overrun_ns; /* as tr_node_opts.overrun_ns, for these; 0: as the node says; TR_FOREVER: never */
 } tr_actor_def;
 
 #define TR_ACTOR(def_, ...) static const tr_actor_def def_ = {.name = #def_, __VA_ARGS__}
 
 /* Where a new actor lives. */
 typedef enum tr_place {
-    TR_PLACE_DEFAULT, /* the spawner's loop; supervisors' children are spread */
+    TR_PLACE_DEFAULT, /* the spawner's loop; some elsewhere while that has no rest and others have; of a spawner with a thread
+                         of its own, and supervisors' children: spread */
     TR_PLACE_HERE,
-    TR_PLACE_SPREAD, /* the loops in turn */
-    TR_PLACE_LOOP,   /* the loop given in `loop` */
+    TR_PLACE_SPREAD,       /* the loops in turn */
+    TR_PLACE_LOOP,         /* the loop given in `loop` */
+    TR_PLACE_LEAST_LOADED, /* of the loops with the least to do, by the last 5 ms, one in turn */
+    TR_PLACE_OWN_THREAD, /* a thread that is its alone, so its code may block; kept for the next such actor at its end.
+                              At most 64 a node, its loops among them: TR_EFULL */
 } tr_place;
 
 typedef struct tr_spawn_opts {
@@ -163,6 +176,10 @@ TR_MESSAGE(tr_canceled, (addr, asker), (u64, ask))
 /* A node came or went; to those who called tr_watch_nodes. `node` is its incarnation, of which each comes and goes: the
  * late last connection of an old one may come, and go, when the next one is up. */
 TR_MESSAGE(tr_node_event, (string, name), (u64, node), (bool, up), (string, reason))
+/* A descriptor that tr_fd_watch was told of is ready: TR_FD_READ, TR_FD_WRITE, or TR_FD_HANGUP (the other side is gone, or
+ * it has an error), which comes whatever was asked for. */
+TR_MESSAGE(tr_fd_ready, (i32, fd), (u32, events))
+enum { TR_FD_READ = 1, TR_FD_WRITE = 2, TR_FD_HANGUP = 4 };
 /* A future given to tr_pipe settled without an answer: how, a tr_err and its text. TR_OK: a gather's. Which: tr_msg_tag. */
 TR_MESSAGE(tr_settled, (u32, code), (string, text))
 /* tr_lookup's answer. */

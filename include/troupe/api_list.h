@@ -156,6 +156,19 @@ TR_FN(tr_timer, after_body, (tr_actor * self, uint64_t delay_ns, tr_type *type, 
       (self, delay_ns, type, body))
 /* True if it had not fired; its message is then never handled. */
 TR_FN(bool, timer_cancel, (tr_actor * self, tr_timer timer), (self, timer))
+/* Hear one tr_fd_ready when the descriptor can be read (TR_FD_READ), written (TR_FD_WRITE), or either, and when its other
+ * side is gone. One message a call: watch it again when you have read or written what there was. The descriptor stays
+ * yours, as it is; unwatch it before you close it. At most 1,024 an actor (TR_EFULL). TR_EINVAL (not open, or a file,
+ * which is always ready; in a simulation), TR_EEXIST (watched by this loop already), TR_ENOMEM, TR_EIO. */
+TR_FN(tr_err, fd_watch, (tr_actor * self, int fd, uint32_t events), (self, fd, events))
+/* No tr_fd_ready of that descriptor is handled after this call. One that isn't watched is left alone. At the actor's end all
+ * are unwatched. */
+TR_FN(void, fd_unwatch, (tr_actor * self, int fd), (self, fd))
+/* Memory of this actor's own, zeroed, released at its end whatever that is: also when a killed fiber's stack is dropped. NULL:
+ * TR_ENOMEM, of the system or of the actor's budget (tr_actor_def.memory_max); TR_ETOOBIG. */
+TR_FN(void *, alloc, (tr_actor * self, size_t size), (self, size))
+/* Give it back before that. NULL is fine; what isn't this actor's ends the process. */
+TR_FN(void, free, (tr_actor * self, void *memory), (self, memory))
 /* A random number from the loop's seeded source. Not for secrets. */
 TR_FN(uint64_t, random, (tr_actor * self), (self))
 /* Formatted text that lives until this handler returns (a fiber: until its next await, receive or sleep). ""

@@ -36,6 +36,13 @@ typedef struct tr_node_opts {
      * says TR_EFULL, but for one a mailbox (docs/mailboxes.md). 0: a quarter of the machine's memory, or of what its control
      * group may use. */
     uint64_t message_budget;
+    /* An actor that holds its loop for that long is named in the log, with its stack, at level warn: again at twice, four
+     * times that, and when it gave way. Looked at every 10 ms. 0: 50 ms; TR_FOREVER: never. */
+    uint64_t watchdog_ns;
+    /* One that holds its loop for that long is told to stop: its next call that sends, asks, spawns or sets a
+     * timer fails with TR_EKILLED (a fiber's waits then as well), and it ends with TR_EXIT_OVERRUN when its handler
+     * returns. One that makes no such call is only named. A definition may say otherwise. 0: never. */
+    uint64_t overrun_ns;
     /* How long it may take to stop in order; what hasn't ended by then is killed, and named in the log. 0 = 10 s. */
     uint64_t stop_timeout_ns;
 } tr_node_opts;
@@ -76,6 +83,9 @@ typedef struct tr_sums {
     uint64_t sent;     /* to other nodes: encoded into a connection */
     uint64_t received; /* from other nodes */
     uint64_t lost;     /* sent, but not known to have arrived when its connection broke */
+    /* Not of the sums: */
+    uint64_t stuck;    /* how often an actor held its loop for tr_node_opts.watchdog_ns */
+    uint64_t overruns; /* actors that ended with TR_EXIT_OVERRUN */
 } tr_sums;
 
 /* A node, not yet running. NULL with *error filled: TR_EINVAL, TR_EADDR, TR_EADDRINUSE, TR_EPERM (a listen
@@ -86,6 +96,20 @@ tr_node *tr_node_create(const tr_node_opts *opts, tr_error *error);
 /* Run it on the calling thread (loop 0) and threads of its own until it stops: TR_OK, or what `start`
  * returned, with the text in *error (which may be NULL). */
 tr_err tr_node_run(tr_node *node, tr_error *error);
+/* The like in a program's own main loop, instead of tr_node_run: start, then a step whenever tr_node_fd is readable, until it
+ * gives false, then finish; all four by one thread, which is loop 0's. What takes the program long keeps that loop's actors
+ * waiting, but neither the other loops nor the connections.
+ *
+ * Start the other threads. TR_EAGAIN: none to be had; then only destroy it. */
+tr_err tr_node_start(tr_node *node, tr_error *error);
+/* To be polled for reading (poll, epoll, select, another event loop): it is readable when a step has something to do, timers
+ * too. Level-triggered; owned by the node. */
+int tr_node_fd(const tr_node *node);
+/* Do what is to be done, for some 100 us and the longest handler; if there is nothing, wait for it for at most timeout_ns (0,
+ * TR_FOREVER). False: the node stops, by tr_node_stop or since `start` returned. */
+bool tr_node_step(tr_node *node, uint64_t timeout_ns);
+/* Stop it, in order, and wait for its threads: what tr_node_run returns. At any time after tr_node_start. */
+tr_err tr_node_finish(tr_node *node, tr_error *error);
 /* Ask it to stop, in order (docs/supervision.md): first what has no name and no supervisor, then supervisors and actors
  * with a name, the last one started first, then `start`; what is left after stop_timeout_ns is killed. Connections live
  * until then, and say goodbye. Posts are refused from now on. Any thread, also a signal handler. */

@@ -135,6 +135,14 @@ static void manual_wake(void *context, unsigned index)
     ((manual *)context)->wakes++;
 }
 
+static tr_err manual_start_loop(void *context, unsigned index, tr_error *error)
+{
+    (void)context;
+    (void)index;
+    (void)error;
+    return TR_OK;
+}
+
 static void manual_log(void *context, tr_log_level level, const char *line)
 {
     manual *m = context;
@@ -182,6 +190,7 @@ static manual *open_node(uint32_t loops, const char *name, struct memory_log *di
     m->seed = 1;
     m->disk = disk;
     tr__seams seams = {.now = manual_now,
+                       .start_loop = manual_start_loop,
                        .wake = manual_wake,
                        .wall_ms = manual_wall_ms,
                        .open_log = manual_open_log,
@@ -225,9 +234,9 @@ manual *manual_open_tx(uint32_t loops, const char *name, struct memory_log *disk
 
 void manual_stop(manual *m)
 {
-    for (uint32_t i = 0; i < m->node->loop_count; i++)
+    for (uint32_t i = 0; i < tr__loops_all(m->node); i++)
         tr__loop_end_actors(m->node->loops[i]);
-    for (uint32_t i = 0; i < m->node->loop_count; i++)
+    for (uint32_t i = 0; i < tr__loops_all(m->node); i++)
         tr__loop_end(m->node->loops[i]);
 }
 
@@ -304,7 +313,7 @@ void manual_check(manual *m)
         assert_false(owner->stopping); /* no actor is left */
         queued[owner->index] += check_mailbox(actor);
     }
-    for (uint32_t i = 0; i < m->node->loop_count; i++) {
+    for (uint32_t i = 0; i < tr__loops_all(m->node); i++) {
         check_loop(m->node->loops[i], queued[i]);
         passed += m->node->loops[i]->counts.passed;
         arrived += m->node->loops[i]->counts.arrived;
@@ -374,7 +383,7 @@ void manual_dry_pool(manual *m, uint32_t loop)
 uint64_t manual_dropped(manual *m, tr_drop why)
 {
     uint64_t sum = 0;
-    for (uint32_t i = 0; i < m->node->loop_count; i++)
+    for (uint32_t i = 0; i < tr__loops_all(m->node); i++)
         sum += m->node->loops[i]->counts.dropped[why];
     return sum;
 }
@@ -389,7 +398,7 @@ bool manual_turn(manual *m, uint32_t loop)
 static bool round_of_turns(manual *m)
 {
     bool more = false;
-    uint32_t count = m->node->loop_count;
+    uint32_t count = tr__loops_all(m->node);
     for (uint32_t i = 0; i < count; i++) {
         uint32_t index = m->order == MANUAL_UP ? i : count - 1 - i;
         if (m->order == MANUAL_RANDOM) {
@@ -426,7 +435,7 @@ void manual_step(manual *m, uint64_t duration_ns)
     manual_pump(m);
     for (;;) {
         uint64_t due = TR__NEVER;
-        for (uint32_t i = 0; i < m->node->loop_count; i++) {
+        for (uint32_t i = 0; i < tr__loops_all(m->node); i++) {
             uint64_t at = tr__loop_next_due(m->node->loops[i]);
             if (at < due)
                 due = at;

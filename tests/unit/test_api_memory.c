@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "actors/fd_watch.h"
 #include "base/mem.h"
 #include "tests/kit/bank.h"
 
@@ -264,6 +265,36 @@ static tr_err row_timer(tr_actor *self, rig *r)
     return one.id && two.id ? TR_OK : code_of(self);
 }
 
+static tr_err row_alloc(tr_actor *self, rig *r)
+{
+    void *one = tr_alloc(self, 100), *two = tr_alloc(self, 100000);
+    (void)r;
+    tr_free(self, one);
+    return one && two ? TR_OK : code_of(self);
+}
+
+static tr_err fake_watch(tr__loop *loop, int fd, uint32_t events, uint64_t id, tr_error *error)
+{
+    (void)loop, (void)fd, (void)events, (void)id, (void)error;
+    return TR_OK;
+}
+
+static void fake_unwatch(tr__loop *loop, int fd)
+{
+    (void)loop, (void)fd;
+}
+
+static tr_err row_fd(tr_actor *self, rig *r)
+{
+    static const tr__fd_seam fake = {fake_watch, fake_unwatch};
+    (void)r;
+    tr__owner(self)->node->seams.kinds.fds = &fake;
+    TR_TRY(tr_fd_watch(self, 1, TR_FD_READ));
+    tr_err err = tr_fd_watch(self, 2, TR_FD_WRITE);
+    tr_fd_unwatch(self, 1);
+    return err;
+}
+
 static tr_err row_post(tr_actor *self, rig *r)
 {
     (void)self;
@@ -373,6 +404,8 @@ static const struct {
     {"wait_any_at group_open group_add group_next_at group_next_type_at group_close", NULL, row_group},
     {"forward", row_forward, NULL},
     {"after_body timer_cancel", row_timer, row_timer},
+    {"fd_watch fd_unwatch", row_fd, row_fd},
+    {"alloc free", row_alloc, row_alloc},
     {"post_body", row_post, NULL},
     {"buffer_make buffer_adopt buffer_hold buffer_release", row_buffer, row_buffer},
     {"await_msg_at await_type_at receive_at receive_match_at sleep_at", NULL, row_fiber},

@@ -156,7 +156,8 @@ static void what_is_wrong_with_a_message_is_named(void **state)
         {"{\"do\":\"send\",\"to\":\"ada\",\"message\":{\"gret\":{}}}", "no message type \\\"gret\\\""},
         {"{\"do\":\"send\",\"to\":\"ada\",\"message\":{\"greet\":7}}", "expected an object"},
         {"{\"do\":\"send\",\"to\":\"ada\",\"message\":{\"greet\":{\"nam\":\"x\"}}}", "no field 'nam'"},
-        {"{\"do\":\"ask\",\"to\":\"ada\",\"message\":{\"greet\":{\"times\":\"x\"}}}", "greet.times: expected an integer"},
+        {"{\"do\":\"ask\",\"to\":\"ada\",\"message\":{\"greet\":{\"times\":\"x\"}}}",
+         "greet.times: expected an integer"},
         {"{\"do\":\"send\",\"to\":\"ada\",\"message\":{\"tr_down\":{}}}", "sent by the runtime only"},
     };
     fixture *f = *state;
@@ -260,9 +261,26 @@ static void an_answer_fits_its_frame_whatever_the_names(void **state)
 
 #define LOOP_TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
+static void an_actor_with_a_thread_of_its_own_is_told_by_loop_0(void **state)
+{
+    fixture *f = *state;
+    static manual_puppet own;
+    char part[200], address[TR_ADDR_TEXT_MAX];
+    own = (manual_puppet){0};
+    manual_spawn(f->m, 1, &own, &(tr_spawn_opts){.place = TR_PLACE_OWN_THREAD});
+    manual_pump(f->m);
+    snprintf(part, sizeof(part), "{\"address\":\"%s\",\"definition\":\"puppet\",\"state\":\"own-thread\"}",
+             tr_addr_format(own.address, address));
+    assert_answer(ask_loop(f, 0, "{\"do\":\"ps\"}"), part);
+    char *text = json_dumps(ask_loop(f, 1, "{\"do\":\"ps\"}"), JSON_COMPACT);
+    assert_null(strstr(text, address));
+    tr__free(text);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(an_actor_with_a_thread_of_its_own_is_told_by_loop_0, setup, teardown),
         cmocka_unit_test(a_frame_is_read_in_pieces_of_any_size),
         cmocka_unit_test(absurd_lengths_are_refused_before_anything_is_allocated),
         cmocka_unit_test(a_claimed_length_allocates_by_what_came),

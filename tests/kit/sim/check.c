@@ -118,7 +118,7 @@ static void check_sums(sim_node *node, const tr__loop *loop, uint64_t queued, ui
             (unsigned long long)waiting);
 }
 
-static void count_queued(sim_node *node, uint64_t queued[SIM_LOOPS_MAX])
+static void count_queued(sim_node *node, uint64_t queued[SIM_LOOPS_MAX + SIM_OWN_MAX])
 {
     uint32_t at = 0;
     for (tr_actor *actor; (actor = next_actor(node, &at));)
@@ -170,7 +170,7 @@ static void check_blocks(sim_node *node)
 
 void sim_check_stopped(sim_node *node)
 {
-    uint64_t queued[SIM_LOOPS_MAX] = {0};
+    uint64_t queued[SIM_LOOPS_MAX + SIM_OWN_MAX] = {0};
     count_queued(node, queued);
     for (uint32_t i = 0; i < node->loops; i++) {
         tr__loop *loop = node->node->loops[i];
@@ -208,7 +208,7 @@ void sim_check_running(tr_sim *sim)
 {
     for (uint32_t i = 0; i < sim->node_count; i++) {
         sim_node *node = &sim->nodes[i];
-        uint64_t queued[SIM_LOOPS_MAX] = {0}, on_the_way = 0;
+        uint64_t queued[SIM_LOOPS_MAX + SIM_OWN_MAX] = {0}, on_the_way = 0;
         if (!sim_node_is_up(node))
             continue;
         count_queued(node, queued);

@@ -194,7 +194,7 @@ static void slow(tr_sim *sim)
     uint64_t apart = 1 + sim_draw(sim, TR_SIM_SLOW, TR_MILLIS(40));
     if (!node)
         return;
-    sim_agent *agent = &node->agents[which % (node->loops + 1)];
+    sim_agent *agent = sim_agent_at(node, (uint32_t)(which % (node->loops + 1)));
     agent->slow_until = sim->now + lasts;
     agent->slow_ns = apart;
     sim_fault_happened(sim, TR_SIM_SLOW, "%s %s %u for %llu ms", node->name,
@@ -360,7 +360,7 @@ void sim_faults_end(tr_sim *sim)
         node->disk_slow_until = 0;
         node->disk.space = 0;
         node->disk.fail_force_in = node->disk.fail_write_in = 0;
-        for (uint32_t a = 0; a < SIM_AGENTS_MAX; a++)
-            node->agents[a].slow_until = 0;
+        for (uint32_t a = 0; a <= node->loops; a++)
+            sim_agent_at(node, a)->slow_until = 0;
     }
 }

@@ -78,11 +78,37 @@ static void seam_wake(void *context, unsigned index)
         sim_agent_wake(&node->agents[index], node->sim->now + wake_latency(node->sim));
 }
 
+sim_agent *sim_agent_at(sim_node *node, uint32_t index)
+{
+    return index < node->loops ? &node->agents[index] : &node->control;
+}
+
+static void agent_begin(sim_agent *agent, uint32_t index)
+{
+    agent->index = index;
+    agent->slow_until = 0;
+    agent->at = TR_FOREVER;
+    sim_agent_wake(agent, agent->node->sim->now + wake_latency(agent->node->sim));
+}
+
+/* A thread of its own is a loop like the others. */
+static tr_err seam_start_loop(void *context, unsigned index, tr_error *error)
+{
+    sim_node *node = context;
+    sim_node_seam(node);
+    if (index >= TR_COUNT(node->agents))
+        return tr__fail(error, TR_EAGAIN, "%s: no more threads", node->name);
+    node->loops = index + 1;
+    node->control.index = node->loops;
+    agent_begin(&node->agents[index], index);
+    return TR_OK;
+}
+
 static void seam_wake_control(void *context)
 {
     sim_node *node = context;
     if (sim_node_seam(node))
-        sim_agent_wake(&node->agents[node->loops], node->sim->now + wake_latency(node->sim));
+        sim_agent_wake(&node->control, node->sim->now + wake_latency(node->sim));
 }
 
 static void seam_point(void *context, const char *name)
@@ -169,7 +195,7 @@ static uint64_t turn(sim_agent *agent)
 {
     sim_node *node = agent->node;
     tr_sim *sim = node->sim;
-    if (agent->index == node->loops) {
+    if (agent == &node->control) {
         tr__remote_control_step(node->node->remote, sim_node_clock(node));
         return when(node, tr__remote_control_due(node->node->remote));
     }
@@ -259,6 +285,7 @@ static tr_node *make(sim_node *node, tr_error *error)
 {
     tr_sim *sim = node->sim;
     tr__seams seams = {.now = seam_now,
+                       .start_loop = seam_start_loop,
                        .wake = seam_wake,
                        .wake_control = seam_wake_control,
                        .wall_ms = seam_wall_ms,
@@ -306,6 +333,7 @@ tr_err sim_node_start(sim_node *node, tr_error *error)
         false;
     node->crash_after = 0;
     node->paused_until = 0;
+    node->loops = sim->scenario->loops;
     if (sim->scenario->loops == 0)
         node->loops = 1 + (uint32_t)tr__random_below(&sim->schedule, 2);
     sim_trace(sim, node, "start", "life %llu, %u loops", (unsigned long long)node->life, node->loops);
@@ -325,13 +353,8 @@ tr_err sim_node_start(sim_node *node, tr_error *error)
     if (sim->scenario->data)
         sim_reaches(sim, node->ended_itself, "a node whose log couldn't go on started again");
     node->ended_itself = node->slots_lost = false;
-    for (uint32_t i = 0; i <= node->loops; i++) {
-        sim_agent *agent = &node->agents[i];
-        agent->index = i;
-        agent->slow_until = 0;
-        agent->at = TR_FOREVER;
-        sim_agent_wake(agent, sim->now + wake_latency(sim));
-    }
+    for (uint32_t i = 0; i <= node->loops; i++)
+        agent_begin(sim_agent_at(node, i), i);
     return TR_OK;
 }
 
@@ -352,8 +375,9 @@ static void node_release(sim_node *node)
     node->dead = true;
     node->dying = false;
     node->down_by_power = power;
-    for (uint32_t i = 0; i < SIM_AGENTS_MAX; i++)
-        node->agents[i].token++; /* the next life may have another number of loops */
+    for (uint32_t i = 0; i <= TR_COUNT(node->agents); i++)
+        (i < TR_COUNT(node->agents) ? &node->agents[i] : &node->control)
+            ->token++; /* the next life may have another number of loops */
     if (power && node->sim->scenario->data)
         sim_reaches(node->sim, node->disk.stage, "power is lost while a batch is on its way to the disk");
     sim_net_node_died(node, power);
@@ -452,8 +476,8 @@ void sim_node_resume(sim_node *node)
     node->paused_until = 0;
     sim_trace(node->sim, node, "resume", "goes on");
     for (uint32_t i = 0; i <= node->loops; i++)
-        if (node->agents[i].at <= node->sim->now + TR_MILLIS(20)) /* a look at whether it goes on */
-            agent_schedule(&node->agents[i],
+        if (sim_agent_at(node, i)->at <= node->sim->now + TR_MILLIS(20)) /* a look at whether it goes on */
+            agent_schedule(sim_agent_at(node, i),
                            node->sim->now + sim_draw(node->sim, TR_SIM_PAUSE, TR_MICROS(50)));
     sim_net_node_resumed(node);
 }
@@ -476,8 +500,9 @@ void sim_nodes_init(tr_sim *sim)
                 node->join[n] = node->join_text[n];
                 n++;
             }
-        for (uint32_t a = 0; a < SIM_AGENTS_MAX; a++)
+        for (uint32_t a = 0; a < TR_COUNT(node->agents); a++)
             node->agents[a].node = node;
+        node->control.node = node;
         sim_net_init(&node->net, node);
         sim_disk_init(node, tr__random_next(&sim->schedule));
     }

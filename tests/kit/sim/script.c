@@ -46,8 +46,9 @@ static void clog_between(tr_sim *sim, const sim_step *step)
 static void slow(sim_node *node, const sim_step *step)
 {
     for (uint32_t i = 0; i <= node->loops; i++) {
-        node->agents[i].slow_until = node->sim->now + step->last_ns;
-        node->agents[i].slow_ns = step->time_ns;
+        sim_agent *agent = sim_agent_at(node, i);
+        agent->slow_until = node->sim->now + step->last_ns;
+        agent->slow_ns = step->time_ns;
     }
 }
 

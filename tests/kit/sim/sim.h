@@ -28,7 +28,8 @@
 #include "transport/stream.h"
 
 #define SIM_LOOPS_MAX  4
-#define SIM_AGENTS_MAX (SIM_LOOPS_MAX + 1) /* the last one is the control thread */
+#define SIM_OWN_MAX    4                   /* more of them, of actors with threads of their own */
+#define SIM_AGENTS_MAX (SIM_LOOPS_MAX + 1) /* that slowness is drawn of: with the control thread */
 
 typedef struct sim_node sim_node;
 typedef struct sim_played sim_played;
@@ -69,8 +70,9 @@ struct sim_node {
     uint32_t
         crash_after; /* so many more calls of seams, and it dies in the middle of its turn; 0: it doesn't */
     uint64_t paused_until; /* 0: it runs */
-    sim_agent agents[SIM_AGENTS_MAX];
-    uint32_t loops;
+    sim_agent agents[SIM_LOOPS_MAX + SIM_OWN_MAX];
+    sim_agent control;
+    uint32_t loops; /* that it has now, own threads among them */
     /* Its clock: local = local_base + (sim now - base) * (1 + ppm / 1,000,000). */
     uint64_t clock_base, clock_local;
     int64_t clock_ppm;
@@ -196,6 +198,8 @@ static inline uint64_t sim_when_it_goes_on(const sim_node *node)
     return node->paused_until < soon ? node->paused_until : soon;
 }
 void sim_agent_wake(sim_agent *agent, uint64_t at);
+/* Its loops, then the control thread. */
+sim_agent *sim_agent_at(sim_node *node, uint32_t index);
 /* Around code that runs on behalf of a node (an upcall of the net, a timer of a kind). leave: it may have crashed. */
 void sim_node_enter(sim_node *node);
 void sim_node_leave(sim_node *node);

@@ -64,7 +64,7 @@ void sim_trace_turn(const sim_agent *agent)
     if (!sim->opts.timeline || !sim->opts.turns)
         return;
     line_begin(sim, agent->node, "turn");
-    fprintf(sim->opts.timeline, "%s %u\n", agent->index == agent->node->loops ? "control thread" : "loop",
+    fprintf(sim->opts.timeline, "%s %u\n", agent == &agent->node->control ? "control thread" : "loop",
             agent->index);
 }
 
