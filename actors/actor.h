@@ -107,11 +107,11 @@ typedef struct tr__extras {
     uint32_t link_count;
     struct tr_actor *retell_next; /* in the loop's list of those with waiters to tell */
     bool retelling;
-    bool watches_dead_letters;
-    bool refused_by_budget;   /* its last refused send */
     struct tr__owned *owned;  /* blocks of tr_alloc */
     size_t memory_max, taken; /* its budget (memory.h), 0: none */
-    tr__reason *reason;       /* set by tr_exit and the like: end when the handler returns */
+    bool watches_dead_letters;
+    bool refused_by_budget; /* its last refused send */
+    tr__reason *reason;     /* set by tr_exit and the like: end when the handler returns */
     tr_error last_error;
 } tr__extras;
 

@@ -165,7 +165,7 @@ bool tr__loop_turn(tr__loop *loop)
     tr__load_measure(loop, now);
     loop->now_ns = now;
     atomic_store_explicit(&loop->watch.at_ns, now, memory_order_relaxed);
-    loop->stamp = tr__stamp_of(loop->now_ns);
+    loop->stamp = tr__stamp_of(now);
     tr__ring_stamp(&loop->ring, loop->stamp);
     inbox_take(loop);
     blocks_collect(loop);

@@ -28,6 +28,8 @@ static const char help[] =
     "  --operator WHAT   socket: let `troupe ps` and the like reach this node by its name; or none\n"
     "                    (default: socket if --name is given)\n"
     "  --stop-timeout S  what hasn't stopped S seconds after it was asked to is killed (default: 10)\n"
+    "  --crash-dir DIR   where a fault leaves a report (default: that of --data, else $TMPDIR or /tmp); or "
+    "none\n"
     "  --watchdog MS     name actors that hold their loop for longer in the log (default: 50; 0: don't)\n"
     "  --overrun MS      and stop those that hold it for that long (default: 0, don't)\n"
     "  --log LEVEL       error, warn, info or debug (default: warn)\n";
@@ -44,6 +46,7 @@ static const struct option options[] = {
     {"data", required_argument, NULL, 'd'},
     {"key", required_argument, NULL, 'k'},
     {"operator", required_argument, NULL, 'o'},
+    {"crash-dir", required_argument, NULL, 'C'},
     {"message-budget", required_argument, NULL, 'b'},
     {"stop-timeout", required_argument, NULL, 's'},
     {"watchdog", required_argument, NULL, 'w'},
@@ -58,6 +61,7 @@ typedef struct parsed {
     const char *plugins[PLUGINS_MAX + 1];
     size_t plugin_count;
     bool operator_given;
+    const char *crash_dir; /* as given; NULL: not */
     bool help;
 } parsed;
 
@@ -127,11 +131,38 @@ static int parse_ms(const char *program, const char *option, const char *value, 
                : 0;
 }
 
-static int take(const char *program, int option, const char *value, parsed *p)
+static int take_number(const char *program, int option, const char *value, parsed *p)
 {
     char *end = "";
     unsigned long number;
     double seconds;
+    switch (option) {
+    case 'l':
+        number = strtoul(value, &end, 10);
+        p->node.loops = number < 1 || number > 64 ? 0 : (uint32_t)number;
+        return *end || !p->node.loops ? bad(program, "loops", value, "a number from 1 to 64") : 0;
+    case 's':
+        seconds = strtod(value, &end);
+        p->node.stop_timeout_ns = (uint64_t)(seconds * 1e9);
+        return *end || !(seconds >= 0.001 && seconds <= 1e6)
+                   ? bad(program, "stop-timeout", value, "seconds, from 0.001 on")
+                   : 0;
+    case 'b':
+        return parse_bytes(value, &p->node.message_budget)
+                   ? 0
+                   : bad(program, "message-budget", value,
+                         "a number of bytes from 1 on, as 4096, 64K, 512M, 2G");
+    case 'w':
+        return parse_ms(program, "watchdog", value, TR_FOREVER, &p->node.watchdog_ns);
+    case 'r':
+        return parse_ms(program, "overrun", value, 0, &p->node.overrun_ns);
+    default:
+        return 2;
+    }
+}
+
+static int take(const char *program, int option, const char *value, parsed *p)
+{
     switch (option) {
     case 'n':
         p->node.name = value;
@@ -147,16 +178,6 @@ static int take(const char *program, int option, const char *value, parsed *p)
     case 'c':
         p->node.cluster = value;
         return 0;
-    case 'l':
-        number = strtoul(value, &end, 10);
-        p->node.loops = number < 1 || number > 64 ? 0 : (uint32_t)number;
-        return *end || !p->node.loops ? bad(program, "loops", value, "a number from 1 to 64") : 0;
-    case 's':
-        seconds = strtod(value, &end);
-        p->node.stop_timeout_ns = (uint64_t)(seconds * 1e9);
-        return *end || !(seconds >= 0.001 && seconds <= 1e6)
-                   ? bad(program, "stop-timeout", value, "seconds, from 0.001 on")
-                   : 0;
     case 'a':
         p->node.listen = value;
         return check_address(program, "listen", value, true);
@@ -173,28 +194,24 @@ static int take(const char *program, int option, const char *value, parsed *p)
             return bad(program, "plugin", value, "at most 64 of these");
         p->plugins[p->plugin_count++] = value;
         return 0;
-    case 'b':
-        return parse_bytes(value, &p->node.message_budget)
-                   ? 0
-                   : bad(program, "message-budget", value,
-                         "a number of bytes from 1 on, as 4096, 64K, 512M, 2G");
     case 'd':
         p->node.data = value;
         return *value ? 0 : bad(program, "data", "\"\"", "a directory is needed");
+    case 'C':
+        p->crash_dir = value;
+        return *value ? 0 : bad(program, "crash-dir", "\"\"", "a directory, or none");
     case 'g':
         return parse_log(value, &p->node.log_level)
                    ? bad(program, "log", value, "one of error, warn, info, debug")
                    : 0;
-    case 'w':
-        return parse_ms(program, "watchdog", value, TR_FOREVER, &p->node.watchdog_ns);
-    case 'r':
-        return parse_ms(program, "overrun", value, 0, &p->node.overrun_ns);
     case 'h':
         p->help = true;
         return 0;
-    default:
+    case '?':
         fprintf(stderr, "%s: --help tells the options\n", program);
         return 2;
+    default:
+        return take_number(program, option, value, p);
     }
 }
 
@@ -216,6 +233,16 @@ static tr_err run_and_destroy(tr_node *node, tr_error *error)
     return err;
 }
 
+static const char *crash_dir_of(const parsed *p)
+{
+    const char *temporary = getenv("TMPDIR");
+    if (p->crash_dir)
+        return strcmp(p->crash_dir, "none") == 0 ? NULL : p->crash_dir;
+    if (p->node.data)
+        return p->node.data;
+    return temporary && *temporary ? temporary : "/tmp";
+}
+
 int tr_main(int argc, char **argv, tr_err (*start)(tr_actor *self, void *arg), void *arg)
 {
     parsed p = {.node = {.log_level = TR_LOG_WARN, .start = start}};
@@ -232,6 +259,7 @@ int tr_main(int argc, char **argv, tr_err (*start)(tr_actor *self, void *arg), v
     }
     if (check_listen(program, &p.node) != 0)
         return 2;
+    p.node.crash_dir = crash_dir_of(&p);
     p.node.join = p.joins;
     p.node.plugins = p.plugin_count ? p.plugins : NULL;
     p.node.arg = arg ? arg : argv + optind;

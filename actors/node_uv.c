@@ -13,6 +13,7 @@
 #include <unistd.h>
 #include <uv.h>
 
+#include "actors/crash_os.h"
 #include "actors/kinds_uv.h"
 #include "actors/loop.h"
 #include "actors/loop_uv.h"
@@ -159,6 +160,7 @@ static void loop_finish(struct tr__driver_uv *all, tr__driver *d)
     while (atomic_load(&all->stopping))
         uv_sleep(1);
     tr__driver_close(d);
+    tr__crash_loop(NULL);
     tr__stack_fault_loop(NULL);
     tr__traced_leave(&d->traced);
 }
@@ -175,6 +177,7 @@ static void *thread_main(void *arg)
     thread_arg a = *(thread_arg *)arg;
     tr__free(arg);
     tr__traced_enter(&a.driver->traced);
+    tr__crash_loop(a.driver->loop);
     tr__stack_fault_loop(a.driver->loop);
     while (!tr__is_over(a.all->node))
         tr__driver_step(a.driver, TR__NEVER);
@@ -288,10 +291,7 @@ static tr__seams seams_of(struct tr__driver_uv *all)
 static tr_node *assemble(struct tr__driver_uv *all, const tr_node_opts *opts, tr_error *error)
 {
     tr__seams seams = seams_of(all);
-    tr_node_opts own = *opts;
-    if (!own.message_budget)
-        own.message_budget = tr__memory_limit() / 4;
-    tr_node *node = all->node = tr__node_make(&own, &seams, error);
+    tr_node *node = all->node = tr__node_make(opts, &seams, error);
     tr_err err = node ? TR_OK : error->code;
     for (uint32_t i = 0; err == TR_OK && i < node->loop_count; i++)
         err = driver_add(all, node->loops[i], error);
@@ -318,7 +318,10 @@ tr_node *tr_node_create(const tr_node_opts *opts, tr_error *error)
     }
     read_kill_point(all);
     uint8_t key[TR__KEY_SIZE];
-    tr_node *node = assemble(all, opts, error);
+    tr_node_opts own = *opts;
+    if (!own.message_budget)
+        own.message_budget = tr__memory_limit() / 4;
+    tr_node *node = assemble(all, &own, error);
     if (!node) {
         tr__free(all);
         return NULL;
@@ -326,6 +329,8 @@ tr_node *tr_node_create(const tr_node_opts *opts, tr_error *error)
     node->driver = all;
     node->key = opts->key ? key : NULL;
     tr_err err = opts->key ? tr__key_read(opts->key, key, error) : TR_OK;
+    if (err == TR_OK && opts->crash_dir)
+        err = tr__crash_watch(node, opts->crash_dir, error);
     if (err == TR_OK && opts->operator_socket)
         tr__operator_socket_open(&all->control);
     sigset_t before = tr__signals_block(); /* nng starts its threads at the first use */
@@ -347,7 +352,8 @@ tr_err tr_node_start(tr_node *node, tr_error *error)
     atomic_store(&all->parties, 1);
     all->loops[0]->threaded = true;
     tr__traced_enter(&all->loops[0]->traced);
-    tr__stack_fault_loop(node->loops[0]);
+    tr__crash_loop(all->loops[0]->loop);
+    tr__stack_fault_loop(all->loops[0]->loop);
     sigset_t before = tr__signals_block();
     tr_err err = tr__control_start(&all->control, error);
     tr__signals_restore(before);
@@ -447,6 +453,7 @@ void tr_node_destroy(tr_node *node)
     if (!node)
         return;
     struct tr__driver_uv *all = node->driver;
+    tr__crash_forget(node);
     tr__remote_free(node); /* from here on nobody is woken */
     tr__control_close(&all->control);
     if (!node->ran) {

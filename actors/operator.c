@@ -17,12 +17,13 @@
 /* ---- the table ----------------------------------------------------------------------------------------- */
 
 static const tr__operator_row rows[] = {
-    {"nodes", true, false, tr__operator_run_nodes},  /* operator_ps.c */
-    {"ps", true, false, tr__operator_run_ps},        /* the same */
-    {"send", false, true, tr__operator_run_message}, /* operator_ask.c */
-    {"ask", false, true, tr__operator_run_message},  /* the same */
-    {"top", true, false, tr__operator_run_top},      /* operator_top.c */
-    {"tap", false, false, tr__operator_run_tap},     /* the same */
+    {"nodes", true, false, tr__operator_run_nodes},                /* operator_ps.c */
+    {"ps", true, false, tr__operator_run_ps},                      /* the same */
+    {"send", false, true, tr__operator_run_message},               /* operator_ask.c */
+    {"ask", false, true, tr__operator_run_message},                /* the same */
+    {"top", true, false, tr__operator_run_top},                    /* operator_top.c */
+    {"tap", false, false, tr__operator_run_tap},                   /* the same */
+    {"why", false, false, tr__operator_run_why, .or_stuck = true}, /* operator_why.c */
 };
 
 static const tr__operator_row *row_called(const char *word)

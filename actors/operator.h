@@ -51,6 +51,8 @@ typedef struct tr__operator_row {
     bool every_loop;  /* each loop answers its part; else the loop of "to" answers the whole */
     bool has_timeout; /* "timeout" says how long it may take; else it waits for nothing but its loop */
     void (*run)(tr_actor *self, tr__operator_job *job);
+    bool
+        or_stuck; /* if its loop doesn't answer, the answer is what that is stuck in; else that is an error */
 } tr__operator_row;
 
 /* Any thread. Check a request: its row; NULL and *error (TR_EINVAL) if it isn't an object with a known "do", or its
@@ -58,6 +60,8 @@ typedef struct tr__operator_row {
 const tr__operator_row *tr__operator_row_of(const json_t *request, tr_error *error);
 /* Its "timeout", ns. */
 uint64_t tr__operator_timeout(const json_t *request);
+/* The actor that its "to" names; TR_ADDR_NONE: that isn't known, or on another node. Any thread. */
+tr_addr tr__operator_to(tr_node *node, const json_t *request);
 /* The loop that its "to" lives on, 0 if that isn't known or on another node. Any thread. */
 uint32_t tr__operator_loop(tr_node *node, const json_t *request);
 
@@ -83,10 +87,11 @@ void tr__operator_fail(tr_actor *self, tr__operator_job *job);
 /* Have the row's `run` called again, after the other actors had their turn. */
 void tr__operator_again(tr_actor *self, tr__operator_job *job);
 
-/* The rows' work: operator_ps.c, operator_ask.c, operator_top.c. */
+/* The rows' work: operator_ps.c, operator_ask.c, operator_top.c, operator_why.c. */
 void tr__operator_run_nodes(tr_actor *self, tr__operator_job *job);
 void tr__operator_run_top(tr_actor *self, tr__operator_job *job);
 void tr__operator_run_tap(tr_actor *self, tr__operator_job *job);
+void tr__operator_run_why(tr_actor *self, tr__operator_job *job);
 void tr__operator_run_ps(tr_actor *self, tr__operator_job *job);
 void tr__operator_run_message(tr_actor *self, tr__operator_job *job);
 

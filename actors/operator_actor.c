@@ -77,7 +77,7 @@ static tr_addr parent_of(const tr_node *node, const tr_actor *actor)
 /* In a word; the operator's own actor is the one that runs. */
 static const char *state_of(const tr_actor *actor)
 {
-    static const char *const waits[] = {"ready", "awaits", "receives", "sleeps"};
+    static const char *const waits[] = {"ready", "awaits", "receives", "sleeps", "waits for places"};
     if (actor->state == TR__ACTOR_COMING)
         return "coming";
     if (actor->state == TR__ACTOR_STOPPING || actor->exiting)
@@ -96,10 +96,11 @@ json_t *tr__operator_actor(const tr__operator_job *job, const tr_actor *actor)
     const tr__loop *loop = tr__owner(actor);
     tr_addr address = tr__addr_of(actor), parent = parent_of(loop->node, actor);
     const char *name = actor->named ? name_of(job, address) : NULL;
-    json_t *row =
-        json_pack("{s:o, s:o, s:s, s:i, s:i, s:I}", "address", tr__operator_address(address), "definition",
-                  tr__operator_text(actor->def->name, KIND_MAX), "state", state_of(actor), "mailbox",
-                  (int)actor->count, "places", (int)actor->capacity, "handled", (json_int_t)actor->handled);
+    json_t *row = json_pack("{s:o, s:o, s:s, s:i, s:i, s:I, s:I}", "address", tr__operator_address(address),
+                            "definition", tr__operator_text(actor->def->name, KIND_MAX), "state",
+                            state_of(actor), "mailbox", (int)actor->count, "places", (int)actor->capacity,
+                            "free", (json_int_t)actor->local + tr__places_free(&actor->places), "handled",
+                            (json_int_t)actor->handled);
     if (!row)
         return NULL;
     if (actor->head)

@@ -21,16 +21,20 @@ static const char *local_name(const tr_node *node, const char *to)
     return strlen(node->name) == length && memcmp(node->name, to, length) == 0 ? slash + 1 : NULL;
 }
 
-uint32_t tr__operator_loop(tr_node *node, const json_t *request)
+tr_addr tr__operator_to(tr_node *node, const json_t *request)
 {
     const char *to = json_string_value(json_object_get(request, "to"));
     tr_addr address = TR_ADDR_NONE;
-    if (!to)
-        return 0;
-    if (*to == '<')
+    if (to && *to == '<')
         tr__addr_parse(to, &address, NULL);
-    else if (local_name(node, to))
+    else if (to && local_name(node, to))
         address = tr__name_get(node, local_name(node, to));
+    return address;
+}
+
+uint32_t tr__operator_loop(tr_node *node, const json_t *request)
+{
+    tr_addr address = tr__operator_to(node, request);
     const tr_actor *actor = address.node == node->id ? tr__slot(node, address.slot) : NULL;
     const tr__loop *owner = actor ? tr__owner(actor) : NULL;
     return owner ? owner->index : 0;

@@ -163,6 +163,8 @@ static void finish(tr__operator_client *c)
         json_t *value = c->answers[c->first];
         c->answers[c->first] = NULL;
         respond(c, value);
+    } else if (c->row->or_stuck) {
+        respond(c, tr__operator_stuck(c->socket->control, c->first, c->to));
     } else {
         char why[320];
         tr_error error;
@@ -214,6 +216,7 @@ static void start_request(tr__operator_client *c, const json_t *request, const c
     uint32_t end = c->row->every_loop ? s->node->loop_count : first + 1;
     tr_err err = TR_OK;
     memset(c->answered, 0, sizeof(c->answered));
+    c->to = tr__operator_to(s->node, request);
     c->number = ++s->next_number;
     c->first = first;
     c->left = end - first;

@@ -27,6 +27,7 @@ typedef struct tr__operator_client {
     /* WAITING */
     uint64_t number; /* of its request; 0: none */
     const tr__operator_row *row;
+    tr_addr to;           /* of a request for one actor */
     uint32_t first, left; /* the only loop asked; loops that haven't answered */
     bool answered[TR__LOOPS_MAX];
     json_t *answers[TR__LOOPS_MAX];
@@ -66,6 +67,8 @@ typedef struct tr__operator_socket {
 void tr__operator_accept(uv_stream_t *listener, int status);
 /* A loop's answer to the request of that number; taken, and dropped if nobody waits for it any more. */
 void tr__operator_take_answer(tr__operator_socket *socket, uint64_t number, uint32_t loop, json_t *value);
+/* What a loop that doesn't answer is stuck in (operator_stuck_uv.c), as an answer to "why"; NULL: no memory. */
+json_t *tr__operator_stuck(const tr__control *control, uint32_t loop, tr_addr to);
 void tr__operator_client_close(tr__operator_client *client);
 
 #endif

@@ -1,7 +1,5 @@
 /* Running actors: the queue, the batch, the handler and what follows it. The owner's loop only; nothing
  * fails. */
-#include <stdio.h>
-
 #include "actors/budget.h"
 #include "actors/loop.h"
 #include "actors/observe.h"
@@ -9,6 +7,7 @@
 #include "actors/transactions.h"
 #include "base/buggify.h"
 #include "base/mem.h"
+#include <stdio.h>
 
 /* ---- the queue ----------------------------------------------------------------------------------------- */
 

@@ -2,6 +2,8 @@
 #ifndef TR_ACTORS_TRANSACTIONS_H
 #define TR_ACTORS_TRANSACTIONS_H
 
+#include <jansson.h>
+
 #include "actors/loop.h"
 
 /* The manager: every node's second actor, so every node knows every other's. */
@@ -20,6 +22,10 @@ tr_err tr__transact_def(tr_node *node, const tr_actor_def **def, const char *nam
  * message of an actor or a peer has that kind; so the pointer in it is good. Takes msg: it goes back as a notice. */
 void tr__transact_execute(tr__loop *loop, tr_actor *actor, tr_msg *msg);
 void tr__transact_lost(tr__loop *loop, tr_msg *msg);
+
+/* For "why" (docs/operator.md), on loop 0: who holds the lock of its "participant"; who has begun its "transaction"; or the
+ * one that its "asker" waits in. NULL: nothing of that is here. */
+json_t *tr__transactions_why(tr_node *node, const json_t *request);
 
 /* The real side of the seam open_log: makes the directory if it is missing. */
 struct tr__log_store *tr__data_open_log(const char *directory, const char *node, void (*wake)(void *context),

@@ -25,6 +25,7 @@ size_t tr__waiting_of(const tr_actor *actor, tr__waiting *out, tr__asked *asks, 
         *out = (tr__waiting){
             .what = fiber->wait,
             .where = fiber->where,
+            .places_of = fiber->wait == TR__WAIT_PLACES ? fiber->places_of : TR_ADDR_NONE,
             .since_ns = fiber->since_ns,
             .until_ns = until(
                 tr__pending_get(loop, actor, fiber->wait == TR__WAIT_FUTURE ? fiber->awaited : fiber->timer)),

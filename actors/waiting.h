@@ -7,9 +7,10 @@
 /* What a fiber waits for. */
 typedef struct tr__waiting {
     tr__wait what;     /* TR__WAIT_NONE: it runs, is about to, or is no fiber; then the rest says nothing */
-    const char *where; /* "file:line" of the call that waits; static */
+    const char *where; /* "file:line" of the call that waits; static; NULL: not known */
     uint64_t since_ns; /* when that call began to, on the loop's clock */
     uint64_t until_ns; /* when it gives up; TR__NEVER */
+    tr_addr places_of; /* of TR__WAIT_PLACES: whose mailbox */
 } tr__waiting;
 
 /* An ask that isn't settled. */

@@ -114,12 +114,13 @@ static void *signal_stack_make(void)
 void tr__traced_enter(tr__traced *traced)
 {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
-    sigset_t ours;
+    sigset_t ours, before;
     pthread_once(&once, install);
     traced->signal_stack = signal_stack_make();
     sigemptyset(&ours);
     sigaddset(&ours, SIGURG);
-    pthread_sigmask(SIG_UNBLOCK, &ours, &traced->mask_before);
+    pthread_sigmask(SIG_UNBLOCK, &ours, &before);
+    traced->was_blocked = sigismember(&before, SIGURG) == 1;
     mine = traced;
     pthread_mutex_lock(&traced->lock);
     traced->thread = pthread_self();
@@ -133,7 +134,12 @@ void tr__traced_leave(tr__traced *traced)
     traced->entered = false;
     pthread_mutex_unlock(&traced->lock);
     mine = NULL;
-    pthread_sigmask(SIG_SETMASK, &traced->mask_before, NULL);
+    if (traced->was_blocked) { /* only this one: what else was blocked meanwhile (SIGPIPE) may be pending */
+        sigset_t ours;
+        sigemptyset(&ours);
+        sigaddset(&ours, SIGURG);
+        pthread_sigmask(SIG_BLOCK, &ours, NULL);
+    }
     if (!traced->signal_stack)
         return;
     stack_t none = {.ss_flags = SS_DISABLE};

@@ -26,7 +26,7 @@ typedef struct tr__traced {
     sem_t answered;
     bool made, entered;
     pthread_t thread;
-    sigset_t mask_before;
+    bool was_blocked;   /* the signal, on its thread, before */
     void *signal_stack; /* ours; NULL: the thread had one */
     /* IDLE -> ASKED (the asker) -> WRITING -> DONE (the handler) -> IDLE (the asker). Who gave up waiting takes ASKED
      * back, or leaves the rest to the next one. */

@@ -23,9 +23,12 @@ static const cli_command commands[] = {
     {"run", "run a command: its output streamed, its deadline kept, its whole group ended", cli_run_command},
     {"send", "send an actor of a running node a message, in JSON", cli_send},
     {"sim", "run a cluster in one thread, under virtual time and faults, from seeds", cli_sim},
+    {"tap", "copies of the messages that an actor gets, as they come", cli_tap},
+    {"top", "the busiest actors: mailboxes, messages a second, handling times", cli_top},
     {"tx", "what happened lately to transactions, and what is in doubt", cli_tx},
     {"up", "run the nodes of a file, and keep them up", cli_up},
     {"version", "print the version", version},
+    {"why", "why an actor does not come forward: whom it waits for, to the end of the chain", cli_why},
     {"help", "print this table", help},
 };
 

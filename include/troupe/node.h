@@ -32,10 +32,9 @@ typedef struct tr_node_opts {
     /* Listen on the operator socket of this node's name (docs/operator.md), for `troupe ps` and the like. If that can't be
      * had (another node of that name has it, say) the log warns, and the node runs without. */
     bool operator_socket;
-    /* Bytes that large messages (beyond 4 KiB) and counted buffers may hold on this node; beyond them a send of one more
-     * says TR_EFULL, but for one a mailbox (docs/mailboxes.md). 0: a quarter of the machine's memory, or of what its control
-     * group may use. */
-    uint64_t message_budget;
+    /* Where a fault that ends the process (SIGSEGV and the like) leaves a report (docs/debugging.md): a directory that is
+     * there. Handlers of these signals are set, and what was to be done follows. NULL: none. */
+    const char *crash_dir;
     /* An actor that holds its loop for that long is named in the log, with its stack, at level warn: again at twice, four
      * times that, and when it gave way. Looked at every 10 ms. 0: 50 ms; TR_FOREVER: never. */
     uint64_t watchdog_ns;
@@ -43,6 +42,10 @@ typedef struct tr_node_opts {
      * timer fails with TR_EKILLED (a fiber's waits then as well), and it ends with TR_EXIT_OVERRUN when its handler
      * returns. One that makes no such call is only named. A definition may say otherwise. 0: never. */
     uint64_t overrun_ns;
+    /* Bytes that large messages (beyond 4 KiB) and counted buffers may hold on this node; beyond them a send of one more
+     * says TR_EFULL, but for one a mailbox (docs/mailboxes.md). 0: a quarter of the machine's memory, or of what its control
+     * group may use. */
+    uint64_t message_budget;
     /* How long it may take to stop in order; what hasn't ended by then is killed, and named in the log. 0 = 10 s. */
     uint64_t stop_timeout_ns;
 } tr_node_opts;

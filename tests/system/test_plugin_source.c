@@ -77,7 +77,11 @@ static void the_same_source_answers_from_a_plugin(void **state)
     assert_true(block->magic == TR_PLUGIN_MAGIC && block->size == sizeof(*block));
     assert_int_equal(TR_ABI_MAJOR, block->abi_major);
     assert_string_equal("greeter", block->name);
-    assert_int_equal(2 + 6 + 5, block->types_end - block->types); /* its own, troupe/actor.h, troupe/tx.h */
+    int own = 0; /* the others are the headers' */
+    for (tr_type *const *type = block->types; type < block->types_end; type++)
+        if (strncmp((*type)->name, "tr_", 3) != 0)
+            own++;
+    assert_int_equal(2, own);
     *block->host = &tr__host_table;
     tr_error error = {0};
     tr_node_opts opts = {.start = start, .arg = (void *)block->actors[0]};

@@ -1,0 +1,139 @@
+/* The crash report of real processes (this same program, run with a node's options) that fault in a handler. */
+#include "tests/system/operator_kit.h"
+
+#include <troupe/node.h>
+#include <troupe/troupe.h>
+
+TR_MESSAGE(count_to, (u32, number), (string, text))
+TR_MESSAGE(fault, (i32, signal), (string, text))
+TR_MESSAGE(dig)
+
+static volatile int *nowhere;
+
+static __attribute__((noinline)) void fall(int number)
+{
+    if (number == SIGSEGV)
+        *nowhere = 7;
+    else if (number == SIGABRT)
+        abort();
+    else
+        raise(number);
+}
+
+static void victim_receive(tr_actor *self, void *state, const tr_msg *msg)
+{
+    const fault *f = tr_match(msg, fault);
+    (void)self, (void)state;
+    if (f)
+        fall(f->signal);
+}
+TR_ACTOR(victim_def, .receive = victim_receive);
+
+static __attribute__((noinline)) int deeper(int n)
+{
+    volatile char room[1024];
+    room[n % 1024] = (char)n;
+    return n == 1 << 30 ? 0 : deeper(n + 1) + room[(n * 7) % 1024];
+}
+
+static tr_err digger_run(tr_actor *self, void *arg)
+{
+    (void)arg;
+    while (!tr_match(tr_receive(self, TR_FOREVER), dig))
+        ;
+    return deeper(0) ? TR_OK : TR_EAPP;
+}
+TR_ACTOR(digger_def, .run = digger_run);
+
+static tr_err start(tr_actor *self, void *arg)
+{
+    (void)arg;
+    tr_addr victim = tr_spawn_with(self, &victim_def, NULL, &(tr_spawn_opts){.name = "victim"});
+    tr_spawn_with(self, &digger_def, NULL, &(tr_spawn_opts){.name = "digger"});
+    tr_send(self, victim, count_to, .number = 3, .text = "three");
+    puts("up");
+    fflush(stdout);
+    while (tr_receive(self, TR_FOREVER))
+        ;
+    return TR_OK;
+}
+
+/* Has the node crash by that message; its report is in `printed`. */
+static void crash_by(const char *to, const char *message, int number)
+{
+    part ada;
+    int status;
+    char command[512], path[160];
+    START(&ada, "--name", "ada", "--crash-dir", directory);
+    while (strcmp(next_line(&ada), "up") != 0)
+        assert_true(ada.line[0]);
+    snprintf(command, sizeof(command), "send %s '%s'", to, message);
+    troupe(command); /* the node may be gone before it has answered */
+    assert_int_equal(ada.pid, waitpid(ada.pid, &status, 0));
+    assert_true(WIFSIGNALED(status)); /* the default action has followed */
+    assert_int_equal(number, WTERMSIG(status));
+    snprintf(path, sizeof(path), "%s/troupe-crash-ada-%d.txt", directory, (int)ada.pid);
+    while (ada.line[0] && !strstr(ada.line, path))
+        next_line(&ada);
+    assert_non_null(strstr(ada.line, "crashed (SIG")); /* and stderr tells where it is */
+    FILE *file = fopen(path, "r");
+    assert_non_null(file);
+    size_t length = fread(printed, 1, sizeof(printed) - 1, file);
+    printed[length] = '\0';
+    fclose(file);
+    close(ada.in);
+    close(ada.out);
+}
+
+static void a_fault_in_a_handler_names_the_actor_and_its_message(void **state)
+{
+    (void)state;
+    crash_by("ada/victim", "{\"fault\":{\"signal\":11,\"text\":\"the last words\"}}", SIGSEGV);
+    assert_printed("signal: SIGSEGV at address 0x0");
+    assert_printed("node: ada");
+    assert_printed("actor: victim_def, slot ");
+    assert_printed("message: fault {signal: 11, text: \"the last words\"}");
+    assert_printed("backtrace");
+    assert_printed("handles fault");
+    assert_printed("handles count_to");
+    assert_printed("starts victim_def");
+}
+
+static void an_abort_is_reported_as_well(void **state)
+{
+    (void)state;
+    crash_by("ada/victim", "{\"fault\":{\"signal\":6}}", SIGABRT);
+    assert_printed("signal: SIGABRT\n");
+    assert_printed("actor: victim_def");
+    crash_by("ada/victim", "{\"fault\":{\"signal\":8}}", SIGFPE);
+    assert_printed("signal: SIGFPE\n");
+}
+
+static void a_fiber_whose_stack_overflows_is_named(void **state)
+{
+    (void)state;
+    crash_by("ada/digger", "{\"dig\":{}}", SIGSEGV);
+    assert_printed("actor: digger_def, slot ");
+    assert_printed("message: dig {}");
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(int argc, char **argv)
+{
+    if (argc > 1) {
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        return tr_main(argc, argv, start, NULL);
+    }
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+    puts("skipped: the sanitizer ends a program that faults in its own way");
+    return 0;
+#endif
+    signal(SIGPIPE, SIG_IGN);
+    const struct CMUnitTest tests[] = {
+        TEST(a_fault_in_a_handler_names_the_actor_and_its_message),
+        TEST(an_abort_is_reported_as_well),
+        TEST(a_fiber_whose_stack_overflows_is_named),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

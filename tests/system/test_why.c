@@ -1,0 +1,364 @@
+/* `troupe why` on real processes (this same program, run with a node's options) with a planted fault each: it must name the
+ * cause. Between the nodes and the command is nothing but the operator sockets. */
+#include "tests/system/operator_kit.h"
+
+#include <troupe/node.h>
+#include <troupe/troupe.h>
+
+/* ---- the nodes' actors --------------------------------------------------------------------------------- */
+
+TR_MESSAGE(get_stuck)
+TR_MESSAGE(go, (string, path), (string, then))
+TR_MESSAGE(question, (string, then))
+TR_MESSAGE(answer_is)
+TR_MESSAGE(bump, TR_WRITES, (i64, amount))
+TR_MESSAGE(nap, (u32, ms))
+TR_MESSAGE(flood, (string, path))
+TR_MESSAGE(tick)
+
+static void say(const char *line)
+{
+    puts(line);
+    fflush(stdout);
+}
+
+static void wait_for_a_byte(void)
+{
+    char let_go;
+    say("stuck");
+    if (read(STDIN_FILENO, &let_go, 1) == 1)
+        say("let go");
+}
+
+static void stuck_receive(tr_actor *self, void *state, const tr_msg *msg)
+{
+    (void)self, (void)state;
+    if (tr_match(msg, get_stuck))
+        wait_for_a_byte();
+}
+TR_ACTOR(stuck_def, .receive = stuck_receive);
+
+/* Asks whom it is told to ask, and while it awaits that it answers nobody. */
+static tr_err asker_run(tr_actor *self, void *arg)
+{
+    (void)arg;
+    for (const tr_msg *msg; (msg = tr_receive(self, TR_FOREVER));) {
+        const go *g = tr_match(msg, go);
+        const question *q = tr_match(msg, question);
+        const char *path = g ? g->path : q ? q->then : "", *then = g ? g->then : "";
+        if (*path) {
+            const tr_found *found;
+            TR_TRY(tr_await(self, tr_lookup(self, path, TR_SECONDS(15)), tr_found, &found));
+            tr_future asked = tr_ask(self, found->actor, TR_SECONDS(60), question, .then = then);
+            say("asks");
+            tr_await_msg(self, asked, NULL);
+        }
+        if (q)
+            tr_reply(self, msg, answer_is);
+    }
+    return TR_OK;
+}
+TR_ACTOR(asker_def, .run = asker_run);
+
+static void keeper_receive(tr_actor *self, void *state, const tr_msg *msg)
+{
+    (void)state;
+    if (tr_match(msg, question))
+        tr_msg_take(self, msg);
+}
+TR_ACTOR(keeper_def, .receive = keeper_receive);
+
+static tr_err napper_run(tr_actor *self, void *arg)
+{
+    (void)arg;
+    for (const tr_msg *msg; (msg = tr_receive(self, TR_FOREVER));) {
+        const nap *n = tr_match(msg, nap);
+        if (n)
+            tr_sleep(self, TR_MILLIS(n->ms));
+    }
+    return TR_OK;
+}
+TR_ACTOR(napper_def, .run = napper_run, .mailbox_places = 8);
+
+static void flooder_receive(tr_actor *self, void *state, const tr_msg *msg)
+{
+    const flood *f = tr_match(msg, flood);
+    (void)state;
+    if (!f)
+        return;
+    while (tr_send(self, tr_whereis(self, f->path), tick) == TR_OK)
+        ;
+    say("flooded");
+}
+TR_ACTOR(flooder_def, .receive = flooder_receive);
+
+/* Its own mailbox lets senders wait, and nobody empties it. */
+static tr_err patient_run(tr_actor *self, void *arg)
+{
+    (void)arg;
+    for (const tr_msg *msg; (msg = tr_receive(self, TR_FOREVER));) {
+        const flood *f = tr_match(msg, flood);
+        if (!f)
+            continue;
+        tr_addr to = tr_whereis(self, f->path);
+        say("floods");
+        for (int i = 0; i < 100 && tr_send(self, to, tick) == TR_OK; i++)
+            ; /* to one that is gone a send succeeds */
+    }
+    return TR_OK;
+}
+TR_ACTOR(patient_def, .run = patient_run);
+TR_ACTOR(pond_def, .run = napper_run, .mailbox_places = 8, .overflow = TR_OVERFLOW_WAIT);
+
+static tr_err account(tr_txview *v, void *state, const tr_msg *msg)
+{
+    const bump *b = tr_match(msg, bump);
+    (void)state;
+    return b ? tr_view_put_i64(v, "balance", tr_view_i64(v, "balance", 0) + b->amount) : TR_OK;
+}
+TR_ACTOR(account_def, .transact = account);
+
+/* With a time to sleep it holds the account's lock for so long. */
+static tr_err payer_run(tr_actor *self, void *arg)
+{
+    (void)arg;
+    for (const tr_msg *msg; (msg = tr_receive(self, TR_FOREVER));) {
+        const nap *n = tr_match(msg, nap);
+        if (!n)
+            continue;
+        uint32_t ms = n->ms;
+        tr_tx tx = tr_tx_begin(self, &(tr_tx_opts){TR_SECONDS(60), TR_SECONDS(50)});
+        say("calls");
+        while (tr_tx_await(&tx, "ada/account", bump, .amount = 1) != TR_OK) { /* not connected yet */
+            tr_sleep(self, TR_MILLIS(20));
+            tx = tr_tx_begin(self, &(tr_tx_opts){TR_SECONDS(60), TR_SECONDS(50)});
+        }
+        say("holds");
+        if (ms)
+            tr_sleep(self, TR_MILLIS(ms));
+    }
+    return TR_OK;
+}
+TR_ACTOR(payer_def, .run = payer_run);
+
+static tr_err start(tr_actor *self, void *arg)
+{
+    static const struct {
+        const char *name;
+        const tr_actor_def *def;
+    } all[] = {{"stuck", &stuck_def},   {"asker", &asker_def},     {"keeper", &keeper_def},
+               {"napper", &napper_def}, {"flooder", &flooder_def}, {"payer", &payer_def},
+               {"second", &payer_def},  {"account", &account_def}, {"patient", &patient_def},
+               {"pond", &pond_def}};
+    (void)arg;
+    for (size_t i = 0; i < TR_COUNT(all); i++)
+        tr_spawn_with(self, all[i].def, NULL,
+                      &(tr_spawn_opts){.name = all[i].name}); /* account wants --data */
+    say(tr_node_listen(tr_node_of(self)));
+    while (tr_receive(self, TR_FOREVER))
+        ;
+    return TR_OK;
+}
+
+/* ---- helpers ------------------------------------------------------------------------------------------- */
+
+static void send(const char *to, const char *message)
+{
+    char arguments[256];
+    snprintf(arguments, sizeof(arguments), "send %s '%s'", to, message);
+    if (troupe(arguments) != 0)
+        fail_msg("%s: %s", arguments, printed);
+}
+
+static void until_line(part *p, const char *line)
+{
+    while (strcmp(next_line(p), line) != 0)
+        if (!p->line[0])
+            fail_msg("it didn't say \"%s\"", line);
+}
+
+/* The cause is the last line. */
+static void assert_cause(const char *text)
+{
+    const char *cause = strstr(printed, "\ncause: ");
+    if (!cause || !strstr(cause, text) || strchr(cause + 1, '\n')[1])
+        fail_msg("\"%s\" isn't the last line of: %s", text, printed);
+}
+
+static void start_pair(part *ada, part *bob)
+{
+    char where[256];
+    START(ada, "--name", "ada", "--listen", "127.0.0.1:0");
+    strcpy(where, next_line(ada));
+    START(bob, "--name", "bob", "--join", where);
+    next_line(bob);
+}
+
+/* ---- tests --------------------------------------------------------------------------------------------- */
+
+static void a_stuck_handler_is_named_with_where_it_is(void **state)
+{
+    part ada;
+    (void)state;
+    START(&ada, "--name", "ada", "--loops", "1");
+    next_line(&ada);
+    send("ada/stuck", "{\"get_stuck\":{}}");
+    until_line(&ada, "stuck");
+    assert_int_equal(0, troupe("why ada/stuck"));
+    assert_cause("is stuck: it has been handling get_stuck for ");
+    assert_printed("stuck_def");
+#ifndef __SANITIZE_THREAD__
+    assert_printed("stuck_receive+0x"); /* the frame of a static function, by name */
+#endif
+    /* One that has done nothing wrong, on the same loop. */
+    assert_int_equal(0, troupe("why ada/keeper"));
+    assert_cause("can't run: on its loop the handler of ada/stuck (stuck_def) is stuck, handling get_stuck");
+    assert_int_equal(0, troupe("why ada/stuck --json"));
+    assert_printed("\"kind\":\"stuck\"");
+    assert_printed("\"did\":\"handles\"");
+    assert_int_equal(1, write(ada.in, "x", 1));
+    until_line(&ada, "let go");
+    assert_int_equal(0, troupe("why ada/stuck"));
+    assert_cause("nothing keeps ada/stuck");
+    node_end(&ada, SIGTERM);
+}
+
+static void an_await_on_a_frozen_peer_names_the_peer(void **state)
+{
+    part ada, bob;
+    (void)state;
+    start_pair(&ada, &bob);
+    send("ada/asker", "{\"go\":{\"path\":\"bob/keeper\"}}");
+    until_line(&ada, "asks");
+    kill(bob.pid, SIGSTOP);
+    assert_int_equal(0, troupe("why ada/asker"));
+    assert_printed("test_why.c:"); /* where it waits */
+    assert_printed("awaits the answer to question of <");
+    assert_cause("node bob does not answer: its process is stopped");
+    kill(bob.pid, SIGCONT);
+    node_end(&bob, SIGTERM);
+    node_end(&ada, SIGTERM);
+}
+
+static void an_ask_that_is_kept_for_ever_names_who_keeps_it(void **state)
+{
+    part ada, bob;
+    (void)state;
+    start_pair(&ada, &bob);
+    send("ada/asker", "{\"go\":{\"path\":\"bob/keeper\"}}");
+    until_line(&ada, "asks");
+    poll(NULL, 0, 200);
+    assert_int_equal(0, troupe("why ada/asker"));
+    assert_printed("keeps 1 ask that it has not answered");
+    assert_cause("bob/keeper keeps the ask and has not answered it; it is idle");
+    node_end(&bob, SIGTERM);
+    node_end(&ada, SIGTERM);
+}
+
+static void an_await_cycle_over_two_nodes_is_named(void **state)
+{
+    part ada, bob;
+    (void)state;
+    start_pair(&ada, &bob);
+    send("ada/asker", "{\"go\":{\"path\":\"bob/asker\",\"then\":\"ada/asker\"}}");
+    until_line(&ada, "asks");
+    until_line(&bob, "asks");
+    assert_int_equal(0, troupe("why ada/asker"));
+    assert_cause("a cycle: ada/asker awaits bob/asker, which awaits ada/asker");
+    assert_int_equal(0, troupe("why bob/asker"));
+    assert_cause("a cycle: bob/asker awaits ada/asker, which awaits bob/asker");
+    node_end(&bob, SIGTERM);
+    node_end(&ada, SIGTERM);
+}
+
+static void a_full_mailbox_names_who_fills_it_and_what_its_actor_does(void **state)
+{
+    part ada;
+    (void)state;
+    START(&ada, "--name", "ada");
+    next_line(&ada);
+    send("ada/napper", "{\"nap\":{\"ms\":30000}}");
+    send("ada/flooder", "{\"flood\":{\"path\":\"napper\"}}");
+    until_line(&ada, "flooded");
+    assert_int_equal(0, troupe("why ada/napper"));
+    assert_printed("8 messages in its mailbox of 8, the oldest for ");
+    assert_cause("the mailbox of ada/napper is full (8 messages, 8 of them of <");
+    assert_cause("ada/napper sleeps, for ");
+    assert_cause("test_why.c:");
+    node_end(&ada, SIGTERM);
+}
+
+static void who_waits_for_places_is_led_to_the_full_mailbox(void **state)
+{
+    part ada;
+    (void)state;
+    START(&ada, "--name", "ada");
+    next_line(&ada);
+    send("ada/pond", "{\"nap\":{\"ms\":30000}}");
+    send("ada/patient", "{\"flood\":{\"path\":\"pond\"}}");
+    until_line(&ada, "floods");
+    poll(NULL, 0, 100);
+    assert_int_equal(0, troupe("why ada/patient"));
+    assert_printed("waits for places of <");
+    assert_cause("the mailbox of ada/pond is full (8 messages, 8 of them of <");
+    assert_cause("ada/pond sleeps, for ");
+    node_end(&ada, SIGTERM);
+}
+
+static void a_lock_wait_names_the_transaction_and_who_keeps_it(void **state)
+{
+    part ada, bob;
+    char where[256];
+    (void)state;
+    START(&ada, "--name", "ada", "--listen", "127.0.0.1:0", "--data", directory);
+    strcpy(where, next_line(&ada));
+    START(&bob, "--name", "bob", "--join", where);
+    next_line(&bob);
+    send("bob/payer", "{\"nap\":{\"ms\":30000}}");
+    until_line(&bob, "holds");
+    send("ada/second", "{\"nap\":{}}");
+    until_line(&ada, "calls");
+    poll(NULL, 0, 200);
+    assert_int_equal(0, troupe("why ada/second"));
+    assert_printed("its call of ada/account isn't answered");
+    assert_cause("the lock of ada/account is held by transaction ");
+    assert_cause(", which node bob began: bob/payer sleeps, for ");
+    node_end(&bob, SIGTERM);
+    node_end(&ada, SIGTERM);
+}
+
+static void who_can_not_be_asked_is_told_in_words(void **state)
+{
+    part ada;
+    (void)state;
+    assert_int_equal(1, troupe("why ada/asker"));
+    assert_printed("no node \"ada\" runs here");
+    START(&ada, "--name", "ada");
+    next_line(&ada);
+    assert_int_equal(1, troupe("why ada/eve"));
+    assert_printed("no actor of node ada is called \"eve\"");
+    assert_int_equal(2, troupe("why ada"));
+    node_end(&ada, SIGTERM);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(int argc, char **argv)
+{
+    if (argc > 1) {
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        return tr_main(argc, argv, start, NULL);
+    }
+    signal(SIGPIPE, SIG_IGN);
+    const struct CMUnitTest tests[] = {
+        TEST(a_stuck_handler_is_named_with_where_it_is),
+        TEST(an_await_on_a_frozen_peer_names_the_peer),
+        TEST(an_ask_that_is_kept_for_ever_names_who_keeps_it),
+        TEST(an_await_cycle_over_two_nodes_is_named),
+        TEST(a_full_mailbox_names_who_fills_it_and_what_its_actor_does),
+        TEST(who_waits_for_places_is_led_to_the_full_mailbox),
+        TEST(a_lock_wait_names_the_transaction_and_who_keeps_it),
+        TEST(who_can_not_be_asked_is_told_in_words),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
