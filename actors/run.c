@@ -259,7 +259,7 @@ static bool runtime_step(tr__loop *loop, tr_actor *actor, tr_msg *msg)
 
 bool tr__msg_reached(tr__loop *loop, tr_actor *actor, tr_msg *msg)
 {
-    if (msg->flags & TR__MSG_BEYOND)
+    if (msg->flags & TR__MSG_BEYOND && msg->kind != TR__MSG_NOTICE)
         tr__budget_left(loop, msg);
     bool again = msg->flags & TR__MSG_DEFERRED;
     msg->flags &= (uint8_t)~TR__MSG_DEFERRED;

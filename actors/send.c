@@ -403,7 +403,7 @@ static tr_err post(tr_node *node, tr_addr to, tr_type *type, const void *body, t
         return TR_ETOOBIG;
     if (info && info->notice)
         return TR_EPERM;
-    if (info && !tr__budget_admits(node, to, info, size, false, &beyond))
+    if (info && kind == TR__MSG_NORMAL && !tr__budget_admits(node, to, info, size, false, &beyond))
         return TR_EFULL;
     if (slot && places > tr__capacity(slot))
         places = tr__capacity(slot);

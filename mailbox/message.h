@@ -52,8 +52,8 @@ enum tr__msg_flag {
     TR__MSG_EXPIRES = 16,   /* a message with a time to live: deadline_ns */
                             /* 32: TR__MSG_VERSIONS (troupe/message.h) */
     TR__MSG_CONVERTED = 64, /* there are copies of it as other versions of its type (versions.h) */
-    TR__MSG_BEYOND =
-        128, /* the budget (actors/budget.c); of a WANT_WRITABLE: who asks was refused for that */
+    /* Of a message or ask: beyond the budget (actors/budget.c); of a WANT_WRITABLE: who asks was refused for that. */
+    TR__MSG_BEYOND = 128,
 };
 #define TR__MSG_OF_BODY (TR__MSG_VERSIONS | TR__MSG_CONVERTED) /* they stay when it is sent on */
 
