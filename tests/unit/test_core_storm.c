@@ -14,8 +14,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <troupe/node.h>
 #include <troupe/troupe.h>
+
+#include "tests/kit/real_node.h"
 
 TR_MESSAGE(gust, (u64, n), (string, text))
 TR_MESSAGE(beat)
@@ -285,28 +286,12 @@ static tr_err keeper(tr_actor *self, void *arg)
     return tr_sleep(self, TR_MILLIS(100));
 }
 
-static void quiet(void *context, tr_log_level level, const char *line)
-{
-    (void)context;
-    (void)level;
-    (void)line;
-}
-
 static void after_a_storm_the_sums_add_up_and_who_began_has_ended(void **state)
 {
     (void)state;
     const char *seconds = getenv("TROUPE_STORM_SECONDS");
     uint64_t duration = TR_SECONDS(1) * (uint64_t)(seconds ? atoi(seconds) : 2);
-    tr_node_opts opts = {.loops = 2, .log = quiet, .start = keeper, .arg = &duration};
-    tr_error error = {0};
-    tr_node *node = tr_node_create(&opts, &error);
-    assert_non_null(node);
-    tr_err err = tr_node_run(node, &error);
-    tr_sums s;
-    tr_node_sums(node, &s);
-    tr_node_destroy(node);
-    if (err != TR_OK)
-        fail_msg("the node ended with: %s", error.text);
+    tr_sums s = real_node_run(2, keeper, &duration);
     uint64_t dropped = 0;
     for (int why = 0; why < TR_DROP_COUNT; why++)
         dropped += s.dropped[why];
@@ -314,9 +299,6 @@ static void after_a_storm_the_sums_add_up_and_who_began_has_ended(void **state)
         "%llu actors, %llu messages handled, %llu dropped, %llu monitors, %llu downs, %llu of %llu answers\n",
         storm.begun, (unsigned long long)s.handled, (unsigned long long)dropped, storm.monitors, storm.downs,
         storm.answers, storm.questions);
-    assert_int_equal(s.queued, 0);
-    assert_int_equal(s.passed + s.posted, s.arrived);
-    assert_int_equal(s.accepted + s.arrived, s.handled + dropped + s.passed);
     assert_int_equal(storm.begun, storm.ended);
     assert_int_equal(storm.wrong_down, 0);
     assert_true(storm.downs > 0 && storm.answers > 0 && storm.begun > 1000);

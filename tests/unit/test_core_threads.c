@@ -13,41 +13,13 @@
 #include <stdio.h>
 #include <string.h>
 
-#include <troupe/node.h>
 #include <troupe/troupe.h>
+
+#include "tests/kit/real_node.h"
 
 TR_MESSAGE(item, (u32, sender), (u64, n))
 TR_MESSAGE(tick)
 TR_MESSAGE(stop_now)
-
-/* ---- helpers ------------------------------------------------------------------------------------------- */
-
-static void quiet(void *context, tr_log_level level, const char *line)
-{
-    (void)context;
-    (void)level;
-    (void)line;
-}
-
-static void run_node(uint32_t loops, tr_err (*start)(tr_actor *, void *), void *arg)
-{
-    tr_node_opts opts = {.loops = loops, .log = quiet, .start = start, .arg = arg};
-    tr_error error = {0};
-    tr_node *node = tr_node_create(&opts, &error);
-    assert_non_null(node);
-    tr_err err = tr_node_run(node, &error);
-    tr_sums s;
-    tr_node_sums(node, &s);
-    tr_node_destroy(node);
-    if (err != TR_OK)
-        fail_msg("the node ended with: %s", error.text);
-    uint64_t dropped = 0;
-    for (int why = 0; why < TR_DROP_COUNT; why++)
-        dropped += s.dropped[why];
-    assert_int_equal(s.queued, 0);
-    assert_int_equal(s.passed + s.posted, s.arrived);
-    assert_int_equal(s.accepted + s.arrived, s.handled + dropped + s.passed);
-}
 
 /* ---- order per pair ------------------------------------------------------------------------------------ */
 
@@ -182,7 +154,7 @@ static void order_per_pair_holds_under_load(void **state)
             static traffic t;
             memset(&t, 0, sizeof(t));
             t.places = capacities[i];
-            run_node(loops, run_traffic, &t);
+            real_node_run(loops, run_traffic, &t);
             assert_int_equal(atomic_load(&t.out_of_order), 0);
             assert_int_equal(atomic_load(&t.receivers_done), RECEIVERS);
             if (capacities[i] == 2)
@@ -396,7 +368,7 @@ static void chaos_adds_up(void **state)
         atomic_store(&population, 0);
         atomic_store(&inits, 0);
         atomic_store(&stops, 0);
-        tr_node_opts opts = {.loops = loops, .log = quiet, .start = run_chaos, .arg = &each};
+        tr_node_opts opts = {.loops = loops, .log = real_node_quiet, .start = run_chaos, .arg = &each};
         tr_error error = {0};
         tr_node *node = tr_node_create(&opts, &error);
         assert_non_null(node);
@@ -428,7 +400,7 @@ static void a_node_can_be_stopped_from_any_thread_at_any_time(void **state)
 {
     (void)state;
     for (int i = 0; i < 20; i++) {
-        tr_node_opts opts = {.loops = 1 + (uint32_t)i % 4, .log = quiet};
+        tr_node_opts opts = {.loops = 1 + (uint32_t)i % 4, .log = real_node_quiet};
         tr_error error = {0};
         tr_node *node = tr_node_create(&opts, &error);
         assert_non_null(node);
@@ -443,7 +415,7 @@ static void a_node_can_be_stopped_from_any_thread_at_any_time(void **state)
 static void a_node_that_never_ran_is_destroyed(void **state)
 {
     (void)state;
-    tr_node_opts opts = {.loops = 3, .log = quiet, .start = run_chaos};
+    tr_node_opts opts = {.loops = 3, .log = real_node_quiet, .start = run_chaos};
     tr_error error = {0};
     tr_node *node = tr_node_create(&opts, &error);
     assert_non_null(node);
@@ -463,7 +435,7 @@ static tr_err fails(tr_actor *self, void *arg)
 static void what_start_returned_is_the_outcome(void **state)
 {
     (void)state;
-    tr_node_opts opts = {.loops = 2, .log = quiet, .start = fails};
+    tr_node_opts opts = {.loops = 2, .log = real_node_quiet, .start = fails};
     tr_error error = {0};
     tr_node *node = tr_node_create(&opts, &error);
     assert_int_equal(tr_node_run(node, &error), TR_EAPP);
@@ -491,7 +463,7 @@ static void a_stopped_start_is_no_failure(void **state)
 {
     (void)state;
     atomic_bool waiting = false;
-    tr_node_opts opts = {.loops = 2, .log = quiet, .start = waits, .arg = &waiting};
+    tr_node_opts opts = {.loops = 2, .log = real_node_quiet, .start = waits, .arg = &waiting};
     tr_error error = {0};
     tr_node *node = tr_node_create(&opts, &error);
     void *both[] = {node, &waiting};

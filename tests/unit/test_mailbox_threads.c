@@ -13,8 +13,9 @@
 #include <stdio.h>
 #include <string.h>
 
-#include <troupe/node.h>
 #include <troupe/troupe.h>
+
+#include "tests/kit/real_node.h"
 
 TR_MESSAGE(item, (u32, sender), (u64, n))
 TR_MESSAGE(tick)
@@ -151,42 +152,14 @@ static tr_err run_storm(tr_actor *self, void *arg)
     return TR_OK;
 }
 
-static void quiet(void *context, tr_log_level level, const char *line)
-{
-    (void)context;
-    (void)level;
-    (void)line;
-}
-
-static void check_sums(const tr_sums *s)
-{
-    uint64_t dropped = 0;
-    for (int why = 0; why < TR_DROP_COUNT; why++)
-        dropped += s->dropped[why];
-    assert_int_equal(s->queued, 0);
-    assert_int_equal(s->passed + s->posted, s->arrived);
-    assert_int_equal(s->accepted + s->arrived, s->handled + dropped + s->passed);
-    assert_true(s->dropped[TR_DROP_OLDEST] > 0);
-    assert_true(s->dropped[TR_DROP_NEWEST] > 0);
-}
-
 static void every_policy_keeps_order_and_count_under_load(void **state)
 {
     (void)state;
     for (uint32_t loops = 1; loops <= 4; loops++) {
         static storm s;
         memset(&s, 0, sizeof(s));
-        tr_node_opts opts = {.loops = loops, .log = quiet, .start = run_storm, .arg = &s};
-        tr_error error = {0};
-        tr_node *node = tr_node_create(&opts, &error);
-        assert_non_null(node);
-        tr_err err = tr_node_run(node, &error);
-        tr_sums sums;
-        tr_node_sums(node, &sums);
-        tr_node_destroy(node);
-        if (err != TR_OK)
-            fail_msg("%u loops: %s", loops, error.text);
-        check_sums(&sums);
+        tr_sums sums = real_node_run(loops, run_storm, &s);
+        assert_true(sums.dropped[TR_DROP_OLDEST] > 0 && sums.dropped[TR_DROP_NEWEST] > 0);
         assert_int_equal(atomic_load(&s.out_of_order), 0);
         assert_int_equal(atomic_load(&s.refused_to_waiters), 0);
         assert_int_equal(atomic_load(&s.handled_of_waiters), WAITERS * ITEMS);
