@@ -145,7 +145,7 @@ tr_err tr_become(tr_actor *self, tr_receive_fn receive)
     if (!extras)
         return tr__self_fail(self, TR_ENOMEM, "no memory for another handler of %s", self->def->name);
     extras->receive = receive ? receive : becoming_of(def)->own->receive;
-    TR__SHOW(self->def, def); /* the watchdog may read it */
+    __atomic_store_n(&self->def, def, __ATOMIC_RELAXED); /* the watchdog may read it */
     tr_undefer(self);
     return TR_OK;
 }

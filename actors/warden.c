@@ -40,10 +40,28 @@ static tr__node_record *record_of(tr_msg *msg)
     return tr__msg_body(msg);
 }
 
+static void retry_soon(tr_actor *self, warden *w)
+{
+    if (w->waiting_count || w->untold)
+        tr__tick_set(tr__owner(self), w->tick, RETRY);
+}
+
+/* It waits, for its name or its node. False: too many do. */
+static bool wait_for_it(tr_actor *self, warden *w, tr_msg *ask)
+{
+    if (w->waiting_count == WAITING_MAX)
+        return false;
+    w->waiting[w->waiting_count++] = ask;
+    retry_soon(self, w);
+    return true;
+}
+
 static void answered(tr_actor *self, void *state, const tr_result *result, void *context)
 {
-    (void)state;
     tr_msg *ask = context;
+    /* The node that was asked is gone: its next incarnation may know. */
+    if (result->err == TR_ENOCONN && wait_for_it(self, state, ask))
+        return;
     const tr_found *found = result->msg ? tr_match(result->msg, tr_found) : NULL;
     if (found)
         tr_reply(self, ask, tr_found, .actor = found->actor);
@@ -88,12 +106,6 @@ static bool try_find(tr_actor *self, warden *w, tr_msg *ask)
     tr_future future =
         tr_ask(self, TR__WARDEN_OF(id), tr_msg_remaining(self, ask), tr__find_name, .path = name);
     return tr_then(self, future, answered, ask) == TR_OK; /* on an error: it waits for the node to be back */
-}
-
-static void retry_soon(tr_actor *self, warden *w)
-{
-    if (w->waiting_count || w->untold)
-        tr__tick_set(tr__owner(self), w->tick, RETRY);
 }
 
 static void find(tr_actor *self, warden *w, const tr_msg *msg)

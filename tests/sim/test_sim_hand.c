@@ -297,6 +297,18 @@ static void who_is_killed_by_hand_stays_down_until_it_is_started_by_hand(void **
     holds();
 }
 
+/* The question is on its way, or with the node, when that dies: its next incarnation is asked. */
+static void a_look_up_outlives_the_node_that_was_asked(void **state)
+{
+    (void)state;
+    tr_error error;
+    tr_sim_pause(sim, 1, TR_FOREVER);
+    assert_int_equal(tr_sim_script(sim, "at 100ms kill n1\nat 300ms start n1\n", &error), TR_OK);
+    tr_addr again = tr_probe_lookup(probe, "n1/server", TR_SECONDS(10));
+    assert_true(!tr_addr_is_none(again) && again.node != far.node);
+    holds();
+}
+
 static void healing_all_starts_who_is_down_and_resumes_who_stands_still(void **state)
 {
     (void)state;
@@ -344,6 +356,7 @@ int main(void)
         TEST(a_cut_that_lasts_is_down_and_healing_all_brings_it_up),
         TEST(after_a_reset_they_connect_again),
         TEST(who_is_killed_by_hand_stays_down_until_it_is_started_by_hand),
+        TEST(a_look_up_outlives_the_node_that_was_asked),
         TEST(healing_all_starts_who_is_down_and_resumes_who_stands_still),
         TEST(who_stands_still_does_nothing_and_goes_on_when_it_is_time),
     };

@@ -175,8 +175,10 @@ static tr_err ask_pool(tr_actor *self, uint32_t node, uint64_t timeout_ns)
 static tr_err asker(tr_actor *self, void *arg)
 {
     (void)arg;
-    while (tr_sleep(self, tr_random(self) % PAUSE) == TR_OK)
-        (void)ask_pool(self, (uint32_t)(tr_random(self) % NODES), TR_MILLIS(1 + tr_random(self) % 200));
+    while (tr_sleep(self, tr_random(self) % PAUSE) == TR_OK) {
+        uint32_t node = (uint32_t)(tr_random(self) % NODES);
+        (void)ask_pool(self, node, TR_MILLIS(1 + tr_random(self) % 200));
+    }
     return TR_OK;
 }
 static const tr_actor_def asker_def = {.name = "asker", .run = asker};
