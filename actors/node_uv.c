@@ -13,14 +13,13 @@
 #include <unistd.h>
 #include <uv.h>
 
-#include "actors/crash_os.h"
+#include "actors/fault_os.h"
 #include "actors/kinds_uv.h"
 #include "actors/loop.h"
 #include "actors/loop_uv.h"
 #include "actors/node_uv.h"
 #include "actors/remote.h"
 #include "actors/shutdown.h"
-#include "actors/stack_fault_os.h"
 #include "actors/transactions.h"
 #include "base/err.h"
 #include "base/mem.h"
@@ -160,8 +159,7 @@ static void loop_finish(struct tr__driver_uv *all, tr__driver *d)
     while (atomic_load(&all->stopping))
         uv_sleep(1);
     tr__driver_close(d);
-    tr__crash_loop(NULL);
-    tr__stack_fault_loop(NULL);
+    tr__fault_loop(NULL);
     tr__traced_leave(&d->traced);
 }
 
@@ -177,8 +175,7 @@ static void *thread_main(void *arg)
     thread_arg a = *(thread_arg *)arg;
     tr__free(arg);
     tr__traced_enter(&a.driver->traced);
-    tr__crash_loop(a.driver->loop);
-    tr__stack_fault_loop(a.driver->loop);
+    tr__fault_loop(a.driver->loop);
     while (!tr__is_over(a.all->node))
         tr__driver_step(a.driver, TR__NEVER);
     loop_finish(a.all, a.driver);
@@ -330,7 +327,7 @@ tr_node *tr_node_create(const tr_node_opts *opts, tr_error *error)
     node->key = opts->key ? key : NULL;
     tr_err err = opts->key ? tr__key_read(opts->key, key, error) : TR_OK;
     if (err == TR_OK && opts->crash_dir)
-        err = tr__crash_watch(node, opts->crash_dir, error);
+        err = tr__fault_watch(node, opts->crash_dir, error);
     if (err == TR_OK && opts->operator_socket)
         tr__operator_socket_open(&all->control);
     sigset_t before = tr__signals_block(); /* nng starts its threads at the first use */
@@ -352,8 +349,7 @@ tr_err tr_node_start(tr_node *node, tr_error *error)
     atomic_store(&all->parties, 1);
     all->loops[0]->threaded = true;
     tr__traced_enter(&all->loops[0]->traced);
-    tr__crash_loop(all->loops[0]->loop);
-    tr__stack_fault_loop(all->loops[0]->loop);
+    tr__fault_loop(all->loops[0]->loop);
     sigset_t before = tr__signals_block();
     tr_err err = tr__control_start(&all->control, error);
     tr__signals_restore(before);
@@ -453,7 +449,7 @@ void tr_node_destroy(tr_node *node)
     if (!node)
         return;
     struct tr__driver_uv *all = node->driver;
-    tr__crash_forget(node);
+    tr__fault_forget(node);
     tr__remote_free(node); /* from here on nobody is woken */
     tr__control_close(&all->control);
     if (!node->ran) {
