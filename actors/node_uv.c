@@ -215,10 +215,12 @@ static tr_err driver_add(struct tr__driver_uv *all, tr__loop *loop, tr_error *er
     return TR_OK;
 }
 
-/* The last one, which has no thread. */
+/* The last one, which has no thread. Who began to stop the node before the count went down may be about to wake it. */
 static void driver_drop(struct tr__driver_uv *all)
 {
     uint32_t last = atomic_fetch_sub(&all->count, 1) - 1;
+    while (atomic_load(&all->stopping))
+        uv_sleep(1);
     tr__driver_close(all->loops[last]);
     tr__driver_fini(all->loops[last]);
     tr__free(all->loops[last]);
@@ -230,8 +232,6 @@ static tr_err start_loop(void *context, unsigned index, tr_error *error)
     struct tr__driver_uv *all = context;
     TR_TRY(driver_add(all, all->node->loops[index], error));
     tr_err err = thread_start(all, all->loops[index], error);
-    while (err != TR_OK && atomic_load(&all->stopping)) /* it may be about to wake that one */
-        uv_sleep(1);
     if (err != TR_OK)
         driver_drop(all);
     return err;
