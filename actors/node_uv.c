@@ -222,8 +222,7 @@ static void driver_drop(struct tr__driver_uv *all)
     while (atomic_load(&all->stopping))
         uv_sleep(1);
     tr__driver_close(all->loops[last]);
-    tr__driver_fini(all->loops[last]);
-    tr__free(all->loops[last]);
+    tr__driver_free(all->loops[last]);
 }
 
 /* While loops turn: none of them has met the others yet, so this one will be waited for. */
@@ -250,10 +249,8 @@ static uint64_t os_seed(void)
 /* When nobody asks for stacks any more. */
 static void all_free(struct tr__driver_uv *all)
 {
-    for (uint32_t i = 0; i < all->count; i++) {
-        tr__driver_fini(all->loops[i]);
-        tr__free(all->loops[i]);
-    }
+    for (uint32_t i = 0; i < all->count; i++)
+        tr__driver_free(all->loops[i]);
     tr__free(all);
 }
 
