@@ -53,7 +53,8 @@ static tr_err watch(tr__loop *loop, int fd, uint32_t events, uint64_t id, tr_err
 {
     tr__driver *d = driver_of(loop);
     TR_TRY(open_once(d, error));
-    struct epoll_event event = {.events = EPOLLRDHUP, .data.u64 = id};
+    /* Once: what was closed before it was unwatched, while a copy is open elsewhere, can't be taken out any more. */
+    struct epoll_event event = {.events = EPOLLRDHUP | EPOLLONESHOT, .data.u64 = id};
     event.events |= (events & TR_FD_READ ? EPOLLIN : 0u) | (events & TR_FD_WRITE ? EPOLLOUT : 0u);
     if (epoll_ctl(d->watch_fd, EPOLL_CTL_ADD, fd, &event) == 0)
         return TR_OK;

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "base/err.h"
+#include "base/mem.h"
 
 #define POLL_NS  TR_MICROS(50)
 #define CLOSE_NS TR_SECONDS(3) /* what is left to close after the last actor has this long */
@@ -57,7 +58,8 @@ void tr__driver_close(tr__driver *d)
     uint64_t until = uv_hrtime() + CLOSE_NS;
     while (uv_run(&d->uv, UV_RUN_NOWAIT) && uv_hrtime() < until)
         uv_sleep(1);
-    if (uv_loop_close(&d->uv) != 0)
+    d->abandoned = uv_loop_close(&d->uv) != 0;
+    if (d->abandoned)
         tr__node_log(d->loop->node, TR_LOG_WARN, "loop %u: something still runs after %d s; it is abandoned",
                      d->loop->index, (int)(CLOSE_NS / 1000000000u));
     close(d->timer_fd);
@@ -65,9 +67,17 @@ void tr__driver_close(tr__driver *d)
         close(d->watch_fd);
 }
 
-void tr__driver_fini(tr__driver *d)
+void tr__driver_free(tr__driver *d)
 {
+    static _Atomic(tr__driver *) all_abandoned; /* for who looks for leaks */
     tr__traced_fini(&d->traced);
+    if (!d->abandoned) {
+        tr__free(d);
+        return;
+    }
+    d->next_abandoned = atomic_load(&all_abandoned);
+    while (!atomic_compare_exchange_weak(&all_abandoned, &d->next_abandoned, d))
+        ;
 }
 
 /* ---- turning ------------------------------------------------------------------------------------------- */

@@ -18,6 +18,8 @@ typedef struct tr__driver {
     uv_poll_t watched; /* that one */
     uint64_t armed;    /* when the timer fires; TR__NEVER: it doesn't */
     uint64_t polled;   /* when uv had its turn last */
+    bool abandoned;    /* something still runs on its uv loop */
+    struct tr__driver *next_abandoned;
     tr__loop *loop;
     pthread_t thread;
     bool threaded;     /* it turns on a thread, `thread` unless it is loop 0 */
@@ -28,8 +30,8 @@ typedef struct tr__driver {
 tr_err tr__driver_open(tr__driver *d, tr__loop *loop, tr_error *error);
 /* Its handles, those that kinds left too: what doesn't end within 3 s is abandoned, and the log says so. */
 void tr__driver_close(tr__driver *d);
-/* When nobody asks for its stack any more. */
-void tr__driver_fini(tr__driver *d);
+/* When nobody asks for its stack any more. What still runs on an abandoned one will look at it: that stays. */
+void tr__driver_free(tr__driver *d);
 /* Make it turn soon; any thread. */
 static inline void tr__driver_wake(tr__driver *d)
 {

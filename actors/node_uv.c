@@ -13,14 +13,13 @@
 #include <unistd.h>
 #include <uv.h>
 
-#include "actors/crash_os.h"
+#include "actors/fault_os.h"
 #include "actors/kinds_uv.h"
 #include "actors/loop.h"
 #include "actors/loop_uv.h"
 #include "actors/node_uv.h"
 #include "actors/remote.h"
 #include "actors/shutdown.h"
-#include "actors/stack_fault_os.h"
 #include "actors/transactions.h"
 #include "base/err.h"
 #include "base/mem.h"
@@ -160,8 +159,7 @@ static void loop_finish(struct tr__driver_uv *all, tr__driver *d)
     while (atomic_load(&all->stopping))
         uv_sleep(1);
     tr__driver_close(d);
-    tr__crash_loop(NULL);
-    tr__stack_fault_loop(NULL);
+    tr__fault_loop(NULL);
     tr__traced_leave(&d->traced);
 }
 
@@ -177,8 +175,7 @@ static void *thread_main(void *arg)
     thread_arg a = *(thread_arg *)arg;
     tr__free(arg);
     tr__traced_enter(&a.driver->traced);
-    tr__crash_loop(a.driver->loop);
-    tr__stack_fault_loop(a.driver->loop);
+    tr__fault_loop(a.driver->loop);
     while (!tr__is_over(a.all->node))
         tr__driver_step(a.driver, TR__NEVER);
     loop_finish(a.all, a.driver);
@@ -218,13 +215,14 @@ static tr_err driver_add(struct tr__driver_uv *all, tr__loop *loop, tr_error *er
     return TR_OK;
 }
 
-/* The last one, which has no thread. */
+/* The last one, which has no thread. Who began to stop the node before the count went down may be about to wake it. */
 static void driver_drop(struct tr__driver_uv *all)
 {
     uint32_t last = atomic_fetch_sub(&all->count, 1) - 1;
+    while (atomic_load(&all->stopping))
+        uv_sleep(1);
     tr__driver_close(all->loops[last]);
-    tr__driver_fini(all->loops[last]);
-    tr__free(all->loops[last]);
+    tr__driver_free(all->loops[last]);
 }
 
 /* While loops turn: none of them has met the others yet, so this one will be waited for. */
@@ -233,8 +231,6 @@ static tr_err start_loop(void *context, unsigned index, tr_error *error)
     struct tr__driver_uv *all = context;
     TR_TRY(driver_add(all, all->node->loops[index], error));
     tr_err err = thread_start(all, all->loops[index], error);
-    while (err != TR_OK && atomic_load(&all->stopping)) /* it may be about to wake that one */
-        uv_sleep(1);
     if (err != TR_OK)
         driver_drop(all);
     return err;
@@ -253,10 +249,8 @@ static uint64_t os_seed(void)
 /* When nobody asks for stacks any more. */
 static void all_free(struct tr__driver_uv *all)
 {
-    for (uint32_t i = 0; i < all->count; i++) {
-        tr__driver_fini(all->loops[i]);
-        tr__free(all->loops[i]);
-    }
+    for (uint32_t i = 0; i < all->count; i++)
+        tr__driver_free(all->loops[i]);
     tr__free(all);
 }
 
@@ -330,7 +324,7 @@ tr_node *tr_node_create(const tr_node_opts *opts, tr_error *error)
     node->key = opts->key ? key : NULL;
     tr_err err = opts->key ? tr__key_read(opts->key, key, error) : TR_OK;
     if (err == TR_OK && opts->crash_dir)
-        err = tr__crash_watch(node, opts->crash_dir, error);
+        err = tr__fault_watch(node, opts->crash_dir, error);
     if (err == TR_OK && opts->operator_socket)
         tr__operator_socket_open(&all->control);
     sigset_t before = tr__signals_block(); /* nng starts its threads at the first use */
@@ -352,8 +346,7 @@ tr_err tr_node_start(tr_node *node, tr_error *error)
     atomic_store(&all->parties, 1);
     all->loops[0]->threaded = true;
     tr__traced_enter(&all->loops[0]->traced);
-    tr__crash_loop(all->loops[0]->loop);
-    tr__stack_fault_loop(all->loops[0]->loop);
+    tr__fault_loop(all->loops[0]->loop);
     sigset_t before = tr__signals_block();
     tr_err err = tr__control_start(&all->control, error);
     tr__signals_restore(before);
@@ -453,7 +446,7 @@ void tr_node_destroy(tr_node *node)
     if (!node)
         return;
     struct tr__driver_uv *all = node->driver;
-    tr__crash_forget(node);
+    tr__fault_forget(node);
     tr__remote_free(node); /* from here on nobody is woken */
     tr__control_close(&all->control);
     if (!node->ran) {

@@ -76,7 +76,8 @@ TR_MESSAGE(tr__operator_expire)
 
 typedef struct state {
     tr__operator_job *jobs;
-    bool expiring; /* a tr__operator_expire is to come */
+    tr_timer expiry;    /* a tr__operator_expire is to come */
+    uint64_t expiry_ns; /* when; 0: none is */
 } state;
 
 static void job_free(tr_actor *self, tr__operator_job *job)
@@ -119,14 +120,30 @@ void tr__operator_again(tr_actor *self, tr__operator_job *job)
 
 /* ---- leases -------------------------------------------------------------------------------------------- */
 
+/* Have it looked at by then what has ended. False: no memory, and there is no look to come. */
+static bool look_by(tr_actor *self, state *s, uint64_t due_ns)
+{
+    uint64_t now = tr_now(self);
+    if (s->expiry_ns && s->expiry_ns <= due_ns)
+        return true;
+    tr_timer next = tr_after(self, due_ns > now ? due_ns - now : 0, tr__operator_expire);
+    if (!next.id)
+        return s->expiry_ns != 0;
+    tr_timer_cancel(self, s->expiry);
+    s->expiry = next;
+    s->expiry_ns = due_ns;
+    return true;
+}
+
 /* End what nobody watches any more, and look again when the next lease is over. */
 static void expire(tr_actor *self, state *s)
 {
     tr__loop *loop = tr__owner(self);
     uint64_t now = tr_now(self), meter = tr__meter_expire(loop, now), taps = tr__taps_expire(loop, now);
     uint64_t next = meter < taps ? meter : taps;
-    s->expiring = next != TR__NEVER && tr_after(self, next - now, tr__operator_expire).id != 0;
-    if (!s->expiring) { /* no memory for a timer: what has no end is ended */
+    tr_timer_cancel(self, s->expiry); /* if this is an older one */
+    s->expiry_ns = 0;
+    if (next != TR__NEVER && !look_by(self, s, next)) { /* no memory for a timer: what has no end is ended */
         tr__meter_expire(loop, TR__NEVER);
         tr__taps_expire(loop, TR__NEVER);
     }
@@ -134,12 +151,10 @@ static void expire(tr_actor *self, state *s)
 
 uint64_t tr__operator_lease(tr_actor *self, const json_t *request)
 {
-    state *s = tr_state(self);
     double seconds = json_number_value(json_object_get(request, "lease"));
     seconds = seconds > TR__LEASE_MAX ? TR__LEASE_MAX : seconds >= 0.1 ? seconds : 3;
-    if (!s->expiring)
-        s->expiring = tr_after(self, TR_MILLIS(100), tr__operator_expire).id != 0;
-    return s->expiring ? tr_now(self) + (uint64_t)(seconds * 1e9) : 0;
+    uint64_t until = tr_now(self) + (uint64_t)(seconds * 1e9);
+    return look_by(self, tr_state(self), until) ? until : 0;
 }
 
 /* ---- requests ------------------------------------------------------------------------------------------ */

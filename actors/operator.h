@@ -62,7 +62,8 @@ const tr__operator_row *tr__operator_row_of(const json_t *request, tr_error *err
 uint64_t tr__operator_timeout(const json_t *request);
 /* The actor that its "to" names; TR_ADDR_NONE: that isn't known, or on another node. Any thread. */
 tr_addr tr__operator_to(tr_node *node, const json_t *request);
-/* The loop that its "to" lives on, 0 if that isn't known or on another node. Any thread. */
+/* The loop that its "to" lives on, 0 if that isn't known or on another node; one of an own thread has no operator actor.
+ * Any thread. */
 uint32_t tr__operator_loop(tr_node *node, const json_t *request);
 
 /* One request as a loop works on it. */

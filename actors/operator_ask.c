@@ -36,8 +36,10 @@ uint32_t tr__operator_loop(tr_node *node, const json_t *request)
 {
     tr_addr address = tr__operator_to(node, request);
     const tr_actor *actor = address.node == node->id ? tr__slot(node, address.slot) : NULL;
-    const tr__loop *owner = actor ? tr__owner(actor) : NULL;
-    return owner ? owner->index : 0;
+    /* acquire: a thread may just have been made for it */
+    const tr__loop *owner =
+        actor ? atomic_load_explicit(&((tr_actor *)actor)->owner, memory_order_acquire) : NULL;
+    return owner && tr__is_generation(actor, address.generation) ? owner->index : 0;
 }
 
 /* TR_OK and the address; or, with *future, a look-up on another node that will find it. */
@@ -82,7 +84,12 @@ const tr_actor *tr__operator_target(tr_actor *self, const tr__operator_job *job)
     if (actor && tr__is_owner(loop, actor) && tr__is_generation(actor, address.generation) &&
         actor->state != TR__ACTOR_FREE)
         return actor;
-    tr_fail(self, TR_ENOACTOR, "%s is no actor of node %s, or no longer", to, loop->node->name);
+    const tr__loop *owner =
+        actor ? atomic_load_explicit(&((tr_actor *)actor)->owner, memory_order_acquire) : NULL;
+    if (owner && owner->exclusive)
+        tr_fail(self, TR_EINVAL, "%s has a thread of its own, which may block: nobody looks into it", to);
+    else
+        tr_fail(self, TR_ENOACTOR, "%s is no actor of node %s, or no longer", to, loop->node->name);
     return NULL;
 }
 

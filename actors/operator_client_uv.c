@@ -213,10 +213,15 @@ static void start_request(tr__operator_client *c, const json_t *request, const c
     tr__operator_socket *s = c->socket;
     uint64_t wait = c->row->has_timeout ? tr__operator_timeout(request) + MARGIN : TR__OPERATOR_LOOP_WAIT;
     uint32_t first = c->row->every_loop ? 0 : tr__operator_loop(s->node, request);
-    uint32_t end = c->row->every_loop ? s->node->loop_count : first + 1;
     tr_err err = TR_OK;
     memset(c->answered, 0, sizeof(c->answered));
     c->to = tr__operator_to(s->node, request);
+    if (first >= s->node->loop_count && c->row->or_stuck) { /* a thread of its own answers nobody */
+        respond(c, tr__operator_stuck(s->control, first, c->to));
+        return;
+    }
+    first = first < s->node->loop_count ? first : 0;
+    uint32_t end = c->row->every_loop ? s->node->loop_count : first + 1;
     c->number = ++s->next_number;
     c->first = first;
     c->left = end - first;

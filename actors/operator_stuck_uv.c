@@ -1,4 +1,4 @@
-/* What the control thread tells of a loop that doesn't answer: who runs on it, on what, since when, where in the code, and
+/* What the control thread tells of a loop that doesn't answer, or of a thread of an actor's own: who runs on it, on what, since when, where in the code, and
  * what the loop did before. From atomics, and by a signal to the loop's thread for its stack. */
 #include <stdio.h>
 #include <string.h>
@@ -64,9 +64,10 @@ json_t *tr__operator_stuck(const tr__control *control, uint32_t index, tr_addr t
     const tr_actor_def *def = atomic_load_explicit(&loop->watch.def, memory_order_relaxed);
     const tr_typeinfo *type = atomic_load_explicit(&loop->watch.type, memory_order_relaxed);
     const tr_actor *actor = ms && slot ? tr__slot(node, slot - 1) : NULL;
-    json_t *answer = json_pack("{s:b, s:o, s:s, s:i, s:b, s:o, s:o}", "ok", 1, "actor", actor_of(node, to),
-                               "node", node->name, "loop", (int)index, "silent", 1, "backtrace",
-                               frames_of(node, index), "recent", recent_of(loop));
+    json_t *answer =
+        json_pack("{s:b, s:o, s:s, s:i, s:b, s:b, s:o, s:o}", "ok", 1, "actor", actor_of(node, to), "node",
+                  node->name, "loop", (int)index, "silent", 1, "own_thread", loop->exclusive, "backtrace",
+                  frames_of(node, index), "recent", recent_of(loop));
     if (!answer || !actor)
         return answer;
     tr_addr address = {node->id, slot - 1,

@@ -52,7 +52,7 @@ static tr__pending *new_entry(tr__loop *loop)
 static inline bool is_charged(uint8_t kind)
 {
     return kind == TR__PENDING_ASK || kind == TR__PENDING_GATHER || kind == TR__PENDING_GROUP ||
-           kind == TR__PENDING_MESSAGE || kind == TR__PENDING_FD;
+           kind == TR__PENDING_MESSAGE || kind == TR__PENDING_PERIOD || kind == TR__PENDING_FD;
 }
 
 /* Its timer isn't set, in a new entry as in a free one. What an ask writes itself is left as it was. */

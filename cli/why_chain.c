@@ -147,6 +147,8 @@ static bool end_stuck(why *w, const json_t *step)
     const json_t *running = json_object_get(step, "running");
     char label[256], ms[32];
     why_label(step, label, sizeof(label));
+    if (!running && json_is_true(json_object_get(step, "own_thread")))
+        return end(w, "idle", "nothing keeps %s, which has a thread of its own", label);
     if (!running)
         return end(w, "busy", "%s is on loop %" JSON_INTEGER_FORMAT " of node %s, which has much to do",
                    label, number(step, "loop"), text(step, "node"));

@@ -153,8 +153,11 @@ static void print_stuck(const json_t *step, size_t depth)
     char ms[32];
     size_t i;
     line(depth);
-    printf("loop %" JSON_INTEGER_FORMAT " of node %s does not answer", number(step, "loop"),
-           text(step, "node"));
+    if (json_is_true(json_object_get(step, "own_thread")))
+        printf("a thread of its own, on node %s", text(step, "node"));
+    else
+        printf("loop %" JSON_INTEGER_FORMAT " of node %s does not answer", number(step, "loop"),
+               text(step, "node"));
     if (running)
         printf(": %s (%s) has been handling %s for %s", text(running, "address"), text(running, "definition"),
                *text(running, "type") ? text(running, "type") : "its start",

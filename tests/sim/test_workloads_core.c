@@ -192,7 +192,7 @@ static const struct {
     {"place_lost", &sim_core_asks, 20, "free places of"},
     {"held_leaked", &sim_core_flow, 150, "the sums differ"},
     {"ask_left", &sim_core_asks, 20, "never settles"},
-    {"wake_lost", &sim_core_flow, 20, "45 s after healing"},
+    {"wake_lost", &sim_core_tree, 20, "45 s after healing"},
     {"credit_kept", &sim_core_flow, 20, "isn't done"},
 };
 

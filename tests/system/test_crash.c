@@ -1,12 +1,15 @@
 /* The crash report of real processes (this same program, run with a node's options) that fault in a handler. */
 #include "tests/system/operator_kit.h"
 
+#include <pthread.h>
+
 #include <troupe/node.h>
 #include <troupe/troupe.h>
 
 TR_MESSAGE(count_to, (u32, number), (string, text))
 TR_MESSAGE(fault, (i32, signal), (string, text))
 TR_MESSAGE(dig)
+TR_MESSAGE(fault_together, (string, directory), (string, text), (string, again))
 
 static volatile int *nowhere;
 
@@ -20,12 +23,33 @@ static __attribute__((noinline)) void fall(int number)
         raise(number);
 }
 
+/* Faults as soon as the report is begun. */
+static void *fall_as_well(void *path)
+{
+    while (access(path, F_OK) != 0)
+        ;
+    fall(SIGSEGV);
+    return NULL;
+}
+
+static void fall_together(const char *where)
+{
+    static char path[160];
+    pthread_t other;
+    snprintf(path, sizeof(path), "%s/troupe-crash-ada-%d.txt", where, (int)getpid());
+    if (pthread_create(&other, NULL, fall_as_well, path) == 0)
+        fall(SIGSEGV);
+}
+
 static void victim_receive(tr_actor *self, void *state, const tr_msg *msg)
 {
     const fault *f = tr_match(msg, fault);
+    const fault_together *together = tr_match(msg, fault_together);
     (void)self, (void)state;
     if (f)
         fall(f->signal);
+    if (together)
+        fall_together(together->directory);
 }
 TR_ACTOR(victim_def, .receive = victim_receive);
 
@@ -117,6 +141,20 @@ static void a_fiber_whose_stack_overflows_is_named(void **state)
     assert_printed("message: dig {}");
 }
 
+static void one_thread_that_faults_meanwhile_does_not_cut_the_report_short(void **state)
+{
+    char message[400], text[101];
+    (void)state;
+    memset(text, 'x', sizeof(text));
+    text[sizeof(text) - 1] = '\0';
+    snprintf(message, sizeof(message),
+             "{\"fault_together\":{\"directory\":\"%s\",\"text\":\"%s\",\"again\":\"%s\"}}", directory, text,
+             text); /* each byte takes a while */
+    crash_by("ada/victim", message, SIGSEGV);
+    assert_printed("message: fault_together");
+    assert_printed("starts victim_def");
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(int argc, char **argv)
@@ -134,6 +172,7 @@ int main(int argc, char **argv)
         TEST(a_fault_in_a_handler_names_the_actor_and_its_message),
         TEST(an_abort_is_reported_as_well),
         TEST(a_fiber_whose_stack_overflows_is_named),
+        TEST(one_thread_that_faults_meanwhile_does_not_cut_the_report_short),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -38,6 +38,15 @@ static void stuck_receive(tr_actor *self, void *state, const tr_msg *msg)
 }
 TR_ACTOR(stuck_def, .receive = stuck_receive);
 
+static void own_receive(tr_actor *self, void *state, const tr_msg *msg)
+{
+    if (tr_match(msg, question))
+        tr_reply(self, msg, answer_is);
+    else
+        stuck_receive(self, state, msg);
+}
+TR_ACTOR(own_def, .receive = own_receive, .own_thread = true);
+
 /* Asks whom it is told to ask, and while it awaits that it answers nobody. */
 static tr_err asker_run(tr_actor *self, void *arg)
 {
@@ -146,10 +155,10 @@ static tr_err start(tr_actor *self, void *arg)
     static const struct {
         const char *name;
         const tr_actor_def *def;
-    } all[] = {{"stuck", &stuck_def},   {"asker", &asker_def},     {"keeper", &keeper_def},
-               {"napper", &napper_def}, {"flooder", &flooder_def}, {"payer", &payer_def},
-               {"second", &payer_def},  {"account", &account_def}, {"patient", &patient_def},
-               {"pond", &pond_def}};
+    } all[] = {{"own", &own_def},         {"stuck", &stuck_def},   {"asker", &asker_def},
+               {"keeper", &keeper_def},   {"napper", &napper_def}, {"flooder", &flooder_def},
+               {"payer", &payer_def},     {"second", &payer_def},  {"account", &account_def},
+               {"patient", &patient_def}, {"pond", &pond_def}};
     (void)arg;
     for (size_t i = 0; i < TR_COUNT(all); i++)
         tr_spawn_with(self, all[i].def, NULL,
@@ -195,6 +204,32 @@ static void start_pair(part *ada, part *bob)
 }
 
 /* ---- tests --------------------------------------------------------------------------------------------- */
+
+static void one_with_a_thread_of_its_own_is_reached_and_told_where_it_blocks(void **state)
+{
+    part ada;
+    (void)state;
+    START(&ada, "--name", "ada", "--loops", "2");
+    next_line(&ada);
+    assert_int_equal(0, troupe("ask ada/own '{\"question\":{\"then\":\"\"}}'"));
+    assert_printed("answer_is");
+    assert_int_equal(0, troupe("why ada/own"));
+    assert_cause("nothing keeps ada/own, which has a thread of its own");
+    assert_int_equal(1, troupe("tap ada/own"));
+    assert_printed("own has a thread of its own");
+    send("ada/own", "{\"get_stuck\":{}}");
+    until_line(&ada, "stuck");
+    do /* until it has been there for the watchdog's patience */
+        assert_int_equal(0, troupe("why ada/own"));
+    while (strstr(printed, "nothing keeps ada/own"));
+    assert_cause("the handler of ada/own is stuck: it has been handling get_stuck for ");
+#ifndef __SANITIZE_THREAD__
+    assert_printed("own_receive+0x");
+#endif
+    assert_int_equal(1, write(ada.in, "x", 1));
+    until_line(&ada, "let go");
+    node_end(&ada, SIGTERM);
+}
 
 static void a_stuck_handler_is_named_with_where_it_is(void **state)
 {
@@ -351,6 +386,7 @@ int main(int argc, char **argv)
     }
     signal(SIGPIPE, SIG_IGN);
     const struct CMUnitTest tests[] = {
+        TEST(one_with_a_thread_of_its_own_is_reached_and_told_where_it_blocks),
         TEST(a_stuck_handler_is_named_with_where_it_is),
         TEST(an_await_on_a_frozen_peer_names_the_peer),
         TEST(an_ask_that_is_kept_for_ever_names_who_keeps_it),

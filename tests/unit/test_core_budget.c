@@ -181,8 +181,10 @@ static void use_and_give_back(tr_actor *self, void *context)
     for (int i = 0; i < 100; i++) {
         void *block = tr_alloc(self, 1000);
         tr_timer timer = tr_after(self, TR_SECONDS(1), mark, .n = 1);
+        tr_timer again = tr_every(self, TR_SECONDS(1));
         tr_future f = tr_ask(self, r->watcher.address, TR_SECONDS(1), mark, .n = 2);
         assert_non_null(block);
+        assert_true(tr_timer_cancel(self, again));
         assert_int_not_equal(0, timer.id);
         assert_int_not_equal(0, f.id);
         assert_int_equal(TR_OK, tr_then(self, f, note_then, NULL));
@@ -222,6 +224,26 @@ static void too_many_futures_end_it_as_well(void **state)
     assert_null(manual_actor(r.m, r.actor.address));
     assert_non_null(strstr(r.watcher.trail, "down:out-of-memory"));
     manual_close(r.m);
+}
+
+static void repeat_without_end(tr_actor *self, void *context)
+{
+    tr_timer first = tr_every(self, TR_SECONDS(1));
+    (void)context;
+    assert_true(tr_timer_cancel(self, first));
+    for (int i = 0; i < 1000; i++)
+        if (!(i % 2 ? tr_every(self, TR_SECONDS(1)) : tr_idle_after(self, TR_SECONDS(1))).id)
+            return;
+    fail();
+}
+
+static void and_too_many_timers_that_come_again(void **state)
+{
+    rig r;
+    (void)state;
+    open_rig(&r, BUDGET);
+    manual_do(r.m, r.actor.address, repeat_without_end, NULL);
+    assert_ended_by_its_budget(&r);
 }
 
 static void keep_it(tr_actor *self, manual_puppet *puppet, const tr_msg *msg)
@@ -345,6 +367,7 @@ int main(void)
         cmocka_unit_test(one_beyond_its_budget_ends_when_its_handler_returns),
         cmocka_unit_test(what_is_given_back_counts_no_more),
         cmocka_unit_test(too_many_futures_end_it_as_well),
+        cmocka_unit_test(and_too_many_timers_that_come_again),
         cmocka_unit_test(and_too_many_kept_messages),
         cmocka_unit_test(kept_messages_that_are_freed_count_no_more),
         cmocka_unit_test(it_is_the_reason_in_init_and_in_a_fiber_too),

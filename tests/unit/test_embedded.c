@@ -10,11 +10,15 @@
 #include <poll.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include <uv.h>
+
 #include <troupe/troupe.h>
 
+#include "actors/adapter.h"
 #include "tests/kit/real_node.h"
 
 TR_MESSAGE(beat, (u64, n))
@@ -237,6 +241,49 @@ static void a_node_ends_with_threads_that_have_just_begun(void **state)
     }
 }
 
+/* ---- what still runs at the end ------------------------------------------------------------------------ */
+
+static uv_sem_t may_end, has_ended;
+
+static void wait_long(uv_work_t *work)
+{
+    (void)work;
+    uv_sem_wait(&may_end);
+}
+
+static void say_ended(uv_work_t *work)
+{
+    (void)work;
+    uv_sem_post(&has_ended);
+}
+
+static tr_err start_work(tr_actor *self, void *arg)
+{
+    return uv_queue_work(tr__loop_driver(tr__loop_of(self)), arg, wait_long, NULL) == 0 ? TR_OK : TR_EIO;
+}
+
+static void work_that_outlasts_its_node_finds_its_loop(void **state)
+{
+    static uv_work_t work, next;
+    uv_loop_t loop;
+    (void)state;
+    assert_int_equal(0, setenv("UV_THREADPOOL_SIZE", "1", 1)); /* the next work comes when this one is over */
+    assert_int_equal(0, uv_sem_init(&may_end, 0));
+    assert_int_equal(0, uv_sem_init(&has_ended, 0));
+    tr_node *node = make(1, start_work, &work);
+    assert_int_equal(TR_OK, tr_node_run(node, NULL));
+    assert_int_equal(1, atomic_load(&logged)); /* that it is abandoned */
+    tr_node_destroy(node);
+    assert_int_equal(0, uv_loop_init(&loop));
+    assert_int_equal(0, uv_queue_work(&loop, &next, say_ended, NULL));
+    uv_sem_post(&may_end);
+    uv_sem_wait(&has_ended); /* the address sanitizer finds what was freed before */
+    uv_run(&loop, UV_RUN_DEFAULT);
+    assert_int_equal(0, uv_loop_close(&loop));
+    uv_sem_destroy(&may_end);
+    uv_sem_destroy(&has_ended);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -245,6 +292,7 @@ int main(void)
         cmocka_unit_test(what_start_returns_is_told_by_finish),
         cmocka_unit_test(one_that_blocks_on_its_own_thread_holds_nobody_up_and_is_not_blamed),
         cmocka_unit_test(a_node_ends_with_threads_that_have_just_begun),
+        cmocka_unit_test(work_that_outlasts_its_node_finds_its_loop),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

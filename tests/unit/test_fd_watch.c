@@ -10,6 +10,7 @@
 #include <stdatomic.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "actors/fd_watch.h"
@@ -235,16 +236,58 @@ static tr_err with_pipes(tr_actor *self, void *arg)
     return TR_OK;
 }
 
-static void pipes_and_sockets_tell_when_they_are_ready(void **state)
+static uint64_t cpu_ns(void)
 {
-    (void)state;
+    struct timespec used;
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &used);
+    return (uint64_t)used.tv_sec * 1000000000u + (uint64_t)used.tv_nsec;
+}
+
+/* Closed first, and a copy stays open, as in a child process: the kernel goes on telling of it. */
+static tr_err with_one_closed_too_early(tr_actor *self, void *arg)
+{
+    int ends[2];
+    (void)arg;
+    if (pipe(ends) != 0)
+        return TR_EIO;
+    TR_TRY(tr_fd_watch(self, ends[0], TR_FD_READ));
+    int copy = dup(ends[0]);
+    close(ends[0]);
+    tr_fd_unwatch(self, ends[0]);
+    if (write(ends[1], "1", 1) != 1)
+        return TR_EIO;
+    uint64_t before = cpu_ns();
+    if (tr_receive(self, TR_MILLIS(400)))
+        return tr_fail(self, TR_EMISMATCH, "told of what isn't watched");
+    uint64_t used = cpu_ns() - before;
+    close(copy);
+    close(ends[1]);
+    return used < TR_MILLIS(100)
+               ? TR_OK
+               : tr_fail(self, TR_EMISMATCH, "the loop is busy: %llu ns", (unsigned long long)used);
+}
+
+static void run_node(tr_err (*start)(tr_actor *self, void *arg))
+{
     tr_error error = {0};
-    tr_node_opts opts = {.loops = 1, .start = with_pipes};
+    tr_node_opts opts = {.loops = 1, .start = start};
     tr_node *node = tr_node_create(&opts, &error);
     assert_non_null(node);
     if (tr_node_run(node, &error) != TR_OK)
         fail_msg("%s", error.text);
     tr_node_destroy(node);
+}
+
+static void pipes_and_sockets_tell_when_they_are_ready(void **state)
+{
+    (void)state;
+    run_node(with_pipes);
+}
+
+static void one_that_is_closed_before_it_is_unwatched_costs_nothing(void **state)
+{
+    (void)state;
+    run_node(with_one_closed_too_early);
 }
 
 int main(void)
@@ -255,6 +298,7 @@ int main(void)
         cmocka_unit_test(the_end_of_an_actor_unwatches_all),
         cmocka_unit_test(there_is_a_bound_and_a_refusal_leaves_nothing_behind),
         cmocka_unit_test(pipes_and_sockets_tell_when_they_are_ready),
+        cmocka_unit_test(one_that_is_closed_before_it_is_unwatched_costs_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -101,6 +101,21 @@ static void a_lease_that_is_not_renewed_ends_by_itself(void **state)
     assert_null(loop->meter);
 }
 
+static void a_short_lease_ends_in_time_beside_a_long_one(void **state)
+{
+    fixture *f = *state;
+    tr__loop *loop = f->m->node->loops[1];
+    ask_loop(f, 1, "{\"do\":\"top\",\"lease\":60}");
+    manual_step(f->m, TR_SECONDS(1));
+    ask_loop(f, 1, "{\"do\":\"tap\",\"to\":\"ada\",\"lease\":2}");
+    assert_non_null(loop->taps);
+    manual_step(f->m, TR_MILLIS(2100));
+    assert_null(loop->taps);
+    assert_non_null(loop->meter);
+    manual_step(f->m, TR_SECONDS(TR__LEASE_MAX));
+    assert_null(loop->meter);
+}
+
 static void beyond_the_bound_actors_are_counted_as_not_measured(void **state)
 {
     fixture *f = *state;
@@ -296,6 +311,7 @@ int main(void)
         LOOP_TEST(handling_times_are_those_of_the_actor),
         LOOP_TEST(percentiles_forget_what_was_long_ago),
         LOOP_TEST(a_lease_that_is_not_renewed_ends_by_itself),
+        LOOP_TEST(a_short_lease_ends_in_time_beside_a_long_one),
         LOOP_TEST(beyond_the_bound_actors_are_counted_as_not_measured),
         LOOP_TEST(without_memory_top_answers_nothing_and_the_node_lives),
         LOOP_TEST(the_age_of_the_oldest_message_is_told_without_a_watcher),

@@ -1,5 +1,5 @@
-/* See crash_os.h. All below "the report" runs in the handler: only system calls, and memory of its own. */
-#include "actors/crash_os.h"
+/* See fault_os.h. All from "what is told" on, up to the handler, runs in it: only system calls, and memory of its own. */
+#include "actors/fault_os.h"
 
 #include <execinfo.h>
 #include <fcntl.h>
@@ -7,29 +7,34 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/uio.h>
+#include <time.h>
 #include <unistd.h>
 
-#include "actors/loop.h"
 #include "base/backtrace_os.h"
 #include "base/err.h"
 
 #define NODES_MAX   16
 #define PATH_MAX_   512
-#define CONTENT_MAX 1024 /* bytes shown of a string */
+#define CONTENT_MAX 1024  /* bytes shown of a string */
+#define NEAR        65536 /* bytes below a fiber's stack: a frame may begin beyond the guard's page */
+#define OTHERS_MS   5000  /* that a thread which faults as well waits for the one that tells */
 
-static const int faults[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT};
+static const int faults[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL,
+                             SIGABRT}; /* the first one also without reports */
 static struct sigaction before[TR_COUNT(faults)];
+static _Atomic bool installed[TR_COUNT(faults)];
 
 typedef struct watched {
+    _Atomic bool taken; /* before the path is written */
     _Atomic(tr_node *) node;
     char path[PATH_MAX_];
 } watched;
 
 static watched all[NODES_MAX];
-static _Atomic bool installed, reported;
+static _Atomic bool telling, told; /* by one thread; all of it */
 static _Thread_local tr__loop *my_loop;
 
-/* ---- the report ---------------------------------------------------------------------------------------- */
+/* ---- what is told ---------------------------------------------------------------------------------------- */
 
 typedef struct out {
     int fd;
@@ -73,6 +78,19 @@ static void put_signed(out *o, int64_t number)
     if (number < 0)
         put(o, "-");
     put_number(o, number < 0 ? -(uint64_t)number : (uint64_t)number, 10);
+}
+
+/* As tr__addr_format writes it. */
+static void put_address(out *o, uint64_t node, const tr_actor *actor)
+{
+    put(o, "<");
+    for (int shift = 60; shift >= 0; shift -= 4)
+        put_number(o, node >> shift & 15, 16);
+    put(o, ".");
+    put_number(o, actor->index, 10);
+    put(o, ".");
+    put_number(o, actor->generation, 10);
+    put(o, ">");
 }
 
 /* False: it isn't readable. */
@@ -247,6 +265,31 @@ static void put_ring(out *o, const tr__loop *loop)
     }
 }
 
+/* If the fault lies in the guard below the running fiber's stack: which actor it is, and how large that is. */
+static void put_overflow(out *o, const tr__loop *loop, const siginfo_t *info)
+{
+    tr_actor actor;
+    tr_actor_def def;
+    tr__fiber_state state;
+    tr__fiber fiber;
+    const char *at = info->si_addr;
+    if (info->si_signo != SIGSEGV || info->si_code <= 0 ||
+        !read_safely(loop->running, &actor, sizeof(actor)) ||
+        !read_safely(actor.fiber, &state, sizeof(state)) ||
+        !read_safely(state.fiber, &fiber, sizeof(fiber)) || at >= fiber.bottom || at < fiber.bottom - NEAR ||
+        !read_safely(actor.def, &def, sizeof(def)))
+        return;
+    put(o, "troupe: node ");
+    put(o, loop->node->name);
+    put(o, ": the fiber ");
+    put_string(o, def.name, TR_NAME_MAX);
+    put(o, " ");
+    put_address(o, loop->node->id, &actor);
+    put(o, " has overflown its stack of ");
+    put_number(o, (uint64_t)((const char *)state.fiber - fiber.bottom), 10);
+    put(o, " bytes: give its definition a larger stack_size, or less on the stack\n");
+}
+
 static const char *signal_word(int number)
 {
     switch (number) {
@@ -282,20 +325,20 @@ static void put_head(out *o, const tr_node *node, const siginfo_t *info)
 
 static void report(const watched *w, const tr_node *node, const siginfo_t *info)
 {
-    static out file, told; /* off the stack, which may be small */
+    static out file, line; /* off the stack, which may be small */
     void *frames[TR__FRAMES_MAX];
     tr__loop *loop = my_loop;
     unlink(w->path); /* of an older process with this pid; what others have put there isn't written to */
     file.fd = open(w->path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-    told.fd = STDERR_FILENO;
-    put(&told, "troupe: node ");
-    put(&told, node->name);
-    put(&told, " crashed (");
-    put(&told, signal_word(info->si_signo));
-    put(&told, file.fd >= 0 ? "); the report is " : "); no report could be written to ");
-    put(&told, w->path);
-    put(&told, "\n");
-    flush(&told);
+    line.fd = STDERR_FILENO;
+    put(&line, "troupe: node ");
+    put(&line, node->name);
+    put(&line, " crashed (");
+    put(&line, signal_word(info->si_signo));
+    put(&line, file.fd >= 0 ? "); the report is " : "); no report could be written to ");
+    put(&line, w->path);
+    put(&line, "\n");
+    flush(&line);
     if (file.fd < 0)
         return;
     put_head(&file, node, info);
@@ -314,65 +357,92 @@ static void report(const watched *w, const tr_node *node, const siginfo_t *info)
 
 /* ---- the handler --------------------------------------------------------------------------------------- */
 
+static void tell(const siginfo_t *info)
+{
+    static out line;
+    const tr__loop *loop = my_loop;
+    const tr_node *mine = loop ? loop->node : NULL;
+    line.fd = STDERR_FILENO;
+    if (loop)
+        put_overflow(&line, loop, info);
+    flush(&line);
+    for (size_t i = 0; i < NODES_MAX; i++) {
+        const tr_node *node = atomic_load(&all[i].node);
+        if (node && (node == mine || !mine)) {
+            report(&all[i], node, info);
+            return;
+        }
+    }
+}
+
+/* Another thread faulted first, and tells: to end the process now would cut it short. A fault within the handler doesn't
+ * come here: its signal is blocked, and so ends the process. */
+static void wait_for_other(void)
+{
+    for (int ms = 0; ms < OTHERS_MS && !atomic_load(&told); ms += 10)
+        nanosleep(&(struct timespec){.tv_nsec = 10000000}, NULL);
+}
+
 static void on_fault(int number, siginfo_t *info, void *context)
 {
-    tr_node *mine = my_loop ? my_loop->node : NULL;
     (void)context;
-    if (!atomic_exchange(&reported, true))
-        for (size_t i = 0; i < NODES_MAX; i++) {
-            tr_node *node = atomic_load(&all[i].node);
-            if (node && (node == mine || !mine)) {
-                report(&all[i], node, info);
-                break;
-            }
-        }
+    if (!atomic_exchange(&telling, true)) {
+        tell(info);
+        atomic_store(&told, true);
+    } else {
+        wait_for_other();
+    }
     /* What was to be done: at the return the instruction faults again. One that was sent, by raise too, is sent again. */
     for (size_t i = 0; i < TR_COUNT(faults); i++)
-        sigaction(faults[i], &before[i], NULL);
+        if (atomic_load(&installed[i]))
+            sigaction(faults[i], &before[i], NULL);
     if (info->si_code <= 0)
         raise(number);
 }
 
-static void install(void)
+/* For the first `count` of the faults. */
+static void install(size_t count)
 {
-    void *frames[2];
     struct sigaction on = {.sa_sigaction = on_fault, .sa_flags = SA_SIGINFO | SA_ONSTACK};
-    if (atomic_exchange(&installed, true))
-        return;
-    backtrace(frames, 2); /* the first call loads a library, which a handler may not */
     sigfillset(&on.sa_mask);
-    for (size_t i = 0; i < TR_COUNT(faults); i++)
-        sigaction(faults[i], &on, &before[i]);
+    for (size_t i = 0; i < count; i++)
+        if (!atomic_exchange(&installed[i], true))
+            sigaction(faults[i], &on, &before[i]);
 }
 
-tr_err tr__crash_watch(tr_node *node, const char *directory, tr_error *error)
+tr_err tr__fault_watch(tr_node *node, const char *directory, tr_error *error)
 {
-    for (size_t i = 0; i < NODES_MAX; i++) {
-        tr_node *none = NULL;
-        if (atomic_load(&all[i].node))
-            continue;
-        int length = snprintf(all[i].path, sizeof(all[i].path), "%s/troupe-crash-%s-%d.txt", directory,
-                              node->name, (int)getpid());
-        if (length >= (int)sizeof(all[i].path))
-            return tr__fail(error, TR_ETOOBIG,
-                            "the directory for crash reports has a path that is too long: %.100s...",
-                            directory);
-        if (atomic_compare_exchange_strong(&all[i].node, &none, node))
-            break;
+    void *frames[2];
+    size_t i = 0;
+    while (i < NODES_MAX && atomic_exchange(&all[i].taken, true))
+        i++;
+    if (i == NODES_MAX)
+        return TR_OK;
+    int length = snprintf(all[i].path, sizeof(all[i].path), "%s/troupe-crash-%s-%d.txt", directory,
+                          node->name, (int)getpid());
+    if (length >= (int)sizeof(all[i].path)) {
+        atomic_store(&all[i].taken, false);
+        return tr__fail(error, TR_ETOOBIG,
+                        "the directory for crash reports has a path that is too long: %.100s...", directory);
     }
-    install();
+    atomic_store(&all[i].node, node);
+    backtrace(frames, 2); /* the first call loads a library, which a handler may not */
+    install(TR_COUNT(faults));
     return TR_OK;
 }
 
-void tr__crash_forget(const tr_node *node)
+void tr__fault_forget(const tr_node *node)
 {
     for (size_t i = 0; i < NODES_MAX; i++) {
         tr_node *same = (tr_node *)node;
-        atomic_compare_exchange_strong(&all[i].node, &same, NULL);
+        if (atomic_compare_exchange_strong(&all[i].node, &same, NULL))
+            atomic_store(&all[i].taken, false);
     }
 }
 
-void tr__crash_loop(tr__loop *loop)
+void tr__fault_loop(tr__loop *loop)
 {
     my_loop = loop;
+    if (loop)
+        install(1);
 }
