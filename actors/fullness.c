@@ -147,9 +147,11 @@ static bool is_reached(const tr_actor *actor, const tr_msg *msg, uint32_t taken,
     return level_of(msg)->fell ? taken >= mark : taken <= mark / 2 || actor->count == 0;
 }
 
+/* Told when all have been looked at: a notice that is a dead letter may be told of here, and more marks be reached. */
 void tr__levels_look(tr__loop *loop, tr_actor *actor)
 {
     uint32_t taken = taken_of(actor), to_next = UINT32_MAX;
+    tr_msg *reached = NULL, **end = &reached;
     for (tr_msg **at = &actor->extras->levels; *at;) {
         tr_msg *msg = *at;
         level *l = level_of(msg);
@@ -169,12 +171,19 @@ void tr__levels_look(tr__loop *loop, tr_actor *actor)
         l->notice.taken = taken;
         l->notice.places = actor->capacity;
         msg->kind = TR__MSG_NOTICE;
-        tr__submit(loop, msg->sender, msg);
+        *end = msg;
+        end = &msg->next;
     }
+    *end = NULL;
     if (!actor->extras->levels)
         actor->mail &= (uint8_t)~TR__MAIL_WATCHED;
     else if (actor->local >= to_next) /* the send that reaches the mark must not pass unseen */
         tr__hand_give(actor, actor->local - (to_next - 1));
+    while (reached) {
+        tr_msg *msg = reached;
+        reached = msg->next;
+        tr__submit(loop, msg->sender, msg);
+    }
 }
 
 void tr__level_lost(tr__loop *loop, tr_msg *msg)
