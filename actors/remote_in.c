@@ -143,7 +143,7 @@ static tr_msg *decode(tr__remote_peer *p, const tr__record *r, tr_drop *why, tr_
         return NULL;
     const tr_typeinfo *type = heard->type;
     *why = TR_DROP_MALFORMED;
-    if (type->notice && r->kind != TR__WIRE_REPLY) { /* theirs come as records of their own */
+    if (type->notice) { /* theirs come as records of their own; an answer that is piped is a message as well */
         tr__fail(error, TR_EPROTO, "a %s is sent by the runtime only", type->name);
         return NULL;
     }

@@ -73,6 +73,27 @@ static void what_settles_without_an_answer_comes_as_a_message_too(void **state)
     pair_close(p);
 }
 
+static void reply_with_a_notice(tr_actor *self, manual_puppet *puppet, const tr_msg *msg)
+{
+    (void)puppet;
+    if (tr_msg_ask_number(msg))
+        assert_int_equal(tr_reply(self, msg, tr_down, .monitor = 1), TR_EPERM);
+}
+
+static void an_answer_cannot_be_a_notice_that_would_be_believed(void **state)
+{
+    (void)state;
+    for (uint32_t loops = 1; loops <= 2; loops++) {
+        pair *p = pair_open(loops);
+        p->a.on = a_hears;
+        p->b.on = reply_with_a_notice;
+        manual_do(p->m, p->a.address, pipe_ask, p);
+        assert_null(strstr(p->a.trail, "down:"));
+        assert_non_null(strstr(p->a.trail, "permission:"));
+        pair_close(p);
+    }
+}
+
 static void pipe_a_gather(tr_actor *self, void *context)
 {
     pair *p = context;
@@ -352,6 +373,7 @@ int main(void)
         cmocka_unit_test(an_ask_made_for_another_has_no_more_time_than_that_one),
         cmocka_unit_test(who_handles_no_ask_inherits_nothing),
         cmocka_unit_test(a_fiber_gives_on_what_is_left_of_what_it_received),
+        cmocka_unit_test(an_answer_cannot_be_a_notice_that_would_be_believed),
         cmocka_unit_test(an_ask_of_a_fibers_init_has_all_of_its_time),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

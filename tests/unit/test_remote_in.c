@@ -50,6 +50,27 @@ static void a_notice_that_comes_as_a_message_is_malformed(void **state)
     manual_pump(m);
     assert_string_equal(a.trail, "init 5 ");
     assert_int_equal(manual_dropped(m, TR_DROP_MALFORMED), 1);
+    /* As an answer neither: piped, it would be a message. The ask fails, though here nobody waits for it any more. */
+    uint8_t batch[1024], body[512];
+    tr_msg *waits = tr__msg_alloc(&loop->pool, loop->index, 0);
+    waits->kind = TR__MSG_ASK;
+    waits->sender = a.address;
+    waits->ask = 5;
+    assert_true(tr__waits_put(&p.waits, waits));
+    size_t size = tr__cbor_encode(types[0], bodies[0], body, sizeof(body));
+    tr__remote_take_batch(&p, batch,
+                          put(batch,
+                              (tr__record){.kind = TR__WIRE_REPLY,
+                                           .to_slot = a.address.slot,
+                                           .to_generation = a.address.generation,
+                                           .ask = 5,
+                                           .type = 0,
+                                           .length = size},
+                              body));
+    manual_pump(m);
+    assert_int_equal(manual_dropped(m, TR_DROP_MALFORMED), 2);
+    assert_int_equal(manual_dropped(m, TR_DROP_LATE_REPLY), 1);
+    tr__waits_fini(&p.waits);
     tr__heard_types_end(&p);
     manual_close(m);
 }
