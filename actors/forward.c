@@ -117,7 +117,9 @@ void tr__moved_arrived(tr__loop *loop, tr_actor *asker, tr_msg *msg)
     tr_addr callee = *(tr_addr *)tr__msg_body(msg);
     tr__pending *pending = asker ? tr__pending_get(loop, asker, msg->ask) : NULL;
     if (pending && pending->kind == TR__PENDING_ASK && !pending->settled) {
-        pending->callee = callee;
+        /* Of a peer only if that has it. */
+        if (!msg->sender.node || msg->sender.node == pending->callee.node)
+            pending->callee = callee;
     } else if (!loop->stopping) { /* given up, or answered already: a cancel finds nothing then */
         tr_addr from = {loop->node->id, msg->to.slot, msg->to.generation};
         msg->kind = TR__MSG_CANCEL;

@@ -306,10 +306,12 @@ static void take_moved(tr__remote_peer *p, const tr__record *r)
     tr_addr asker = {loop->node->id, r->to_slot, r->to_generation}, callee = r->moved_to;
     if (callee.node == p->peer->id) {
         tr_msg *msg = tr__moved_make(loop, r->ask, callee);
-        if (msg)
-            tr__pass(loop, asker, msg);
-        else
+        if (!msg) {
             loop->counts.dropped[TR_DROP_NO_MEMORY]++;
+            return;
+        }
+        msg->sender = (tr_addr){p->peer->id, r->from_slot, r->from_generation};
+        tr__pass(loop, asker, msg);
         return;
     }
     tr_msg *ask = tr__waits_take(&p->waits, TR__MSG_ASK, r->ask, r->to_slot, r->to_generation);

@@ -191,6 +191,55 @@ static void a_monitor_of_theirs_without_memory_is_refused(void **state)
     assert_true(tr__watching_take(&p, 1, 1, 1, &got) && tr_addr_equal(got, target));
 }
 
+/* ---- asks that were handed on -------------------------------------------------------------------------- */
+
+typedef struct asked {
+    tr_addr of;
+    tr_future future;
+} asked;
+
+static void keep_it(tr_actor *self, manual_puppet *puppet, const tr_msg *msg)
+{
+    (void)puppet;
+    if (tr_msg_ask_number(msg))
+        tr_msg_take(self, msg);
+}
+
+static void ask_it(tr_actor *self, void *context)
+{
+    asked *a = context;
+    a->future = tr_ask(self, a->of, TR_SECONDS(1), mark, .n = 1);
+}
+
+static void give_it_up(tr_actor *self, void *context)
+{
+    tr_cancel(self, ((asked *)context)->future);
+}
+
+static void a_peer_moves_no_ask_that_it_has_not(void **state)
+{
+    (void)state;
+    peer_of *o = open_peer();
+    manual_puppet b = {.on = keep_it};
+    manual_spawn(o->m, 0, &b, NULL);
+    manual_pump(o->m);
+    asked a = {.of = b.address};
+    manual_do(o->m, o->a.address, ask_it, &a);
+    uint8_t batch[128];
+    tr__remote_take_batch(&o->p, batch,
+                          put(batch,
+                              (tr__record){.kind = TR__WIRE_MOVED,
+                                           .to_slot = o->a.address.slot,
+                                           .to_generation = o->a.address.generation,
+                                           .ask = a.future.id,
+                                           .moved_to = {o->peer.id, 1, 1}},
+                              ""));
+    manual_pump(o->m);
+    manual_do(o->m, o->a.address, give_it_up, &a);
+    assert_string_equal(b.trail, "init 1 canceled ");
+    close_peer(o);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -198,6 +247,7 @@ int main(void)
         cmocka_unit_test(older_and_newer_versions_are_read),
         cmocka_unit_test(another_schema_is_refused_and_named),
         cmocka_unit_test(a_monitor_of_theirs_without_memory_is_refused),
+        cmocka_unit_test(a_peer_moves_no_ask_that_it_has_not),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
