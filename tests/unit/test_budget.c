@@ -339,6 +339,41 @@ static void who_waits_with_one_and_ends_leaves_it_to_others(void **state)
     }
 }
 
+/* What is forwarded comes to another mailbox, which takes one as well. */
+static void forward_it(tr_actor *self, manual_puppet *puppet, const tr_msg *msg)
+{
+    if (!tr_msg_ask_number(msg))
+        return;
+    tr_err err = tr_forward(self, msg, *(tr_addr *)puppet->user);
+    manual_note(puppet, "%s", tr_err_word(err));
+    if (err != TR_OK)
+        tr_reply_error(self, msg, err, "%s", tr_last_error(self)->text);
+}
+
+static void ask_large(tr_actor *self, void *context)
+{
+    manual_then(self, tr_ask(self, *(tr_addr *)context, TR_SECONDS(1), blob, .n = 1, .data = {bulk, LARGE}));
+}
+
+static void a_mailbox_takes_one_that_is_forwarded_nevertheless(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 4; i++) {
+        world *w = open_world((uint32_t)i / 2 + 1, i % 2 ? TR_OVERFLOW_DROP_OLDEST : TR_OVERFLOW_REFUSE);
+        manual_puppet agent = {.on = forward_it, .user = &w->box.address};
+        manual_spawn(w->m, 0, &agent, NULL);
+        manual_pump(w->m);
+        atomic_store(&w->m->node->buffers->max, 1);
+        for (int n = 0; n < 2; n++)
+            manual_do(w->m, w->sender.address, ask_large, &agent.address);
+        assert_string_equal(agent.trail, "init 1 ok 1 full ");
+        run_box(w);
+        manual_do(w->m, w->sender.address, ask_large, &agent.address);
+        assert_string_equal(agent.trail, "init 1 ok 1 full 1 ok ");
+        close_world(w);
+    }
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
@@ -351,6 +386,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(who_was_refused_hears_when_there_is_some_of_it_again),
         cmocka_unit_test(or_when_the_receiver_has_handled_all_it_had_or_ends),
         cmocka_unit_test(who_waits_with_one_and_ends_leaves_it_to_others),
+        cmocka_unit_test(a_mailbox_takes_one_that_is_forwarded_nevertheless),
     };
     if (argc > 1)
         cmocka_set_test_filter(argv[1]);
