@@ -389,13 +389,15 @@ static void a_message_that_waits_goes_with_its_fiber(void **state)
     tr_addr victim = manual_spawn_def(p->m, 0, &stubborn_def, &w, NULL);
     for (int turns = 0; turns < 10; turns++)
         manual_turn(p->m, 0);
+    p->m->clock_step_ns = TR_MILLIS(1); /* its turn is over before it has tried so often */
     manual_tell(p->m, p->a.address, kill_it, &victim);
-    for (int turns = 0; turns < 10; turns++)
+    while (w.err != TR_EKILLED)
         manual_turn(p->m, 0);
-    assert_int_equal(w.err, TR_EKILLED);
+    assert_non_null(manual_actor(p->m, victim));
     p->m->now_ns += TR_SECONDS(2);
-    manual_pump(p->m);
+    manual_turn(p->m, 0);
     assert_null(manual_actor(p->m, victim));
+    p->m->clock_step_ns = 0;
     b->queued = false;
     manual_mark(p->m, p->b.address, 9);
     manual_pump(p->m);
