@@ -48,12 +48,19 @@ static void retell_forget(tr__loop *loop, tr_actor *actor)
         }
 }
 
+/* One that drops its oldest, all of which is deferred: nothing makes place, whatever may be under way to it. */
+static bool is_all_deferred(const tr_actor *actor)
+{
+    return (actor->mail & TR__MAIL_TRANSIT) && !actor->head && actor->count &&
+           actor->local + actor->extras->kept_back == 0;
+}
+
 /* From a quarter free, at most free/32 (at least one) at a time: the woken ones find room, and not all at
  * once. */
 void tr__tell_writable(tr__loop *loop, tr_actor *actor)
 {
     tr__extras *extras = actor->extras;
-    if (!extras || !extras->want_writable)
+    if (!extras || !extras->want_writable || is_all_deferred(actor))
         return;
     if (!(actor->mail & TR__MAIL_TRANSIT)) /* who waits may be on another loop, and need them all */
         tr__hand_give(actor, actor->local);
