@@ -76,7 +76,8 @@ typedef struct tr__fiber_state {
     uint32_t received_in_a_row; /* without stepping aside */
     uint64_t awaited;           /* the pending's id, of TR__WAIT_FUTURE; the number, of TR__WAIT_PLACES */
     uint32_t places_asked;      /* asked for at mailboxes, and not heard of yet */
-    tr_addr places_of;          /* of TR__WAIT_PLACES: whose mailbox */
+    tr_addr places_of;          /* of TR__WAIT_PLACES: whose mailbox, */
+    bool beyond;                /* and it has the one there that may be beyond the budget */
     uint64_t timer;             /* the pending's id that bounds the wait; 0: none */
     uint64_t grace;             /* the pending's id that drops the stack of a killed one */
     uint64_t suspected;         /* the cycle of waiting actors that it was found in, and when (cycle.c) */

@@ -195,7 +195,7 @@ void tr__drop_for(tr__loop *loop, uint64_t node, tr_msg *msg, tr_drop why)
     }
     tr__reason reason = {.kind = why == TR_DROP_NO_CONNECTION ? TR_EXIT_NO_CONNECTION : TR_EXIT_NO_ACTOR,
                          .code = drop_error(why)};
-    if (msg->flags & TR__MSG_BEYOND && msg->kind <= TR__MSG_ASK)
+    if (msg->flags & TR__MSG_BEYOND && (msg->kind <= TR__MSG_ASK || msg->kind == TR__MSG_FORWARD))
         tr__budget_left(loop, msg);
     switch ((tr__msg_kind)msg->kind) {
     case TR__MSG_MOVED:

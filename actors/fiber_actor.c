@@ -7,6 +7,7 @@
  * took through the API is released, plain malloc isn't. The owner's loop only. */
 #include <troupe/troupe.h>
 
+#include "actors/budget.h"
 #include "actors/loop.h"
 #include "actors/observe.h"
 #include "actors/pending.h"
@@ -86,6 +87,8 @@ void tr__fiber_finish(tr__loop *loop, tr_actor *actor)
         tr__release(loop, state->received);
     if (state->answer)
         tr__release(loop, state->answer);
+    if (state->wait == TR__WAIT_PLACES && state->beyond)
+        tr__budget_leave(loop->node, state->places_of);
     if (state->sending)
         tr__msg_free(loop, state->sending);
     tr__fiber_destroy(state->fiber);

@@ -8,6 +8,7 @@
  * again from here. The asker's node hears where it is to go and sends its own block. */
 #include <troupe/troupe.h>
 
+#include "actors/budget.h"
 #include "actors/pending.h"
 #include "actors/remote.h"
 #include "actors/send.h"
@@ -78,12 +79,18 @@ tr_err tr_forward(tr_actor *self, const tr_msg *ask, tr_addr to)
     bool local = to.node == loop->node->id;
     if (!local && ask->sender.node != loop->node->id)
         return send_elsewhere(self, ask, to);
+    bool beyond = false;
+    if (local && !tr__budget_admits(loop->node, to, ask->type, ask->size, true, &beyond))
+        return tr__budget_refuse(self, tr_msg_type_name(ask));
     uint32_t places = local ? tr__msg_places(ask->size) : 0;
     tr_err err = local ? tr__reserve(loop, to, &places) : tr__remote_check(loop->node, to.node);
+    if (err != TR_OK && beyond)
+        tr__budget_leave(loop->node, to);
     if (err != TR_OK)
         return refuse(self, ask, to, err);
     tr_msg *mine = take(self, ask);
     mine->kind = TR__MSG_FORWARD;
+    mine->flags |= beyond ? TR__MSG_BEYOND : 0;
     mine->places = (uint16_t)places;
     tr__submit(loop, to, mine);
     return TR_OK;
@@ -117,7 +124,9 @@ void tr__moved_arrived(tr__loop *loop, tr_actor *asker, tr_msg *msg)
     tr_addr callee = *(tr_addr *)tr__msg_body(msg);
     tr__pending *pending = asker ? tr__pending_get(loop, asker, msg->ask) : NULL;
     if (pending && pending->kind == TR__PENDING_ASK && !pending->settled) {
-        pending->callee = callee;
+        /* Of a peer only if that has it. */
+        if (!msg->sender.node || msg->sender.node == pending->callee.node)
+            pending->callee = callee;
     } else if (!loop->stopping) { /* given up, or answered already: a cancel finds nothing then */
         tr_addr from = {loop->node->id, msg->to.slot, msg->to.generation};
         msg->kind = TR__MSG_CANCEL;

@@ -48,12 +48,19 @@ static void retell_forget(tr__loop *loop, tr_actor *actor)
         }
 }
 
+/* One that drops its oldest, all of which is deferred: nothing makes place, whatever may be under way to it. */
+static bool is_all_deferred(const tr_actor *actor)
+{
+    return (actor->mail & TR__MAIL_TRANSIT) && !actor->head && actor->count &&
+           actor->local + actor->extras->kept_back == 0;
+}
+
 /* From a quarter free, at most free/32 (at least one) at a time: the woken ones find room, and not all at
  * once. */
 void tr__tell_writable(tr__loop *loop, tr_actor *actor)
 {
     tr__extras *extras = actor->extras;
-    if (!extras || !extras->want_writable)
+    if (!extras || !extras->want_writable || is_all_deferred(actor))
         return;
     if (!(actor->mail & TR__MAIL_TRANSIT)) /* who waits may be on another loop, and need them all */
         tr__hand_give(actor, actor->local);
@@ -147,9 +154,11 @@ static bool is_reached(const tr_actor *actor, const tr_msg *msg, uint32_t taken,
     return level_of(msg)->fell ? taken >= mark : taken <= mark / 2 || actor->count == 0;
 }
 
+/* Told when all have been looked at: a notice that is a dead letter may be told of here, and more marks be reached. */
 void tr__levels_look(tr__loop *loop, tr_actor *actor)
 {
     uint32_t taken = taken_of(actor), to_next = UINT32_MAX;
+    tr_msg *reached = NULL, **end = &reached;
     for (tr_msg **at = &actor->extras->levels; *at;) {
         tr_msg *msg = *at;
         level *l = level_of(msg);
@@ -169,12 +178,19 @@ void tr__levels_look(tr__loop *loop, tr_actor *actor)
         l->notice.taken = taken;
         l->notice.places = actor->capacity;
         msg->kind = TR__MSG_NOTICE;
-        tr__submit(loop, msg->sender, msg);
+        *end = msg;
+        end = &msg->next;
     }
+    *end = NULL;
     if (!actor->extras->levels)
         actor->mail &= (uint8_t)~TR__MAIL_WATCHED;
     else if (actor->local >= to_next) /* the send that reaches the mark must not pass unseen */
         tr__hand_give(actor, actor->local - (to_next - 1));
+    while (reached) {
+        tr_msg *msg = reached;
+        reached = msg->next;
+        tr__submit(loop, msg->sender, msg);
+    }
 }
 
 void tr__level_lost(tr__loop *loop, tr_msg *msg)

@@ -138,6 +138,10 @@ tr_err tr_reply_body(tr_actor *self, const tr_msg *ask, tr_type *type, const voi
 {
     TR_TRY(check_ask(self, ask));
     const tr_typeinfo *info = tr__type_of(type);
+    if (info && info->notice) { /* piped, it would be believed */
+        tr__self_fail(self, TR_EPERM, "a %s is sent by the runtime only", info->name);
+        return unanswered(self, ask);
+    }
     tr_msg *msg = tr__is_flat(info) ? tr__make_flat(tr__owner(self), self, ask->sender, info, body)
                                     : tr_msg_make(self, type, body);
     if (msg && ask->sender.node != tr__owner(self)->node->id &&

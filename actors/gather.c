@@ -24,7 +24,9 @@ static bool can_be_member(tr_actor *self, tr_future future, const char *what)
         return false;
     }
     tr__pending *other = tr__pending_get(tr__owner(self), self, pending->gather);
-    if (pending->kind == TR__PENDING_ASK && !pending->piped && !(other && !other->settled))
+    /* Of a group `settled` says only that one of it has. */
+    bool is_member = other && (other->kind == TR__PENDING_GROUP || !other->settled);
+    if (pending->kind == TR__PENDING_ASK && !pending->piped && !is_member)
         return true;
     tr__self_fail(self, TR_EINVAL, "%s: one of these %s", what,
                   pending->kind != TR__PENDING_ASK ? "is a gather itself"

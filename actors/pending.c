@@ -94,6 +94,8 @@ void tr__pendings_grown(tr__loop *loop)
             pending->kind != TR__PENDING_ASK)
             continue;
         uint64_t due = pending->timer.due_ns;
+        if (pending->owner->fiber) /* not yet if it was made in its init */
+            pending->until_ns = due;
         if (pending->owner->fiber && due > pending->since_ns + TR__CYCLE_CHECK)
             due = pending->since_ns + TR__CYCLE_CHECK;
         tr__wheel_set(&loop->wheel, &pending->timer, due);

@@ -62,12 +62,13 @@ static bool sweep(tr__loop *loop, tr_actor *actor)
     return some;
 }
 
-/* Messages and asks make place, the oldest first, until there are so many in the hand; false: nothing else can go. */
+/* Messages and asks make place, the oldest first, until there are so many in the hand; false: nothing else can go. A piped
+ * result is a message without a place: it makes none. */
 static bool drop_oldest(tr__loop *loop, tr_actor *actor, uint32_t places)
 {
     while (actor->local < places) {
         tr_msg *before = NULL, *msg = actor->head;
-        while (msg && msg->kind > TR__MSG_ASK) {
+        while (msg && (msg->kind > TR__MSG_ASK || !msg->places)) {
             before = msg;
             msg = msg->next;
         }

@@ -143,7 +143,7 @@ static tr_msg *decode(tr__remote_peer *p, const tr__record *r, tr_drop *why, tr_
         return NULL;
     const tr_typeinfo *type = heard->type;
     *why = TR_DROP_MALFORMED;
-    if (type->notice && r->kind != TR__WIRE_REPLY) { /* theirs come as records of their own */
+    if (type->notice) { /* theirs come as records of their own; an answer that is piped is a message as well */
         tr__fail(error, TR_EPROTO, "a %s is sent by the runtime only", type->name);
         return NULL;
     }
@@ -306,10 +306,12 @@ static void take_moved(tr__remote_peer *p, const tr__record *r)
     tr_addr asker = {loop->node->id, r->to_slot, r->to_generation}, callee = r->moved_to;
     if (callee.node == p->peer->id) {
         tr_msg *msg = tr__moved_make(loop, r->ask, callee);
-        if (msg)
-            tr__pass(loop, asker, msg);
-        else
+        if (!msg) {
             loop->counts.dropped[TR_DROP_NO_MEMORY]++;
+            return;
+        }
+        msg->sender = (tr_addr){p->peer->id, r->from_slot, r->from_generation};
+        tr__pass(loop, asker, msg);
         return;
     }
     tr_msg *ask = tr__waits_take(&p->waits, TR__MSG_ASK, r->ask, r->to_slot, r->to_generation);

@@ -197,8 +197,7 @@ static tr_err send_now(tr__remote_peer *p, tr_msg *msg)
     loop->counts.sent++;
     p->sent++;
     leaving(p, msg);
-    if (msg->home & TR__HOME_HOLDS) /* the block may wait long for its answer */
-        tr__msg_let_go(msg);
+    /* Whole, with the buffers that it holds: if the ask is forwarded to a third node, the block goes there from here. */
     if (!ways[msg->kind].waits || !tr__waits_put(&p->waits, msg))
         tr__msg_free(loop, msg);
     return TR_OK;

@@ -73,6 +73,7 @@ static tr_err prepare_waiting(tr_actor *self, tr_addr to, uint64_t wait_ns, tr_m
 {
     uint32_t places = 0;
     self->fiber->sending = msg;
+    self->fiber->beyond = msg->flags & TR__MSG_BEYOND;
     tr_err err = tr__wait_for_places(self, to, msg->size, wait_ns, &places);
     self->fiber->sending = NULL;
     if (err == TR_OK) {
@@ -223,15 +224,18 @@ void tr__drop_taken(tr_actor *self, tr_msg *msg, tr_drop why)
     tr__drop(loop, msg, why);
 }
 
-/* Places for a message that is made; what it says is TR_OK with `dropped` too. */
-static tr_err admit_made(tr_actor *self, tr_addr to, const tr_msg *msg, uint32_t *places, bool *dropped)
+/* Places for a message that is made; what it says is TR_OK with `dropped` too. `beyond`: the budget. */
+static tr_err admit_made(tr_actor *self, tr_addr to, const tr_msg *msg, bool beyond, uint32_t *places,
+                         bool *dropped)
 {
     tr__loop *loop = tr__owner(self);
     bool local = to.node == loop->node->id;
     *places = local ? tr__msg_places(msg->size) : 0;
     tr_err err = local ? tr__reserve(loop, to, places) : tr__remote_check(loop->node, to.node);
-    if (err == TR_EFULL && tr__may_wait(self, to))
+    if (err == TR_EFULL && tr__may_wait(self, to)) {
+        self->fiber->beyond = beyond;
         return tr__wait_for_places(self, to, msg->size, TR_FOREVER, places);
+    }
     *dropped = is_dropped(self, to, err, tr_msg_type_name(msg));
     return err == TR_OK || *dropped ? TR_OK : refuse(self, to, err, tr_msg_type_name(msg));
 }
@@ -252,7 +256,7 @@ tr_err tr_send_msg(tr_actor *self, tr_addr to, tr_msg **out)
         if (!tr__budget_admits(loop->node, to, msg->type, msg->size, true, &beyond))
             return tr__budget_refuse(self, tr_msg_type_name(msg));
     }
-    tr_err err = admit_made(self, to, msg, &places, &dropped);
+    tr_err err = admit_made(self, to, msg, beyond, &places, &dropped);
     if ((err != TR_OK || dropped) && beyond)
         tr__budget_leave(loop->node, to);
     if (err != TR_OK)

@@ -12,8 +12,8 @@
 #include "tests/kit/sim/sim.h"
 
 /* An actor "one" and "two" on each node do with an ask what they were told last. */
-TR_MESSAGE(question, (u64, n))
-TR_MESSAGE(answer, (addr, by), (u64, n))
+TR_MESSAGE(question, (u64, n), (buffer, with))
+TR_MESSAGE(answer, (addr, by), (u64, n), (buffer, with))
 TR_MESSAGE(be, (u32, what), (addr, to))
 TR_MESSAGE(told, (string, what))
 /* "asker" asks for who tells it to, and tells how it went. */
@@ -48,7 +48,7 @@ static void serve(tr_actor *self, void *state, const tr_msg *msg)
         if (tr_forward(self, msg, s->how.to) != TR_OK)
             tr_reply_error(self, msg, tr_last_error(self)->code, "%s", tr_last_error(self)->text);
     } else if (q) {
-        tr_reply(self, msg, answer, .by = tr_self(self), .n = q->n + 1);
+        tr_reply(self, msg, answer, .by = tr_self(self), .n = q->n + 1, .with = q->with);
         if (s->how.what == REPLY_AND_END)
             tr_exit(self, TR_OK, "told to");
     }
@@ -60,12 +60,16 @@ typedef struct asking {
     tr_addr boss;
 } asking;
 
+/* What each question takes along, and each answer brings back. Only the messages hold it. */
+static const char with[] = "so many words that there is something to read";
+
 static void answered(tr_actor *self, void *state, const tr_result *result, void *context)
 {
     (void)context;
     const answer *a = result->msg ? tr_match(result->msg, answer) : NULL;
+    bool came = a && a->with->size == sizeof(with) && memcmp(a->with->data, with, sizeof(with)) == 0;
     tr_send(self, ((asking *)state)->boss, outcome, .code = result->err, .by = a ? a->by : TR_ADDR_NONE,
-            .n = a ? a->n : 0);
+            .n = came ? a->n : 0);
 }
 
 static void asker(tr_actor *self, void *state, const tr_msg *msg)
@@ -74,7 +78,9 @@ static void asker(tr_actor *self, void *state, const tr_msg *msg)
     const ask_it *how = tr_match(msg, ask_it);
     if (how) {
         a->boss = tr_msg_sender(msg);
-        a->future = tr_ask(self, how->to, how->timeout_ns, question, .n = 41);
+        const tr_buffer *buffer = tr_buffer_make(self, with, sizeof(with));
+        a->future = tr_ask(self, how->to, how->timeout_ns, question, .n = 41, .with = buffer);
+        tr_buffer_release(self, buffer);
         tr_then(self, a->future, answered, NULL);
     } else if (tr_match(msg, give_up)) {
         tr_cancel(self, a->future);
@@ -114,7 +120,7 @@ static int set_up(void **state)
     assert_non_null(sim);
     boss = tr_probe_open(sim, 0);
     for (int i = 0; i < 3; i++) {
-        char name[16];
+        char name[32];
         snprintf(name, sizeof(name), "n%d/one", i);
         one[i] = find(name);
         snprintf(name, sizeof(name), "n%d/two", i);

@@ -280,6 +280,100 @@ static void or_when_the_receiver_has_handled_all_it_had_or_ends(void **state)
     }
 }
 
+/* Fibers that are killed while they wait for places with one beyond the budget, and don't return: each has the mailbox's
+ * one, and leaves it when its stack is dropped. */
+#define MANY 60 /* waits; more at a time are refused */
+
+static int rounds;
+
+static tr_err send_stubbornly(tr_actor *self, void *arg)
+{
+    for (rounds = 0; rounds < MANY; rounds++)
+        tr_send(self, *(tr_addr *)arg, blob, .n = 1, .data = {bulk, LARGE});
+    return TR_OK;
+}
+
+static tr_err pass_on_stubbornly(tr_actor *self, void *arg)
+{
+    const tr_msg *msg = tr_receive(self, TR_FOREVER);
+    tr_msg *taken = msg ? tr_msg_take(self, msg) : NULL;
+    for (rounds = 0; rounds < MANY; rounds++)
+        tr_send_msg(self, *(tr_addr *)arg, &taken);
+    return TR_OK;
+}
+
+TR_ACTOR(stubborn_def, .run = send_stubbornly);
+TR_ACTOR(stubborn_passer_def, .run = pass_on_stubbornly);
+
+static void fill_box(world *w)
+{
+    while (send_to(w, w->box.address, 1, 10, false).last == TR_OK)
+        ;
+}
+
+static void who_waits_with_one_and_ends_leaves_it_to_others(void **state)
+{
+    const tr_actor_def *defs[] = {&stubborn_def, &stubborn_passer_def};
+    (void)state;
+    for (int i = 0; i < 4; i++) {
+        world *w = open_world((uint32_t)i / 2 + 1, TR_OVERFLOW_WAIT);
+        fill_box(w);
+        tr_addr fiber = manual_spawn_def(w->m, 0, defs[i % 2], &w->box.address, NULL);
+        atomic_store(&w->m->node->buffers->max, 1);
+        manual_pump(w->m);
+        if (i % 2)
+            assert_int_equal(send_to(w, fiber, 1, LARGE, false).accepted, 1);
+        fill_box(w);                        /* with what was in its own loop's hand, too */
+        w->m->clock_step_ns = TR_MILLIS(1); /* it never rests: its turn is over by the clock */
+        manual_tell(w->m, w->sender.address, kill_it, &fiber);
+        while (rounds == 0)
+            manual_turn(w->m, 0);
+        assert_true(rounds < MANY);
+        w->m->now_ns += TR_SECONDS(2);
+        manual_turn(w->m, 0);
+        assert_null(manual_actor(w->m, fiber));
+        w->m->clock_step_ns = 0;
+        run_box(w);
+        assert_int_equal(send_to(w, w->box.address, 1, LARGE, false).accepted, 1);
+        close_world(w);
+    }
+}
+
+/* What is forwarded comes to another mailbox, which takes one as well. */
+static void forward_it(tr_actor *self, manual_puppet *puppet, const tr_msg *msg)
+{
+    if (!tr_msg_ask_number(msg))
+        return;
+    tr_err err = tr_forward(self, msg, *(tr_addr *)puppet->user);
+    manual_note(puppet, "%s", tr_err_word(err));
+    if (err != TR_OK)
+        tr_reply_error(self, msg, err, "%s", tr_last_error(self)->text);
+}
+
+static void ask_large(tr_actor *self, void *context)
+{
+    manual_then(self, tr_ask(self, *(tr_addr *)context, TR_SECONDS(1), blob, .n = 1, .data = {bulk, LARGE}));
+}
+
+static void a_mailbox_takes_one_that_is_forwarded_nevertheless(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 4; i++) {
+        world *w = open_world((uint32_t)i / 2 + 1, i % 2 ? TR_OVERFLOW_DROP_OLDEST : TR_OVERFLOW_REFUSE);
+        manual_puppet agent = {.on = forward_it, .user = &w->box.address};
+        manual_spawn(w->m, 0, &agent, NULL);
+        manual_pump(w->m);
+        atomic_store(&w->m->node->buffers->max, 1);
+        for (int n = 0; n < 2; n++)
+            manual_do(w->m, w->sender.address, ask_large, &agent.address);
+        assert_string_equal(agent.trail, "init 1 ok 1 full ");
+        run_box(w);
+        manual_do(w->m, w->sender.address, ask_large, &agent.address);
+        assert_string_equal(agent.trail, "init 1 ok 1 full 1 ok ");
+        close_world(w);
+    }
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
@@ -291,6 +385,8 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_buffer_counts_once_however_many_messages_hold_it),
         cmocka_unit_test(who_was_refused_hears_when_there_is_some_of_it_again),
         cmocka_unit_test(or_when_the_receiver_has_handled_all_it_had_or_ends),
+        cmocka_unit_test(who_waits_with_one_and_ends_leaves_it_to_others),
+        cmocka_unit_test(a_mailbox_takes_one_that_is_forwarded_nevertheless),
     };
     if (argc > 1)
         cmocka_set_test_filter(argv[1]);

@@ -293,6 +293,37 @@ static void a_group_forgets_who_was_consumed_in_another_way(void **state)
     pair_close(p);
 }
 
+/* One of a group has settled, and nobody has looked at it yet: the others are in that group nevertheless. */
+static tr_err gathers_out_of_a_group(tr_actor *self, pair *p)
+{
+    tr_group group = tr_group_open(self), other = tr_group_open(self);
+    tr_future settles = ask(self, p, 1), stays = ask(self, p, 3);
+    const tr_msg *msg;
+    assert_int_equal(tr_group_add(self, group, settles), TR_OK);
+    assert_int_equal(tr_group_add(self, group, stays), TR_OK);
+    assert_int_equal(tr_await_msg(self, settles, NULL), TR_OK);
+    assert_int_equal(tr_group_add(self, group, stays), TR_EINVAL); /* the group notes that */
+    assert_int_equal(tr_group_add(self, other, stays), TR_EINVAL);
+    assert_int_equal(tr_gather(self, &stays, 1).id, 0);
+    assert_int_equal(tr_group_next_msg(self, group, &msg), TR_EINVAL);
+    assert_int_equal(tr_group_next_msg(self, group, &msg), TR_EDEADLINE);
+    assert_int_equal(tr_group_next_msg(self, group, &msg), TR_ENOTFOUND);
+    tr_group_close(self, group);
+    tr_group_close(self, other);
+    say("done");
+    return TR_OK;
+}
+
+static void a_member_of_a_group_is_in_no_other_although_one_has_settled(void **state)
+{
+    (void)state;
+    pair *p = open_pair(1);
+    start_fiber(p, gathers_out_of_a_group);
+    manual_step(p->m, TR_SECONDS(2));
+    assert_string_equal(words, "done");
+    pair_close(p);
+}
+
 static int64_t tries;
 
 static tr_err group_without_memory(tr_actor *self, pair *p)
@@ -339,6 +370,7 @@ int main(void)
         cmocka_unit_test(a_killed_fiber_leaves_wait_any_and_groups),
         cmocka_unit_test(a_group_gives_results_as_they_settle_and_cancels_the_rest),
         cmocka_unit_test(a_group_forgets_who_was_consumed_in_another_way),
+        cmocka_unit_test(a_member_of_a_group_is_in_no_other_although_one_has_settled),
         cmocka_unit_test(a_group_without_memory_says_so),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

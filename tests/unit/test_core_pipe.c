@@ -73,6 +73,27 @@ static void what_settles_without_an_answer_comes_as_a_message_too(void **state)
     pair_close(p);
 }
 
+static void reply_with_a_notice(tr_actor *self, manual_puppet *puppet, const tr_msg *msg)
+{
+    (void)puppet;
+    if (tr_msg_ask_number(msg))
+        assert_int_equal(tr_reply(self, msg, tr_down, .monitor = 1), TR_EPERM);
+}
+
+static void an_answer_cannot_be_a_notice_that_would_be_believed(void **state)
+{
+    (void)state;
+    for (uint32_t loops = 1; loops <= 2; loops++) {
+        pair *p = pair_open(loops);
+        p->a.on = a_hears;
+        p->b.on = reply_with_a_notice;
+        manual_do(p->m, p->a.address, pipe_ask, p);
+        assert_null(strstr(p->a.trail, "down:"));
+        assert_non_null(strstr(p->a.trail, "permission:"));
+        pair_close(p);
+    }
+}
+
 static void pipe_a_gather(tr_actor *self, void *context)
 {
     pair *p = context;
@@ -303,6 +324,42 @@ static void a_fiber_gives_on_what_is_left_of_what_it_received(void **state)
     pair_close(p);
 }
 
+/* ---- asks of a fiber's init ---------------------------------------------------------------------------- */
+
+static tr_err ask_early(tr_actor *self, void *state, const void *arg)
+{
+    const pair *p = arg;
+    *(tr_future *)state = tr_ask(self, p->b.address, TR_SECONDS(10), mark, .n = 1);
+    return TR_OK;
+}
+
+static tr_err await_it(tr_actor *self, void *arg)
+{
+    const tr_msg *msg;
+    manual_note(&((pair *)arg)->a, "%s", tr_err_word(tr_await_msg(self, *(tr_future *)tr_state(self), &msg)));
+    return TR_OK;
+}
+
+TR_ACTOR(asks_early_def, .init = ask_early, .run = await_it, .state_size = sizeof(tr_future));
+
+static void an_ask_of_a_fibers_init_has_all_of_its_time(void **state)
+{
+    (void)state;
+    for (uint32_t i = 0; i < 4; i++) {
+        pair *p = pair_open(i / 2 + 1);
+        p->b.on = pair_keep;
+        manual_spawn_def(p->m, 0, &asks_early_def, p, NULL);
+        manual_step(p->m, TR_SECONDS(9));
+        assert_string_equal(p->a.trail, "init ");
+        if (i % 2)
+            manual_step(p->m, TR_SECONDS(2));
+        else
+            manual_do(p->m, p->b.address, pair_reply_kept, p);
+        assert_string_equal(p->a.trail, i % 2 ? "init deadline " : "init ok ");
+        pair_close(p);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -316,6 +373,8 @@ int main(void)
         cmocka_unit_test(an_ask_made_for_another_has_no_more_time_than_that_one),
         cmocka_unit_test(who_handles_no_ask_inherits_nothing),
         cmocka_unit_test(a_fiber_gives_on_what_is_left_of_what_it_received),
+        cmocka_unit_test(an_answer_cannot_be_a_notice_that_would_be_believed),
+        cmocka_unit_test(an_ask_of_a_fibers_init_has_all_of_its_time),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

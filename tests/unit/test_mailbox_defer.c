@@ -407,6 +407,38 @@ static void without_memory_the_message_is_in_hand_still_and_the_handler_as_befor
     }
 }
 
+TR_ACTOR(full_door_def, .receive = receive_shut, .mailbox_places = 6, .overflow = TR_OVERFLOW_DROP_OLDEST);
+
+static void want_writable(tr_actor *self, void *context)
+{
+    order *o = context;
+    o->accepted = tr_send(self, o->to, mark, .n = 7) == TR_OK;
+    assert_int_equal(tr_notify_writable(self, o->to), TR_OK);
+}
+
+/* What is deferred can't make place, though nothing is under way. */
+static void who_is_refused_for_it_by_one_that_drops_its_oldest_hears_when_there_is_place(void **state)
+{
+    (void)state;
+    for (int killed = 0; killed < 2; killed++) {
+        world *w = open_world(1, &full_door_def);
+        assert_int_equal(marks(w, 1, 6), 6);
+        order o = {.to = w->door};
+        manual_do(w->m, w->sender.address, want_writable, &o);
+        assert_int_equal(o.accepted, 0);
+        assert_string_equal(w->sender.trail, "init ");
+        if (killed) {
+            manual_do(w->m, w->sender.address, kill_it, &w->door);
+        } else {
+            assert_int_equal(tr_become(manual_actor(w->m, w->door), receive_open), TR_OK);
+            manual_pump(w->m);
+            assert_string_equal(notes.trail, "1 2 3 4 5 6 ");
+        }
+        assert_string_equal(w->sender.trail, "init writable ");
+        close_world(w);
+    }
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
@@ -422,6 +454,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(without_the_hook_it_is_dead_letters_and_askers_hear_at_once),
         cmocka_unit_test(a_killed_one_has_its_hook_called_as_well),
         cmocka_unit_test(the_end_of_the_node_calls_it_too),
+        cmocka_unit_test(who_is_refused_for_it_by_one_that_drops_its_oldest_hears_when_there_is_place),
         cmocka_unit_test(without_memory_the_message_is_in_hand_still_and_the_handler_as_before),
     };
     if (argc > 1)

@@ -206,6 +206,33 @@ static void without_memory_it_is_told_and_nothing_is_lost(void **state)
     close_world(w);
 }
 
+static void watch_dead_letters(tr_actor *self, void *context)
+{
+    (void)context;
+    assert_int_equal(tr_watch_dead_letters(self, true), TR_OK);
+}
+
+static void end_it(tr_actor *self, void *context)
+{
+    (void)context;
+    tr_exit(self, TR_OK, "told to");
+}
+
+/* The notice for who has ended is a dead letter, which the mailbox itself is told of: so the next mark is reached meanwhile. */
+static void a_mark_is_passed_while_another_is_told(void **state)
+{
+    (void)state;
+    world *w = open_world(1, TR_OVERFLOW_REFUSE);
+    watch(w, 40);
+    watch(w, 50);
+    manual_do(w->m, w->box.address, watch_dead_letters, NULL);
+    manual_do(w->m, w->watcher.address, end_it, NULL);
+    send_to_box(w, 4);
+    assert_int_equal(manual_dropped(w->m, TR_DROP_NO_ACTOR), 2);
+    run_box(w);
+    close_world(w);
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
@@ -214,6 +241,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(of_one_that_ends_or_has_ended_it_is_told_that_it_cannot_be_watched),
         cmocka_unit_test(more_than_64_at_a_mailbox_are_refused),
         cmocka_unit_test(a_percentage_is_from_1_to_100),
+        cmocka_unit_test(a_mark_is_passed_while_another_is_told),
         cmocka_unit_test(without_memory_it_is_told_and_nothing_is_lost),
     };
     if (argc > 1)

@@ -50,6 +50,27 @@ static void a_notice_that_comes_as_a_message_is_malformed(void **state)
     manual_pump(m);
     assert_string_equal(a.trail, "init 5 ");
     assert_int_equal(manual_dropped(m, TR_DROP_MALFORMED), 1);
+    /* As an answer neither: piped, it would be a message. The ask fails, though here nobody waits for it any more. */
+    uint8_t batch[1024], body[512];
+    tr_msg *waits = tr__msg_alloc(&loop->pool, loop->index, 0);
+    waits->kind = TR__MSG_ASK;
+    waits->sender = a.address;
+    waits->ask = 5;
+    assert_true(tr__waits_put(&p.waits, waits));
+    size_t size = tr__cbor_encode(types[0], bodies[0], body, sizeof(body));
+    tr__remote_take_batch(&p, batch,
+                          put(batch,
+                              (tr__record){.kind = TR__WIRE_REPLY,
+                                           .to_slot = a.address.slot,
+                                           .to_generation = a.address.generation,
+                                           .ask = 5,
+                                           .type = 0,
+                                           .length = size},
+                              body));
+    manual_pump(m);
+    assert_int_equal(manual_dropped(m, TR_DROP_MALFORMED), 2);
+    assert_int_equal(manual_dropped(m, TR_DROP_LATE_REPLY), 1);
+    tr__waits_fini(&p.waits);
     tr__heard_types_end(&p);
     manual_close(m);
 }
@@ -170,6 +191,55 @@ static void a_monitor_of_theirs_without_memory_is_refused(void **state)
     assert_true(tr__watching_take(&p, 1, 1, 1, &got) && tr_addr_equal(got, target));
 }
 
+/* ---- asks that were handed on -------------------------------------------------------------------------- */
+
+typedef struct asked {
+    tr_addr of;
+    tr_future future;
+} asked;
+
+static void keep_it(tr_actor *self, manual_puppet *puppet, const tr_msg *msg)
+{
+    (void)puppet;
+    if (tr_msg_ask_number(msg))
+        tr_msg_take(self, msg);
+}
+
+static void ask_it(tr_actor *self, void *context)
+{
+    asked *a = context;
+    a->future = tr_ask(self, a->of, TR_SECONDS(1), mark, .n = 1);
+}
+
+static void give_it_up(tr_actor *self, void *context)
+{
+    tr_cancel(self, ((asked *)context)->future);
+}
+
+static void a_peer_moves_no_ask_that_it_has_not(void **state)
+{
+    (void)state;
+    peer_of *o = open_peer();
+    manual_puppet b = {.on = keep_it};
+    manual_spawn(o->m, 0, &b, NULL);
+    manual_pump(o->m);
+    asked a = {.of = b.address};
+    manual_do(o->m, o->a.address, ask_it, &a);
+    uint8_t batch[128];
+    tr__remote_take_batch(&o->p, batch,
+                          put(batch,
+                              (tr__record){.kind = TR__WIRE_MOVED,
+                                           .to_slot = o->a.address.slot,
+                                           .to_generation = o->a.address.generation,
+                                           .ask = a.future.id,
+                                           .moved_to = {o->peer.id, 1, 1}},
+                              ""));
+    manual_pump(o->m);
+    manual_do(o->m, o->a.address, give_it_up, &a);
+    assert_string_equal(b.trail, "init 1 canceled ");
+    close_peer(o);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -177,6 +247,7 @@ int main(void)
         cmocka_unit_test(older_and_newer_versions_are_read),
         cmocka_unit_test(another_schema_is_refused_and_named),
         cmocka_unit_test(a_monitor_of_theirs_without_memory_is_refused),
+        cmocka_unit_test(a_peer_moves_no_ask_that_it_has_not),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

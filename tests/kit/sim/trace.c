@@ -80,16 +80,25 @@ void sim_trace_log(void *context, tr_log_level level, const char *line)
     fprintf(sim->opts.timeline, "%s\n", line);
 }
 
+/* A failed ask's block may have none any more. */
+static bool has_body(const tr_msg *msg)
+{
+    return msg->kind != TR__MSG_FAILURE || msg->size;
+}
+
 static void tell_message(sim_node *node, tr_actor *actor, const tr_msg *msg)
 {
     tr_sim *sim = node->sim;
     char name[TR_NAME_MAX], from[TR_ADDR_TEXT_MAX];
     if (!tr__name_of(node->node, tr__addr_of(actor), name))
         snprintf(name, sizeof(name), "%s#%u", actor->def->name, actor->index);
-    char *json = tr_msg_json(msg);
+    char *json = has_body(msg) ? tr_msg_json(msg) : NULL;
     line_begin(sim, node, "message");
     fprintf(sim->opts.timeline, "%s <- %s %s %s\n", name, tr_addr_format(msg->sender, from),
-            tr_msg_type_name(msg), json ? json : "(no memory)");
+            tr_msg_type_name(msg),
+            json            ? json
+            : has_body(msg) ? "(no memory)"
+                            : "null");
     free(json);
 }
 
@@ -194,7 +203,7 @@ static void hash_message(tr_sim *sim, const tr_actor *actor, const tr_msg *msg)
     if (msg->kind == TR__MSG_EXECUTE) {
         const tr__tx_call_at *call = tr__tx_branch_call(branch_of(msg));
         hash_bytes(sim, call->body, call->size);
-    } else if (!is_the_runtimes(msg)) {
+    } else if (has_body(msg) && !is_the_runtimes(msg)) {
         hash_body(sim, msg->type, tr__msg_body(msg));
     }
 }
