@@ -149,6 +149,11 @@ static tr_msg *decode(tr__remote_peer *p, const tr__record *r, tr_drop *why, tr_
     }
     if (tr__cbor_measure(type, r->body, r->length, &size, error) != TR_OK)
         return NULL;
+    if (size > TR__REMOTE_BODY_MAX) {
+        tr__fail(error, TR_ETOOBIG, "a %s of %zu bytes: between nodes %zu is the most", type->name, size,
+                 TR__REMOTE_BODY_MAX);
+        return NULL;
+    }
     *why = TR_DROP_NO_MEMORY;
     tr__fail(error, TR_ENOMEM, "no memory for a %s of %zu bytes", type->name, size);
     tr_msg *msg = tr__msg_alloc(&loop->pool, loop->index, size);

@@ -279,7 +279,8 @@ bool tr__remote_fits(const tr_typeinfo *type, const void *body, size_t size)
 {
     /* A field's bound is at most nine bytes more than its body. */
     return (size <= TR__MESSAGE_MAX / 16 && !tr__type_is(type, TR__TYPE_BUFFERS)) ||
-           TR__WIRE_HEADER_MAX + tr__cbor_bound(type, body) <= TR__MESSAGE_MAX;
+           (size <= TR__REMOTE_BODY_MAX &&
+            TR__WIRE_HEADER_MAX + tr__cbor_bound(type, body) <= TR__MESSAGE_MAX);
 }
 
 void tr__remote_peer_send(tr__remote_peer *p, tr_msg *msg)

@@ -12,9 +12,11 @@
 
 #define TR__MESSAGE_MAX \
     (TR__FRAME_SIZE_MAX - TR__BATCH_OVERHEAD) /* bytes of a record: what the connection takes */
-#define TR__HELD_MAX     65536                /* messages held without credit before the connection is cut */
-#define TR__TYPES_MAX    4096                 /* types told on one connection */
-#define TR__WATCHING_MAX 65536                /* monitors that one peer has here */
+/* Bytes of a message between nodes as it lies in memory: a list of empty elements is much smaller on the wire. */
+#define TR__REMOTE_BODY_MAX ((size_t)4 * TR__MESSAGE_MAX)
+#define TR__HELD_MAX        65536 /* messages held without credit before the connection is cut */
+#define TR__TYPES_MAX       4096  /* types told on one connection */
+#define TR__WATCHING_MAX    65536 /* monitors that one peer has here */
 
 /* Where messages for a node go; read by any loop. A free one has id 0; its next use has another epoch. */
 typedef struct tr__route {

@@ -1,5 +1,6 @@
 /* What a peer's batch may not do: bring a notice of the runtime as a message. Its messages of other versions of a type. And
  * its monitors without memory. */
+#include <stdlib.h>
 #include <string.h>
 
 #include "tests/kit/manual.h"
@@ -240,6 +241,40 @@ static void a_peer_moves_no_ask_that_it_has_not(void **state)
     close_peer(o);
 }
 
+TR_STRUCT(nothing, (optional, u64, a), (optional, u64, b), (optional, u64, c), (optional, u64, d))
+TR_MESSAGE(nothings, (list, nothing, all))
+
+/* Each element is a byte on the wire and 64 here: what is small there isn't let grow without bound. */
+static void a_small_frame_that_would_be_a_huge_message_is_refused(void **state)
+{
+    (void)state;
+    const uint32_t count = 2u << 20;
+    const tr_typeinfo *type = tr__type_of(&nothings_type);
+    peer_of *o = open_peer();
+    uint8_t *body = malloc(count + 6), *batch = malloc(count + 4096);
+    memcpy(body, (const uint8_t[]){0x81, 0x9a, 0, count >> 16, 0, 0}, 6);
+    memset(body + 6, 0x80, count);
+    size_t length = put(batch,
+                        (tr__record){.kind = TR__WIRE_TYPE,
+                                     .type_id = type->id,
+                                     .fingerprint = type->fingerprint,
+                                     .length = strlen(type->schema)},
+                        type->schema);
+    length += put(batch + length,
+                  (tr__record){.kind = TR__WIRE_NORMAL,
+                               .to_slot = o->a.address.slot,
+                               .to_generation = o->a.address.generation,
+                               .length = count + 6},
+                  body);
+    tr__remote_take_batch(&o->p, batch, length);
+    manual_pump(o->m);
+    assert_int_equal(manual_dropped(o->m, TR_DROP_MALFORMED), 1);
+    assert_non_null(strstr(o->m->last_log, "from node eve: a nothings of 134217"));
+    free(body);
+    free(batch);
+    close_peer(o);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -248,6 +283,7 @@ int main(void)
         cmocka_unit_test(another_schema_is_refused_and_named),
         cmocka_unit_test(a_monitor_of_theirs_without_memory_is_refused),
         cmocka_unit_test(a_peer_moves_no_ask_that_it_has_not),
+        cmocka_unit_test(a_small_frame_that_would_be_a_huge_message_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
