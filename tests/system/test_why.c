@@ -139,6 +139,7 @@ static tr_err payer_run(tr_actor *self, void *arg)
         tr_tx tx = tr_tx_begin(self, &(tr_tx_opts){TR_SECONDS(60), TR_SECONDS(50)});
         say("calls");
         while (tr_tx_await(&tx, "ada/account", bump, .amount = 1) != TR_OK) { /* not connected yet */
+            tr_tx_abort(&tx); /* else what it has locked stays so until its deadline */
             tr_sleep(self, TR_MILLIS(20));
             tx = tr_tx_begin(self, &(tr_tx_opts){TR_SECONDS(60), TR_SECONDS(50)});
         }
