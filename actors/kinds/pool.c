@@ -259,7 +259,7 @@ static void worker_down(tr_actor *self, pool *p, const tr_down *d)
         if (w->monitor != d->monitor)
             continue;
         if (tr__may_run(d) && (w->monitor = tr_monitor(self, w->actor)))
-            return; /* there was no memory to watch it: it may well live */
+            return;              /* there was no memory to watch it: it may well live */
         w->actor = TR_ADDR_NONE; /* its jobs fail by themselves */
         w->monitor = 0;
         return;
