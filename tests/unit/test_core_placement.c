@@ -133,7 +133,8 @@ static tr_err no_thread(void *context, unsigned index, tr_error *error)
 {
     (void)context;
     (void)index;
-    return error->code = TR_EAGAIN;
+    *error = (tr_error){TR_EAGAIN, "no thread"};
+    return TR_EAGAIN;
 }
 
 static void a_spawn_that_fails_takes_no_thread(void **state)

@@ -214,7 +214,8 @@ static void send_notes(tr_actor *self, void *context)
 static void a_tap_copies_what_its_actor_gets(void **state)
 {
     fixture *f = *state;
-    manual_puppet eve = {0};
+    static manual_puppet eve; /* lives until the fixture's end */
+    memset(&eve, 0, sizeof(eve));
     manual_spawn(f->m, 0, &eve, NULL);
     manual_mark(f->m, f->puppet.address, 1); /* before */
     manual_pump(f->m);
