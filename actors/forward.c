@@ -9,6 +9,7 @@
 #include <troupe/troupe.h>
 
 #include "actors/budget.h"
+#include "actors/flow.h"
 #include "actors/pending.h"
 #include "actors/remote.h"
 #include "actors/send.h"
@@ -33,6 +34,9 @@ static tr_err check(tr_actor *self, const tr_msg *ask)
         return tr__self_fail(self, TR_EINVAL,
                              "tr_forward: this %s was answered, or isn't in this actor's hand",
                              tr_msg_type_name(ask));
+    if (ask->flags & TR__MSG_STREAM && tr__outflow_has_begun(tr__owner(self), ask))
+        return tr__self_fail(self, TR_EINVAL, "tr_forward: items of this %s were sent already",
+                             tr_msg_type_name(ask));
     return TR_OK;
 }
 
@@ -48,6 +52,8 @@ static tr_err refuse(tr_actor *self, const tr_msg *ask, tr_addr to, tr_err code)
 static tr_msg *take(tr_actor *self, const tr_msg *ask)
 {
     tr__loop *loop = tr__owner(self);
+    if (ask->flags & TR__MSG_STREAM)
+        tr__outflow_end(loop, ask);
     if (ask->flags & TR__MSG_KEPT)
         tr__unkeep(self, (tr_msg *)ask);
     else if (self->fiber)

@@ -42,7 +42,7 @@ static tr_err ask_for_places(tr_actor *self, tr_addr to, uint64_t number)
         return tr__self_fail(self, TR_ENOMEM, "no memory to wait for places");
     self->fiber->places_asked++;
     self->fiber->awaited = number;
-    self->fiber->places_of = to;
+    self->fiber->whom = to;
     msg->kind = TR__MSG_WANT_WRITABLE;
     msg->flags = TR__MSG_WAITS;
     tr__msg_filled(msg, info);

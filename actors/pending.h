@@ -25,7 +25,14 @@ typedef enum tr__pending_kind {
     TR__PENDING_WAKE,    /* a fiber's bound on a wait */
     TR__PENDING_GRACE,   /* a killed fiber's */
     TR__PENDING_FD,      /* tr_fd_watch: its message comes when the descriptor is ready */
+    TR__PENDING_OUTFLOW, /* of a streamed ask that this actor answers (flow.h) */
 } tr__pending_kind;
+
+/* What few futures are. */
+enum tr__pending_special {
+    TR__PIPED = 1,   /* its result comes as a message; `context` is the tr_settled that it may be */
+    TR__STREAMS = 2, /* an ask that has items before its answer: `inflow` (flow.h) */
+};
 
 /* What a gather waits for. */
 typedef enum tr__gather_mode {
@@ -41,14 +48,17 @@ typedef struct tr__pending {
     uint8_t kind;
     bool settled;
     uint8_t error; /* tr_err, when settled without a message */
-    uint8_t mode;  /* of a gather: tr__gather_mode */
-    bool piped;    /* its result comes as a message; `context` is the tr_settled that it may be */
-    uint16_t left; /* of a gather: members not settled */
+    uint8_t mode;    /* of a gather: tr__gather_mode */
+    uint8_t special; /* tr__pending_special */
+    uint16_t left;   /* of a gather: members not settled */
     tr_actor *owner;
     struct tr__pending *next, *prev; /* in the owner's list; next also in the free list */
     tr_msg *msg;                     /* the answer, the timer's message, or what the deadline will say */
     tr_addr callee;                  /* of an ask */
-    const tr_typeinfo *asked;
+    union {
+        const tr_typeinfo *asked;
+        struct tr__inflow *inflow; /* TR__STREAMS; it has the type */
+    };
     union {
         tr_then_fn then;   /* not in a fiber */
         uint64_t until_ns; /* a fiber's ask: its deadline; its timer may be earlier, to look for a cycle */
@@ -113,6 +123,14 @@ void tr__pending_settle(tr__loop *loop, tr__pending *pending, tr_msg *msg, tr_er
 void tr__pending_explain(tr__loop *loop, tr_actor *owner, uint64_t id, const char *text);
 /* An answer came to its asker's loop. Takes msg. */
 void tr__answer(tr__loop *loop, tr_actor *asker, tr_msg *msg);
+/* One that settled while its owner took no result yet: pipe it, or call `then`. As tr__pending_settle; it is freed. */
+void tr__pending_tell(tr__loop *loop, tr__pending *pending);
+/* The type of what an ask asked. */
+const tr_typeinfo *tr__pending_asked(const tr__pending *pending);
+/* When an ask of self that is made now is due, by the time that was given. */
+uint64_t tr__ask_due(const tr__loop *loop, const tr_actor *self, uint64_t timeout_ns);
+/* Whether it may be answered, TR_OK; else what it is, with self's last error: TR_EINVAL, TR_ECANCELED. */
+tr_err tr__check_ask(tr_actor *self, const tr_msg *ask);
 /* Fill *error with how a settled entry failed; TR_OK if it has its answer. */
 tr_err tr__pending_error(const tr__pending *pending, tr_error *error);
 

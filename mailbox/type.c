@@ -61,7 +61,7 @@ static bool is_notice(const char *name)
     static const char *const names[] = {"tr_down",          "tr_exited",     "tr_writable",   "tr_canceled",
                                         "tr_node_event",    "tr_shutdown",   "tr_child_up",   "tr_settled",
                                         "tr_tick",          "tr_idle",       "tr_name_event", "tr_fd_ready",
-                                        "tr_mailbox_level", "tr_dead_letter"};
+                                        "tr_mailbox_level", "tr_dead_letter", "tr_demand"};
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
         if (strcmp(name, names[i]) == 0)
             return true;
