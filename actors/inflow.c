@@ -227,7 +227,8 @@ void tr__item_arrived(tr__loop *loop, tr_actor *asker, tr_msg *msg)
     flow->tail = msg;
     if (asker->fiber)
         tr__fiber_wake(loop, asker, tr__pending_id(pending));
-    else if (first && flow->each && !flow->paused && !asker->exiting) /* else those before it come in their turn */
+    else if (first && flow->each && !flow->paused &&
+             !asker->exiting) /* else those before it come in their turn */
         give_all(loop, pending);
 }
 

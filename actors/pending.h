@@ -47,7 +47,7 @@ typedef struct tr__pending {
     uint32_t index, generation;
     uint8_t kind;
     bool settled;
-    uint8_t error; /* tr_err, when settled without a message */
+    uint8_t error;   /* tr_err, when settled without a message */
     uint8_t mode;    /* of a gather: tr__gather_mode */
     uint8_t special; /* tr__pending_special */
     uint16_t left;   /* of a gather: members not settled */

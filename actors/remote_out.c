@@ -200,8 +200,8 @@ static void stream_moved(tr__remote_peer *p, const tr_msg *msg)
 /* So many more items may come. */
 static void stream_granted(const tr__remote_peer *p, const tr_msg *demand)
 {
-    tr_msg *ask = tr__waits_find(&p->waits, TR__MSG_ASK, demand->ask, demand->sender.slot,
-                                 demand->sender.generation);
+    tr_msg *ask =
+        tr__waits_find(&p->waits, TR__MSG_ASK, demand->ask, demand->sender.slot, demand->sender.generation);
     if (ask)
         ask->places += demand->error;
 }

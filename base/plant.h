@@ -13,7 +13,7 @@
 
 /* Name, the property that it breaks first, and what is wrong. */
 #define TR__PLANTED_BUGS(X)                                                                                  \
-    X(demand_twice, stream, "who takes items of a stream demands twice as many again")                      \
+    X(demand_twice, stream, "who takes items of a stream demands twice as many again")                       \
     X(two_swapped, order, "two messages from another loop are handled in the wrong order")                   \
     X(held_overtaken, order, "what is sent while others are held for want of credit overtakes them")         \
     X(lost_midway, order, "a message is lost in the middle of a connection that stays up")                   \

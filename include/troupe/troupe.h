@@ -57,7 +57,7 @@
 #define tr_ask_stream(self, to, timeout_ns, window, type, ...) \
     tr_ask_stream_body((self), (to), (timeout_ns), (window), &type##_type, &(type){__VA_ARGS__})
 /* const entry *e; while (tr_next(self, future, entry, &e) == TR_OK) ... */
-#define tr_next(self, future, type, out)                                                           \
+#define tr_next(self, future, type, out) \
     tr_next_type_at((self), (future), &type##_type, (const void **)(1 ? (out) : (const type **)0), TR__HERE)
 #define tr_next_msg(self, future, item) tr_next_msg_at((self), (future), (item), TR__HERE)
 /* tr_err e = tr_reply_item(self, ask, entry, .name = "a.txt") */

@@ -677,8 +677,7 @@ static void a_grant_that_can_not_be_made_fails_the_stream_or_comes_with_the_next
         manual_do(f.p->m, f.p->a.address, a_asks_and_keeps, NULL);
         manual_step(f.p->m, TR_MILLIS(1));
         assert_int_equal(f.taken, cases[i].taken);
-        assert_string_equal(f.p->a.trail,
-                            f.taken == 20 ? "init reply:1000 " : "init error:no-memory ");
+        assert_string_equal(f.p->a.trail, f.taken == 20 ? "init reply:1000 " : "init error:no-memory ");
         manual_do(f.p->m, f.p->a.address, a_frees_what_it_kept, NULL);
         manual_do(f.p->m, f.p->b.address, b_drops_it, NULL);
         close_flow();
