@@ -225,7 +225,7 @@ static void leaving(tr__remote_peer *p, const tr_msg *msg)
         stream_moved(p, msg);
     else if (msg->kind == TR__MSG_DEMAND)
         stream_granted(p, msg);
-    else if (msg->kind != TR__MSG_ASK && msg->flags & TR__MSG_STREAM)
+    else if ((msg->kind == TR__MSG_REPLY || msg->kind == TR__MSG_FAILURE) && msg->flags & TR__MSG_STREAM)
         waiting = tr__waits_take(&p->waits, TR__MSG_CANCEL, msg->ask, msg->to.slot, msg->to.generation);
     if (waiting)
         tr__msg_free(loop, waiting);

@@ -11,6 +11,7 @@
 #include "tests/kit/sim/workloads/list.h"
 
 #define KEPT  16
+#define HOPS  2 /* so often an ask is handed on, at most */
 #define FIBER 3 /* the slot of the one that is a fiber */
 
 /* What the callee does when it has sent its items. */
@@ -25,22 +26,25 @@ typedef enum stream_state { STREAM_OPEN, STREAM_SETTLED, STREAM_GIVEN_UP, STREAM
 
 typedef struct stream {
     core_being *asker;
-    const core_being *callee;       /* who has it now */
-    const core_being *first;        /* who was asked */
-    uint64_t connection, connected; /* to who was asked; to who has it */
+    const core_being *callee; /* who has it now: the last of the hops */
+    struct {
+        const core_being *to;
+        uint64_t connection; /* of the asker's node to its */
+    } hops[HOPS + 1];
+    uint32_t hop; /* how often it was handed on */
     tr_future future;
     uint64_t deadline; /* the asker's clock */
     stream_state state;
     uint64_t items, sent, taken;
     uint32_t window;
-    bool heard, replied, error, unanswered, forwarded; /* what the callee did */
+    bool heard, replied, error, unanswered; /* what the callee did */
     bool paused;
 } stream;
 
 /* All of a simulation, by number. */
 static struct {
     uint64_t simulation;
-    stream *all;
+    stream **all; /* each stays where it is: a fiber holds on to one while it waits */
     uint64_t count, room;
 } streams;
 
@@ -58,18 +62,20 @@ static stream *stream_add(void)
         streams.count = 0;
     }
     if (++streams.count >= streams.room) {
-        streams.room = streams.room ? 2 * streams.room : 1024;
+        uint64_t before = streams.room;
+        streams.room = before ? 2 * before : 1024;
         streams.all = realloc(streams.all, streams.room * sizeof(*streams.all));
         tr__check(streams.all != NULL, "no memory for a workload");
+        for (uint64_t n = before; n < streams.room; n++)
+            tr__check((streams.all[n] = calloc(1, sizeof(stream))) != NULL, "no memory for a workload");
     }
-    streams.all[streams.count] = (stream){0};
-    return &streams.all[streams.count];
+    return streams.all[streams.count];
 }
 
 static stream *stream_of(uint64_t number)
 {
     bool is = streams.simulation == core.simulation && number > 0 && number <= streams.count;
-    return is ? &streams.all[number] : NULL;
+    return is ? streams.all[number] : NULL;
 }
 
 /* ---- asking -------------------------------------------------------------------------------------------- */
@@ -102,12 +108,11 @@ static uint64_t ask_now(tr_actor *self, core_being *me, const core_being *callee
     uint64_t number = streams.count;
     *s = (stream){.asker = me,
                   .callee = callee,
-                  .first = callee,
-                  .connection = core_connection(me, callee->address),
+                  .hops = {{callee, core_connection(me, callee->address)}},
                   .deadline = timeout == TR_FOREVER ? TR_FOREVER : tr_now(self) + timeout,
                   .items = items,
                   .window = window};
-    s->connected = s->connection;
+
     tr_future future =
         tr_ask_stream(self, callee->address, timeout, window, streams_ask, .number = number, .want = what);
     tr_err err = future.id ? TR_OK : tr_last_error(self)->code;
@@ -123,9 +128,24 @@ static uint64_t ask_now(tr_actor *self, core_being *me, const core_being *callee
 
 /* ---- what comes ---------------------------------------------------------------------------------------- */
 
-static bool is_over(const stream *s, uint64_t connection, const core_being *callee)
+/* One of the connections that it went over, or was to go over. */
+static bool one_is_over(const stream *s)
 {
-    return connection && (connection != core_connection(s->asker, callee->address) || core_memory_failed());
+    for (uint32_t i = 0; i <= s->hop; i++) {
+        uint64_t then = s->hops[i].connection;
+        if (then && (then == UINT64_MAX || core_memory_failed() ||
+                     then != core_connection(s->asker, s->hops[i].to->address)))
+            return true;
+    }
+    return false;
+}
+
+static bool one_has_ended(const stream *s)
+{
+    for (uint32_t i = 0; i <= s->hop; i++)
+        if (!core_lives(s->hops[i].to))
+            return true;
+    return false;
 }
 
 static bool there_is_a_reason(tr_actor *self, const stream *s, tr_err err)
@@ -134,13 +154,13 @@ static bool there_is_a_reason(tr_actor *self, const stream *s, tr_err err)
     case TR_EDEADLINE:
         return tr_now(self) >= s->deadline;
     case TR_ENOACTOR:
-        return s->unanswered || !core_lives(s->callee) || !core_lives(s->first);
+        return s->unanswered || one_has_ended(s);
     case TR_ENOCONN:
-        return is_over(s, s->connection, s->first) || is_over(s, s->connected, s->callee);
+        return one_is_over(s);
     case TR_EAPP:
         return s->error;
     case TR_EFULL: /* of a remote mailbox, or one that it was handed on to */
-        return s->connection != 0 || s->forwarded;
+        return s->hops[0].connection != 0 || s->hop;
     case TR_ENOMEM:
         return core_memory_failed();
     default:
@@ -181,7 +201,7 @@ static void settled(tr_actor *self, uint64_t number, tr_err err, const tr_msg *m
                    (unsigned long long)s->taken, answer ? (unsigned long long)answer->items : 0);
     if (err != TR_OK && !there_is_a_reason(self, s, err))
         core_wrong("stream %llu failed without a reason: %s", (unsigned long long)number, tr_err_word(err));
-    tr_sometimes(self, err == TR_OK && s->forwarded, "a stream is answered by who it was handed on to");
+    tr_sometimes(self, err == TR_OK && s->hop, "a stream is answered by who it was handed on to");
     tr_sometimes(self, err == TR_ENOCONN && s->taken, "a stream fails midway as its connection breaks");
     tr_sometimes(self, err == TR_EDEADLINE && s->taken, "a stream's deadline comes midway");
     s->state = STREAM_SETTLED;
@@ -230,7 +250,7 @@ static uint64_t ask_then(tr_actor *self, const desk *d, const core_being *callee
 /* Its streams that paused go on; now and then one is given up instead. */
 static void resume(tr_actor *self, const desk *d)
 {
-    for (uint64_t n = streams.count; n > 0 && n + 500 > streams.count; n--) {
+    for (uint64_t n = streams.count; n > 0 && (core.phase != CORE_BUSY || n + 500 > streams.count); n--) {
         stream *s = stream_of(n);
         if (!s || s->asker != d->being || s->state != STREAM_OPEN || !s->paused)
             continue;
@@ -315,11 +335,11 @@ static void canceled(tr_actor *self, desk *d, const tr_canceled *c)
         const stream *s = stream_of(tr_match(d->kept[i], streams_ask)->number);
         if (tr_msg_ask_number(d->kept[i]) != c->ask || !tr_addr_equal(tr_msg_sender(d->kept[i]), c->asker))
             continue;
-        if (s->state == STREAM_OPEN && s->asker->node == d->being->node && !s->forwarded &&
-            core_lives(s->asker) && sim_node_clock(s->asker->node) < s->deadline)
+        if (s->state == STREAM_OPEN && s->asker->node == d->being->node && !s->hop && core_lives(s->asker) &&
+            sim_node_clock(s->asker->node) < s->deadline)
             core_wrong("a callee hears that stream %llu was given up, which is open",
                        (unsigned long long)tr_match(d->kept[i], streams_ask)->number);
-        tr_sometimes(self, s->connected != 0 && s->state == STREAM_SETTLED && s->sent,
+        tr_sometimes(self, s->hops[s->hop].connection != 0 && s->state == STREAM_SETTLED && s->sent,
                      "who sends to a lost node is told");
         unkeep(self, d, i);
         return;
@@ -329,19 +349,17 @@ static void canceled(tr_actor *self, desk *d, const tr_canceled *c)
 static bool hand_on(tr_actor *self, const desk *d, const tr_msg *msg, stream *s)
 {
     const core_being *other = core_any(self, d->being, true);
-    if (!other || tr_random(self) % 4 == 0)
+    if (!other || s->hop == HOPS || tr_random(self) % 4 == 0)
         return false;
-    const core_being *before = s->callee;
-    s->callee = other; /* it may be asked before this call returns */
-    s->connected = core_connection(s->asker, other->address);
-    s->heard = false;
-    if (tr_forward(self, msg, other->address) == TR_OK) {
-        s->forwarded = true;
+    if (tr_forward(self, msg, other->address) != TR_OK)
+        return false;
+    if (!sim_counts())
         return true;
-    }
-    s->callee = before;
-    s->heard = true;
-    return false;
+    s->hop++;
+    s->hops[s->hop].to = s->callee = other;
+    s->hops[s->hop].connection = core_connection(s->asker, other->address);
+    s->heard = false;
+    return true;
 }
 
 /* False: msg is kept, or handed on. */
