@@ -394,6 +394,8 @@ void tr__remote_writable(tr__remote_peer *p)
         p->held_count--;
         if (err != TR_OK)
             give_up(p, msg, err);
+        if (p->cut) /* nothing goes where something before it didn't */
+            return;
     }
     atomic_store_explicit(&p->route->blocked, false, memory_order_relaxed);
     while (p->wanting) {

@@ -103,7 +103,9 @@ static uint64_t ask_now(tr_actor *self, core_being *me, const core_being *callee
 {
     static const uint32_t windows[] = {1, 2, 3, 8, 16, 255};
     uint32_t window = windows[tr_random(self) % TR_COUNT(windows)];
-    uint64_t items = tr_random(self) % 3 ? tr_random(self) % 12 : tr_random(self) % 400;
+    uint64_t items = tr_random(self) % 3
+                         ? tr_random(self) % 12
+                         : tr_random(self) % (window < 16 ? 40 : 400); /* by slow ways a window takes long */
     stream *s = stream_add();
     uint64_t number = streams.count;
     *s = (stream){.asker = me,
