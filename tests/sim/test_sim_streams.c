@@ -361,6 +361,7 @@ static void a_peer_that_breaks_a_streams_rules_is_cut(void **state)
         have_asked(who_asks, one[1], 300, 8, 10);
         tr_sim_step(sim, TR_SECONDS(1));
         forge(what);
+        have(two[1], SEND, TR_ADDR_NONE); /* the loops turn */
         tr_sim_step(sim, TR_SECONDS(3));
         assert_int_equal(tr_probe_send(boss, who_asks, go_on), TR_OK);
         outcome o = ends_with(TR_ENOCONN, TR_SECONDS(1));

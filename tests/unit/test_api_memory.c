@@ -21,6 +21,8 @@ typedef struct rig {
     bool done;
 } rig;
 
+#include "tests/unit/api_memory_stream.h"
+
 /* ---- rows: one or more calls each, in a puppet or (names that end in a fiber's) in a fiber ---------------- */
 
 static tr_err code_of(tr_actor *self)
@@ -256,15 +258,6 @@ static tr_err row_forward(tr_actor *self, rig *r)
     return TR_OK;
 }
 
-static bool take_item(tr_actor *self, void *state, const tr_msg *item, void *context)
-{
-    (void)state;
-    (void)context;
-    tr_msg *kept = tr_msg_take(self, item); /* so that the grant needs a block */
-    tr_msg_free(self, &kept);
-    return true;
-}
-
 static tr_err row_stream(tr_actor *self, rig *r)
 {
     tr_future f =
@@ -456,28 +449,6 @@ static const struct {
 };
 
 /* ---- every n ------------------------------------------------------------------------------------------- */
-
-static struct {
-    tr_msg *ask; /* that it streams to */
-    uint64_t sent;
-} streaming;
-
-/* What there is demand for, and the answer; no memory for an item ends it. */
-static void stream_on(tr_actor *self)
-{
-    const note *n = tr_match(streaming.ask, note);
-    tr_err err = TR_OK;
-    while (streaming.sent < n->n && err == TR_OK)
-        if ((err = tr_reply_item(self, streaming.ask, note, .n = streaming.sent, .text = "an item")) == TR_OK)
-            streaming.sent++;
-    if (err == TR_EAGAIN) {
-        assert_int_equal(tr_msg_demand(self, streaming.ask), 0);
-        return;
-    }
-    if (err == TR_OK)
-        tr_reply(self, streaming.ask, mark, .n = streaming.sent);
-    tr_msg_free(self, &streaming.ask);
-}
 
 /* It keeps what it is asked and answers then: a mark by a mark, the rest by an error. */
 static void answer(tr_actor *self, manual_puppet *puppet, const tr_msg *msg)
