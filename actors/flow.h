@@ -10,10 +10,13 @@
  * W2  Items come in the order in which they were sent, and the answer behind them all: they go one way, as one kind of mail.
  * W3  A grant needs no memory: it is the block of the item that was taken. Of one that its owner keeps (tr_msg_take) a block
  *     is made; if that can't be, a later item's will do, and if there is none, the ask fails with TR_ENOMEM.
- * W4  An outflow ends with its ask's block, which is marked as holding something (TR__HOME_HOLDS), so that no short way of
+ * W4  The callee hears of a cancel, the asker's end, the deadline and a lost connection, once: by the ask's CANCEL, which for
+ *     an ask of another node was made when that came (remote_in.c).
+ * W5  A peer that sends items which weren't demanded is cut off; what it demands beyond the window isn't believed.
+ * W6  An outflow ends with its ask's block, which is marked as holding something (TR__HOME_HOLDS), so that no short way of
  *     freeing it misses that. It is found by the block's queued_at, its place in the table, and believed if it knows the
  *     block.
- * W5  An item's block has room for a tr_demand.
+ * W7  An item's block has room for a tr_demand.
  *
  * The owner's loop only. */
 #ifndef TR_ACTORS_FLOW_H

@@ -157,7 +157,7 @@ static tr_msg *decode(tr__remote_peer *p, const tr__record *r, tr_drop *why, tr_
     }
     *why = TR_DROP_NO_MEMORY;
     tr__fail(error, TR_ENOMEM, "no memory for a %s of %zu bytes", type->name, size);
-    bool item = r->kind == TR__WIRE_ITEM && size < sizeof(tr_demand); /* W5 */
+    bool item = r->kind == TR__WIRE_ITEM && size < sizeof(tr_demand); /* W7 */
     tr_msg *msg = tr__msg_alloc(&loop->pool, loop->index, item ? sizeof(tr_demand) : size);
     if (!msg)
         return NULL;
