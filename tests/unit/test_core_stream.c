@@ -63,6 +63,25 @@ static void the_answer_waits_behind_items_that_were_paused(void **state)
     close_flow();
 }
 
+/* Resumed, and answered before the timer that gives the items has fired. */
+static void an_answer_that_comes_as_it_is_resumed_waits_for_the_items(void **state)
+{
+    (void)state;
+    open_flow(2, 8, 5);
+    f.limit = 4;
+    f.stop_at = 2;
+    run_flow();
+    manual_tell(f.p->m, f.p->a.address, a_goes_on, NULL);
+    manual_tell(f.p->m, f.p->b.address, b_goes_on, NULL);
+    manual_turn(f.p->m, 1);
+    manual_turn(f.p->m, 0);
+    manual_pump(f.p->m);
+    manual_step(f.p->m, TR_MILLIS(1));
+    assert_int_equal(f.taken, 5);
+    assert_string_equal(f.p->a.trail, "init reply:1000 ");
+    close_flow();
+}
+
 static void what_the_owner_keeps_is_taken(void **state)
 {
     (void)state;
@@ -269,6 +288,7 @@ int main(void)
         cmocka_unit_test(a_stream_of_nothing_is_its_answer),
         cmocka_unit_test(who_pauses_stops_who_sends_and_is_given_the_rest_later),
         cmocka_unit_test(the_answer_waits_behind_items_that_were_paused),
+        cmocka_unit_test(an_answer_that_comes_as_it_is_resumed_waits_for_the_items),
         cmocka_unit_test(what_the_owner_keeps_is_taken),
         cmocka_unit_test(a_cancel_midway_tells_who_sends_and_frees_what_waits),
         cmocka_unit_test(a_callee_that_ends_fails_the_stream_behind_its_items),
