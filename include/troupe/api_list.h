@@ -151,7 +151,8 @@ TR_FN(tr_err, sleep_at, (tr_actor * self, uint64_t duration_ns, const char *wher
 
 /* The node's monotonic clock as it was when this turn began, ns. */
 TR_FN(uint64_t, now, (tr_actor * self), (self))
-/* Send this actor a copy of `body` after delay_ns. {0}: no memory. */
+/* Send this actor a copy of `body` after delay_ns; of a second or more, it may come by a jump of the machine's coarse clock
+ * too early, 4 ms on most (so may such an ask's deadline). {0}: no memory. */
 TR_FN(tr_timer, after_body, (tr_actor * self, uint64_t delay_ns, tr_type *type, const void *body),
       (self, delay_ns, type, body))
 /* True if it had not fired; its message is then never handled. */
