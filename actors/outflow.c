@@ -11,8 +11,7 @@ static tr__pending *outflow_of(const tr__loop *loop, const tr_msg *ask)
     uint32_t index = ask->queued_at;
     if (!(ask->home & TR__HOME_HOLDS) || index >= loop->pending_next)
         return NULL;
-    tr__pending *pending =
-        &loop->pendings[index >> TR__PENDINGS_BITS][index & ((1u << TR__PENDINGS_BITS) - 1)];
+    tr__pending *pending = tr__pending_at(loop, index + 1);
     return pending->kind == TR__PENDING_OUTFLOW && pending->context == ask ? pending : NULL;
 }
 

@@ -41,9 +41,12 @@ typedef enum tr__gather_mode {
     TR__GATHER_FIRST,   /* the first that settles */
 } tr__gather_mode;
 
-/* Two cache lines; what timers need lies in the first, nearly all. */
+/* Two cache lines. What timers need lies in the first: a million of them lie in memory, and each line is waited for. */
 typedef struct tr__pending {
     _Alignas(64) tr__timer timer; /* first: the wheel hands this out */
+    tr_actor *owner;
+    tr_msg *msg;         /* the answer, the timer's message, or what the deadline will say */
+    uint32_t next, prev; /* in the owner's list, next also in the free list: index + 1; 0: none */
     uint32_t index, generation;
     uint8_t kind;
     bool settled;
@@ -51,10 +54,7 @@ typedef struct tr__pending {
     uint8_t mode;    /* of a gather: tr__gather_mode */
     uint8_t special; /* tr__pending_special */
     uint16_t left;   /* of a gather: members not settled */
-    tr_actor *owner;
-    struct tr__pending *next, *prev; /* in the owner's list; next also in the free list */
-    tr_msg *msg;                     /* the answer, the timer's message, or what the deadline will say */
-    tr_addr callee;                  /* of an ask */
+    tr_addr callee;  /* of an ask */
     union {
         const tr_typeinfo *asked;
         struct tr__inflow *inflow; /* TR__STREAMS; it has the type */
@@ -78,6 +78,14 @@ static inline uint64_t tr__pending_id(const tr__pending *pending)
 tr__pending *tr__pending_make(tr__loop *loop, tr_actor *owner, tr__pending_kind kind);
 
 #define TR__PENDINGS_BITS 14 /* entries of a segment */
+
+/* Of `next`, `prev`: NULL for 0. */
+static inline tr__pending *tr__pending_at(const tr__loop *loop, uint32_t place)
+{
+    return place ? &loop->pendings[(place - 1) >> TR__PENDINGS_BITS]
+                                  [(place - 1) & ((1u << TR__PENDINGS_BITS) - 1)]
+                 : NULL;
+}
 
 /* The entry of that id, NULL if it is gone. */
 static inline tr__pending *tr__pending_find(tr__loop *loop, uint64_t id)
@@ -128,7 +136,7 @@ void tr__pending_tell(tr__loop *loop, tr__pending *pending);
 /* The type of what an ask asked. */
 const tr_typeinfo *tr__pending_asked(const tr__pending *pending);
 /* When an ask of self that is made now is due, by the time that was given. */
-uint64_t tr__ask_due(const tr__loop *loop, const tr_actor *self, uint64_t timeout_ns);
+uint64_t tr__ask_due(tr__loop *loop, const tr_actor *self, uint64_t timeout_ns);
 /* Whether it may be answered, TR_OK; else what it is, with self's last error: TR_EINVAL, TR_ECANCELED. */
 tr_err tr__check_ask(tr_actor *self, const tr_msg *ask);
 /* Fill *error with how a settled entry failed; TR_OK if it has its answer. */

@@ -37,6 +37,8 @@ typedef struct tr__kind_seams {
 typedef struct tr__seams {
     /* Monotonic time in ns. Called by any loop's thread. */
     uint64_t (*now)(void *context);
+    /* The like, of some milliseconds ago at most, and cheap: it stands still and then jumps. */
+    uint64_t (*now_coarse)(void *context);
     /* A loop was added for an actor with a thread of its own: have it turn, on a thread, until the node stops. By any loop's
      * thread, under a lock. TR_EAGAIN: no thread to be had. */
     tr_err (*start_loop)(void *context, unsigned index, struct tr_error *error);
