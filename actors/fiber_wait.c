@@ -122,8 +122,9 @@ tr_err tr__fiber_await(tr_actor *self, uint64_t id, const char *where)
     return pending ? await_settled(self, pending, where) : TR_OK;
 }
 
-/* What isn't a plain future. */
-static tr_err await_other(tr_actor *self, tr_future future, const tr_msg **msg, const char *where)
+/* What is no plain future. Apart, so that those pay a test only. */
+__attribute__((noinline)) static tr_err await_other(tr_actor *self, tr_future future, const tr_msg **msg,
+                                                    const char *where)
 {
     if (!is_fiber(self, "tr_await"))
         return TR_EINVAL;
@@ -133,8 +134,7 @@ static tr_err await_other(tr_actor *self, tr_future future, const tr_msg **msg, 
     tr__pending *pending = tr__pending_get(tr__owner(self), self, future.id);
     if (pending && pending->kind == TR__PENDING_ASK && pending->special == TR__STREAMS) {
         tr__inflow_skip(tr__owner(self), pending);
-        if (!pending->settled)
-            TR_TRY(await_settled(self, pending, where));
+        TR_TRY(tr__fiber_await(self, future.id, where));
         return tr__pending_take(tr__owner(self), pending, msg);
     }
     tr_err err = tr_take_result(self, future, msg); /* says what is wrong with it */

@@ -111,7 +111,8 @@ void tr__pendings_grown(tr__loop *loop)
     loop->young_count = 0;
 }
 
-static void special_end(tr__loop *loop, tr__pending *pending)
+/* Apart, so that those without it pay a test only. */
+__attribute__((noinline)) static void special_end(tr__loop *loop, tr__pending *pending)
 {
     if (pending->special & TR__PIPED)
         tr__pipe_end(loop, pending);
@@ -242,7 +243,7 @@ void tr__pending_tell(tr__loop *loop, tr__pending *pending)
 }
 
 /* True: it is told of as what it is. */
-static bool settle_special(tr__loop *loop, tr__pending *pending)
+__attribute__((noinline)) static bool settle_special(tr__loop *loop, tr__pending *pending)
 {
     if (tr__inflow_holds(pending)) {  /* told of when its items were given */
         if (!pending->inflow->paused) /* they are to be, and that was their timer */
