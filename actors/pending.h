@@ -170,8 +170,11 @@ void tr__pipe_end(tr__loop *loop, tr__pending *pending);
 /* An ask that was handed on has come to its new callee: tell its asker where it is. Best effort, as the cancel that this is
  * for. */
 void tr__moved_tell(tr__loop *loop, tr_addr asker, uint64_t ask, tr_addr callee);
-/* It came to the asker: whom to tell of a cancel from now on; NULL: the asker is gone, and doesn't wait. Takes msg. */
+/* It came to the asker: whom to tell of a cancel from now on. Takes msg. */
 void tr__moved_arrived(tr__loop *loop, tr_actor *asker, tr_msg *msg);
+/* It can't come there: the asker, of that node, is gone or out of reach, and doesn't wait. Its new callee is told. Takes
+ * msg. */
+void tr__moved_lost(tr__loop *loop, uint64_t asker_node, tr_msg *msg);
 /* What tells an asker that its ask is handled by another actor; NULL: no memory. */
 tr_msg *tr__moved_make(tr__loop *loop, uint64_t ask, tr_addr callee);
 /* Tell the callee of an ask that nobody waits any more. */
