@@ -131,7 +131,9 @@ void tr__moved_arrived(tr__loop *loop, tr_actor *asker, tr_msg *msg)
     tr__pending *pending = tr__pending_get(loop, asker, msg->ask);
     if (pending && pending->kind == TR__PENDING_ASK && !pending->settled) {
         /* Of a peer only if that has it. */
-        if (!msg->sender.node || msg->sender.node == pending->callee.node)
+        bool begun =
+            pending->special & TR__STREAMS && pending->inflow->outflow; /* its items say who has it */
+        if (!begun && (!msg->sender.node || msg->sender.node == pending->callee.node))
             pending->callee = callee;
     } else { /* given up, or answered already: a cancel finds nothing then */
         tr__moved_lost(loop, loop->node->id, msg);

@@ -417,6 +417,7 @@ static void take_cancel(tr__remote_peer *p, const tr__record *r)
         loop->counts.dropped[TR_DROP_NO_MEMORY]++;
         return;
     }
+    msg->places = 0;
     tr__pass(loop, (tr_addr){loop->node->id, r->to_slot, r->to_generation}, msg);
 }
 

@@ -188,6 +188,8 @@ static void stream_moved(tr__remote_peer *p, const tr_msg *msg)
     tr_msg *cancel = tr__waits_find(&p->waits, TR__MSG_CANCEL, msg->ask, msg->to.slot, msg->to.generation);
     if (!cancel)
         return;
+    if (cancel->places) /* an item has left: this is late, of an earlier hand */
+        return;
     if (callee->node == loop->node->id) {
         cancel->to.slot = callee->slot;
         cancel->to.generation = callee->generation;
@@ -195,6 +197,17 @@ static void stream_moved(tr__remote_peer *p, const tr_msg *msg)
     }
     tr__waits_take(&p->waits, TR__MSG_CANCEL, msg->ask, msg->to.slot, msg->to.generation);
     tr__msg_free(loop, cancel);
+}
+
+/* Who sends items of a streamed ask of theirs has it. */
+static void stream_began(const tr__remote_peer *p, const tr_msg *item)
+{
+    tr_msg *cancel = tr__waits_find(&p->waits, TR__MSG_CANCEL, item->ask, item->to.slot, item->to.generation);
+    if (!cancel || cancel->places)
+        return;
+    cancel->places = 1;
+    cancel->to.slot = item->sender.slot;
+    cancel->to.generation = item->sender.generation;
 }
 
 /* So many more items may come. */
@@ -223,6 +236,8 @@ static void leaving(tr__remote_peer *p, const tr_msg *msg)
                           &target);
     else if (msg->kind == TR__MSG_MOVED)
         stream_moved(p, msg);
+    else if (msg->kind == TR__MSG_ITEM)
+        stream_began(p, msg);
     else if (msg->kind == TR__MSG_DEMAND)
         stream_granted(p, msg);
     else if ((msg->kind == TR__MSG_REPLY || msg->kind == TR__MSG_FAILURE) && msg->flags & TR__MSG_STREAM)
@@ -418,6 +433,7 @@ static void waits_end(tr__remote_peer *p)
     tr_msg *msg;
     while ((msg = tr__waits_pop(&p->waits))) {
         tr_addr target = {p->peer->id, msg->to.slot, msg->to.generation};
+        msg->places = 0; /* of a stream: what it knew of its items */
         bool left = msg->kind == TR__MSG_ASK ? TR_PLANT(ask_left) : TR_PLANT(down_dropped);
         if (loop->stopping || left)
             tr__msg_free(loop, msg);
