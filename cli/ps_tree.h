@@ -5,7 +5,7 @@
 #include <jansson.h>
 #include <stdbool.h>
 
-/* Print what the loops of a "ps" answer tell, a line an actor, below who started it. */
-void cli_ps_tree(const json_t *loops, bool colour);
+/* Print what the loops of a "ps" answer tell, a line an actor, below who started it; for a screen of so many columns. */
+void cli_ps_tree(const json_t *loops, int columns, bool colour);
 
 #endif

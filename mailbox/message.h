@@ -46,6 +46,7 @@ enum tr__msg_flag {
     TR__MSG_ANSWERED = 1,   /* an ask that has its reply */
     TR__MSG_KEPT = 2,       /* by tr_msg_take */
     TR__MSG_CANCELED = 4,   /* a kept ask that its asker has given up: needs no answer */
+    TR__MSG_PIPED = 4,      /* a message in a mailbox that is a future's result: at its front */
     TR__MSG_TICK = 4,       /* a notice of a timer that comes again; `ask` is its pending's id */
     TR__MSG_WAITS = 8,      /* a WANT_WRITABLE of a fiber that waits in its send */
     TR__MSG_DEFERRED = 8,   /* a message, ask or notice that its receiver had already, and set aside */

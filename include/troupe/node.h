@@ -48,6 +48,10 @@ typedef struct tr_node_opts {
     uint64_t message_budget;
     /* How long it may take to stop in order; what hasn't ended by then is killed, and named in the log. 0 = 10 s. */
     uint64_t stop_timeout_ns;
+    /* For a process that is one node: a handler that still holds its loop a second after the node should have stopped ends
+     * the process, with status 70. The log names it, with its stack, and so does the crash report. tr_main sets it.
+     * Without it such a handler keeps the node from ending. */
+    bool exit_if_stuck;
 } tr_node_opts;
 
 /* Why messages were dropped: the address names no living actor; its actor ended before it handled them; no place in the

@@ -284,6 +284,60 @@ static void work_that_outlasts_its_node_finds_its_loop(void **state)
     uv_sem_destroy(&has_ended);
 }
 
+/* ---- posts that meet the end --------------------------------------------------------------------------- */
+
+static _Atomic uint64_t posts_taken;
+static _Atomic bool posts_refused;
+
+static tr_err start_and_listen(tr_actor *self, void *arg)
+{
+    (void)arg;
+    listener = tr_self(self);
+    while (tr_receive(self, TR_FOREVER))
+        ;
+    return TR_OK;
+}
+
+static void *post_until_refused(void *arg)
+{
+    tr_node *node = arg;
+    tr_err err;
+    while ((err = tr_post(node, listener, beat, .n = 1)) != TR_ECLOSED)
+        atomic_fetch_add(&posts_taken, err == TR_OK);
+    for (int i = 0; i < 1000; i++)
+        if (tr_post(node, listener, beat, .n = 1) != TR_ECLOSED)
+            return node;
+    atomic_store(&posts_refused, true);
+    return NULL;
+}
+
+static void what_is_posted_while_it_ends_is_counted_or_refused(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 50; i++) {
+        pthread_t posters[2];
+        tr_error error;
+        void *accepted;
+        tr_node *node = make(1 + (uint32_t)i % 2, start_and_listen, NULL);
+        atomic_store(&posts_taken, 0);
+        assert_int_equal(TR_OK, tr_node_start(node, &error));
+        assert_true(tr_node_step(node, 0));
+        for (int p = 0; p < 2; p++)
+            assert_int_equal(0, pthread_create(&posters[p], NULL, post_until_refused, node));
+        while (atomic_load(&posts_taken) < 20)
+            tr_node_step(node, TR_MILLIS(1));
+        assert_int_equal(TR_OK, tr_node_finish(node, &error));
+        tr_sums sums = real_node_sums(node);
+        for (int p = 0; p < 2; p++) {
+            pthread_join(posters[p], &accepted);
+            assert_null(accepted);
+        }
+        assert_true(atomic_load(&posts_refused));
+        assert_int_equal(atomic_load(&posts_taken), sums.posted);
+        tr_node_destroy(node);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -293,6 +347,7 @@ int main(void)
         cmocka_unit_test(one_that_blocks_on_its_own_thread_holds_nobody_up_and_is_not_blamed),
         cmocka_unit_test(a_node_ends_with_threads_that_have_just_begun),
         cmocka_unit_test(work_that_outlasts_its_node_finds_its_loop),
+        cmocka_unit_test(what_is_posted_while_it_ends_is_counted_or_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
