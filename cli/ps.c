@@ -141,11 +141,12 @@ static bool show(void *context, const char *name)
     return true;
 }
 
+/* 0: it isn't known. */
 static int columns(void)
 {
     struct winsize size;
     bool known = ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col;
-    return known ? size.ws_col : 80;
+    return known ? size.ws_col : 0;
 }
 
 int cli_ps(int argc, char **argv)

@@ -15,6 +15,7 @@
 #define SHORT       7
 #define OTHERS      42  /* columns of what stands behind the address, with the spaces */
 #define WIDE        100 /* columns of a screen that has room for whole addresses */
+#define NO_SCREEN   80  /* columns for a file or a pipe; longer names are left whole there */
 
 typedef struct row {
     const json_t *actor; /* NULL: a supervised child that isn't running */
@@ -28,6 +29,7 @@ typedef struct tree {
     size_t count, room;
     int width;   /* of the names, with what they are indented by */
     int address; /* columns for one */
+    bool cuts;   /* names that are longer */
     bool colour;
 } tree;
 
@@ -126,24 +128,40 @@ static bool build(tree *t, const json_t *loops)
 
 /* ---- its lines ----------------------------------------------------------------------------------------- */
 
-/* Its name, and of what kind it is; a name may be any bytes, so what could move the cursor is shown as "?". */
-static int label(const row *r, char *out, size_t room)
+static void put_label(const char *name, const char *kind, char *out, size_t room)
 {
-    const char *kind = text(r->actor, "definition"), *name = text(r->actor, "name");
-    const char *strategy = text(r->actor, "strategy");
-    char what[96];
-    if (*strategy) {
-        snprintf(what, sizeof(what), "%s, %s", kind, strategy);
-        kind = what;
-    }
-    if (!*name)
-        name = text(r->child, "id");
     if (!*name || strcmp(name, kind) == 0)
         snprintf(out, room, "%s", *kind ? kind : name);
     else if (*kind)
         snprintf(out, room, "%s (%s)", name, kind);
     else
         snprintf(out, room, "%s", name);
+}
+
+/* To so many columns; whole characters of UTF-8. */
+static void cut(char *out, int most)
+{
+    int at = most - 2;
+    while (at > 0 && ((unsigned char)out[at] & 0xc0) == 0x80)
+        at--;
+    strcpy(out + at, "..");
+}
+
+/* Its name, and of what kind it is; if that is too long for `most` columns (0: any are there) without the kind, and cut. A
+ * name may be any bytes, so what could move the cursor is shown as "?". */
+static int label(const row *r, int most, char *out, size_t room)
+{
+    const char *kind = text(r->actor, "definition"), *name = text(r->actor, "name");
+    const char *strategy = text(r->actor, "strategy");
+    char what[96];
+    if (!*name)
+        name = text(r->child, "id");
+    snprintf(what, sizeof(what), "%s%s%s", kind, *strategy ? ", " : "", strategy);
+    put_label(name, what, out, room);
+    if (most && (int)strlen(out) > most && *name)
+        put_label(name, strategy, out, room);
+    if (most && (int)strlen(out) > most)
+        cut(out, most);
     for (char *c = out; *c; c++)
         if ((unsigned char)*c < ' ' || *c == 0x7f)
             *c = '?';
@@ -158,7 +176,7 @@ static int indent(int depth)
 static void measure(tree *t, long at, int depth)
 {
     char name[160];
-    int width = indent(depth) + label(&t->rows[at], name, sizeof(name));
+    int width = indent(depth) + label(&t->rows[at], 0, name, sizeof(name));
     t->width = width > t->width ? width : t->width;
 }
 
@@ -204,7 +222,7 @@ static void print(tree *t, long at, int depth)
     const row *r = &t->rows[at];
     char name[160], address[64], age[16];
     int in = indent(depth);
-    label(r, name, sizeof(name));
+    label(r, t->cuts ? t->width - in : 0, name, sizeof(name));
     printf("%*s%-*s %-*s %-10s %5s", in, "", t->width - in, name, t->address, address_of(t, r, address),
            state_of(r), age_of(r, age));
     if (json_object_get(r->actor, "mailbox")) {
@@ -260,7 +278,9 @@ static void cut_rings(tree *t)
 
 void cli_ps_tree(const json_t *loops, int columns, bool colour)
 {
-    tree t = {.width = NAME_MIN, .address = columns < WIDE ? SHORT : ADDRESS, .colour = colour};
+    tree t = {.width = NAME_MIN, .cuts = columns != 0, .colour = colour};
+    columns = columns ? columns : NO_SCREEN;
+    t.address = columns < WIDE ? SHORT : ADDRESS;
     int most = columns - OTHERS - 1 - t.address;
     most = most > NAME_WIDEST ? NAME_WIDEST : most < NAME_MIN ? NAME_MIN : most;
     if (build(&t, loops)) {
