@@ -163,7 +163,7 @@ tr_timer tr_after_body(tr_actor *self, uint64_t delay_ns, tr_type *type, const v
     msg->to.slot = to.slot;
     msg->to.generation = to.generation;
     pending->msg = msg;
-    uint64_t now = tr__now_fresh(loop);
+    uint64_t now = tr__now_for(loop, delay_ns);
     tr__wheel_set(&loop->wheel, &pending->timer, delay_ns > UINT64_MAX - now ? UINT64_MAX : now + delay_ns);
     return (tr_timer){tr__pending_id(pending)};
 }

@@ -166,10 +166,12 @@ void tr__probe_arrived(tr__loop *loop, tr_actor *actor, tr_msg *msg)
         walked_round(loop, actor, walked);
     } else if (!seen && actor->fiber && actor->fiber->wait == TR__WAIT_FUTURE) {
         uint32_t links = 0;
-        for (const tr__pending *pending = actor->pendings; pending; pending = pending->next)
+        for (const tr__pending *pending = actor->pendings; pending;
+             pending = tr__pending_at(loop, pending->next))
             links += is_link(loop, pending);
         uint32_t budget = links ? walked->budget / links : 0;
-        for (const tr__pending *pending = actor->pendings; pending && budget; pending = pending->next)
+        for (const tr__pending *pending = actor->pendings; pending && budget;
+             pending = tr__pending_at(loop, pending->next))
             if (is_link(loop, pending))
                 walk_on(loop, pending, walked, budget);
     }

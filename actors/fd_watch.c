@@ -17,7 +17,7 @@ static tr__pending *find(const tr_actor *self, int fd, uint32_t *count)
 {
     tr__pending *found = NULL;
     *count = 0;
-    for (tr__pending *p = self->pendings; p; p = p->next)
+    for (tr__pending *p = self->pendings; p; p = tr__pending_at(tr__owner(self), p->next))
         if (p->kind == TR__PENDING_FD) {
             (*count)++;
             found = fd_of(p) == fd ? p : found;

@@ -29,19 +29,14 @@ static void submit(tr__loop *loop, tr_actor *near, tr_addr to, tr_msg *msg)
     }
 }
 
-#define SHORT TR_SECONDS(1)
-
-/* A look at the clock costs as much as a fifth of an ask. So only a short time, which the running handler may
- * have outlasted, is counted from now; a longer one from the loop's last look, TR__TURN_CHECK messages ago at
- * most. */
-static inline uint64_t after(const tr__loop *loop, uint64_t timeout_ns)
+static inline uint64_t after(tr__loop *loop, uint64_t timeout_ns)
 {
-    uint64_t now = timeout_ns < SHORT ? tr__now_fresh(loop) : loop->now_ns;
+    uint64_t now = tr__now_for(loop, timeout_ns);
     return timeout_ns > UINT64_MAX - now ? UINT64_MAX : now + timeout_ns;
 }
 
 /* TR_WITHIN, TR_INHERIT: no later than that of the ask that self works for. */
-static uint64_t inherited(const tr__loop *loop, const tr_actor *self, uint64_t timeout_ns)
+static uint64_t inherited(tr__loop *loop, const tr_actor *self, uint64_t timeout_ns)
 {
     const tr_msg *ask = self->fiber ? self->fiber->received : loop->current;
     uint64_t own = timeout_ns == TR_INHERIT ? UINT64_MAX : after(loop, timeout_ns & ~(1ull << 63));
@@ -49,7 +44,7 @@ static uint64_t inherited(const tr__loop *loop, const tr_actor *self, uint64_t t
     return works && ask->deadline_ns < own ? ask->deadline_ns : own;
 }
 
-static inline uint64_t deadline_of(const tr__loop *loop, const tr_actor *self, uint64_t timeout_ns)
+static inline uint64_t deadline_of(tr__loop *loop, const tr_actor *self, uint64_t timeout_ns)
 {
     if (__builtin_expect(timeout_ns >> 63 && timeout_ns != TR_FOREVER, 0))
         return inherited(loop, self, timeout_ns);

@@ -284,7 +284,7 @@ tr_err tr_group_close(tr_actor *self, tr_group id)
     tr_error failed = members->failed;
     pending->settled = true; /* nothing that is cancelled now counts for it */
     for (tr__pending *next, *each = self->pendings; each; each = next) {
-        next = each->next;
+        next = tr__pending_at(tr__owner(self), each->next);
         if (each->kind == TR__PENDING_ASK && each->gather == id.id)
             tr_cancel(self, (tr_future){tr__pending_id(each)});
     }

@@ -23,7 +23,7 @@
  *
  * Time. The clock is looked at when a turn begins, when it ends, and after every `look_every` steps (messages, or runs of
  * fibers) in between: TR__TURN_CHECK while those are short, fewer as they get longer, so that a turn is over by at most
- * one long handler and not by sixteen. */
+ * one long handler and not by all of those. */
 #ifndef TR_ACTORS_LOOP_H
 #define TR_ACTORS_LOOP_H
 
@@ -40,7 +40,7 @@
 #define TR__FRESH_MAX   256
 #define TR__TURN_NS     TR_MICROS(100)
 #define TR__TURN_WORK   512           /* messages handled and sent, after which a turn ends */
-#define TR__TURN_CHECK  16            /* steps between two looks at the clock, at most */
+#define TR__TURN_CHECK  32            /* steps between two looks at the clock, at most */
 #define TR__LOOK_NS     TR_MICROS(20) /* that should lie between two looks, at most */
 #define TR__FIRE_MAX    256           /* timers a turn */
 #define TR__WAIT_MAX(r) ((TR__FRESH_MAX + TR__FIRE_MAX + 1) * ((uint64_t)(r) + 2))
@@ -115,7 +115,9 @@ struct tr__loop {
     _Atomic bool overrun;
     uint64_t now_ns; /* stamped when the turn began, and at each look at the clock since */
     uint64_t turn_until_ns;
-    uint32_t stamp; /* of now_ns when the turn began */
+    uint64_t coarse_ns,
+        long_from_ns; /* tr__now_for: the coarse clock, and the clock when that was seen first */
+    uint32_t stamp;   /* of now_ns when the turn began */
     tr__pool pool;
 
     tr_actor *fresh;
@@ -472,6 +474,23 @@ static inline tr_addr tr__addr_of(const tr_actor *actor)
 static inline uint64_t tr__now_fresh(const tr__loop *loop)
 {
     return loop->node->seams.now(loop->node->seams.context);
+}
+
+#define TR__LONG TR_SECONDS(1)
+
+/* What a delay or deadline of that length counts from. A look at the clock costs more than setting a timer does. So for a
+ * long one the clock is looked at once in a jump of the coarse one, which is 4 ms on most machines: it may come by that much
+ * too early. */
+static inline uint64_t tr__now_for(tr__loop *loop, uint64_t delay_ns)
+{
+    if (delay_ns < TR__LONG)
+        return tr__now_fresh(loop);
+    uint64_t coarse = loop->node->seams.now_coarse(loop->node->seams.context);
+    if (coarse != loop->coarse_ns) {
+        loop->coarse_ns = coarse;
+        loop->long_from_ns = tr__now_fresh(loop);
+    }
+    return loop->long_from_ns;
 }
 
 static inline uint32_t tr__stamp_of(uint64_t now_ns)

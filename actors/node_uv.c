@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
+#include <time.h>
 #include <unistd.h>
 #include <uv.h>
 
@@ -50,6 +51,14 @@ static uint64_t now(void *context)
 {
     (void)context;
     return uv_hrtime();
+}
+
+static uint64_t now_coarse(void *context)
+{
+    (void)context;
+    struct timespec at;
+    clock_gettime(CLOCK_MONOTONIC_COARSE, &at); /* can't fail with a clock that exists */
+    return (uint64_t)at.tv_sec * TR_SECONDS(1) + (uint64_t)at.tv_nsec;
 }
 
 static void wake(void *context, unsigned index)
@@ -275,6 +284,7 @@ size_t tr__loop_backtrace(tr_node *node, uint32_t loop, void **frames, size_t ro
 static tr__seams seams_of(struct tr__driver_uv *all)
 {
     return (tr__seams){.now = now,
+                       .now_coarse = now_coarse,
                        .lock_threads = lock_threads,
                        .start_loop = start_loop,
                        .wake = wake,

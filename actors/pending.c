@@ -48,6 +48,11 @@ static tr__pending *new_entry(tr__loop *loop)
     return pending;
 }
 
+static inline uint32_t place_of(const tr__pending *pending)
+{
+    return pending ? pending->index + 1 : 0;
+}
+
 /* The others are the runtime's own. */
 static inline bool is_charged(uint8_t kind)
 {
@@ -62,7 +67,7 @@ tr__pending *tr__pending_make(tr__loop *loop, tr_actor *owner, tr__pending_kind 
     if (tr__has_budget(owner) && is_charged(kind) && !tr__charge_slow(loop, owner, sizeof(*pending)))
         return NULL;
     if (__builtin_expect(pending != NULL, 1)) {
-        loop->pending_free = pending->next;
+        loop->pending_free = tr__pending_at(loop, pending->next);
     } else if (!(pending = new_entry(loop))) {
         if (is_charged(kind))
             tr__discharge(owner, sizeof(*pending));
@@ -78,10 +83,11 @@ tr__pending *tr__pending_make(tr__loop *loop, tr_actor *owner, tr__pending_kind 
     pending->msg = NULL;
     pending->then = NULL;
     pending->gather = 0;
-    pending->prev = NULL;
-    pending->next = owner->pendings;
-    if (pending->next)
-        pending->next->prev = pending;
+    tr__pending *next = owner->pendings;
+    pending->prev = 0;
+    pending->next = place_of(next);
+    if (next)
+        next->prev = place_of(pending);
     owner->pendings = pending;
     return pending;
 }
@@ -120,16 +126,17 @@ void tr__pending_free(tr__loop *loop, tr__pending *pending)
         tr__pipe_end(loop, pending);
     if (tr__has_budget(owner) && is_charged(pending->kind))
         tr__discharge(owner, sizeof(*pending));
+    tr__pending *next = tr__pending_at(loop, pending->next);
     if (pending->prev)
-        pending->prev->next = pending->next;
+        tr__pending_at(loop, pending->prev)->next = pending->next;
     else
-        owner->pendings = pending->next;
-    if (pending->next)
-        pending->next->prev = pending->prev;
+        owner->pendings = next;
+    if (next)
+        next->prev = pending->prev;
     pending->kind = TR__PENDING_FREE;
     if (!TR_PLANT(reply_to_next) && ++pending->generation == 0)
         pending->generation = 1;
-    pending->next = loop->pending_free;
+    pending->next = place_of(loop->pending_free);
     loop->pending_free = pending;
 }
 
@@ -304,36 +311,46 @@ static void due(tr__loop *loop, tr__pending *pending)
     }
 }
 
-/* Many timers at once lie all over memory. So they are taken some at a time, and what each needs is on its way while
- * others are taken. Firing one may free, settle or set again one that was taken as well: it isn't due any more. */
+/* Many timers at once lie all over memory. So each is taken out of the wheel FIRE_AHEAD before it fires, and what it needs is
+ * on its way while others fire; taken one by one, so that the wheel's list is waited for meanwhile as well. */
+typedef struct taken {
+    tr__pending *pending;
+    uint32_t generation;
+    bool settled;
+} taken;
+
+static inline bool take(tr__loop *loop, taken *one)
+{
+    tr__pending *pending = (tr__pending *)tr__wheel_pop(&loop->wheel, loop->now_ns);
+    if (!pending)
+        return false;
+    *one = (taken){pending, pending->generation, pending->settled};
+    __builtin_prefetch(tr__pending_at(loop, pending->next), 1);
+    __builtin_prefetch(tr__pending_at(loop, pending->prev), 1);
+    __builtin_prefetch(pending->msg, 1);
+    return true;
+}
+
+/* Another that fired meanwhile may have freed, settled or set it again: then it isn't due any more. */
+static inline bool is_due_still(const taken *one)
+{
+    const tr__pending *pending = one->pending;
+    return pending->generation == one->generation && pending->settled == one->settled &&
+           !tr__timer_is_set(&pending->timer);
+}
+
 bool tr__pendings_fire(tr__loop *loop)
 {
-    struct {
-        tr__pending *pending;
-        uint32_t generation;
-        bool settled;
-    } taken[FIRE_AHEAD];
-    for (unsigned fired = 0; fired < TR__FIRE_MAX; fired += FIRE_AHEAD) {
-        unsigned count = 0;
-        tr__pending *pending;
-        while (count < FIRE_AHEAD && (pending = (tr__pending *)tr__wheel_pop(&loop->wheel, loop->now_ns))) {
-            taken[count].pending = pending;
-            taken[count].generation = pending->generation;
-            taken[count++].settled = pending->settled;
-            __builtin_prefetch(pending->next, 1);
-            __builtin_prefetch(pending->prev, 1);
-            __builtin_prefetch(pending->msg, 1);
-        }
-        for (unsigned i = 0; i < count; i++) {
-            pending = taken[i].pending;
-            if (pending->generation == taken[i].generation && pending->settled == taken[i].settled &&
-                !tr__timer_is_set(&pending->timer))
-                due(loop, pending);
-        }
-        if (count < FIRE_AHEAD)
-            return false;
+    taken ring[FIRE_AHEAD];
+    unsigned took = 0, fired = 0;
+    for (bool more = true; more || fired < took; fired++) {
+        for (bool full = false; more && !full; full = took - fired == FIRE_AHEAD)
+            more = took < TR__FIRE_MAX && take(loop, &ring[took % FIRE_AHEAD]) && ++took;
+        const taken *one = &ring[fired % FIRE_AHEAD];
+        if (fired < took && is_due_still(one))
+            due(loop, one->pending);
     }
-    return true;
+    return took == TR__FIRE_MAX;
 }
 
 /* ---- ticks --------------------------------------------------------------------------------------------- */

@@ -34,20 +34,20 @@ typedef enum tr__gather_mode {
     TR__GATHER_FIRST,   /* the first that settles */
 } tr__gather_mode;
 
-/* Two cache lines; what timers need lies in the first, nearly all. */
+/* Two cache lines. What timers need lies in the first: a million of them lie in memory, and each line is waited for. */
 typedef struct tr__pending {
     _Alignas(64) tr__timer timer; /* first: the wheel hands this out */
+    tr_actor *owner;
+    tr_msg *msg;         /* the answer, the timer's message, or what the deadline will say */
+    uint32_t next, prev; /* in the owner's list, next also in the free list: index + 1; 0: none */
     uint32_t index, generation;
     uint8_t kind;
     bool settled;
-    uint8_t error; /* tr_err, when settled without a message */
-    uint8_t mode;  /* of a gather: tr__gather_mode */
-    bool piped;    /* its result comes as a message; `context` is the tr_settled that it may be */
-    uint16_t left; /* of a gather: members not settled */
-    tr_actor *owner;
-    struct tr__pending *next, *prev; /* in the owner's list; next also in the free list */
-    tr_msg *msg;                     /* the answer, the timer's message, or what the deadline will say */
-    tr_addr callee;                  /* of an ask */
+    uint8_t error;  /* tr_err, when settled without a message */
+    uint8_t mode;   /* of a gather: tr__gather_mode */
+    bool piped;     /* its result comes as a message; `context` is the tr_settled that it may be */
+    uint16_t left;  /* of a gather: members not settled */
+    tr_addr callee; /* of an ask */
     const tr_typeinfo *asked;
     union {
         tr_then_fn then;   /* not in a fiber */
@@ -68,6 +68,14 @@ static inline uint64_t tr__pending_id(const tr__pending *pending)
 tr__pending *tr__pending_make(tr__loop *loop, tr_actor *owner, tr__pending_kind kind);
 
 #define TR__PENDINGS_BITS 14 /* entries of a segment */
+
+/* Of `next`, `prev`: NULL for 0. */
+static inline tr__pending *tr__pending_at(const tr__loop *loop, uint32_t place)
+{
+    return place ? &loop->pendings[(place - 1) >> TR__PENDINGS_BITS]
+                                  [(place - 1) & ((1u << TR__PENDINGS_BITS) - 1)]
+                 : NULL;
+}
 
 /* The entry of that id, NULL if it is gone. */
 static inline tr__pending *tr__pending_find(tr__loop *loop, uint64_t id)

@@ -31,7 +31,8 @@ size_t tr__waiting_of(const tr_actor *actor, tr__waiting *out, tr__asked *asks, 
                 tr__pending_get(loop, actor, fiber->wait == TR__WAIT_FUTURE ? fiber->awaited : fiber->timer)),
         };
     size_t count = 0;
-    for (const tr__pending *pending = actor->pendings; pending; pending = pending->next) {
+    for (const tr__pending *pending = actor->pendings; pending;
+         pending = tr__pending_at(tr__owner(actor), pending->next)) {
         if (pending->kind != TR__PENDING_ASK || pending->settled)
             continue;
         if (count < most)

@@ -37,6 +37,8 @@ typedef struct tr__kind_seams {
 typedef struct tr__seams {
     /* Monotonic time in ns. Called by any loop's thread. */
     uint64_t (*now)(void *context);
+    /* The like, of some milliseconds ago at most, and cheap: it stands still and then jumps. */
+    uint64_t (*now_coarse)(void *context);
     /* Who makes a loop for an actor with a thread of its own has it alone, from `take` on until it isn't: others sleep, for
      * making a thread takes long. Any loop's thread. NULL: all loops share one thread. */
     void (*lock_threads)(void *context, bool take);

@@ -100,8 +100,8 @@ TR_FN(tr_addr, supervise, (tr_actor * self, const tr_supervisor_spec *spec), (se
 
 /* ---- asks and futures ---------------------------------------------------------------------------------- */
 
-/* Ask: send a copy of `body` and get a future of the answer, until timeout_ns from now (from 1 s on: from when this
- * handler, or one of the 16 before it, began). It fails with
+/* Ask: send a copy of `body` and get a future of the answer, until timeout_ns from now (of a second or more,
+ * less a jump of the machine's coarse clock: 4 ms on most). It fails with
  * TR_EDEADLINE, TR_ENOACTOR (gone, or it dropped the ask unanswered), TR_ENOCONN, TR_EFULL, TR_ECANCELED, or
  * what the callee said by tr_reply_error. At most 4,096 are outstanding an actor. */
 TR_FN(tr_future, ask_body,
@@ -151,7 +151,8 @@ TR_FN(tr_err, sleep_at, (tr_actor * self, uint64_t duration_ns, const char *wher
 
 /* The node's monotonic clock as it was when this turn began, ns. */
 TR_FN(uint64_t, now, (tr_actor * self), (self))
-/* Send this actor a copy of `body` after delay_ns. {0}: no memory. */
+/* Send this actor a copy of `body` after delay_ns; of a second or more, it may come by a jump of the machine's coarse clock
+ * too early: 4 ms on most. {0}: no memory. */
 TR_FN(tr_timer, after_body, (tr_actor * self, uint64_t delay_ns, tr_type *type, const void *body),
       (self, delay_ns, type, body))
 /* True if it had not fired; its message is then never handled. */

@@ -129,6 +129,12 @@ static uint64_t manual_now(void *context)
     return m->now_ns;
 }
 
+static uint64_t manual_now_coarse(void *context)
+{
+    const manual *m = context;
+    return m->coarse_step_ns ? m->now_ns - m->now_ns % m->coarse_step_ns : m->now_ns;
+}
+
 static void manual_wake(void *context, unsigned index)
 {
     (void)index; /* pumping looks at every loop anyway */
@@ -190,6 +196,7 @@ static manual *open_node(uint32_t loops, const char *name, struct memory_log *di
     m->seed = 1;
     m->disk = disk;
     tr__seams seams = {.now = manual_now,
+                       .now_coarse = manual_now_coarse,
                        .start_loop = manual_start_loop,
                        .wake = manual_wake,
                        .wall_ms = manual_wall_ms,
@@ -292,7 +299,7 @@ static void check_loop(const tr__loop *loop, uint64_t queued)
     assert_int_equal(queued, 0);
     assert_int_equal(loop->wheel.count, 0);
     uint32_t free_ones = 0;
-    for (const tr__pending *p = loop->pending_free; p; p = p->next)
+    for (const tr__pending *p = loop->pending_free; p; p = tr__pending_at(loop, p->next))
         free_ones++;
     assert_int_equal(free_ones, loop->pending_next);
 }

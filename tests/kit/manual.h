@@ -45,6 +45,7 @@ typedef struct manual {
     uint64_t seed;
     bool busy[TR__LOOPS_MAX]; /* its last turn of a pump said that there is more to do */
     uint64_t clock_step_ns;   /* each look at the clock moves it by this; 0: it stands */
+    uint64_t coarse_step_ns;  /* by which the coarse clock jumps; 0: it is as fine as the other */
     uint32_t wakes;           /* how often a loop was woken */
     uint32_t logged;          /* lines in the node's log */
     char last_log[256];

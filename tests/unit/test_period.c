@@ -139,6 +139,41 @@ static void one_taken_back_is_not_handled_even_if_it_waits(void **state)
     assert_false(was);
 }
 
+/* A long handler: a delay is set when it begins, two when much time has passed in it. */
+static uint64_t came[3];
+
+static void on_mark(tr_actor *self, manual_puppet *puppet, const tr_msg *msg)
+{
+    const mark *got = tr_match(msg, mark);
+    (void)self;
+    puppet->trail[0] = '\0';
+    if (got)
+        came[got->n] = m->now_ns;
+}
+
+static void set_short_and_long(tr_actor *self, void *context)
+{
+    (void)context;
+    tr_after(self, TR_SECONDS(1), mark, .n = 2);
+    m->now_ns += TR_MILLIS(503);
+    began = m->now_ns;
+    tr_after(self, TR_MILLIS(900), mark, .n = 0);
+    tr_after(self, TR_SECONDS(2), mark, .n = 1);
+}
+
+static void a_delay_counts_from_its_call_a_long_one_from_the_last_jump_of_the_coarse_clock(void **state)
+{
+    (void)state;
+    m->coarse_step_ns = TR_MILLIS(4);
+    p.on = on_mark;
+    m->now_ns += TR_MILLIS(2) + 1;
+    manual_do(m, p.address, set_short_and_long, NULL);
+    manual_step(m, TR_SECONDS(3));
+    assert_in_range(came[0] - began, TR_MILLIS(900), TR_MILLIS(901));
+    assert_in_range(came[1] - began, TR_MILLIS(1996), TR_MILLIS(2001));
+    assert_in_range(came[2] - began, TR_MILLIS(1000 - 503 - 4), TR_MILLIS(1001 - 503));
+}
+
 static void what_can_be_no_period_is_refused(void **state)
 {
     (void)state;
@@ -218,6 +253,7 @@ int main(void)
         TEST(a_late_loop_gives_one_tick_that_says_how_many_were_missed),
         TEST(a_busy_actor_has_one_tick_waiting_at_most),
         TEST(one_taken_back_is_not_handled_even_if_it_waits),
+        TEST(a_delay_counts_from_its_call_a_long_one_from_the_last_jump_of_the_coarse_clock),
         TEST(what_can_be_no_period_is_refused),
         TEST(idleness_is_told_after_its_time_and_never_early),
         TEST(each_message_puts_it_off),

@@ -176,7 +176,7 @@ void sim_check_stopped(sim_node *node)
         tr__loop *loop = node->node->loops[i];
         uint32_t free_ones = 0;
         check_sums(node, loop, queued[i], 0);
-        for (const tr__pending *p = loop->pending_free; p; p = p->next)
+        for (const tr__pending *p = loop->pending_free; p; p = tr__pending_at(loop, p->next))
             free_ones++;
         if (queued[i] || coming_to(node, i) || loop->wheel.count || free_ones != loop->pending_next)
             tr_sim_fail(node->sim,
@@ -235,12 +235,12 @@ uint32_t sim_count_pendings(const sim_node *node)
     for (uint32_t i = 0; i < node->loops; i++) {
         const tr__loop *loop = node->node->loops[i];
         count += loop->pending_next;
-        for (const tr__pending *p = loop->pending_free; p; p = p->next)
+        for (const tr__pending *p = loop->pending_free; p; p = tr__pending_at(loop, p->next))
             count--;
     }
     uint32_t at = 0;
     for (tr_actor *actor; (actor = next_actor(node, &at));)
-        for (const tr__pending *p = actor->pendings; p; p = p->next)
+        for (const tr__pending *p = actor->pendings; p; p = tr__pending_at(tr__owner(actor), p->next))
             count -= p->kind == TR__PENDING_TICK;
     return count;
 }

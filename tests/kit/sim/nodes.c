@@ -285,6 +285,7 @@ static tr_node *make(sim_node *node, tr_error *error)
 {
     tr_sim *sim = node->sim;
     tr__seams seams = {.now = seam_now,
+                       .now_coarse = seam_now,
                        .start_loop = seam_start_loop,
                        .wake = seam_wake,
                        .wake_control = seam_wake_control,
