@@ -277,6 +277,28 @@ bool tr__msg_reached(tr__loop *loop, tr_actor *actor, tr_msg *msg)
     return true;
 }
 
+/* One that is wanted; false: it isn't. */
+static inline bool handle_reached(tr__loop *loop, tr_actor *actor, tr_msg *msg)
+{
+    if (!tr__msg_reached(loop, actor, msg))
+        return false;
+    handle(loop, actor, msg);
+    return true;
+}
+
+/* B4: who sets it aside still has it in its mailbox, so its mark stays until the handler has returned. */
+static __attribute__((noinline)) bool handle_beyond(tr__loop *loop, tr_actor *actor, tr_msg *msg)
+{
+    tr_addr to = tr__addr_of(actor);
+    loop->beyond = true;
+    msg->flags &= (uint8_t)~TR__MSG_BEYOND;
+    bool reached = handle_reached(loop, actor, msg);
+    if (loop->beyond)
+        tr__budget_leave(loop->node, to);
+    loop->beyond = false;
+    return reached;
+}
+
 /* All but plain messages; false when the actor is gone. */
 static bool step_slow(tr__loop *loop, tr_actor *actor, tr_msg *msg)
 {
@@ -284,18 +306,10 @@ static bool step_slow(tr__loop *loop, tr_actor *actor, tr_msg *msg)
         tr__observe(loop, actor, msg);
         return runtime_step(loop, actor, msg);
     }
-    /* B4: who sets it aside still has it in its mailbox, so its mark stays until the handler has returned. */
-    tr_addr to = tr__addr_of(actor);
-    loop->beyond = msg->kind <= TR__MSG_ASK && msg->flags & TR__MSG_BEYOND;
-    if (loop->beyond)
-        msg->flags &= (uint8_t)~TR__MSG_BEYOND;
-    bool reached = tr__msg_reached(loop, actor, msg);
-    if (reached)
-        handle(loop, actor, msg);
-    if (loop->beyond)
-        tr__budget_leave(loop->node, to);
-    loop->beyond = false;
-    return !reached || after_handler(loop, actor);
+    bool beyond = msg->flags & TR__MSG_BEYOND && msg->kind <= TR__MSG_ASK;
+    if (!(beyond ? handle_beyond(loop, actor, msg) : handle_reached(loop, actor, msg)))
+        return true;
+    return after_handler(loop, actor);
 }
 
 /* One message off the mailbox; false when the actor is gone. */
