@@ -381,8 +381,12 @@ tr_err tr_node_start(tr_node *node, tr_error *error)
     if (err != TR_OK) {
         tr_node_stop_now(node); /* a loop may have no thread */
         tr_node_finish(node, NULL);
+        return err;
     }
-    return err;
+    /* Whoever waits for the descriptor before the first step must hear of it; libuv looks at nothing before its first run. */
+    uv_run(&all->loops[0]->uv, UV_RUN_NOWAIT);
+    tr__driver_arm(all->loops[0]);
+    return TR_OK;
 }
 
 bool tr_node_step(tr_node *node, uint64_t timeout_ns)

@@ -115,7 +115,8 @@ int tr_node_fd(const tr_node *node);
 /* Do what is to be done, for some 100 us and the longest handler; if there is nothing, wait for it for at most timeout_ns (0,
  * TR_FOREVER). False: the node stops, by tr_node_stop or since `start` returned. */
 bool tr_node_step(tr_node *node, uint64_t timeout_ns);
-/* Stop it, in order, and wait for its threads: what tr_node_run returns. At any time after tr_node_start. */
+/* Stop it, in order, and wait for its threads: what tr_node_run returns. At any time after tr_node_start. A post that meets it
+ * is refused, or was accepted and is counted: handled, or a dead letter. */
 tr_err tr_node_finish(tr_node *node, tr_error *error);
 /* Ask it to stop, in order (docs/supervision.md): first what has no name and no supervisor, then supervisors and actors
  * with a name, the last one started first, then `start`; what is left after stop_timeout_ns is killed. Connections live

@@ -136,6 +136,35 @@ static void it_can_be_finished_at_any_time_and_a_step_can_wait(void **state)
     tr_node_destroy(node);
 }
 
+static tr_err start_and_return(tr_actor *self, void *arg)
+{
+    (void)self, (void)arg;
+    return TR_OK;
+}
+
+static void its_descriptor_tells_of_the_first_step_too(void **state)
+{
+    (void)state;
+    tr_error error;
+    tr_node *node = make(1, start_and_return, NULL);
+    assert_int_equal(TR_OK, tr_node_start(node, &error));
+    struct pollfd fd = {.fd = tr_node_fd(node), .events = POLLIN};
+    do
+        assert_int_equal(1, poll(&fd, 1, 20000));
+    while (tr_node_step(node, 0));
+    assert_int_equal(TR_OK, tr_node_finish(node, &error));
+    tr_node_destroy(node);
+    node = make(1, NULL, NULL); /* nothing is to be done: a post wakes it */
+    assert_int_equal(TR_OK, tr_node_start(node, &error));
+    fd.fd = tr_node_fd(node);
+    while (poll(&fd, 1, 0) == 1)
+        tr_node_step(node, 0);
+    assert_int_equal(TR_OK, tr_post(node, ((tr_addr){tr_node_id(node), 0, 1}), beat, .n = 1));
+    assert_int_equal(1, poll(&fd, 1, 20000));
+    assert_int_equal(TR_OK, tr_node_finish(node, &error));
+    tr_node_destroy(node);
+}
+
 static tr_err start_that_fails(tr_actor *self, void *arg)
 {
     (void)arg;
@@ -343,6 +372,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_node_runs_in_the_programs_own_poll_loop),
         cmocka_unit_test(it_can_be_finished_at_any_time_and_a_step_can_wait),
+        cmocka_unit_test(its_descriptor_tells_of_the_first_step_too),
         cmocka_unit_test(what_start_returns_is_told_by_finish),
         cmocka_unit_test(one_that_blocks_on_its_own_thread_holds_nobody_up_and_is_not_blamed),
         cmocka_unit_test(a_node_ends_with_threads_that_have_just_begun),
