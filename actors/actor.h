@@ -83,6 +83,8 @@ typedef struct tr__fiber_state {
     uint64_t grace;        /* the pending's id that drops the stack of a killed one */
     uint64_t suspected;    /* the cycle of waiting actors that it was found in, and when (cycle.c) */
     uint64_t suspected_ns;
+    uint64_t born_ns; /* when it began */
+    bool matching;    /* the match function of a tr_receive_match runs */
     tr_msg *scanned;  /* of a tr_receive_match: the last one that it doesn't want; NULL: none yet */
     tr_msg *received; /* borrowed until the next receive */
     tr_msg *answer;   /* borrowed until the next await */
@@ -147,7 +149,11 @@ struct tr_actor {
     uint32_t parent; /* who spawned it, for people: tr__parent_mark; 0: no actor did */
     tr__extras *extras;
     struct tr__pending *pendings; /* futures and timers of this actor */
-    void *arg;                    /* until init: the pointer, or a tr_msg if the definition has an arg_type */
+    union {
+        void *
+            arg; /* until init, of a fiber always: the pointer, or a tr_msg if the definition has an arg_type */
+        uint64_t born_ns; /* since then, of others: when that was */
+    };
     uint64_t handled;
 };
 
@@ -202,13 +208,14 @@ static inline void tr__mailbox_unlink(tr_actor *actor, tr_msg *before, tr_msg *m
         actor->fiber->scanned = before;
 }
 
-/* As its next one. */
-static inline void tr__mailbox_prepend(tr_actor *actor, tr_msg *msg)
+/* Behind `before`; NULL: as its next one. */
+static inline void tr__mailbox_insert(tr_actor *actor, tr_msg *before, tr_msg *msg)
 {
-    msg->next = actor->head;
-    if (!actor->head)
+    tr_msg **at = before ? &before->next : &actor->head;
+    msg->next = *at;
+    if (!msg->next)
         actor->tail = msg;
-    actor->head = msg;
+    *at = msg;
     actor->count++;
 }
 

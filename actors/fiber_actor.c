@@ -52,6 +52,7 @@ tr_err tr__fiber_start(tr__loop *loop, tr_actor *actor)
         return TR_ENOMEM;
     }
     state->wake = true;
+    state->born_ns = loop->now_ns;
     actor->fiber = state;
     early_mail(loop, actor);
     return TR_OK;

@@ -112,6 +112,9 @@ json_t *tr__operator_actor(const tr__operator_job *job, const tr_actor *actor)
         json_object_set_new(row, "name", tr__operator_text(name, TR_NAME_MAX));
     if (!tr_addr_is_none(parent))
         json_object_set_new(row, "parent", tr__operator_address(parent));
+    uint64_t born_ns = actor->fiber ? actor->fiber->born_ns : actor->born_ns;
+    if (actor->state == TR__ACTOR_RUNNING)
+        json_object_set_new(row, "age_ms", json_integer((json_int_t)((loop->now_ns - born_ns) / 1000000u)));
     return row;
 }
 

@@ -65,6 +65,20 @@ static void write_outcome(tr_msg *block, const tr__pending *pending)
         block->sender = pending->callee;
 }
 
+/* At the front, behind what was put there before: results that are piped in one handler come in the order of the calls, and
+ * what was deferred comes first (B6). */
+static void put_in_front(tr_actor *owner, tr_msg *msg)
+{
+    tr_msg *before = NULL, *at = owner->head;
+    while (at && at->kind <= TR__MSG_NOTICE &&
+           at->flags & (at->kind == TR__MSG_NORMAL ? TR__MSG_PIPED | TR__MSG_DEFERRED : TR__MSG_DEFERRED)) {
+        before = at;
+        at = at->next;
+    }
+    msg->flags |= TR__MSG_PIPED;
+    tr__mailbox_insert(owner, before, msg);
+}
+
 void tr__pipe_settled(tr__loop *loop, tr__pending *pending)
 {
     tr_actor *owner = pending->owner;
@@ -81,6 +95,7 @@ void tr__pipe_settled(tr__loop *loop, tr__pending *pending)
     }
     msg->kind = TR__MSG_NORMAL;
     msg->ask = tag;
+    msg->deadline_ns = 0;
     tr__pending_free(loop, pending);
     TR__COUNT(loop->counts.accepted); /* by itself: what came was handled when it settled the future */
     if (owner->fiber) {
@@ -88,7 +103,7 @@ void tr__pipe_settled(tr__loop *loop, tr__pending *pending)
         return;
     }
     msg->queued_at = loop->stamp;
-    tr__mailbox_prepend(owner, msg);
+    put_in_front(owner, msg);
     tr__wake(loop, owner);
 }
 

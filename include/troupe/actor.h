@@ -136,7 +136,8 @@ typedef struct tr_group {
     uint64_t id; /* 0: no memory for it */
 } tr_group;
 
-/* Whether a message is wanted (tr_receive_match). It may look, not keep. */
+/* Whether a message is wanted (tr_receive_match). It may look, not keep, and send, not wait: what waits, receives or awaits
+ * fails there with TR_EINVAL, and a send that would wait for a place is refused. */
 typedef bool (*tr_match_fn)(const tr_msg *msg, void *context);
 
 typedef struct tr_timer {

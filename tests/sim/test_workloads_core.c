@@ -66,6 +66,7 @@ static const char *const rare[] = {
     "a slow subscriber is told of what it lost",
     "a pool answers",
     "an ask fails with its worker",
+    "a being has a thread of its own",
 };
 static uint64_t reached[TR_COUNT(rare)];
 
