@@ -120,7 +120,7 @@ static void reply(tr__transactions *t, const tr_msg *ask, const tr__tx_frame *an
 {
     const tr_typeinfo *info = tr__type_find(answer->type, answer->fingerprint);
     size_t size;
-    if (!info || info->notice ||
+    if (!info || info->notice || answer->body.size > TR_TX_REDO_MAX || /* more than a participant may reply */
         tr__cbor_measure(info, answer->body.data, answer->body.size, &size, NULL) != TR_OK) {
         tr_reply_error(t->self, ask, TR_ETYPE, "it was executed, but its reply can't be read here: %s",
                        info ? info->name : "this program declares no such type");

@@ -7,6 +7,7 @@
 
 #include "actors/adapter.h"
 #include "actors/tx/log_format.h"
+#include "actors/wire.h"
 #include "base/mem.h"
 #include "mailbox/type.h"
 #include "tests/fuzz/node.h"
@@ -146,6 +147,13 @@ static uint8_t peer_step(const tr__frame *frame)
     return later ? (uint8_t)(3 | (frame->kind - 1) << 3) : 0;
 }
 
+static size_t put(uint8_t *at, tr__record record, const void *body)
+{
+    size_t head = tr__wire_put(at, &record);
+    memcpy(at + head, body, record.length);
+    return head + record.length;
+}
+
 static void go(fuzz_node *n, tr_addr other, uint32_t what)
 {
     tr__inject(n->m->node->loops[0], n->client, fuzz_go, .other = other, .what = what);
@@ -190,6 +198,43 @@ static void seeds_of_peers(void)
     memory_net_fini(&net);
 }
 
+/* Everything that the node's own actors take, and what only the runtime sends, told by somebody who has read the source: an
+ * empty message of each type, to each of the first actors. */
+static void seeds_of_types(void)
+{
+    static const char *const names[] = {"tr_subscribe",       "tr_unsubscribe", "tr__find_name",     "tr__watch_nodes",
+                                        "tr__node_changed",   "tr__tx_frame",   "tr__tx_do_call",    "tr__tx_do",
+                                        "tr__tx_do_resolve",  "tr__tx_execute", "tr_tx_list",        "tr__supervisor_up",
+                                        "tr__child_start_asked", "tr__child_stop_asked", "tr__child_at", "fuzz_go",
+                                        "fuzz_word",          "tr_down",        "tr_exited",         "tr_shutdown"};
+    static uint8_t out[4096];
+    for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++) {
+        const tr_typeinfo *type = tr__type_find_name(names[i]);
+        tr_error error = {0};
+        void *body;
+        size_t size;
+        tr__check(type != NULL, "no type %s", names[i]);
+        tr_err err = tr__json_decode(type, "{}", NULL, &body, &size, &error);
+        tr__check(err == TR_OK, "%s", error.text);
+        uint8_t *at = out + 3, cbor[512];
+        size_t length = tr__cbor_encode(type, body, cbor, sizeof(cbor));
+        memcpy(at, &(uint32_t){8}, 4);
+        at += 4;
+        at += put(at, (tr__record){.kind = TR__WIRE_TYPE, .type_id = type->id, .fingerprint = type->fingerprint, .length = strlen(type->schema)}, type->schema);
+        for (uint32_t slot = 0; slot < 7; slot++)
+            at += put(at,
+                      (tr__record){.kind = slot % 2 ? TR__WIRE_ASK : TR__WIRE_NORMAL, .to_slot = slot, .to_generation = 1, .from_slot = 1, .from_generation = 1, .ask = slot, .remaining_ns = TR_SECONDS(1), .length = length},
+                      cbor);
+        out[0] = 4;
+        size_t batch = (size_t)(at - out) - 3;
+        out[1] = (uint8_t)batch;
+        out[2] = (uint8_t)(batch >> 8);
+        seed_write("peer", out, batch + 3);
+        tr__body_release(type, body);
+        tr__free(body);
+    }
+}
+
 /* ---- what a manager of transactions wrote ---------------------------------------------------------------- */
 
 static void seed_of_log(void)
@@ -232,6 +277,7 @@ int main(int argc, char **argv)
     seeds_of_connections(false);
     seeds_of_connections(true);
     seeds_of_peers();
+    seeds_of_types();
     seed_of_log();
     seeds_written();
     return 0;

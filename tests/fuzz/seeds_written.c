@@ -22,7 +22,7 @@ static void texts(const char *target, const char *front, size_t front_length, co
 
 static const char *const jsons[FUZZ_TYPES] = {
     "{\"flag\":true,\"a\":-5,\"b\":70000,\"c\":-9000000000,\"d\":200,\"e\":60000,\"f\":4000000000,\"g\":\"18446744073709551615\","
-    "\"ratio\":\"NaN\",\"who\":\"<a1f3c09e12345678.12.7>\"}",
+    "\"ratio\":\"NaN\",\"half\":0.5,\"who\":\"<a1f3c09e12345678.12.7>\"}",
     "{\"name\":\"Zo\xc3\xab \\ud83c\\udfad\",\"blob\":\"aGVsbG8=\",\"last\":\"end\"}",
     "{\"n\":3,\"parts\":[{\"name\":\"bolt\",\"price\":4},{\"name\":\"nut\",\"price\":2,\"tax\":0.5}],\"whole\":{\"name\":\"all\","
     "\"price\":6},\"note\":\"paid\",\"codes\":[1,2,300]}",

@@ -6,7 +6,7 @@
 #include "tests/fuzz/fuzz.h"
 
 TR_STRUCT(fuzz_part, (string, name), (u32, price), (optional, f64, tax))
-TR_MESSAGE(fuzz_flat, (bool, flag), (i8, a), (i32, b), (i64, c), (u8, d), (u16, e), (u32, f), (u64, g), (f64, ratio),
+TR_MESSAGE(fuzz_flat, (bool, flag), (i8, a), (i32, b), (i64, c), (u8, d), (u16, e), (u32, f), (u64, g), (f64, ratio), (f32, half),
            (addr, who))
 TR_MESSAGE(fuzz_texts, (string, name), (bytes, blob), (string, last))
 TR_MESSAGE(fuzz_bill, (u32, n), (list, fuzz_part, parts), (fuzz_part, whole), (optional, string, note),
