@@ -118,7 +118,8 @@ void tr__tx_on_call(tr__tx *tx, const tr__tx_frame *frame)
     tr__tx_branch *branch = tr__tx_branch_find(tx, &id, frame->actor);
     if (branch && (frame->number <= branch->last_number || strcmp(branch->caller, frame->from) != 0))
         return; /* it came before; or it isn't theirs */
-    if (frame->body.size > TR_TX_REDO_MAX) { /* what a caller's own node refuses: as decoded it may be 64 times that */
+    if (frame->body.size >
+        TR_TX_REDO_MAX) { /* what a caller's own node refuses: as decoded it may be 64 times that */
         why = TR_TX_TOO_LARGE;
         text = "a call has at most 1 MiB";
     } else if (tx->bytes + frame->body.size > TR__TX_BYTES_MAX) {

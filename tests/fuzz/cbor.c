@@ -14,11 +14,13 @@ static void *decode(const tr_typeinfo *type, const uint8_t *bytes, size_t length
         tr__check(error.text[0], "an error without a text");
         return NULL;
     }
-    tr__check(size >= type->size && size <= type->size + 256 * length, "%zu bytes become a body of %zu", length, size);
+    tr__check(size >= type->size && size <= type->size + 256 * length, "%zu bytes become a body of %zu",
+              length, size);
     void *body = malloc(size);
     memset(body, 0xee, size);
     tr__check(tr__cbor_decode(type, bytes, length, NULL, body), "measured, and not decoded");
-    tr__check(tr__body_size(type, body) == size, "measured %zu, and it has %zu", size, tr__body_size(type, body));
+    tr__check(tr__body_size(type, body) == size, "measured %zu, and it has %zu", size,
+              tr__body_size(type, body));
     return body;
 }
 
@@ -45,7 +47,8 @@ static void one(const uint8_t *bytes, size_t length)
     void *back = decode(type, out, size);
     tr__check(back != NULL, "what we encoded of a %s isn't read", type->name);
     uint8_t *again = encode(type, back, &size_again);
-    tr__check(size == size_again && memcmp(out, again, size) == 0, "a %s doesn't come back as it was", type->name);
+    tr__check(size == size_again && memcmp(out, again, size) == 0, "a %s doesn't come back as it was",
+              type->name);
     char *json = tr__json_encode(type, back); /* what came is what a tap, or an operator, shows */
     tr__check(json != NULL, "no JSON of a %s", type->name);
     tr__free(json);

@@ -130,8 +130,8 @@ static void one(const uint8_t *bytes, size_t length)
     open_world(&w, fuzz_byte(&in));
     for (unsigned i = 0; i < STEPS_MAX && fuzz_more(&in); i++)
         step(&w, &in);
-    tr__check(w.alice.downs <= w.alice.ups && w.alice.ups <= w.alice.downs + 1, "%u ups, %u downs", w.alice.ups,
-              w.alice.downs);
+    tr__check(w.alice.downs <= w.alice.ups && w.alice.ups <= w.alice.downs + 1, "%u ups, %u downs",
+              w.alice.ups, w.alice.downs);
     tr__check(!w.alice.downs || w.alice.down_why.text[0], "down without a word");
     if (w.eve.raw)
         memory_raw_close(w.eve.raw);

@@ -12,7 +12,8 @@ static void mend(uint8_t *bytes, size_t length)
     uint64_t sequence[TR__LANES] = {0};
     tr__frame frame;
     for (size_t at = 0; length - at >= TR__FRAME_HEADER; at += frame.size) {
-        if (tr__frame_header(bytes + at, TR__FRAME_SIZE_MAX, &frame, NULL) != TR_OK || frame.size > length - at)
+        if (tr__frame_header(bytes + at, TR__FRAME_SIZE_MAX, &frame, NULL) != TR_OK ||
+            frame.size > length - at)
             return;
         bool sealed = frame.sealed;
         if (!sealed)
@@ -35,7 +36,8 @@ static void read_body(const tr__frame *frame)
     tr_err err = TR_OK;
     if (frame->kind == TR__FRAME_HELLO || frame->kind == TR__FRAME_HELLO_ACK) {
         err = tr__frame_get_hello(frame, &hello, &error);
-        tr__check(err || (tr__name_check("a", hello.name, NULL) == TR_OK && hello.id), "a hello without a name");
+        tr__check(err || (tr__name_check("a", hello.name, NULL) == TR_OK && hello.id),
+                  "a hello without a name");
     } else if (frame->kind == TR__FRAME_REFUSE) {
         err = tr__frame_get_refuse(frame, &why, &error);
         tr__check(err || (why.code > TR_OK && why.code < TR_ERR_COUNT), "refused by code %d", why.code);
@@ -47,7 +49,8 @@ static void read_body(const tr__frame *frame)
         err = tr__frame_get_key(frame, key, &error);
     } else if (frame->kind == TR__FRAME_BATCH) {
         err = tr__frame_get_batch(frame, &bytes, &length, &messages, &error);
-        tr__check(err || (messages > 0 && length >= messages && bytes + length == frame->body + frame->length),
+        tr__check(err ||
+                      (messages > 0 && length >= messages && bytes + length == frame->body + frame->length),
                   "a batch of %u messages in %zu bytes", messages, length);
     }
     tr__check(err == TR_OK || error.text[0], "an error without a text");
@@ -60,7 +63,8 @@ static void read_slice(const tr__slice *slice, size_t frame_max)
     tr_error error = {0};
     for (size_t at = 0; at < slice->length; at += frame.size) {
         tr_err err = tr__frame_header(slice->bytes + at, frame_max, &frame, &error);
-        tr__check(err == TR_OK && frame.size <= slice->length - at, "the splitter let a header pass: %s", error.text);
+        tr__check(err == TR_OK && frame.size <= slice->length - at, "the splitter let a header pass: %s",
+                  error.text);
         uint8_t *copy = fuzz_copy(slice->bytes + at, frame.size, false);
         err = tr__frame_decode(copy, frame.size, frame_max, &frame, &error);
         tr__check(err == TR_OK || error.text[0], "an error without a text");

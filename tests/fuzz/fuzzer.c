@@ -1,7 +1,7 @@
 /* libFuzzer's side of one target: FUZZ_TARGET is its name. */
 #include "tests/fuzz/fuzz.h"
 
-#define JOIN(a, b)  a##b
+#define JOIN(a, b)   a##b
 #define TARGET(name) JOIN(fuzz_, name)
 
 int LLVMFuzzerInitialize(int *argc, char ***argv);

@@ -15,7 +15,8 @@ static void *decode(const tr_typeinfo *type, const char *text)
         tr__check(error.code && error.text[0], "an error without a text");
         return NULL;
     }
-    tr__check(tr__body_size(type, body) >= size, "%zu bytes were allocated for %zu", size, tr__body_size(type, body));
+    tr__check(tr__body_size(type, body) >= size, "%zu bytes were allocated for %zu", size,
+              tr__body_size(type, body));
     return body;
 }
 

@@ -5,8 +5,8 @@
 
 #include <troupe/groups.h>
 
-#include "actors/remote_peer.h"
 #include "actors/adapter.h"
+#include "actors/remote_peer.h"
 #include "base/check.h"
 
 /* ---- its actors ---------------------------------------------------------------------------------------- */

@@ -3,9 +3,9 @@
 #include <string.h>
 
 #include "actors/adapter.h"
+#include "actors/remote.h"
 #include "tests/fuzz/node.h"
 #include "tests/fuzz/stranger.h"
-#include "actors/remote.h"
 #include "transport/endpoint.h"
 
 #define STEPS_MAX 24
@@ -40,7 +40,8 @@ static void open_world(world *w)
 /* The node's own actor asks, watches, tells an actor of the peer. */
 static void client_goes(world *w, uint8_t what, uint32_t slot)
 {
-    tr_err err = tr__inject(w->node.m->node->loops[0], w->node.client, fuzz_go, .other = {7, slot, 1}, .what = what);
+    tr_err err =
+        tr__inject(w->node.m->node->loops[0], w->node.client, fuzz_go, .other = {7, slot, 1}, .what = what);
     (void)err; /* it may have ended: for a peer may be told to stop it */
 }
 

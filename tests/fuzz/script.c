@@ -14,7 +14,8 @@ static void one(const uint8_t *bytes, size_t length)
         tr__check(err == TR_OK || error.text[0], "an error without a text");
         for (uint32_t i = 0; err == TR_OK && i < script.count; i++) {
             tr__check(i == 0 || script.steps[i - 1].at_ns <= script.steps[i].at_ns, "steps out of order");
-            tr__check(script.steps[i].verb < SIM_VERB_COUNT && sim_verb_word(script.steps[i].verb), "no such verb");
+            tr__check(script.steps[i].verb < SIM_VERB_COUNT && sim_verb_word(script.steps[i].verb),
+                      "no such verb");
         }
     }
     free(text);

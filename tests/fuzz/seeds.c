@@ -129,7 +129,8 @@ static void seeds_of_connections(bool keyed)
     }
     /* The seeds of keyed ones are the same frames, which the stranger seals. */
     for (uint8_t how = 0; how < 4; how++) {
-        static const uint8_t steps[] = {12, 9, 0, 8, 9, 0, 1, 0, 0, 0, 'h', 'e', 'l', 'l', 'o', 11, 30, 14, 12, 1, 0, 4, 0, 0, 7, 0, 0};
+        static const uint8_t steps[] = {12,  9,  0,  8,  9,  0, 1, 0, 0, 0, 'h', 'e', 'l', 'l',
+                                        'o', 11, 30, 14, 12, 1, 0, 4, 0, 0, 7,   0,   0};
         out[0] = (uint8_t)(how | 3 << 3);
         memcpy(out + 1, steps, sizeof(steps));
         seed_write("connection", out, 1 + sizeof(steps));
@@ -143,7 +144,8 @@ static uint8_t peer_step(const tr__frame *frame)
 {
     if (frame->kind == TR__FRAME_BATCH)
         return 4;
-    bool later = frame->kind == TR__FRAME_ACK || frame->kind == TR__FRAME_GRANT || frame->kind == TR__FRAME_GOODBYE;
+    bool later =
+        frame->kind == TR__FRAME_ACK || frame->kind == TR__FRAME_GRANT || frame->kind == TR__FRAME_GOODBYE;
     return later ? (uint8_t)(3 | (frame->kind - 1) << 3) : 0;
 }
 
@@ -202,11 +204,26 @@ static void seeds_of_peers(void)
  * empty message of each type, to each of the first actors. */
 static void seeds_of_types(void)
 {
-    static const char *const names[] = {"tr_subscribe",       "tr_unsubscribe", "tr__find_name",     "tr__watch_nodes",
-                                        "tr__node_changed",   "tr__tx_frame",   "tr__tx_do_call",    "tr__tx_do",
-                                        "tr__tx_do_resolve",  "tr__tx_execute", "tr_tx_list",        "tr__supervisor_up",
-                                        "tr__child_start_asked", "tr__child_stop_asked", "tr__child_at", "fuzz_go",
-                                        "fuzz_word",          "tr_down",        "tr_exited",         "tr_shutdown"};
+    static const char *const names[] = {"tr_subscribe",
+                                        "tr_unsubscribe",
+                                        "tr__find_name",
+                                        "tr__watch_nodes",
+                                        "tr__node_changed",
+                                        "tr__tx_frame",
+                                        "tr__tx_do_call",
+                                        "tr__tx_do",
+                                        "tr__tx_do_resolve",
+                                        "tr__tx_execute",
+                                        "tr_tx_list",
+                                        "tr__supervisor_up",
+                                        "tr__child_start_asked",
+                                        "tr__child_stop_asked",
+                                        "tr__child_at",
+                                        "fuzz_go",
+                                        "fuzz_word",
+                                        "tr_down",
+                                        "tr_exited",
+                                        "tr_shutdown"};
     static uint8_t out[4096];
     for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++) {
         const tr_typeinfo *type = tr__type_find_name(names[i]);
@@ -220,10 +237,22 @@ static void seeds_of_types(void)
         size_t length = tr__cbor_encode(type, body, cbor, sizeof(cbor));
         memcpy(at, &(uint32_t){8}, 4);
         at += 4;
-        at += put(at, (tr__record){.kind = TR__WIRE_TYPE, .type_id = type->id, .fingerprint = type->fingerprint, .length = strlen(type->schema)}, type->schema);
+        at += put(at,
+                  (tr__record){.kind = TR__WIRE_TYPE,
+                               .type_id = type->id,
+                               .fingerprint = type->fingerprint,
+                               .length = strlen(type->schema)},
+                  type->schema);
         for (uint32_t slot = 0; slot < 7; slot++)
             at += put(at,
-                      (tr__record){.kind = slot % 2 ? TR__WIRE_ASK : TR__WIRE_NORMAL, .to_slot = slot, .to_generation = 1, .from_slot = 1, .from_generation = 1, .ask = slot, .remaining_ns = TR_SECONDS(1), .length = length},
+                      (tr__record){.kind = slot % 2 ? TR__WIRE_ASK : TR__WIRE_NORMAL,
+                                   .to_slot = slot,
+                                   .to_generation = 1,
+                                   .from_slot = 1,
+                                   .from_generation = 1,
+                                   .ask = slot,
+                                   .remaining_ns = TR_SECONDS(1),
+                                   .length = length},
                       cbor);
         out[0] = 4;
         size_t batch = (size_t)(at - out) - 3;

@@ -35,23 +35,24 @@ static void hear(cluster *c, const tr_tx_id *ids, fuzz_bytes *in)
     const memory_log *log = &n->log;
     size_t length;
     tr__tx_buffer buffer = {0};
-    tr__tx_frame frame = {.kind = kind % (TR__TX_KINDS + 1),
-                          .id = {&ids[which & 3], which == 255 ? 3 : sizeof(tr_tx_id)},
-                          .from = which & 4 ? "n2" : "n0",
-                          .log = {which & 8 ? foreign_log : log->cache + 16, which & 16 ? 0 : TR__LOG_ID_BYTES},
-                          .boot = which & 32 ? n->id : which,
-                          .clock = what,
-                          .actor = actors[which >> 6],
-                          .number = what & 7,
-                          .remaining = (uint64_t)fuzz_byte(in) * TR_MILLIS(100),
-                          .wait = TR_MILLIS(50),
-                          .reads = what >> 3 & 1,
-                          .writes = what >> 4 & 1,
-                          .status = fuzz_byte(in) % (TR__TX_VERDICTS + 1),
-                          .reason = fuzz_byte(in),
-                          .text = "",
-                          .ts = what,
-                          .type = 1 + (what >> 5 & 1)};
+    tr__tx_frame frame = {
+        .kind = kind % (TR__TX_KINDS + 1),
+        .id = {&ids[which & 3], which == 255 ? 3 : sizeof(tr_tx_id)},
+        .from = which & 4 ? "n2" : "n0",
+        .log = {which & 8 ? foreign_log : log->cache + 16, which & 16 ? 0 : TR__LOG_ID_BYTES},
+        .boot = which & 32 ? n->id : which,
+        .clock = what,
+        .actor = actors[which >> 6],
+        .number = what & 7,
+        .remaining = (uint64_t)fuzz_byte(in) * TR_MILLIS(100),
+        .wait = TR_MILLIS(50),
+        .reads = what >> 3 & 1,
+        .writes = what >> 4 & 1,
+        .status = fuzz_byte(in) % (TR__TX_VERDICTS + 1),
+        .reason = fuzz_byte(in),
+        .text = "",
+        .ts = what,
+        .type = 1 + (what >> 5 & 1)};
     if (kind & 128) {
         frame.body.data = fuzz_some(in, fuzz_byte(in), &length);
         frame.body.size = length;

@@ -47,8 +47,8 @@ static bool starts(cluster *c)
     if (cluster_start(c, 1))
         return true;
     const tr_error *why = &c->nodes[1].fatal;
-    tr__check(why->code == TR_EMISMATCH || why->code == TR_EVERSION || why->code == TR_ETOOBIG, "refused as %d: %s",
-              why->code, why->text);
+    tr__check(why->code == TR_EMISMATCH || why->code == TR_EVERSION || why->code == TR_ETOOBIG,
+              "refused as %d: %s", why->code, why->text);
     tr__check(why->text[0], "an error without a text");
     return false;
 }

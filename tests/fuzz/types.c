@@ -6,8 +6,8 @@
 #include "tests/fuzz/fuzz.h"
 
 TR_STRUCT(fuzz_part, (string, name), (u32, price), (optional, f64, tax))
-TR_MESSAGE(fuzz_flat, (bool, flag), (i8, a), (i32, b), (i64, c), (u8, d), (u16, e), (u32, f), (u64, g), (f64, ratio), (f32, half),
-           (addr, who))
+TR_MESSAGE(fuzz_flat, (bool, flag), (i8, a), (i32, b), (i64, c), (u8, d), (u16, e), (u32, f), (u64, g),
+           (f64, ratio), (f32, half), (addr, who))
 TR_MESSAGE(fuzz_texts, (string, name), (bytes, blob), (string, last))
 TR_MESSAGE(fuzz_bill, (u32, n), (list, fuzz_part, parts), (fuzz_part, whole), (optional, string, note),
            (optional, list, u64, codes))
@@ -21,7 +21,8 @@ TR_MESSAGE(fuzz_none)
 
 const tr_typeinfo *fuzz_type(unsigned number)
 {
-    tr_type *const types[FUZZ_TYPES] = {&fuzz_flat_type,    &fuzz_texts_type, &fuzz_bill_type, &fuzz_nothings_type,
-                                        &fuzz_buffers_type, &fuzz_tree_type,  &fuzz_none_type};
+    tr_type *const types[FUZZ_TYPES] = {&fuzz_flat_type,     &fuzz_texts_type,   &fuzz_bill_type,
+                                        &fuzz_nothings_type, &fuzz_buffers_type, &fuzz_tree_type,
+                                        &fuzz_none_type};
     return tr__type_of(types[number % FUZZ_TYPES]);
 }

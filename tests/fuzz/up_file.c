@@ -16,10 +16,12 @@ static void one(const uint8_t *bytes, size_t length)
         file = memfd_create("up", 0);
         snprintf(path, sizeof(path), "/proc/self/fd/%d", file);
     }
-    tr__check(ftruncate(file, 0) == 0 && pwrite(file, bytes, length, 0) == (ssize_t)length, "no file to write to");
+    tr__check(ftruncate(file, 0) == 0 && pwrite(file, bytes, length, 0) == (ssize_t)length,
+              "no file to write to");
     up_file *up = up_file_load(path, &error);
     tr__check(up || (error.code && error.text[0]), "an error without a text");
-    tr__check(!up || (up->nodes_count > 0 && up->nodes[0].name && up->nodes[0].loop_count > 0), "a file without nodes");
+    tr__check(!up || (up->nodes_count > 0 && up->nodes[0].name && up->nodes[0].loop_count > 0),
+              "a file without nodes");
     up_file_free(up);
 }
 

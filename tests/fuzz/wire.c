@@ -21,7 +21,8 @@ static void again(const tr__record *record)
     tr__check(err == TR_OK && used == head + body, "what was put isn't got back: %s", error.text);
     tr__check(back.kind == record->kind && back.to_slot == record->to_slot && back.ask == record->ask &&
                   back.type == record->type && back.fingerprint == record->fingerprint &&
-                  back.remaining_ns == record->remaining_ns && back.code == record->code && back.length == record->length,
+                  back.remaining_ns == record->remaining_ns && back.code == record->code &&
+                  back.length == record->length,
               "a record of kind %d comes back as another", record->kind);
     free(out);
 }
