@@ -19,6 +19,7 @@ typedef struct fuzz_target {
     const char *name;
     size_t memory_base, memory_factor; /* bytes */
     void (*one)(const uint8_t *bytes, size_t length);
+    bool slow; /* a node is made for each input: half a millisecond */
 } fuzz_target;
 
 #define FUZZ_TARGETS(X) \
@@ -32,6 +33,7 @@ typedef struct fuzz_target {
     X(operator)         \
     X(tx_log)           \
     X(tx_frames)        \
+    X(journal)          \
     X(http)             \
     X(resp)             \
     X(up_file)          \

@@ -55,4 +55,4 @@ static void one(const uint8_t *bytes, size_t length)
     teardown(&state);
 }
 
-const fuzz_target fuzz_operator = {"operator", 4u << 20, 2048, one};
+const fuzz_target fuzz_operator = {"operator", 4u << 20, 2048, one, .slow = true};

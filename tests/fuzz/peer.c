@@ -82,4 +82,4 @@ static void one(const uint8_t *bytes, size_t length)
 }
 
 /* A message may lie in memory at 64 times its bytes on the wire; the node itself takes some. */
-const fuzz_target fuzz_peer = {"peer", 16u << 20, 256, one};
+const fuzz_target fuzz_peer = {"peer", 16u << 20, 256, one, .slow = true};

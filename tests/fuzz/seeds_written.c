@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "actors/kinds/journal.h"
 #include "mailbox/type.h"
 #include "tests/fuzz/fuzz.h"
 #include "tests/fuzz/seeds.h"
@@ -134,6 +135,18 @@ static void of_managers(void)
     seed_write("tx_frames", ours, sizeof(ours));
 }
 
+static void of_apps(void)
+{
+    static const char *const data[] = {"", "hello", "two\nlines\n"};
+    for (unsigned i = 0; i < 3; i++) {
+        uint8_t entry[512], digest[TR__DIGEST];
+        entry[0] = (uint8_t)i;
+        crypto_hash_sha256(digest, (const uint8_t *)data[i], strlen(data[i]));
+        seed_write("journal", entry,
+                   1 + tr__entry_print(entry + 1, i + 1, "an-app_1.x", digest, data[i], strlen(data[i])));
+    }
+}
+
 static void of_files(const char *target, const char *pattern)
 {
     static char bytes[64 << 10];
@@ -156,6 +169,7 @@ void seeds_written(void)
     of_servers();
     of_people();
     of_managers();
+    of_apps();
     of_files("script", "tests/scenarios/*.scenario");
     of_files("up_file", "examples/up/*.yaml");
 }

@@ -95,4 +95,4 @@ static void one(const uint8_t *bytes, size_t length)
     cluster_close(&c);
 }
 
-const fuzz_target fuzz_tx_frames = {"tx_frames", 48u << 20, 256, one};
+const fuzz_target fuzz_tx_frames = {"tx_frames", 48u << 20, 256, one, .slow = true};

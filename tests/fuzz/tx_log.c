@@ -88,4 +88,4 @@ static void one(const uint8_t *bytes, size_t length)
     free(log);
 }
 
-const fuzz_target fuzz_tx_log = {"tx_log", 48u << 20, 64, one};
+const fuzz_target fuzz_tx_log = {"tx_log", 48u << 20, 64, one, .slow = true};

@@ -25,4 +25,4 @@ static void one(const uint8_t *bytes, size_t length)
     up_file_free(up);
 }
 
-const fuzz_target fuzz_up_file = {"up_file", 2u << 20, 1024, one};
+const fuzz_target fuzz_up_file = {"up_file", 2u << 20, 1024, one, .slow = true};
