@@ -36,7 +36,7 @@ static void hear(cluster *c, const tr_tx_id *ids, fuzz_bytes *in)
     size_t length;
     tr__tx_buffer buffer = {0};
     tr__tx_frame frame = {
-        .kind = kind % (TR__TX_KINDS + 1),
+        .kind = (kind & 63) % (TR__TX_KINDS + 1),
         .id = {&ids[which & 3], which == 255 ? 3 : sizeof(tr_tx_id)},
         .from = which & 4 ? "n2" : "n0",
         .log = {which & 8 ? foreign_log : log->cache + 16, which & 16 ? 0 : TR__LOG_ID_BYTES},
@@ -53,6 +53,10 @@ static void hear(cluster *c, const tr_tx_id *ids, fuzz_bytes *in)
         .text = "",
         .ts = what,
         .type = 1 + (what >> 5 & 1)};
+    if (kind & 64) {
+        frame.schema.present = true;
+        frame.schema.value = actors[fuzz_byte(in) & 3];
+    }
     if (kind & 128) {
         frame.body.data = fuzz_some(in, fuzz_byte(in), &length);
         frame.body.size = length;
