@@ -23,17 +23,17 @@ static void texts(const char *target, const char *front, size_t front_length, co
 #define TEXTS(target, front, all) texts(target, front, sizeof(front) - 1, all, sizeof(all) / sizeof(*(all)))
 
 static const char *const jsons[FUZZ_TYPES] = {
-    "{\"flag\":true,\"a\":-5,\"b\":70000,\"c\":-9000000000,\"d\":200,\"e\":60000,\"f\":4000000000,\"g\":"
-    "\"18446744073709551615\","
-    "\"ratio\":\"NaN\",\"half\":0.5,\"who\":\"<a1f3c09e12345678.12.7>\"}",
+    ("{\"flag\":true,\"a\":-5,\"b\":70000,\"c\":-9000000000,\"d\":200,\"e\":60000,\"f\":4000000000,\"g\":"
+     "\"18446744073709551615\","
+     "\"ratio\":\"NaN\",\"half\":0.5,\"who\":\"<a1f3c09e12345678.12.7>\"}"),
     "{\"name\":\"Zo\xc3\xab \\ud83c\\udfad\",\"blob\":\"aGVsbG8=\",\"last\":\"end\"}",
-    "{\"n\":3,\"parts\":[{\"name\":\"bolt\",\"price\":4},{\"name\":\"nut\",\"price\":2,\"tax\":0.5}],"
-    "\"whole\":{\"name\":\"all\","
-    "\"price\":6},\"note\":\"paid\",\"codes\":[1,2,300]}",
+    ("{\"n\":3,\"parts\":[{\"name\":\"bolt\",\"price\":4},{\"name\":\"nut\",\"price\":2,\"tax\":0.5}],"
+     "\"whole\":{\"name\":\"all\","
+     "\"price\":6},\"note\":\"paid\",\"codes\":[1,2,300]}"),
     "{\"all\":[{\"a\":1},{},{\"d\":4,\"b\":2}]}",
     "{\"one\":\"AAECAwQ=\",\"names\":[\"a\",\"b\",\"\"],\"two\":\"\"}",
-    "{\"branches\":[{\"leaves\":[{\"small\":[1,2,255],\"who\":\"<none>\"},{}]}],\"trunk\":{\"leaves\":[],"
-    "\"leaf\":{\"small\":[7]}}}",
+    ("{\"branches\":[{\"leaves\":[{\"small\":[1,2,255],\"who\":\"<none>\"},{}]}],\"trunk\":{\"leaves\":[],"
+     "\"leaf\":{\"small\":[7]}}}"),
     "{}",
 };
 
@@ -58,10 +58,10 @@ static void of_types(void)
     }
     static const char *const schemas[] = {
         "fuzz_bill(u32 n,list fuzz_part(string name,u32 price) parts,fuzz_part(string name,u32 price) whole)",
-        "fuzz_bill(u32 n,list fuzz_part(string name,u32 price,optional f64 tax) parts,fuzz_part(string "
-        "name,u32 price,optional f64 "
-        "tax) whole,optional string note,optional list u64 codes,optional list x(u8 y,optional z(bool b) c) "
-        "more)"};
+        ("fuzz_bill(u32 n,list fuzz_part(string name,u32 price,optional f64 tax) parts,fuzz_part(string "
+         "name,u32 price,optional f64 "
+         "tax) whole,optional string note,optional list u64 codes,optional list x(u8 y,optional z(bool b) c) "
+         "more)")};
     TEXTS("schema", "\2", schemas);
 }
 
@@ -69,11 +69,12 @@ static void of_servers(void)
 {
     static const char *const http[] = {
         "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 5\r\n\r\nhello",
-        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\nX: y\r\n\r\nHTTP/1.1 204 No "
-        "Content\r\n\r\n",
+        ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\nX: y\r\n\r\nHTTP/1.1 204 "
+         "No "
+         "Content\r\n\r\n"),
         "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.0 404 Not Found\r\nConnection: close\r\n\r\nuntil the end",
-        "HTTP/1.1 304 Not Modified\r\nETag: \"x\"\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: "
-        "99999999999999999999\r\n\r\n"};
+        ("HTTP/1.1 304 Not Modified\r\nETag: \"x\"\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: "
+         "99999999999999999999\r\n\r\n")};
     static const char *const resp[] = {"+OK\r\n-ERR no\r\n:42\r\n$5\r\nhello\r\n$-1\r\n",
                                        "*3\r\n$3\r\nfoo\r\n*2\r\n:1\r\n$-1\r\n-bad\r\n*-1\r\n*0\r\n",
                                        "$18446744073709551615\r\nx", "*2147483647\r\n:1\r\n"};
@@ -107,8 +108,8 @@ static void of_people(void)
         "{\"do\":\"nodes\"}",
         "{\"do\":\"top\"}",
         "{\"do\":\"why\",\"to\":\"ada\"}",
-        "{\"do\":\"ask\",\"to\":\"ada\",\"message\":{\"fuzz_greet\":{\"name\":\"x\",\"more\":[1]}},"
-        "\"timeout\":1.5}",
+        ("{\"do\":\"ask\",\"to\":\"ada\",\"message\":{\"fuzz_greet\":{\"name\":\"x\",\"more\":[1]}},"
+         "\"timeout\":1.5}"),
         "{\"do\":\"send\",\"to\":\"ada\",\"message\":{\"mark\":{\"n\":1}}}",
         "{\"do\":\"tap\",\"to\":\"ada\",\"lease\":3}",
         "{\"do\":\"ask\",\"to\":\"<a1f3c09e12345678.12.7>\",\"message\":{\"mark\":{\"n\":1}},\"timeout\":60}",
