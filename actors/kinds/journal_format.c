@@ -74,7 +74,7 @@ static const char *header_parse(const char *line, size_t length, tr__entry *entr
     if (!decimal(text, n, INT64_MAX, &entry->number) || entry->number == 0)
         return "its number is none";
     text = word(&at, end, &n);
-    if (!text || n > TR__APP_ID_MAX)
+    if (!text || n > TR__APP_ID_MAX || memchr(text, '\0', n))
         return "its origin is none";
     memcpy(entry->origin, text, n);
     entry->origin[n] = '\0';

@@ -122,7 +122,7 @@ static void reply(tr__transactions *t, const tr_msg *ask, const tr__tx_frame *an
     const char *schema = answer->schema.present ? answer->schema.value : "";
     const tr_typeinfo *info = tr__type_for(answer->type, answer->fingerprint, schema, strlen(schema), NULL);
     size_t size;
-    if (!info || info->notice ||
+    if (!info || info->notice || answer->body.size > TR_TX_REDO_MAX || /* more than a participant may reply */
         tr__cbor_measure(info, answer->body.data, answer->body.size, &size, NULL) != TR_OK) {
         tr_reply_error(t->self, ask, TR_ETYPE, "it was executed, but its reply can't be read here: %s",
                        info ? info->name : "this program declares no such type");

@@ -123,7 +123,11 @@ void tr__tx_on_call(tr__tx *tx, const tr__tx_frame *frame)
     if (branch && (frame->number <= branch->last_number || strcmp(branch->caller, frame->from) != 0))
         return; /* it came before; or it isn't theirs */
     size_t schema_size = frame->schema.present ? strlen(frame->schema.value) : 0;
-    if (tx->bytes + frame->body.size + schema_size > TR__TX_BYTES_MAX) {
+    if (frame->body.size >
+        TR_TX_REDO_MAX) { /* its caller's node refuses it; decoded it may be 64 times that */
+        why = TR_TX_TOO_LARGE;
+        text = "a call has at most 1 MiB";
+    } else if (tx->bytes + frame->body.size + schema_size > TR__TX_BYTES_MAX) {
         why = TR_TX_OVERLOAD;
         text = full;
     } else if (!branch) {

@@ -204,7 +204,7 @@ static manual *open_node(uint32_t loops, const char *name, struct memory_log *di
                        .point = manual_point,
                        .fatal = manual_fatal,
                        .context = m,
-                       .seed = 42};
+                       .seed = 42 + (name ? (uint64_t)name[0] : 0)};
     if (kinds)
         seams.kinds = *kinds;
     tr_node_opts opts = {.name = name,

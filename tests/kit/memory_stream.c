@@ -360,7 +360,7 @@ tr__stream *memory_raw_dial(memory_net *net, uint16_t port)
 
 void memory_raw_write(tr__stream *raw, const void *bytes, size_t length)
 {
-    if (raw->peer)
+    if (raw->peer && length > 0)
         pipe_put(raw->peer, bytes, length);
 }
 

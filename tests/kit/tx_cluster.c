@@ -9,6 +9,7 @@
 
 #include <cmocka.h>
 
+#include "base/err.h"
 #include "base/mem.h"
 
 #define WALL_MS 1700000000000ull
@@ -17,11 +18,13 @@ enum { OP_MOVE = 1, OP_READ }; /* calls: the body is an i64; the reply to a read
 
 /* ---- the world of a node ------------------------------------------------------------------------------- */
 
+/* CLUSTER_NODES: there is no such node. */
 static uint32_t index_of(const char *node)
 {
-    uint32_t i = (uint32_t)(node[1] - '0');
-    assert_true(node[0] == 'n' && i < CLUSTER_NODES && !node[2]);
-    return i;
+    for (uint32_t i = 0; i < CLUSTER_NODES; i++)
+        if (node[0] == 'n' && node[1] == (char)('0' + i) && !node[2])
+            return i;
+    return CLUSTER_NODES;
 }
 
 static uint64_t now(void *context)
@@ -94,6 +97,8 @@ static tr_err send(void *context, const char *node, tr__tx_frame *frame, tr_erro
 {
     cluster_node *n = context;
     uint32_t from = index_of(n->name), to = index_of(node);
+    if (to == CLUSTER_NODES)
+        return tr__fail(error, TR_ENOCONN, "there is no node %s", node);
     if (n->die || n->cluster->unheard[from][to])
         return TR_OK; /* it is dead already, or writes into a dead connection: it goes nowhere */
     if (!n->cluster->nodes[to].tx || n->cluster->cut[from][to]) {
@@ -327,6 +332,10 @@ static void run_account(cluster_node *n, tr__tx_branch *branch)
     tr_err err = TR_OK;
     if (balance < 0) {
         tr__tx_executed(n->tx, branch, TR_TX_APP, "not enough");
+        return;
+    }
+    if (call->type != OP_READ && !call->writes) { /* as a view refuses it */
+        tr__tx_executed(n->tx, branch, TR_TX_NOT_ALLOWED, "a call that writes, and doesn't say so");
         return;
     }
     if (call->type == OP_READ)

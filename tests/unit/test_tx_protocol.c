@@ -67,6 +67,35 @@ static cluster_transfer *killed_at(cluster *c, uint32_t node, tr__tx_point point
     return t;
 }
 
+/* ---- what a peer may not ask for ------------------------------------------------------------------------ */
+
+static void a_call_larger_than_its_callers_node_lets_go_is_refused(void **state)
+{
+    (void)state;
+    cluster *c = setup_cluster(1);
+    const size_t size = TR_TX_REDO_MAX + 1;
+    uint8_t *body = calloc(1, size);
+    tr_tx_id id = tr__tx_id_make(1700000000000ull, 1, 1);
+    tr__tx_frame call = {.kind = TR__TX_CALL,
+                         .id = {&id, sizeof(id)},
+                         .from = "n0",
+                         .actor = "a",
+                         .number = 1,
+                         .remaining = TR_SECONDS(1),
+                         .type = 1,
+                         .writes = 1,
+                         .text = "",
+                         .body = {body, size}};
+    tr__tx_receive(c->nodes[1].tx, &call);
+    const cluster_message *answer = c->wires[1][0];
+    assert_non_null(answer);
+    assert_int_equal(answer->frame.kind, TR__TX_CALLED);
+    assert_int_equal(answer->frame.reason, TR_TX_TOO_LARGE);
+    assert_int_equal(c->nodes[1].executing_count, 0);
+    free(body);
+    end(c);
+}
+
 /* ---- without a fault ----------------------------------------------------------------------------------- */
 
 static void a_transfer_commits_on_both_sides(void **state)
@@ -431,6 +460,7 @@ static void a_node_whose_log_is_full_starts_again(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_call_larger_than_its_callers_node_lets_go_is_refused),
         cmocka_unit_test(a_transfer_commits_on_both_sides),
         cmocka_unit_test(a_refusal_leaves_no_effect_anywhere),
         cmocka_unit_test(what_was_committed_survives_the_power_of_all),
