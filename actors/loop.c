@@ -201,6 +201,7 @@ uint64_t tr__loop_next_due(const tr__loop *loop)
 bool tr__loop_may_sleep(tr__loop *loop)
 {
     atomic_store_explicit(&loop->sleeping, true, memory_order_seq_cst);
+    atomic_thread_fence(memory_order_seq_cst); /* with the one of who brings news of connections */
     if (!atomic_load_explicit(&loop->inbox, memory_order_seq_cst) && !loop->fresh && !loop->queue &&
         !loop->retell && !(loop->index == 0 && tr__remote_has_news(loop->node->remote)) &&
         !TR_BUGGIFY(sleep_refused))

@@ -9,6 +9,7 @@
 #include "actors/overflow.h"
 #include "actors/pending.h"
 #include "actors/remote_peer.h"
+#include "actors/send.h"
 #include "actors/wire.h"
 #include "base/err.h"
 #include "base/hash_table.h"
@@ -98,8 +99,9 @@ void tr__heard_types_end(tr__remote_peer *p)
 /* Look for a type that can read it; again, too, for one may have been declared since. */
 static bool resolve(heard_type *heard, tr_error *error)
 {
-    if (!heard->type)
-        heard->type = tr__type_for(heard->id, heard->fingerprint, heard->schema, heard->length, error);
+    if (heard->type)
+        return true;
+    heard->type = tr__type_for(heard->id, heard->fingerprint, heard->schema, heard->length, error);
     if (!heard->type)
         return false;
     tr__free(heard->schema);
@@ -132,12 +134,56 @@ static tr_err hear_type(tr__remote_peer *p, const tr__record *r)
 
 /* ---- messages ------------------------------------------------------------------------------------------ */
 
+static tr_msg *no_memory(const tr_typeinfo *type, size_t size, tr_drop *why, tr_error *error)
+{
+    *why = TR_DROP_NO_MEMORY;
+    tr__fail(error, TR_ENOMEM, "no memory for a %s of %zu bytes", type->name, size);
+    return NULL;
+}
+
+/* One whose size is known when it is measured. */
+static tr_msg *decode_measured(tr__loop *loop, const tr_typeinfo *type, const tr__record *r, tr_drop *why,
+                               tr_error *error)
+{
+    size_t size;
+    if (tr__cbor_measure(type, r->body, r->length, &size, error) != TR_OK)
+        return NULL;
+    if (size > TR__REMOTE_BODY_MAX) {
+        tr__fail(error, TR_ETOOBIG, "a %s of %zu bytes: between nodes %zu is the most", type->name, size,
+                 TR__REMOTE_BODY_MAX);
+        return NULL;
+    }
+    tr_msg *msg = tr__msg_alloc(&loop->pool, loop->index, size);
+    if (!msg)
+        return no_memory(type, size, why, error);
+    if (!tr__cbor_decode(type, r->body, r->length, loop->node->buffers, tr__msg_body(msg))) {
+        tr__msg_free(loop, msg);
+        return no_memory(type, size, why, error);
+    }
+    return msg;
+}
+
+/* One that fits in a pooled block by what its bytes can become: checked and decoded in one walk. */
+static tr_msg *decode_small(tr__loop *loop, const tr_typeinfo *type, const tr__record *r, tr_drop *why,
+                            tr_error *error)
+{
+    size_t most = type->size + r->length, size = 0;
+    tr_msg *msg = tr__msg_alloc(&loop->pool, loop->index, most);
+    if (!msg)
+        return no_memory(type, most, why, error);
+    if (tr__cbor_read(type, r->body, r->length, tr__msg_body(msg), &size, error) != TR_OK) {
+        tr__msg_free(loop, msg);
+        return NULL;
+    }
+    msg->size = (uint32_t)size;
+    return msg;
+}
+
 /* A message of the record's type and body, not yet of any kind. NULL: *why and *error say why not. */
 static tr_msg *decode(tr__remote_peer *p, const tr__record *r, tr_drop *why, tr_error *error)
 {
     tr__loop *loop = p->remote->loop;
     heard_type *heard = &p->heard[r->type];
-    size_t size;
     *why = TR_DROP_UNKNOWN_TYPE;
     if (!resolve(heard, error))
         return NULL;
@@ -147,23 +193,12 @@ static tr_msg *decode(tr__remote_peer *p, const tr__record *r, tr_drop *why, tr_
         tr__fail(error, TR_EPROTO, "a %s is sent by the runtime only", type->name);
         return NULL;
     }
-    if (tr__cbor_measure(type, r->body, r->length, &size, error) != TR_OK)
-        return NULL;
-    if (size > TR__REMOTE_BODY_MAX) {
-        tr__fail(error, TR_ETOOBIG, "a %s of %zu bytes: between nodes %zu is the most", type->name, size,
-                 TR__REMOTE_BODY_MAX);
-        return NULL;
-    }
-    *why = TR_DROP_NO_MEMORY;
-    tr__fail(error, TR_ENOMEM, "no memory for a %s of %zu bytes", type->name, size);
-    tr_msg *msg = tr__msg_alloc(&loop->pool, loop->index, size);
-    if (!msg)
-        return NULL;
-    if (!tr__cbor_decode(type, r->body, r->length, loop->node->buffers, tr__msg_body(msg))) {
-        tr__msg_free(loop, msg);
-        return NULL;
-    }
-    tr__msg_filled(msg, type);
+    bool small =
+        type->heads && r->length <= TR__POOL_MAX && sizeof(tr_msg) + type->size + r->length <= TR__POOL_MAX;
+    tr_msg *msg =
+        small ? decode_small(loop, type, r, why, error) : decode_measured(loop, type, r, why, error);
+    if (msg)
+        tr__msg_filled(msg, type);
     return msg;
 }
 
@@ -193,6 +228,32 @@ static void refuse_ask(tr__remote_peer *p, const tr__record *r, const tr_error *
     tr__started_failed(loop, msg, &reason);
 }
 
+/* It is what it will be but for its places. Takes msg. */
+static void arrive(tr__loop *loop, tr_addr to, tr_msg *msg)
+{
+    uint32_t places = tr__msg_places(msg->size);
+    tr_actor *near = tr__near(loop, to);
+    bool beyond;
+    if (__builtin_expect(near && places == 1 && near->local && msg->home == loop->index, 1)) {
+        near->local--; /* what isn't large and holds nothing is of no concern to the budget */
+        msg->places = 1;
+        tr__enqueue(loop, near, msg);
+        return;
+    }
+    if (!tr__budget_admits(loop->node, to, msg->type, msg->size, true, &beyond)) {
+        tr__drop(loop, msg, TR_DROP_FULL);
+        return;
+    }
+    msg->flags |= beyond ? TR__MSG_BEYOND : 0;
+    if (tr__reserve(loop, to, &places) != TR_OK) {
+        bool newest = tr__overflow_of(loop, to) == TR_OVERFLOW_DROP_NEWEST;
+        tr__drop(loop, msg, newest ? TR_DROP_NEWEST : TR_DROP_FULL);
+        return;
+    }
+    msg->places = (uint16_t)places;
+    tr__pass(loop, to, msg);
+}
+
 static void take_message(tr__remote_peer *p, const tr__record *r)
 {
     tr__loop *loop = p->remote->loop;
@@ -218,20 +279,7 @@ static void take_message(tr__remote_peer *p, const tr__record *r)
     }
     msg->to.slot = to.slot;
     msg->to.generation = to.generation;
-    uint32_t places = tr__msg_places(msg->size);
-    bool beyond;
-    if (!tr__budget_admits(loop->node, to, msg->type, msg->size, true, &beyond)) {
-        tr__drop(loop, msg, TR_DROP_FULL);
-        return;
-    }
-    msg->flags |= beyond ? TR__MSG_BEYOND : 0;
-    if (tr__reserve(loop, to, &places) != TR_OK) {
-        bool newest = tr__overflow_of(loop, to) == TR_OVERFLOW_DROP_NEWEST;
-        tr__drop(loop, msg, newest ? TR_DROP_NEWEST : TR_DROP_FULL);
-        return;
-    }
-    msg->places = (uint16_t)places;
-    tr__pass(loop, to, msg);
+    arrive(loop, to, msg);
 }
 
 static void take_reply(tr__remote_peer *p, const tr__record *r)

@@ -56,6 +56,8 @@ typedef struct tr__remote_peer {
     bool cut;      /* the connection is being ended from here: nothing goes out, nothing is taken */
 } tr__remote_peer;
 
+/* The peer, if the loop is its home and it isn't known to be blocked; else NULL. */
+tr__remote_peer *tr__remote_ready(tr__loop *loop, uint64_t to_node);
 /* Send, or hold until there is credit. Takes msg. */
 void tr__remote_peer_send(tr__remote_peer *p, tr_msg *msg);
 /* There is credit again. */

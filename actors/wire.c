@@ -5,7 +5,7 @@
 
 #include "base/err.h"
 
-static uint8_t *put_number(uint8_t *out, uint64_t number)
+static inline uint8_t *put_number(uint8_t *out, uint64_t number)
 {
     while (number >= 0x80) {
         *out++ = (uint8_t)number | 0x80;
@@ -27,7 +27,7 @@ typedef struct reader {
     bool bad;
 } reader;
 
-static uint64_t get_number(reader *r)
+static __attribute__((noinline)) uint64_t get_long(reader *r)
 {
     uint64_t number = 0;
     for (unsigned shift = 0; shift < 64; shift += 7) {
@@ -44,7 +44,24 @@ static uint64_t get_number(reader *r)
     return 0;
 }
 
-static uint32_t get_small(reader *r)
+/* Most have one byte, or two. */
+static inline uint64_t get_number(reader *r)
+{
+    const uint8_t *at = r->at;
+    if (r->end - at >= 2) {
+        if (at[0] < 0x80) {
+            r->at = at + 1;
+            return at[0];
+        }
+        if (at[1] < 0x80) {
+            r->at = at + 2;
+            return (uint64_t)at[1] << 7 | (at[0] & 0x7f);
+        }
+    }
+    return get_long(r);
+}
+
+static inline uint32_t get_small(reader *r)
 {
     uint64_t number = get_number(r);
     if (number > UINT32_MAX)
@@ -118,6 +135,24 @@ size_t tr__wire_put(uint8_t *out, const tr__record *record)
     if (has & HAS_BODY)
         at = put_number(at, record->length);
     return (size_t)(at - out);
+}
+
+/* Bytes of that number. */
+static size_t number_size(uint64_t number)
+{
+    size_t size = 1;
+    for (; number >= 0x80; number >>= 7)
+        size++;
+    return size;
+}
+
+size_t tr__wire_resize(uint8_t *out, size_t head, size_t claimed, size_t length)
+{
+    size_t before = number_size(claimed), after = number_size(length);
+    if (after != before)
+        memmove(out + head - before + after, out + head, length);
+    put_number(out + head - before, length);
+    return head - before + after;
 }
 
 static void get_parts(reader *r, tr__record *record)

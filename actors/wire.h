@@ -58,6 +58,9 @@ typedef struct tr__record {
 /* Write the record without its body's bytes, which the caller puts behind; the length is the body's. Returns
  * the bytes written, at most TR__WIRE_HEADER_MAX. */
 size_t tr__wire_put(uint8_t *out, const tr__record *record);
+/* A record with a body of `claimed` bytes was put, `head` bytes without that, and behind it stands a body that has only
+ * `length`: make it say so. Returns the bytes of the record without its body, which may have moved. */
+size_t tr__wire_resize(uint8_t *out, size_t head, size_t claimed, size_t length);
 /* The record at the front of `in`; *used says how long it is. TR_EPROTO with a text for anything else. */
 tr_err tr__wire_get(const uint8_t *in, size_t length, tr__record *record, size_t *used, tr_error *error);
 

@@ -42,7 +42,8 @@ void tr__flow_init(tr__flow *flow, tr__channel *channel, const tr__flow_upcalls 
  * TR_ECLOSED: closing. TR_ETOOBIG: more than 16 MiB. TR_EINVAL: length 0. TR_ENOMEM. */
 tr_err tr__flow_reserve(tr__flow *flow, size_t length, uint8_t **at);
 /* The message of `length` bytes, 1 to what was reserved, is there: it is taken, and counted as unknown until
- * the other side has acknowledged it. Nothing is sent until flush, or until a send under way is done. */
+ * the other side has acknowledged it. Nothing is sent until flush, until its frame is full, or until a send under way is
+ * done. */
 void tr__flow_commit(tr__flow *flow, size_t length);
 /* Close the open frame and send, if no send is under way. */
 void tr__flow_flush(tr__flow *flow);
