@@ -178,10 +178,13 @@ bool tr__loop_turn(tr__loop *loop)
     if (loop->index == 0)
         tr__remote_step(loop->node->remote);
     tr__run_until(loop, loop->now_ns + TR__TURN_NS);
-    if (loop->index == 0 && TR_BUGGIFY(batch_late))
-        more = true;
-    else if (loop->index == 0)
-        tr__remote_flush(loop->node->remote);
+    if (loop->index == 0) {
+        if (TR_BUGGIFY(batch_late))
+            more = true;
+        else
+            tr__remote_flush(loop->node->remote);
+        more |= tr__remote_has_news(loop->node->remote);
+    }
     if (TR_BUGGIFY(outbox_late))
         more = true;
     else

@@ -8,6 +8,7 @@
 #include "actors/loop.h"
 #include "actors/remote.h"
 #include "actors/waits.h"
+#include "actors/wire.h"
 #include "transport/endpoint.h"
 
 #define TR__MESSAGE_MAX \
@@ -51,9 +52,12 @@ typedef struct tr__remote_peer {
     uint32_t last_number;
     struct tr__heard_type *heard; /* types that they told, by number */
     uint32_t heard_count, heard_room;
-    uint64_t sent; /* messages, on this connection */
-    tr_msg *went;  /* what tells the warden of the end */
-    bool cut;      /* the connection is being ended from here: nothing goes out, nothing is taken */
+    tr__alike alike_out,
+        alike_in; /* of the last message that went by the short way, and of the last that came */
+    const tr_typeinfo *alike_type; /* of the former */
+    uint64_t sent;                 /* messages, on this connection */
+    tr_msg *went;                  /* what tells the warden of the end */
+    bool cut; /* the connection is being ended from here: nothing goes out, nothing is taken */
 } tr__remote_peer;
 
 /* The peer, if the loop is its home and it isn't known to be blocked; else NULL. */

@@ -96,9 +96,34 @@ tr_err tr__flow_reserve(tr__flow *f, size_t length, uint8_t **at)
     return *at ? TR_OK : TR_ENOMEM;
 }
 
+/* Bytes of messages that may follow in the open frame: both bounds can only become wider. */
+static size_t allowance(const tr__flow *f)
+{
+    int64_t open = credit(f);
+    size_t queued = tr__outgoing_queued(&f->channel->out), most = f->channel->config->queue_max;
+    size_t room = queued < most ? most - queued : 0;
+    return open <= 0 ? 0 : (size_t)open < room ? (size_t)open : room;
+}
+
 void tr__flow_commit(tr__flow *f, size_t length)
 {
     add(&f->channel->spent, tr__outgoing_commit(&f->channel->out, length));
+    add(&f->channel->messages_out, 1);
+    if (TR_BUGGIFY(batch_of_one))
+        tr__outgoing_close_batch(&f->channel->out);
+    else
+        tr__outgoing_allow(&f->channel->out, allowance(f));
+}
+
+uint8_t *tr__flow_place(tr__flow *f, size_t length)
+{
+    return TR_BUGGIFY(credit_late) ? NULL : tr__outgoing_place(&f->channel->out, length);
+}
+
+void tr__flow_placed(tr__flow *f, size_t length)
+{
+    tr__outgoing_placed(&f->channel->out, length);
+    add(&f->channel->spent, length);
     add(&f->channel->messages_out, 1);
     if (TR_BUGGIFY(batch_of_one))
         tr__outgoing_close_batch(&f->channel->out);

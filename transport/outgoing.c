@@ -71,14 +71,22 @@ size_t tr__outgoing_commit(tr__outgoing *out, size_t length)
 {
     tr__check(length > 0 && fits_open(out, length), "commit of %zu bytes that weren't reserved", length);
     size_t cost = tr__outgoing_cost(out, length);
+    out->room = 0;
     out->open->length += (uint32_t)length;
     out->open->messages++;
     return cost;
 }
 
+void tr__outgoing_allow(tr__outgoing *out, size_t credit)
+{
+    size_t left = out->open ? out->open->capacity - out->open->length : 0;
+    out->room = !left || !out->open->messages ? 0 : credit < left ? credit : left;
+}
+
 void tr__outgoing_close_batch(tr__outgoing *out)
 {
     tr__batch *batch = out->open;
+    out->room = 0;
     if (!batch || batch->messages == 0)
         return;
     out->open = NULL;

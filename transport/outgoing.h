@@ -26,7 +26,9 @@ typedef struct tr__outgoing {
     /* Fixed */
     uint32_t overhead; /* bytes of a frame beyond its messages, as it is sent: of credit and of `queued` */
     /* The home loop's */
-    tr__batch *open;   /* still gathering; NULL if none */
+    tr__batch *open; /* still gathering; NULL if none */
+    size_t
+        room; /* bytes that the open frame, which has messages, may take without another look at anything */
     uint64_t sequence; /* of the last closed frame */
     /* Between the two */
     tr__mpsc closed;       /* frames that wait to be taken */
@@ -52,6 +54,19 @@ size_t tr__outgoing_cost(const tr__outgoing *out, size_t length);
 uint8_t *tr__outgoing_reserve(tr__outgoing *out, size_t length);
 /* The message of `length` (1 to what was reserved) bytes stands there; returns what it cost. Home. */
 size_t tr__outgoing_commit(tr__outgoing *out, size_t length);
+/* Where a message of up to `length` bytes goes in the open frame; NULL: it isn't known to fit, reserve. Then it is there. Home. */
+static inline uint8_t *tr__outgoing_place(const tr__outgoing *out, size_t length)
+{
+    return length <= out->room ? out->open->bytes + out->open->length : NULL;
+}
+static inline void tr__outgoing_placed(tr__outgoing *out, size_t length)
+{
+    out->open->length += (uint32_t)length;
+    out->open->messages++;
+    out->room -= length;
+}
+/* There is credit for so many bytes more. Home. */
+void tr__outgoing_allow(tr__outgoing *out, size_t credit);
 /* Close the open frame, if it has messages. Home. */
 void tr__outgoing_close_batch(tr__outgoing *out);
 
