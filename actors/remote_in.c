@@ -176,10 +176,6 @@ static tr_msg *decode_small(tr__loop *loop, const tr_typeinfo *type, const tr__r
         return NULL;
     }
     msg->size = (uint32_t)size;
-    /* Of many such messages each finds its block in the cache. */
-    const char *next = (const char *)loop->pool.free[msg->size_class];
-    __builtin_prefetch(next, 1);
-    __builtin_prefetch(next + 64, 1);
     return msg;
 }
 

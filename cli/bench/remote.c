@@ -2,7 +2,8 @@
  * bench-peer`, this same program). The peer's actor counts and checks what it gets.
  *
  * A full mailbox on another node is a dead letter there, so whoever sends one way keeps within a window that
- * the receiver grants: `outstanding` messages, renewed by halves. */
+ * the receiver grants, renewed by halves: `outstanding` messages, or fewer if those would take more than its mailbox's
+ * places (a message of 1 MiB takes 1,025). */
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -56,8 +57,8 @@ static void sink_receive(tr_actor *self, void *state, const tr_msg *msg)
     else if (item)
         take_item(self, sink, item);
 }
-/* 1 MiB payloads take 1,025 places each. */
-TR_ACTOR(sink_def, .receive = sink_receive, .state_size = sizeof(sink_state), .mailbox_places = 16384);
+#define SINK_PLACES 16384
+TR_ACTOR(sink_def, .receive = sink_receive, .state_size = sizeof(sink_state), .mailbox_places = SINK_PLACES);
 
 static tr_err peer_start(tr_actor *self, void *arg)
 {
@@ -73,12 +74,13 @@ static tr_err peer_start(tr_actor *self, void *arg)
 
 int cli_bench_peer(int argc, char **argv)
 {
-    (void)argc;
-    (void)argv;
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     tr_error error = {0};
-    tr_node_opts opts = {
-        .name = "peer", .listen = "127.0.0.1:0", .log_level = TR_LOG_ERROR, .start = peer_start};
+    tr_node_opts opts = {.name = "peer",
+                         .listen = "127.0.0.1:0",
+                         .key = argc > 1 ? argv[1] : NULL,
+                         .log_level = TR_LOG_ERROR,
+                         .start = peer_start};
     tr_node *node = tr_node_create(&opts, &error);
     tr_err err = node ? tr_node_run(node, &error) : error.code;
     tr_node_destroy(node);
@@ -87,7 +89,7 @@ int cli_bench_peer(int argc, char **argv)
     return err == TR_OK ? 0 : 1;
 }
 
-tr_err bench_peer_open(bench_peer *peer, tr_error *error)
+tr_err bench_peer_open(bench_peer *peer, const char *key, tr_error *error)
 {
     int out[2];
     *error = (tr_error){TR_EIO, "the other process of this benchmark can't be started"};
@@ -99,7 +101,7 @@ tr_err bench_peer_open(bench_peer *peer, tr_error *error)
         dup2(out[1], STDOUT_FILENO);
         close(out[0]);
         close(out[1]);
-        execl("/proc/self/exe", "troupe", "bench-peer", (char *)NULL);
+        execl("/proc/self/exe", "troupe", "bench-peer", key, (char *)NULL);
         _exit(127);
     }
     close(out[1]);
@@ -158,10 +160,16 @@ static tr_err round_trips(tr_actor *self, void *arg)
     return TR_OK;
 }
 
+static uint64_t window_of(const bench_run *run)
+{
+    uint64_t each = run->given[BENCH_SIZE] / 1024 + 1, most = SINK_PLACES / each;
+    return run->given[BENCH_OUTSTANDING] < most ? run->given[BENCH_OUTSTANDING] : most;
+}
+
 /* Send `total` within the window; waits for grants and for the connection's credit. */
 static tr_err send_all(tr_actor *self, tr_addr sink, const bench_run *run, uint64_t total)
 {
-    uint64_t window = run->given[BENCH_OUTSTANDING], credit = window, sent = 0;
+    uint64_t window = window_of(run), credit = window, sent = 0;
     TR_TRY(tr_send(self, sink, bench_window, .messages = window, .total = total));
     for (;;) {
         while (sent < total && credit) {
@@ -292,7 +300,7 @@ const bench bench_remote_flood = {
     .name = "remote-flood",
     .what = "two processes, messages one way within a window that the receiver grants",
     .takes = {{BENCH_MESSAGES, 2000000, 1, 1000000000},
-              {BENCH_SIZE, 64, 0, 1000},
+              {BENCH_SIZE, 64, 0, PAYLOAD_MAX},
               {BENCH_OUTSTANDING, 8192, 1, 16000}},
     .metrics = {{"rate", "M/s"}},
     .remote = true,
