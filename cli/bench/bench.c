@@ -118,7 +118,7 @@ static int run_once(const bench *b, bench_run *run)
                          .log_level = TR_LOG_ERROR,
                          .start = b->start,
                          .arg = run};
-    tr_err err = b->remote ? bench_peer_open(&peer, run->key, &error) : TR_OK;
+    tr_err err = b->remote ? bench_peer_open(&peer, run, &error) : TR_OK;
     tr_node *node = err == TR_OK ? tr_node_create(&opts, &error) : NULL;
     err = node ? tr_node_run(node, &error) : error.code;
     tr_node_destroy(node);

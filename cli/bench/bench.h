@@ -62,8 +62,8 @@ typedef struct bench_peer {
     char address[64];
 } bench_peer;
 
-/* `key`: as bench_run's. */
-tr_err bench_peer_open(bench_peer *peer, const char *key, tr_error *error);
+/* With the run's loops and key. */
+tr_err bench_peer_open(bench_peer *peer, const bench_run *run, tr_error *error);
 void bench_peer_close(bench_peer *peer);
 
 /* A clock, ns. */
