@@ -167,14 +167,16 @@ static bool move_send(tr__stream *stream)
 static bool stream_send_now(tr__stream *stream, const tr__iov *iov, unsigned count)
 {
     memory_net *net = stream->net;
-    bool may = net->at_once && tr__random_below(&net->random, 4) && stream->peer && !stream->frozen && !net->frozen;
+    bool may =
+        net->at_once && tr__random_below(&net->random, 4) && stream->peer && !stream->frozen && !net->frozen;
     if (stream_send(stream, iov, count, NULL) || !may ||
         stream->send_size > net->pipe_max - smaller(net->pipe_max, stream->peer->pipe_length))
         return false;
     for (unsigned i = 0; i < count; i++) {
         pipe_put(stream->peer, iov[i].bytes, iov[i].length);
         if (net->tap)
-            net->tap(net->tap_context, stream->peer->pipe + stream->peer->pipe_length - iov[i].length, iov[i].length);
+            net->tap(net->tap_context, stream->peer->pipe + stream->peer->pipe_length - iov[i].length,
+                     iov[i].length);
     }
     stream->iov_count = 0;
     return true;

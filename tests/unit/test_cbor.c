@@ -31,8 +31,8 @@ TR_MESSAGE(one_addr, (addr, v))
 /* ---- helpers ------------------------------------------------------------------------------------------- */
 
 /* One walk says the same as two, and no more of the body than was promised is written. */
-static void read_alike(const tr_typeinfo *info, const uint8_t *in, size_t length, const tr_error *two, size_t size,
-                       const void *body)
+static void read_alike(const tr_typeinfo *info, const uint8_t *in, size_t length, const tr_error *two,
+                       size_t size, const void *body)
 {
     if (!info->heads)
         return;

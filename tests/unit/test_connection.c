@@ -297,7 +297,8 @@ static void the_short_way_of_a_send_keeps_to_the_credit_and_loses_nothing(void *
     unsigned short_ways = 0;
     for (int round = 0; round < 300; round++) {
         f->cluster.net.at_once = round % 2;
-        for (uint64_t left = tr__random_below(&random, 2000); left; left--) { /* more than the window, at times */
+        for (uint64_t left = tr__random_below(&random, 2000); left;
+             left--) { /* more than the window, at times */
             size_t length = 1 + tr__random_below(&random, 100);
             uint8_t byte = (uint8_t)tr__random_next(&random);
             if (!send_either_way(f, length, byte, &short_ways)) {

@@ -248,7 +248,8 @@ static void what_is_not_sent_at_once_is_sent_later_whole_and_in_order(void **sta
         assert_true(count < MOST);
         frames[count] = make_frame(SIZE, count + 1);
         sum = sum_of(frames[count], SIZE, sum);
-        tr__iov iov[3] = {{frames[count], 100}, {frames[count] + 100, 70000}, {frames[count] + 70100, SIZE - 70100}};
+        tr__iov iov[3] = {
+            {frames[count], 100}, {frames[count] + 100, 70000}, {frames[count] + 70100, SIZE - 70100}};
         at_once = f->net->send_now(f->client.stream, iov, 3);
         assert_true(at_once || count > 0);
     }
@@ -262,7 +263,8 @@ static void what_is_not_sent_at_once_is_sent_later_whole_and_in_order(void **sta
     WAIT_FOR(f->server.received == (size_t)(count + 1) * SIZE && f->client.sends == (at_once ? 1 : 2));
     close_end(f, &f->server);
     WAIT_FOR(f->client.down);
-    assert_false(f->net->send_now(f->client.stream, &(tr__iov){last, SIZE}, 1)); /* of a broken one nothing goes */
+    assert_false(
+        f->net->send_now(f->client.stream, &(tr__iov){last, SIZE}, 1)); /* of a broken one nothing goes */
     free(last);
     while (count)
         free(frames[--count]);

@@ -106,7 +106,8 @@ static tr__slice *take_large(tr__splitter *splitter, uint64_t sequence)
     assert_int_equal(tr__splitter_room(splitter, TR__FRAME_SIZE_MAX, &at, &room, NULL), TR_OK);
     assert_int_equal(room, TR__CHUNK_SIZE);
     put_batch(at, TR__CHUNK_SIZE - 100, sequence);
-    assert_int_equal(tr__splitter_took(splitter, TR__CHUNK_SIZE - 100, TR__FRAME_SIZE_MAX, &slice, NULL), TR_OK);
+    assert_int_equal(tr__splitter_took(splitter, TR__CHUNK_SIZE - 100, TR__FRAME_SIZE_MAX, &slice, NULL),
+                     TR_OK);
     return slice;
 }
 
@@ -120,7 +121,8 @@ static void chunks_are_used_again(void **state)
         for (int i = 0; i < 10; i++)
             slices[i] = take_large(&splitter, ++n);
         for (int i = 0; i < 10; i++) {
-            assert_int_equal(slices[i]->bytes[TR__CHUNK_SIZE - 101], (uint8_t)(n - 9 + (uint64_t)i + TR__CHUNK_SIZE - 101));
+            assert_int_equal(slices[i]->bytes[TR__CHUNK_SIZE - 101],
+                             (uint8_t)(n - 9 + (uint64_t)i + TR__CHUNK_SIZE - 101));
             tr__slice_destroy(slices[i]);
         }
     }
