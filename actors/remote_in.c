@@ -17,13 +17,6 @@
 #include "base/mem.h"
 #include "base/plant.h"
 
-typedef struct tr__heard_type {
-    const tr_typeinfo *type; /* what its messages are read as; NULL: nothing here can, so far */
-    uint64_t id, fingerprint;
-    size_t length; /* of the schema */
-    char *schema;  /* until it has a type */
-} heard_type;
-
 /* ---- monitors of theirs -------------------------------------------------------------------------------- */
 
 typedef struct watching_key {
@@ -88,127 +81,7 @@ void tr__watching_end(tr__remote_peer *p)
     }
 }
 
-/* ---- types of theirs ----------------------------------------------------------------------------------- */
-
-void tr__heard_types_end(tr__remote_peer *p)
-{
-    for (uint32_t i = 0; i < p->heard_count; i++)
-        tr__free(p->heard[i].schema);
-    tr__free(p->heard);
-}
-
-/* Look for a type that can read it; again, too, for one may have been declared since. */
-static bool resolve(heard_type *heard, tr_error *error)
-{
-    if (heard->type)
-        return true;
-    heard->type = tr__type_for(heard->id, heard->fingerprint, heard->schema, heard->length, error);
-    if (!heard->type)
-        return false;
-    tr__free(heard->schema);
-    heard->schema = NULL;
-    return true;
-}
-
-static tr_err hear_type(tr__remote_peer *p, const tr__record *r)
-{
-    if (r->type != p->heard_count || r->type >= TR__TYPES_MAX || r->length >= TR__SCHEMA_MAX)
-        return TR_EPROTO;
-    if (p->heard_count == p->heard_room) {
-        uint32_t room = p->heard_room ? p->heard_room * 2 : 16;
-        heard_type *bigger = tr__realloc(p->heard, room * sizeof(*bigger));
-        if (!bigger)
-            return TR_ENOMEM;
-        p->heard = bigger;
-        p->heard_room = room;
-    }
-    char *schema = tr__alloc(r->length + 1);
-    if (!schema)
-        return TR_ENOMEM;
-    memcpy(schema, r->body, r->length);
-    schema[r->length] = '\0';
-    heard_type *heard = &p->heard[p->heard_count++];
-    *heard = (heard_type){NULL, r->type_id, r->fingerprint, r->length, schema};
-    resolve(heard, NULL);
-    return TR_OK;
-}
-
 /* ---- messages ------------------------------------------------------------------------------------------ */
-
-static tr_msg *no_memory(const tr_typeinfo *type, size_t size, tr_drop *why, tr_error *error)
-{
-    *why = TR_DROP_NO_MEMORY;
-    tr__fail(error, TR_ENOMEM, "no memory for a %s of %zu bytes", type->name, size);
-    return NULL;
-}
-
-/* An item's block can become its demand (W7). */
-static size_t room_for(const tr__record *r, size_t size)
-{
-    return r->kind == TR__WIRE_ITEM && size < sizeof(tr_demand) ? sizeof(tr_demand) : size;
-}
-
-/* One whose size is known when it is measured. */
-static tr_msg *decode_measured(tr__loop *loop, const tr_typeinfo *type, const tr__record *r, tr_drop *why,
-                               tr_error *error)
-{
-    size_t size;
-    if (tr__cbor_measure(type, r->body, r->length, &size, error) != TR_OK)
-        return NULL;
-    if (size > TR__REMOTE_BODY_MAX) {
-        tr__fail(error, TR_ETOOBIG, "a %s of %zu bytes: between nodes %zu is the most", type->name, size,
-                 TR__REMOTE_BODY_MAX);
-        return NULL;
-    }
-    tr_msg *msg = tr__msg_alloc(&loop->pool, loop->index, room_for(r, size));
-    if (!msg)
-        return no_memory(type, size, why, error);
-    msg->size = (uint32_t)size;
-    if (!tr__cbor_decode(type, r->body, r->length, loop->node->buffers, tr__msg_body(msg))) {
-        tr__msg_free(loop, msg);
-        return no_memory(type, size, why, error);
-    }
-    return msg;
-}
-
-/* One that fits in a pooled block by what its bytes can become: checked and decoded in one walk. */
-static tr_msg *decode_small(tr__loop *loop, const tr_typeinfo *type, const tr__record *r, tr_drop *why,
-                            tr_error *error)
-{
-    size_t most = type->size + r->length, size = 0;
-    tr_msg *msg = tr__msg_alloc(&loop->pool, loop->index, room_for(r, most));
-    if (!msg)
-        return no_memory(type, most, why, error);
-    if (tr__cbor_read(type, r->body, r->length, tr__msg_body(msg), &size, error) != TR_OK) {
-        tr__msg_free(loop, msg);
-        return NULL;
-    }
-    msg->size = (uint32_t)size;
-    return msg;
-}
-
-/* A message of the record's type and body, not yet of any kind. NULL: *why and *error say why not. */
-static tr_msg *decode(tr__remote_peer *p, const tr__record *r, tr_drop *why, tr_error *error)
-{
-    tr__loop *loop = p->remote->loop;
-    heard_type *heard = &p->heard[r->type];
-    *why = TR_DROP_UNKNOWN_TYPE;
-    if (!resolve(heard, error))
-        return NULL;
-    const tr_typeinfo *type = heard->type;
-    *why = TR_DROP_MALFORMED;
-    if (type->notice) { /* theirs come as records of their own; an answer that is piped is a message as well */
-        tr__fail(error, TR_EPROTO, "a %s is sent by the runtime only", type->name);
-        return NULL;
-    }
-    bool small =
-        type->heads && r->length <= TR__POOL_MAX && sizeof(tr_msg) + type->size + r->length <= TR__POOL_MAX;
-    tr_msg *msg =
-        small ? decode_small(loop, type, r, why, error) : decode_measured(loop, type, r, why, error);
-    if (msg)
-        tr__msg_filled(msg, type);
-    return msg;
-}
 
 /* What a message that can't be had is answered with; the text names the field. */
 static void undecoded(tr__remote_peer *p, const tr__record *r, tr_drop why, const tr_error *error)
@@ -216,7 +89,7 @@ static void undecoded(tr__remote_peer *p, const tr__record *r, tr_drop why, cons
     tr__loop *loop = p->remote->loop;
     tr_addr from = {p->peer->id, r->from_slot, r->from_generation};
     tr_addr to = {loop->node->id, r->to_slot, r->to_generation};
-    const tr_typeinfo *type = p->heard[r->type].type;
+    const tr_typeinfo *type = tr__heard_type_of(p, r->type);
     loop->counts.dropped[why]++;
     if (tr__dead_letter(loop, why, type ? type->name : "type that isn't known here", from, to))
         tr__node_log(loop->node, TR_LOG_DEBUG, "from node %s: %s", p->peer->name, error->text);
@@ -302,7 +175,7 @@ static void take_message(tr__remote_peer *p, const tr__record *r)
     tr_addr to = {loop->node->id, r->to_slot, r->to_generation};
     tr_drop why;
     tr_error error;
-    tr_msg *msg = decode(p, r, &why, &error);
+    tr_msg *msg = tr__remote_decode(p, r, &why, &error);
     bool asks = r->kind == TR__WIRE_ASK || r->kind == TR__WIRE_STREAM_ASK;
     if (!msg) {
         undecoded(p, r, why, &error);
@@ -338,7 +211,7 @@ static void take_reply(tr__remote_peer *p, const tr__record *r)
     }
     tr_drop why;
     tr_error error;
-    tr_msg *msg = decode(p, r, &why, &error);
+    tr_msg *msg = tr__remote_decode(p, r, &why, &error);
     if (!msg) {
         undecoded(p, r, why, &error);
         tr__fail_ask(loop, wait, p->peer->id, why == TR_DROP_NO_MEMORY ? TR_ENOMEM : TR_ETYPE);
@@ -395,7 +268,7 @@ static void take_item(tr__remote_peer *p, const tr__record *r)
     wait->places--;
     tr_drop why;
     tr_error error;
-    tr_msg *msg = decode(p, r, &why, &error);
+    tr_msg *msg = tr__remote_decode(p, r, &why, &error);
     if (!msg) {
         undecoded(p, r, why, &error);
         item_lost(p, r, why);
@@ -555,7 +428,7 @@ static tr_err take(tr__remote_peer *p, const tr__record *r)
     bool typed = r->kind == TR__WIRE_NORMAL || r->kind == TR__WIRE_EXPIRING || r->kind == TR__WIRE_ASK ||
                  r->kind == TR__WIRE_REPLY || r->kind == TR__WIRE_STREAM_ASK || r->kind == TR__WIRE_ITEM;
     if (r->kind == TR__WIRE_TYPE)
-        return hear_type(p, r);
+        return tr__hear_type(p, r);
     if (typed && r->type >= p->heard_count)
         return TR_EPROTO;
     if (sized && (r->window == 0 || r->window > TR__WINDOW_MAX)) {

@@ -79,6 +79,15 @@ bool tr__watching_put(tr__remote_peer *p, uint32_t slot, uint32_t generation, ui
 bool tr__watching_take(tr__remote_peer *p, uint32_t slot, uint32_t generation, uint64_t number,
                        tr_addr *target);
 void tr__watching_end(tr__remote_peer *p);
+
+/* ---- types of theirs (remote_types.c) ---- */
+
+/* A TYPE record: TR_EPROTO if it is out of its order or too large; TR_ENOMEM. */
+tr_err tr__hear_type(tr__remote_peer *p, const tr__record *r);
+/* What messages of that number, which was told, are read as; NULL: nothing here can. */
+const tr_typeinfo *tr__heard_type_of(const tr__remote_peer *p, uint32_t number);
+/* A message of the record's type, which was told, and body, not yet of any kind. NULL: *why and *error say why not. */
+tr_msg *tr__remote_decode(tr__remote_peer *p, const tr__record *r, tr_drop *why, tr_error *error);
 void tr__heard_types_end(tr__remote_peer *p);
 
 #endif
