@@ -81,7 +81,9 @@ typedef struct side {
     chunk *filling;      /* the callback's */
     char *frame, *part;  /* the loop's: what is sent; the beginning of an item */
     size_t frame_room, part_length;
-    nng_iov left; /* of the send under way */
+    nng_iov left;                   /* of the send under way */
+    bool sending, owed, owed_asked; /* the loop's: what is to go when that is done */
+    uint64_t owed_number;
     uint64_t next, count, due, began, answered, *times;
     bool is_sink, asks;
 } side;
@@ -131,9 +133,20 @@ static void on_sent(void *arg)
 
 static void send_bytes(side *s, size_t length)
 {
+    s->sending = true;
     s->left = (nng_iov){s->frame, length};
     nng_aio_set_iov(s->send_aio, 1, &s->left);
     nng_stream_send(s->stream, s->send_aio);
+}
+
+/* Now, or when the send under way is done: its end may be heard of after what it led to. */
+static void send_item(side *s, uint64_t number, bool asked)
+{
+    s->owed = s->sending;
+    s->owed_number = number;
+    s->owed_asked = asked;
+    if (!s->sending)
+        send_bytes(s, put_item(s->frame, number, asked));
 }
 
 /* The next frame of those that are left to send. */
@@ -149,7 +162,7 @@ static void send_more(side *s)
 static void ask(side *s)
 {
     s->began = now();
-    send_bytes(s, put_item(s->frame, s->next++, true));
+    send_item(s, s->next++, true);
 }
 
 static void take_item(side *s, const item *it)
@@ -158,10 +171,10 @@ static void take_item(side *s, const item *it)
     s->count++;
     if (s->is_sink && it->asked) {
         size = it->size;
-        send_bytes(s, put_item(s->frame, it->number, false));
+        send_item(s, it->number, false);
     } else if (s->is_sink && s->count == messages) {
         size = 0;
-        send_bytes(s, put_item(s->frame, 0, false));
+        send_item(s, 0, false);
     } else if (!s->is_sink && s->asks) {
         s->times[it->number] = now() - s->began;
         if (s->next < messages)
@@ -218,7 +231,10 @@ static void on_wake(uv_async_t *wake)
     s->end = &s->first;
     s->sent = false;
     pthread_mutex_unlock(&s->lock);
-    if (sent && !s->is_sink && !s->asks)
+    s->sending &= !sent;
+    if (sent && s->owed)
+        send_item(s, s->owed_number, s->owed_asked);
+    else if (sent && !s->is_sink && !s->asks)
         send_more(s);
     while (got) {
         chunk *next = got->next;
