@@ -178,10 +178,13 @@ bool tr__loop_turn(tr__loop *loop)
     if (loop->index == 0)
         tr__remote_step(loop->node->remote);
     tr__run_until(loop, loop->now_ns + TR__TURN_NS);
-    if (loop->index == 0 && TR_BUGGIFY(batch_late))
-        more = true;
-    else if (loop->index == 0)
-        tr__remote_flush(loop->node->remote);
+    if (loop->index == 0) {
+        if (TR_BUGGIFY(batch_late))
+            more = true;
+        else
+            tr__remote_flush(loop->node->remote);
+        more |= tr__remote_has_news(loop->node->remote);
+    }
     if (TR_BUGGIFY(outbox_late))
         more = true;
     else
@@ -201,6 +204,7 @@ uint64_t tr__loop_next_due(const tr__loop *loop)
 bool tr__loop_may_sleep(tr__loop *loop)
 {
     atomic_store_explicit(&loop->sleeping, true, memory_order_seq_cst);
+    atomic_thread_fence(memory_order_seq_cst); /* with the one of who brings news of connections */
     if (!atomic_load_explicit(&loop->inbox, memory_order_seq_cst) && !loop->fresh && !loop->queue &&
         !loop->retell && !(loop->index == 0 && tr__remote_has_news(loop->node->remote)) &&
         !TR_BUGGIFY(sleep_refused))

@@ -60,6 +60,15 @@ tr_err tr__remote_check(tr_node *node, uint64_t to_node)
     return blocked ? TR_EAGAIN : TR_OK;
 }
 
+tr__remote_peer *tr__remote_ready(tr__loop *loop, uint64_t to_node)
+{
+    bool home = loop->index == 0 && loop->node->remote;
+    tr__route *route = home ? route_of(loop->node->remote, to_node) : NULL;
+    bool open =
+        route && !atomic_load_explicit(&route->blocked, memory_order_relaxed) && !TR_BUGGIFY(send_eagain);
+    return open ? route->peer : NULL;
+}
+
 /* ---- upcalls of the endpoint --------------------------------------------------------------------------- */
 
 static void on_wake(void *context)
@@ -68,10 +77,13 @@ static void on_wake(void *context)
     seams->wake_control(seams->context);
 }
 
+/* Its news is there. As in tr__loop_push: either we see it sleeping, or it sees that. */
 static void on_wake_home(void *context)
 {
-    const tr__seams *seams = &((tr__remote *)context)->loop->node->seams;
-    seams->wake(seams->context, 0);
+    tr__loop *loop = ((tr__remote *)context)->loop;
+    atomic_thread_fence(memory_order_seq_cst);
+    if (atomic_load_explicit(&loop->sleeping, memory_order_relaxed) || TR_BUGGIFY(wake_needless))
+        loop->node->seams.wake(loop->node->seams.context, 0);
 }
 
 /* What tells the warden of its coming and of its end is there before the node is known here: neither can be lost for want

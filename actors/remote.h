@@ -15,6 +15,10 @@ typedef struct tr__remote tr__remote;
 tr_err tr__remote_check(tr_node *node, uint64_t to_node);
 /* Whether a message of that type and body, of `size` bytes, can go over a connection. Any thread. */
 bool tr__remote_fits(const tr_typeinfo *type, const void *body, size_t size);
+/* The short way of a message that is small and needs no block, from the loop that has the connections: it is written into
+ * the open frame from where it stands, and counted. False, with nothing done: make a message of it. `size`: of its copy. */
+bool tr__remote_put(tr__loop *loop, tr_addr to, tr_addr from, const tr_typeinfo *type, const void *body,
+                    size_t size);
 /* A message for another node, counted as accepted: on its way, or undeliverable. Takes msg. Any loop. */
 void tr__remote_route(tr__loop *loop, uint64_t to_node, tr_msg *msg);
 /* One that was routed here, to the loop that has the connections. Takes msg. */

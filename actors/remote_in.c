@@ -10,18 +10,12 @@
 #include "actors/overflow.h"
 #include "actors/pending.h"
 #include "actors/remote_peer.h"
+#include "actors/send.h"
 #include "actors/wire.h"
 #include "base/err.h"
 #include "base/hash_table.h"
 #include "base/mem.h"
 #include "base/plant.h"
-
-typedef struct tr__heard_type {
-    const tr_typeinfo *type; /* what its messages are read as; NULL: nothing here can, so far */
-    uint64_t id, fingerprint;
-    size_t length; /* of the schema */
-    char *schema;  /* until it has a type */
-} heard_type;
 
 /* ---- monitors of theirs -------------------------------------------------------------------------------- */
 
@@ -87,88 +81,7 @@ void tr__watching_end(tr__remote_peer *p)
     }
 }
 
-/* ---- types of theirs ----------------------------------------------------------------------------------- */
-
-void tr__heard_types_end(tr__remote_peer *p)
-{
-    for (uint32_t i = 0; i < p->heard_count; i++)
-        tr__free(p->heard[i].schema);
-    tr__free(p->heard);
-}
-
-/* Look for a type that can read it; again, too, for one may have been declared since. */
-static bool resolve(heard_type *heard, tr_error *error)
-{
-    if (!heard->type)
-        heard->type = tr__type_for(heard->id, heard->fingerprint, heard->schema, heard->length, error);
-    if (!heard->type)
-        return false;
-    tr__free(heard->schema);
-    heard->schema = NULL;
-    return true;
-}
-
-static tr_err hear_type(tr__remote_peer *p, const tr__record *r)
-{
-    if (r->type != p->heard_count || r->type >= TR__TYPES_MAX || r->length >= TR__SCHEMA_MAX)
-        return TR_EPROTO;
-    if (p->heard_count == p->heard_room) {
-        uint32_t room = p->heard_room ? p->heard_room * 2 : 16;
-        heard_type *bigger = tr__realloc(p->heard, room * sizeof(*bigger));
-        if (!bigger)
-            return TR_ENOMEM;
-        p->heard = bigger;
-        p->heard_room = room;
-    }
-    char *schema = tr__alloc(r->length + 1);
-    if (!schema)
-        return TR_ENOMEM;
-    memcpy(schema, r->body, r->length);
-    schema[r->length] = '\0';
-    heard_type *heard = &p->heard[p->heard_count++];
-    *heard = (heard_type){NULL, r->type_id, r->fingerprint, r->length, schema};
-    resolve(heard, NULL);
-    return TR_OK;
-}
-
 /* ---- messages ------------------------------------------------------------------------------------------ */
-
-/* A message of the record's type and body, not yet of any kind. NULL: *why and *error say why not. */
-static tr_msg *decode(tr__remote_peer *p, const tr__record *r, tr_drop *why, tr_error *error)
-{
-    tr__loop *loop = p->remote->loop;
-    heard_type *heard = &p->heard[r->type];
-    size_t size;
-    *why = TR_DROP_UNKNOWN_TYPE;
-    if (!resolve(heard, error))
-        return NULL;
-    const tr_typeinfo *type = heard->type;
-    *why = TR_DROP_MALFORMED;
-    if (type->notice) { /* theirs come as records of their own; an answer that is piped is a message as well */
-        tr__fail(error, TR_EPROTO, "a %s is sent by the runtime only", type->name);
-        return NULL;
-    }
-    if (tr__cbor_measure(type, r->body, r->length, &size, error) != TR_OK)
-        return NULL;
-    if (size > TR__REMOTE_BODY_MAX) {
-        tr__fail(error, TR_ETOOBIG, "a %s of %zu bytes: between nodes %zu is the most", type->name, size,
-                 TR__REMOTE_BODY_MAX);
-        return NULL;
-    }
-    *why = TR_DROP_NO_MEMORY;
-    tr__fail(error, TR_ENOMEM, "no memory for a %s of %zu bytes", type->name, size);
-    bool item = r->kind == TR__WIRE_ITEM && size < sizeof(tr_demand); /* W7 */
-    tr_msg *msg = tr__msg_alloc(&loop->pool, loop->index, item ? sizeof(tr_demand) : size);
-    if (!msg)
-        return NULL;
-    msg->size = (uint32_t)size;
-    if (!tr__cbor_decode(type, r->body, r->length, loop->node->buffers, tr__msg_body(msg))) {
-        tr__msg_free(loop, msg);
-        return NULL;
-    }
-    tr__msg_filled(msg, type);
-    return msg;
-}
 
 /* What a message that can't be had is answered with; the text names the field. */
 static void undecoded(tr__remote_peer *p, const tr__record *r, tr_drop why, const tr_error *error)
@@ -176,7 +89,7 @@ static void undecoded(tr__remote_peer *p, const tr__record *r, tr_drop why, cons
     tr__loop *loop = p->remote->loop;
     tr_addr from = {p->peer->id, r->from_slot, r->from_generation};
     tr_addr to = {loop->node->id, r->to_slot, r->to_generation};
-    const tr_typeinfo *type = p->heard[r->type].type;
+    const tr_typeinfo *type = tr__heard_type_of(p, r->type);
     loop->counts.dropped[why]++;
     if (tr__dead_letter(loop, why, type ? type->name : "type that isn't known here", from, to))
         tr__node_log(loop->node, TR_LOG_DEBUG, "from node %s: %s", p->peer->name, error->text);
@@ -194,6 +107,32 @@ static void refuse_ask(tr__remote_peer *p, const tr__record *r, const tr_error *
     msg->sender = (tr_addr){p->peer->id, r->from_slot, r->from_generation};
     msg->ask = r->ask;
     tr__started_failed(loop, msg, &reason);
+}
+
+/* It is what it will be but for its places. Takes msg. */
+static void arrive(tr__loop *loop, tr_addr to, tr_msg *msg)
+{
+    uint32_t places = tr__msg_places(msg->size);
+    tr_actor *near = tr__near(loop, to);
+    bool beyond;
+    if (__builtin_expect(near && places == 1 && near->local && msg->home == loop->index, 1)) {
+        near->local--; /* what isn't large and holds nothing is of no concern to the budget */
+        msg->places = 1;
+        tr__enqueue(loop, near, msg);
+        return;
+    }
+    if (!tr__budget_admits(loop->node, to, msg->type, msg->size, true, &beyond)) {
+        tr__drop(loop, msg, TR_DROP_FULL);
+        return;
+    }
+    msg->flags |= beyond ? TR__MSG_BEYOND : 0;
+    if (tr__reserve(loop, to, &places) != TR_OK) {
+        bool newest = tr__overflow_of(loop, to) == TR_OVERFLOW_DROP_NEWEST;
+        tr__drop(loop, msg, newest ? TR_DROP_NEWEST : TR_DROP_FULL);
+        return;
+    }
+    msg->places = (uint16_t)places;
+    tr__pass(loop, to, msg);
 }
 
 /* A block that names an ask of theirs. NULL: no memory. */
@@ -236,7 +175,7 @@ static void take_message(tr__remote_peer *p, const tr__record *r)
     tr_addr to = {loop->node->id, r->to_slot, r->to_generation};
     tr_drop why;
     tr_error error;
-    tr_msg *msg = decode(p, r, &why, &error);
+    tr_msg *msg = tr__remote_decode(p, r, &why, &error);
     bool asks = r->kind == TR__WIRE_ASK || r->kind == TR__WIRE_STREAM_ASK;
     if (!msg) {
         undecoded(p, r, why, &error);
@@ -258,20 +197,7 @@ static void take_message(tr__remote_peer *p, const tr__record *r)
     msg->to.generation = to.generation;
     if (r->kind == TR__WIRE_STREAM_ASK && !begin_stream(p, r, msg))
         return;
-    uint32_t places = tr__msg_places(msg->size);
-    bool beyond;
-    if (!tr__budget_admits(loop->node, to, msg->type, msg->size, true, &beyond)) {
-        tr__drop(loop, msg, TR_DROP_FULL);
-        return;
-    }
-    msg->flags |= beyond ? TR__MSG_BEYOND : 0;
-    if (tr__reserve(loop, to, &places) != TR_OK) {
-        bool newest = tr__overflow_of(loop, to) == TR_OVERFLOW_DROP_NEWEST;
-        tr__drop(loop, msg, newest ? TR_DROP_NEWEST : TR_DROP_FULL);
-        return;
-    }
-    msg->places = (uint16_t)places;
-    tr__pass(loop, to, msg);
+    arrive(loop, to, msg);
 }
 
 static void take_reply(tr__remote_peer *p, const tr__record *r)
@@ -285,7 +211,7 @@ static void take_reply(tr__remote_peer *p, const tr__record *r)
     }
     tr_drop why;
     tr_error error;
-    tr_msg *msg = decode(p, r, &why, &error);
+    tr_msg *msg = tr__remote_decode(p, r, &why, &error);
     if (!msg) {
         undecoded(p, r, why, &error);
         tr__fail_ask(loop, wait, p->peer->id, why == TR_DROP_NO_MEMORY ? TR_ENOMEM : TR_ETYPE);
@@ -342,7 +268,7 @@ static void take_item(tr__remote_peer *p, const tr__record *r)
     wait->places--;
     tr_drop why;
     tr_error error;
-    tr_msg *msg = decode(p, r, &why, &error);
+    tr_msg *msg = tr__remote_decode(p, r, &why, &error);
     if (!msg) {
         undecoded(p, r, why, &error);
         item_lost(p, r, why);
@@ -503,7 +429,7 @@ static tr_err take(tr__remote_peer *p, const tr__record *r)
     bool typed = r->kind == TR__WIRE_NORMAL || r->kind == TR__WIRE_EXPIRING || r->kind == TR__WIRE_ASK ||
                  r->kind == TR__WIRE_REPLY || r->kind == TR__WIRE_STREAM_ASK || r->kind == TR__WIRE_ITEM;
     if (r->kind == TR__WIRE_TYPE)
-        return hear_type(p, r);
+        return tr__hear_type(p, r);
     if (typed && r->type >= p->heard_count)
         return TR_EPROTO;
     if (sized && (r->window == 0 || r->window > TR__WINDOW_MAX)) {
@@ -550,15 +476,24 @@ static tr_err take(tr__remote_peer *p, const tr__record *r)
     return TR_OK;
 }
 
+/* Take the record at the front. */
+static inline tr_err next(tr__remote_peer *p, const uint8_t *bytes, size_t length, size_t *used,
+                          tr_error *error)
+{
+    tr__record record;
+    if (tr__alike_get(&p->alike_in, bytes, length, used))
+        return take(p, &p->alike_in.record);
+    TR_TRY(tr__wire_get(bytes, length, &record, used, error));
+    tr__alike_keep(&p->alike_in, bytes, &record);
+    return take(p, &record);
+}
+
 void tr__remote_take_batch(tr__remote_peer *p, const uint8_t *bytes, size_t length)
 {
     tr_error error = {0};
     while (length && !p->cut) {
-        tr__record record;
         size_t used;
-        tr_err err = tr__wire_get(bytes, length, &record, &used, &error);
-        if (err == TR_OK)
-            err = take(p, &record);
+        tr_err err = next(p, bytes, length, &used, &error);
         if (err != TR_OK) {
             if (!error.text[0])
                 tr__fail(&error, err, "%s",

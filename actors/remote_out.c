@@ -30,17 +30,18 @@ static tr_err put(tr__remote_peer *p, tr__record *record, const void *bytes)
     return TR_OK;
 }
 
-/* The record and the message's struct as CBOR. The body is written where the longest header would end, and
- * moved to where this one does. */
-static tr_err put_body(tr__remote_peer *p, tr__record *record, const tr_msg *msg)
+/* The record and a struct as CBOR, which takes `size` bytes as a copy. Its head is written with the most that the body can
+ * have, which mostly leaves the body where it is to be. */
+static tr_err put_body(tr__remote_peer *p, tr__record *record, const tr_typeinfo *type, const void *body,
+                       size_t size)
 {
-    const void *body = tr__msg_body(msg);
-    size_t bound = tr__cbor_bound(msg->type, body);
+    size_t room = tr__cbor_room(type, body, size);
     uint8_t *at;
-    TR_TRY(tr__endpoint_reserve(p->remote->endpoint, p->peer, TR__WIRE_HEADER_MAX + bound, &at));
-    record->length = tr__cbor_encode(msg->type, body, at + TR__WIRE_HEADER_MAX, bound);
+    TR_TRY(tr__endpoint_reserve(p->remote->endpoint, p->peer, TR__WIRE_HEADER_MAX + room, &at));
+    record->length = room;
     size_t head = tr__wire_put(at, record);
-    memmove(at + head, at + TR__WIRE_HEADER_MAX, record->length);
+    record->length = tr__cbor_encode(type, body, at + head, room);
+    head = tr__wire_resize(at, head, room, record->length);
     tr__endpoint_commit(p->remote->endpoint, p->peer, head + record->length);
     return TR_OK;
 }
@@ -85,7 +86,7 @@ static tr_err type_number(tr__remote_peer *p, const tr_typeinfo *type, uint32_t 
 static tr_err put_typed(tr__remote_peer *p, tr__record *record, const tr_msg *msg)
 {
     TR_TRY(type_number(p, msg->type, &record->type));
-    return put_body(p, record, msg);
+    return put_body(p, record, msg->type, tr__msg_body(msg), msg->size);
 }
 
 static void put_remaining(const tr__remote_peer *p, tr__record *record, const tr_msg *msg)
@@ -271,6 +272,55 @@ static tr_err send_now(tr__remote_peer *p, tr_msg *msg)
     if (!ways[msg->kind].waits || !tr__waits_put(&p->waits, msg))
         tr__msg_free(loop, msg);
     return TR_OK;
+}
+
+static bool is_alike(const tr__remote_peer *p, tr_addr to, tr_addr from, const tr_typeinfo *type)
+{
+    const tr__record *r = &p->alike_out.record;
+    return p->alike_type == type && r->to_slot == to.slot && r->to_generation == to.generation &&
+           r->from_slot == from.slot && r->from_generation == from.generation;
+}
+
+/* The head of one that isn't alike; the next ones may be like it. */
+static __attribute__((noinline)) size_t put_head(tr__remote_peer *p, uint8_t *at, tr_addr to, tr_addr from,
+                                                 const tr_typeinfo *type, size_t room)
+{
+    tr__record record = {.kind = TR__WIRE_NORMAL,
+                         .to_slot = to.slot,
+                         .to_generation = to.generation,
+                         .from_slot = from.slot,
+                         .from_generation = from.generation,
+                         .type = p->last_number,
+                         .length = room};
+    size_t head = tr__wire_put(at, &record);
+    record.head = head - tr__wire_number_size(room);
+    p->alike_type = tr__alike_keep(&p->alike_out, at, &record) ? type : p->alike_type;
+    return head;
+}
+
+bool tr__remote_put(tr__loop *loop, tr_addr to, tr_addr from, const tr_typeinfo *type, const void *body,
+                    size_t size)
+{
+    tr__remote_peer *p = tr__remote_ready(loop, to.node);
+    uint32_t number;
+    bool alike = p && is_alike(p, to, from, type);
+    if (!p || p->cut || p->held || (!alike && type_number(p, type, &number) != TR_OK))
+        return false;
+    size_t room = tr__cbor_room(type, body, size), most = TR__WIRE_HEADER_MAX + room;
+    uint8_t *at = tr__endpoint_place(p->peer, most), *short_way = at;
+    if (!at && tr__endpoint_reserve(p->remote->endpoint, p->peer, most, &at) != TR_OK)
+        return false;
+    size_t head = alike ? tr__alike_put(at, &p->alike_out, room) : put_head(p, at, to, from, type, room);
+    size_t length = tr__cbor_encode(type, body, at + head, room);
+    head = tr__wire_resize(at, head, room, length);
+    if (short_way)
+        tr__endpoint_placed(p->peer, head + length);
+    else
+        tr__endpoint_commit(p->remote->endpoint, p->peer, head + length);
+    TR__COUNT(loop->counts.accepted);
+    loop->counts.sent++;
+    p->sent++;
+    return true;
 }
 
 static void hold(tr__remote_peer *p, tr_msg *msg)

@@ -8,6 +8,7 @@
 #include "actors/loop.h"
 #include "actors/remote.h"
 #include "actors/waits.h"
+#include "actors/wire.h"
 #include "transport/endpoint.h"
 
 #define TR__MESSAGE_MAX \
@@ -51,11 +52,16 @@ typedef struct tr__remote_peer {
     uint32_t last_number;
     struct tr__heard_type *heard; /* types that they told, by number */
     uint32_t heard_count, heard_room;
-    uint64_t sent; /* messages, on this connection */
-    tr_msg *went;  /* what tells the warden of the end */
-    bool cut;      /* the connection is being ended from here: nothing goes out, nothing is taken */
+    tr__alike alike_out,
+        alike_in; /* of the last message that went by the short way, and of the last that came */
+    const tr_typeinfo *alike_type; /* of the former */
+    uint64_t sent;                 /* messages, on this connection */
+    tr_msg *went;                  /* what tells the warden of the end */
+    bool cut; /* the connection is being ended from here: nothing goes out, nothing is taken */
 } tr__remote_peer;
 
+/* The peer, if the loop is its home and it isn't known to be blocked; else NULL. */
+tr__remote_peer *tr__remote_ready(tr__loop *loop, uint64_t to_node);
 /* Send, or hold until there is credit. Takes msg. */
 void tr__remote_peer_send(tr__remote_peer *p, tr_msg *msg);
 /* There is credit again. */
@@ -73,6 +79,15 @@ bool tr__watching_put(tr__remote_peer *p, uint32_t slot, uint32_t generation, ui
 bool tr__watching_take(tr__remote_peer *p, uint32_t slot, uint32_t generation, uint64_t number,
                        tr_addr *target);
 void tr__watching_end(tr__remote_peer *p);
+
+/* ---- types of theirs (remote_types.c) ---- */
+
+/* A TYPE record: TR_EPROTO if it is out of its order or too large; TR_ENOMEM. */
+tr_err tr__hear_type(tr__remote_peer *p, const tr__record *r);
+/* What messages of that number, which was told, are read as; NULL: nothing here can. */
+const tr_typeinfo *tr__heard_type_of(const tr__remote_peer *p, uint32_t number);
+/* A message of the record's type, which was told, and body, not yet of any kind. NULL: *why and *error say why not. */
+tr_msg *tr__remote_decode(tr__remote_peer *p, const tr__record *r, tr_drop *why, tr_error *error);
 void tr__heard_types_end(tr__remote_peer *p);
 
 #endif

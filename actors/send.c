@@ -144,6 +144,17 @@ void tr__unprepare(tr_actor *self, tr_addr to, tr_msg *msg)
     tr__msg_free(loop, msg);
 }
 
+#define FAR_MAX 4096
+
+/* The short way to another node; false: it isn't for this one, and nothing is done. */
+static bool send_far(tr__loop *loop, tr_actor *self, tr_addr to, const tr_typeinfo *info, const void *body)
+{
+    if (!info || !info->heads || info->notice || tr__is_overrun(loop))
+        return false;
+    size_t size = body_size(info, body);
+    return size <= FAR_MAX && tr__remote_put(loop, to, tr__addr_of(self), info, body, size);
+}
+
 tr_err tr_send_body(tr_actor *self, tr_addr to, tr_type *type, const void *body)
 {
     tr__loop *loop = tr__owner(self);
@@ -160,6 +171,8 @@ tr_err tr_send_body(tr_actor *self, tr_addr to, tr_type *type, const void *body)
         tr__enqueue(loop, near, msg);
         return TR_OK;
     }
+    if (to.node != loop->node->id && send_far(loop, self, to, info, body))
+        return TR_OK;
     return tr_send_with_body(self, to, type, body, NULL);
 }
 

@@ -5,7 +5,7 @@
 
 #include "base/err.h"
 
-static uint8_t *put_number(uint8_t *out, uint64_t number)
+static inline uint8_t *put_number(uint8_t *out, uint64_t number)
 {
     while (number >= 0x80) {
         *out++ = (uint8_t)number | 0x80;
@@ -27,7 +27,7 @@ typedef struct reader {
     bool bad;
 } reader;
 
-static uint64_t get_number(reader *r)
+static __attribute__((noinline)) uint64_t get_long(reader *r)
 {
     uint64_t number = 0;
     for (unsigned shift = 0; shift < 64; shift += 7) {
@@ -44,7 +44,24 @@ static uint64_t get_number(reader *r)
     return 0;
 }
 
-static uint32_t get_small(reader *r)
+/* Most have one byte, or two. */
+static inline uint64_t get_number(reader *r)
+{
+    const uint8_t *at = r->at;
+    if (r->end - at >= 2) {
+        if (at[0] < 0x80) {
+            r->at = at + 1;
+            return at[0];
+        }
+        if (at[1] < 0x80) {
+            r->at = at + 2;
+            return (uint64_t)at[1] << 7 | (at[0] & 0x7f);
+        }
+    }
+    return get_long(r);
+}
+
+static inline uint32_t get_small(reader *r)
 {
     uint64_t number = get_number(r);
     if (number > UINT32_MAX)
@@ -130,7 +147,24 @@ size_t tr__wire_put(uint8_t *out, const tr__record *record)
     return (size_t)(at - out);
 }
 
-static void get_parts(reader *r, tr__record *record)
+size_t tr__wire_number_size(uint64_t number)
+{
+    size_t size = 1;
+    for (; number >= 0x80; number >>= 7)
+        size++;
+    return size;
+}
+
+size_t tr__wire_resize(uint8_t *out, size_t head, size_t claimed, size_t length)
+{
+    size_t before = tr__wire_number_size(claimed), after = tr__wire_number_size(length);
+    if (after != before)
+        memmove(out + head - before + after, out + head, length);
+    put_number(out + head - before, length);
+    return head - before + after;
+}
+
+static void get_parts(reader *r, const uint8_t *start, tr__record *record)
 {
     uint16_t has = parts[record->kind];
     if (has & HAS_ASK)
@@ -158,7 +192,9 @@ static void get_parts(reader *r, tr__record *record)
     }
     if (!(has & HAS_BODY))
         return;
+    const uint8_t *behind_head = r->at;
     uint64_t length = get_number(r);
+    record->head = (size_t)(behind_head - start);
     record->body = r->at;
     if (r->bad || length > (size_t)(r->end - r->at)) {
         r->bad = true;
@@ -181,10 +217,53 @@ tr_err tr__wire_get(const uint8_t *in, size_t length, tr__record *record, size_t
     record->to_generation = get_small(&r);
     record->from_slot = get_small(&r);
     record->from_generation = get_small(&r);
-    get_parts(&r, record);
+    get_parts(&r, in, record);
     if (r.bad)
         return tr__fail(error, TR_EPROTO,
                         "a record of kind %d in a batch is cut short or has a number out of range", in[0]);
     *used = (size_t)(r.at - in);
     return TR_OK;
+}
+
+/* ---- many alike ---------------------------------------------------------------------------------------- */
+
+#define KEPT_OF 8 /* heads that aren't alike, the first of which is kept */
+
+bool tr__alike_keep(tr__alike *alike, const uint8_t *bytes, const tr__record *record)
+{
+    if (record->kind != TR__WIRE_NORMAL || record->head > TR__ALIKE_MAX || alike->others++ % KEPT_OF)
+        return false;
+    alike->size = (uint8_t)record->head;
+    alike->record = *record;
+    memset(alike->bytes, 0, sizeof alike->bytes);
+    memset(alike->mask, 0, sizeof alike->mask);
+    memcpy(alike->bytes, bytes, record->head);
+    memset(alike->mask, 0xff, record->head);
+    return true;
+}
+
+size_t tr__alike_put(uint8_t *out, const tr__alike *alike, size_t room)
+{
+    memcpy(out, alike->bytes, TR__ALIKE_MAX);
+    return (size_t)(put_number(out + alike->size, room) - out);
+}
+
+bool tr__alike_get(tr__alike *alike, const uint8_t *in, size_t length, size_t *used)
+{
+    uint64_t bytes[2], kept[2], mask[2];
+    if (alike->size == 0 || length <= TR__ALIKE_MAX)
+        return false;
+    memcpy(bytes, in, sizeof bytes);
+    memcpy(kept, alike->bytes, sizeof kept);
+    memcpy(mask, alike->mask, sizeof mask);
+    if (((bytes[0] ^ kept[0]) & mask[0]) | ((bytes[1] ^ kept[1]) & mask[1]))
+        return false;
+    reader r = {in + alike->size, in + length, false};
+    uint64_t size = get_number(&r);
+    if (r.bad || size > (size_t)(r.end - r.at))
+        return false;
+    alike->record.body = r.at;
+    alike->record.length = (size_t)size;
+    *used = (size_t)(r.at - in) + (size_t)size;
+    return true;
 }

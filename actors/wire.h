@@ -59,6 +59,7 @@ typedef struct tr__record {
     tr_addr moved_to;
     const uint8_t *body; /* CBOR, or the text; borrowed from the batch */
     size_t length;
+    size_t head; /* read: the bytes before the body's length */
 } tr__record;
 
 #define TR__WIRE_HEADER_MAX 96 /* of a record without its body */
@@ -66,7 +67,34 @@ typedef struct tr__record {
 /* Write the record without its body's bytes, which the caller puts behind; the length is the body's. Returns
  * the bytes written, at most TR__WIRE_HEADER_MAX. */
 size_t tr__wire_put(uint8_t *out, const tr__record *record);
+/* Bytes of a number. */
+size_t tr__wire_number_size(uint64_t number);
+/* A record was put whose body might have `claimed` bytes, `head` bytes without that, and behind it stands a body that has only
+ * `length`: make it say so. Returns the bytes of the record without its body, which may have moved. */
+size_t tr__wire_resize(uint8_t *out, size_t head, size_t claimed, size_t length);
 /* The record at the front of `in`; *used says how long it is. TR_EPROTO with a text for anything else. */
 tr_err tr__wire_get(const uint8_t *in, size_t length, tr__record *record, size_t *used, tr_error *error);
+
+/* ---- many alike ----
+ * Messages of one type from one actor to another have heads that are alike but for the body's length. Who puts or gets many of
+ * them keeps those bytes. */
+
+#define TR__ALIKE_MAX 16
+
+typedef struct tr__alike {
+    uint8_t size; /* of them; 0: none is kept */
+    uint8_t
+        others; /* that came since it was kept: of many only some are kept, since keeping one costs more than another gains */
+    uint8_t bytes[TR__ALIKE_MAX], mask[TR__ALIKE_MAX];
+    tr__record record; /* what they say */
+} tr__alike;
+
+/* Keep the head of that plain message, whose bytes are there, if it is short enough and others didn't come in turn with the one
+ * that is kept; true: it is kept now. */
+bool tr__alike_keep(tr__alike *alike, const uint8_t *bytes, const tr__record *record);
+/* Write a head for a body of up to `room` bytes, as tr__wire_put does; `out` has TR__WIRE_HEADER_MAX bytes. */
+size_t tr__alike_put(uint8_t *out, const tr__alike *alike, size_t room);
+/* As tr__wire_get, into alike->record, if the record at the front of `in` is alike, whole and in order; false: it is to be got. */
+bool tr__alike_get(tr__alike *alike, const uint8_t *in, size_t length, size_t *used);
 
 #endif

@@ -9,7 +9,7 @@
  * which a newer version may send: they are skipped.
  *
  * measure() and decode() are one walk: without a body it is only measured. decode() is for what measure() accepted; anything
- * else is a failed check. */
+ * else is a failed check. read() is for bodies whose size has a bound: it checks and fills in the same walk. */
 #include "base/check.h"
 #include "base/err.h"
 #include "mailbox/type.h"
@@ -112,7 +112,8 @@ typedef struct reader {
     const uint8_t *in;
     size_t length, at;
     size_t item_at;       /* where the last item began */
-    char *body;           /* NULL: it is measured. Else it was, so the texts are known to be good */
+    char *body;           /* NULL: it is measured */
+    bool measured;        /* it was, so the texts are known to be good */
     size_t used;          /* of the body, bytes */
     tr__buffers *account; /* of the buffers that are made */
     bool shared;          /* buffers come as pointers: from this process */
@@ -219,7 +220,7 @@ static inline __attribute__((always_inline)) tr_err read_signed(reader *r, uint6
 static tr_err read_text(reader *r, item *it)
 {
     TR_TRY(read_item(r, TEXT, it));
-    size_t valid = r->body || r->shared ? it->size : tr__utf8_valid(it->data, it->size);
+    size_t valid = r->measured || r->shared ? it->size : tr__utf8_valid(it->data, it->size);
     if (valid < it->size)
         return refuse(r, (size_t)(it->data - r->in) + valid, "UTF-8 text",
                       it->data[valid] ? "a byte that isn't" : "a NUL");
@@ -466,14 +467,15 @@ static inline void start(reader *r, const tr_typeinfo *type, const uint8_t *in, 
     r->at = r->item_at = 0;
     r->body = NULL;
     r->account = NULL;
-    r->shared = r->starved = false;
+    r->measured = r->shared = r->starved = false;
     r->error = NULL;
 }
 
-static tr_err measure(reader *r, size_t *body_size)
+/* Into r->body, if there is one. */
+static tr_err walk(reader *r, size_t *body_size)
 {
     r->used = r->path.type->size;
-    TR_TRY(read_struct(r, r->path.type, NULL));
+    TR_TRY(read_struct(r, r->path.type, r->body));
     if (r->at < r->length)
         return refuse(r, r->at, "the end of the message", "more bytes");
     *body_size = r->used;
@@ -482,6 +484,7 @@ static tr_err measure(reader *r, size_t *body_size)
 
 static bool decode(reader *r)
 {
+    r->measured = true;
     r->used = r->path.type->size;
     tr_err failed = read_struct(r, r->path.type, r->body);
     tr__check(failed == TR_OK, "message %s is decoded without having been measured", r->path.type->name);
@@ -496,7 +499,7 @@ tr_err tr__cbor_measure(const tr_typeinfo *type, const uint8_t *in, size_t lengt
     reader r;
     start(&r, type, in, length);
     r.error = error;
-    return measure(&r, body_size);
+    return walk(&r, body_size);
 }
 
 bool tr__cbor_decode(const tr_typeinfo *type, const uint8_t *in, size_t length, tr__buffers *account,
@@ -509,12 +512,23 @@ bool tr__cbor_decode(const tr_typeinfo *type, const uint8_t *in, size_t length, 
     return decode(&r);
 }
 
+tr_err tr__cbor_read(const tr_typeinfo *type, const uint8_t *in, size_t length, void *into, size_t *body_size,
+                     tr_error *error)
+{
+    tr__check(type->heads, "message %s has no bound", type->name);
+    reader r;
+    start(&r, type, in, length);
+    r.body = into;
+    r.error = error;
+    return walk(&r, body_size);
+}
+
 tr_err tr__cbor_measure_shared(const tr_typeinfo *type, const uint8_t *in, size_t length, size_t *body_size)
 {
     reader r;
     start(&r, type, in, length);
     r.shared = true;
-    return measure(&r, body_size);
+    return walk(&r, body_size);
 }
 
 void tr__cbor_decode_shared(const tr_typeinfo *type, const uint8_t *in, size_t length, void *into)

@@ -1,13 +1,11 @@
-/* Messages to CBOR (RFC 8949), by libcbor's streaming layer: its encoders write an item's head. Pure functions: any
- * thread; nothing here allocates. They call themselves only as deep as types nest.
+/* Messages to CBOR (RFC 8949). Short heads, which is nearly all there is, are written here, the others by libcbor's streaming
+ * layer. Pure functions: any thread; nothing here allocates. They call themselves only as deep as types nest.
  *
  * What can fail: the room is too little (0). */
 #include "mailbox/type.h"
 
 #include <cbor.h>
 #include <string.h>
-
-#define HEAD_MAX 9 /* bytes of the largest head: the initial byte and eight of argument */
 
 /* ---- how much ------------------------------------------------------------------------------------------ */
 
@@ -24,7 +22,7 @@ static size_t bound_content(const tr__field *field, const void *value)
     case TR_KIND_buffer:
         return *(const tr_buffer *const *)value ? (*(const tr_buffer *const *)value)->size : 0;
     case TR_KIND_addr:
-        return 3 * HEAD_MAX;
+        return 3 * TR__CBOR_HEAD;
     case TR_KIND_nested:
         return bound_struct(field->of, value);
     default:
@@ -34,18 +32,18 @@ static size_t bound_content(const tr__field *field, const void *value)
 
 static size_t bound_struct(const tr_typeinfo *type, const void *body)
 {
-    size_t bound = HEAD_MAX;
+    size_t bound = TR__CBOR_HEAD;
     for (const tr__field *field = type->fields; field->kind != TR_KIND_END; field++) {
         const void *value = (const char *)body + field->offset;
         const tr__list *list = value;
-        bound += HEAD_MAX;
+        bound += TR__CBOR_HEAD;
         if (!tr__field_present(field, body))
             continue;
         if (!field->list)
             bound += bound_content(field, value);
         else
             for (size_t i = 0; i < list->count; i++)
-                bound += HEAD_MAX + bound_content(field, (const char *)list->data + i * field->size);
+                bound += TR__CBOR_HEAD + bound_content(field, (const char *)list->data + i * field->size);
     }
     return bound;
 }
@@ -57,29 +55,54 @@ size_t tr__cbor_bound(const tr_typeinfo *type, const void *body)
 
 /* ---- values -------------------------------------------------------------------------------------------- */
 
-static size_t encode_int(int64_t value, uint8_t *out, size_t room)
+enum major { MAJOR_UINT = 0, MAJOR_NEGINT = 1, MAJOR_BYTES = 2, MAJOR_TEXT = 3, MAJOR_ARRAY = 4 };
+
+static __attribute__((noinline)) size_t long_head(enum major major, uint64_t value, uint8_t *out, size_t room)
 {
-    return value >= 0 ? cbor_encode_uint((uint64_t)value, out, room)
-                      : cbor_encode_negint(~(uint64_t)value, out, room); /* CBOR has -1 - n */
+    size_t used = cbor_encode_uint(value, out, room);
+    if (used)
+        out[0] |= (uint8_t)(major << 5);
+    return used;
 }
 
-/* The content behind a head of `head` bytes, which is 0 if there was no room for it. */
-static size_t encode_content(size_t head, const void *data, size_t size, uint8_t *out, size_t room)
+static inline __attribute__((always_inline)) size_t head(enum major major, uint64_t value, uint8_t *out,
+                                                         size_t room)
 {
-    if (head == 0 || room - head < size)
+    if (value < 24 && room >= 1) {
+        out[0] = (uint8_t)(major << 5 | value);
+        return 1;
+    }
+    if (value < 256 && room >= 2) {
+        out[0] = (uint8_t)(major << 5 | 24);
+        out[1] = (uint8_t)value;
+        return 2;
+    }
+    return long_head(major, value, out, room);
+}
+
+static inline size_t encode_int(int64_t value, uint8_t *out, size_t room)
+{
+    return value >= 0 ? head(MAJOR_UINT, (uint64_t)value, out, room)
+                      : head(MAJOR_NEGINT, ~(uint64_t)value, out, room); /* CBOR has -1 - n */
+}
+
+/* The content behind a head of `before` bytes, which is 0 if there was no room for it. */
+static size_t encode_content(size_t before, const void *data, size_t size, uint8_t *out, size_t room)
+{
+    if (before == 0 || room - before < size)
         return 0;
     if (size > 0)
-        memcpy(out + head, data, size);
-    return head + size;
+        memcpy(out + before, data, size);
+    return before + size;
 }
 
 /* No address has one form, whatever a caller left in its node and slot. */
 static size_t encode_addr(tr_addr address, uint8_t *out, size_t room)
 {
     const uint64_t parts[3] = {address.node, address.slot, address.generation};
-    size_t used = cbor_encode_array_start(3, out, room);
+    size_t used = head(MAJOR_ARRAY, 3, out, room);
     for (int i = 0; i < 3; i++) {
-        size_t part = cbor_encode_uint(tr_addr_is_none(address) ? 0 : parts[i], out + used, room - used);
+        size_t part = head(MAJOR_UINT, tr_addr_is_none(address) ? 0 : parts[i], out + used, room - used);
         if (part == 0)
             return 0;
         used += part;
@@ -90,12 +113,12 @@ static size_t encode_addr(tr_addr address, uint8_t *out, size_t room)
 static size_t encode_text(const char *text, uint8_t *out, size_t room)
 {
     size_t size = text ? strlen(text) : 0;
-    return encode_content(cbor_encode_string_start(size, out, room), text, size, out, room);
+    return encode_content(head(MAJOR_TEXT, size, out, room), text, size, out, room);
 }
 
 static size_t encode_bytes(const void *data, size_t size, uint8_t *out, size_t room)
 {
-    return encode_content(cbor_encode_bytestring_start(size, out, room), data, size, out, room);
+    return encode_content(head(MAJOR_BYTES, size, out, room), data, size, out, room);
 }
 
 static size_t encode_struct(const tr_typeinfo *type, const void *body, bool shared, uint8_t *out,
@@ -116,7 +139,7 @@ static inline __attribute__((always_inline)) size_t encode_value(const tr__field
     case TR_KIND_u16:
     case TR_KIND_u32:
     case TR_KIND_u64:
-        return cbor_encode_uint(tr__load_unsigned(field->kind, at), out, room);
+        return head(MAJOR_UINT, tr__load_unsigned(field->kind, at), out, room);
     case TR_KIND_f32:
         return cbor_encode_single(*(const float *)at, out, room);
     case TR_KIND_f64:
@@ -144,7 +167,7 @@ static inline __attribute__((always_inline)) size_t encode_value(const tr__field
 static size_t encode_list(const tr__field *field, const tr__list *list, bool shared, uint8_t *out,
                           size_t room)
 {
-    size_t used = cbor_encode_array_start(list->count, out, room);
+    size_t used = head(MAJOR_ARRAY, list->count, out, room);
     for (size_t i = 0; used && i < list->count; i++) {
         const void *at = (const char *)list->data + i * field->size;
         size_t part = encode_value(field, at, shared, out + used, room - used);
@@ -176,7 +199,7 @@ static size_t encode_field(const tr__field *field, const void *body, bool shared
 static size_t encode_struct(const tr_typeinfo *type, const void *body, bool shared, uint8_t *out, size_t room)
 {
     const tr__field *field = type->fields, *end = field + written(type, body);
-    size_t used = cbor_encode_array_start((size_t)(end - field), out, room);
+    size_t used = head(MAJOR_ARRAY, (size_t)(end - field), out, room);
     if (used == 0)
         return 0;
     for (; field < end; field++) {

@@ -222,6 +222,15 @@ static uint32_t inline_of(const tr__field *field)
     return (field->list || field->optional || points) + (field->of ? field->of->inline_count : 0);
 }
 
+/* Of its CBOR, see tr_typeinfo.heads; 0: has no such bound. */
+static uint32_t heads_of(const tr__field *field)
+{
+    if (field->list || field->kind == TR_KIND_buffer || (field->of && !field->of->heads))
+        return 0;
+    uint32_t inner = field->of ? field->of->heads : field->kind == TR_KIND_addr ? 3 * TR__CBOR_HEAD : 0;
+    return TR__CBOR_HEAD + inner;
+}
+
 /* In one block: the info, its fields, all names, the schema. The declaration may be a plugin's, whose memory goes when it
  * is unloaded, so nothing points there. */
 static tr_typeinfo *make_info(const tr_type *type, const char *schema, uint64_t id, uint64_t fingerprint)
@@ -238,14 +247,19 @@ static tr_typeinfo *make_info(const tr_type *type, const char *schema, uint64_t 
     char *names = (char *)(fields + count + 1);
     info->name = copy_text(&names, type->name);
     info->schema = copy_text(&names, schema);
+    bool unbounded = false;
     for (uint32_t i = 0; i < count; i++) {
         tr__field *field = &fields[i];
         *field = make_field(&type->fields[i], &names);
         info->needed += !field->optional;
         info->inline_count += inline_of(field);
+        uint32_t heads = heads_of(field);
+        unbounded |= heads == 0;
+        info->heads += heads;
         if (field->kind == TR_KIND_buffer || (field->of && tr__type_is(field->of, TR__TYPE_BUFFERS)))
             info->special |= TR__TYPE_BUFFERS;
     }
+    info->heads = unbounded ? 0 : info->heads + TR__CBOR_HEAD;
     info->fields = fields; /* the one behind the last is zeroed: TR_KIND_END */
     info->count = count;
     info->size = type->size;

@@ -41,6 +41,8 @@ typedef struct tr_typeinfo {
     uint32_t needed;         /* of those that aren't optional: they come first */
     uint32_t size;           /* of the struct */
     uint32_t inline_count; /* fields, its parts' too, that a copy must look at: 0 = the struct is all of it */
+    /* Without lists and buffers, its parts' too: bytes of CBOR beside what stands in strings and bytes, at most. Else 0. */
+    uint32_t heads;
     uint8_t
         flat_class; /* then: the pool's size class of a message of this type; TR__CLASS_LARGE otherwise, and of a type
                            with versions. Atomic, for that may come later */
@@ -184,7 +186,13 @@ const char *tr__path_text(const tr__path *path, char *out);
 /* CBOR (RFC 8949, by libcbor's streaming layer): an array of the fields by position; a list and a nested struct
  * are arrays in it, an address is an array of three, an absent optional field is null, or missing at the end. Bytes written, or 0 if `room` is too little (tr__cbor_bound() is always enough). A string goes
  * out as it is: if it isn't UTF-8, the receiver refuses the message. */
+#define TR__CBOR_HEAD 9 /* bytes of the largest head of an item: the initial byte and eight of argument */
 size_t tr__cbor_bound(const tr_typeinfo *type, const void *body);
+/* The like, mostly without a walk, of a body whose copy takes `size` bytes. */
+static inline size_t tr__cbor_room(const tr_typeinfo *type, const void *body, size_t size)
+{
+    return type->heads && size >= type->size ? type->heads + size - type->size : tr__cbor_bound(type, body);
+}
 size_t tr__cbor_encode(const tr_typeinfo *type, const void *body, uint8_t *out, size_t room);
 /* Decoding takes two steps so that the body is allocated once, by what is there and not by what is claimed:
  * measure checks everything (TR_EPROTO with a text that names the field and the byte; TR_ETOOBIG beyond
@@ -195,6 +203,12 @@ tr_err tr__cbor_measure(const tr_typeinfo *type, const uint8_t *in, size_t lengt
                         tr_error *error);
 bool tr__cbor_decode(const tr_typeinfo *type, const uint8_t *in, size_t length, tr__buffers *account,
                      void *into);
+
+/* Both steps in one walk, for types that have `heads`: a body of theirs takes at most the struct and as many bytes as it has
+ * in CBOR, so `into` has type->size + length bytes. *body_size says what it took. What was read before an error is of no use,
+ * and holds nothing. */
+tr_err tr__cbor_read(const tr_typeinfo *type, const uint8_t *in, size_t length, void *into, size_t *body_size,
+                     tr_error *error);
 
 /* The like for messages that stay in this process (versions.c): a buffer goes as the pointer, and is held by what is
  * decoded. Strings may be any bytes. */

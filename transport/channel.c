@@ -163,18 +163,43 @@ static bool has_work(const tr__channel *ch)
     return atomic_load(&ch->wants) || !tr__mpsc_is_empty(&ch->out.closed);
 }
 
+static void tell_blocked(tr__channel *ch)
+{
+    if (atomic_load(&ch->blocked))
+        ch->upcalls->credit(ch->context);
+}
+
+/* What was sent is given away. */
+static void done(tr__channel *ch)
+{
+    tr__outgoing_sent(&ch->out);
+    tell_blocked(ch);
+}
+
+/* True: it is done; false: `sent` will come, or never. */
+static bool send(tr__channel *ch, const tr__iov *iov, unsigned count)
+{
+    if (ch->net->send_now)
+        return ch->net->send_now(ch->stream, iov, count);
+    ch->net->send(ch->stream, iov, count, NULL);
+    return false;
+}
+
 /* Go on as the one who holds `sending`: post, or give it back. Once muted, or after a send that failed, it is
  * held for ever. */
 static void go_on(tr__channel *ch)
 {
     tr__iov iov[TR__IOV_MAX];
     do {
-        if (ch->muted)
-            return;
-        unsigned count = gather(ch, iov);
-        if (count) {
-            ch->net->send(ch->stream, iov, count, NULL);
-            return;
+        for (;;) {
+            if (ch->muted)
+                return;
+            unsigned count = gather(ch, iov);
+            if (!count)
+                break;
+            if (!send(ch, iov, count))
+                return;
+            done(ch);
         }
         atomic_exchange(&ch->sending, false);
         if (atomic_load(&ch->draining))
@@ -193,16 +218,9 @@ void tr__channel_pump(tr__channel *ch)
         go_on(ch);
 }
 
-static void tell_blocked(tr__channel *ch)
-{
-    if (atomic_load(&ch->blocked))
-        ch->upcalls->credit(ch->context);
-}
-
 void tr__channel_sent(tr__channel *ch)
 {
-    tr__outgoing_sent(&ch->out);
-    tell_blocked(ch);
+    done(ch);
     go_on(ch);
 }
 

@@ -286,6 +286,7 @@ tr_err tr__endpoint_open(const tr__endpoint_options *options, tr__net *net, uint
     e->net = net;
     e->upcalls = upcalls;
     e->context = context;
+    e->home_left_end = &e->home_left;
     e->now_ns = now_ns;
     tr_err err = configure(e, options, error);
     if (err == TR_OK)

@@ -117,9 +117,11 @@ uint64_t tr__endpoint_next_due(const tr__endpoint *endpoint);
 
 /* ---- the home (home.c) --------------------------------------------------------------------------------- */
 
-/* Handle what has come. */
+/* Handle what has come; of batches so many bytes, or the first, since what is made of them is best handled before more is:
+ * it is in the cache. */
+#define TR__TAKE_MAX (64u << 10)
 void tr__endpoint_take(tr__endpoint *endpoint);
-/* Whether something has come. Any thread. */
+/* Whether something has come, or is left. */
 bool tr__endpoint_has_news(const tr__endpoint *endpoint);
 
 /* NULL if no such peer is up. */
@@ -132,6 +134,9 @@ void tr__endpoint_peer_counters(const tr__peer *peer, tr__connection_counters *c
 /* As tr__flow_reserve, commit, consumed. */
 tr_err tr__endpoint_reserve(tr__endpoint *endpoint, tr__peer *peer, size_t length, uint8_t **at);
 void tr__endpoint_commit(tr__endpoint *endpoint, tr__peer *peer, size_t length);
+/* tr__flow_place and tr__flow_placed. */
+uint8_t *tr__endpoint_place(tr__peer *peer, size_t length);
+void tr__endpoint_placed(tr__peer *peer, size_t length);
 void tr__endpoint_consumed(tr__endpoint *endpoint, tr__peer *peer, size_t bytes);
 /* Reserve and commit, for bytes that exist: copied. */
 tr_err tr__endpoint_send(tr__endpoint *endpoint, tr__peer *peer, const void *bytes, size_t length);

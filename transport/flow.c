@@ -39,7 +39,7 @@ static bool has_credit(const tr__flow *f, size_t cost)
 
 static bool admits(const tr__flow *f, size_t cost)
 {
-    size_t queued = atomic_load(&f->channel->out.queued);
+    size_t queued = tr__outgoing_queued(&f->channel->out);
     return has_credit(f, cost) && (queued == 0 || queued + cost <= f->channel->config->queue_max);
 }
 
@@ -55,7 +55,7 @@ void tr__flow_credit(tr__flow *f)
 {
     tr__channel *ch = f->channel;
     if (!atomic_load(&ch->blocked) || f->closing || atomic_load(&ch->ended) ||
-        atomic_load(&ch->out.queued) > ch->config->queue_max / 2 ||
+        tr__outgoing_queued(&ch->out) > ch->config->queue_max / 2 ||
         credit(f) < (int64_t)(ch->peer_window / 4) || !has_credit(f, f->blocked_cost))
         return;
     atomic_store(&ch->blocked, false);
@@ -89,13 +89,41 @@ tr_err tr__flow_reserve(tr__flow *f, size_t length, uint8_t **at)
     }
     if (credit(f) < (int64_t)cost) /* a frame of its own; what joins it later is within the credit again */
         tr__outgoing_close_batch(&ch->out);
+    uint64_t closed = ch->out.sequence;
     *at = tr__outgoing_reserve(&ch->out, length);
+    if (ch->out.sequence != closed) /* a frame is full: it needn't wait for the others */
+        tr__channel_pump(ch);
     return *at ? TR_OK : TR_ENOMEM;
+}
+
+/* Bytes of messages that may follow in the open frame: both bounds can only become wider. */
+static size_t allowance(const tr__flow *f)
+{
+    int64_t open = credit(f);
+    size_t queued = tr__outgoing_queued(&f->channel->out), most = f->channel->config->queue_max;
+    size_t room = queued < most ? most - queued : 0;
+    return open <= 0 ? 0 : (size_t)open < room ? (size_t)open : room;
 }
 
 void tr__flow_commit(tr__flow *f, size_t length)
 {
     add(&f->channel->spent, tr__outgoing_commit(&f->channel->out, length));
+    add(&f->channel->messages_out, 1);
+    if (TR_BUGGIFY(batch_of_one))
+        tr__outgoing_close_batch(&f->channel->out);
+    else
+        tr__outgoing_allow(&f->channel->out, allowance(f));
+}
+
+uint8_t *tr__flow_place(tr__flow *f, size_t length)
+{
+    return TR_BUGGIFY(credit_late) ? NULL : tr__outgoing_place(&f->channel->out, length);
+}
+
+void tr__flow_placed(tr__flow *f, size_t length)
+{
+    tr__outgoing_placed(&f->channel->out, length);
+    add(&f->channel->spent, length);
     add(&f->channel->messages_out, 1);
     if (TR_BUGGIFY(batch_of_one))
         tr__outgoing_close_batch(&f->channel->out);

@@ -42,8 +42,13 @@ void tr__flow_init(tr__flow *flow, tr__channel *channel, const tr__flow_upcalls 
  * TR_ECLOSED: closing. TR_ETOOBIG: more than 16 MiB. TR_EINVAL: length 0. TR_ENOMEM. */
 tr_err tr__flow_reserve(tr__flow *flow, size_t length, uint8_t **at);
 /* The message of `length` bytes, 1 to what was reserved, is there: it is taken, and counted as unknown until
- * the other side has acknowledged it. Nothing is sent until flush, or until a send under way is done. */
+ * the other side has acknowledged it. Nothing is sent until flush, until its frame is full, or until a send under way is
+ * done. */
 void tr__flow_commit(tr__flow *flow, size_t length);
+/* The short way of both, for what is one of many: where a message of up to `length` bytes may be written, NULL if that is for
+ * reserve to see. Then it is there. */
+uint8_t *tr__flow_place(tr__flow *flow, size_t length);
+void tr__flow_placed(tr__flow *flow, size_t length);
 /* Close the open frame and send, if no send is under way. */
 void tr__flow_flush(tr__flow *flow);
 /* The layer above is done with `bytes` bytes of batches; a grant may go out with the next flush. */

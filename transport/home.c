@@ -140,23 +140,44 @@ static void take(tr__mpsc_node *node)
     }
 }
 
+/* Whatever has come goes behind what is left. */
+static void gather(tr__endpoint *e)
+{
+    *e->home_left_end = tr__mpsc_take(&e->home_inbox);
+    while (*e->home_left_end)
+        e->home_left_end = &(*e->home_left_end)->next;
+}
+
+static tr__mpsc_node *next_left(tr__endpoint *e)
+{
+    tr__mpsc_node *node = e->home_left;
+    e->home_left = node->next;
+    if (!e->home_left)
+        e->home_left_end = &e->home_left;
+    return node;
+}
+
 void tr__endpoint_take(tr__endpoint *e)
 {
-    for (tr__mpsc_node *node = tr__mpsc_take(&e->home_inbox), *next; node; node = next) {
-        next = node->next;
+    gather(e);
+    for (size_t read = 0; e->home_left && read < TR__TAKE_MAX;) {
+        tr__mpsc_node *node = next_left(e);
+        if (node->kind == TR__HOME_DATA)
+            read += ((tr__slice *)node)->length;
         take(node);
     }
 }
 
 bool tr__endpoint_has_news(const tr__endpoint *e)
 {
-    return !tr__mpsc_is_empty(&e->home_inbox);
+    return e->home_left || !tr__mpsc_is_empty(&e->home_inbox);
 }
 
 void tr__home_drop(tr__endpoint *e)
 {
-    for (tr__mpsc_node *node = tr__mpsc_take(&e->home_inbox), *next; node; node = next) {
-        next = node->next;
+    gather(e);
+    while (e->home_left) {
+        tr__mpsc_node *node = next_left(e);
         if (node->kind == TR__HOME_DATA)
             tr__slice_destroy((tr__slice *)node);
     }
@@ -232,6 +253,17 @@ void tr__endpoint_commit(tr__endpoint *e, tr__peer *peer, size_t length)
     tr__link *l = link_of(e, peer);
     tr__flow_commit(&l->flow, length);
     mark_dirty(l);
+}
+
+uint8_t *tr__endpoint_place(tr__peer *peer, size_t length)
+{
+    return tr__flow_place(&tr__link_of_peer(peer)->flow, length);
+}
+
+/* The open frame had messages, so it is dirty. */
+void tr__endpoint_placed(tr__peer *peer, size_t length)
+{
+    tr__flow_placed(&tr__link_of_peer(peer)->flow, length);
 }
 
 tr_err tr__endpoint_send(tr__endpoint *e, tr__peer *peer, const void *bytes, size_t length)

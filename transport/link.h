@@ -97,6 +97,7 @@ struct tr__endpoint {
     /* The home's */
     tr__link *home_peers, *dirty;
     tr__mpsc home_inbox;
+    tr__mpsc_node *home_left, **home_left_end; /* taken off it, not handled yet */
 
     _Atomic bool closing, closed; /* the home asks; the control thread is done */
     struct {                      /* tr__endpoint_counters, written by either */

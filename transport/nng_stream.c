@@ -24,11 +24,13 @@
 #include "base/err.h"
 #include "base/mem.h"
 
-#define ACCEPT_PAUSE_MS 50 /* after an error: at the limit of descriptors accept would spin */
+#define NOW_MAX         (256u << 10) /* bytes to be sent at once; more is for nng's threads */
+#define ACCEPT_PAUSE_MS 50           /* after an error: at the limit of descriptors accept would spin */
 
 struct tr__stream {
     nng_stream *stream;
     nng_aio *receive_aio, *send_aio;
+    nng_aio *now_aio; /* of sends that are to be done at once, and without a callback: see post_now */
     pthread_mutex_t lock;
     bool closing;     /* under lock */
     tr_error failure; /* under lock: the first one */
@@ -207,9 +209,51 @@ static void sent(void *argument)
         stream->upcalls->sent(stream->context, stream->send_size);
 }
 
-static tr_err stream_send(tr__stream *stream, const tr__iov *iov, unsigned count, tr_error *error)
+/* Give the kernel what it takes of iov, at once. A callback would come on another thread, and waking that costs more than
+ * sending does. So an aio without one is posted and, if it isn't done by now, taken back: then it has sent nothing. */
+static void post_now(tr__stream *stream)
+{
+    size_t count = 1;
+    while (stream->iov_count && count) {
+        count = 0;
+        pthread_mutex_lock(&stream->lock);
+        if (!stream->closing && stream->failure.code == TR_OK) {
+            nng_aio_set_iov(stream->now_aio, stream->iov_count, stream->iov);
+            nng_stream_send(stream->stream, stream->now_aio);
+            nng_aio_cancel(stream->now_aio);
+            nng_aio_wait(stream->now_aio);
+            count = nng_aio_result(stream->now_aio) ? 0 : nng_aio_count(stream->now_aio);
+        }
+        pthread_mutex_unlock(&stream->lock);
+        advance(stream, count);
+    }
+}
+
+static size_t set_iov(tr__stream *stream, const tr__iov *iov, unsigned count)
 {
     tr__check(count > 0 && count <= TR__IOV_MAX, "a send of %u pieces", count);
+    tr__check(stream->iov_count == 0, "two sends at a time");
+    stream->send_size = 0;
+    for (unsigned i = 0; i < count; i++) {
+        stream->iov[i] = (nng_iov){.iov_buf = (void *)iov[i].bytes, .iov_len = iov[i].length};
+        stream->send_size += iov[i].length;
+    }
+    stream->iov_count = count;
+    return stream->send_size;
+}
+
+static bool stream_send_now(tr__stream *stream, const tr__iov *iov, unsigned count)
+{
+    if (set_iov(stream, iov, count) <= NOW_MAX)
+        post_now(stream);
+    if (stream->iov_count == 0)
+        return true;
+    post_send(stream); /* a failure repeats itself, and is told */
+    return false;
+}
+
+static tr_err stream_send(tr__stream *stream, const tr__iov *iov, unsigned count, tr_error *error)
+{
     pthread_mutex_lock(&stream->lock);
     tr_error failure = stream->failure;
     if (stream->closing)
@@ -220,13 +264,7 @@ static tr_err stream_send(tr__stream *stream, const tr__iov *iov, unsigned count
             *error = failure;
         return failure.code;
     }
-    tr__check(stream->iov_count == 0, "two sends at a time");
-    stream->send_size = 0;
-    for (unsigned i = 0; i < count; i++) {
-        stream->iov[i] = (nng_iov){.iov_buf = (void *)iov[i].bytes, .iov_len = iov[i].length};
-        stream->send_size += iov[i].length;
-    }
-    stream->iov_count = count;
+    set_iov(stream, iov, count);
     post_send(stream);
     return TR_OK;
 }
@@ -241,12 +279,14 @@ static void stream_close(tr__stream *stream)
     pthread_mutex_unlock(&stream->lock);
     nng_aio_stop(stream->receive_aio);
     nng_aio_stop(stream->send_aio);
+    nng_aio_stop(stream->now_aio);
 }
 
 static void stream_free(tr__stream *stream)
 {
     nng_aio_free(stream->receive_aio);
     nng_aio_free(stream->send_aio);
+    nng_aio_free(stream->now_aio);
     nng_stream_free(stream->stream);
     tr__splitter_fini(&stream->splitter);
     pthread_mutex_destroy(&stream->lock);
@@ -263,12 +303,17 @@ static tr__stream *stream_create(nng_stream *nng)
         goto err_memory;
     if (nng_aio_alloc(&stream->send_aio, sent, stream))
         goto err_receive_aio;
+    if (nng_aio_alloc(&stream->now_aio, NULL, NULL))
+        goto err_send_aio;
     pthread_mutex_init(&stream->lock, NULL);
     nng_aio_set_timeout(stream->receive_aio, NNG_DURATION_INFINITE);
     nng_aio_set_timeout(stream->send_aio, NNG_DURATION_INFINITE);
+    nng_aio_set_timeout(stream->now_aio, NNG_DURATION_INFINITE);
     stream->stream = nng;
     nng_stream_set_bool(nng, NNG_OPT_TCP_NODELAY, true);
     return stream;
+err_send_aio:
+    nng_aio_free(stream->send_aio);
 err_receive_aio:
     nng_aio_free(stream->receive_aio);
 err_memory:
@@ -507,6 +552,7 @@ tr__net *tr__nng_net(void)
         .start = stream_start,
         .limit = stream_limit,
         .send = stream_send,
+        .send_now = stream_send_now,
         .close = stream_close,
         .free = stream_free,
     };

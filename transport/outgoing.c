@@ -30,7 +30,7 @@ void tr__outgoing_fini(tr__outgoing *out)
     free_chain(tr__mpsc_take(&out->closed));
     free_chain(out->ready);
     free_chain(out->sending);
-    tr__free(atomic_load(&out->spare));
+    tr__spares_fini(&out->spares);
     *out = (tr__outgoing){0};
 }
 
@@ -56,9 +56,7 @@ uint8_t *tr__outgoing_reserve(tr__outgoing *out, size_t length)
         size_t capacity = TR__FRAME_SIZE_NORMAL;
         if (length + TR__BATCH_OVERHEAD > capacity)
             capacity = length + TR__BATCH_OVERHEAD;
-        tr__batch *batch = NULL;
-        if (capacity == TR__FRAME_SIZE_NORMAL) /* acquire: what its last user wrote there is behind us */
-            batch = atomic_exchange_explicit(&out->spare, NULL, memory_order_acquire);
+        tr__batch *batch = capacity == TR__FRAME_SIZE_NORMAL ? tr__spares_take(&out->spares) : NULL;
         if (!batch && !(batch = tr__alloc(sizeof *batch + capacity + TR__FRAME_TAG)))
             return NULL;
         tr__outgoing_close_batch(out);
@@ -73,15 +71,22 @@ size_t tr__outgoing_commit(tr__outgoing *out, size_t length)
 {
     tr__check(length > 0 && fits_open(out, length), "commit of %zu bytes that weren't reserved", length);
     size_t cost = tr__outgoing_cost(out, length);
-    atomic_fetch_add_explicit(&out->queued, cost, memory_order_relaxed);
+    out->room = 0;
     out->open->length += (uint32_t)length;
     out->open->messages++;
     return cost;
 }
 
+void tr__outgoing_allow(tr__outgoing *out, size_t credit)
+{
+    size_t left = out->open ? out->open->capacity - out->open->length : 0;
+    out->room = !left || !out->open->messages ? 0 : credit < left ? credit : left;
+}
+
 void tr__outgoing_close_batch(tr__outgoing *out)
 {
     tr__batch *batch = out->open;
+    out->room = 0;
     if (!batch || batch->messages == 0)
         return;
     out->open = NULL;
@@ -91,6 +96,9 @@ void tr__outgoing_close_batch(tr__outgoing *out)
         tr__frame_put_header(batch->bytes, TR__FRAME_BATCH, body, ++out->sequence);
     else
         tr__frame_finish(batch->bytes, TR__FRAME_BATCH, body, ++out->sequence);
+    /* Before it can be taken, so it is there to be taken off; with the room for a tag, which the sender adds. */
+    atomic_fetch_add_explicit(&out->queued, batch->length + out->overhead - TR__BATCH_OVERHEAD,
+                              memory_order_relaxed);
     tr__mpsc_push(&out->closed, &batch->node);
 }
 
@@ -131,7 +139,8 @@ void tr__outgoing_sent(tr__outgoing *out)
         /* seq_cst: with `blocked`, see channel.h */
         atomic_fetch_sub(&out->queued, batch->length);
         if (batch->capacity == TR__FRAME_SIZE_NORMAL)
-            batch = atomic_exchange_explicit(&out->spare, batch, memory_order_acq_rel);
-        tr__free(batch);
+            tr__spares_put(&out->spares, batch);
+        else
+            tr__free(batch);
     }
 }

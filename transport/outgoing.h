@@ -12,6 +12,7 @@
 #include "transport/frame.h"
 #include "transport/mpsc.h"
 #include "transport/psk.h"
+#include "transport/spares.h"
 #include "transport/stream.h"
 
 typedef struct tr__batch {
@@ -25,12 +26,14 @@ typedef struct tr__outgoing {
     /* Fixed */
     uint32_t overhead; /* bytes of a frame beyond its messages, as it is sent: of credit and of `queued` */
     /* The home loop's */
-    tr__batch *open;   /* still gathering; NULL if none */
+    tr__batch *open; /* still gathering; NULL if none */
+    size_t
+        room; /* bytes that the open frame, which has messages, may take without another look at anything */
     uint64_t sequence; /* of the last closed frame */
     /* Between the two */
     tr__mpsc closed;       /* frames that wait to be taken */
-    _Atomic size_t queued; /* bytes in open, closed and sending frames: the home adds, the sender takes off */
-    _Atomic(tr__batch *) spare; /* one kept of the normal size; whoever exchanges it owns it */
+    _Atomic size_t queued; /* bytes in closed and sending frames: the home adds, the sender takes off */
+    tr__spares spares;     /* of the normal size */
     /* The sender's */
     tr__mpsc_node *ready, **ready_end; /* taken off `closed`, not handed to the stream yet */
     tr__mpsc_node *sending;            /* chain that the stream borrows */
@@ -39,6 +42,11 @@ typedef struct tr__outgoing {
 void tr__outgoing_init(tr__outgoing *out, bool sealed);
 void tr__outgoing_fini(tr__outgoing *out); /* nobody uses it any more; zeroed is fine */
 
+/* Bytes that wait in all, in the open frame too. Home. */
+static inline size_t tr__outgoing_queued(const tr__outgoing *out)
+{
+    return atomic_load(&out->queued) + (out->open && out->open->messages ? out->open->length : 0);
+}
 /* How many bytes of credit a message of `length` bytes costs now: more if it begins a frame. Home. */
 size_t tr__outgoing_cost(const tr__outgoing *out, size_t length);
 /* Room for one message of up to `length` bytes; a message larger than a normal frame gets its own. NULL: no
@@ -46,6 +54,19 @@ size_t tr__outgoing_cost(const tr__outgoing *out, size_t length);
 uint8_t *tr__outgoing_reserve(tr__outgoing *out, size_t length);
 /* The message of `length` (1 to what was reserved) bytes stands there; returns what it cost. Home. */
 size_t tr__outgoing_commit(tr__outgoing *out, size_t length);
+/* Where a message of up to `length` bytes goes in the open frame; NULL: it isn't known to fit, reserve. Then it is there. Home. */
+static inline uint8_t *tr__outgoing_place(const tr__outgoing *out, size_t length)
+{
+    return length <= out->room ? out->open->bytes + out->open->length : NULL;
+}
+static inline void tr__outgoing_placed(tr__outgoing *out, size_t length)
+{
+    out->open->length += (uint32_t)length;
+    out->open->messages++;
+    out->room -= length;
+}
+/* There is credit for so many bytes more. Home. */
+void tr__outgoing_allow(tr__outgoing *out, size_t credit);
 /* Close the open frame, if it has messages. Home. */
 void tr__outgoing_close_batch(tr__outgoing *out);
 

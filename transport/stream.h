@@ -3,7 +3,7 @@
  * memory (tests/kit/memory_stream.c); the simulator's network is a third.
  *
  * Threads. The functions are called by the control thread only (one thread for all that one owner made), but
- * for `send`, which any thread may call as long as no send is under way, and `sent` as well. Upcalls come on
+ * for `send` and `send_now`, which any thread may call as long as no send is under way, and `sent` as well. Upcalls come on
  * ANY thread, never from within one of the functions; they pass on what they are given and return without
  * waiting.
  *
@@ -69,11 +69,14 @@ struct tr__net {
     /* Send these bytes in order: 1 to TR__IOV_MAX pieces, none empty, borrowed until `sent` or close. One
      * send at a time. An error here means the same as `down`, which still comes; or that it is closed. */
     tr_err (*send)(tr__stream *stream, const tr__iov *iov, unsigned count, tr_error *error);
-    /* Close. Bytes that were sent before are still delivered if the other side reads them. Only send and free
-     * may be called after it, and send does nothing. */
+    /* Close. Bytes that were sent before are still delivered if the other side reads them. Only the sends and
+     * free may be called after it, and sends do nothing. */
     void (*close)(tr__stream *stream);
     /* After close, when nobody uses it any more. Any thread. */
     void (*free)(tr__stream *stream);
+    /* As `send`, but true if all bytes were given away by the time that it returns: then no `sent` comes of it. An error is
+     * told by `down`. May be NULL. */
+    bool (*send_now)(tr__stream *stream, const tr__iov *iov, unsigned count);
 };
 
 #endif

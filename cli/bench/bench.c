@@ -40,6 +40,7 @@ typedef struct bench_opts {
     const bench *one; /* NULL: all */
     uint32_t loops, runs;
     bool json, list, help;
+    const char *key;
     bool is_given[BENCH_PARAMS];
     uint64_t given[BENCH_PARAMS];
 } bench_opts;
@@ -113,10 +114,11 @@ static int run_once(const bench *b, bench_run *run)
     tr_node_opts opts = {.name = "bench",
                          .loops = run->loops,
                          .join = join,
+                         .key = run->key,
                          .log_level = TR_LOG_ERROR,
                          .start = b->start,
                          .arg = run};
-    tr_err err = b->remote ? bench_peer_open(&peer, &error) : TR_OK;
+    tr_err err = b->remote ? bench_peer_open(&peer, run, &error) : TR_OK;
     tr_node *node = err == TR_OK ? tr_node_create(&opts, &error) : NULL;
     err = node ? tr_node_run(node, &error) : error.code;
     tr_node_destroy(node);
@@ -166,7 +168,7 @@ static void print_metric(const bench *b, unsigned metric, const bench_run *run, 
 static int measure(const bench *b, const bench_opts *opts)
 {
     static double values[BENCH_METRICS_MAX][RUNS_MAX];
-    bench_run run = {.loops = opts->loops};
+    bench_run run = {.loops = opts->loops, .key = opts->key};
     for (unsigned i = 0; i < BENCH_TAKES_MAX && b->takes[i].most; i++) {
         bench_param param = b->takes[i].param;
         run.given[param] = opts->is_given[param] ? opts->given[param] : b->takes[i].standard;
@@ -206,13 +208,14 @@ static void print_list(FILE *to)
 
 static void print_help(void)
 {
-    printf("usage: troupe bench [NAME] [--loops N] [--runs N] [--parameter value]... [--json]\n"
+    printf("usage: troupe bench [NAME] [--loops N] [--runs N] [--parameter value]... [--key FILE] [--json]\n"
            "       troupe bench --list\n\n"
            "Without a name: all of them, one after the other. Medians of --runs runs (5) after a warm-up, "
            "each on a\n"
            "node of its own with --loops loops (1). What a receiver got is counted and checked. With --json "
            "one\n"
-           "object a line.\n\nName, parameters with their defaults, and what is measured:\n");
+           "object a line. --key: of a benchmark between two processes, both nodes have that key (`troupe "
+           "key new`).\n\nName, parameters with their defaults, and what is measured:\n");
     print_list(stdout);
 }
 
@@ -258,8 +261,10 @@ static int find_param(const char *option)
 static int take_valued(const char *option, const char *text, bench_opts *opts)
 {
     uint64_t value = 0;
-    int status, param = find_param(option);
-    if (strcmp(option, "loops") == 0) {
+    int status = 0, param = find_param(option);
+    if (strcmp(option, "key") == 0) {
+        opts->key = text;
+    } else if (strcmp(option, "loops") == 0) {
         status = take_number(option, text, 1, LOOPS_MAX, &value);
         opts->loops = (uint32_t)value;
     } else if (strcmp(option, "runs") == 0) {
@@ -302,7 +307,8 @@ static int parse(int argc, char **argv, bench_opts *opts)
         } else { /* --option value, or --option=value */
             const char *equals = strchr(option, '=');
             snprintf(name, sizeof(name), "%.*s", equals ? (int)(equals - option) : 31, option);
-            if (strcmp(name, "loops") != 0 && strcmp(name, "runs") != 0 && find_param(name) < 0)
+            if (strcmp(name, "loops") != 0 && strcmp(name, "runs") != 0 && strcmp(name, "key") != 0 &&
+                find_param(name) < 0)
                 return bad("no option \"%s\": `troupe bench --help` lists them", word);
             if (!equals && i + 1 == argc)
                 return bad("%s: its value is missing", word);
@@ -325,6 +331,9 @@ static const bench_takes *takes(const bench *b, int param)
 /* Each given parameter must be one of the benchmark's, within its bounds. */
 static int check_params(const bench *b, const bench_opts *opts)
 {
+    if (opts->key && !(b && b->remote))
+        return bad("--key is for a benchmark between two processes: remote-rtt, remote-flood, remote-asks, "
+                   "remote-bulk");
     for (int i = 0; i < BENCH_PARAMS; i++) {
         if (!opts->is_given[i])
             continue;

@@ -41,6 +41,7 @@ typedef struct bench {
 
 typedef struct bench_run {
     uint32_t loops;
+    const char *key; /* the file of the key that both nodes have; NULL: none */
     uint64_t given[BENCH_PARAMS];
     double values[BENCH_METRICS_MAX]; /* to be filled in, as `metrics` says */
 } bench_run;
@@ -61,7 +62,8 @@ typedef struct bench_peer {
     char address[64];
 } bench_peer;
 
-tr_err bench_peer_open(bench_peer *peer, tr_error *error);
+/* With the run's loops and key. */
+tr_err bench_peer_open(bench_peer *peer, const bench_run *run, tr_error *error);
 void bench_peer_close(bench_peer *peer);
 
 /* A clock, ns. */

@@ -2,7 +2,8 @@
  * bench-peer`, this same program). The peer's actor counts and checks what it gets.
  *
  * A full mailbox on another node is a dead letter there, so whoever sends one way keeps within a window that
- * the receiver grants: `outstanding` messages, renewed by halves. */
+ * the receiver grants, renewed by halves: `outstanding` messages, or fewer if those would take more than its mailbox's
+ * places (a message of 1 MiB takes 1,025). */
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -56,13 +57,19 @@ static void sink_receive(tr_actor *self, void *state, const tr_msg *msg)
     else if (item)
         take_item(self, sink, item);
 }
-/* 1 MiB payloads take 1,025 places each. */
-TR_ACTOR(sink_def, .receive = sink_receive, .state_size = sizeof(sink_state), .mailbox_places = 16384);
+#define SINK_PLACES 16384
+TR_ACTOR(sink_def, .receive = sink_receive, .state_size = sizeof(sink_state), .mailbox_places = SINK_PLACES);
+
+/* With more than one loop the actors live on the last one: loop 0 has the connections. */
+static tr_spawn_opts on_last(uint32_t loops, const char *name)
+{
+    return (tr_spawn_opts){.place = TR_PLACE_LOOP, .loop = loops - 1, .name = name};
+}
 
 static tr_err peer_start(tr_actor *self, void *arg)
 {
-    (void)arg;
-    if (tr_addr_is_none(tr_spawn_with(self, &sink_def, NULL, &(tr_spawn_opts){.name = "sink"})))
+    tr_spawn_opts opts = on_last(*(uint32_t *)arg, "sink");
+    if (tr_addr_is_none(tr_spawn_with(self, &sink_def, NULL, &opts)))
         return tr_last_error(self)->code;
     printf("%s\n", tr_node_listen(tr_node_of(self)));
     fflush(stdout);
@@ -73,12 +80,16 @@ static tr_err peer_start(tr_actor *self, void *arg)
 
 int cli_bench_peer(int argc, char **argv)
 {
-    (void)argc;
-    (void)argv;
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     tr_error error = {0};
-    tr_node_opts opts = {
-        .name = "peer", .listen = "127.0.0.1:0", .log_level = TR_LOG_ERROR, .start = peer_start};
+    uint32_t loops = argc > 1 ? (uint32_t)strtoul(argv[1], NULL, 10) : 1;
+    tr_node_opts opts = {.name = "peer",
+                         .loops = loops,
+                         .listen = "127.0.0.1:0",
+                         .key = argc > 2 ? argv[2] : NULL,
+                         .log_level = TR_LOG_ERROR,
+                         .start = peer_start,
+                         .arg = &loops};
     tr_node *node = tr_node_create(&opts, &error);
     tr_err err = node ? tr_node_run(node, &error) : error.code;
     tr_node_destroy(node);
@@ -87,9 +98,11 @@ int cli_bench_peer(int argc, char **argv)
     return err == TR_OK ? 0 : 1;
 }
 
-tr_err bench_peer_open(bench_peer *peer, tr_error *error)
+tr_err bench_peer_open(bench_peer *peer, const bench_run *run, tr_error *error)
 {
     int out[2];
+    char loops[16];
+    snprintf(loops, sizeof(loops), "%u", run->loops);
     *error = (tr_error){TR_EIO, "the other process of this benchmark can't be started"};
     peer->process = -1;
     if (pipe(out) != 0)
@@ -99,7 +112,7 @@ tr_err bench_peer_open(bench_peer *peer, tr_error *error)
         dup2(out[1], STDOUT_FILENO);
         close(out[0]);
         close(out[1]);
-        execl("/proc/self/exe", "troupe", "bench-peer", (char *)NULL);
+        execl("/proc/self/exe", "troupe", "bench-peer", loops, run->key, (char *)NULL);
         _exit(127);
     }
     close(out[1]);
@@ -121,6 +134,40 @@ void bench_peer_close(bench_peer *peer)
 
 /* ---- this side ----------------------------------------------------------------------------------------- */
 
+/* The work of a benchmark, as a fiber on the last loop. */
+typedef struct errand {
+    tr_err (*work)(tr_actor *self, bench_run *run);
+    bench_run *run;
+} errand;
+
+static tr_err run_errand(tr_actor *self, void *arg)
+{
+    const errand *e = arg;
+    return e->work(self, e->run);
+}
+TR_ACTOR(errand_def, .run = run_errand);
+
+static tr_err start(tr_actor *self, void *arg, tr_err (*work)(tr_actor *self, bench_run *run))
+{
+    bench_run *run = arg;
+    errand e = {work, run};
+    if (run->loops == 1)
+        return work(self, run);
+    uint64_t monitor;
+    tr_spawn_opts opts = on_last(run->loops, NULL);
+    opts.monitor = &monitor;
+    if (tr_addr_is_none(tr_spawn_with(self, &errand_def, &e, &opts)))
+        return tr_last_error(self)->code;
+    for (;;) {
+        const tr_msg *msg = tr_receive(self, TR_FOREVER);
+        const tr_down *down = msg ? tr_match(msg, tr_down) : NULL;
+        if (!msg || (down && down->code != TR_OK))
+            return tr_fail(self, down ? down->code : TR_EKILLED, "%s", down ? down->text : "the node stops");
+        if (down)
+            return TR_OK;
+    }
+}
+
 static tr_err find_sink(tr_actor *self, tr_addr *sink)
 {
     const tr_found *found;
@@ -135,9 +182,8 @@ static tr_bytes payload(uint64_t size)
     return (tr_bytes){data, size};
 }
 
-static tr_err round_trips(tr_actor *self, void *arg)
+static tr_err round_trips(tr_actor *self, bench_run *run)
 {
-    bench_run *run = arg;
     static tr__histogram histogram;
     tr_addr sink;
     TR_TRY(find_sink(self, &sink));
@@ -158,10 +204,16 @@ static tr_err round_trips(tr_actor *self, void *arg)
     return TR_OK;
 }
 
+static uint64_t window_of(const bench_run *run)
+{
+    uint64_t each = run->given[BENCH_SIZE] / 1024 + 1, most = SINK_PLACES / each;
+    return run->given[BENCH_OUTSTANDING] < most ? run->given[BENCH_OUTSTANDING] : most;
+}
+
 /* Send `total` within the window; waits for grants and for the connection's credit. */
 static tr_err send_all(tr_actor *self, tr_addr sink, const bench_run *run, uint64_t total)
 {
-    uint64_t window = run->given[BENCH_OUTSTANDING], credit = window, sent = 0;
+    uint64_t window = window_of(run), credit = window, sent = 0;
     TR_TRY(tr_send(self, sink, bench_window, .messages = window, .total = total));
     for (;;) {
         while (sent < total && credit) {
@@ -200,18 +252,16 @@ static tr_err one_way(tr_actor *self, bench_run *run, double *seconds)
     return TR_OK;
 }
 
-static tr_err flood(tr_actor *self, void *arg)
+static tr_err flood(tr_actor *self, bench_run *run)
 {
-    bench_run *run = arg;
     double seconds;
     TR_TRY(one_way(self, run, &seconds));
     run->values[0] = (double)run->given[BENCH_MESSAGES] / seconds / 1e6;
     return TR_OK;
 }
 
-static tr_err bulk(tr_actor *self, void *arg)
+static tr_err bulk(tr_actor *self, bench_run *run)
 {
-    bench_run *run = arg;
     double seconds;
     TR_TRY(one_way(self, run, &seconds));
     run->values[0] = (double)run->given[BENCH_MESSAGES] * (double)run->given[BENCH_SIZE] / seconds / 1e6;
@@ -262,9 +312,8 @@ static void asker_receive(tr_actor *self, void *state, const tr_msg *msg)
 }
 TR_ACTOR(asker_def, .receive = asker_receive, .state_size = sizeof(asker_state));
 
-static tr_err asks(tr_actor *self, void *arg)
+static tr_err asks(tr_actor *self, bench_run *run)
 {
-    bench_run *run = arg;
     uint64_t total = run->given[BENCH_MESSAGES];
     tr_addr sink;
     TR_TRY(find_sink(self, &sink));
@@ -277,6 +326,26 @@ static tr_err asks(tr_actor *self, void *arg)
     return TR_OK;
 }
 
+static tr_err start_round_trips(tr_actor *self, void *run)
+{
+    return start(self, run, round_trips);
+}
+
+static tr_err start_flood(tr_actor *self, void *run)
+{
+    return start(self, run, flood);
+}
+
+static tr_err start_asks(tr_actor *self, void *run)
+{
+    return start(self, run, asks);
+}
+
+static tr_err start_bulk(tr_actor *self, void *run)
+{
+    return start(self, run, bulk);
+}
+
 #define PAYLOAD_MAX (1u << 23)
 
 const bench bench_remote_rtt = {
@@ -285,18 +354,18 @@ const bench bench_remote_rtt = {
     .takes = {{BENCH_MESSAGES, 20000, 1, 10000000}, {BENCH_SIZE, 64, 0, PAYLOAD_MAX}},
     .metrics = {{"p50", "us"}, {"p99", "us"}},
     .remote = true,
-    .start = round_trips,
+    .start = start_round_trips,
 };
 
 const bench bench_remote_flood = {
     .name = "remote-flood",
     .what = "two processes, messages one way within a window that the receiver grants",
     .takes = {{BENCH_MESSAGES, 2000000, 1, 1000000000},
-              {BENCH_SIZE, 64, 0, 1000},
+              {BENCH_SIZE, 64, 0, PAYLOAD_MAX},
               {BENCH_OUTSTANDING, 8192, 1, 16000}},
     .metrics = {{"rate", "M/s"}},
     .remote = true,
-    .start = flood,
+    .start = start_flood,
 };
 
 const bench bench_remote_asks = {
@@ -307,7 +376,7 @@ const bench bench_remote_asks = {
               {BENCH_SIZE, 64, 0, 1000}},
     .metrics = {{"rate", "round trips/s"}},
     .remote = true,
-    .start = asks,
+    .start = start_asks,
 };
 
 const bench bench_remote_bulk = {
@@ -318,5 +387,5 @@ const bench bench_remote_bulk = {
               {BENCH_OUTSTANDING, 4, 1, 8}},
     .metrics = {{"rate", "MB/s"}},
     .remote = true,
-    .start = bulk,
+    .start = start_bulk,
 };

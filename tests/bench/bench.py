@@ -1,7 +1,7 @@
 """`./dev bench` without a benchmark's name: measures, and writes docs/performance.md with its charts.
 
 Stages: peers (troupe beside the peers that are installed), scaling (troupe at more loops), accounting (what the counts
-cost), overload (a receiver that gets ten times what it handles), asyncio (the table of docs/from-asyncio.md).
+cost), remote (between two processes), overload (a receiver that gets ten times what it handles), asyncio (the table of docs/from-asyncio.md).
 Results are kept in build/bench/ as they come: a run that was interrupted goes on; --fresh begins anew. docs/ is written
 once all stages have results."""
 import argparse
@@ -15,9 +15,10 @@ import compare
 import measure
 import overload
 import plan
+import remote
 import report
 
-STAGES = ("peers", "scaling", "accounting", "overload", "asyncio")
+STAGES = ("peers", "scaling", "accounting", "remote", "overload", "asyncio")
 
 
 def arguments():
@@ -55,6 +56,8 @@ def main():
             comparison.run_peers([one for one in plan.WORKLOADS if options.only in one.key])
         if "scaling" in stages:
             comparison.run_scaling()
+        if "remote" in stages:
+            remote.run(results, peers, progress, runs, small, options.only)
         for stage, module in (("accounting", accounting), ("overload", overload), ("asyncio", asyncio_table)):
             if stage in stages:
                 module.run(results, progress, small)
@@ -68,7 +71,7 @@ def main():
     whole = not small and not options.only and all(results.find(stage=stage) for stage in STAGES)
     docs = measure.ROOT / "docs" if whole else work  # a part of it isn't for the docs
     pictures = charts.draw_peers(results, docs) + charts.draw_scaling(results, docs)
-    pictures += overload.draw(results, docs)
+    pictures += remote.draw(results, docs) + overload.draw(results, docs)
     page = report.write(results, peers, pictures, docs / "performance.md")
     if whole:
         report.show_in_readme(results, pictures, measure.ROOT / "README.md")

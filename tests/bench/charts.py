@@ -6,7 +6,8 @@ import compare
 import measure
 import plan
 
-COLOURS = {"troupe": "#0b6aa8", "go": "#e69f00", "erlang": "#a03a80", "caf": "#6b5b00", "asyncio": "#8a949e"}
+COLOURS = {"troupe": "#0b6aa8", "go": "#e69f00", "erlang": "#a03a80", "caf": "#6b5b00", "asyncio": "#8a949e",
+           "troupe-key": "#6fb1de", "nng-stream": "#2e8b57", "nng-push": "#9bd1b0", "nng-batch": "#5fae83"}
 
 STYLE = """
 set terminal svg size {width},{height} dynamic font 'DejaVu Sans,Helvetica,sans-serif,13' background '#ffffff'
@@ -162,6 +163,24 @@ set xrange [0.9:{most * 1.15}]
 set yrange [{low:.3g}:{high:.3g}]
 set xtics ({", ".join(mode.split()[0] for mode in modes)})
 plot x with lines dt 2 lc rgb '#8a949e' title 'each loop brings its whole', {", ".join(plots)}
+""")
+
+
+def curves(svg, head, title, x, y, lines):
+    """lines: {name: [(x, y, least, most)]}; both axes logarithmic."""
+    blocks, plots = [], []
+    for at, (name, points) in enumerate(lines.items()):
+        blocks.append("$d%d << EOD\n%s\nEOD" % (at, "\n".join(" ".join(number(v) for v in point) for point in points)))
+        colour = list(COLOURS.values())[at % len(COLOURS)]
+        plots.append(f"$d{at} using 1:2 with lines lw 2 lc rgb '{colour}' notitle")
+        plots.append(f"$d{at} using 1:2:3:4 with yerrorbars pt 7 ps 0.7 lw 1.4 lc rgb '{colour}' title '{escaped(name)}'")
+    gnuplot(STYLE.format(width=900, height=440, svg=svg, title=title, subtitle=subtitle(head, 900),
+                         key="outside right center vertical Left reverse samplen 1.2 spacing 1.3") + "\n".join(blocks) + f"""
+set xlabel '{x}' textcolor rgb '#17202a'
+set ylabel '{y}' textcolor rgb '#17202a'
+set logscale xy
+set xtics ("16" 16, "64" 64, "256" 256, "1 K" 1024, "4 K" 4096, "16 K" 16384, "64 K" 65536, "256 K" 262144, "1 M" 1048576)
+plot {", ".join(plots)}
 """)
 
 

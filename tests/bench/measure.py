@@ -45,7 +45,8 @@ class Peers:
         self.into = into
         self.commands, self.versions, self.missing = {}, {}, {}
         into.mkdir(parents=True, exist_ok=True)
-        for name in ("go", "erlang", "caf", "asyncio"):
+        self.remote = {}  # commands of the workloads between two processes, by plan.REMOTE_PEERS
+        for name in ("go", "erlang", "caf", "asyncio", "nng"):
             getattr(self, name)()
         self.versions["troupe"] = output_of("git", "-C", str(ROOT), "describe", "--always", "--dirty") or "?"
         self.versions["gcc"] = output_of("gcc", "-dumpfullversion")
@@ -60,18 +61,23 @@ class Peers:
             self.missing["go"] = "no `go` here"
             return
         program = self.into / "go-peer"
-        self.build("Go", ["go", "build", "-o", str(program), str(PEER_SOURCES / "go/peer.go")],
+        self.build("Go", ["go", "build", "-o", str(program), str(PEER_SOURCES / "go/peer.go"), str(PEER_SOURCES / "go/remote.go")],
                    env={**os.environ, "GO111MODULE": "off", "GOCACHE": str(self.into / "go-cache")})
-        self.commands["go"] = [str(program)]
+        self.commands["go"] = self.remote["go"] = [str(program)]
         self.versions["go"] = output_of("go", "version").split()[2].removeprefix("go")
 
     def erlang(self):
         if not shutil.which("erlc") or not shutil.which("erl"):
             self.missing["erlang"] = "no `erl` here"
             return
-        self.build("Erlang", ["erlc", "-o", str(self.into), str(PEER_SOURCES / "erlang/troupe_peer.erl")])
+        self.build("Erlang", ["erlc", "-o", str(self.into), str(PEER_SOURCES / "erlang/troupe_peer.erl"),
+                              str(PEER_SOURCES / "erlang/troupe_remote.erl")])
         self.commands["erlang"] = ["erl", "+P", "20000000", "-noshell", "-pa", str(self.into), "-s", "troupe_peer",
                                    "main", "-extra"]
+        port = str(20000 + os.getpid() % 20000)  # in epmd's place: nothing is left running
+        self.remote["erlang"] = ["erl", "-noshell", "-sname", f"bench{port}@localhost", "-setcookie", "troupe",
+                                 "-start_epmd", "false", "-erl_epmd_port", port, "-dist_listen", "false", "-pa",
+                                 str(self.into), "-s", "troupe_remote", "main", "-extra"]
         release = 'io:format("~s~n", [erlang:system_info(otp_release)]), halt().'
         self.versions["erlang"] = output_of("erl", "-noshell", "-eval", release)
 
@@ -84,12 +90,24 @@ class Peers:
         self.build("CAF", ["g++", "-O2", "-std=c++17", "-o", str(program), str(PEER_SOURCES / "caf/peer.cpp"),
                            "-lcaf_core", "-lpthread"])
         self.commands["caf"] = [str(program)]
+        if Path("/usr/include/caf/io/all.hpp").exists():
+            remote = self.into / "caf-remote"
+            self.build("CAF", ["g++", "-O2", "-std=c++17", "-o", str(remote), str(PEER_SOURCES / "caf/remote.cpp"),
+                               "-lcaf_io", "-lcaf_core", "-lpthread"])
+            self.remote["caf"] = [str(remote)]
         number = re.search(r"#define CAF_VERSION (\d+)", header.read_text())
         self.versions["caf"] = "{}.{}.{}".format(*split_version(int(number.group(1)))) if number else "?"
 
     def asyncio(self):
         self.commands["asyncio"] = [sys.executable, str(PEER_SOURCES / "asyncio/peer.py")]
+        self.remote["asyncio"] = [sys.executable, str(PEER_SOURCES / "asyncio/remote.py")]
         self.versions["asyncio"] = platform.python_version()
+
+    def nng(self):
+        program = self.into / "nng-peer"
+        self.build("nng", ["gcc", "-O2", "-o", str(program), str(PEER_SOURCES / "nng/peer.c"), "-lnng", "-luv", "-lpthread"])
+        for variant in ("stream", "push", "batch"):
+            self.remote["nng-" + variant] = [str(program), variant]
 
 
 def split_version(number):

@@ -85,6 +85,84 @@ SCALING = [
 ]
 
 
+# ---- between two processes ----
+
+REMOTE_PEERS = {  # in the order of the charts; those of nng are the layer below, without actors
+    "troupe": "troupe",
+    "troupe-key": "troupe with a key",
+    "go": "Go",
+    "erlang": "Erlang/OTP",
+    "caf": "CAF io",
+    "asyncio": "asyncio streams",
+    "nng-stream": "nng byte stream",
+    "nng-push": "nng PUSH/PULL",
+    "nng-batch": "nng PUSH/PULL, 64 KiB",
+}
+
+WINDOWS = {  # what may be under way one way
+    "troupe": "8,192 messages that the receiver grants by halves, at most as many as its mailbox has places; 1 MiB of bytes",
+    "go": "1,024 in each of the two channels, 64 KiB in each of two buffers, and the socket's",
+    "erlang": "the distribution's buffer, 1 MB, and the socket's; the mailbox is unbounded",
+    "caf": "nothing bounds it",
+    "asyncio": "64 KiB of the writer's buffer, and the socket's",
+    "nng-stream": "a frame of 64 KB, and the socket's",
+    "nng-push": "what nng and the socket take",
+    "nng-batch": "what nng and the socket take",
+}
+
+
+@dataclass
+class Remote:
+    key: str
+    bench: str
+    params: dict
+    metric: str
+    unit: str
+    work: str
+    targets: dict = field(default_factory=dict)  # by peer: so many times it, at least; of times: its time, at most
+    at_least: float = 0
+    fewer: dict = field(default_factory=dict)  # by peer: parameters that are smaller there
+    absent: tuple = ()
+
+    @property
+    def more_is_better(self):
+        return self.unit != "us"
+
+
+NO_ASKS = ("nng-stream", "nng-push", "nng-batch")
+NO_RTT = ("nng-push", "nng-batch")
+
+REMOTE = [
+    Remote("round trip, 64 B", "remote-rtt", {"messages": 20_000, "size": 64}, "p50", "us",
+           "a question and its answer, one outstanding", {"nng-stream": 1.2}, absent=NO_RTT),
+    Remote("round trip, 64 B, p99", "remote-rtt", {"messages": 20_000, "size": 64}, "p99", "us",
+           "the same", absent=NO_RTT),
+    Remote("flood, 64 B", "remote-flood", {"messages": 2 * MILLION, "size": 64}, "rate", "M/s",
+           "2,000,000 messages of 64 bytes one way, until the last is handled", {"go": 2, "erlang": 20},
+           fewer={"erlang": {"messages": 500_000}, "caf": {"messages": 200_000}, "asyncio": {"messages": 300_000},
+                  "nng-push": {"messages": 100_000}}),
+    Remote("flood, 1 KiB", "remote-flood", {"messages": 500_000, "size": 1024}, "rate", "M/s",
+           "500,000 messages of 1 KiB one way", {"go": 1, "erlang": 4},
+           fewer={"caf": {"messages": 50_000}, "asyncio": {"messages": 200_000}, "nng-push": {"messages": 50_000}}),
+    Remote("asks", "remote-asks", {"messages": 500_000, "outstanding": 1000, "size": 64}, "rate", "round trips/s",
+           "500,000 questions of 64 bytes, 1,000 outstanding, each answered", at_least=MILLION, absent=NO_ASKS,
+           fewer={"erlang": {"messages": 200_000}, "caf": {"messages": 100_000}, "asyncio": {"messages": 200_000}}),
+    Remote("bulk, 1 MiB", "remote-bulk", {"messages": 1000, "size": 1 << 20}, "rate", "MB/s",
+           "1,000 payloads of 1 MiB one way", {"nng-stream": 0.8}, absent=("nng-batch",),
+           fewer={"caf": {"messages": 100}}),
+]
+
+REMOTE_SIZES = [16, 64, 256, 1024, 4096, 16384, 65536, 262144, 1 << 20]
+REMOTE_SIZES_OF = ("troupe", "go", "erlang", "asyncio", "caf", "nng-stream")
+
+
+def of_size(size, peer):
+    """How many messages of that size make a run of about a second."""
+    most = {"troupe": 2 * MILLION, "go": 2 * MILLION, "nng-stream": 2 * MILLION, "caf": 60_000}.get(peer, 200_000)
+    mib = {"caf": 64, "asyncio": 256}.get(peer, 512)
+    return max(50, min(most, (mib << 20) // size))
+
+
 def made_smaller(workload, params):
     """The same in a twentieth of the time, to try the command out."""
     small = dict(params)

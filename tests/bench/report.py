@@ -6,6 +6,7 @@ import compare
 import measure
 import overload
 import plan
+import remote
 
 HEAD = """# Performance
 
@@ -147,7 +148,7 @@ def write(results, peers, pictures, path):
         text += "### From least to most\n\n" + spread(results)
     if scaling_lines(results):
         text += "## More loops\n\n" + scaling(results) + picture(pictures, "performance-scaling.svg", "Speed by loops")
-    text += accounting.text(results) + overload.text(results, pictures)
+    text += remote.text(results, pictures) + accounting.text(results) + overload.text(results, pictures)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(wrapped(text).rstrip("\n") + "\n")
     return path
@@ -177,7 +178,7 @@ def say_verdicts(results):
     lines = [(metric.label or workload.key, *compare.verdict(results, workload, metric)) for workload, metric in all_metrics()]
     lines += [(f"{one[0].key}, {one[1]}", f"{one[5]:.2f} of one loop", f"{one[6]}", one[7])
               for one in scaling_lines(results) if one[6]]
-    lines += accounting.verdicts(results) + overload.verdicts(results)
+    lines += remote.verdicts(results) + accounting.verdicts(results) + overload.verdicts(results)
     for name, reached, target, met in lines:
         if reached and met is not None:
             short += not met

@@ -163,6 +163,25 @@ static bool move_send(tr__stream *stream)
     return true;
 }
 
+/* Now and then all of it moves at once, if there is room. */
+static bool stream_send_now(tr__stream *stream, const tr__iov *iov, unsigned count)
+{
+    memory_net *net = stream->net;
+    bool may =
+        net->at_once && tr__random_below(&net->random, 4) && stream->peer && !stream->frozen && !net->frozen;
+    if (stream_send(stream, iov, count, NULL) || !may ||
+        stream->send_size > net->pipe_max - smaller(net->pipe_max, stream->peer->pipe_length))
+        return false;
+    for (unsigned i = 0; i < count; i++) {
+        pipe_put(stream->peer, iov[i].bytes, iov[i].length);
+        if (net->tap)
+            net->tap(net->tap_context, stream->peer->pipe + stream->peer->pipe_length - iov[i].length,
+                     iov[i].length);
+    }
+    stream->iov_count = 0;
+    return true;
+}
+
 /* Receive from the pipe, as the splitter wants it. */
 static bool move_receive(tr__stream *stream)
 {
@@ -287,7 +306,7 @@ void memory_net_init(memory_net *net, uint64_t seed)
 {
     *net = (memory_net){
         .net = {net_listen, net_port, net_unlisten, net_dial, net_undial, stream_start, stream_limit,
-                stream_send, stream_close, stream_free},
+                stream_send, stream_close, stream_free, stream_send_now},
         .pipe_max = 1u << 20,
         .next_port = 40000,
     };

@@ -12,6 +12,7 @@ typedef struct memory_net {
     tr__random random;
     size_t piece_max;  /* at most so many bytes move at a time; 0 = no bound */
     size_t pipe_max;   /* bytes one direction holds between "sent" and received */
+    bool at_once;      /* some sends are done when they return */
     bool refuse_dials; /* nobody answers: TR_EREFUSED */
     bool frozen;       /* established streams move nothing */
     /* Sees all bytes of endpoints on their way, once, and may change them; NULL: nobody does */

@@ -82,6 +82,7 @@ static const expected all[] = {
     {"timers", "--n 1000", {"set", "cancel", "fire"}, {"ns", "ns", "ns"}},
     {"remote-rtt", "--messages 20", {"p50", "p99"}, {"us", "us"}},
     {"remote-flood", "--messages 5000", {"rate"}, {"M/s"}},
+    {"remote-flood", "--messages 300 --size 20000", {"rate"}, {"M/s"}},
     {"remote-asks", "--messages 2000 --outstanding 100", {"rate"}, {"round trips/s"}},
     {"remote-bulk", "--messages 20", {"rate"}, {"MB/s"}},
 };
@@ -118,6 +119,27 @@ static void every_benchmark_runs_on_two_loops(void **state)
 {
     (void)state;
     run_all_with("--loops 2");
+}
+
+static void a_key_is_for_both_processes(void **state)
+{
+    (void)state;
+    static char out[65536];
+    char directory[] = "/tmp/test_bench_XXXXXX", words[256];
+    assert_non_null(mkdtemp(directory));
+    snprintf(words, sizeof(words), "key new %s/key", directory);
+    assert_int_equal(run(words, out, sizeof(out)), 0);
+    snprintf(words, sizeof(words), "bench remote-rtt --messages 20 --runs 2 --json --key %s/key", directory);
+    int status = run(words, out, sizeof(out));
+    if (status != 0)
+        fail_msg("troupe %s: status %d: %s", words, status, out);
+    *strchr(out, '\n') = '\0';
+    is_result(out, "remote-rtt", "p50", "us");
+    snprintf(words, sizeof(words), "bench remote-rtt --messages 20 --runs 1 --key %s/none", directory);
+    assert_int_equal(run(words, out, sizeof(out)), 1);
+    assert_non_null(strstr(out, "/none"));
+    snprintf(words, sizeof(words), "rm -r %s", directory);
+    assert_int_equal(system(words), 0);
 }
 
 static void the_table_names_what_was_measured(void **state)
@@ -226,6 +248,9 @@ static void what_is_wrong_on_the_command_line_is_told(void **state)
         {"bench pingpong --runs 0", "--runs 0"},
         {"bench --messages 10", "--messages"},
         {"bench fib --n 99", "--n 99"},
+        {"bench fib --key some", "--key"},
+        {"bench --key some", "--key"},
+        {"bench remote-rtt --key", "--key"},
         {"nosuch", "nosuch"},
         {"--nosuch", "--nosuch"},
         {"version more", "more"},
@@ -254,6 +279,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_benchmark_gives_its_json),
         cmocka_unit_test(every_benchmark_runs_on_two_loops),
+        cmocka_unit_test(a_key_is_for_both_processes),
         cmocka_unit_test(the_table_names_what_was_measured),
         cmocka_unit_test(the_list_names_every_benchmark),
         cmocka_unit_test(what_a_flooded_actor_was_offered_is_accounted_for),

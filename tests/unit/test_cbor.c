@@ -30,6 +30,31 @@ TR_MESSAGE(one_addr, (addr, v))
 
 /* ---- helpers ------------------------------------------------------------------------------------------- */
 
+/* One walk says the same as two, and no more of the body than was promised is written. */
+static void read_alike(const tr_typeinfo *info, const uint8_t *in, size_t length, const tr_error *two,
+                       size_t size, const void *body)
+{
+    if (!info->heads)
+        return;
+    size_t most = info->size + length, got = 0;
+    tr_error error = {TR_OK, ""};
+    char *into = tr__alloc(most);
+    memset(into, 0xa5, most);
+    assert_int_equal(tr__cbor_read(info, in, length, into, &got, &error), two->code);
+    assert_string_equal(error.text, two->text);
+    if (body) {
+        assert_int_equal(got, size);
+        assert_int_equal(tr__body_size(info, into), size);
+        uint8_t one[1024], other[1024];
+        size_t bytes = tr__cbor_encode(info, into, one, sizeof(one));
+        if (tr__cbor_bound(info, body) <= sizeof(one)) {
+            assert_int_equal(tr__cbor_encode(info, body, other, sizeof(other)), bytes);
+            assert_memory_equal(one, other, bytes);
+        }
+    }
+    tr__free(into);
+}
+
 /* What decoding gives, in a block of exactly its size; NULL and *error if it is refused. */
 static void *decode(tr_type *type, const void *bytes, size_t length, tr_error *error)
 {
@@ -51,6 +76,7 @@ static void *decode(tr_type *type, const void *bytes, size_t length, tr_error *e
         assert_int_equal(failed, TR_EPROTO);
         assert_non_null(strstr(error->text, info->name));
     }
+    read_alike(info, in, length, error, size, body);
     tr__free(in);
     return body;
 }
@@ -60,6 +86,7 @@ static uint8_t *encode(tr_type *type, const void *body, size_t *length)
 {
     const tr_typeinfo *info = tr__type_of(type);
     size_t bound = tr__cbor_bound(info, body);
+    assert_true(tr__cbor_room(info, body, tr__body_size(info, body)) >= bound);
     uint8_t *roomy = tr__alloc(bound);
     *length = tr__cbor_encode(info, body, roomy, bound);
     assert_true(*length > 0 && *length <= bound);

@@ -271,6 +271,57 @@ static void an_encoder_may_use_less_than_it_reserved(void **state)
     assert_int_equal(f->bob.bytes, 3);
 }
 
+/* One of up to 100 bytes, by the short way where that is open; false: not now. */
+static bool send_either_way(fixture *f, size_t length, uint8_t byte, unsigned *short_ways)
+{
+    tr__peer *peer = f->alice.peer;
+    uint8_t *at = tr__endpoint_place(peer, 100);
+    bool is_short = at != NULL;
+    if (!is_short && tr__endpoint_reserve(f->alice.endpoint, peer, 100, &at) != TR_OK)
+        return false;
+    memset(at, byte, length);
+    if (is_short)
+        tr__endpoint_placed(peer, length);
+    else
+        tr__endpoint_commit(f->alice.endpoint, peer, length);
+    *short_ways += is_short;
+    return true;
+}
+
+static void the_short_way_of_a_send_keeps_to_the_credit_and_loses_nothing(void **state)
+{
+    fixture *f = *state;
+    tr__random random;
+    tr__random_init(&random, 5);
+    uint64_t sent = 0, sum = 0, refused = 0;
+    unsigned short_ways = 0;
+    for (int round = 0; round < 300; round++) {
+        f->cluster.net.at_once = round % 2;
+        for (uint64_t left = tr__random_below(&random, 2000); left;
+             left--) { /* more than the window, at times */
+            size_t length = 1 + tr__random_below(&random, 100);
+            uint8_t byte = (uint8_t)tr__random_next(&random);
+            if (!send_either_way(f, length, byte, &short_ways)) {
+                refused++;
+                break;
+            }
+            sent++;
+            for (size_t i = 0; i < length; i++)
+                sum = sum * 31 + byte;
+            tr__connection_counters counters = test_counters(&f->alice);
+            assert_true(counters.spent <= counters.granted_to_us);
+            assert_int_equal(counters.messages_out, sent);
+        }
+        test_cluster_settle(&f->cluster);
+        assert_int_equal(f->bob.messages, sent);
+        assert_true(f->bob.sum == sum); /* all of them, in order */
+    }
+    test_cluster_advance(&f->cluster, SECONDS);
+    assert_int_equal(test_counters(&f->alice).messages_acked, sent);
+    assert_true(refused > 10);
+    assert_true(short_ways > sent / 2);
+}
+
 static void a_failed_allocation_refuses_one_send_only(void **state)
 {
     fixture *f = *state;
@@ -488,6 +539,7 @@ static void any_damage_anywhere_ends_in_an_orderly_way(void **state)
         bytes[at] ^= (uint8_t)(1 + tr__random_below(&random, 255));
         f->raw = memory_raw_dial(&f->cluster.net, tr__endpoint_port(f->alice.endpoint));
         f->cluster.net.piece_max = round % 2 ? 50 : 0;
+        f->cluster.net.at_once = round % 3 == 0;
         memory_raw_write(f->raw, bytes, length);
         test_cluster_advance(&f->cluster, 16 * SECONDS); /* a length too long only shows by silence */
         assert_true(f->alice.messages <= 4 * (uint64_t)(round + 1));
@@ -512,6 +564,7 @@ int main(void)
         CASE(nothing_and_too_much_are_no_messages),
         SCRIPT(what_is_queued_for_a_peer_is_bounded),
         CASE(an_encoder_may_use_less_than_it_reserved),
+        CASE(the_short_way_of_a_send_keeps_to_the_credit_and_loses_nothing),
         CASE(a_failed_allocation_refuses_one_send_only),
         CASE(what_is_not_known_to_have_arrived_is_counted_exactly),
         CASE(an_idle_connection_stays_up_by_heartbeats),

@@ -100,6 +100,7 @@ static void nodes_that_dial_each_other_keep_one_connection_whatever_the_order(vo
         fixture f = {0};
         test_cluster_init(&f.cluster, seed);
         f.cluster.net.piece_max = seed % 3 ? 40 : 0;
+        f.cluster.net.at_once = seed % 5 < 2;
         open_node(&f, &f.alice, "alice", seed % 2 ? 10 : 30);
         open_node(&f, &f.bob, "bob", 20);
         test_dial(&f.alice, &f.bob);
@@ -371,6 +372,7 @@ static void closing_says_goodbye_and_loses_nothing(void **state)
     fixture *f = *state;
     join(f);
     f->cluster.net.piece_max = 7;
+    f->cluster.net.at_once = true;
     for (int i = 0; i < 1000; i++)
         assert_int_equal(tr__endpoint_send(f->alice.endpoint, f->alice.peer, "0123456789", 10), TR_OK);
     for (int i = 0; i < 10; i++)

@@ -164,6 +164,40 @@ static void batches_that_overtake_the_news_of_their_peer_wait_for_it(void **stat
     assert_int_equal(f->alice.messages, 1);
 }
 
+static void what_came_is_handled_a_frame_at_a_time_and_in_order(void **state)
+{
+    fixture *f = *state;
+    static const uint8_t large[50000];
+    for (int i = 0; i < 6; i++) {
+        assert_int_equal(tr__endpoint_send(f->alice.endpoint, f->alice.peer, large, sizeof(large)), TR_OK);
+        tr__endpoint_flush(f->alice.endpoint);
+        memory_net_run(&f->cluster.net); /* each is received by itself */
+    }
+    tr__endpoint_take(f->bob.endpoint);
+    assert_int_equal(f->bob.messages, 2); /* the second is the one with which it was enough */
+    assert_true(tr__endpoint_has_news(f->bob.endpoint));
+    assert_int_equal(tr__endpoint_send(f->alice.endpoint, f->alice.peer, "last", 4), TR_OK);
+    tr__endpoint_close(f->alice.endpoint);
+    test_cluster_settle(&f->cluster);
+    assert_int_equal(f->bob.messages, 7); /* and its end comes behind them */
+    assert_int_equal(f->bob.bytes, 6 * sizeof(large) + 4);
+    assert_int_equal(f->bob.downs, 1);
+    assert_false(tr__endpoint_has_news(f->bob.endpoint));
+}
+
+static void what_is_left_when_an_endpoint_ends_is_freed(void **state)
+{
+    fixture *f = *state;
+    static const uint8_t large[50000];
+    for (int i = 0; i < 6; i++) {
+        assert_int_equal(tr__endpoint_send(f->alice.endpoint, f->alice.peer, large, sizeof(large)), TR_OK);
+        tr__endpoint_flush(f->alice.endpoint);
+        memory_net_run(&f->cluster.net);
+    }
+    tr__endpoint_take(f->bob.endpoint);
+    assert_true(tr__endpoint_has_news(f->bob.endpoint)); /* a leak is a sanitizer's to find */
+}
+
 int main(void)
 {
 #define CASE(name)     cmocka_unit_test_setup_teardown(name, setup_pair, teardown)
@@ -174,6 +208,8 @@ int main(void)
         CASE(a_goodbye_waits_for_what_a_late_home_has_not_read),
         CASE(what_came_before_the_end_is_delivered_before_it_is_told),
         CASE(what_is_sent_after_the_end_and_before_it_is_heard_is_unknown),
+        CASE(what_came_is_handled_a_frame_at_a_time_and_in_order),
+        CASE(what_is_left_when_an_endpoint_ends_is_freed),
         UNJOINED(batches_that_overtake_the_news_of_their_peer_wait_for_it),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

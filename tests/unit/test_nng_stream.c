@@ -233,6 +233,43 @@ static void ten_megabytes_in_one_send_arrive_whole(void **state)
         free(frames[i]);
 }
 
+/* The other side doesn't read yet: at some time the system takes no more. Then the rest waits, and `sent` says when it is gone. */
+static void what_is_not_sent_at_once_is_sent_later_whole_and_in_order(void **state)
+{
+    fixture *f = *state;
+    enum { MOST = 400, SIZE = 200000 };
+    static uint8_t *frames[MOST];
+    uint64_t sum = 0;
+    unsigned count = 0;
+    dial(f);
+    WAIT_FOR(f->server.stream);
+    start(f, &f->client);
+    for (bool at_once = true; at_once; count++) {
+        assert_true(count < MOST);
+        frames[count] = make_frame(SIZE, count + 1);
+        sum = sum_of(frames[count], SIZE, sum);
+        tr__iov iov[3] = {
+            {frames[count], 100}, {frames[count] + 100, 70000}, {frames[count] + 70100, SIZE - 70100}};
+        at_once = f->net->send_now(f->client.stream, iov, 3);
+        assert_true(at_once || count > 0);
+    }
+    assert_int_equal(f->client.sends, 0);
+    start(f, &f->server);
+    WAIT_FOR(f->server.received == (size_t)count * SIZE && f->client.sends == 1);
+    assert_true(f->server.sum == sum);
+    assert_int_equal(f->client.sent, SIZE);
+    uint8_t *last = make_frame(SIZE, count + 1);
+    bool at_once = f->net->send_now(f->client.stream, &(tr__iov){last, SIZE}, 1);
+    WAIT_FOR(f->server.received == (size_t)(count + 1) * SIZE && f->client.sends == (at_once ? 1 : 2));
+    close_end(f, &f->server);
+    WAIT_FOR(f->client.down);
+    assert_false(
+        f->net->send_now(f->client.stream, &(tr__iov){last, SIZE}, 1)); /* of a broken one nothing goes */
+    free(last);
+    while (count)
+        free(frames[--count]);
+}
+
 static void a_closed_peer_is_reported_once_behind_its_last_frame(void **state)
 {
     fixture *f = *state;
@@ -254,10 +291,13 @@ static void closing_at_any_moment_neither_hangs_nor_crashes(void **state)
     uint8_t *frame = make_frame(300000, 1);
     for (unsigned cycle = 0; cycle < 500; cycle++) {
         establish(f);
-        f->net->send(f->client.stream, &(tr__iov){frame, 300000}, 1, NULL);
+        if (cycle % 4 < 2)
+            f->net->send(f->client.stream, &(tr__iov){frame, 300000}, 1, NULL);
+        else
+            f->net->send_now(f->client.stream, &(tr__iov){frame, 200000}, 1); /* a part of it */
         if (cycle % 3 == 0)
             f->net->send(f->server.stream, &(tr__iov){frame, 300000}, 1, NULL);
-        if (cycle % 5 == 0)
+        if (cycle % 5 == 0 && cycle % 4 < 2)
             WAIT_FOR(f->server.received > 0);
         close_end(f, cycle % 2 ? &f->client : &f->server);
         if (cycle % 7 == 0)
@@ -517,6 +557,7 @@ int main(void)
 #define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
         CASE(ten_megabytes_in_one_send_arrive_whole),
+        CASE(what_is_not_sent_at_once_is_sent_later_whole_and_in_order),
         CASE(a_closed_peer_is_reported_once_behind_its_last_frame),
         CASE(closing_at_any_moment_neither_hangs_nor_crashes),
         CASE(a_dial_can_be_given_up_at_any_moment),

@@ -357,6 +357,10 @@ func warmUp(name string, p params) {
 }
 
 func main() {
+	if len(os.Args) == 2 && os.Args[1] == "sink" {
+		sink()
+		return
+	}
 	check(len(os.Args) > 1 && workloads[os.Args[1]] != nil, "usage: peer WORKLOAD [--parameter value]...")
 	p := params{}
 	for i := 2; i+1 < len(os.Args); i += 2 {
