@@ -76,8 +76,6 @@ tr_err tr__sp_check_listen(const char *url, bool anywhere, tr_error *error)
                         "cannot listen on %.80s: write the host as a number, such as 127.0.0.1", url);
     if (anywhere || tr__net_address_is_loopback(&address))
         return TR_OK;
-    return tr__fail(error, TR_EPERM,
-                    "refused to listen on %.80s: it is not loopback, and everybody who reaches it could use it; "
-                    "listen on 127.0.0.1, or set listen_anywhere if that is meant",
-                    url);
+    /* Short: as the reason of an actor's end it has 127 bytes. */
+    return tr__fail(error, TR_EPERM, "%.60s isn't loopback; listen_anywhere allows it, to everybody", url);
 }

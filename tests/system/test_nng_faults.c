@@ -521,7 +521,8 @@ static tr_err refused(tr_actor *self, void *arg)
     EXPECT(tr_addr_is_none(
                spawn_socket(self, &(tr_nng_opts){.protocol = "push", .listen = URLS("tcp://0.0.0.0:0")})),
            "");
-    EXPECT(tr_last_error(self)->code == TR_EPERM && strstr(LAST, "listen_anywhere"), LAST);
+    EXPECT(tr_last_error(self)->code == TR_EPERM, LAST);
+    EXPECT(strstr(LAST, "listen_anywhere"), LAST + 60);
     EXPECT(!tr_addr_is_none(spawn_socket(self, &(tr_nng_opts){.protocol = "push",
                                                               .listen = URLS("tcp://0.0.0.0:0"),
                                                               .listen_anywhere = true})),
