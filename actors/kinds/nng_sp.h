@@ -5,7 +5,7 @@
  * one that closes. What they share is under `lock`, which is never held during a call of nng's that may block or call
  * back.
  *
- * N1  an aio is posted by its own callback, as its last act, or by the loop's thread when none is under way and the callback
+ * N1  an aio is posted by its own callback, as the last it does with it (but to cancel), or by the loop's thread when none is under way and the callback
  *     has returned (nng_aio_wait)
  * N2  one receive a socket: else the order is lost
  * N3  nothing closes but threads of its own (the closer, a dial's, the keeper): nng's close may hang
@@ -130,7 +130,8 @@ tr_err tr__sp_reply(tr__sp *sp, uint32_t index, const tr_bytes *data);
 void tr__sp_resume(tr__sp *sp); /* there may be room again: whatever paused goes on */
 
 /* nng_sp_dial.c */
-void tr__sp_watch_pipes(tr__sp *sp); /* before the first listen or dial */
+void tr__sp_watch_pipes(tr__sp *sp);   /* before the first listen or dial */
+void tr__sp_unwatch_pipes(tr__sp *sp); /* before nng_close */
 tr_err tr__sp_listen(tr__sp *sp, const char *url, char *bound, tr_error *error);
 void tr__sp_unlisten(tr__sp *sp);     /* the closer's: first this, */
 void tr__sp_end_dialling(tr__sp *sp); /* then this, which waits for dials and the keeper; then nng_close */

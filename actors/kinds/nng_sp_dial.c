@@ -47,11 +47,21 @@ static void on_pipe(nng_pipe pipe, nng_pipe_ev event, void *context)
     pthread_mutex_unlock(&sp->lock);
 }
 
+static void notify(tr__sp *sp, nng_pipe_cb callback)
+{
+    nng_pipe_notify(sp->socket, NNG_PIPE_EV_ADD_PRE, callback, sp);
+    nng_pipe_notify(sp->socket, NNG_PIPE_EV_ADD_POST, callback, sp);
+    nng_pipe_notify(sp->socket, NNG_PIPE_EV_REM_POST, callback, sp);
+}
+
 void tr__sp_watch_pipes(tr__sp *sp)
 {
-    nng_pipe_notify(sp->socket, NNG_PIPE_EV_ADD_PRE, on_pipe, sp);
-    nng_pipe_notify(sp->socket, NNG_PIPE_EV_ADD_POST, on_pipe, sp);
-    nng_pipe_notify(sp->socket, NNG_PIPE_EV_REM_POST, on_pipe, sp);
+    notify(sp, on_pipe);
+}
+
+void tr__sp_unwatch_pipes(tr__sp *sp)
+{
+    notify(sp, NULL);
 }
 
 /* ---- dialling ------------------------------------------------------------------------------------------ */
@@ -171,7 +181,7 @@ static bool probe(const tr__sp_listener *listener)
     char bytes[64];
     bool abstract = strncmp(listener->url, "abstract:", 9) == 0;
     size_t length = strlen(listener->path);
-    if (length + 1 >= sizeof(address.sun_path))
+    if (length + 1 >= sizeof(address.sun_path) || (abstract && strchr(listener->path, '%')))
         return true; /* nng listens there, and we can't tell */
     memcpy(address.sun_path + abstract, listener->path, length);
     socklen_t size = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + abstract + length + !abstract);

@@ -179,6 +179,12 @@ static void post_exchange_receive(tr__sp_exchange *ex)
     }
     nng_aio_set_timeout(ex->aio, left);
     nng_ctx_recv(ex->ctx, ex->aio);
+    /* One that was abandoned when nothing was posted yet. */
+    pthread_mutex_lock(&ex->sp->lock);
+    bool abandoned = ex->abandoned;
+    pthread_mutex_unlock(&ex->sp->lock);
+    if (abandoned)
+        nng_aio_cancel(ex->aio);
 }
 
 /* Locked. */

@@ -259,6 +259,7 @@ static void *closer(void *context)
     pthread_cond_broadcast(&sp->changed);
     pthread_mutex_unlock(&sp->lock);
     tr__sp_end_dialling(sp);
+    tr__sp_unwatch_pipes(sp);
     nng_close(sp->socket);
     tr__sp_io_close(sp);
     tr__sp_unref(sp);

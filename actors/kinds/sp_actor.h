@@ -1,5 +1,5 @@
 /* The inside of the nng socket's actor, which four files share: sp_socket.c (life, what comes to whom), sp_asks.c (asks and
- * requests), sp_flow.c (what is sent and comes without an answer), sp_dials.c (dials, the watcher).
+ * requests), sp_flow.c (what is sent and comes without an answer), sp_dials.c (dials, events).
  *
  * O1  each ask that was taken is answered once: by its exchange's OVER, by a cancel, or at the end
  * O2  what was taken from the seam is handed on in order, and done() before the next
@@ -48,7 +48,7 @@ typedef struct tr__sp_actor {
     tr__sp *sp;
     const tr__sp_role *role;
     tr__sp_encoding encoding;
-    tr_addr consumer, watcher;
+    tr_addr consumer, events;
     uint64_t consumer_monitor;
     uint64_t receive_max, send_max, send_timeout_ns, answer_timeout_ns, survey_ns, backoff_ns, backoff_max_ns;
     uint32_t exchanges, receive_ahead;

@@ -1,4 +1,4 @@
-/* The dials of an nng socket: again and again, with back-off, and told to the watcher. See sp_actor.h.
+/* The dials of an nng socket: again and again, with back-off, and told. See sp_actor.h.
  *
  * A pause doubles with each failure up to the longest, less a random quarter; it starts anew after a connection that held as
  * long as the longest. So one that is accepted and cut at once, as by a pair that has its peer, is dialled no more often. */
@@ -7,9 +7,9 @@
 static void tell(tr__sp_actor *c, tr_nng_event_kind kind, const char *url, const tr_error *error,
                  uint64_t retry_ns)
 {
-    if (tr_addr_is_none(c->watcher))
+    if (tr_addr_is_none(c->events))
         return;
-    tr_err err = tr_send(c->self, c->watcher, tr_nng_event, .kind = kind, .url = url, .code = error->code,
+    tr_err err = tr_send(c->self, c->events, tr_nng_event, .kind = kind, .url = url, .code = error->code,
                          .text = error->text, .retry_ns = retry_ns);
     c->counts.events_lost += err != TR_OK;
 }

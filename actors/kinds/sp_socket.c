@@ -160,7 +160,7 @@ static tr_err take_words(tr__sp_actor *c, const tr_nng_opts *opts, tr__sp_protoc
         return tr_fail(c->self, TR_EINVAL, "nng socket: %zu topics: at most %u", opts->topics.count,
                        TR_NNG_TOPICS_MAX);
     c->consumer = needs_consumer ? opts->consumer : TR_ADDR_NONE;
-    c->watcher = opts->watcher;
+    c->events = opts->events;
     return TR_OK;
 }
 

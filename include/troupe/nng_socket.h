@@ -46,7 +46,7 @@ TR_MESSAGE(
     tr_nng_opts, (string, protocol), (list, string, listen), (list, string, dial),
     (list, string, topics),  /* sub: beginnings of messages; "" is all, none is nothing */
     (addr, consumer),        /* who gets what comes unasked; the socket ends when it does (TR_ENOACTOR) */
-    (addr, watcher),         /* who hears tr_nng_event; may be nobody */
+    (addr, events),          /* who hears tr_nng_event; may be nobody */
     (bool, listen_anywhere), /* listen beyond loopback: everybody who reaches the port may talk to it */
     (string, encoding),     /* "cbor" or "json": other types of message may be sent, see below; "" for none */
     (u64, receive_max),     /* bytes of one message; a peer that sends more is cut; 1 MiB, at most 256 MiB */
@@ -80,7 +80,7 @@ typedef enum tr_nng_event_kind {
     TR_NNG_FAILED, /* a dial failed; it is tried again after `retry_ns` */
     TR_NNG_RELISTENED /* nng had stopped to accept on an ipc address: it listens anew, and its peers must dial again */
 } tr_nng_event_kind;
-/* To the watcher; what finds its mailbox full is counted (events_lost). */
+/* To `events`; what finds its mailbox full is counted (events_lost). */
 TR_MESSAGE(tr_nng_event, (u32, kind), (string, url), (u32, code), (string, text), (u64, retry_ns))
 
 /* Ask how it is doing; answered by tr_nng_status. */

@@ -1,8 +1,5 @@
 /* The nng socket when the other side does wrong, and when nng does: each trap of nng 1.5 that is known. */
 #include <arpa/inet.h>
-#include <dlfcn.h>
-#include <pthread.h>
-#include <stdatomic.h>
 #include <sys/socket.h>
 #include <sys/time.h>
 #include <sys/un.h>
@@ -133,7 +130,7 @@ static tr_err dead_peer(tr_actor *self, void *arg)
     snprintf(url, sizeof(url), "%s", f.url);
     tr_addr req = spawn_socket(self, &(tr_nng_opts){.protocol = "req",
                                                     .dial = URLS(url),
-                                                    .watcher = tr_self(self),
+                                                    .events = tr_self(self),
                                                     .backoff_ns = TR_MILLIS(20),
                                                     .backoff_max_ns = TR_MILLIS(200)});
     TR_TRY(next_event(self, TR_NNG_UP, &event));
@@ -261,9 +258,6 @@ static tr_err hostile(tr_actor *self, void *arg)
     }
     EXPECT(claim_is_cut(port, 1001), "one byte too much");
     EXPECT(resident_kib() - before < 64 * 1024, "a claim takes no memory");
-    EXPECT(foreign_run(self, &f, "push", "dial", url, "send", "1", "1001"), LAST);
-    EXPECT(foreign_says(self, &f, "done 1"), LAST);
-    foreign_kill(&f);
     EXPECT(foreign_run(self, &f, "push", "dial", url, "send", "1", "1000"), LAST);
     const tr_msg *msg = tr_receive_type(self, TR_SECONDS(15), tr_nng_message);
     EXPECT(msg && tr_match(msg, tr_nng_message)->data.size == 1000, "the largest that is allowed");
@@ -278,6 +272,41 @@ static tr_err hostile(tr_actor *self, void *arg)
                     tr_nng_sent, &sent) == TR_ETOOBIG,
            LAST);
     return TR_OK;
+}
+
+static tr_err limited(tr_actor *self, void *arg)
+{
+    const char *const urls[] = {"tcp://127.0.0.1:0", "ws://127.0.0.1:0/x",
+                                kept("ipc://%s/limited", directory),
+                                kept("abstract://troupe-%d-limited", getpid())};
+    (void)arg;
+    for (size_t i = 0; i < TR_COUNT(urls); i++) {
+        char url[128];
+        foreign large, small;
+        tr_nng_status status;
+        tr_addr pull = spawn_socket(self, &(tr_nng_opts){.protocol = "pull",
+                                                         .listen = {&urls[i], 1},
+                                                         .consumer = tr_self(self),
+                                                         .receive_max = 1000});
+        EXPECT(!tr_addr_is_none(pull), LAST);
+        TR_TRY(status_of(self, pull, &status, url));
+        EXPECT(foreign_run(self, &large, "push", "dial", url, "send", "1", "1001"), LAST);
+        EXPECT(foreign_says(self, &large, "done 1"), LAST);
+        EXPECT(foreign_run(self, &small, "push", "dial", url, "send", "1", "1000"), LAST);
+        const tr_msg *msg = tr_receive_type(self, TR_SECONDS(15), tr_nng_message);
+        EXPECT(msg && tr_match(msg, tr_nng_message)->data.size == 1000, url);
+        TR_TRY(status_of(self, pull, &status, NULL));
+        EXPECT(status.received == 1, url);
+        foreign_kill(&large);
+        foreign_kill(&small);
+    }
+    return TR_OK;
+}
+
+static void the_limit_holds_on_every_transport(void **state)
+{
+    (void)state;
+    real_node_run(2, limited, NULL);
 }
 
 static void garbage_and_what_is_too_large_is_cut_and_others_are_served(void **state)
@@ -310,7 +339,7 @@ static tr_err dead_listener(tr_actor *self, void *arg)
     tr_addr rep = spawn_socket(self, &(tr_nng_opts){.protocol = "rep",
                                                     .listen = URLS(url),
                                                     .consumer = tr_spawn(self, &echo_def, NULL),
-                                                    .watcher = tr_self(self)});
+                                                    .events = tr_self(self)});
     EXPECT(!tr_addr_is_none(rep), LAST);
     for (int i = 0; i < 300; i++) { /* it takes luck */
         for (int k = 0; k < 50 && knock(path); k++)
@@ -348,7 +377,7 @@ static tr_err taken_pair(tr_actor *self, void *arg)
     tr_addr second = spawn_socket(self, &(tr_nng_opts){.protocol = "pair",
                                                        .dial = URLS(url),
                                                        .consumer = tr_self(self),
-                                                       .watcher = tr_self(self),
+                                                       .events = tr_self(self),
                                                        .backoff_ns = TR_MILLIS(50),
                                                        .backoff_max_ns = TR_MILLIS(400)});
     TR_TRY(tr_sleep(self, TR_SECONDS(2)));
@@ -374,8 +403,7 @@ static tr_err mismatch(tr_actor *self, void *arg)
     tr_nng_event event;
     (void)arg;
     EXPECT(foreign_run(self, &f, "pub", "listen", "tcp://127.0.0.1:0", "nothing", "0", NULL), LAST);
-    (void)spawn_socket(self,
-                       &(tr_nng_opts){.protocol = "req", .dial = URLS(f.url), .watcher = tr_self(self)});
+    (void)spawn_socket(self, &(tr_nng_opts){.protocol = "req", .dial = URLS(f.url), .events = tr_self(self)});
     TR_TRY(next_event(self, TR_NNG_FAILED, &event));
     EXPECT(event.code == TR_EPROTO && strstr(event.text, "counterpart"), event.text);
     foreign_kill(&f);
@@ -418,131 +446,6 @@ static void what_nobody_gets_is_counted(void **state)
     real_node_run(2, to_nobody, NULL);
 }
 
-/* ---- closing, and starting again ----------------------------------------------------------------------- */
-
-static atomic_bool hang;
-static atomic_int hanging;
-static pthread_mutex_t hang_lock = PTHREAD_MUTEX_INITIALIZER;
-static pthread_cond_t hang_changed = PTHREAD_COND_INITIALIZER;
-
-typedef struct nng_socket_s {
-    uint32_t id;
-} socket_of_nng;
-int nng_close(socket_of_nng socket);
-
-/* Between the library and nng: a close that hangs, as nng #1543, until the test lets it go on. */
-__attribute__((visibility("default"))) int nng_close(socket_of_nng socket)
-{
-    int (*real)(socket_of_nng) = (int (*)(socket_of_nng))dlsym(RTLD_NEXT, "nng_close");
-    pthread_mutex_lock(&hang_lock);
-    hanging++;
-    while (hang)
-        pthread_cond_wait(&hang_changed, &hang_lock);
-    hanging--;
-    pthread_mutex_unlock(&hang_lock);
-    return real(socket);
-}
-
-static tr_err close_hangs(tr_actor *self, void *arg)
-{
-    char url[128];
-    tr_nng_status status;
-    uint64_t monitor;
-    (void)arg;
-    hang = true;
-    tr_addr consumer = tr_spawn(self, &echo_def, NULL);
-    tr_addr rep = spawn_socket(
-        self, &(tr_nng_opts){.protocol = "rep", .listen = URLS("tcp://127.0.0.1:0"), .consumer = consumer});
-    EXPECT(!tr_addr_is_none(rep), LAST);
-    TR_TRY(status_of(self, rep, &status, url));
-    monitor = tr_monitor(self, rep);
-    uint64_t begun = tr_now(self);
-    TR_TRY(tr_stop(self, rep, TR_EXIT_KILLED));
-    EXPECT(monitor && tr_receive_type(self, TR_SECONDS(5), tr_down), "it ended");
-    EXPECT(tr_now(self) - begun < TR_SECONDS(1), "at once");
-    for (int i = 0; hanging == 0 && i < 1000; i++)
-        TR_TRY(tr_sleep(self, TR_MILLIS(2)));
-    EXPECT(hanging == 1, "nng hangs meanwhile");
-    rep = spawn_socket(self, &(tr_nng_opts){.protocol = "rep", .listen = URLS(url), .consumer = consumer});
-    EXPECT(!tr_addr_is_none(rep), LAST);
-    tr_addr req = spawn_socket(self, &(tr_nng_opts){.protocol = "req", .dial = URLS(url)});
-    TR_TRY(reply_is(self, tr_ask(self, req, TR_SECONDS(10), tr_nng_request, .data = BYTES("on")), "on"));
-    return TR_OK;
-}
-
-static void a_close_that_hangs_holds_up_neither_the_loop_nor_the_address(void **state)
-{
-    (void)state;
-    real_node_run(2, close_hangs, NULL);
-    pthread_mutex_lock(&hang_lock);
-    hang = false;
-    pthread_cond_broadcast(&hang_changed);
-    pthread_mutex_unlock(&hang_lock);
-}
-
-static tr_err again_and_again(tr_actor *self, void *arg)
-{
-    char url[128] = "tcp://127.0.0.1:0";
-    tr_nng_status status;
-    (void)arg;
-    tr_addr consumer = tr_spawn(self, &echo_def, NULL);
-    for (int i = 0; i < 50; i++) {
-        tr_addr rep =
-            spawn_socket(self, &(tr_nng_opts){.protocol = "rep", .listen = URLS(url), .consumer = consumer});
-        EXPECT(!tr_addr_is_none(rep), kept("the %d. time: %s", i, LAST));
-        TR_TRY(status_of(self, rep, &status, url));
-        tr_addr req = spawn_socket(self, &(tr_nng_opts){.protocol = "req", .dial = URLS(url)});
-        TR_TRY(reply_is(self, tr_ask(self, req, TR_SECONDS(10), tr_nng_request, .data = BYTES("x")), "x"));
-        (void)tr_monitor(self, rep);
-        TR_TRY(tr_stop(self, req, TR_EXIT_KILLED));
-        TR_TRY(tr_stop(self, rep, TR_EXIT_KILLED));
-        EXPECT(tr_receive_type(self, TR_SECONDS(5), tr_down), "it ended");
-    }
-    return TR_OK;
-}
-
-static void one_that_ended_can_listen_again_at_once_with_a_peer_or_without(void **state)
-{
-    (void)state;
-    real_node_run(2, again_and_again, NULL);
-}
-
-static tr_err refused(tr_actor *self, void *arg)
-{
-    char url[128];
-    tr_nng_status status;
-    (void)arg;
-    tr_addr push =
-        spawn_socket(self, &(tr_nng_opts){.protocol = "push", .listen = URLS("tcp://127.0.0.1:0")});
-    TR_TRY(status_of(self, push, &status, url));
-    EXPECT(tr_addr_is_none(spawn_socket(self, &(tr_nng_opts){.protocol = "push", .listen = URLS(url)})),
-           "it is taken");
-    EXPECT(tr_last_error(self)->code == TR_EADDRINUSE && strstr(LAST, url), LAST);
-    EXPECT(tr_addr_is_none(
-               spawn_socket(self, &(tr_nng_opts){.protocol = "push", .listen = URLS("tcp://0.0.0.0:0")})),
-           "");
-    EXPECT(tr_last_error(self)->code == TR_EPERM, LAST);
-    EXPECT(strstr(LAST, "listen_anywhere"), LAST + 60);
-    EXPECT(!tr_addr_is_none(spawn_socket(self, &(tr_nng_opts){.protocol = "push",
-                                                              .listen = URLS("tcp://0.0.0.0:0"),
-                                                              .listen_anywhere = true})),
-           LAST);
-    tr_addr consumer = tr_spawn(self, &echo_def, NULL);
-    tr_addr rep = spawn_socket(
-        self, &(tr_nng_opts){.protocol = "rep", .listen = URLS("tcp://127.0.0.1:0"), .consumer = consumer});
-    (void)tr_monitor(self, rep);
-    TR_TRY(tr_stop(self, consumer, TR_EXIT_KILLED));
-    const tr_msg *msg = tr_receive_type(self, TR_SECONDS(5), tr_down);
-    EXPECT(msg && tr_match(msg, tr_down)->code == TR_ENOACTOR, "it ends with its consumer");
-    return TR_OK;
-}
-
-static void only_loopback_is_listened_on_unless_it_is_meant_and_what_is_taken_is_told(void **state)
-{
-    (void)state;
-    real_node_run(2, refused, NULL);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -551,13 +454,11 @@ int main(void)
         cmocka_unit_test(a_peer_that_dies_fails_the_ask_and_is_dialled_again_with_back_off_and_told),
         cmocka_unit_test(a_request_is_asked_again_if_that_was_wanted),
         cmocka_unit_test(garbage_and_what_is_too_large_is_cut_and_others_are_served),
+        cmocka_unit_test(the_limit_holds_on_every_transport),
         cmocka_unit_test(an_ipc_listener_that_nng_let_die_is_made_anew_and_told),
         cmocka_unit_test(a_peer_that_is_cut_again_and_again_is_dialled_with_back_off),
         cmocka_unit_test(a_peer_of_another_protocol_is_named),
         cmocka_unit_test(what_nobody_gets_is_counted),
-        cmocka_unit_test(a_close_that_hangs_holds_up_neither_the_loop_nor_the_address),
-        cmocka_unit_test(one_that_ended_can_listen_again_at_once_with_a_peer_or_without),
-        cmocka_unit_test(only_loopback_is_listened_on_unless_it_is_meant_and_what_is_taken_is_told),
     };
     if (!mkdtemp(directory))
         return 1;
