@@ -53,7 +53,7 @@ static void on_wake(tr__sp_actor *c)
             tr__sp_on_relistened(c, &event);
             break;
         case TR__SP_BROKEN:
-            tr_exit(c->self, event.error.code, "nng socket (%s): %.150s", c->role->word, event.error.text);
+            tr_exit(c->self, event.error.code, "nng socket, %s: %.150s", c->role->word, event.error.text);
             break;
         }
     }
@@ -93,7 +93,7 @@ static void on_consumer_again(tr__sp_actor *c)
 static void on_down(tr__sp_actor *c, const tr_down *down)
 {
     if (down->monitor == c->consumer_monitor)
-        tr_exit(c->self, TR_ENOACTOR, "nng socket (%s): its consumer ended: %.150s", c->role->word,
+        tr_exit(c->self, TR_ENOACTOR, "nng socket, %s: its consumer ended: %.150s", c->role->word,
                 down->text);
 }
 
