@@ -43,6 +43,8 @@ static tr_err flood_in(tr_actor *self, void *arg)
         TR_TRY(tr_sleep(self, TR_MILLIS(5)));
         TR_TRY(status_of(self, pull, &status, NULL));
     }
+    TR_TRY(tr_sleep(self, TR_MILLIS(300))); /* it stays so */
+    TR_TRY(status_of(self, pull, &status, NULL));
     EXPECT(status.waiting == 8, kept("%u wait", status.waiting));
     EXPECT(status.delivered == status.received - 8, "counts");
     for (int i = 0; i < 20000; i++) {
