@@ -11,5 +11,6 @@ extern const struct tr__http_seam tr__http_curl;     /* http_curl_uv.c: libcurl 
 extern const struct tr__file_seam tr__file_sink_uv;  /* file_sink_uv.c: files by libuv's thread pool */
 extern const struct tr__tcp_seam tr__tcp_uv;         /* tcp_uv.c: sockets */
 extern const struct tr__fd_seam tr__fds_uv;          /* actors/fd_watch_uv.c: tr_fd_watch */
+extern const struct tr__sp_seam tr__sp_nng;          /* nng_sp_uv.c: nng sockets */
 
 #endif

@@ -302,7 +302,8 @@ static tr__seams seams_of(struct tr__driver_uv *all)
                                  .http = &tr__http_curl,
                                  .files = &tr__file_sink_uv,
                                  .tcp = &tr__tcp_uv,
-                                 .fds = &tr__fds_uv}};
+                                 .fds = &tr__fds_uv,
+                                 .sp = &tr__sp_nng}};
 }
 
 /* The node with its loops' drivers and the control thread's, none running. */

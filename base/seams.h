@@ -14,6 +14,7 @@ struct tr__file_seam;
 struct tr__http_seam;
 struct tr__net;
 struct tr__process_seam;
+struct tr__sp_seam;
 struct tr__tcp_seam;
 struct tr__workers_seam;
 struct tr__log_store;
@@ -31,6 +32,7 @@ typedef struct tr__kind_seams {
     const struct tr__file_seam *files;      /* file_sink.h */
     const struct tr__tcp_seam *tcp;         /* tcp.h */
     const struct tr__fd_seam *fds;          /* actors/fd_watch.h */
+    const struct tr__sp_seam *sp;           /* sp.h */
     void *context; /* the tables' own, which they find through the loop they are given */
 } tr__kind_seams;
 

@@ -23,6 +23,7 @@
 #include "base/check.h"
 #include "base/err.h"
 #include "base/mem.h"
+#include "transport/nng_err.h"
 
 #define NOW_MAX         (256u << 10) /* bytes to be sent at once; more is for nng's threads */
 #define ACCEPT_PAUSE_MS 50           /* after an error: at the limit of descriptors accept would spin */
@@ -60,37 +61,6 @@ struct tr__dial {
     void *context;
     char address[TR__ADDRESS_MAX + 1];
 };
-
-/* Errors ---- */
-
-static tr_err translate(int nng_error)
-{
-    switch (nng_error) {
-    case NNG_ENOMEM:
-        return TR_ENOMEM;
-    case NNG_ETIMEDOUT:
-        return TR_EDEADLINE;
-    case NNG_ECONNREFUSED:
-        return TR_EREFUSED;
-    case NNG_ECONNSHUT:
-    case NNG_ECONNRESET:
-    case NNG_ECONNABORTED:
-        return TR_ERESET;
-    case NNG_ECLOSED:
-    case NNG_ECANCELED:
-        return TR_ECLOSED;
-    case NNG_EADDRINUSE:
-        return TR_EADDRINUSE;
-    case NNG_EADDRINVAL:
-        return TR_EADDR;
-    case NNG_EUNREACHABLE:
-        return TR_ENOCONN;
-    case NNG_EPERM:
-        return TR_EPERM;
-    default:
-        return nng_error & NNG_ESYSERR ? tr__err_from_errno(nng_error & ~NNG_ESYSERR) : TR_EIO;
-    }
-}
 
 /* Streams: receiving ---- */
 
@@ -154,7 +124,7 @@ static void received(void *argument)
     int result = nng_aio_result(stream->receive_aio);
     if (result) {
         tr_error why;
-        tr_err code = translate(result);
+        tr_err code = tr__nng_err(result);
         if (code == TR_ERESET)
             tr__fail(&why, code, "the other side closed the connection");
         else
@@ -198,7 +168,7 @@ static void sent(void *argument)
     int result = nng_aio_result(stream->send_aio);
     if (result) {
         tr_error why;
-        tr__fail(&why, translate(result), "sending failed: %s", nng_strerror(result));
+        tr__fail(&why, tr__nng_err(result), "sending failed: %s", nng_strerror(result));
         fail(stream, &why);
         return;
     }
@@ -415,7 +385,7 @@ static void make_url(const tr__net_address *address, char *url)
 
 static tr_err listen_failed(int result, const char *url, tr_error *error)
 {
-    tr_err code = translate(result);
+    tr_err code = tr__nng_err(result);
     if (code == TR_EADDRINUSE)
         return tr__fail(error, code,
                         "cannot listen on %.80s: another program listens there; choose another port by "
@@ -491,7 +461,7 @@ static void dialled(void *argument)
     tr_error why = {.code = TR_OK};
     tr__stream *stream = NULL;
     if (result) {
-        tr__fail(&why, translate(result), "cannot reach %.80s: %s", dial->address,
+        tr__fail(&why, tr__nng_err(result), "cannot reach %.80s: %s", dial->address,
                  result == NNG_EADDRINVAL ? "no such host is known" : nng_strerror(result));
     } else {
         stream = stream_create(nng_aio_get_output(dial->aio, 0));
@@ -529,7 +499,7 @@ err_dialer:
     nng_stream_dialer_free(made->dialer);
 err_memory:
     tr__free(made);
-    return tr__fail(error, translate(result), "cannot dial %.80s: %s", url + 6, nng_strerror(result));
+    return tr__fail(error, tr__nng_err(result), "cannot dial %.80s: %s", url + 6, nng_strerror(result));
 }
 
 static void net_undial(tr__dial *dial)

@@ -5,6 +5,7 @@
 
 #include <troupe/compute.h>
 #include <troupe/downloader.h>
+#include <troupe/nng_socket.h>
 #include <troupe/stream_client.h>
 
 static tr_down heard;
@@ -54,6 +55,8 @@ static void a_kind_without_a_world_refuses_to_start_and_says_what_is_missing(voi
     expect_refused(&tr_downloader, NULL, "no HTTP");
     expect_refused(&tr_stream_client, &(tr_stream_opts){.address = "h:1", .codec = "http"},
                    "no TCP connections");
+    static const char *const url = "inproc://x";
+    expect_refused(&tr_nng_socket, &(tr_nng_opts){.protocol = "push", .listen = {&url, 1}}, "no nng sockets");
 }
 
 int main(void)
