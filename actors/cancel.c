@@ -69,7 +69,8 @@ static tr_msg *kept_ask(const tr_actor *callee, const tr_msg *cancel)
 void tr__cancel_arrived(tr__loop *loop, tr_actor *callee, tr_msg *msg)
 {
     tr_msg *kept = drop_queued(loop, callee, msg) ? NULL : kept_ask(callee, msg);
-    if (kept) {
+    if (kept &&
+        !(kept->flags & TR__MSG_CANCELED)) { /* once: one that was handed round may be told of twice */
         kept->flags |= TR__MSG_ANSWERED | TR__MSG_CANCELED;
         if (kept->flags & TR__MSG_STREAM)
             tr__outflow_canceled(loop, kept);

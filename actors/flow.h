@@ -67,7 +67,7 @@ static inline bool tr__inflow_holds(const tr__pending *pending)
     return pending->special & TR__STREAMS && pending->inflow->each && pending->inflow->head;
 }
 
-/* Within the fiber: wait until it has an item, or is settled; TR_EKILLED. (fiber_wait.c) */
+/* Within the fiber: wait until it has an item, or is settled; TR_EKILLED. NULL: for nothing. (fiber_wait.c) */
 tr_err tr__fiber_item(tr_actor *self, tr__pending *pending, const char *where);
 
 /* ---- the callee (outflow.c) ---------------------------------------------------------------------------- */

@@ -153,6 +153,15 @@ static tr_msg *pop(tr__inflow *flow)
     return msg;
 }
 
+/* What a fiber has in hand. */
+static void give_back(tr__loop *loop, tr_actor *self)
+{
+    tr_msg *before = self->fiber->answer;
+    self->fiber->answer = NULL;
+    if (before)
+        tr__release(loop, before);
+}
+
 static void skip(tr__loop *loop, tr__pending *pending, tr_msg *msg)
 {
     loop->counts.handled--;
@@ -163,6 +172,7 @@ static void skip(tr__loop *loop, tr__pending *pending, tr_msg *msg)
 void tr__inflow_skip(tr__loop *loop, tr__pending *pending)
 {
     pending->inflow->skips = true;
+    give_back(loop, pending->owner); /* it may be all of the window */
     while (pending->inflow->head)
         skip(loop, pending, pop(pending->inflow));
 }
@@ -275,12 +285,12 @@ tr_err tr_next_msg_at(tr_actor *self, tr_future future, const tr_msg **item, con
     if (!self->fiber)
         return tr__self_fail(self, TR_EINVAL, "tr_next in %s, which is no fiber: tr_each", self->def->name);
     tr__pending *pending = flow_of(self, future, "tr_next");
-    if (!pending)
-        return tr_last_error(self)->code;
-    tr_msg *before = self->fiber->answer;
-    self->fiber->answer = NULL;
-    if (before)
-        tr__release(loop, before);
+    if (!pending) {
+        tr_err err = tr_last_error(self)->code;
+        TR_TRY(tr__fiber_item(self, NULL, where));
+        return err;
+    }
+    give_back(loop, self);
     TR_TRY(tr__fiber_item(self, pending, where));
     if (tr__inflow_has(pending)) {
         self->fiber->answer = pop(pending->inflow);

@@ -334,7 +334,8 @@ static void give_up(tr__remote_peer *p, tr_msg *msg, tr_err err)
         fail_remotely(p, msg, err);
         return;
     }
-    if (ours && (msg->kind == TR__MSG_NOTICE || msg->kind == TR__MSG_ITEM || msg->kind == TR__MSG_DEMAND))
+    if (ours && (msg->kind == TR__MSG_NOTICE || msg->kind == TR__MSG_ITEM || msg->kind == TR__MSG_DEMAND ||
+                 msg->kind == TR__MSG_MOVED))
         tr__remote_cut(p, &(tr_error){TR_ENOMEM, "no memory for what it must hear"});
     if (err == TR_ETOOBIG && msg->kind == TR__MSG_ASK) {
         loop->counts.dropped[drop_of(err)]++;

@@ -147,15 +147,16 @@ TR_ACTOR(awaits_only_def, .run = awaits_only);
 static void who_awaits_the_answer_drops_the_items(void **state)
 {
     (void)state;
-    for (uint32_t loops = 1; loops <= 2; loops++) {
-        open_flow(loops, 4, MANY);
-        f.p->b.address = manual_spawn_def(f.p->m, loops - 1, &serves_def, NULL, NULL);
-        manual_spawn_def(f.p->m, 0, &awaits_only_def, NULL, NULL);
-        manual_pump(f.p->m);
-        assert_non_null(strstr(f.told, "answer "));
-        assert_int_equal(manual_dropped(f.p->m, TR_DROP_LATE_REPLY), MANY - 1);
-        close_flow();
-    }
+    for (uint32_t loops = 1; loops <= 2; loops++)
+        for (uint32_t window = 1; window <= 4; window++) { /* of one: all of it is in its hand */
+            open_flow(loops, window, MANY);
+            f.p->b.address = manual_spawn_def(f.p->m, loops - 1, &serves_def, NULL, NULL);
+            manual_spawn_def(f.p->m, 0, &awaits_only_def, NULL, NULL);
+            manual_pump(f.p->m);
+            assert_non_null(strstr(f.told, "answer "));
+            assert_int_equal(manual_dropped(f.p->m, TR_DROP_LATE_REPLY), MANY - 1);
+            close_flow();
+        }
 }
 
 static tr_err gathers(tr_actor *self, void *arg)
