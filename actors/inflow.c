@@ -17,14 +17,18 @@ static tr__pending *make(tr__loop *loop, tr_actor *self, tr_addr to, uint32_t wi
                          const tr_typeinfo *asked)
 {
     tr__inflow *flow = tr__alloc(sizeof(*flow));
-    tr__pending *pending = flow ? tr__pending_make(loop, self, TR__PENDING_ASK) : NULL;
+    tr_msg *cancel = flow ? tr__cancel_make(loop) : NULL;
+    tr__pending *pending = cancel ? tr__pending_make(loop, self, TR__PENDING_ASK) : NULL;
     if (!pending) {
+        if (cancel)
+            tr__msg_free(loop, cancel);
         tr__free(flow);
         tr__self_fail(self, TR_ENOMEM, "no memory for a future");
         return NULL;
     }
     *flow = (tr__inflow){.asked = asked,
                          .from = to,
+                         .cancel = cancel,
                          .window = (uint8_t)window,
                          .step = (uint8_t)(window > 1 ? window / 2 : 1)};
     self->asks++;
@@ -184,6 +188,8 @@ void tr__inflow_end(tr__loop *loop, tr__pending *pending)
         loop->counts.handled--;
         tr__drop(loop, pop(flow), TR_DROP_LATE_REPLY);
     }
+    if (flow->cancel)
+        tr__msg_free(loop, flow->cancel);
     tr__free(flow);
 }
 

@@ -177,6 +177,8 @@ void tr__moved_arrived(tr__loop *loop, tr_actor *asker, tr_msg *msg);
 void tr__moved_lost(tr__loop *loop, uint64_t asker_node, tr_msg *msg);
 /* What tells an asker that its ask is handled by another actor; NULL: no memory. */
 tr_msg *tr__moved_make(tr__loop *loop, uint64_t ask, tr_addr callee);
+/* What will tell a callee, once it has an asker and a number; NULL: no memory. */
+tr_msg *tr__cancel_make(tr__loop *loop);
 /* Tell the callee of an ask that nobody waits any more. */
 void tr__cancel_callee(tr__loop *loop, const tr__pending *pending);
 /* A cancel came to its callee's loop. Takes msg. */
