@@ -24,6 +24,7 @@ static tr_msg *take_cancel(tr__loop *loop, const tr__pending *pending)
         return tr__cancel_make(loop);
     tr_msg *made = pending->inflow->cancel;
     pending->inflow->cancel = NULL;
+    made->flags |= TR__MSG_STREAM; /* so that it isn't lost on its way either (remote_out.c) */
     return made;
 }
 
@@ -91,6 +92,7 @@ void tr__cancel_arrived(tr__loop *loop, tr_actor *callee, tr_msg *msg)
         if (kept->flags & TR__MSG_STREAM)
             tr__outflow_canceled(loop, kept);
         msg->kind = TR__MSG_NOTICE; /* the block was made for this */
+        msg->flags &= (uint8_t)~TR__MSG_STREAM;
         tr__deliver(loop, msg);
         return;
     }
