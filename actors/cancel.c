@@ -6,16 +6,33 @@
 #include "actors/pending.h"
 #include "base/plant.h"
 
+tr_msg *tr__cancel_make(tr__loop *loop)
+{
+    tr_msg *msg = tr__msg_alloc(&loop->pool, loop->index, sizeof(tr_canceled));
+    if (msg) {
+        msg->kind = TR__MSG_CANCEL;
+        tr__msg_filled(msg, tr__type_of(&tr_canceled_type));
+    }
+    return msg;
+}
+
+/* Of a stream there is one: its callee may wait for demand. Else best effort: without memory the callee works for nothing, but
+ * nobody is misled. */
+static tr_msg *take_cancel(tr__loop *loop, const tr__pending *pending)
+{
+    if (!(pending->special & TR__STREAMS))
+        return tr__cancel_make(loop);
+    tr_msg *made = pending->inflow->cancel;
+    pending->inflow->cancel = NULL;
+    made->flags |= TR__MSG_STREAM; /* so that it isn't lost on its way either (remote_out.c) */
+    return made;
+}
+
 void tr__cancel_callee(tr__loop *loop, const tr__pending *pending)
 {
-    if (loop->stopping)
-        return;
-    /* Best effort: without memory the callee works for nothing, but nobody is misled. */
-    tr_msg *msg = tr__msg_alloc(&loop->pool, loop->index, sizeof(tr_canceled));
+    tr_msg *msg = loop->stopping ? NULL : take_cancel(loop, pending);
     if (!msg)
         return;
-    msg->kind = TR__MSG_CANCEL;
-    tr__msg_filled(msg, tr__type_of(&tr_canceled_type));
     msg->sender = tr__addr_of(pending->owner);
     msg->ask = tr__pending_id(pending);
     *(tr_canceled *)tr__msg_body(msg) = (tr_canceled){.asker = msg->sender, .ask = msg->ask};
@@ -69,11 +86,13 @@ static tr_msg *kept_ask(const tr_actor *callee, const tr_msg *cancel)
 void tr__cancel_arrived(tr__loop *loop, tr_actor *callee, tr_msg *msg)
 {
     tr_msg *kept = drop_queued(loop, callee, msg) ? NULL : kept_ask(callee, msg);
-    if (kept) {
+    if (kept &&
+        !(kept->flags & TR__MSG_CANCELED)) { /* once: one that was handed round may be told of twice */
         kept->flags |= TR__MSG_ANSWERED | TR__MSG_CANCELED;
         if (kept->flags & TR__MSG_STREAM)
             tr__outflow_canceled(loop, kept);
         msg->kind = TR__MSG_NOTICE; /* the block was made for this */
+        msg->flags &= (uint8_t)~TR__MSG_STREAM;
         tr__deliver(loop, msg);
         return;
     }

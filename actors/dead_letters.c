@@ -184,6 +184,12 @@ void tr__drop(tr__loop *loop, tr_msg *msg, tr_drop why)
 
 void tr__drop_for(tr__loop *loop, uint64_t node, tr_msg *msg, tr_drop why)
 {
+    if (msg->kind ==
+        TR__MSG_DEMAND) { /* who sent the items has answered, or fails the ask: nothing is lost */
+        TR__COUNT(loop->counts.handled);
+        tr__msg_free(loop, msg);
+        return;
+    }
     loop->counts.dropped[why] += !(TR_PLANT(dead_letter_uncounted) && why == TR_DROP_NO_ACTOR);
     tr_addr target = {node, msg->to.slot, msg->to.generation};
     if (msg->type != tr__type_of(&tr_dead_letter_type)) /* of one that came too late nobody is told */

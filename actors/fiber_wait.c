@@ -185,8 +185,8 @@ tr_err tr_await_msg_at(tr_actor *self, tr_future future, const tr_msg **msg, con
 
 tr_err tr__fiber_item(tr_actor *self, tr__pending *pending, const char *where)
 {
-    if (tr__inflow_has(pending) || pending->settled)
-        return TR_OK;
+    if (!pending || tr__inflow_has(pending) || pending->settled)
+        return step_aside(self);
     waits_at(self, where);
     while (!tr__inflow_has(pending) && !pending->settled) {
         self->fiber->awaited = tr__pending_id(pending);
@@ -202,8 +202,10 @@ tr_err tr__fiber_demand(tr_actor *self, const tr__pending *outflow, const char *
     tr__fiber_state *state = self->fiber;
     if (!bound_wait(self, ask->deadline_ns == UINT64_MAX ? TR_FOREVER
                           : ask->deadline_ns > now       ? ask->deadline_ns - now
-                                                         : 0))
+                                                         : 0)) {
+        TR_TRY(step_aside(self));
         return TR_ENOMEM;
+    }
     waits_at(self, where);
     state->awaited = tr__pending_id(outflow);
     state->whom = ask->sender;

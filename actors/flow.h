@@ -10,8 +10,8 @@
  * W2  Items come in the order in which they were sent, and the answer behind them all: they go one way, as one kind of mail.
  * W3  A grant needs no memory: it is the block of the item that was taken. Of one that its owner keeps (tr_msg_take) a block
  *     is made; if that can't be, a later item's will do, and if there is none, the ask fails with TR_ENOMEM.
- * W4  The callee hears of a cancel, the asker's end, the deadline and a lost connection, once: by the ask's CANCEL, which for
- *     an ask of another node was made when that came (remote_in.c).
+ * W4  The callee hears of a cancel, the asker's end, the deadline and a lost connection, once: by the ask's CANCEL, which was
+ *     made with it; for an ask of another node, when that came (remote_in.c).
  * W5  A peer that sends items which weren't demanded is cut off; what it demands beyond the window isn't believed.
  * W6  An outflow ends with its ask's block, which is marked as holding something (TR__HOME_HOLDS), so that no short way of
  *     freeing it misses that. It is found by the block's queued_at, its place in the table, and believed if it knows the
@@ -34,6 +34,7 @@ typedef struct tr__inflow {
     tr_addr from;        /* who sends them; its outflow there */
     uint64_t outflow;
     uint64_t due_ns; /* the ask's deadline */
+    tr_msg *cancel;  /* what its callee hears if it is given up; NULL: it was */
     tr_each_fn each; /* receive actors: NULL until tr_each */
     void *context;
     uint8_t window, step; /* granted again by `step` items */
@@ -67,7 +68,7 @@ static inline bool tr__inflow_holds(const tr__pending *pending)
     return pending->special & TR__STREAMS && pending->inflow->each && pending->inflow->head;
 }
 
-/* Within the fiber: wait until it has an item, or is settled; TR_EKILLED. (fiber_wait.c) */
+/* Within the fiber: wait until it has an item, or is settled; TR_EKILLED. NULL: for nothing. (fiber_wait.c) */
 tr_err tr__fiber_item(tr_actor *self, tr__pending *pending, const char *where);
 
 /* ---- the callee (outflow.c) ---------------------------------------------------------------------------- */

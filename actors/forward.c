@@ -54,6 +54,8 @@ static tr_msg *take(tr_actor *self, const tr_msg *ask)
     tr__loop *loop = tr__owner(self);
     if (ask->flags & TR__MSG_STREAM)
         tr__outflow_end(loop, ask);
+    else
+        ((tr_msg *)ask)->error = TR_OK; /* why it couldn't be answered here is no matter there */
     if (ask->flags & TR__MSG_KEPT)
         tr__unkeep(self, (tr_msg *)ask);
     else if (self->fiber)
@@ -150,7 +152,10 @@ void tr__moved_arrived(tr__loop *loop, tr_actor *asker, tr_msg *msg)
 void tr__moved_lost(tr__loop *loop, uint64_t asker_node, tr_msg *msg)
 {
     tr_addr callee = *(tr_addr *)tr__msg_body(msg), from = {asker_node, msg->to.slot, msg->to.generation};
-    if (loop->stopping) {
+    /* Of an asker elsewhere only what is here has come to its callee; and to a third node its cancel would say that it is
+     * of this one. */
+    bool came = asker_node == loop->node->id || callee.node == loop->node->id;
+    if (loop->stopping || !came) {
         tr__msg_free(loop, msg);
         return;
     }

@@ -17,14 +17,18 @@ static tr__pending *make(tr__loop *loop, tr_actor *self, tr_addr to, uint32_t wi
                          const tr_typeinfo *asked)
 {
     tr__inflow *flow = tr__alloc(sizeof(*flow));
-    tr__pending *pending = flow ? tr__pending_make(loop, self, TR__PENDING_ASK) : NULL;
+    tr_msg *cancel = flow ? tr__cancel_make(loop) : NULL;
+    tr__pending *pending = cancel ? tr__pending_make(loop, self, TR__PENDING_ASK) : NULL;
     if (!pending) {
+        if (cancel)
+            tr__msg_free(loop, cancel);
         tr__free(flow);
         tr__self_fail(self, TR_ENOMEM, "no memory for a future");
         return NULL;
     }
     *flow = (tr__inflow){.asked = asked,
                          .from = to,
+                         .cancel = cancel,
                          .window = (uint8_t)window,
                          .step = (uint8_t)(window > 1 ? window / 2 : 1)};
     self->asks++;
@@ -153,6 +157,15 @@ static tr_msg *pop(tr__inflow *flow)
     return msg;
 }
 
+/* What a fiber has in hand. */
+static void give_back(tr__loop *loop, tr_actor *self)
+{
+    tr_msg *before = self->fiber->answer;
+    self->fiber->answer = NULL;
+    if (before)
+        tr__release(loop, before);
+}
+
 static void skip(tr__loop *loop, tr__pending *pending, tr_msg *msg)
 {
     loop->counts.handled--;
@@ -163,6 +176,7 @@ static void skip(tr__loop *loop, tr__pending *pending, tr_msg *msg)
 void tr__inflow_skip(tr__loop *loop, tr__pending *pending)
 {
     pending->inflow->skips = true;
+    give_back(loop, pending->owner); /* it may be all of the window */
     while (pending->inflow->head)
         skip(loop, pending, pop(pending->inflow));
 }
@@ -174,6 +188,8 @@ void tr__inflow_end(tr__loop *loop, tr__pending *pending)
         loop->counts.handled--;
         tr__drop(loop, pop(flow), TR_DROP_LATE_REPLY);
     }
+    if (flow->cancel)
+        tr__msg_free(loop, flow->cancel);
     tr__free(flow);
 }
 
@@ -275,12 +291,12 @@ tr_err tr_next_msg_at(tr_actor *self, tr_future future, const tr_msg **item, con
     if (!self->fiber)
         return tr__self_fail(self, TR_EINVAL, "tr_next in %s, which is no fiber: tr_each", self->def->name);
     tr__pending *pending = flow_of(self, future, "tr_next");
-    if (!pending)
-        return tr_last_error(self)->code;
-    tr_msg *before = self->fiber->answer;
-    self->fiber->answer = NULL;
-    if (before)
-        tr__release(loop, before);
+    if (!pending) {
+        tr_err err = tr_last_error(self)->code;
+        TR_TRY(tr__fiber_item(self, NULL, where));
+        return err;
+    }
+    give_back(loop, self);
     TR_TRY(tr__fiber_item(self, pending, where));
     if (tr__inflow_has(pending)) {
         self->fiber->answer = pop(pending->inflow);

@@ -333,7 +333,7 @@ static void due(tr__loop *loop, tr__pending *pending)
         } else if (pending->special & TR__STREAMS && tr__inflow_turn(loop, pending)) {
             /* it was its items' turn */
         } else if (pending->settled) { /* `then` was set on a settled one: its callback's turn has come */
-            call_then(loop, pending);
+            tr__pending_tell(loop, pending);
         } else if (owner->fiber && pending->kind == TR__PENDING_ASK &&
                    pending->timer.due_ns < pending->until_ns) {
             uint32_t generation = pending->generation;

@@ -175,8 +175,8 @@ void tr__pipe_end(tr__loop *loop, tr__pending *pending);
 void tr__moved_tell(tr__loop *loop, tr_addr asker, uint64_t ask, tr_addr callee, uint8_t hops);
 /* It came to the asker: whom to tell of a cancel from now on. Takes msg. */
 void tr__moved_arrived(tr__loop *loop, tr_actor *asker, tr_msg *msg);
-/* It can't come there: the asker, of that node, is gone or out of reach, and doesn't wait. Its new callee is told. Takes
- * msg. */
+/* It can't come there: the asker, of that node, is gone or out of reach, and doesn't wait. Its new callee, if it has the ask,
+ * is told. Takes msg. */
 void tr__moved_lost(tr__loop *loop, uint64_t asker_node, tr_msg *msg);
 /* What tells an asker that its ask is handled by another actor; NULL: no memory. */
 tr_msg *tr__moved_make(tr__loop *loop, uint64_t ask, tr_addr callee, uint8_t hops);
@@ -190,6 +190,8 @@ static inline bool tr__moved_is_news(const tr_msg *moved, unsigned known_hops)
 {
     return moved->hops > known_hops || moved->hops == TR__HOPS_MAX;
 }
+/* What will tell a callee, once it has an asker and a number; NULL: no memory. */
+tr_msg *tr__cancel_make(tr__loop *loop);
 /* Tell the callee of an ask that nobody waits any more. */
 void tr__cancel_callee(tr__loop *loop, const tr__pending *pending);
 /* A cancel came to its callee's loop. Takes msg. */

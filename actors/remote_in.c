@@ -138,12 +138,9 @@ static void arrive(tr__loop *loop, tr_addr to, tr_msg *msg)
 /* A block that names an ask of theirs. NULL: no memory. */
 static tr_msg *cancel_make(tr__remote_peer *p, const tr__record *r)
 {
-    tr__loop *loop = p->remote->loop;
-    tr_msg *msg = tr__msg_alloc(&loop->pool, loop->index, sizeof(tr_canceled));
+    tr_msg *msg = tr__cancel_make(p->remote->loop);
     if (!msg)
         return NULL;
-    msg->kind = TR__MSG_CANCEL;
-    tr__msg_filled(msg, tr__type_of(&tr_canceled_type));
     msg->sender = (tr_addr){p->peer->id, r->from_slot, r->from_generation};
     msg->ask = r->ask;
     msg->to.slot = r->to_slot;
@@ -241,12 +238,11 @@ static void item_lost(tr__remote_peer *p, const tr__record *r, tr_drop why)
     tr_msg *wait = tr__waits_take(&p->waits, TR__MSG_ASK, r->ask, r->to_slot, r->to_generation);
     tr_addr asker = wait->sender, callee = {p->peer->id, r->from_slot, r->from_generation};
     tr__fail_ask(loop, wait, p->peer->id, why == TR_DROP_NO_MEMORY ? TR_ENOMEM : TR_ETYPE);
-    tr_msg *cancel = tr__msg_alloc(&loop->pool, loop->index, sizeof(tr_canceled));
+    tr_msg *cancel = tr__cancel_make(loop);
     if (!cancel) {
         cut_for(p, TR_ENOMEM, "no memory for what it must hear");
         return;
     }
-    cancel->kind = TR__MSG_CANCEL;
     cancel->sender = asker;
     cancel->ask = r->ask;
     tr__submit(loop, callee, cancel);

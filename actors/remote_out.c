@@ -376,6 +376,13 @@ static void fail_remotely(tr__remote_peer *p, tr_msg *msg, tr_err err)
     tr__drop_for(loop, p->peer->id, msg, TR_DROP_NO_MEMORY);
 }
 
+/* Without it somebody there would wait in vain, or for ever. */
+static bool is_needed(const tr_msg *msg)
+{
+    return msg->kind == TR__MSG_NOTICE || msg->kind == TR__MSG_ITEM || msg->kind == TR__MSG_DEMAND ||
+           msg->kind == TR__MSG_MOVED || (msg->kind == TR__MSG_CANCEL && msg->flags & TR__MSG_STREAM);
+}
+
 /* It can't go, and won't later. */
 static void give_up(tr__remote_peer *p, tr_msg *msg, tr_err err)
 {
@@ -386,7 +393,7 @@ static void give_up(tr__remote_peer *p, tr_msg *msg, tr_err err)
         fail_remotely(p, msg, err);
         return;
     }
-    if (ours && (msg->kind == TR__MSG_NOTICE || msg->kind == TR__MSG_ITEM || msg->kind == TR__MSG_DEMAND))
+    if (ours && is_needed(msg))
         tr__remote_cut(p, &(tr_error){TR_ENOMEM, "no memory for what it must hear"});
     if (err == TR_ETOOBIG && msg->kind == TR__MSG_ASK) {
         loop->counts.dropped[drop_of(err)]++;

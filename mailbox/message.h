@@ -53,8 +53,9 @@ enum tr__msg_flag {
     TR__MSG_WAITS = 8,    /* a WANT_WRITABLE of a fiber that waits in its send */
     TR__MSG_DEFERRED = 8, /* a message, ask or notice that its receiver had already, and set aside */
     TR__MSG_EXPIRES = 16, /* a message with a time to live: deadline_ns */
-    TR__MSG_STREAM = 16,  /* an ask with items before its answer, `error` is its window; what settles such */
-                          /* 32: TR__MSG_VERSIONS (troupe/message.h) */
+    TR__MSG_STREAM =
+        16, /* an ask with items before its answer, `error` is its window; what settles such, or cancels it */
+            /* 32: TR__MSG_VERSIONS (troupe/message.h) */
     TR__MSG_CONVERTED = 64, /* there are copies of it as other versions of its type (versions.h) */
     /* Of a message or ask: beyond the budget (actors/budget.c); of a WANT_WRITABLE: who asks was refused for that. */
     TR__MSG_BEYOND = 128,

@@ -405,7 +405,7 @@ TR_FN(tr_err, next_type_at,
       (tr_actor * self, tr_future future, tr_type *type, const void **out, const char *where),
       (self, future, type, out, where))
 /* Receive actors: have `each` called with every item, in order with this actor's other messages, never from within this
- * call. When it says false the items wait from then on, and so does the answer, until tr_each is called again or the
+ * call. When it says false the items wait from then on, and the answer behind them, until tr_each is called again or the
  * future cancelled. TR_EINVAL: a fiber, or no streamed ask. */
 TR_FN(tr_err, each, (tr_actor * self, tr_future future, tr_each_fn each, void *context),
       (self, future, each, context))

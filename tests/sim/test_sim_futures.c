@@ -9,7 +9,9 @@
 
 #include <cmocka.h>
 
+#include "base/mem.h"
 #include "tests/kit/sim/sim.h"
+#include "transport/frame.h"
 
 /* An actor "one" and "two" on each node do with an ask what they were told last. */
 TR_MESSAGE(question, (u64, n), (buffer, with))
@@ -22,7 +24,27 @@ TR_MESSAGE(give_up)
 TR_MESSAGE(end_now)
 TR_MESSAGE(outcome, (u32, code), (addr, by), (u64, n))
 
-enum { REPLY, KEEP, FORWARD, REPLY_AND_END };
+enum { REPLY, KEEP, FORWARD, REPLY_AND_END, FORWARD_DRY };
+
+/* An ask is forwarded while there is no memory: the batch that is open is filled up but for so many bytes, a record goes behind
+ * that, and the n-th allocation then fails. */
+static struct {
+    size_t left;
+    uint64_t fails_at;
+} dry;
+
+static tr_err forward_dry(tr_actor *self, const tr_msg *ask, tr_addr to)
+{
+    static char fill[TR__FRAME_SIZE_NORMAL];
+    memset(fill, 'x', sizeof(fill) - dry.left);
+    fill[sizeof(fill) - dry.left] = '\0';
+    tr_send(self, tr_msg_sender(ask), told, .what = fill);
+    tr_monitor(self, tr_msg_sender(ask));
+    tr__alloc_fail_at(dry.fails_at);
+    tr_err err = tr_forward(self, ask, to);
+    tr__alloc_fail_at(0);
+    return err;
+}
 
 typedef struct server {
     be how;
@@ -44,8 +66,9 @@ static void serve(tr_actor *self, void *state, const tr_msg *msg)
     } else if (q && s->how.what == KEEP) {
         tr_msg_take(self, msg);
         tr_send(self, s->boss, told, .what = "kept");
-    } else if (q && s->how.what == FORWARD) {
-        if (tr_forward(self, msg, s->how.to) != TR_OK)
+    } else if (q && s->how.what >= FORWARD && s->how.what != REPLY_AND_END) {
+        bool is_dry = s->how.what == FORWARD_DRY;
+        if ((is_dry ? forward_dry : tr_forward)(self, msg, s->how.to) != TR_OK)
             tr_reply_error(self, msg, tr_last_error(self)->code, "%s", tr_last_error(self)->text);
     } else if (q) {
         tr_reply(self, msg, answer, .by = tr_self(self), .n = q->n + 1, .with = q->with);
@@ -95,6 +118,8 @@ static tr_err start(tr_actor *self, uint32_t index)
     (void)index;
     tr_spawn_with(self, &server_def, NULL, &(tr_spawn_opts){.name = "one", .place = TR_PLACE_SPREAD});
     tr_spawn_with(self, &server_def, NULL, &(tr_spawn_opts){.name = "two", .place = TR_PLACE_SPREAD});
+    /* Where the connections are: what it sends is sent at once. */
+    tr_spawn_with(self, &server_def, NULL, &(tr_spawn_opts){.name = "near", .place = TR_PLACE_LOOP});
     tr_spawn_with(self, &asker_def, NULL, &(tr_spawn_opts){.name = "asker", .place = TR_PLACE_SPREAD});
     return tr_sleep(self, TR_FOREVER);
 }
@@ -242,6 +267,26 @@ static void a_lost_connection_fails_what_was_forwarded_over_it_and_nothing_else(
     ends_with(TR_ENOCONN, TR_SECONDS(1));
 }
 
+/* Whoever asked hears by the connection's end. */
+static void an_ask_that_moves_without_memory_fails_before_its_time(void **state)
+{
+    (void)state;
+    tr_addr near = find("n1/near");
+    uint32_t cut = 0;
+    for (uint32_t i = 0; i < 16; i++) {
+        dry.left = 132 + 4 * (i / 2);
+        dry.fails_at = 1 + i % 2; /* where every block is an allocation the first is the message's */
+        have(near, FORWARD_DRY, two[2]);
+        have_asked(near);
+        const outcome *o = tr_probe_expect(boss, TR_SECONDS(21), outcome);
+        assert_non_null(o);
+        assert_int_not_equal(o->code, TR_EDEADLINE);
+        cut += o->code == TR_ENOCONN;
+        tr_sim_step(sim, TR_SECONDS(10)); /* it is up again */
+    }
+    assert_true(cut > 0);
+}
+
 static void a_dead_callee_on_another_node_fails_the_ask_at_once_behind_its_replies(void **state)
 {
     (void)state;
@@ -268,6 +313,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(the_askers_end_is_told_where_its_ask_is, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_lost_connection_fails_what_was_forwarded_over_it_and_nothing_else,
                                         set_up, tear_down),
+        cmocka_unit_test_setup_teardown(an_ask_that_moves_without_memory_fails_before_its_time, set_up,
+                                        tear_down),
         cmocka_unit_test_setup_teardown(
             a_dead_callee_on_another_node_fails_the_ask_at_once_behind_its_replies, set_up, tear_down),
     };

@@ -10,7 +10,9 @@
 #include <cmocka.h>
 
 #include "actors/remote_peer.h"
+#include "base/mem.h"
 #include "tests/kit/sim/sim.h"
+#include "transport/frame.h"
 
 /* "one" and "two" on each node answer; "asker" and the fiber "taker" ask for who tells them to. */
 TR_MESSAGE(list, (u64, items), (buffer, with))
@@ -80,7 +82,7 @@ TR_ACTOR(server_def, .receive = serve, .state_size = sizeof(server));
 
 typedef struct asking {
     tr_future future;
-    tr_addr boss;
+    tr_addr boss, from;
     uint64_t taken, stop_at;
     bool wrong;
 } asking;
@@ -112,8 +114,22 @@ static void answered(tr_actor *self, void *state, const tr_result *result, void 
 static tr_future begin(tr_actor *self, asking *a, const tr_msg *msg)
 {
     const ask_it *how = tr_match(msg, ask_it);
-    *a = (asking){.boss = tr_msg_sender(msg), .stop_at = how->stop_at};
+    *a = (asking){.boss = tr_msg_sender(msg), .from = how->to, .stop_at = how->stop_at};
     return a->future = tr_ask_stream(self, how->to, how->timeout_ns, how->window, list, .items = how->items);
+}
+
+/* So that what goes next needs a batch of its own, which needs memory. */
+static size_t fill_but_for; /* so many bytes of it; 0: there is memory */
+
+static void fill_batch(tr_actor *self, const asking *a)
+{
+    static char fill[TR__FRAME_SIZE_NORMAL];
+    memset(fill, 'x', sizeof(fill) - fill_but_for);
+    fill[sizeof(fill) - fill_but_for] = '\0';
+    for (int i = 0; i < 3; i++) /* what is open, what is spare, and one more */
+        tr_send(self, a->from, told, .what = fill);
+    for (int i = 0; i < 3; i++)
+        tr_monitor(self, a->from);
 }
 
 static void asker(tr_actor *self, void *state, const tr_msg *msg)
@@ -127,7 +143,11 @@ static void asker(tr_actor *self, void *state, const tr_msg *msg)
         a->stop_at = 0;
         tr_each(self, a->future, take, NULL);
     } else if (tr_match(msg, give_up)) {
+        if (fill_but_for)
+            fill_batch(self, a);
+        tr__alloc_fail_at(fill_but_for ? 1 : 0);
         tr_cancel(self, a->future);
+        tr__alloc_fail_at(0);
     } else if (tr_match(msg, end_now)) {
         tr_exit(self, TR_OK, "told to");
     }
@@ -158,6 +178,8 @@ static tr_err start(tr_actor *self, uint32_t index)
     tr_spawn_with(self, &server_def, NULL, &(tr_spawn_opts){.name = "one", .place = TR_PLACE_SPREAD});
     tr_spawn_with(self, &server_def, NULL, &(tr_spawn_opts){.name = "two", .place = TR_PLACE_SPREAD});
     tr_spawn_with(self, &asker_def, NULL, &(tr_spawn_opts){.name = "asker", .place = TR_PLACE_SPREAD});
+    /* Where the connections are: what it sends is sent at once. */
+    tr_spawn_with(self, &asker_def, NULL, &(tr_spawn_opts){.name = "near", .place = TR_PLACE_LOOP});
     tr_spawn_with(self, &taker_def, NULL, &(tr_spawn_opts){.name = "taker", .place = TR_PLACE_SPREAD});
     return tr_sleep(self, TR_FOREVER);
 }
@@ -319,6 +341,28 @@ static void an_end_of_who_asks_or_sends_is_heard_over_the_connection(void **stat
     assert_true(t && strcmp(t->what, "canceled") == 0);
 }
 
+/* By the connection's end, if not by itself. */
+static void who_streams_hears_of_a_cancel_that_can_not_go(void **state)
+{
+    (void)state;
+    tr_addr near = find("n0/near");
+    tr_probe *other = tr_probe_open(sim, 2); /* who is told: it has another connection */
+    for (size_t left = 148; left <= 156; left += 2) {
+        assert_int_equal(tr_probe_send(other, one[1], be, .what = SEND), TR_OK);
+        tr_sim_step(sim, TR_MILLIS(50));
+        have_asked(near, one[1], 300, 8, 10);
+        tr_sim_step(sim, TR_SECONDS(1));
+        fill_but_for = left;
+        assert_int_equal(tr_probe_send(boss, near, give_up), TR_OK);
+        tr_sim_step(sim, TR_MILLIS(20));
+        fill_but_for = 0;
+        const told *t = tr_probe_expect(other, TR_SECONDS(15), told);
+        assert_true(t && strcmp(t->what, "canceled") == 0);
+        tr_sim_step(sim, TR_SECONDS(10)); /* it is up again */
+    }
+    assert_true(tr_sim_node(sim, 0)->loops[0]->counts.dropped[TR_DROP_NO_MEMORY] > 0);
+}
+
 /* ---- what no peer does --------------------------------------------------------------------------------- */
 
 /* What waits on node 0 for node 1: the ask. */
@@ -380,6 +424,7 @@ int main(void)
                                         tear_down),
         cmocka_unit_test(whoever_streams_hears_when_the_askers_node_is_lost),
         cmocka_unit_test_setup_teardown(who_asks_hears_when_the_senders_node_is_lost, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(who_streams_hears_of_a_cancel_that_can_not_go, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_peer_that_breaks_a_streams_rules_is_cut, set_up, tear_down),
         cmocka_unit_test_setup_teardown(an_end_of_who_asks_or_sends_is_heard_over_the_connection, set_up,
                                         tear_down),

@@ -106,6 +106,64 @@ static void a_cancel_that_crosses_a_forward_finds_it_too(void **state)
     }
 }
 
+static void c_hands_back(tr_actor *self, manual_puppet *puppet, const tr_msg *msg)
+{
+    if (tr_msg_ask_number(msg))
+        assert_int_equal(tr_forward(self, msg, ((pair *)puppet->user)->b.address), TR_OK);
+}
+
+/* It keeps what comes back. */
+static void b_hands_on_once(tr_actor *self, manual_puppet *puppet, const tr_msg *msg)
+{
+    b_forwards(self, puppet, msg);
+    puppet->on = pair_keep;
+}
+
+/* While the other loop has its turn. */
+static void a_gives_up_meanwhile(tr_actor *self, void *context)
+{
+    pair *p = context;
+    manual_turn(p->m, 1);
+    tr_cancel(self, p->future);
+}
+
+static void who_handed_an_ask_round_hears_once_that_it_is_given_up(void **state)
+{
+    (void)state;
+    pair *p = open_three(2, 1);
+    p->b.on = b_hands_on_once;
+    c.on = c_hands_back;
+    c.user = p;
+    manual_tell(p->m, p->a.address, pair_ask, p);
+    manual_turn(p->m, 0);
+    manual_tell(p->m, p->a.address, a_gives_up_meanwhile, p);
+    manual_turn(p->m, 0);
+    assert_string_equal(p->b.trail, "init 1 ok 1 ");
+    manual_turn(p->m, 0); /* a's loop hears where it went, when b has been told already */
+    manual_pump(p->m);
+    assert_string_equal(p->b.trail, "init 1 ok 1 canceled ");
+    pair_close(p);
+}
+
+static void b_fails_and_forwards(tr_actor *self, manual_puppet *puppet, const tr_msg *msg)
+{
+    if (!tr_msg_ask_number(msg))
+        return;
+    assert_int_equal(tr_reply(self, msg, tr_down, .monitor = 1), TR_EPERM);
+    b_forwards(self, puppet, msg);
+}
+
+static void why_it_was_not_answered_before_a_forward_is_no_matter_behind_it(void **state)
+{
+    (void)state;
+    pair *p = open_three(2, 0);
+    p->b.on = b_fails_and_forwards;
+    c.on = NULL; /* and doesn't answer */
+    manual_do(p->m, p->a.address, pair_ask, p);
+    assert_string_equal(p->a.trail, "init error:no-actor ");
+    pair_close(p);
+}
+
 static void the_deadline_goes_with_a_forwarded_ask(void **state)
 {
     (void)state;
@@ -231,6 +289,8 @@ int main(void)
         cmocka_unit_test(a_kept_ask_can_be_forwarded_later),
         cmocka_unit_test(a_cancel_finds_who_has_it_now),
         cmocka_unit_test(a_cancel_that_crosses_a_forward_finds_it_too),
+        cmocka_unit_test(who_handed_an_ask_round_hears_once_that_it_is_given_up),
+        cmocka_unit_test(why_it_was_not_answered_before_a_forward_is_no_matter_behind_it),
         cmocka_unit_test(the_deadline_goes_with_a_forwarded_ask),
         cmocka_unit_test(the_end_of_who_has_it_fails_it_and_of_who_had_it_does_not),
         cmocka_unit_test(a_refused_forward_leaves_the_ask),

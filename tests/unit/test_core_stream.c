@@ -223,6 +223,54 @@ static void who_gives_up_or_ends_within_an_item_gets_no_other(void **state)
     }
 }
 
+static void b_answers_and_ends(tr_actor *self, manual_puppet *puppet, const tr_msg *msg)
+{
+    b_produces(self, puppet, msg);
+    if (tr_msg_ask_number(msg))
+        tr_exit(self, TR_OK, "done");
+}
+
+/* Items that lie before the answer in the mailbox are demanded again when they are taken. */
+static void who_answered_and_ended_is_no_dead_letter(void **state)
+{
+    (void)state;
+    for (uint32_t loops = 1; loops <= 2; loops++) {
+        open_flow(loops, 4, 4);
+        f.p->b.on = b_answers_and_ends;
+        run_flow();
+        assert_int_equal(f.taken, 4);
+        assert_string_equal(f.p->a.trail, "init reply:1000 ");
+        assert_int_equal(manual_dropped(f.p->m, TR_DROP_NO_ACTOR), 0);
+        close_flow();
+    }
+}
+
+static void a_takes_nothing(tr_actor *self, void *context)
+{
+    (void)context;
+    assert_int_equal(tr_each(self, f.future, NULL, NULL), TR_OK);
+    assert_int_equal(tr_then(self, f.future, NULL, NULL), TR_OK);
+}
+
+static void a_takes_the_result(tr_actor *self, void *context)
+{
+    (void)context;
+    assert_int_equal(tr_take_result(self, f.future, NULL), TR_OK);
+}
+
+static void without_a_function_nothing_is_called(void **state)
+{
+    (void)state;
+    open_flow(2, 8, 5);
+    f.stop_at = 2;
+    run_flow();
+    manual_do(f.p->m, f.p->a.address, a_takes_nothing, NULL);
+    manual_step(f.p->m, TR_MILLIS(1));
+    assert_string_equal(f.p->a.trail, "init ");
+    manual_do(f.p->m, f.p->a.address, a_takes_the_result, NULL);
+    close_flow();
+}
+
 /* ---- forwards ------------------------------------------------------------------------------------------ */
 
 static manual_puppet c;
@@ -295,6 +343,8 @@ int main(void)
         cmocka_unit_test(the_deadline_ends_a_stream_behind_the_items_that_came),
         cmocka_unit_test(a_pause_leaves_the_deadline_where_it_was),
         cmocka_unit_test(who_gives_up_or_ends_within_an_item_gets_no_other),
+        cmocka_unit_test(who_answered_and_ended_is_no_dead_letter),
+        cmocka_unit_test(without_a_function_nothing_is_called),
         cmocka_unit_test(a_stream_can_be_forwarded_until_it_has_begun),
         cmocka_unit_test(a_cancel_finds_who_streams_after_a_forward),
     };

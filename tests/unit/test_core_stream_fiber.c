@@ -147,15 +147,16 @@ TR_ACTOR(awaits_only_def, .run = awaits_only);
 static void who_awaits_the_answer_drops_the_items(void **state)
 {
     (void)state;
-    for (uint32_t loops = 1; loops <= 2; loops++) {
-        open_flow(loops, 4, MANY);
-        f.p->b.address = manual_spawn_def(f.p->m, loops - 1, &serves_def, NULL, NULL);
-        manual_spawn_def(f.p->m, 0, &awaits_only_def, NULL, NULL);
-        manual_pump(f.p->m);
-        assert_non_null(strstr(f.told, "answer "));
-        assert_int_equal(manual_dropped(f.p->m, TR_DROP_LATE_REPLY), MANY - 1);
-        close_flow();
-    }
+    for (uint32_t loops = 1; loops <= 2; loops++)
+        for (uint32_t window = 1; window <= 4; window++) { /* of one: all of it is in its hand */
+            open_flow(loops, window, MANY);
+            f.p->b.address = manual_spawn_def(f.p->m, loops - 1, &serves_def, NULL, NULL);
+            manual_spawn_def(f.p->m, 0, &awaits_only_def, NULL, NULL);
+            manual_pump(f.p->m);
+            assert_non_null(strstr(f.told, "answer "));
+            assert_int_equal(manual_dropped(f.p->m, TR_DROP_LATE_REPLY), MANY - 1);
+            close_flow();
+        }
 }
 
 static tr_err gathers(tr_actor *self, void *arg)
@@ -282,6 +283,32 @@ static void a_grant_that_can_not_be_made_fails_the_stream_or_comes_with_the_next
     }
 }
 
+static void a_gives_up_without_memory(tr_actor *self, void *context)
+{
+    (void)context;
+    manual_dry_pool(f.p->m, 0);
+    tr__alloc_fail_at(1);
+    tr_cancel(self, f.future);
+    tr__alloc_fail_at(0);
+}
+
+/* Else it would wait for demand for ever. */
+static void who_streams_hears_of_a_cancel_that_has_no_memory(void **state)
+{
+    (void)state;
+    for (uint32_t loops = 1; loops <= 2; loops++) {
+        open_flow(loops, 4, MANY);
+        f.timeout_ns = TR_FOREVER;
+        f.stop_at = 2;
+        f.p->b.address = manual_spawn_def(f.p->m, loops - 1, &serves_def, NULL, NULL);
+        run_flow();
+        assert_string_equal(f.told, "");
+        manual_do(f.p->m, f.p->a.address, a_gives_up_without_memory, NULL);
+        assert_string_equal(f.told, "canceled ");
+        close_flow();
+    }
+}
+
 /* ---- what is refused ----------------------------------------------------------------------------------- */
 
 static void b_refuses(tr_actor *self, manual_puppet *puppet, const tr_msg *msg)
@@ -337,6 +364,7 @@ int main(void)
         cmocka_unit_test(two_streams_can_be_gathered),
         cmocka_unit_test(large_items_are_accounted_for_and_the_answer_can_be_piped),
         cmocka_unit_test(a_grant_that_can_not_be_made_fails_the_stream_or_comes_with_the_next),
+        cmocka_unit_test(who_streams_hears_of_a_cancel_that_has_no_memory),
         cmocka_unit_test(what_is_no_stream_is_refused_and_a_failed_answer_says_why),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

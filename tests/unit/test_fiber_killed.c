@@ -130,6 +130,35 @@ static void one_that_awaits_no_future(void **state)
     drops_the_stack_of(&nothing_def);
 }
 
+static tr_err takes_from_the_dead(tr_actor *self, void *arg)
+{
+    (void)arg;
+    tr_addr dead = {tr_self(self).node, 9999, 1};
+    tr_future stream = tr_ask_stream(self, dead, TR_SECONDS(100), 1, mark, .n = 2);
+    tr_receive(self, TR_FOREVER);
+    for (;; count_call())
+        tr_next_msg(self, stream, NULL);
+    return TR_OK;
+}
+TR_ACTOR(dead_taker_def, .run = takes_from_the_dead);
+
+static tr_err takes_from_nothing(tr_actor *self, void *arg)
+{
+    (void)arg;
+    tr_receive(self, TR_FOREVER);
+    for (;; count_call())
+        tr_next_msg(self, (tr_future){0}, NULL);
+    return TR_OK;
+}
+TR_ACTOR(nothing_taker_def, .run = takes_from_nothing);
+
+static void one_that_takes_items_of_what_has_ended(void **state)
+{
+    (void)state;
+    drops_the_stack_of(&dead_taker_def);
+    drops_the_stack_of(&nothing_taker_def);
+}
+
 static tr_err receives_on(tr_actor *self, void *arg)
 {
     (void)arg;
@@ -165,6 +194,7 @@ int main(void)
         cmocka_unit_test(one_that_awaits_what_it_asks),
         cmocka_unit_test(one_that_awaits_what_has_settled),
         cmocka_unit_test(one_that_awaits_no_future),
+        cmocka_unit_test(one_that_takes_items_of_what_has_ended),
         cmocka_unit_test(one_that_receives_or_sleeps),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

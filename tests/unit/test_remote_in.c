@@ -143,6 +143,24 @@ static void close_peer(peer_of *o)
     manual_close(o->m);
 }
 
+static size_t of_mark(const peer_of *o, uint8_t *at, tr__record record)
+{
+    const tr_typeinfo *type = tr__type_of(&mark_type);
+    uint8_t body[64];
+    size_t length = 0;
+    if (!o->p.heard_count)
+        length = put(at,
+                     (tr__record){.kind = TR__WIRE_TYPE,
+                                  .type_id = type->id,
+                                  .fingerprint = type->fingerprint,
+                                  .length = strlen(type->schema)},
+                     type->schema);
+    record.length = tr__cbor_encode(type, &(mark){.n = 5}, body, sizeof(body));
+    record.to_slot = o->a.address.slot;
+    record.to_generation = o->a.address.generation;
+    return length + put(at + length, record, body);
+}
+
 static void older_and_newer_versions_are_read(void **state)
 {
     (void)state;
@@ -242,25 +260,38 @@ static void a_peer_moves_no_ask_that_it_has_not(void **state)
     close_peer(o);
 }
 
-/* ---- streams ------------------------------------------------------------------------------------------- */
-
-static size_t of_mark(const peer_of *o, uint8_t *at, tr__record record)
+/* On to a third node, while the connection to the asker's ends. */
+static void forward_it_too_late(tr_actor *self, manual_puppet *puppet, const tr_msg *msg)
 {
-    const tr_typeinfo *type = tr__type_of(&mark_type);
-    uint8_t body[64];
-    size_t length = 0;
-    if (!o->p.heard_count)
-        length = put(at,
-                     (tr__record){.kind = TR__WIRE_TYPE,
-                                  .type_id = type->id,
-                                  .fingerprint = type->fingerprint,
-                                  .length = strlen(type->schema)},
-                     type->schema);
-    record.length = tr__cbor_encode(type, &(mark){.n = 5}, body, sizeof(body));
-    record.to_slot = o->a.address.slot;
-    record.to_generation = o->a.address.generation;
-    return length + put(at + length, record, body);
+    peer_of *o = puppet->user;
+    if (!tr_msg_ask_number(msg))
+        return;
+    o->remote.routes[0].id = o->peer.id;
+    o->remote.route_count = 1;
+    o->m->node->remote = &o->remote;
+    manual_note(puppet, "%s", tr_err_word(tr_forward(self, msg, (tr_addr){8, 1, 1})));
+    o->m->node->remote = NULL;
 }
+
+/* There it would be taken for one of this node's own asks, of an actor with the same slot. */
+static void a_cancel_of_anothers_ask_goes_to_no_third_node(void **state)
+{
+    (void)state;
+    peer_of *o = open_peer();
+    uint8_t batch[2048];
+    o->a.on = forward_it_too_late;
+    o->a.user = o;
+    tr__record ask = {
+        .kind = TR__WIRE_ASK, .ask = 9, .from_slot = 3, .from_generation = 1, .remaining_ns = UINT64_MAX};
+    tr__remote_take_batch(&o->p, batch, of_mark(o, batch, ask));
+    manual_pump(o->m);
+    assert_string_equal(o->a.trail, "init 5 ok ");
+    assert_int_equal(manual_dropped(o->m, TR_DROP_NO_CONNECTION),
+                     1); /* where it went; nothing else was sent */
+    close_peer(o);
+}
+
+/* ---- streams ------------------------------------------------------------------------------------------- */
 
 static void stream_two(tr_actor *self, manual_puppet *puppet, const tr_msg *msg)
 {
@@ -354,6 +385,7 @@ int main(void)
         cmocka_unit_test(another_schema_is_refused_and_named),
         cmocka_unit_test(a_monitor_of_theirs_without_memory_is_refused),
         cmocka_unit_test(a_peer_moves_no_ask_that_it_has_not),
+        cmocka_unit_test(a_cancel_of_anothers_ask_goes_to_no_third_node),
         cmocka_unit_test(a_demand_beyond_the_window_is_not_believed),
         cmocka_unit_test(a_small_frame_that_would_be_a_huge_message_is_refused),
     };
