@@ -63,6 +63,7 @@ typedef enum tr__wait {
     TR__WAIT_MESSAGE,
     TR__WAIT_SLEEP,
     TR__WAIT_PLACES, /* of a mailbox that lets senders wait */
+    TR__WAIT_DEMAND, /* of who asked it for a stream */
 } tr__wait;
 
 typedef struct tr__fiber_state {
@@ -74,13 +75,13 @@ typedef struct tr__fiber_state {
     bool killed;                /* every wait returns TR_EKILLED */
     tr_err returned;            /* by its body */
     uint32_t received_in_a_row; /* without stepping aside */
-    uint64_t awaited;           /* the pending's id, of TR__WAIT_FUTURE; the number, of TR__WAIT_PLACES */
-    uint32_t places_asked;      /* asked for at mailboxes, and not heard of yet */
-    tr_addr places_of;          /* of TR__WAIT_PLACES: whose mailbox, */
-    bool beyond;                /* and it has the one there that may be beyond the budget */
-    uint64_t timer;             /* the pending's id that bounds the wait; 0: none */
-    uint64_t grace;             /* the pending's id that drops the stack of a killed one */
-    uint64_t suspected;         /* the cycle of waiting actors that it was found in, and when (cycle.c) */
+    uint64_t awaited; /* the pending's id, of TR__WAIT_FUTURE and _DEMAND; the number, of TR__WAIT_PLACES */
+    uint32_t places_asked; /* asked for at mailboxes, and not heard of yet */
+    tr_addr whom;          /* of TR__WAIT_PLACES: whose mailbox; of TR__WAIT_DEMAND: who asked */
+    bool beyond;           /* of TR__WAIT_PLACES: it has the one there that may be beyond the budget */
+    uint64_t timer;        /* the pending's id that bounds the wait; 0: none */
+    uint64_t grace;        /* the pending's id that drops the stack of a killed one */
+    uint64_t suspected;    /* the cycle of waiting actors that it was found in, and when (cycle.c) */
     uint64_t suspected_ns;
     uint64_t born_ns; /* when it began */
     bool matching;    /* the match function of a tr_receive_match runs */

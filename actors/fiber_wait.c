@@ -2,6 +2,7 @@
  * TR_EKILLED, or NULL, from the moment on that it is to end. */
 #include <troupe/troupe.h>
 
+#include "actors/flow.h"
 #include "actors/loop.h"
 #include "actors/observe.h"
 #include "actors/pending.h"
@@ -144,7 +145,9 @@ tr_err tr__fiber_await(tr_actor *self, uint64_t id, const char *where)
     return TR_OK;
 }
 
-static tr_err await_none(tr_actor *self, tr_future future, const tr_msg **msg)
+/* What is no plain future. Apart, so that those pay a test only. */
+__attribute__((noinline)) static tr_err await_other(tr_actor *self, tr_future future, const tr_msg **msg,
+                                                    const char *where)
 {
     if (!is_fiber(self, "tr_await"))
         return TR_EINVAL;
@@ -152,6 +155,12 @@ static tr_err await_none(tr_actor *self, tr_future future, const tr_msg **msg)
     if (future.id == 0)
         return tr_last_error(self)->code ? tr_last_error(self)->code
                                          : tr__self_fail(self, TR_EINVAL, "tr_await: no future");
+    tr__pending *pending = tr__pending_get(tr__owner(self), self, future.id);
+    if (pending && pending->kind == TR__PENDING_ASK && pending->special == TR__STREAMS) {
+        tr__inflow_skip(tr__owner(self), pending);
+        TR_TRY(tr__fiber_await(self, future.id, where));
+        return tr__pending_take(tr__owner(self), pending, msg);
+    }
     tr_err err = tr_take_result(self, future, msg); /* says what is wrong with it */
     return err == TR_EAGAIN ? tr__self_fail(self, TR_EINVAL, "tr_await: this future comes as a message")
                             : err;
@@ -163,15 +172,51 @@ tr_err tr_await_msg_at(tr_actor *self, tr_future future, const tr_msg **msg, con
     if (msg)
         *msg = NULL;
     tr__pending *pending = self->fiber ? tr__pending_get(loop, self, future.id) : NULL;
-    if (__builtin_expect(!pending || pending->piped ||
+    if (__builtin_expect(!pending || pending->special ||
                              (pending->kind != TR__PENDING_ASK && pending->kind != TR__PENDING_GATHER),
                          0))
-        return await_none(self, future, msg);
+        return await_other(self, future, msg, where);
     if (!pending->settled)
         TR_TRY(await_settled(self, pending, where));
     else
         step_aside(self);
     return tr__pending_take(loop, pending, msg);
+}
+
+tr_err tr__fiber_item(tr_actor *self, tr__pending *pending, const char *where)
+{
+    if (tr__inflow_has(pending) || pending->settled)
+        return TR_OK;
+    waits_at(self, where);
+    while (!tr__inflow_has(pending) && !pending->settled) {
+        self->fiber->awaited = tr__pending_id(pending);
+        TR_TRY(wait_for(self, TR__WAIT_FUTURE));
+    }
+    return TR_OK;
+}
+
+tr_err tr__fiber_demand(tr_actor *self, const tr__pending *outflow, const char *where)
+{
+    const tr_msg *ask = outflow->context;
+    uint64_t now = tr__now_fresh(tr__owner(self));
+    tr__fiber_state *state = self->fiber;
+    if (!bound_wait(self, ask->deadline_ns == UINT64_MAX ? TR_FOREVER
+                          : ask->deadline_ns > now       ? ask->deadline_ns - now
+                                                         : 0))
+        return TR_ENOMEM;
+    waits_at(self, where);
+    state->awaited = tr__pending_id(outflow);
+    state->whom = ask->sender;
+    tr_err err;
+    do
+        err = wait_for(self, TR__WAIT_DEMAND);
+    while (err == TR_OK && !outflow->left && !(ask->flags & TR__MSG_CANCELED) && !bound_passed(self));
+    bool passed = bound_passed(self);
+    bound_end(self);
+    if (err != TR_OK || outflow->left || !passed)
+        return err;
+    return tr__self_fail(self, TR_EDEADLINE, "no demand for another item before the deadline of this %s",
+                         tr_msg_type_name(ask));
 }
 
 tr_err tr__fiber_wait_places(tr_actor *self, uint64_t number, uint64_t until_ns)

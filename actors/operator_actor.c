@@ -77,7 +77,8 @@ static tr_addr parent_of(const tr_node *node, const tr_actor *actor)
 /* In a word; the operator's own actor is the one that runs. */
 static const char *state_of(const tr_actor *actor)
 {
-    static const char *const waits[] = {"ready", "awaits", "receives", "sleeps", "waits for places"};
+    static const char *const waits[] = {"ready",  "awaits",           "receives",
+                                        "sleeps", "waits for places", "waits for demand"};
     if (actor->state == TR__ACTOR_COMING)
         return "coming";
     if (actor->state == TR__ACTOR_STOPPING || actor->exiting)

@@ -56,7 +56,7 @@ tr_err tr__wait_for_places(tr_actor *self, tr_addr to, size_t size, uint64_t wai
 {
     tr__loop *loop = tr__owner(self);
     uint64_t now = tr__now_fresh(loop), until = wait_ns > UINT64_MAX - now ? UINT64_MAX : now + wait_ns;
-    self->fiber->places_of = to;
+    self->fiber->whom = to;
     for (;;) {
         uint64_t number = ++loop->next_number;
         if (!self->fiber->killed) /* else it only steps aside */

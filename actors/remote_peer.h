@@ -44,7 +44,7 @@ typedef struct tr__remote_peer {
     tr_msg *held, **held_end; /* accepted, waiting for credit, in order */
     uint32_t held_count;
     tr_msg *wanting, **wanting_end; /* writable notices to be */
-    tr__waits waits;                /* asks and monitors of ours */
+    tr__waits waits;                /* asks and monitors of ours; cancels to be of streamed asks of theirs */
     struct tr__watching *watching;  /* monitors of theirs */
     struct tr__told_type *told;     /* types that we told, by pointer */
     const tr_typeinfo *last_type;   /* the one told or looked up last, and its number */

@@ -1,6 +1,7 @@
 /* Running actors: the queue, the batch, the handler and what follows it. The owner's loop only; nothing
  * fails. */
 #include "actors/budget.h"
+#include "actors/flow.h"
 #include "actors/loop.h"
 #include "actors/observe.h"
 #include "actors/pending.h"
@@ -213,6 +214,9 @@ void tr__runtime_message(tr__loop *loop, tr_actor *actor, tr_msg *msg)
     case TR__MSG_REPLY:
     case TR__MSG_FAILURE:
         tr__answer(loop, actor, msg);
+        break;
+    case TR__MSG_ITEM:
+        tr__item_arrived(loop, actor, msg);
         break;
     case TR__MSG_MONITOR:
         tr__watch_add(loop, actor, msg);

@@ -6,6 +6,7 @@
 
 #include "actors/adapter.h"
 #include "actors/budget.h"
+#include "actors/flow.h"
 #include "actors/loop.h"
 #include "actors/memory.h"
 #include "actors/overflow.h"
@@ -280,7 +281,7 @@ tr_err tr_send_msg(tr_actor *self, tr_addr to, tr_msg **out)
 
 /* ---- messages in hand ---------------------------------------------------------------------------------- */
 
-tr_msg *tr_msg_make(tr_actor *self, tr_type *type, const void *body)
+tr_msg *tr__msg_make_with_room(tr_actor *self, tr_type *type, const void *body, size_t room)
 {
     tr__loop *loop = tr__owner(self);
     const tr_typeinfo *info = tr__type_of(type);
@@ -289,13 +290,19 @@ tr_msg *tr_msg_make(tr_actor *self, tr_type *type, const void *body)
         tr__self_fail(self, TR_ETOOBIG, "a %s of more than %zu bytes", type->name, TR__BODY_MAX);
         return NULL;
     }
-    tr_msg *msg = info ? tr__msg_alloc(&loop->pool, loop->index, size) : NULL;
+    tr_msg *msg = info ? tr__msg_alloc(&loop->pool, loop->index, size > room ? size : room) : NULL;
     if (!msg) {
         tr__self_fail(self, TR_ENOMEM, "no memory for a %s of %zu bytes", type->name, size);
         return NULL;
     }
+    msg->size = (uint32_t)size;
     body_copy(info, msg, body);
     return msg;
+}
+
+tr_msg *tr_msg_make(tr_actor *self, tr_type *type, const void *body)
+{
+    return tr__msg_make_with_room(self, type, body, 0);
 }
 
 void tr_msg_free(tr_actor *self, tr_msg **msg)
@@ -338,6 +345,8 @@ tr_msg *tr_msg_take(tr_actor *self, const tr_msg *msg)
     } else {
         taken->next = taken->prev = extras->kept = taken;
     }
+    if (taken->kind == TR__MSG_ITEM)
+        tr__item_kept(loop, taken);
     return taken;
 }
 
