@@ -18,11 +18,10 @@ void tr__connection_config_defaults(tr__connection_config *config)
         .window = 1u << 20,
         .queue_max = 8u << 20,
         .handshake_ns = 5000 * MS,
-        .heartbeat_ns = 1000 * MS,
-        .silence_ns = 10000 * MS,
         .ack_delay_ns = 20 * MS,
         .drain_ns = 2000 * MS,
     };
+    tr__detector_config_defaults(&config->detector);
 }
 
 void tr__channel_init(tr__channel *ch, const tr__connection_config *config, tr__net *net, tr__stream *stream,

@@ -22,6 +22,7 @@
 #ifndef TR_TRANSPORT_CHANNEL_H
 #define TR_TRANSPORT_CHANNEL_H
 
+#include "transport/detector.h"
 #include "transport/outgoing.h"
 #include "transport/psk.h"
 #include "transport/stream.h"
@@ -32,17 +33,16 @@
 /* What all connections of a node share. Durations in ns. */
 typedef struct tr__connection_config {
     tr__hello self;
-    const tr__psk *psk;    /* NULL: no key, nothing is sealed */
-    size_t window;         /* bytes we grant; 4 KiB or more */
-    size_t queue_max;      /* bytes gathered for a peer before TR_EAGAIN */
-    uint64_t handshake_ns; /* HELLO to up */
-    uint64_t heartbeat_ns; /* after one to two of these in silence we send a heartbeat */
-    uint64_t silence_ns;   /* silence of theirs before they are down; noticed within heartbeat_ns */
-    uint64_t ack_delay_ns; /* an ack waits at most this long for a batch to ride in front of */
-    uint64_t drain_ns;     /* a goodbye at most, a refusal at most */
+    const tr__psk *psk;           /* NULL: no key, nothing is sealed */
+    size_t window;                /* bytes we grant; 4 KiB or more */
+    size_t queue_max;             /* bytes gathered for a peer before TR_EAGAIN */
+    uint64_t handshake_ns;        /* HELLO to up */
+    tr__detector_config detector; /* when we say something, and when their silence means that they are down */
+    uint64_t ack_delay_ns;        /* an ack waits at most this long for a batch to ride in front of */
+    uint64_t drain_ns;            /* a goodbye at most, a refusal at most */
 } tr__connection_config;
 
-/* 1 MiB, 8 MiB, 5 s, 1 s, 10 s, 20 ms, 2 s; self zeroed but for the versions. */
+/* 1 MiB, 8 MiB, 5 s, the detector's own, 20 ms, 2 s; self zeroed but for the versions. */
 void tr__connection_config_defaults(tr__connection_config *config);
 
 typedef enum tr__want {

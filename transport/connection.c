@@ -12,6 +12,8 @@
 #include "base/err.h"
 
 #define BIT(n) (1u << (n))
+#define LATE \
+    32 /* what part of a heartbeat a look may be late before we distrust ourselves: timers are never exact */
 
 enum {
     DATA_KINDS = BIT(TR__FRAME_HEARTBEAT) | BIT(TR__FRAME_ACK) | BIT(TR__FRAME_GRANT) |
@@ -196,6 +198,7 @@ static tr_err on_grant(tr__connection *c, const tr__frame *frame, tr_error *erro
         open_window(c);
     if (c->state == TR__CONNECTION_ANSWERED || c->state == TR__CONNECTION_DECIDED) {
         enter(c, TR__CONNECTION_UP);
+        tr__detector_init(&c->detector, &c->config->detector, c->now_ns);
         /* release: the window of theirs is known; from now on the callback settles acks and grants */
         atomic_store_explicit(&c->channel->up, true, memory_order_release);
         c->upcalls->up(c->context);
@@ -250,8 +253,9 @@ void tr__connection_init(tr__connection *c, tr__channel *channel, tr__flow *flow
         .now_ns = now_ns,
         .begun_ns = now_ns,
         .entered_ns = now_ns,
-        .heard_ns = now_ns,
-        .look_ns = now_ns + channel->config->heartbeat_ns,
+        .listened_ns = now_ns,
+        .said_ns = now_ns,
+        .look_ns = now_ns + channel->config->detector.heartbeat_ns / 2,
         .ack_due_ns = UINT64_MAX,
     };
     if (c->state == TR__CONNECTION_KEYING) {
@@ -267,13 +271,14 @@ void tr__connection_begin(tr__connection *c)
     tr__channel_pump(c->channel);
 }
 
-/* Whether something came since the last look. */
+/* Whether something came since we listened last: at the earliest then. */
 static void listen(tr__connection *c)
 {
     uint64_t bytes = atomic_load_explicit(&c->channel->bytes_in, memory_order_relaxed);
-    if (bytes != c->heard_bytes)
-        c->heard_ns = c->now_ns;
+    if (bytes != c->heard_bytes && is_open(c))
+        tr__detector_heard(&c->detector, c->listened_ns);
     c->heard_bytes = bytes;
+    c->listened_ns = c->now_ns;
 }
 
 void tr__connection_received(tr__connection *c, const tr__slice *slice, uint64_t now_ns)
@@ -326,13 +331,13 @@ void tr__connection_stream_down(tr__connection *c, const tr_error *why, uint64_t
 static tr_err overdue(const tr__connection *c, tr_error *why)
 {
     const tr__connection_config *config = c->config;
-    uint64_t in_state = c->now_ns - c->entered_ns, silent = c->now_ns - c->heard_ns;
+    uint64_t in_state = c->now_ns - c->entered_ns;
     if (c->state < TR__CONNECTION_UP && c->now_ns - c->begun_ns >= config->handshake_ns)
         return tr__fail(why, TR_EDEADLINE, "no handshake within %.1f s; is it a node of Troupe?",
                         (double)config->handshake_ns / 1e9);
-    if (is_open(c) && silent >= config->silence_ns)
+    if (is_open(c) && c->now_ns >= tr__detector_due(&c->detector))
         return tr__fail(why, TR_ENOCONN, "no heartbeat from node %s for %.1f s", c->peer.name,
-                        (double)silent / 1e9);
+                        (double)tr__detector_silence(&c->detector, c->now_ns) / 1e9);
     if (c->state == TR__CONNECTION_DRAINING && in_state >= config->drain_ns)
         return tr__fail(why, TR_EDEADLINE, "node %s didn't answer the goodbye within %.1f s", c->peer.name,
                         (double)config->drain_ns / 1e9);
@@ -356,15 +361,30 @@ static void tend_acks(tr__connection *c)
     c->ack_due_ns = owed ? c->now_ns + c->config->ack_delay_ns : UINT64_MAX;
 }
 
-/* A heartbeat if nothing else was said since the last look. */
+/* Twice a heartbeat. A look that comes late is this thread's own fault, or its machine's: it distrusts itself, and
+ * waits for the next one. */
+static void listen_and_distrust(tr__connection *c)
+{
+    uint64_t late = c->now_ns > c->look_ns ? c->now_ns - c->look_ns : 0;
+    listen(c);
+    if (is_open(c) && late > c->config->detector.heartbeat_ns / LATE)
+        tr__detector_lagged(&c->detector, late, c->now_ns);
+}
+
+/* A heartbeat if nothing else was said for that long. */
 static void look(tr__connection *c)
 {
+    uint64_t heartbeat_ns = c->config->detector.heartbeat_ns;
     uint64_t spoken = atomic_load_explicit(&c->channel->spoken, memory_order_relaxed);
-    listen(c);
-    if (is_open(c) && spoken == c->spoken_seen)
+    listen_and_distrust(c);
+    if (spoken != c->spoken_seen) {
+        c->said_ns = c->now_ns;
+    } else if (is_open(c) && c->now_ns - c->said_ns >= heartbeat_ns) {
+        c->said_ns = c->now_ns;
         tr__channel_want(c->channel, TR__WANT_HEARTBEAT);
+    }
     c->spoken_seen = spoken;
-    c->look_ns = c->now_ns + c->config->heartbeat_ns;
+    c->look_ns = c->now_ns + heartbeat_ns / 2;
 }
 
 void tr__connection_tick(tr__connection *c, uint64_t now_ns)
@@ -373,7 +393,7 @@ void tr__connection_tick(tr__connection *c, uint64_t now_ns)
     if (c->state == TR__CONNECTION_DOWN)
         return;
     c->now_ns = now_ns;
-    if (now_ns >= c->look_ns || now_ns - c->heard_ns >= c->config->silence_ns)
+    if (now_ns >= c->look_ns || (is_open(c) && now_ns >= tr__detector_due(&c->detector)))
         look(c);
     if ((c->failure.code && c->state != TR__CONNECTION_REFUSING) || overdue(c, &why)) {
         go_down(c, c->failure.code ? &c->failure : &why);
@@ -397,7 +417,7 @@ uint64_t tr__connection_next_due(const tr__connection *c)
         due = c->begun_ns + config->handshake_ns;
     if (c->state > TR__CONNECTION_UP && c->entered_ns + config->drain_ns < due)
         due = c->entered_ns + config->drain_ns;
-    if (is_open(c) && c->heard_ns + config->silence_ns < due)
-        due = c->heard_ns + config->silence_ns;
+    if (is_open(c) && tr__detector_due(&c->detector) < due)
+        due = tr__detector_due(&c->detector);
     return c->ack_due_ns < due ? c->ack_due_ns : due;
 }

@@ -56,12 +56,14 @@ typedef struct tr__frame {
 /* Who a node is. Names: 1 to TR__NAME_MAX of [A-Za-z0-9_.-]. */
 typedef struct tr__hello {
     uint8_t version_min, version_max;
-    uint32_t capabilities; /* bits; none yet */
+    uint32_t capabilities; /* bits, as below; what isn't known is passed over */
     uint64_t id;           /* the random incarnation of this run of the node; never 0 */
     char cluster[TR__NAME_MAX + 1];
     char name[TR__NAME_MAX + 1];
     char address[TR__ADDRESS_MAX + 1]; /* where others reach it; "" = nowhere */
 } tr__hello;
+
+#define TR__CAPABILITY_LEARN 2u /* it wants to be told the addresses of other nodes */
 
 typedef struct tr__ack {
     uint64_t sequence; /* the highest batch received */

@@ -252,6 +252,7 @@ static void on_up(void *context)
         .name = hello->name,
         .address = hello->address,
         .dialled = !l->accepted,
+        .learns = hello->capabilities & TR__CAPABILITY_LEARN,
     };
     e->peers++;
     e->counters.peers_up++;
@@ -280,6 +281,8 @@ void tr__link_dial_ended(tr__link *l, const tr_error *why)
         if (why->code == TR_EEXIST && other)
             return; /* the other one is about to be up: no failure */
         e->counters.dials_failed++;
+        if (target->learned)
+            return; /* nobody here has asked for it */
         e->upcalls->dial_failed(e->context, target->text, why, target->next_ns);
     }
 }

@@ -10,7 +10,9 @@
 #include <cmocka.h>
 
 #include <arpa/inet.h>
+#include <dlfcn.h>
 #include <errno.h>
+#include <netdb.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <sys/socket.h>
@@ -367,6 +369,37 @@ static void a_name_of_another_address_is_listened_on_only_if_any_may_be(void **s
     f->net->unlisten(listener);
 }
 
+/* This program's own, found before that of the C library. */
+static const char *moved_to = "";
+static unsigned asked;
+
+__attribute__((visibility("default"))) int getaddrinfo(const char *host, const char *service,
+                                                       const struct addrinfo *hints, struct addrinfo **found)
+{
+    int (*next)(const char *, const char *, const struct addrinfo *, struct addrinfo **) =
+        (int (*)(const char *, const char *, const struct addrinfo *, struct addrinfo **))dlsym(
+            RTLD_NEXT, "getaddrinfo");
+    if (!host || strcmp(host, "moves.test") != 0)
+        return next(host, service, hints, found);
+    asked++;
+    return next(moved_to, service, hints, found);
+}
+
+static void a_name_is_resolved_anew_at_each_dial(void **state)
+{
+    fixture *f = *state;
+    f->address.kind = TR__HOST_NAME;
+    strcpy(f->address.host, "moves.test");
+    moved_to = "127.0.0.2"; /* nobody listens there */
+    dial(f);
+    assert_null(f->client.stream);
+    assert_int_equal(f->dial_why.code, TR_EREFUSED);
+    close_all(f);
+    moved_to = "127.0.0.1";
+    establish(f);
+    assert_int_equal(asked, 2);
+}
+
 static void ipv6_loopback_works_where_there_is_one(void **state)
 {
     fixture *f = *state;
@@ -565,6 +598,7 @@ int main(void)
         CASE(a_port_in_use_is_told_with_the_option_that_changes_it),
         CASE(names_are_listened_on_only_if_they_are_loopback),
         CASE(a_name_of_another_address_is_listened_on_only_if_any_may_be),
+        CASE(a_name_is_resolved_anew_at_each_dial),
         CASE(ipv6_loopback_works_where_there_is_one),
         cmocka_unit_test(ten_megabytes_each_way_cross_and_goodbye_loses_none),
         cmocka_unit_test(so_they_do_under_seal),
