@@ -180,7 +180,8 @@ static void sent(void *argument)
 }
 
 /* Give the kernel what it takes of iov, at once. A callback would come on another thread, and waking that costs more than
- * sending does. So an aio without one is posted and, if it isn't done by now, taken back: then it has sent nothing. */
+ * sending does. So an aio without one is posted and, if it isn't done by now, taken back: then it has sent nothing. Which of
+ * the two it was only its count tells: since nng 1.12 the result of one that was done says that it was taken back. */
 static void post_now(tr__stream *stream)
 {
     size_t count = 1;
@@ -192,7 +193,7 @@ static void post_now(tr__stream *stream)
             nng_stream_send(stream->stream, stream->now_aio);
             nng_aio_cancel(stream->now_aio);
             nng_aio_wait(stream->now_aio);
-            count = nng_aio_result(stream->now_aio) ? 0 : nng_aio_count(stream->now_aio);
+            count = nng_aio_count(stream->now_aio);
         }
         pthread_mutex_unlock(&stream->lock);
         advance(stream, count);
