@@ -9,6 +9,11 @@
  * close. Stopping happens in close, on the control thread, after nng_stream_close: never in a callback.
  * Memory goes in free, later, since others may still try to send.
  *
+ * Whoever `sent` lets send may post on send_aio while that callback still returns. That is safe: the callback has read result
+ * and count before, and does nothing with the aio after; nng has done with it before it runs the callback, counts the
+ * callbacks that are under way instead of marking one, and stop waits until there is none (nng's aio.c and taskq.c, read in
+ * 1.5.2 and 1.12.0).
+ *
  * What can fail: a receive or a send (the other side went away), the other side's bytes, memory. All end the
  * same way: the stream is closed, which ends the receive, and the receive's callback reports `down` with the
  * first error, behind the last frames. */
