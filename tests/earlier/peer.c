@@ -217,21 +217,27 @@ static tr_err counted(tr_actor *self, tr_addr to, uint64_t items)
     return TR_OK;
 }
 
+/* When the connection has credit. */
+static tr_err send_item(tr_actor *self, tr_addr to, uint64_t number)
+{
+    tr_err err;
+    while ((err = tr_send(self, to, peer_item, .number = number)) == TR_EAGAIN) {
+        TR_TRY(tr_notify_writable(self, to));
+        EXPECT(self, tr_receive(self, WITHIN));
+    }
+    return err;
+}
+
 /* Many small ones, in order; what a full mailbox there would drop isn't sent. */
 static tr_err flood(tr_actor *self, tr_addr to)
 {
     TR_TRY(tr_await_msg(self, tr_ask(self, to, WITHIN, peer_count), NULL));
     for (uint64_t i = 0, since = 0; i < ITEMS; i++, since++) {
-        tr_err err;
         if (since == 500) {
             TR_TRY(counted(self, to, since));
             since = 0;
         }
-        while ((err = tr_send(self, to, peer_item, .number = since)) == TR_EAGAIN) {
-            TR_TRY(tr_notify_writable(self, to));
-            EXPECT(self, tr_receive(self, WITHIN));
-        }
-        TR_TRY(err);
+        TR_TRY(send_item(self, to, since));
     }
     return counted(self, to, 500);
 }
@@ -248,7 +254,7 @@ static tr_err large(tr_actor *self, tr_addr to)
     TR_TRY(tr_await_msg(self, tr_ask(self, to, WITHIN, peer_count), NULL));
     for (uint64_t i = 0; i < TR_COUNT(sizes); i++) {
         tr_future future = tr_ask(self, to, WITHIN, peer_echo, .number = i, .data = {data, sizes[i]});
-        TR_TRY(tr_send(self, to, peer_item, .number = i));
+        TR_TRY(send_item(self, to, i));
         TR_TRY(tr_await(self, future, peer_echo, &e));
         EXPECT(self, e->number == i && e->data.size == sizes[i] && memcmp(e->data.data, data, sizes[i]) == 0);
     }
