@@ -139,10 +139,11 @@ tr_err tr_reply_body(tr_actor *self, const tr_msg *ask, tr_type *type, const voi
     }
     tr_msg *msg = tr__is_flat(info) ? tr__make_flat(tr__owner(self), self, ask->sender, info, body)
                                     : tr_msg_make(self, type, body);
-    if (msg && ask->sender.node != tr__owner(self)->node->id &&
-        !tr__remote_fits(info, tr__msg_body(msg), msg->size)) {
-        tr__self_fail(self, TR_ETOOBIG, "a %s of %u bytes is too large for a connection: split it",
-                      info->name, msg->size);
+    tr_node *node = tr__owner(self)->node;
+    uint64_t most;
+    if (msg && ask->sender.node != node->id &&
+        !tr__remote_fits(node, ask->sender.node, info, tr__msg_body(msg), msg->size, &most)) {
+        tr__refuse_size(self, info, tr__msg_body(msg), most);
         tr__msg_free(tr__owner(self), msg);
         msg = NULL;
     }

@@ -132,6 +132,24 @@ static tr_err hear_type(tr__remote_peer *p, const tr__record *r)
 
 /* ---- messages ------------------------------------------------------------------------------------------ */
 
+/* The block in which the record came becomes the message's: its header and struct stand in the headroom, and its strings
+ * and bytes where they came. NULL: it can't be. */
+static tr_msg *decode_in_place(tr__remote_peer *p, const tr__record *r, const tr_typeinfo *type)
+{
+    size_t at = (size_t)(r->body - p->block);
+    size_t size = p->block_size - sizeof(tr_msg);
+    tr__buffers *buffers = p->remote->loop->node->buffers;
+    tr_msg *msg = (tr_msg *)p->block;
+    if (sizeof(*msg) + type->size > at || size > TR__BODY_MAX || !tr__cbor_has_place(type))
+        return NULL;
+    tr__cbor_decode_in_place(type, p->block + at, r->length, tr__msg_body(msg));
+    p->block = NULL;
+    *msg = (tr_msg){.size = (uint32_t)size, .home = TR__HOME_NONE, .size_class = TR__CLASS_LARGE};
+    tr__buffers_charge(buffers, size);
+    tr__msg_filled(msg, type);
+    return msg;
+}
+
 /* A message of the record's type and body, not yet of any kind. NULL: *why and *error say why not. */
 static tr_msg *decode(tr__remote_peer *p, const tr__record *r, tr_drop *why, tr_error *error)
 {
@@ -149,14 +167,17 @@ static tr_msg *decode(tr__remote_peer *p, const tr__record *r, tr_drop *why, tr_
     }
     if (tr__cbor_measure(type, r->body, r->length, &size, error) != TR_OK)
         return NULL;
-    if (size > TR__REMOTE_BODY_MAX) {
-        tr__fail(error, TR_ETOOBIG, "a %s of %zu bytes: between nodes %zu is the most", type->name, size,
-                 TR__REMOTE_BODY_MAX);
+    size_t most = tr__remote_body_max(p->remote->message_max);
+    if (size > most) {
+        tr__fail(error, TR_ETOOBIG, "a %s of %zu bytes: between nodes %zu is the most", type->name, size, most);
         return NULL;
     }
+    tr_msg *msg = p->block ? decode_in_place(p, r, type) : NULL;
+    if (msg)
+        return msg;
     *why = TR_DROP_NO_MEMORY;
     tr__fail(error, TR_ENOMEM, "no memory for a %s of %zu bytes", type->name, size);
-    tr_msg *msg = tr__msg_alloc(&loop->pool, loop->index, size);
+    msg = tr__msg_alloc(&loop->pool, loop->index, size);
     if (!msg)
         return NULL;
     if (!tr__cbor_decode(type, r->body, r->length, loop->node->buffers, tr__msg_body(msg))) {
@@ -440,4 +461,13 @@ void tr__remote_take_batch(tr__remote_peer *p, const uint8_t *bytes, size_t leng
         bytes += used;
         length -= used;
     }
+}
+
+void tr__remote_take_bulk(tr__remote_peer *p, uint8_t *block, const uint8_t *bytes, size_t length)
+{
+    p->block = block;
+    p->block_size = block ? (size_t)(bytes - block) + length : 0;
+    tr__remote_take_batch(p, bytes, length);
+    tr__free(p->block);
+    p->block = NULL;
 }

@@ -26,6 +26,7 @@
     X(tell_one, "of those that wait for places one is told at a time")                 \
     X(send_eagain, "a message for another node is refused, though there is credit")    \
     X(credit_late, "a message that was accepted waits for credit that is there")       \
+    X(bulk_late, "a large message that was accepted waits for room that is there")     \
     X(batch_of_one, "a batch is closed after its first message")                       \
     X(send_one, "one batch leaves at a time, though several are ready")                \
     X(receive_few, "a few bytes are received at a time")                               \

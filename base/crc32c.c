@@ -1,6 +1,7 @@
 /* CRC-32C (Castagnoli), which the frames carry: with SSE4.2's instruction where the processor has it,
- * otherwise eight bytes a step by tables (Kounavis and Berry 2008). Pure functions: any thread, no failure.
- */
+ * otherwise eight bytes a step by tables (Kounavis and Berry 2008). The instruction has a latency of three cycles and
+ * starts one a cycle, so what is long is done as three streams side by side, which a carry-less multiplication joins
+ * (Gopal et al. 2011; the form is Peter Cawley's). Pure functions: any thread, no failure. */
 #include "base/hash.h"
 
 #include <endian.h>
@@ -60,6 +61,9 @@ uint32_t tr__crc32c_by_table(uint32_t crc, const void *bytes, size_t length)
 
 #ifdef __x86_64__
 #include <nmmintrin.h>
+#include <wmmintrin.h>
+
+#define LONG 1024 /* bytes from which on joining pays */
 
 __attribute__((target("sse4.2"))) static uint32_t by_instruction(uint32_t crc, const void *bytes,
                                                                  size_t length)
@@ -74,10 +78,55 @@ __attribute__((target("sse4.2"))) static uint32_t by_instruction(uint32_t crc, c
     return ~narrow;
 }
 
+/* x^n modulo the polynomial, bits reversed as the instruction has them; n >= 64. By squaring, from the top of n. */
+__attribute__((target("sse4.2,pclmul"))) static uint32_t power(uint64_t n)
+{
+    uint64_t steps = ~(uint64_t)1;
+    for (; n > 191; n = (n >> 1) - 16)
+        steps = (steps << 1) + (n & 1);
+    steps = ~steps;
+    uint32_t value = (uint32_t)0x80000000 >> (n & 31), low;
+    for (n >>= 5; n; n--)
+        value = _mm_crc32_u32(value, 0);
+    while (low = (uint32_t)(steps & 1), steps >>= 1) {
+        __m128i x = _mm_cvtsi32_si128((int)value);
+        uint64_t square = (uint64_t)_mm_cvtsi128_si64(_mm_clmulepi64_si128(x, x, 0));
+        value = (uint32_t)_mm_crc32_u64(0, square << low);
+    }
+    return value;
+}
+
+/* What this crc becomes behind so many more bytes of zeros, but for the last eight of them. */
+__attribute__((target("sse4.2,pclmul"))) static uint64_t moved(uint64_t crc, size_t bytes)
+{
+    __m128i product = _mm_clmulepi64_si128(_mm_cvtsi32_si128((int)crc),
+                                           _mm_cvtsi32_si128((int)power((uint64_t)bytes * 8 - 33)), 0);
+    return (uint64_t)_mm_cvtsi128_si64(product);
+}
+
+__attribute__((target("sse4.2,pclmul"))) static uint32_t by_three(uint32_t crc, const void *bytes,
+                                                                  size_t length)
+{
+    const unsigned char *at = bytes;
+    size_t third = (length - 8) / 24 * 8;
+    uint64_t a = ~crc & UINT32_MAX, b = 0, c = 0;
+    for (size_t i = 0; i < third; i += 8) {
+        a = _mm_crc32_u64(a, load64(at + i));
+        b = _mm_crc32_u64(b, load64(at + third + i));
+        c = _mm_crc32_u64(c, load64(at + 2 * third + i));
+    }
+    uint64_t before = moved(a, 2 * third + 8) ^ moved(b, third + 8);
+    c = _mm_crc32_u64(c, load64(at + 3 * third) ^ before);
+    size_t done = 3 * third + 8;
+    return by_instruction(~(uint32_t)c, at + done, length - done);
+}
+
 uint32_t tr__crc32c(uint32_t crc, const void *bytes, size_t length)
 {
-    return __builtin_cpu_supports("sse4.2") ? by_instruction(crc, bytes, length)
-                                            : tr__crc32c_by_table(crc, bytes, length);
+    if (!__builtin_cpu_supports("sse4.2"))
+        return tr__crc32c_by_table(crc, bytes, length);
+    return length >= LONG && __builtin_cpu_supports("pclmul") ? by_three(crc, bytes, length)
+                                                              : by_instruction(crc, bytes, length);
 }
 #else
 uint32_t tr__crc32c(uint32_t crc, const void *bytes, size_t length)
