@@ -1,9 +1,9 @@
 /* Who has something under way on a peer's bulk lane: pairs of a sender here and a receiver there. Their later messages go
  * behind it, so that a pair's order holds (docs/connections.md). Loop 0 only.
  *
- * P1  A pair comes in by a large message only: so there are no more than large messages that wait, and those that are
+ * N8  A pair comes in by a large message only: so there are no more than large messages that wait, and those that are
  *     behind and not forgotten yet, at most TR__PAIRS_STALE.
- * P2  A pair is forgotten when nothing of it is held, and the unit that has its last message was handed to the stream. */
+ * N9  A pair is forgotten when nothing of it is held, and the unit that has its last message was handed to the stream. */
 #ifndef TR_ACTORS_PAIRS_H
 #define TR_ACTORS_PAIRS_H
 

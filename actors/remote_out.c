@@ -475,7 +475,8 @@ void tr__remote_peer_end(tr__remote_peer *p)
     atomic_store_explicit(&p->route->id, 0, memory_order_release);
     p->route->peer = NULL;
     waits_end(p);
-    tr_msg *lists[] = {TR_PLANT(held_leaked) ? NULL : p->held, p->bulk_held, p->wanting};
+    bool leak = TR_PLANT(held_leaked);
+    tr_msg *lists[] = {leak ? NULL : p->held, leak ? NULL : p->bulk_held, p->wanting};
     for (int i = 0; i < 3; i++)
         while (lists[i]) {
             tr_msg *msg = lists[i];

@@ -6,10 +6,10 @@
  * written one behind the other. A chunk is cut when it leaves: its frame's header, then parts of the pieces; nothing
  * is copied but for a seal. A send carries at most TR__TURN_CHUNKS, behind the normal frames that wait.
  *
- * B1  Units leave in the order in which they were put, one at a time.
- * B2  A unit's first chunk leaves after all normal frames that were closed before it was put.
- * B3  granted - spent is never negative: a chunk leaves only if its whole frame is within the credit.
- * B4  A unit's memory is left alone from put to release; release comes when its last chunk was sent, or with fini.
+ * N1  Units leave in the order in which they were put, one at a time.
+ * N2  A unit's first chunk leaves after all normal frames that were closed before it was put.
+ * N3  granted - spent is never negative: a chunk leaves only if its whole frame is within the credit.
+ * N4  A unit's memory is left alone from put to release; release comes when its last chunk was sent, or with fini.
  *
  * Two threads at a time, as in outgoing.h: the home puts, whoever holds the channel's `sending` takes. */
 #ifndef TR_TRANSPORT_BULK_H

@@ -341,6 +341,18 @@ static tr_err admit(tr__channel *ch, uint8_t *bytes, const tr__frame *frame, tr_
     return TR_OK;
 }
 
+/* A chunk came. Here, where it arrives, and not where it is taken: what is granted in between doesn't excuse it. */
+static tr_err spend(tr__channel *ch, const tr__frame *frame, tr_error *error)
+{
+    uint64_t granted = atomic_load_explicit(&ch->bulk_granted_by_us, memory_order_acquire);
+    uint64_t came = atomic_load_explicit(&ch->bulk_in, memory_order_relaxed);
+    if (frame->size > granted - came)
+        return tr__fail(error, TR_EPROTO, "a chunk of %zu bytes came where %llu were granted", frame->size,
+                        (unsigned long long)(granted - came));
+    add(&ch->bulk_in, frame->size);
+    return TR_OK;
+}
+
 /* Walk the frames: admit, settle, and note which lanes the rest is for. *good: the bytes before what was wrong. */
 static tr_err sort(tr__channel *ch, tr__slice *slice, bool *data, bool *control, size_t *good,
                    tr_error *error)
@@ -364,6 +376,8 @@ static tr_err sort(tr__channel *ch, tr__slice *slice, bool *data, bool *control,
         bool is_data = frame.lane != TR__LANE_CONTROL;
         if (is_data && ch->goodbye_heard)
             return tr__fail(error, TR_EPROTO, "a %s came after goodbye", tr__frame_kind_word(frame.kind));
+        if (frame.kind == TR__FRAME_CHUNK)
+            TR_TRY(spend(ch, &frame, error));
         if (elsewhere && is_data) {
             *data = true;
             atomic_fetch_add(&ch->batches_sorted, 1);
@@ -390,7 +404,8 @@ static void fault(tr__channel *ch, const tr_error *why)
 static void hand_up(tr__channel *ch, tr__slice *slice, void (*to)(void *, tr__slice *))
 {
     bool open = atomic_load_explicit(&ch->open, memory_order_acquire);
-    size_t max = open ? ch->config->window + ch->config->bulk_window + TR__CONTROL_UNREAD_MAX
+    size_t bulk = ch->lanes ? ch->config->bulk_window : 0; /* set before `open` */
+    size_t max = open ? ch->config->window + bulk + TR__CONTROL_UNREAD_MAX
                       : TR__FRAME_SIZE_HELLO;
     size_t unread = atomic_fetch_add_explicit(&ch->unread, slice->length, memory_order_relaxed);
     tr_error error;

@@ -133,6 +133,7 @@ typedef struct tr__channel {
     _Atomic uint64_t granted_to_us; /* seq_cst, with blocked */
     _Atomic uint64_t messages_acked, batches_acked;
     _Atomic uint64_t batches_sorted; /* handed to the home; those it has read are batches_in */
+    _Atomic uint64_t bulk_in;        /* bytes of chunks; within bulk_granted_by_us */
     _Atomic size_t unread;           /* bytes handed up; who has read them takes them off */
     bool deaf, goodbye_heard;        /* the callback's alone */
     tr__seal seal_in;                /* likewise, once keyed */

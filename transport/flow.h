@@ -42,7 +42,6 @@ typedef struct tr__flow {
     size_t blocked_cost; /* of the largest message that was refused */
     uint64_t received, refused_sends;
     tr__gathering bulk; /* what came of a unit so far */
-    uint64_t bulk_received;
     _Atomic bool ack_watched; /* the control half looks for acks owed; it clears it, then looks once more */
 } tr__flow;
 

@@ -2,9 +2,9 @@
  *
  *   empty ──first chunk──▶ partial ──chunk──▶ partial ──last chunk──▶ empty, the unit handed out
  *
- * G1  The bytes claimed are never allocated: the block has room for twice what has arrived, or TR__GATHERING_FIRST.
- * G2  A chunk goes on exactly where the one before it ended, or the connection is cut.
- * G3  One unit at a time, and none larger than message_max: so that bounds what a peer makes us hold.
+ * N5  The bytes claimed are never allocated: the block has room for twice what has arrived, or TR__GATHERING_FIRST.
+ * N6  A chunk goes on exactly where the one before it ended, or the connection is cut.
+ * N7  One unit at a time, and none larger than message_max: so that bounds what a peer makes us hold.
  *
  * What can fail: memory, and what the other side sent. */
 #ifndef TR_TRANSPORT_GATHERING_H

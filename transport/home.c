@@ -220,7 +220,7 @@ void tr__endpoint_peer_counters(const tr__peer *peer, tr__connection_counters *c
         .bulk_granted_to_us = ch->bulk.granted,
         .bulk_spent = ch->bulk.spent,
         .bulk_granted_by_us = ch->bulk_granted_by_us,
-        .bulk_received = l->flow.bulk_received,
+        .bulk_received = ch->bulk_in,
         .bulk_queued = ch->bulk.queued,
     };
 }

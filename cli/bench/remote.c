@@ -4,6 +4,7 @@
  * A full mailbox on another node is a dead letter there, so whoever sends one way keeps within a window that
  * the receiver grants: `outstanding` messages, renewed by halves. */
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,6 +23,7 @@ TR_MESSAGE(bench_window, (u64, messages), (u64, total))
 TR_MESSAGE(bench_grant, (u64, messages))
 
 #define FIND_WITHIN TR_SECONDS(10)
+#define SMALL_ASK   64 /* bytes of the asks beside large payloads */
 
 /* ---- the peer ------------------------------------------------------------------------------------------ */
 
@@ -62,7 +64,8 @@ TR_ACTOR(sink_def, .receive = sink_receive, .state_size = sizeof(sink_state), .m
 static tr_err peer_start(tr_actor *self, void *arg)
 {
     (void)arg;
-    if (tr_addr_is_none(tr_spawn_with(self, &sink_def, NULL, &(tr_spawn_opts){.name = "sink"})))
+    if (tr_addr_is_none(tr_spawn_with(self, &sink_def, NULL, &(tr_spawn_opts){.name = "sink"})) ||
+        tr_addr_is_none(tr_spawn_with(self, &sink_def, NULL, &(tr_spawn_opts){.name = "echo"})))
         return tr_last_error(self)->code;
     printf("%s\n", tr_node_listen(tr_node_of(self)));
     fflush(stdout);
@@ -121,18 +124,42 @@ void bench_peer_close(bench_peer *peer)
 
 /* ---- this side ----------------------------------------------------------------------------------------- */
 
-static tr_err find_sink(tr_actor *self, tr_addr *sink)
+static tr_err find(tr_actor *self, const char *name, tr_addr *actor)
 {
     const tr_found *found;
-    TR_TRY(tr_await(self, tr_lookup(self, "peer/sink", FIND_WITHIN), tr_found, &found));
-    *sink = found->actor;
+    TR_TRY(tr_await(self, tr_lookup(self, name, FIND_WITHIN), tr_found, &found));
+    *actor = found->actor;
     return TR_OK;
+}
+
+static tr_err find_sink(tr_actor *self, tr_addr *sink)
+{
+    return find(self, "peer/sink", sink);
 }
 
 static tr_bytes payload(uint64_t size)
 {
     static char data[1 << 24];
     return (tr_bytes){data, size};
+}
+
+static tr_err round_trip(tr_actor *self, tr_addr to, uint64_t number, uint64_t size, tr__histogram *histogram)
+{
+    uint64_t began = bench_now();
+    const bench_parcel *answer;
+    tr_future ask = tr_ask(self, to, TR_SECONDS(10), bench_parcel, .number = number, .data = payload(size));
+    TR_TRY(tr_await(self, ask, bench_parcel, &answer));
+    if (answer->number != number)
+        return tr_fail(self, TR_EMISMATCH, "answer %llu to question %llu", (unsigned long long)answer->number,
+                       (unsigned long long)number);
+    tr__histogram_add(histogram, bench_now() - began);
+    return TR_OK;
+}
+
+static void tell_round_trips(bench_run *run, const tr__histogram *histogram)
+{
+    run->values[0] = (double)tr__histogram_at(histogram, 500000) / 1000;
+    run->values[1] = (double)tr__histogram_at(histogram, 990000) / 1000;
 }
 
 static tr_err round_trips(tr_actor *self, void *arg)
@@ -142,19 +169,9 @@ static tr_err round_trips(tr_actor *self, void *arg)
     tr_addr sink;
     TR_TRY(find_sink(self, &sink));
     tr__histogram_reset(&histogram);
-    for (uint64_t i = 0; i < run->given[BENCH_MESSAGES]; i++) {
-        uint64_t began = bench_now();
-        const bench_parcel *answer;
-        tr_future ask = tr_ask(self, sink, TR_SECONDS(10), bench_parcel, .number = i,
-                               .data = payload(run->given[BENCH_SIZE]));
-        TR_TRY(tr_await(self, ask, bench_parcel, &answer));
-        if (answer->number != i)
-            return tr_fail(self, TR_EMISMATCH, "answer %llu to question %llu",
-                           (unsigned long long)answer->number, (unsigned long long)i);
-        tr__histogram_add(&histogram, bench_now() - began);
-    }
-    run->values[0] = (double)tr__histogram_at(&histogram, 500000) / 1000;
-    run->values[1] = (double)tr__histogram_at(&histogram, 990000) / 1000;
+    for (uint64_t i = 0; i < run->given[BENCH_MESSAGES]; i++)
+        TR_TRY(round_trip(self, sink, i, run->given[BENCH_SIZE], &histogram));
+    tell_round_trips(run, &histogram);
     return TR_OK;
 }
 
@@ -218,6 +235,43 @@ static tr_err bulk(tr_actor *self, void *arg)
     return TR_OK;
 }
 
+/* ---- small asks while large payloads cross ------------------------------------------------------------- */
+
+typedef struct mixed {
+    bench_run *run;
+    double seconds;
+    _Atomic int ended; /* 1: well; 2: not */
+} mixed;
+
+static tr_err carry(tr_actor *self, void *arg)
+{
+    mixed *m = arg;
+    tr_err err = one_way(self, m->run, &m->seconds);
+    atomic_store(&m->ended, err == TR_OK ? 1 : 2);
+    return err;
+}
+TR_ACTOR(carrier_def, .run = carry);
+
+/* One ask at a time, until all payloads have crossed. */
+static tr_err asks_beside(tr_actor *self, void *arg)
+{
+    bench_run *run = arg;
+    static tr__histogram histogram;
+    mixed m = {.run = run};
+    tr_addr echo;
+    TR_TRY(find(self, "peer/echo", &echo));
+    tr__histogram_reset(&histogram);
+    if (tr_addr_is_none(tr_spawn(self, &carrier_def, &m)))
+        return tr_last_error(self)->code;
+    for (uint64_t i = 0; !atomic_load(&m.ended); i++)
+        TR_TRY(round_trip(self, echo, i, SMALL_ASK, &histogram));
+    if (atomic_load(&m.ended) != 1)
+        return tr_fail(self, TR_EMISMATCH, "the large payloads didn't all arrive");
+    tell_round_trips(run, &histogram);
+    run->values[2] = (double)run->given[BENCH_MESSAGES] * (double)run->given[BENCH_SIZE] / m.seconds / 1e6;
+    return TR_OK;
+}
+
 /* ---- many asks outstanding: an actor whose answers ask the next ---------------------------------------- */
 
 TR_MESSAGE(bench_ask_many, (addr, sink), (u64, total), (u64, outstanding), (u64, size))
@@ -277,7 +331,7 @@ static tr_err asks(tr_actor *self, void *arg)
     return TR_OK;
 }
 
-#define PAYLOAD_MAX (1u << 23)
+#define PAYLOAD_MAX (1u << 24)
 
 const bench bench_remote_rtt = {
     .name = "remote-rtt",
@@ -319,4 +373,15 @@ const bench bench_remote_bulk = {
     .metrics = {{"rate", "MB/s"}},
     .remote = true,
     .start = bulk,
+};
+
+const bench bench_remote_mixed = {
+    .name = "remote-mixed",
+    .what = "two processes, small asks one at a time while large payloads go one way",
+    .takes = {{BENCH_MESSAGES, 1000, 1, 1000000},
+              {BENCH_SIZE, 1 << 20, 1, PAYLOAD_MAX},
+              {BENCH_OUTSTANDING, 4, 1, 8}},
+    .metrics = {{"p50", "us"}, {"p99", "us"}, {"rate", "MB/s"}},
+    .remote = true,
+    .start = asks_beside,
 };
