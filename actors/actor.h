@@ -63,6 +63,7 @@ typedef enum tr__wait {
     TR__WAIT_MESSAGE,
     TR__WAIT_SLEEP,
     TR__WAIT_PLACES, /* of a mailbox that lets senders wait */
+    TR__WAIT_DEMAND, /* of who asked it for a stream */
 } tr__wait;
 
 typedef struct tr__fiber_state {
@@ -74,14 +75,16 @@ typedef struct tr__fiber_state {
     bool killed;                /* every wait returns TR_EKILLED */
     tr_err returned;            /* by its body */
     uint32_t received_in_a_row; /* without stepping aside */
-    uint64_t awaited;           /* the pending's id, of TR__WAIT_FUTURE; the number, of TR__WAIT_PLACES */
-    uint32_t places_asked;      /* asked for at mailboxes, and not heard of yet */
-    tr_addr places_of;          /* of TR__WAIT_PLACES: whose mailbox, */
-    bool beyond;                /* and it has the one there that may be beyond the budget */
-    uint64_t timer;             /* the pending's id that bounds the wait; 0: none */
-    uint64_t grace;             /* the pending's id that drops the stack of a killed one */
-    uint64_t suspected;         /* the cycle of waiting actors that it was found in, and when (cycle.c) */
+    uint64_t awaited; /* the pending's id, of TR__WAIT_FUTURE and _DEMAND; the number, of TR__WAIT_PLACES */
+    uint32_t places_asked; /* asked for at mailboxes, and not heard of yet */
+    tr_addr whom;          /* of TR__WAIT_PLACES: whose mailbox; of TR__WAIT_DEMAND: who asked */
+    bool beyond;           /* of TR__WAIT_PLACES: it has the one there that may be beyond the budget */
+    uint64_t timer;        /* the pending's id that bounds the wait; 0: none */
+    uint64_t grace;        /* the pending's id that drops the stack of a killed one */
+    uint64_t suspected;    /* the cycle of waiting actors that it was found in, and when (cycle.c) */
     uint64_t suspected_ns;
+    uint64_t born_ns; /* when it began */
+    bool matching;    /* the match function of a tr_receive_match runs */
     tr_msg *scanned;  /* of a tr_receive_match: the last one that it doesn't want; NULL: none yet */
     tr_msg *received; /* borrowed until the next receive */
     tr_msg *answer;   /* borrowed until the next await */
@@ -146,7 +149,11 @@ struct tr_actor {
     uint32_t parent; /* who spawned it, for people: tr__parent_mark; 0: no actor did */
     tr__extras *extras;
     struct tr__pending *pendings; /* futures and timers of this actor */
-    void *arg;                    /* until init: the pointer, or a tr_msg if the definition has an arg_type */
+    union {
+        void *
+            arg; /* until init, of a fiber always: the pointer, or a tr_msg if the definition has an arg_type */
+        uint64_t born_ns; /* since then, of others: when that was */
+    };
     uint64_t handled;
 };
 
@@ -201,13 +208,14 @@ static inline void tr__mailbox_unlink(tr_actor *actor, tr_msg *before, tr_msg *m
         actor->fiber->scanned = before;
 }
 
-/* As its next one. */
-static inline void tr__mailbox_prepend(tr_actor *actor, tr_msg *msg)
+/* Behind `before`; NULL: as its next one. */
+static inline void tr__mailbox_insert(tr_actor *actor, tr_msg *before, tr_msg *msg)
 {
-    msg->next = actor->head;
-    if (!actor->head)
+    tr_msg **at = before ? &before->next : &actor->head;
+    msg->next = *at;
+    if (!msg->next)
         actor->tail = msg;
-    actor->head = msg;
+    *at = msg;
     actor->count++;
 }
 

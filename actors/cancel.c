@@ -2,6 +2,7 @@
 #include <troupe/troupe.h>
 
 #include "actors/defer.h"
+#include "actors/flow.h"
 #include "actors/pending.h"
 #include "base/plant.h"
 
@@ -70,6 +71,8 @@ void tr__cancel_arrived(tr__loop *loop, tr_actor *callee, tr_msg *msg)
     tr_msg *kept = drop_queued(loop, callee, msg) ? NULL : kept_ask(callee, msg);
     if (kept) {
         kept->flags |= TR__MSG_ANSWERED | TR__MSG_CANCELED;
+        if (kept->flags & TR__MSG_STREAM)
+            tr__outflow_canceled(loop, kept);
         msg->kind = TR__MSG_NOTICE; /* the block was made for this */
         tr__deliver(loop, msg);
         return;

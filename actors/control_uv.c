@@ -1,17 +1,22 @@
 /* The control thread: a small uv loop of its own for what must go on while a handler is stuck.
  *
  * The watchdog (watchdog.h) names actors that hold their loop for too long. The connections: when something came for them (`wake`), or
- * when they are due, the endpoint takes its step. Fails only at the start, with an error. */
+ * when they are due, the endpoint takes its step. A handler that keeps the node from its end ends the process. Fails only at the start, with an error. */
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 #include <uv.h>
 
+#include "actors/fault_os.h"
 #include "actors/loop.h"
 #include "actors/node_uv.h"
 #include "actors/remote.h"
+#include "actors/shutdown.h"
 #include "base/err.h"
 
-#define LOOK_MS 10
+#define LOOK_MS      10
+#define STUCK_NS     TR_SECONDS(1) /* that a handler may still take when the node's end is due */
+#define STATUS_STUCK 70            /* of the process then */
 
 uint64_t tr__control_stuck(const tr__control *control, uint32_t index, char *text, size_t room)
 {
@@ -34,10 +39,55 @@ static const char *frame(void *context, uint32_t loop, uint32_t index)
     return strncmp(control->frame_text, "tr__run_until+", 14) == 0 ? NULL : control->frame_text;
 }
 
+/* ---- a handler that keeps the node from its end --------------------------------------------------------- */
+
+/* When the node's loops should have begun to end their actors; TR__NEVER: it isn't asked to stop. */
+static uint64_t end_due(tr__control *control, uint64_t now)
+{
+    const tr_node *node = control->node;
+    if (!tr__is_stopping(node))
+        return TR__NEVER;
+    if (!control->stop_ns)
+        control->stop_ns = now;
+    if (!control->hurry_ns && atomic_load(&((tr_node *)node)->stop_at_once))
+        control->hurry_ns = now;
+    uint64_t most = node->opts.stop_timeout_ns ? node->opts.stop_timeout_ns : TR__STOP_NS;
+    uint64_t due = most > TR__NEVER - control->stop_ns ? TR__NEVER : control->stop_ns + most;
+    return control->hurry_ns && control->hurry_ns < due ? control->hurry_ns : due;
+}
+
+/* No step of an orderly end: it can't be had. */
+static void end_process(tr__control *control, uint32_t index, const tr__holding *held)
+{
+    tr__watchdog_tell_end(&control->watch, index, held);
+    tr__fault_stuck(control->node, control->node->loops[index], control->frames, control->frame_count);
+    _exit(STATUS_STUCK);
+}
+
+/* One run of an actor, in whichever loop, that has been seen since the end was due and is there a second later. */
+static void look_at_end(tr__control *control, uint64_t now)
+{
+    tr_node *node = control->node;
+    tr__holding held;
+    if (!node->opts.exit_if_stuck || now < end_due(control, now))
+        return;
+    for (uint32_t i = 0, all = tr__loops_all(node); i < all; i++) {
+        bool holds = tr__held_by(node, i, &held);
+        if (!holds || !control->held[i].since_ns || control->held[i].runs != held.runs) {
+            control->held[i].runs = held.runs;
+            control->held[i].since_ns = holds ? now : 0;
+        } else if (now - control->held[i].since_ns >= STUCK_NS) {
+            end_process(control, i, &held);
+        }
+    }
+}
+
 static void look(uv_timer_t *timer)
 {
     tr__control *control = timer->data;
-    tr__watchdog_look(&control->watch, uv_hrtime());
+    uint64_t now = uv_hrtime();
+    tr__watchdog_look(&control->watch, now);
+    look_at_end(control, now);
 }
 
 /* ---- connections --------------------------------------------------------------------------------------- */

@@ -67,7 +67,7 @@ static void walk_on(tr__loop *loop, const tr__pending *pending, const probe *bef
         .actor = tr__addr_of(pending->owner),
         .ask = tr__pending_id(pending),
         .def = pending->owner->def,
-        .asked = pending->asked,
+        .asked = tr__pending_asked(pending),
         .where = pending->owner->fiber->where,
     };
     msg->kind = TR__MSG_PROBE;

@@ -199,7 +199,7 @@ void tr__drop_for(tr__loop *loop, uint64_t node, tr_msg *msg, tr_drop why)
         tr__budget_left(loop, msg);
     switch ((tr__msg_kind)msg->kind) {
     case TR__MSG_MOVED:
-        tr__moved_arrived(loop, NULL, msg);
+        tr__moved_lost(loop, node, msg);
         break;
     case TR__MSG_FORWARD:
     case TR__MSG_ASK:

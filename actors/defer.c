@@ -39,7 +39,8 @@ tr_err tr_defer(tr_actor *self, const tr_msg *msg)
     tr__extras *extras = self->extras;
     tr_msg *taken = loop->current;
     loop->current = NULL;
-    taken->flags |= TR__MSG_DEFERRED;
+    taken->flags |= TR__MSG_DEFERRED | (loop->beyond ? TR__MSG_BEYOND : 0);
+    loop->beyond = false;
     taken->next = NULL;
     if (extras->deferred)
         extras->deferred_last->next = taken;

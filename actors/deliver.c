@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "actors/flow.h"
 #include "actors/loop.h"
 #include "actors/meter.h"
 #include "actors/pending.h"
@@ -17,11 +18,18 @@
 
 /* ---- blocks -------------------------------------------------------------------------------------------- */
 
+static bool is_stream(const tr_msg *msg)
+{
+    return msg->kind == TR__MSG_ASK && msg->flags & TR__MSG_STREAM;
+}
+
 void tr__msg_free(tr__loop *loop, tr_msg *msg)
 {
     if (msg->home == loop->index) {
         tr__pool_give(&loop->pool, msg, msg->size_class);
     } else if (msg->home & TR__HOME_HOLDS) {
+        if (is_stream(msg))
+            tr__outflow_end(loop, msg);
         tr__msg_let_go(msg);
         tr__msg_free(loop, msg);
     } else if (msg->home == TR__HOME_NONE) {
@@ -43,13 +51,16 @@ void tr__msg_free(tr__loop *loop, tr_msg *msg)
 void tr__fail_ask(tr__loop *loop, tr_msg *ask, uint64_t callee_node, tr_err code)
 {
     tr_addr asker = ask->sender;
-    if (ask->home & TR__HOME_HOLDS)
+    if (ask->home & TR__HOME_HOLDS) {
+        if (is_stream(ask))
+            tr__outflow_end(loop, ask);
         tr__msg_let_go(ask);
+    }
     if (ask->home == TR__HOME_NONE) /* the block stays as it is, but for that it has no body */
         tr__buffers_refund(loop->node->buffers, ask->size);
     ask->sender = (tr_addr){callee_node, ask->to.slot, ask->to.generation};
     ask->kind = TR__MSG_FAILURE;
-    ask->flags = 0;
+    ask->flags &= TR__MSG_STREAM;
     ask->error = (uint8_t)code;
     ask->places = 0;
     ask->size = 0;
@@ -70,10 +81,18 @@ void tr__started_failed(tr__loop *loop, tr_msg *msg, const tr__reason *reason)
     tr__submit(loop, asker, msg);
 }
 
+static void fail_unanswered(tr__loop *loop, tr_msg *ask)
+{
+    tr_err why = is_stream(ask) ? tr__outflow_error(loop, ask) : (tr_err)ask->error;
+    tr__fail_ask(loop, ask, loop->node->id, why ? why : TR_ENOACTOR);
+}
+
 void tr__release_slow(tr__loop *loop, tr_msg *msg)
 {
     if (msg->kind == TR__MSG_ASK && !(msg->flags & TR__MSG_ANSWERED) && !loop->stopping)
-        tr__fail_ask(loop, msg, loop->node->id, msg->error ? (tr_err)msg->error : TR_ENOACTOR);
+        fail_unanswered(loop, msg);
+    else if (msg->kind == TR__MSG_ITEM)
+        tr__item_released(loop, msg);
     else
         tr__msg_free(loop, msg);
 }
@@ -170,6 +189,9 @@ void tr__arrive(tr__loop *loop, tr_actor *actor, tr_msg *msg)
     case TR__MSG_FORWARD:
         forward_arrived(loop, actor, msg);
         return;
+    case TR__MSG_DEMAND:
+        tr__demand_arrived(loop, actor, msg);
+        return;
     default:
         break;
     }
@@ -186,7 +208,7 @@ void tr__arrive(tr__loop *loop, tr_actor *actor, tr_msg *msg)
 /* Its receiver has ended. When the node stops actors end before others that still send to them: no address was wrong. */
 static tr_drop why_nobody(const tr__loop *loop, const tr_msg *msg)
 {
-    if (msg->kind == TR__MSG_REPLY || msg->kind == TR__MSG_FAILURE)
+    if (msg->kind == TR__MSG_REPLY || msg->kind == TR__MSG_FAILURE || msg->kind == TR__MSG_ITEM)
         return TR_DROP_LATE_REPLY;
     return tr__is_stopping(loop->node) || loop->stopping ? TR_DROP_SHUTDOWN : TR_DROP_NO_ACTOR;
 }

@@ -209,7 +209,10 @@ static void put_actor(out *o, const tr__loop *loop)
     tr_actor actor;
     tr_actor_def def;
     tr__fiber_state fiber;
-    const tr_actor *running = loop->running;
+    const tr_actor *running = NULL;
+    const tr_msg *msg = NULL;
+    read_safely(&loop->running, (void *)&running, sizeof(running)); /* another thread's, when that is stuck */
+    read_safely(&loop->current, (void *)&msg, sizeof(msg));
     put(o, "loop: ");
     put_number(o, loop->index, 10);
     put(o, "\n");
@@ -228,7 +231,6 @@ static void put_actor(out *o, const tr__loop *loop)
     put(o, ", generation ");
     put_number(o, actor.generation, 10);
     put(o, "\n");
-    const tr_msg *msg = loop->current;
     if (!msg && actor.fiber && read_safely(actor.fiber, &fiber, sizeof(fiber)))
         msg = fiber.received;
     put_message(o, msg);
@@ -314,27 +316,27 @@ static void put_head(out *o, const tr_node *node, const siginfo_t *info)
     put_number(o, node->id, 16);
     put(o, "\npid: ");
     put_number(o, (uint64_t)getpid(), 10);
-    put(o, "\nsignal: ");
-    put(o, signal_word(info->si_signo));
-    if (info->si_code > 0 && info->si_signo != SIGABRT) {
+    put(o, info ? "\nsignal: " : "\nstuck: an actor keeps the node from its end");
+    put(o, info ? signal_word(info->si_signo) : "");
+    if (info && info->si_code > 0 && info->si_signo != SIGABRT) {
         put(o, " at address 0x");
         put_number(o, (uint64_t)(uintptr_t)info->si_addr, 16);
     }
     put(o, "\n");
 }
 
-static void report(const watched *w, const tr_node *node, const siginfo_t *info)
+/* `info` NULL: of a fault there was none, but an actor is stuck. */
+static void report(const watched *w, const tr_node *node, const siginfo_t *info, const tr__loop *loop,
+                   void **frames, size_t count)
 {
     static out file, line; /* off the stack, which may be small */
-    void *frames[TR__FRAMES_MAX];
-    tr__loop *loop = my_loop;
     unlink(w->path); /* of an older process with this pid; what others have put there isn't written to */
     file.fd = open(w->path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
     line.fd = STDERR_FILENO;
     put(&line, "troupe: node ");
     put(&line, node->name);
-    put(&line, " crashed (");
-    put(&line, signal_word(info->si_signo));
+    put(&line, info ? " crashed (" : " can't end (");
+    put(&line, info ? signal_word(info->si_signo) : "a handler is stuck");
     put(&line, file.fd >= 0 ? "); the report is " : "); no report could be written to ");
     put(&line, w->path);
     put(&line, "\n");
@@ -348,7 +350,7 @@ static void report(const watched *w, const tr_node *node, const siginfo_t *info)
         put(&file, "thread: none of the node's loops\n");
     put(&file, "\nbacktrace (`addr2line -f -e PROGRAM 0x...` names a line for what is in brackets):\n");
     flush(&file);
-    backtrace_symbols_fd(frames, (int)tr__backtrace_here(frames, TR__FRAMES_MAX), file.fd);
+    backtrace_symbols_fd(frames, (int)count, file.fd);
     if (loop)
         put_ring(&file, loop);
     flush(&file);
@@ -360,6 +362,7 @@ static void report(const watched *w, const tr_node *node, const siginfo_t *info)
 static void tell(const siginfo_t *info)
 {
     static out line;
+    void *frames[TR__FRAMES_MAX];
     const tr__loop *loop = my_loop;
     const tr_node *mine = loop ? loop->node : NULL;
     line.fd = STDERR_FILENO;
@@ -369,7 +372,7 @@ static void tell(const siginfo_t *info)
     for (size_t i = 0; i < NODES_MAX; i++) {
         const tr_node *node = atomic_load(&all[i].node);
         if (node && (node == mine || !mine)) {
-            report(&all[i], node, info);
+            report(&all[i], node, info, loop, frames, tr__backtrace_here(frames, TR__FRAMES_MAX));
             return;
         }
     }
@@ -440,9 +443,28 @@ void tr__fault_forget(const tr_node *node)
     }
 }
 
+void tr__fault_stuck(const tr_node *node, const tr__loop *loop, void **frames, size_t count)
+{
+    if (atomic_exchange(&telling, true)) { /* of a fault, after which the process ends as well */
+        wait_for_other();
+        return;
+    }
+    for (size_t i = 0; i < NODES_MAX; i++)
+        if (atomic_load(&all[i].node) == node)
+            report(&all[i], node, NULL, loop, frames, count);
+    atomic_store(&told, true);
+}
+
 void tr__fault_loop(tr__loop *loop)
 {
     my_loop = loop;
     if (loop)
         install(1);
+}
+
+tr__loop *tr__fault_turn(tr__loop *loop)
+{
+    tr__loop *other = my_loop;
+    my_loop = loop;
+    return other;
 }

@@ -20,8 +20,14 @@
  * TR_ETOOBIG: the path is too long. */
 tr_err tr__fault_watch(tr_node *node, const char *directory, tr_error *error);
 void tr__fault_forget(const tr_node *node);
+/* A like report, if the node is watched: an actor holds that loop, with that stack, and the process is about to be ended for
+ * it. Another thread than the loop's. */
+void tr__fault_stuck(const tr_node *node, const tr__loop *loop, void **frames, size_t count);
 /* The calling thread runs that loop from now on; NULL: no longer. It has a signal stack (base/backtrace_os.h). The handler of
  * SIGSEGV comes with the first call. */
 void tr__fault_loop(tr__loop *loop);
+/* The like for one step of a node in a program's own main loop, where another node may be on the same thread: returns who it was
+ * until now, to be set again behind the step. */
+tr__loop *tr__fault_turn(tr__loop *loop);
 
 #endif

@@ -3,6 +3,7 @@
 
 #include <troupe/troupe.h>
 
+#include "actors/defer.h"
 #include "actors/pending.h"
 #include "base/err.h"
 
@@ -97,30 +98,36 @@ void tr__fd_forget(tr__loop *loop, tr__pending *pending)
         loop->node->seams.kinds.fds->unwatch(loop, fd_of(pending));
 }
 
-/* The notice of that descriptor that waits in the mailbox. */
-static void drop_notice(tr__loop *loop, tr_actor *self, int fd)
+static bool is_notice(const tr_msg *msg, const tr_msg *like)
 {
-    const tr_typeinfo *info = tr__type_of(&tr_fd_ready_type);
+    return msg->kind == TR__MSG_NOTICE && msg->type == like->type &&
+           ((const tr_fd_ready *)tr__msg_body(msg))->fd == ((const tr_fd_ready *)tr__msg_body(like))->fd;
+}
+
+/* The first notice of that descriptor that waits in the mailbox, or was set aside; off it. NULL: there is none. */
+static tr_msg *take_notice(tr_actor *self, const tr_msg *like)
+{
     tr_msg *before = NULL;
     for (tr_msg *msg = self->head; msg; before = msg, msg = msg->next)
-        if (msg->type == info && msg->kind == TR__MSG_NOTICE &&
-            ((tr_fd_ready *)tr__msg_body(msg))->fd == fd) {
-            *(before ? &before->next : &self->head) = msg->next;
-            if (!msg->next)
-                self->tail = before;
-            self->count--;
-            tr__drop(loop, msg, TR_DROP_CANCELED);
-            return;
+        if (is_notice(msg, like)) {
+            tr__mailbox_unlink(self, before, msg);
+            return msg;
         }
+    return self->extras ? tr__deferred_take(self, is_notice, like) : NULL;
 }
 
 void tr_fd_unwatch(tr_actor *self, int fd)
 {
     tr__loop *loop = tr__owner(self);
     uint32_t count;
+    struct {
+        tr_msg head;
+        tr_fd_ready body;
+    } like = {.head.type = tr__type_of(&tr_fd_ready_type), .body.fd = fd};
     tr__pending *pending = find(self, fd, &count);
     if (pending)
         tr__pending_free(loop, pending);
-    else
-        drop_notice(loop, self, fd);
+    /* One may have been set aside, and another come since: it can be watched again after each. */
+    for (tr_msg *notice; (notice = take_notice(self, &like.head));)
+        tr__drop(loop, notice, TR_DROP_CANCELED);
 }

@@ -52,6 +52,7 @@ tr_err tr__fiber_start(tr__loop *loop, tr_actor *actor)
         return TR_ENOMEM;
     }
     state->wake = true;
+    state->born_ns = loop->now_ns;
     actor->fiber = state;
     early_mail(loop, actor);
     return TR_OK;
@@ -88,7 +89,7 @@ void tr__fiber_finish(tr__loop *loop, tr_actor *actor)
     if (state->answer)
         tr__release(loop, state->answer);
     if (state->wait == TR__WAIT_PLACES && state->beyond)
-        tr__budget_leave(loop->node, state->places_of);
+        tr__budget_leave(loop->node, state->whom);
     if (state->sending)
         tr__msg_free(loop, state->sending);
     tr__fiber_destroy(state->fiber);

@@ -2,6 +2,7 @@
  * TR_EKILLED, or NULL, from the moment on that it is to end. */
 #include <troupe/troupe.h>
 
+#include "actors/flow.h"
 #include "actors/loop.h"
 #include "actors/observe.h"
 #include "actors/pending.h"
@@ -9,6 +10,11 @@
 static tr_err killed(tr_actor *self)
 {
     return tr__self_fail(self, TR_EKILLED, "this actor is asked to end: return from its body");
+}
+
+static tr_err in_match(tr_actor *self, const char *what)
+{
+    return tr__self_fail(self, TR_EINVAL, "%s within a match function of tr_receive_match", what);
 }
 
 /* Mail that this receive hasn't looked at. */
@@ -24,6 +30,8 @@ static tr_err wait_for(tr_actor *self, tr__wait what)
 {
     tr__fiber_state *state = self->fiber;
     tr__loop *loop = tr__owner(self);
+    if (state->matching)
+        return in_match(self, "waiting");
     state->wait = what;
     if (state->killed) {
         tr__fiber_soon(loop, self);
@@ -38,6 +46,10 @@ static tr_err wait_for(tr_actor *self, tr__wait what)
 
 static bool is_fiber(tr_actor *self, const char *what)
 {
+    if (self->fiber && self->fiber->matching) {
+        in_match(self, what);
+        return false;
+    }
     if (self->fiber)
         return true;
     tr__self_fail(self, TR_EINVAL,
@@ -87,13 +99,22 @@ static void waits_at(tr_actor *self, const char *where)
     self->fiber->since_ns = tr__owner(self)->now_ns;
 }
 
+/* A call that may wait has nothing to wait for. Of a killed one it steps aside nevertheless, so that one that calls again
+ * and again doesn't hold its loop, and the grace period passes. */
+static tr_err step_aside(tr_actor *self)
+{
+    return self->fiber->killed ? wait_for(self, TR__WAIT_SLEEP) : TR_OK;
+}
+
 tr_err tr_sleep_at(tr_actor *self, uint64_t duration_ns, const char *where)
 {
     if (!is_fiber(self, "tr_sleep"))
         return TR_EINVAL;
-    if (!bound_wait(self, duration_ns))
-        return TR_ENOMEM;
     waits_at(self, where);
+    if (!bound_wait(self, duration_ns)) {
+        TR_TRY(step_aside(self));
+        return TR_ENOMEM;
+    }
     tr_err err;
     do
         err = wait_for(self, TR__WAIT_SLEEP);
@@ -118,16 +139,28 @@ tr_err tr__fiber_await(tr_actor *self, uint64_t id, const char *where)
     if (!is_fiber(self, "tr_await"))
         return TR_EINVAL;
     tr__pending *pending = tr__pending_get(tr__owner(self), self, id);
-    return pending ? await_settled(self, pending, where) : TR_OK;
+    if (pending && !pending->settled)
+        return await_settled(self, pending, where);
+    step_aside(self);
+    return TR_OK;
 }
 
-static tr_err await_none(tr_actor *self, tr_future future, const tr_msg **msg)
+/* What is no plain future. Apart, so that those pay a test only. */
+__attribute__((noinline)) static tr_err await_other(tr_actor *self, tr_future future, const tr_msg **msg,
+                                                    const char *where)
 {
     if (!is_fiber(self, "tr_await"))
         return TR_EINVAL;
+    TR_TRY(step_aside(self));
     if (future.id == 0)
         return tr_last_error(self)->code ? tr_last_error(self)->code
                                          : tr__self_fail(self, TR_EINVAL, "tr_await: no future");
+    tr__pending *pending = tr__pending_get(tr__owner(self), self, future.id);
+    if (pending && pending->kind == TR__PENDING_ASK && pending->special == TR__STREAMS) {
+        tr__inflow_skip(tr__owner(self), pending);
+        TR_TRY(tr__fiber_await(self, future.id, where));
+        return tr__pending_take(tr__owner(self), pending, msg);
+    }
     tr_err err = tr_take_result(self, future, msg); /* says what is wrong with it */
     return err == TR_EAGAIN ? tr__self_fail(self, TR_EINVAL, "tr_await: this future comes as a message")
                             : err;
@@ -139,19 +172,61 @@ tr_err tr_await_msg_at(tr_actor *self, tr_future future, const tr_msg **msg, con
     if (msg)
         *msg = NULL;
     tr__pending *pending = self->fiber ? tr__pending_get(loop, self, future.id) : NULL;
-    if (__builtin_expect(!pending || pending->piped ||
+    if (__builtin_expect(!pending || pending->special ||
                              (pending->kind != TR__PENDING_ASK && pending->kind != TR__PENDING_GATHER),
                          0))
-        return await_none(self, future, msg);
+        return await_other(self, future, msg, where);
     if (!pending->settled)
         TR_TRY(await_settled(self, pending, where));
+    else
+        step_aside(self);
     return tr__pending_take(loop, pending, msg);
+}
+
+tr_err tr__fiber_item(tr_actor *self, tr__pending *pending, const char *where)
+{
+    if (tr__inflow_has(pending) || pending->settled)
+        return TR_OK;
+    waits_at(self, where);
+    while (!tr__inflow_has(pending) && !pending->settled) {
+        self->fiber->awaited = tr__pending_id(pending);
+        TR_TRY(wait_for(self, TR__WAIT_FUTURE));
+    }
+    return TR_OK;
+}
+
+tr_err tr__fiber_demand(tr_actor *self, const tr__pending *outflow, const char *where)
+{
+    const tr_msg *ask = outflow->context;
+    uint64_t now = tr__now_fresh(tr__owner(self));
+    tr__fiber_state *state = self->fiber;
+    if (!bound_wait(self, ask->deadline_ns == UINT64_MAX ? TR_FOREVER
+                          : ask->deadline_ns > now       ? ask->deadline_ns - now
+                                                         : 0))
+        return TR_ENOMEM;
+    waits_at(self, where);
+    state->awaited = tr__pending_id(outflow);
+    state->whom = ask->sender;
+    tr_err err;
+    do
+        err = wait_for(self, TR__WAIT_DEMAND);
+    while (err == TR_OK && !outflow->left && !(ask->flags & TR__MSG_CANCELED) && !bound_passed(self));
+    bool passed = bound_passed(self);
+    bound_end(self);
+    if (err != TR_OK || outflow->left || !passed)
+        return err;
+    return tr__self_fail(self, TR_EDEADLINE, "no demand for another item before the deadline of this %s",
+                         tr_msg_type_name(ask));
 }
 
 tr_err tr__fiber_wait_places(tr_actor *self, uint64_t number, uint64_t until_ns)
 {
     uint64_t now = tr__now_fresh(tr__owner(self));
     tr__fiber_state *state = self->fiber;
+    if (state->killed) {
+        waits_at(self, "tr_send");
+        return wait_for(self, TR__WAIT_PLACES);
+    }
     if (!bound_wait(self, until_ns == UINT64_MAX ? TR_FOREVER : until_ns > now ? until_ns - now : 0))
         return TR_ENOMEM;
     waits_at(self, "tr_send");
@@ -177,10 +252,14 @@ typedef struct wanted {
     void *context;
 } wanted;
 
-static bool wants(const wanted *what, const tr_msg *msg)
+/* Of a message that is off the mailbox: the function may send to its own actor, where the oldest then make place, and this one
+ * must not be among them. */
+static bool is_matched(const wanted *what, tr_actor *self, const tr_msg *msg)
 {
-    return (!what->type || tr_match_type(msg, what->type)) &&
-           (!what->match || what->match(msg, what->context));
+    self->fiber->matching = true;
+    bool is = what->match(msg, what->context);
+    self->fiber->matching = false;
+    return is;
 }
 
 /* The next message that is wanted (`what` NULL: all are), out of the mailbox; NULL: none. What is there and isn't wanted is
@@ -192,11 +271,16 @@ static tr_msg *next_mail(tr__loop *loop, tr_actor *self, const wanted *what)
         tr_msg *before = state->scanned, *msg = before ? before->next : self->head;
         if (!msg)
             return NULL;
-        if (what && !wants(what, msg)) {
+        if (what && what->type && !tr_match_type(msg, what->type)) {
             state->scanned = msg;
             continue;
         }
         tr__mailbox_unlink(self, before, msg);
+        if (what && what->match && !is_matched(what, self, msg)) {
+            tr__mailbox_insert(self, state->scanned, msg); /* which may be another by now */
+            state->scanned = msg;
+            continue;
+        }
         if (msg->places)
             tr__places_back(loop, self, msg->places);
         TR__COUNT(self->handled);
@@ -234,10 +318,12 @@ static void receive_next(tr_actor *self, uint64_t timeout_ns, const wanted *what
             tr__self_fail(self, TR_EDEADLINE, "no message within the time given");
             break;
         }
-        if (!bounded && !bound_wait(self, timeout_ns))
-            break;
         if (!bounded)
             waits_at(self, where);
+        if (!bounded && !bound_wait(self, timeout_ns)) {
+            step_aside(self);
+            break;
+        }
         bounded = true;
         tr_err err = wait_for(self, TR__WAIT_MESSAGE);
         if (err != TR_OK && is_over(self))

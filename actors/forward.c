@@ -9,6 +9,7 @@
 #include <troupe/troupe.h>
 
 #include "actors/budget.h"
+#include "actors/flow.h"
 #include "actors/pending.h"
 #include "actors/remote.h"
 #include "actors/send.h"
@@ -33,6 +34,9 @@ static tr_err check(tr_actor *self, const tr_msg *ask)
         return tr__self_fail(self, TR_EINVAL,
                              "tr_forward: this %s was answered, or isn't in this actor's hand",
                              tr_msg_type_name(ask));
+    if (ask->flags & TR__MSG_STREAM && tr__outflow_has_begun(tr__owner(self), ask))
+        return tr__self_fail(self, TR_EINVAL, "tr_forward: items of this %s were sent already",
+                             tr_msg_type_name(ask));
     return TR_OK;
 }
 
@@ -48,6 +52,8 @@ static tr_err refuse(tr_actor *self, const tr_msg *ask, tr_addr to, tr_err code)
 static tr_msg *take(tr_actor *self, const tr_msg *ask)
 {
     tr__loop *loop = tr__owner(self);
+    if (ask->flags & TR__MSG_STREAM)
+        tr__outflow_end(loop, ask);
     if (ask->flags & TR__MSG_KEPT)
         tr__unkeep(self, (tr_msg *)ask);
     else if (self->fiber)
@@ -123,19 +129,30 @@ void tr__moved_tell(tr__loop *loop, tr_addr asker, uint64_t ask, tr_addr callee)
 void tr__moved_arrived(tr__loop *loop, tr_actor *asker, tr_msg *msg)
 {
     tr_addr callee = *(tr_addr *)tr__msg_body(msg);
-    tr__pending *pending = asker ? tr__pending_get(loop, asker, msg->ask) : NULL;
+    tr__pending *pending = tr__pending_get(loop, asker, msg->ask);
     if (pending && pending->kind == TR__PENDING_ASK && !pending->settled) {
         /* Of a peer only if that has it. */
-        if (!msg->sender.node || msg->sender.node == pending->callee.node)
+        bool begun =
+            pending->special & TR__STREAMS && pending->inflow->outflow; /* its items say who has it */
+        if (!begun && (!msg->sender.node || msg->sender.node == pending->callee.node))
             pending->callee = callee;
-    } else if (!loop->stopping) { /* given up, or answered already: a cancel finds nothing then */
-        tr_addr from = {loop->node->id, msg->to.slot, msg->to.generation};
-        msg->kind = TR__MSG_CANCEL;
-        tr__msg_filled(msg, tr__type_of(&tr_canceled_type));
-        msg->sender = from;
-        *(tr_canceled *)tr__msg_body(msg) = (tr_canceled){.asker = from, .ask = msg->ask};
-        tr__submit(loop, callee, msg);
+    } else { /* given up, or answered already: a cancel finds nothing then */
+        tr__moved_lost(loop, loop->node->id, msg);
         return;
     }
     tr__msg_free(loop, msg);
+}
+
+void tr__moved_lost(tr__loop *loop, uint64_t asker_node, tr_msg *msg)
+{
+    tr_addr callee = *(tr_addr *)tr__msg_body(msg), from = {asker_node, msg->to.slot, msg->to.generation};
+    if (loop->stopping) {
+        tr__msg_free(loop, msg);
+        return;
+    }
+    msg->kind = TR__MSG_CANCEL;
+    tr__msg_filled(msg, tr__type_of(&tr_canceled_type));
+    msg->sender = from;
+    *(tr_canceled *)tr__msg_body(msg) = (tr_canceled){.asker = from, .ask = msg->ask};
+    tr__submit(loop, callee, msg);
 }

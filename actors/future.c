@@ -4,6 +4,7 @@
 
 #include <troupe/troupe.h>
 
+#include "actors/flow.h"
 #include "actors/loop.h"
 #include "actors/pending.h"
 #include "actors/remote.h"
@@ -51,6 +52,11 @@ static inline uint64_t deadline_of(tr__loop *loop, const tr_actor *self, uint64_
     return after(loop, timeout_ns);
 }
 
+uint64_t tr__ask_due(tr__loop *loop, const tr_actor *self, uint64_t timeout_ns)
+{
+    return deadline_of(loop, self, timeout_ns);
+}
+
 tr_future tr_ask_body(tr_actor *self, tr_addr to, uint64_t timeout_ns, tr_type *type, const void *body)
 {
     tr__loop *loop = tr__owner(self);
@@ -95,7 +101,7 @@ tr_future tr_ask_body(tr_actor *self, tr_addr to, uint64_t timeout_ns, tr_type *
 
 /* ---- answers ------------------------------------------------------------------------------------------- */
 
-static tr_err check_ask(tr_actor *self, const tr_msg *ask)
+tr_err tr__check_ask(tr_actor *self, const tr_msg *ask)
 {
     if (ask->kind != TR__MSG_ASK)
         return tr__self_fail(self, TR_EINVAL,
@@ -125,13 +131,28 @@ static void answer(tr_actor *self, const tr_msg *ask, tr_msg *msg, uint8_t kind)
 static tr_err unanswered(tr_actor *self, const tr_msg *ask)
 {
     tr_err err = tr_last_error(self)->code;
-    ((tr_msg *)ask)->error = (uint8_t)err;
+    if (ask->flags & TR__MSG_STREAM)
+        tr__outflow_fails(self, ask, err);
+    else
+        ((tr_msg *)ask)->error = (uint8_t)err;
     return err;
+}
+
+tr_msg *tr__fit_for_connection(tr_actor *self, const tr_msg *ask, tr_msg *msg)
+{
+    msg->flags |= ask->flags & TR__MSG_STREAM;
+    uint64_t most;
+    if (tr__remote_fits(tr__owner(self)->node, ask->sender.node, msg->type, tr__msg_body(msg), msg->size,
+                        &most))
+        return msg;
+    tr__refuse_size(self, msg->type, tr__msg_body(msg), most);
+    tr__msg_free(tr__owner(self), msg);
+    return NULL;
 }
 
 tr_err tr_reply_body(tr_actor *self, const tr_msg *ask, tr_type *type, const void *body)
 {
-    TR_TRY(check_ask(self, ask));
+    TR_TRY(tr__check_ask(self, ask));
     const tr_typeinfo *info = tr__type_of(type);
     if (info && info->notice) { /* piped, it would be believed */
         tr__self_fail(self, TR_EPERM, "a %s is sent by the runtime only", info->name);
@@ -139,14 +160,8 @@ tr_err tr_reply_body(tr_actor *self, const tr_msg *ask, tr_type *type, const voi
     }
     tr_msg *msg = tr__is_flat(info) ? tr__make_flat(tr__owner(self), self, ask->sender, info, body)
                                     : tr_msg_make(self, type, body);
-    tr_node *node = tr__owner(self)->node;
-    uint64_t most;
-    if (msg && ask->sender.node != node->id &&
-        !tr__remote_fits(node, ask->sender.node, info, tr__msg_body(msg), msg->size, &most)) {
-        tr__refuse_size(self, info, tr__msg_body(msg), most);
-        tr__msg_free(tr__owner(self), msg);
-        msg = NULL;
-    }
+    if (msg && ask->sender.node != tr__owner(self)->node->id)
+        msg = tr__fit_for_connection(self, ask, msg);
     if (!msg)
         return unanswered(self, ask);
     answer(self, ask, msg, TR__MSG_REPLY);
@@ -155,7 +170,7 @@ tr_err tr_reply_body(tr_actor *self, const tr_msg *ask, tr_type *type, const voi
 
 tr_err tr_vreply_error(tr_actor *self, const tr_msg *ask, tr_err code, const char *format, va_list args)
 {
-    TR_TRY(check_ask(self, ask));
+    TR_TRY(tr__check_ask(self, ask));
     tr_error error;
     tr__vfail(&error, code == TR_OK ? TR_EAPP : code, format, args);
     tr__failure failure = {.code = error.code, .text = error.text};
@@ -163,6 +178,7 @@ tr_err tr_vreply_error(tr_actor *self, const tr_msg *ask, tr_err code, const cha
     if (!msg)
         return unanswered(self, ask);
     msg->error = (uint8_t)error.code;
+    msg->flags |= ask->flags & TR__MSG_STREAM;
     answer(self, ask, msg, TR__MSG_FAILURE);
     return TR_OK;
 }
@@ -195,7 +211,7 @@ tr_err tr_then(tr_actor *self, tr_future future, tr_then_fn then, void *context)
     tr__pending *pending = tr__future_of(self, future, "tr_then");
     if (!pending)
         return no_future(self);
-    if (pending->piped)
+    if (pending->special & TR__PIPED)
         return tr__self_fail(self, TR_EINVAL, "tr_then: this future comes as a message already");
     pending->then = then;
     pending->context = context;
@@ -212,8 +228,9 @@ tr_err tr_take_result(tr_actor *self, tr_future future, const tr_msg **msg)
     tr__pending *pending = tr__future_of(self, future, "tr_take_result");
     if (!pending)
         return no_future(self);
-    if (!pending->settled)
-        return tr__self_fail(self, TR_EAGAIN, "this future is not settled yet");
+    if (!pending->settled || tr__inflow_holds(pending))
+        return tr__self_fail(self, TR_EAGAIN, "this future is not settled yet%s",
+                             pending->settled ? ": its items come first" : "");
     return tr__pending_take(loop, pending, msg);
 }
 

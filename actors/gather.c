@@ -26,11 +26,11 @@ static bool can_be_member(tr_actor *self, tr_future future, const char *what)
     tr__pending *other = tr__pending_get(tr__owner(self), self, pending->gather);
     /* Of a group `settled` says only that one of it has. */
     bool is_member = other && (other->kind == TR__PENDING_GROUP || !other->settled);
-    if (pending->kind == TR__PENDING_ASK && !pending->piped && !is_member)
+    if (pending->kind == TR__PENDING_ASK && !(pending->special & TR__PIPED) && !is_member)
         return true;
     tr__self_fail(self, TR_EINVAL, "%s: one of these %s", what,
                   pending->kind != TR__PENDING_ASK ? "is a gather itself"
-                  : pending->piped                 ? "comes as a message already"
+                  : pending->special & TR__PIPED   ? "comes as a message already"
                                                    : "is in another gather already");
     return false;
 }
@@ -330,7 +330,7 @@ void tr__gather_canceled(tr__loop *loop, const tr__pending *member)
     if (pending->left)
         return;
     pending->settled = true;
-    if (pending->piped)
+    if (pending->special & TR__PIPED)
         tr__pipe_settled(loop, pending);
     else if (pending->then && !pending->owner->fiber) /* in its turn, as tr_then on a settled one */
         tr__wheel_set(&loop->wheel, &pending->timer, loop->now_ns);

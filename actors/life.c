@@ -158,8 +158,10 @@ bool tr__actor_init(tr__loop *loop, tr_actor *actor)
         no_stack(loop, actor);
         return false;
     }
-    if (!def->run)
+    if (!def->run) {
         tr__arg_free(loop, actor);
+        actor->born_ns = loop->now_ns;
+    }
     actor->state = TR__ACTOR_RUNNING;
     if (actor->exiting) {
         tr__after_handler(loop, actor);
@@ -277,7 +279,7 @@ void tr__actor_finish(tr__loop *loop, tr_actor *actor, const tr__reason *reason)
         call_stop(loop, actor);
     if (actor->pendings)
         tr__pendings_end(loop, actor);
-    if (actor->arg)
+    if (!ran || actor->def->run)
         tr__arg_free(loop, actor);
     if (actor->state_block) {
         tr__pool_give(&loop->pool, actor->state_block, tr__pool_class(actor->def->state_size));

@@ -132,6 +132,7 @@ struct tr__loop {
 
     tr_actor *running;       /* whose code runs now */
     tr_msg *current;         /* what it handles; NULL once taken */
+    bool beyond;             /* that is the one that its mailbox takes beyond the message budget */
     tr_msg *answer;          /* tr_take_result's, borrowed until the handler returns */
     struct tr__taps *taps;   /* actors whose messages somebody watches (meter.h); NULL: none */
     struct tr__meter *meter; /* how long handlers take, while somebody watches; NULL: nobody does */

@@ -29,7 +29,8 @@ static const char help[] =
     "  --message-max BYTES     of one message from another node, 1M to 1G (default: 64M)\n"
     "  --operator WHAT   socket: let `troupe ps` and the like reach this node by its name; or none\n"
     "                    (default: socket if --name is given)\n"
-    "  --stop-timeout S  what hasn't stopped S seconds after it was asked to is killed (default: 10)\n"
+    "  --stop-timeout S  what hasn't stopped S seconds after it was asked to is killed (default: 10);\n"
+    "                    a handler that doesn't return a second later ends the process, with status 70\n"
     "  --crash-dir DIR   where a fault leaves a report (default: that of --data, else $TMPDIR or /tmp); or "
     "none\n"
     "  --watchdog MS     name actors that hold their loop for longer in the log (default: 50; 0: don't)\n"
@@ -252,7 +253,7 @@ static const char *crash_dir_of(const parsed *p)
 
 int tr_main(int argc, char **argv, tr_err (*start)(tr_actor *self, void *arg), void *arg)
 {
-    parsed p = {.node = {.log_level = TR_LOG_WARN, .start = start}};
+    parsed p = {.node = {.log_level = TR_LOG_WARN, .start = start, .exit_if_stuck = true}};
     const char *program = argc > 0 ? argv[0] : "program";
     int option, status = 0;
     optind = 1;

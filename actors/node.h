@@ -52,13 +52,13 @@ struct tr_node {
     _Atomic(tr_actor *) segments[TR__SEGMENTS_MAX];
     _Atomic uint32_t segment_count;
     _Atomic uint32_t loops_all; /* with those of own threads: never fewer */
-    tr__spin threads_lock;      /* who makes one */
     _Atomic bool stop_asked, stop_at_once;
     _Atomic uint8_t stop_phase; /* tr__stop_phase (shutdown.h); loop 0 sets it */
     _Atomic uint64_t dead_letter_watchers[TR__DEAD_LETTER_WATCHERS]; /* generation and slot, 0: none */
     _Atomic uint32_t dead_letter_watcher_count;
     _Atomic bool expiring; /* some message had a time to live: full mailboxes are swept */
     _Atomic uint64_t posted;
+    _Atomic uint32_t posting; /* calls of tr_post that go on */
     _Atomic uint64_t stuck,
         overruns;                /* actors that the watchdog named, and that were told to stop and heard it */
     struct tr__buffers *buffers; /* the account of counted buffers (mailbox/buffer.h) */
@@ -103,6 +103,10 @@ void tr__node_log(tr_node *node, tr_log_level level, const char *format, ...)
 /* For tests and demonstrations: raise that signal (SIGSTOP, SIGKILL) in this process when transactions come to that point
  * the next time, a word of TR__TX_POINTS (actors/tx/core.h). A node that libuv drives; any thread, once. */
 void tr__node_raise_at(tr_node *node, const char *point, int number);
+
+/* After the stop was asked for, by a loop that has seen that: no tr_post goes on that would still hand on a message or wake a
+ * loop (send.c). False: look again soon. */
+bool tr__posts_over(tr_node *node);
 
 /* ---- names (names.c): any thread ----------------------------------------------------------------------- */
 

@@ -38,8 +38,9 @@ struct tr__driver_uv {
     _Atomic uint32_t count;           /* with those of own threads */
     tr__driver *loops[TR__LOOPS_MAX]; /* those up to count */
     tr__control control;
-    _Atomic uint32_t parties;  /* loops that have a thread */
-    _Atomic uint32_t met[3];   /* how many have come to each step of the end */
+    _Atomic uint32_t parties;     /* loops that have a thread */
+    _Atomic uint32_t met[3];      /* how many have come to each step of the end */
+    pthread_mutex_t threads_lock; /* who makes a loop with a thread of its own */
     _Atomic uint32_t stopping; /* calls of tr_node_stop that may still wake loops: these close after them */
     char raise_at[32];         /* tests: the point of transactions at which a signal is raised */
     int raise_signal;
@@ -161,6 +162,8 @@ static void loop_finish(struct tr__driver_uv *all, tr__driver *d)
     meet(all, 0);
     tr__loop_end_actors(d->loop);
     meet(all, 1);
+    while (!tr__posts_over(all->node))
+        uv_sleep(1);
     tr__loop_end(d->loop);
     meet(all, 2);
     if (d->loop->index == 0)
@@ -234,6 +237,15 @@ static void driver_drop(struct tr__driver_uv *all)
     tr__driver_free(all->loops[last]);
 }
 
+static void lock_threads(void *context, bool take)
+{
+    struct tr__driver_uv *all = context;
+    if (take)
+        pthread_mutex_lock(&all->threads_lock);
+    else
+        pthread_mutex_unlock(&all->threads_lock);
+}
+
 /* While loops turn: none of them has met the others yet, so this one will be waited for. */
 static tr_err start_loop(void *context, unsigned index, tr_error *error)
 {
@@ -260,6 +272,7 @@ static void all_free(struct tr__driver_uv *all)
 {
     for (uint32_t i = 0; i < all->count; i++)
         tr__driver_free(all->loops[i]);
+    pthread_mutex_destroy(&all->threads_lock);
     tr__free(all);
 }
 
@@ -272,6 +285,7 @@ static tr__seams seams_of(struct tr__driver_uv *all)
 {
     return (tr__seams){.now = now,
                        .now_coarse = now_coarse,
+                       .lock_threads = lock_threads,
                        .start_loop = start_loop,
                        .wake = wake,
                        .wake_control = wake_control,
@@ -320,6 +334,7 @@ tr_node *tr_node_create(const tr_node_opts *opts, tr_error *error)
         tr__fail(error, TR_ENOMEM, "no memory for a node");
         return NULL;
     }
+    pthread_mutex_init(&all->threads_lock, NULL);
     read_kill_point(all);
     uint8_t key[TR__KEY_SIZE];
     tr_node_opts own = *opts;
@@ -327,6 +342,7 @@ tr_node *tr_node_create(const tr_node_opts *opts, tr_error *error)
         own.message_budget = tr__memory_limit() / 4;
     tr_node *node = assemble(all, &own, error);
     if (!node) {
+        pthread_mutex_destroy(&all->threads_lock);
         tr__free(all);
         return NULL;
     }
@@ -365,8 +381,12 @@ tr_err tr_node_start(tr_node *node, tr_error *error)
     if (err != TR_OK) {
         tr_node_stop_now(node); /* a loop may have no thread */
         tr_node_finish(node, NULL);
+        return err;
     }
-    return err;
+    /* Whoever waits for the descriptor before the first step must hear of it; libuv looks at nothing before its first run. */
+    uv_run(&all->loops[0]->uv, UV_RUN_NOWAIT);
+    tr__driver_arm(all->loops[0]);
+    return TR_OK;
 }
 
 bool tr_node_step(tr_node *node, uint64_t timeout_ns)
@@ -375,9 +395,11 @@ bool tr_node_step(tr_node *node, uint64_t timeout_ns)
     if (tr__is_over(node))
         return false;
     uint64_t at = timeout_ns && timeout_ns != TR_FOREVER ? uv_hrtime() : 0;
+    tr__loop *other = tr__fault_turn(node->loops[0]);
     tr__loop_awake(node->loops[0]);
     tr__driver_step(all->loops[0], timeout_ns > TR__NEVER - at ? TR__NEVER : at + timeout_ns);
     tr__driver_arm(all->loops[0]);
+    tr__fault_turn(other);
     return !tr__is_over(node);
 }
 
@@ -389,6 +411,7 @@ int tr_node_fd(const tr_node *node)
 tr_err tr_node_finish(tr_node *node, tr_error *error)
 {
     struct tr__driver_uv *all = node->driver;
+    tr__fault_loop(node->loops[0]);
     tr_node_stop(node);
     while (!tr__is_over(node))
         tr__driver_step(all->loops[0], TR__NEVER);
@@ -422,7 +445,9 @@ tr_err tr_node_run(tr_node *node, tr_error *error)
 }
 
 /* Async-signal-safe: atomics and uv_async_send, which is a write to a pipe. The loops don't close before `stopping` is 0
- * again: uv_async_send to a closed loop aborts the process. They have closed only after it was over. */
+ * again: uv_async_send to a closed loop aborts the process. They have closed only after it was over. Both sides write one
+ * and then read the other, so all four are seq_cst (tr__is_over's acquire is not enough): either this sees that it is over,
+ * or whoever closes sees this in `stopping`. */
 static void stop(tr_node *node)
 {
     struct tr__driver_uv *all = node->driver;
@@ -433,7 +458,7 @@ static void stop(tr_node *node)
     }
     atomic_fetch_add(&all->stopping, 1);
     atomic_store(&node->stop_asked, true);
-    if (!tr__is_over(node))
+    if (atomic_load(&node->stop_phase) != TR__STOP_OVER)
         for (uint32_t i = 0; i < all->count; i++)
             tr__driver_wake(all->loops[i]);
     atomic_fetch_sub(&all->stopping, 1);

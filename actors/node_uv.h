@@ -22,6 +22,11 @@ typedef struct tr__control {
     size_t frame_count;
     char frame_text[160];
     struct tr__operator_socket *operator_socket; /* NULL: none */
+    /* Of the node's end, while it is looked for handlers that keep it from that: */
+    uint64_t stop_ns, hurry_ns; /* when it was seen to stop, in order or at once; 0: it wasn't */
+    struct {
+        uint64_t runs, since_ns; /* which run is seen there since then */
+    } held[TR__LOOPS_MAX];
 } tr__control;
 
 /* From open to close it may be woken by any thread. TR_ENOMEM, TR_EIO. */

@@ -77,7 +77,8 @@ static tr_addr parent_of(const tr_node *node, const tr_actor *actor)
 /* In a word; the operator's own actor is the one that runs. */
 static const char *state_of(const tr_actor *actor)
 {
-    static const char *const waits[] = {"ready", "awaits", "receives", "sleeps", "waits for places"};
+    static const char *const waits[] = {"ready",  "awaits",           "receives",
+                                        "sleeps", "waits for places", "waits for demand"};
     if (actor->state == TR__ACTOR_COMING)
         return "coming";
     if (actor->state == TR__ACTOR_STOPPING || actor->exiting)
@@ -111,6 +112,9 @@ json_t *tr__operator_actor(const tr__operator_job *job, const tr_actor *actor)
         json_object_set_new(row, "name", tr__operator_text(name, TR_NAME_MAX));
     if (!tr_addr_is_none(parent))
         json_object_set_new(row, "parent", tr__operator_address(parent));
+    uint64_t born_ns = actor->fiber ? actor->fiber->born_ns : actor->born_ns;
+    if (actor->state == TR__ACTOR_RUNNING)
+        json_object_set_new(row, "age_ms", json_integer((json_int_t)((loop->now_ns - born_ns) / 1000000u)));
     return row;
 }
 

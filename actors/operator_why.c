@@ -35,7 +35,7 @@ static json_t *until(const tr__loop *loop, uint64_t until_ns)
 
 static void add_waiting(json_t *answer, const tr__loop *loop, const tr_actor *actor)
 {
-    static const char *const words[] = {NULL, "answer", "message", "time", "places"};
+    static const char *const words[] = {NULL, "answer", "message", "time", "places", "demand"};
     tr__asked asks[ASKS_MAX];
     tr__waiting waiting;
     size_t count = tr__waiting_of(actor, &waiting, asks, ASKS_MAX);
@@ -52,8 +52,8 @@ static void add_waiting(json_t *answer, const tr__loop *loop, const tr_actor *ac
         word ? json_pack("{s:s, s:s, s:o, s:o}", "for", word, "where", waiting.where ? waiting.where : "",
                          "since_ms", since(loop, waiting.since_ns), "left_ms", until(loop, waiting.until_ns))
              : NULL;
-    if (!tr_addr_is_none(waiting.places_of))
-        json_object_set_new(waits, "of", tr__operator_address(waiting.places_of));
+    if (!tr_addr_is_none(waiting.whom))
+        json_object_set_new(waits, "of", tr__operator_address(waiting.whom));
     if (waits)
         json_object_set_new(answer, "waits", waits);
 }

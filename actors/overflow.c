@@ -25,7 +25,7 @@ void tr__drop_newest(tr_actor *self, tr_addr to, const char *type)
 
 bool tr__may_wait(tr_actor *self, tr_addr to)
 {
-    return self->fiber && !tr_addr_equal(to, tr__addr_of(self)) &&
+    return self->fiber && !self->fiber->matching && !tr_addr_equal(to, tr__addr_of(self)) &&
            tr__overflow_of(tr__owner(self), to) == TR_OVERFLOW_WAIT;
 }
 
@@ -42,7 +42,6 @@ static tr_err ask_for_places(tr_actor *self, tr_addr to, uint64_t number)
         return tr__self_fail(self, TR_ENOMEM, "no memory to wait for places");
     self->fiber->places_asked++;
     self->fiber->awaited = number;
-    self->fiber->places_of = to;
     msg->kind = TR__MSG_WANT_WRITABLE;
     msg->flags = TR__MSG_WAITS;
     tr__msg_filled(msg, info);
@@ -57,9 +56,11 @@ tr_err tr__wait_for_places(tr_actor *self, tr_addr to, size_t size, uint64_t wai
 {
     tr__loop *loop = tr__owner(self);
     uint64_t now = tr__now_fresh(loop), until = wait_ns > UINT64_MAX - now ? UINT64_MAX : now + wait_ns;
+    self->fiber->whom = to;
     for (;;) {
         uint64_t number = ++loop->next_number;
-        TR_TRY(ask_for_places(self, to, number));
+        if (!self->fiber->killed) /* else it only steps aside */
+            TR_TRY(ask_for_places(self, to, number));
         TR_TRY(tr__fiber_wait_places(self, number, until));
         *places = tr__msg_places(size);
         if (tr__reserve(loop, to, places) == TR_OK)

@@ -7,6 +7,7 @@
 #include <troupe/troupe.h>
 
 #include "actors/fd_watch.h"
+#include "actors/flow.h"
 #include "actors/memory.h"
 #include "actors/period.h"
 #include "actors/waiting.h"
@@ -57,7 +58,8 @@ static inline uint32_t place_of(const tr__pending *pending)
 static inline bool is_charged(uint8_t kind)
 {
     return kind == TR__PENDING_ASK || kind == TR__PENDING_GATHER || kind == TR__PENDING_GROUP ||
-           kind == TR__PENDING_MESSAGE || kind == TR__PENDING_PERIOD || kind == TR__PENDING_FD;
+           kind == TR__PENDING_MESSAGE || kind == TR__PENDING_PERIOD || kind == TR__PENDING_FD ||
+           kind == TR__PENDING_OUTFLOW;
 }
 
 /* Its timer isn't set, in a new entry as in a free one. What an ask writes itself is left as it was. */
@@ -77,7 +79,7 @@ tr__pending *tr__pending_make(tr__loop *loop, tr_actor *owner, tr__pending_kind 
     pending->settled = false;
     pending->error = TR_OK;
     pending->mode = 0;
-    pending->piped = false;
+    pending->special = 0;
     pending->left = 0;
     pending->owner = owner;
     pending->msg = NULL;
@@ -109,6 +111,15 @@ void tr__pendings_grown(tr__loop *loop)
     loop->young_count = 0;
 }
 
+/* Apart, so that those without it pay a test only. */
+__attribute__((noinline)) static void special_end(tr__loop *loop, tr__pending *pending)
+{
+    if (pending->special & TR__PIPED)
+        tr__pipe_end(loop, pending);
+    if (pending->special & TR__STREAMS)
+        tr__inflow_end(loop, pending);
+}
+
 void tr__pending_free(tr__loop *loop, tr__pending *pending)
 {
     tr_actor *owner = pending->owner;
@@ -122,8 +133,8 @@ void tr__pending_free(tr__loop *loop, tr__pending *pending)
         owner->asks--;
     else if (pending->kind == TR__PENDING_GROUP)
         tr__group_free(pending);
-    if (pending->piped)
-        tr__pipe_end(loop, pending);
+    if (__builtin_expect(pending->special, 0))
+        special_end(loop, pending);
     if (tr__has_budget(owner) && is_charged(pending->kind))
         tr__discharge(owner, sizeof(*pending));
     tr__pending *next = tr__pending_at(loop, pending->next);
@@ -176,8 +187,13 @@ tr_err tr__pending_error(const tr__pending *pending, tr_error *error)
         return tr__fail(error, pending->error, "%s", failure->text);
     char address[TR_ADDR_TEXT_MAX];
     tr__addr_format(pending->callee, address);
-    return tr__fail(error, pending->error, "asking %s of %s: %s", pending->asked->name, address,
+    return tr__fail(error, pending->error, "asking %s of %s: %s", tr__pending_asked(pending)->name, address,
                     tr__err_meaning(pending->error));
+}
+
+const tr_typeinfo *tr__pending_asked(const tr__pending *pending)
+{
+    return pending->special & TR__STREAMS ? pending->inflow->asked : pending->asked;
 }
 
 static void call_then(tr__loop *loop, tr__pending *pending)
@@ -218,6 +234,28 @@ void tr__pending_explain(tr__loop *loop, tr_actor *owner, uint64_t id, const cha
         owner->extras->last_error = error; /* it isn't the actor's business */
 }
 
+void tr__pending_tell(tr__loop *loop, tr__pending *pending)
+{
+    if (pending->special & TR__PIPED)
+        tr__pipe_settled(loop, pending);
+    else if (pending->then)
+        call_then(loop, pending);
+}
+
+/* True: it is told of as what it is. */
+__attribute__((noinline)) static bool settle_special(tr__loop *loop, tr__pending *pending)
+{
+    if (tr__inflow_holds(pending)) {  /* told of when its items were given */
+        if (!pending->inflow->paused) /* they are to be, and that was their timer */
+            tr__wheel_set(&loop->wheel, &pending->timer, loop->now_ns);
+        return true;
+    }
+    if (!(pending->special & TR__PIPED))
+        return false;
+    tr__pipe_settled(loop, pending);
+    return true;
+}
+
 void tr__pending_settle(tr__loop *loop, tr__pending *pending, tr_msg *msg, tr_err error)
 {
     tr_actor *owner = pending->owner;
@@ -232,8 +270,8 @@ void tr__pending_settle(tr__loop *loop, tr__pending *pending, tr_msg *msg, tr_er
     if (msg)
         pending->msg = msg;
     pending->error = (uint8_t)error;
-    if (__builtin_expect(pending->piped, 0))
-        tr__pipe_settled(loop, pending);
+    if (__builtin_expect(pending->special, 0) && settle_special(loop, pending))
+        ;
     else if (owner->fiber)
         tr__fiber_wake(loop, owner, id);
     else if (owner->exiting)
@@ -292,6 +330,8 @@ static void due(tr__loop *loop, tr__pending *pending)
         tr__watch_type(loop, NULL);
         if (owner->exiting) {
             /* its code runs no more */
+        } else if (pending->special & TR__STREAMS && tr__inflow_turn(loop, pending)) {
+            /* it was its items' turn */
         } else if (pending->settled) { /* `then` was set on a settled one: its callback's turn has come */
             call_then(loop, pending);
         } else if (owner->fiber && pending->kind == TR__PENDING_ASK &&

@@ -25,7 +25,14 @@ typedef enum tr__pending_kind {
     TR__PENDING_WAKE,    /* a fiber's bound on a wait */
     TR__PENDING_GRACE,   /* a killed fiber's */
     TR__PENDING_FD,      /* tr_fd_watch: its message comes when the descriptor is ready */
+    TR__PENDING_OUTFLOW, /* of a streamed ask that this actor answers (flow.h) */
 } tr__pending_kind;
+
+/* What few futures are. */
+enum tr__pending_special {
+    TR__PIPED = 1,   /* its result comes as a message; `context` is the tr_settled that it may be */
+    TR__STREAMS = 2, /* an ask that has items before its answer: `inflow` (flow.h) */
+};
 
 /* What a gather waits for. */
 typedef enum tr__gather_mode {
@@ -43,12 +50,15 @@ typedef struct tr__pending {
     uint32_t index, generation;
     uint8_t kind;
     bool settled;
-    uint8_t error;  /* tr_err, when settled without a message */
-    uint8_t mode;   /* of a gather: tr__gather_mode */
-    bool piped;     /* its result comes as a message; `context` is the tr_settled that it may be */
-    uint16_t left;  /* of a gather: members not settled */
-    tr_addr callee; /* of an ask */
-    const tr_typeinfo *asked;
+    uint8_t error;   /* tr_err, when settled without a message */
+    uint8_t mode;    /* of a gather: tr__gather_mode */
+    uint8_t special; /* tr__pending_special */
+    uint16_t left;   /* of a gather: members not settled */
+    tr_addr callee;  /* of an ask */
+    union {
+        const tr_typeinfo *asked;
+        struct tr__inflow *inflow; /* TR__STREAMS; it has the type */
+    };
     union {
         tr_then_fn then;   /* not in a fiber */
         uint64_t until_ns; /* a fiber's ask: its deadline; its timer may be earlier, to look for a cycle */
@@ -121,6 +131,14 @@ void tr__pending_settle(tr__loop *loop, tr__pending *pending, tr_msg *msg, tr_er
 void tr__pending_explain(tr__loop *loop, tr_actor *owner, uint64_t id, const char *text);
 /* An answer came to its asker's loop. Takes msg. */
 void tr__answer(tr__loop *loop, tr_actor *asker, tr_msg *msg);
+/* One that settled while its owner took no result yet: pipe it, or call `then`. As tr__pending_settle; it is freed. */
+void tr__pending_tell(tr__loop *loop, tr__pending *pending);
+/* The type of what an ask asked. */
+const tr_typeinfo *tr__pending_asked(const tr__pending *pending);
+/* When an ask of self that is made now is due, by the time that was given. */
+uint64_t tr__ask_due(tr__loop *loop, const tr_actor *self, uint64_t timeout_ns);
+/* Whether it may be answered, TR_OK; else what it is, with self's last error: TR_EINVAL, TR_ECANCELED. */
+tr_err tr__check_ask(tr_actor *self, const tr_msg *ask);
 /* Fill *error with how a settled entry failed; TR_OK if it has its answer. */
 tr_err tr__pending_error(const tr__pending *pending, tr_error *error);
 
@@ -152,8 +170,11 @@ void tr__pipe_end(tr__loop *loop, tr__pending *pending);
 /* An ask that was handed on has come to its new callee: tell its asker where it is. Best effort, as the cancel that this is
  * for. */
 void tr__moved_tell(tr__loop *loop, tr_addr asker, uint64_t ask, tr_addr callee);
-/* It came to the asker: whom to tell of a cancel from now on; NULL: the asker is gone, and doesn't wait. Takes msg. */
+/* It came to the asker: whom to tell of a cancel from now on. Takes msg. */
 void tr__moved_arrived(tr__loop *loop, tr_actor *asker, tr_msg *msg);
+/* It can't come there: the asker, of that node, is gone or out of reach, and doesn't wait. Its new callee is told. Takes
+ * msg. */
+void tr__moved_lost(tr__loop *loop, uint64_t asker_node, tr_msg *msg);
 /* What tells an asker that its ask is handled by another actor; NULL: no memory. */
 tr_msg *tr__moved_make(tr__loop *loop, uint64_t ask, tr_addr callee);
 /* Tell the callee of an ask that nobody waits any more. */

@@ -7,6 +7,7 @@
 
 #include <troupe/troupe.h>
 
+#include "actors/flow.h"
 #include "actors/pending.h"
 #include "base/err.h"
 
@@ -30,15 +31,17 @@ tr_err tr_pipe(tr_actor *self, tr_future future, uint64_t tag)
     if (!pending)
         return tr_last_error(self)->code ? tr_last_error(self)->code
                                          : tr__self_fail(self, TR_EINVAL, "tr_pipe: no future");
-    if (pending->piped || (pending->then && !self->fiber))
+    if (self->def->run && pending->special & TR__STREAMS)
+        return tr__self_fail(self, TR_EINVAL, "tr_pipe of a stream in a fiber: tr_next, then tr_await");
+    if (pending->special & TR__PIPED || (pending->then && !self->fiber))
         return tr__self_fail(self, TR_EINVAL, "tr_pipe: this future's result is awaited in another way");
     tr_msg *block = settled_make(loop, self);
     if (!block)
         return tr__self_fail(self, TR_ENOMEM, "no memory for a result that comes as a message");
     block->ask = tag;
     pending->context = block;
-    pending->piped = true;
-    if (pending->settled)
+    pending->special |= TR__PIPED;
+    if (pending->settled && !tr__inflow_holds(pending))
         tr__pipe_settled(loop, pending);
     return TR_OK;
 }
@@ -62,6 +65,20 @@ static void write_outcome(tr_msg *block, const tr__pending *pending)
         block->sender = pending->callee;
 }
 
+/* At the front, behind what was put there before: results that are piped in one handler come in the order of the calls, and
+ * what was deferred comes first (B6). */
+static void put_in_front(tr_actor *owner, tr_msg *msg)
+{
+    tr_msg *before = NULL, *at = owner->head;
+    while (at && at->kind <= TR__MSG_NOTICE &&
+           at->flags & (at->kind == TR__MSG_NORMAL ? TR__MSG_PIPED | TR__MSG_DEFERRED : TR__MSG_DEFERRED)) {
+        before = at;
+        at = at->next;
+    }
+    msg->flags |= TR__MSG_PIPED;
+    tr__mailbox_insert(owner, before, msg);
+}
+
 void tr__pipe_settled(tr__loop *loop, tr__pending *pending)
 {
     tr_actor *owner = pending->owner;
@@ -74,10 +91,11 @@ void tr__pipe_settled(tr__loop *loop, tr__pending *pending)
     } else {
         write_outcome(block, pending);
         msg = block;
-        pending->piped = false;
+        pending->special &= (uint8_t)~TR__PIPED;
     }
     msg->kind = TR__MSG_NORMAL;
     msg->ask = tag;
+    msg->deadline_ns = 0;
     tr__pending_free(loop, pending);
     TR__COUNT(loop->counts.accepted); /* by itself: what came was handled when it settled the future */
     if (owner->fiber) {
@@ -85,7 +103,7 @@ void tr__pipe_settled(tr__loop *loop, tr__pending *pending)
         return;
     }
     msg->queued_at = loop->stamp;
-    tr__mailbox_prepend(owner, msg);
+    put_in_front(owner, msg);
     tr__wake(loop, owner);
 }
 

@@ -122,9 +122,14 @@ static tr__loop *own_thread(tr__loop *loop, const tr_actor_def *def, tr_error *e
     tr__loop *found = vacant(node);
     if (found)
         return found;
-    tr__spin_lock(&node->threads_lock);
-    found = add_loop(node, def, error);
-    tr__spin_unlock(&node->threads_lock);
+    const tr__seams *seams = &node->seams;
+    if (seams->lock_threads)
+        seams->lock_threads(seams->context, true);
+    found = vacant(node); /* while this waited for the lock */
+    if (!found)
+        found = add_loop(node, def, error);
+    if (seams->lock_threads)
+        seams->lock_threads(seams->context, false);
     return found;
 }
 

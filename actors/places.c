@@ -59,6 +59,8 @@ static bool sweep(tr__loop *loop, tr_actor *actor)
         expired = msg->next;
         tr__drop(loop, msg, TR_DROP_EXPIRED);
     }
+    if (some && actor->mail & TR__MAIL_WATCHED) /* its actor may be a fiber that waits for long */
+        tr__levels_look(loop, actor);
     return some;
 }
 

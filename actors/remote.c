@@ -61,7 +61,8 @@ static bool is_large(const tr_typeinfo *type, const void *body, size_t size)
            TR__WIRE_HEADER_MAX + tr__cbor_bound(type, body) > TR__LARGE_MIN;
 }
 
-tr_err tr__remote_check(tr_node *node, uint64_t to_node, const tr_typeinfo *type, const void *body, size_t size)
+tr_err tr__remote_check(tr_node *node, uint64_t to_node, const tr_typeinfo *type, const void *body,
+                        size_t size)
 {
     tr__route *route = node->remote ? route_of(node->remote, to_node) : NULL;
     if (!route)

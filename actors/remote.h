@@ -13,7 +13,8 @@ typedef struct tr__remote tr__remote;
 
 /* May a message of that type and body, of `size` bytes (type NULL: of none) be sent to that node now: TR_OK, TR_EAGAIN (no
  * credit, or no room for a large one), TR_ENOCONN. Any loop. */
-tr_err tr__remote_check(tr_node *node, uint64_t to_node, const tr_typeinfo *type, const void *body, size_t size);
+tr_err tr__remote_check(tr_node *node, uint64_t to_node, const tr_typeinfo *type, const void *body,
+                        size_t size);
 /* Whether it can go over the connection to that node; *most: the bytes that can. Any loop. */
 bool tr__remote_fits(tr_node *node, uint64_t to_node, const tr_typeinfo *type, const void *body, size_t size,
                      uint64_t *most);

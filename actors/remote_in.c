@@ -6,6 +6,7 @@
 #include <troupe/troupe.h>
 
 #include "actors/budget.h"
+#include "actors/flow.h"
 #include "actors/overflow.h"
 #include "actors/pending.h"
 #include "actors/remote_peer.h"
@@ -169,7 +170,8 @@ static tr_msg *decode(tr__remote_peer *p, const tr__record *r, tr_drop *why, tr_
         return NULL;
     size_t most = tr__remote_body_max(p->remote->message_max);
     if (size > most) {
-        tr__fail(error, TR_ETOOBIG, "a %s of %zu bytes: between nodes %zu is the most", type->name, size, most);
+        tr__fail(error, TR_ETOOBIG, "a %s of %zu bytes: between nodes %zu is the most", type->name, size,
+                 most);
         return NULL;
     }
     tr_msg *msg = p->block ? decode_in_place(p, r, type) : NULL;
@@ -177,9 +179,11 @@ static tr_msg *decode(tr__remote_peer *p, const tr__record *r, tr_drop *why, tr_
         return msg;
     *why = TR_DROP_NO_MEMORY;
     tr__fail(error, TR_ENOMEM, "no memory for a %s of %zu bytes", type->name, size);
-    msg = tr__msg_alloc(&loop->pool, loop->index, size);
+    bool item = r->kind == TR__WIRE_ITEM && size < sizeof(tr_demand); /* W7 */
+    msg = tr__msg_alloc(&loop->pool, loop->index, item ? sizeof(tr_demand) : size);
     if (!msg)
         return NULL;
+    msg->size = (uint32_t)size;
     if (!tr__cbor_decode(type, r->body, r->length, loop->node->buffers, tr__msg_body(msg))) {
         tr__msg_free(loop, msg);
         return NULL;
@@ -214,6 +218,40 @@ static void refuse_ask(tr__remote_peer *p, const tr__record *r, const tr_error *
     tr__started_failed(loop, msg, &reason);
 }
 
+/* A block that names an ask of theirs. NULL: no memory. */
+static tr_msg *cancel_make(tr__remote_peer *p, const tr__record *r)
+{
+    tr__loop *loop = p->remote->loop;
+    tr_msg *msg = tr__msg_alloc(&loop->pool, loop->index, sizeof(tr_canceled));
+    if (!msg)
+        return NULL;
+    msg->kind = TR__MSG_CANCEL;
+    tr__msg_filled(msg, tr__type_of(&tr_canceled_type));
+    msg->sender = (tr_addr){p->peer->id, r->from_slot, r->from_generation};
+    msg->ask = r->ask;
+    msg->to.slot = r->to_slot;
+    msg->to.generation = r->to_generation;
+    *(tr_canceled *)tr__msg_body(msg) = (tr_canceled){.asker = msg->sender, .ask = r->ask};
+    return msg;
+}
+
+/* Whoever answers it must hear if the connection ends, or it would wait for demand: the cancel for that is made now, and
+ * waits until the answer leaves. False: there is no memory for it, and the ask has failed. */
+static bool begin_stream(tr__remote_peer *p, const tr__record *r, tr_msg *msg)
+{
+    tr__loop *loop = p->remote->loop;
+    msg->flags |= TR__MSG_STREAM;
+    msg->error = (uint8_t)r->window;
+    tr_msg *cancel = cancel_make(p, r);
+    if (cancel && tr__waits_put(&p->waits, cancel))
+        return true;
+    if (cancel)
+        tr__msg_free(loop, cancel);
+    loop->counts.handled++;
+    tr__fail_ask(loop, msg, loop->node->id, TR_ENOMEM);
+    return false;
+}
+
 static void take_message(tr__remote_peer *p, const tr__record *r)
 {
     tr__loop *loop = p->remote->loop;
@@ -221,13 +259,14 @@ static void take_message(tr__remote_peer *p, const tr__record *r)
     tr_drop why;
     tr_error error;
     tr_msg *msg = decode(p, r, &why, &error);
+    bool asks = r->kind == TR__WIRE_ASK || r->kind == TR__WIRE_STREAM_ASK;
     if (!msg) {
         undecoded(p, r, why, &error);
-        if (r->kind == TR__WIRE_ASK)
+        if (asks)
             refuse_ask(p, r, &error);
         return;
     }
-    msg->kind = r->kind == TR__WIRE_ASK ? TR__MSG_ASK : TR__MSG_NORMAL;
+    msg->kind = asks ? TR__MSG_ASK : TR__MSG_NORMAL;
     msg->sender = (tr_addr){p->peer->id, r->from_slot, r->from_generation};
     msg->ask = r->ask;
     if (r->kind != TR__WIRE_NORMAL)
@@ -239,6 +278,8 @@ static void take_message(tr__remote_peer *p, const tr__record *r)
     }
     msg->to.slot = to.slot;
     msg->to.generation = to.generation;
+    if (r->kind == TR__WIRE_STREAM_ASK && !begin_stream(p, r, msg))
+        return;
     uint32_t places = tr__msg_places(msg->size);
     bool beyond;
     if (!tr__budget_admits(loop->node, to, msg->type, msg->size, true, &beyond)) {
@@ -279,6 +320,88 @@ static void take_reply(tr__remote_peer *p, const tr__record *r)
     tr__pass(loop, to, msg);
 }
 
+/* ---- streams ------------------------------------------------------------------------------------------- */
+
+/* It does what no peer does. */
+static void cut_for(tr__remote_peer *p, tr_err code, const char *what)
+{
+    tr_error why;
+    tr__fail(&why, code, "%s", what);
+    tr__remote_cut(p, &why);
+}
+
+/* An item that can't be had leaves a hole: the stream ends here, and there. */
+static void item_lost(tr__remote_peer *p, const tr__record *r, tr_drop why)
+{
+    tr__loop *loop = p->remote->loop;
+    tr_msg *wait = tr__waits_take(&p->waits, TR__MSG_ASK, r->ask, r->to_slot, r->to_generation);
+    tr_addr asker = wait->sender, callee = {p->peer->id, r->from_slot, r->from_generation};
+    tr__fail_ask(loop, wait, p->peer->id, why == TR_DROP_NO_MEMORY ? TR_ENOMEM : TR_ETYPE);
+    tr_msg *cancel = tr__msg_alloc(&loop->pool, loop->index, sizeof(tr_canceled));
+    if (!cancel) {
+        cut_for(p, TR_ENOMEM, "no memory for what it must hear");
+        return;
+    }
+    cancel->kind = TR__MSG_CANCEL;
+    cancel->sender = asker;
+    cancel->ask = r->ask;
+    tr__submit(loop, callee, cancel);
+}
+
+static void take_item(tr__remote_peer *p, const tr__record *r)
+{
+    tr__loop *loop = p->remote->loop;
+    tr_msg *wait = tr__waits_find(&p->waits, TR__MSG_ASK, r->ask, r->to_slot, r->to_generation);
+    if (!wait) {
+        loop->counts.dropped[TR_DROP_LATE_REPLY]++;
+        return;
+    }
+    if (!(wait->flags & TR__MSG_STREAM) || wait->places == 0) {
+        loop->counts.handled++;
+        cut_for(p, TR_EPROTO, "it sends an item of a stream that it was not asked for");
+        return;
+    }
+    wait->places--;
+    tr_drop why;
+    tr_error error;
+    tr_msg *msg = decode(p, r, &why, &error);
+    if (!msg) {
+        undecoded(p, r, why, &error);
+        item_lost(p, r, why);
+        return;
+    }
+    msg->kind = TR__MSG_ITEM;
+    msg->sender = (tr_addr){p->peer->id, r->from_slot, r->from_generation};
+    msg->ask = r->ask;
+    msg->deadline_ns = r->outflow;
+    tr__pass(loop, (tr_addr){loop->node->id, r->to_slot, r->to_generation}, msg);
+}
+
+/* Without memory the stream would stand still: then the connection ends. */
+static void take_demand(tr__remote_peer *p, const tr__record *r)
+{
+    tr__loop *loop = p->remote->loop;
+    if (!tr__waits_find(&p->waits, TR__MSG_CANCEL, r->ask, r->from_slot, r->from_generation)) {
+        loop->counts.handled++; /* answered, or given up */
+        return;
+    }
+    tr_msg *msg = tr__msg_alloc(&loop->pool, loop->index, sizeof(tr_demand));
+    if (!msg) {
+        loop->counts.dropped[TR_DROP_NO_MEMORY]++;
+        cut_for(p, TR_ENOMEM, "no memory for what it demands");
+        return;
+    }
+    msg->kind = TR__MSG_DEMAND;
+    tr__msg_filled(msg, tr__type_of(&tr_demand_type));
+    msg->sender = (tr_addr){p->peer->id, r->from_slot, r->from_generation};
+    msg->ask = r->ask;
+    msg->deadline_ns = r->outflow;
+    msg->error = (uint8_t)r->window;
+    tr__pass(loop, (tr_addr){loop->node->id, r->to_slot, r->to_generation}, msg);
+}
+
+/* ---- the rest ------------------------------------------------------------------------------------------ */
+
 static void take_failure(tr__remote_peer *p, const tr__record *r)
 {
     tr__loop *loop = p->remote->loop;
@@ -311,16 +434,12 @@ static void take_failure(tr__remote_peer *p, const tr__record *r)
 static void take_cancel(tr__remote_peer *p, const tr__record *r)
 {
     tr__loop *loop = p->remote->loop;
-    tr_msg *msg = tr__msg_alloc(&loop->pool, loop->index, sizeof(tr_canceled));
-    if (!msg) {
+    tr_msg *msg = tr__waits_take(&p->waits, TR__MSG_CANCEL, r->ask, r->from_slot, r->from_generation);
+    if (!msg && !(msg = cancel_make(p, r))) {
         loop->counts.dropped[TR_DROP_NO_MEMORY]++;
         return;
     }
-    msg->kind = TR__MSG_CANCEL;
-    tr__msg_filled(msg, tr__type_of(&tr_canceled_type));
-    msg->sender = (tr_addr){p->peer->id, r->from_slot, r->from_generation};
-    msg->ask = r->ask;
-    *(tr_canceled *)tr__msg_body(msg) = (tr_canceled){.asker = msg->sender, .ask = r->ask};
+    msg->places = 0;
     tr__pass(loop, (tr_addr){loop->node->id, r->to_slot, r->to_generation}, msg);
 }
 
@@ -401,12 +520,17 @@ static void take_down(tr__remote_peer *p, const tr__record *r)
 
 static tr_err take(tr__remote_peer *p, const tr__record *r)
 {
+    bool sized = r->kind == TR__WIRE_STREAM_ASK || r->kind == TR__WIRE_DEMAND;
     bool typed = r->kind == TR__WIRE_NORMAL || r->kind == TR__WIRE_EXPIRING || r->kind == TR__WIRE_ASK ||
-                 r->kind == TR__WIRE_REPLY;
+                 r->kind == TR__WIRE_REPLY || r->kind == TR__WIRE_STREAM_ASK || r->kind == TR__WIRE_ITEM;
     if (r->kind == TR__WIRE_TYPE)
         return hear_type(p, r);
     if (typed && r->type >= p->heard_count)
         return TR_EPROTO;
+    if (sized && (r->window == 0 || r->window > TR__WINDOW_MAX)) {
+        cut_for(p, TR_EPROTO, "a stream's window, or its demand, is not of 1 to 255 items");
+        return TR_OK;
+    }
     if (TR_PLANT(lost_midway) && r->kind == TR__WIRE_NORMAL &&
         tr__random_below(&p->remote->loop->random, 50) == 0)
         return TR_OK;
@@ -423,6 +547,12 @@ static tr_err take(tr__remote_peer *p, const tr__record *r)
         break;
     case TR__WIRE_MOVED:
         take_moved(p, r);
+        break;
+    case TR__WIRE_ITEM:
+        take_item(p, r);
+        break;
+    case TR__WIRE_DEMAND:
+        take_demand(p, r);
         break;
     case TR__WIRE_MONITOR:
         take_monitor(p, r);

@@ -38,8 +38,8 @@ static void add_piece(tr__unit *unit, const void *bytes, size_t length)
 }
 
 /* What was written from `from` to `end`, with the holes where they belong. */
-static void set_pieces(tr__unit *unit, const uint8_t *from, const uint8_t *body, size_t used, const tr__hole *holes,
-                       uint32_t count)
+static void set_pieces(tr__unit *unit, const uint8_t *from, const uint8_t *body, size_t used,
+                       const tr__hole *holes, uint32_t count)
 {
     for (uint32_t i = 0; i < count; i++) {
         add_piece(unit, from, (size_t)(body + holes[i].at - from));
@@ -80,7 +80,8 @@ tr_err tr__remote_put_large(tr__remote_peer *p, tr__record *record, tr_msg *msg,
         return TR_ETOOBIG;
     tr_err err = tr__endpoint_bulk_may(endpoint, p->peer, TR__WIRE_HEADER_MAX + bound);
     p->bulk_refused = err == TR_EAGAIN;
-    tr__pair *pair = err == TR_OK ? tr__pairs_make(&p->pairs, record, tr__endpoint_bulk_taken(p->peer)) : NULL;
+    tr__pair *pair =
+        err == TR_OK ? tr__pairs_make(&p->pairs, record, tr__endpoint_bulk_taken(p->peer)) : NULL;
     if (!pair)
         return err == TR_OK ? TR_ENOMEM : err;
     uint32_t count = tr__cbor_holes(msg->type, body, may_go_along(msg), holes, TR__UNIT_HELD);
@@ -98,6 +99,8 @@ tr_err tr__remote_put_large(tr__remote_peer *p, tr__record *record, tr_msg *msg,
     memcpy(at - head_size, head, head_size);
     set_pieces(unit, at - head_size, at, used, holes, count);
     bool along = take_along(p, unit, msg, holes, count);
+    if (along)
+        p->gone = *msg;
     err = tr__endpoint_bulk_put(endpoint, p->peer, unit);
     if (err != TR_OK) {
         undo(unit);

@@ -136,8 +136,25 @@ static tr_err put_normal(tr__remote_peer *p, tr__record *record, tr_msg *msg)
 
 static tr_err put_ask(tr__remote_peer *p, tr__record *record, tr_msg *msg)
 {
+    if (msg->flags & TR__MSG_STREAM) {
+        record->kind = TR__WIRE_STREAM_ASK;
+        record->window = msg->error;
+    }
     put_remaining(p, record, msg);
     return put_typed(p, record, msg);
+}
+
+static tr_err put_item(tr__remote_peer *p, tr__record *record, tr_msg *msg)
+{
+    record->outflow = msg->deadline_ns;
+    return put_typed(p, record, msg);
+}
+
+static tr_err put_demand(tr__remote_peer *p, tr__record *record, tr_msg *msg)
+{
+    record->outflow = msg->deadline_ns;
+    record->window = msg->error;
+    return put(p, record, NULL);
 }
 
 static tr_err put_failure(tr__remote_peer *p, tr__record *record, tr_msg *msg)
@@ -187,12 +204,53 @@ static const struct {
     [TR__MSG_CANCEL] = {TR__WIRE_CANCEL, put_plain, false},
     [TR__MSG_WANT_WRITABLE] = {0, NULL, false},
     [TR__MSG_MOVED] = {TR__WIRE_MOVED, put_moved, false},
+    [TR__MSG_ITEM] = {TR__WIRE_ITEM, put_item, false},
+    [TR__MSG_DEMAND] = {TR__WIRE_DEMAND, put_demand, false},
 };
 
 /* ---- sending ------------------------------------------------------------------------------------------- */
 
+/* A streamed ask of theirs was handed on: its cancel goes after it; or it is elsewhere now, and none of ours. */
+static void stream_moved(tr__remote_peer *p, const tr_msg *msg)
+{
+    tr__loop *loop = p->remote->loop;
+    const tr_addr *callee = tr__msg_body(msg);
+    tr_msg *cancel = tr__waits_find(&p->waits, TR__MSG_CANCEL, msg->ask, msg->to.slot, msg->to.generation);
+    if (!cancel)
+        return;
+    if (cancel->places) /* an item has left: this is late, of an earlier hand */
+        return;
+    if (callee->node == loop->node->id) {
+        cancel->to.slot = callee->slot;
+        cancel->to.generation = callee->generation;
+        return;
+    }
+    tr__waits_take(&p->waits, TR__MSG_CANCEL, msg->ask, msg->to.slot, msg->to.generation);
+    tr__msg_free(loop, cancel);
+}
+
+/* Who sends items of a streamed ask of theirs has it. */
+static void stream_began(const tr__remote_peer *p, const tr_msg *item)
+{
+    tr_msg *cancel = tr__waits_find(&p->waits, TR__MSG_CANCEL, item->ask, item->to.slot, item->to.generation);
+    if (!cancel || cancel->places)
+        return;
+    cancel->places = 1;
+    cancel->to.slot = item->sender.slot;
+    cancel->to.generation = item->sender.generation;
+}
+
+/* So many more items may come. */
+static void stream_granted(const tr__remote_peer *p, const tr_msg *demand)
+{
+    tr_msg *ask =
+        tr__waits_find(&p->waits, TR__MSG_ASK, demand->ask, demand->sender.slot, demand->sender.generation);
+    if (ask)
+        ask->places += demand->error;
+}
+
 /* What is over with a message's leaving: an ask that is given up waits no more, a monitor that fired is
- * forgotten. */
+ * forgotten; who asked for a stream has its answer. */
 static void leaving(tr__remote_peer *p, const tr_msg *msg)
 {
     tr__loop *loop = p->remote->loop;
@@ -206,6 +264,14 @@ static void leaving(tr__remote_peer *p, const tr_msg *msg)
     else if (msg->kind == TR__MSG_NOTICE)
         tr__watching_take(p, msg->to.slot, msg->to.generation, ((tr_down *)tr__msg_body(msg))->monitor,
                           &target);
+    else if (msg->kind == TR__MSG_MOVED)
+        stream_moved(p, msg);
+    else if (msg->kind == TR__MSG_ITEM)
+        stream_began(p, msg);
+    else if (msg->kind == TR__MSG_DEMAND)
+        stream_granted(p, msg);
+    else if ((msg->kind == TR__MSG_REPLY || msg->kind == TR__MSG_FAILURE) && msg->flags & TR__MSG_STREAM)
+        waiting = tr__waits_take(&p->waits, TR__MSG_CANCEL, msg->ask, msg->to.slot, msg->to.generation);
     if (waiting)
         tr__msg_free(loop, waiting);
 }
@@ -234,9 +300,13 @@ static tr_err send_now(tr__remote_peer *p, tr_msg *msg, tr__record *record, tr__
     TR_TRY(ways[msg->kind].put(p, record, msg));
     loop->counts.sent++;
     p->sent++;
-    if (__builtin_expect(p->went_along, 0))
-        return TR_OK; /* it may be gone by now */
+    if (__builtin_expect(p->went_along, 0)) { /* it may be gone by now */
+        leaving(p, &p->gone);
+        return TR_OK;
+    }
     leaving(p, msg);
+    if (msg->kind == TR__MSG_ASK && msg->flags & TR__MSG_STREAM)
+        msg->places = msg->error; /* items that may come (remote_in.c) */
     /* Whole, with the buffers that it holds: if the ask is forwarded to a third node, the block goes there from here. */
     if (!waits || !tr__waits_put(&p->waits, msg))
         tr__msg_free(loop, msg);
@@ -316,6 +386,7 @@ static void fail_remotely(tr__remote_peer *p, tr_msg *msg, tr_err err)
     if (put(p, &record, text) == TR_OK) {
         loop->counts.sent++;
         p->sent++;
+        leaving(p, msg);
         tr__msg_free(loop, msg);
         return;
     }
@@ -333,7 +404,7 @@ static void give_up(tr__remote_peer *p, tr_msg *msg, tr_err err)
         fail_remotely(p, msg, err);
         return;
     }
-    if (ours && msg->kind == TR__MSG_NOTICE)
+    if (ours && (msg->kind == TR__MSG_NOTICE || msg->kind == TR__MSG_ITEM || msg->kind == TR__MSG_DEMAND))
         tr__remote_cut(p, &(tr_error){TR_ENOMEM, "no memory for what it must hear"});
     if (err == TR_ETOOBIG && msg->kind == TR__MSG_ASK) {
         loop->counts.dropped[drop_of(err)]++;
@@ -393,17 +464,17 @@ static void send_held(tr__remote_peer *p)
         tr_msg *msg = p->held, *next = msg->next;
         tr__record record = record_of(msg);
         tr_err err = send_in_order(p, msg, &record);
-        if (err == TR_EAGAIN && !p->bulk_refused)
+        if (err == TR_EAGAIN && !(p->bulk_refused && tr__remote_hold_bulk(p, msg, &record)))
             return;
         p->remote->loop->counts.sent += TR_PLANT(held_counted_twice);
         p->held = next;
         if (!next)
             p->held_end = &p->held;
         p->held_count--;
-        if (err == TR_EAGAIN)
-            hold_for(p, msg, &record);
-        else if (err != TR_OK)
+        if (err != TR_OK && err != TR_EAGAIN)
             give_up(p, msg, err);
+        if (p->cut) /* nothing goes where something before it didn't */
+            return;
     }
 }
 
@@ -424,6 +495,8 @@ static void send_bulk_held(tr__remote_peer *p)
         p->bulk_held_count--;
         if (err != TR_OK)
             give_up(p, msg, err);
+        if (p->cut)
+            return;
     }
 }
 
@@ -431,7 +504,10 @@ void tr__remote_writable(tr__remote_peer *p)
 {
     tr__loop *loop = p->remote->loop;
     send_held(p);
-    send_bulk_held(p);
+    if (!p->cut)
+        send_bulk_held(p);
+    if (p->cut)
+        return;
     bool blocked = p->held || p->bulk_held_count >= TR__BULK_HELD_MAX;
     atomic_store_explicit(&p->route->blocked, blocked, memory_order_relaxed);
     atomic_store_explicit(&p->route->bulk_blocked, p->bulk_held != NULL, memory_order_relaxed);
@@ -455,11 +531,14 @@ static void waits_end(tr__remote_peer *p)
     tr_msg *msg;
     while ((msg = tr__waits_pop(&p->waits))) {
         tr_addr target = {p->peer->id, msg->to.slot, msg->to.generation};
+        msg->places = 0; /* of a stream: what it knew of its items */
         bool left = msg->kind == TR__MSG_ASK ? TR_PLANT(ask_left) : TR_PLANT(down_dropped);
         if (loop->stopping || left)
             tr__msg_free(loop, msg);
         else if (msg->kind == TR__MSG_ASK)
             tr__fail_ask(loop, msg, p->peer->id, TR_ENOCONN);
+        else if (msg->kind == TR__MSG_CANCEL)
+            tr__submit(loop, (tr_addr){loop->node->id, msg->to.slot, msg->to.generation}, msg);
         else
             tr__watch_fire(loop, msg, target, &reason);
     }

@@ -13,12 +13,14 @@
 
 #define TR__MESSAGE_MAX \
     (TR__FRAME_SIZE_MAX - TR__BATCH_OVERHEAD) /* bytes of a record without lanes: what a batch takes */
-#define TR__LARGE_MIN     (32u << 10) /* a record beyond that goes by the bulk lane */
-#define TR__HEADROOM      1024 /* in front of what comes by it: a message's header and struct, so that it is its own block */
-#define TR__HELD_MAX      65536 /* messages held without credit before the connection is cut */
-#define TR__BULK_HELD_MAX 1024  /* held for want of room on the bulk lane before all senders to that node wait */
-#define TR__TYPES_MAX       4096  /* types told on one connection */
-#define TR__WATCHING_MAX    65536 /* monitors that one peer has here */
+#define TR__LARGE_MIN (32u << 10)             /* a record beyond that goes by the bulk lane */
+#define TR__HEADROOM \
+    1024 /* in front of what comes by it: a message's header and struct, so that it is its own block */
+#define TR__HELD_MAX 65536 /* messages held without credit before the connection is cut */
+#define TR__BULK_HELD_MAX \
+    1024 /* held for want of room on the bulk lane before all senders to that node wait */
+#define TR__TYPES_MAX    4096  /* types told on one connection */
+#define TR__WATCHING_MAX 65536 /* monitors that one peer has here */
 
 /* Where messages for a node go; read by any loop. A free one has id 0; its next use has another epoch. */
 typedef struct tr__route {
@@ -53,11 +55,12 @@ typedef struct tr__remote_peer {
     tr__pairs pairs;
     tr__pair *pair;    /* of what is being sent: it goes behind what that has on the bulk lane */
     bool bulk_refused; /* what said TR_EAGAIN was the bulk lane */
-    bool went_along;   /* what was sent took its block with it */
-    uint8_t *block;    /* that came by the bulk lane, and isn't a message yet */
+    bool went_along;   /* what was sent took its block with it; its header is in `gone` */
+    tr_msg gone;
+    uint8_t *block; /* that came by the bulk lane, and isn't a message yet */
     size_t block_size;
     tr_msg *wanting, **wanting_end; /* writable notices to be */
-    tr__waits waits;                /* asks and monitors of ours */
+    tr__waits waits;                /* asks and monitors of ours; cancels to be of streamed asks of theirs */
     struct tr__watching *watching;  /* monitors of theirs */
     struct tr__told_type *told;     /* types that we told, by pointer */
     const tr_typeinfo *last_type;   /* the one told or looked up last, and its number */

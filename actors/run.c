@@ -1,6 +1,7 @@
 /* Running actors: the queue, the batch, the handler and what follows it. The owner's loop only; nothing
  * fails. */
 #include "actors/budget.h"
+#include "actors/flow.h"
 #include "actors/loop.h"
 #include "actors/observe.h"
 #include "actors/pending.h"
@@ -214,6 +215,9 @@ void tr__runtime_message(tr__loop *loop, tr_actor *actor, tr_msg *msg)
     case TR__MSG_FAILURE:
         tr__answer(loop, actor, msg);
         break;
+    case TR__MSG_ITEM:
+        tr__item_arrived(loop, actor, msg);
+        break;
     case TR__MSG_MONITOR:
         tr__watch_add(loop, actor, msg);
         break;
@@ -262,7 +266,7 @@ bool tr__msg_reached(tr__loop *loop, tr_actor *actor, tr_msg *msg)
     if (msg->flags & TR__MSG_BEYOND && msg->kind != TR__MSG_NOTICE)
         tr__budget_left(loop, msg);
     bool again = msg->flags & TR__MSG_DEFERRED;
-    msg->flags &= (uint8_t)~TR__MSG_DEFERRED;
+    msg->flags &= (uint8_t) ~(TR__MSG_DEFERRED | (msg->kind == TR__MSG_NORMAL ? TR__MSG_PIPED : 0));
     tr__observe(loop, actor, msg);
     if (msg->kind == TR__MSG_NOTICE && !again && !tr__notice_wanted(loop, actor, msg)) {
         TR__COUNT(loop->counts.handled);
@@ -277,6 +281,28 @@ bool tr__msg_reached(tr__loop *loop, tr_actor *actor, tr_msg *msg)
     return true;
 }
 
+/* One that is wanted; false: it isn't. */
+static inline bool handle_reached(tr__loop *loop, tr_actor *actor, tr_msg *msg)
+{
+    if (!tr__msg_reached(loop, actor, msg))
+        return false;
+    handle(loop, actor, msg);
+    return true;
+}
+
+/* B4: who sets it aside still has it in its mailbox, so its mark stays until the handler has returned. */
+static __attribute__((noinline)) bool handle_beyond(tr__loop *loop, tr_actor *actor, tr_msg *msg)
+{
+    tr_addr to = tr__addr_of(actor);
+    loop->beyond = true;
+    msg->flags &= (uint8_t)~TR__MSG_BEYOND;
+    bool reached = handle_reached(loop, actor, msg);
+    if (loop->beyond)
+        tr__budget_leave(loop->node, to);
+    loop->beyond = false;
+    return reached;
+}
+
 /* All but plain messages; false when the actor is gone. */
 static bool step_slow(tr__loop *loop, tr_actor *actor, tr_msg *msg)
 {
@@ -284,9 +310,9 @@ static bool step_slow(tr__loop *loop, tr_actor *actor, tr_msg *msg)
         tr__observe(loop, actor, msg);
         return runtime_step(loop, actor, msg);
     }
-    if (!tr__msg_reached(loop, actor, msg))
+    bool beyond = msg->flags & TR__MSG_BEYOND && msg->kind <= TR__MSG_ASK;
+    if (!(beyond ? handle_beyond(loop, actor, msg) : handle_reached(loop, actor, msg)))
         return true;
-    handle(loop, actor, msg);
     return after_handler(loop, actor);
 }
 

@@ -6,6 +6,7 @@
 
 #include "actors/adapter.h"
 #include "actors/budget.h"
+#include "actors/flow.h"
 #include "actors/loop.h"
 #include "actors/memory.h"
 #include "actors/overflow.h"
@@ -41,10 +42,11 @@ static inline void body_copy(const tr_typeinfo *info, tr_msg *msg, const void *b
 
 tr_err tr__refuse_size(tr_actor *self, const tr_typeinfo *info, const void *body, uint64_t most)
 {
-    return tr__self_fail(self, TR_ETOOBIG,
-                         "a %s of %zu bytes is larger than its receiver's node takes, which is %llu (--message-max): "
-                         "split it",
-                         info->name, tr__cbor_bound(info, body), (unsigned long long)most);
+    return tr__self_fail(
+        self, TR_ETOOBIG,
+        "a %s of %zu bytes is larger than its receiver's node takes, which is %llu (--message-max): "
+        "split it",
+        info->name, tr__cbor_bound(info, body), (unsigned long long)most);
 }
 
 tr_err tr__may_send(tr_actor *self, tr_addr to, const tr_typeinfo *info, const void *body, size_t size)
@@ -122,8 +124,8 @@ tr_err tr__prepare(tr_actor *self, tr_addr to, tr_type *type, const void *body, 
     if (!tr__budget_admits(loop->node, to, info, size, false, &beyond))
         return tr__budget_refuse(self, info->name);
     uint32_t places = local ? tr__msg_places(size) : 0;
-    tr_err err = local ? tr__reserve(loop, to, &places)
-                       : tr__remote_check(loop->node, to.node, info, body, size);
+    tr_err err =
+        local ? tr__reserve(loop, to, &places) : tr__remote_check(loop->node, to.node, info, body, size);
     bool waits = err == TR_EFULL && tr__may_wait(self, to);
     tr_msg *msg = err == TR_OK || waits ? make(loop, info, body, size) : NULL;
     if (__builtin_expect(!msg, 0)) {
@@ -291,7 +293,7 @@ tr_err tr_send_msg(tr_actor *self, tr_addr to, tr_msg **out)
 
 /* ---- messages in hand ---------------------------------------------------------------------------------- */
 
-tr_msg *tr_msg_make(tr_actor *self, tr_type *type, const void *body)
+tr_msg *tr__msg_make_with_room(tr_actor *self, tr_type *type, const void *body, size_t room)
 {
     tr__loop *loop = tr__owner(self);
     const tr_typeinfo *info = tr__type_of(type);
@@ -300,13 +302,19 @@ tr_msg *tr_msg_make(tr_actor *self, tr_type *type, const void *body)
         tr__self_fail(self, TR_ETOOBIG, "a %s of more than %zu bytes", type->name, TR__BODY_MAX);
         return NULL;
     }
-    tr_msg *msg = info ? tr__msg_alloc(&loop->pool, loop->index, size) : NULL;
+    tr_msg *msg = info ? tr__msg_alloc(&loop->pool, loop->index, size > room ? size : room) : NULL;
     if (!msg) {
         tr__self_fail(self, TR_ENOMEM, "no memory for a %s of %zu bytes", type->name, size);
         return NULL;
     }
+    msg->size = (uint32_t)size;
     body_copy(info, msg, body);
     return msg;
+}
+
+tr_msg *tr_msg_make(tr_actor *self, tr_type *type, const void *body)
+{
+    return tr__msg_make_with_room(self, type, body, 0);
 }
 
 void tr_msg_free(tr_actor *self, tr_msg **msg)
@@ -336,6 +344,10 @@ tr_msg *tr_msg_take(tr_actor *self, const tr_msg *msg)
     if (!tr__charge(loop, self, sizeof(*taken) + taken->size))
         return NULL;
     *place = NULL;
+    if (place == &loop->current && loop->beyond) { /* its mailbox may take another */
+        tr__budget_leave(loop->node, tr__addr_of(self));
+        loop->beyond = false;
+    }
     taken->flags |= TR__MSG_KEPT;
     if (extras->kept) {
         taken->next = extras->kept;
@@ -345,6 +357,8 @@ tr_msg *tr_msg_take(tr_actor *self, const tr_msg *msg)
     } else {
         taken->next = taken->prev = extras->kept = taken;
     }
+    if (taken->kind == TR__MSG_ITEM)
+        tr__item_kept(loop, taken);
     return taken;
 }
 
@@ -402,13 +416,14 @@ tr_err tr__inject_body(tr__loop *loop, tr_addr to, tr_type *type, const void *bo
     return TR_OK;
 }
 
-static tr_err post(tr_node *node, tr_addr to, tr_type *type, const void *body, tr__msg_kind kind)
+static bool is_stopping(tr_node *node)
+{
+    return atomic_load_explicit(&node->stop_asked, memory_order_relaxed);
+}
+
+static tr_err post_counted(tr_node *node, tr_addr to, tr_type *type, const void *body, tr__msg_kind kind)
 {
     const tr_typeinfo *info = tr__type_of(type);
-    if (to.node != node->id)
-        return TR_ENOCONN;
-    if (atomic_load_explicit(&node->stop_asked, memory_order_relaxed))
-        return TR_ECLOSED;
     tr_actor *slot = tr__slot(node, to.slot);
     tr__loop *owner = slot ? atomic_load_explicit(&slot->owner, memory_order_acquire) : node->loops[0];
     size_t size = info ? body_size(info, body) : 0;
@@ -440,6 +455,28 @@ static tr_err post(tr_node *node, tr_addr to, tr_type *type, const void *body, t
     atomic_fetch_add_explicit(&node->posted, 1, memory_order_relaxed);
     tr__loop_push(owner ? owner : node->loops[0], msg, msg);
     return TR_OK;
+}
+
+/* The node's end and this may meet: a post that has been let in is waited for before a loop drops what is left in its inbox,
+ * and closes. */
+static tr_err post(tr_node *node, tr_addr to, tr_type *type, const void *body, tr__msg_kind kind)
+{
+    if (to.node != node->id)
+        return TR_ENOCONN;
+    if (is_stopping(node)) /* who posts on and on doesn't keep the node from its end */
+        return TR_ECLOSED;
+    atomic_fetch_add_explicit(&node->posting, 1, memory_order_acq_rel);
+    tr_err err = is_stopping(node) ? TR_ECLOSED : post_counted(node, to, type, body, kind);
+    /* release: what was pushed, and the loop's waking, are over for who sees 0 */
+    atomic_fetch_sub_explicit(&node->posting, 1, memory_order_release);
+    return err;
+}
+
+/* By an operation that writes, so that it has its place among those of `post`: one that came before is seen here, and one that
+ * comes behind sees that the node stops, as this thread has. */
+bool tr__posts_over(tr_node *node)
+{
+    return atomic_fetch_add_explicit(&node->posting, 0, memory_order_acq_rel) == 0;
 }
 
 tr_err tr_post_body(tr_node *node, tr_addr to, tr_type *type, const void *body)

@@ -21,6 +21,9 @@ tr_err tr__prepare(tr_actor *self, tr_addr to, tr_type *type, const void *body, 
                    bool droppable, tr_msg **msg);
 void tr__unprepare(tr_actor *self, tr_addr to, tr_msg *msg);
 
+/* As tr_msg_make, in a block with room for at least so many bytes of body (fewer than a large one's). */
+tr_msg *tr__msg_make_with_room(tr_actor *self, tr_type *type, const void *body, size_t room);
+
 /* A kept message is in nobody's hand any more. */
 void tr__unkeep(tr_actor *self, tr_msg *msg);
 

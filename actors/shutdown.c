@@ -8,10 +8,9 @@
 #include "actors/supervisor.h"
 #include "base/mem.h"
 
-#define STOP_NS   TR_SECONDS(10) /* tr_node_opts.stop_timeout_ns */
-#define ROOT_NS   TR_SECONDS(5)  /* a root's that is no supervisor, which knows its own time */
-#define POLL_NS   TR_MILLIS(1)   /* loop 0 looks at least so often; who ends wakes it besides */
-#define SLICE     4096           /* slots a turn */
+#define ROOT_NS   TR_SECONDS(5) /* a root's that is no supervisor, which knows its own time */
+#define POLL_NS   TR_MILLIS(1)  /* loop 0 looks at least so often; who ends wakes it besides */
+#define SLICE     4096          /* slots a turn */
 #define ROOTS_MAX 4096
 #define LEFT_MAX  16 /* lines of the log, a loop */
 
@@ -168,7 +167,7 @@ static void conduct(tr__loop *loop)
     tr__shutdown *s = &node->shutdown;
     tr__stop_phase phase = atomic_load_explicit(&node->stop_phase, memory_order_relaxed);
     if (phase == TR__STOP_NONE) {
-        uint64_t most = node->opts.stop_timeout_ns ? node->opts.stop_timeout_ns : STOP_NS;
+        uint64_t most = node->opts.stop_timeout_ns ? node->opts.stop_timeout_ns : TR__STOP_NS;
         s->due_ns = most > UINT64_MAX - loop->now_ns ? UINT64_MAX : loop->now_ns + most;
     }
     s->late = loop->now_ns >= s->due_ns;

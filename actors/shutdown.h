@@ -18,6 +18,8 @@
 
 #include "actors/loop.h"
 
+#define TR__STOP_NS TR_SECONDS(10) /* tr_node_opts.stop_timeout_ns by default */
+
 typedef enum tr__stop_phase {
     TR__STOP_NONE,
     TR__STOP_LOOSE,

@@ -155,6 +155,8 @@ static const char *kind_word(const tr_msg *msg)
         return "reply";
     case TR__MSG_FAILURE:
         return "failure";
+    case TR__MSG_ITEM:
+        return "item";
     default:
         return "runtime";
     }

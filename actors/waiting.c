@@ -25,7 +25,7 @@ size_t tr__waiting_of(const tr_actor *actor, tr__waiting *out, tr__asked *asks, 
         *out = (tr__waiting){
             .what = fiber->wait,
             .where = fiber->where,
-            .places_of = fiber->wait == TR__WAIT_PLACES ? fiber->places_of : TR_ADDR_NONE,
+            .whom = fiber->wait >= TR__WAIT_PLACES ? fiber->whom : TR_ADDR_NONE,
             .since_ns = fiber->since_ns,
             .until_ns = until(
                 tr__pending_get(loop, actor, fiber->wait == TR__WAIT_FUTURE ? fiber->awaited : fiber->timer)),
@@ -38,7 +38,7 @@ size_t tr__waiting_of(const tr_actor *actor, tr__waiting *out, tr__asked *asks, 
         if (count < most)
             asks[count] = (tr__asked){
                 .callee = pending->callee,
-                .type = pending->asked->name,
+                .type = tr__pending_asked(pending)->name,
                 .since_ns = pending->since_ns,
                 .until_ns = until(pending),
                 .awaited = tr__is_awaited(pending),

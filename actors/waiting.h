@@ -10,7 +10,7 @@ typedef struct tr__waiting {
     const char *where; /* "file:line" of the call that waits; static; NULL: not known */
     uint64_t since_ns; /* when that call began to, on the loop's clock */
     uint64_t until_ns; /* when it gives up; TR__NEVER */
-    tr_addr places_of; /* of TR__WAIT_PLACES: whose mailbox */
+    tr_addr whom;      /* of TR__WAIT_PLACES: whose mailbox; of TR__WAIT_DEMAND: who asked */
 } tr__waiting;
 
 /* An ask that isn't settled. */

@@ -45,20 +45,37 @@ bool tr__waits_put(tr__waits *waits, tr_msg *msg)
     return true;
 }
 
-tr_msg *tr__waits_take(tr__waits *waits, uint8_t kind, uint64_t number, uint32_t slot, uint32_t generation)
+/* Where it hangs; NULL: there is none. */
+static tr_msg **place_of(const tr__waits *waits, uint8_t kind, uint64_t number, uint32_t slot,
+                         uint32_t generation)
 {
     if (!waits->count)
         return NULL;
     for (tr_msg **at = &waits->buckets[bucket_of(waits, number, slot)]; *at; at = &(*at)->next) {
-        tr_msg *msg = *at;
+        const tr_msg *msg = *at;
         if (msg->kind == kind && msg->ask == number && msg->sender.slot == slot &&
-            msg->sender.generation == generation) {
-            *at = msg->next;
-            waits->count--;
-            return msg;
-        }
+            msg->sender.generation == generation)
+            return at;
     }
     return NULL;
+}
+
+tr_msg *tr__waits_take(tr__waits *waits, uint8_t kind, uint64_t number, uint32_t slot, uint32_t generation)
+{
+    tr_msg **at = place_of(waits, kind, number, slot, generation);
+    if (!at)
+        return NULL;
+    tr_msg *msg = *at;
+    *at = msg->next;
+    waits->count--;
+    return msg;
+}
+
+tr_msg *tr__waits_find(const tr__waits *waits, uint8_t kind, uint64_t number, uint32_t slot,
+                       uint32_t generation)
+{
+    tr_msg **at = place_of(waits, kind, number, slot, generation);
+    return at ? *at : NULL;
 }
 
 tr_msg *tr__waits_pop(tr__waits *waits)

@@ -45,11 +45,11 @@ static unsigned long long ms(uint64_t ns)
     return (unsigned long long)(ns / 1000000u);
 }
 
-static void tell_stack(const tr__watchdog *w, uint32_t index)
+static void tell_stack(const tr__watchdog *w, uint32_t index, tr_log_level level)
 {
     const char *frame = NULL;
     for (uint32_t i = 0; w->frame && i < FRAMES_TOLD && (frame = w->frame(w->context, index, i)); i++)
-        tr__node_log(w->node, TR_LOG_WARN, "loop %u:   in %s", index, frame);
+        tr__node_log(w->node, level, "loop %u:   in %s", index, frame);
 }
 
 static void tell(tr__watchdog *w, uint32_t index, const tr__holding *held, uint64_t held_ns)
@@ -66,7 +66,16 @@ static void tell(tr__watchdog *w, uint32_t index, const tr__holding *held, uint6
         "loop %u: %s for %llu ms; the loop's other actors wait. Give long work to the compute kind, or the "
         "actor a thread of its own",
         index, held->what, ms(held_ns));
-    tell_stack(w, index);
+    tell_stack(w, index, TR_LOG_WARN);
+}
+
+void tr__watchdog_tell_end(const tr__watchdog *w, uint32_t index, const tr__holding *held)
+{
+    tr__node_log(
+        w->node, TR_LOG_ERROR,
+        "loop %u: %s and keeps the node from its end, whose time is over: the process ends with status 70",
+        index, held->what);
+    tell_stack(w, index, TR_LOG_ERROR);
 }
 
 /* It has given way, or another has its turn. */

@@ -41,6 +41,8 @@ typedef struct tr__watchdog {
     } loops[TR__LOOPS_MAX];
 } tr__watchdog;
 
+/* Log that the actor of that loop keeps the node from its end, with its stack. */
+void tr__watchdog_tell_end(const tr__watchdog *watchdog, uint32_t loop, const tr__holding *held);
 /* Look at all loops; every 10 ms or so. */
 void tr__watchdog_look(tr__watchdog *watchdog, uint64_t now_ns);
 

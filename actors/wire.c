@@ -73,10 +73,12 @@ enum {
     HAS_CODE = 16,
     HAS_SCHEMA = 32,
     HAS_BODY = 64,
-    HAS_ADDRESS = 128
+    HAS_ADDRESS = 128,
+    HAS_OUTFLOW = 256,
+    HAS_WINDOW = 512
 };
 
-static const uint8_t parts[TR__WIRE_KINDS] = {
+static const uint16_t parts[TR__WIRE_KINDS] = {
     [TR__WIRE_TYPE] = HAS_TYPE | HAS_SCHEMA | HAS_BODY,
     [TR__WIRE_NORMAL] = HAS_TYPE | HAS_BODY,
     [TR__WIRE_ASK] = HAS_ASK | HAS_REMAINING | HAS_TYPE | HAS_BODY,
@@ -88,11 +90,15 @@ static const uint8_t parts[TR__WIRE_KINDS] = {
     [TR__WIRE_EXPIRING] = HAS_REMAINING | HAS_TYPE | HAS_BODY,
     [TR__WIRE_DOWN] = HAS_ASK | HAS_EXIT | HAS_CODE | HAS_BODY,
     [TR__WIRE_MOVED] = HAS_ASK | HAS_ADDRESS,
+    [TR__WIRE_STREAM_ASK] = HAS_ASK | HAS_REMAINING | HAS_WINDOW | HAS_TYPE | HAS_BODY,
+    [TR__WIRE_ITEM] = HAS_ASK | HAS_OUTFLOW | HAS_TYPE | HAS_BODY,
+    [TR__WIRE_DEMAND] = HAS_ASK | HAS_OUTFLOW | HAS_WINDOW,
 };
 
 size_t tr__wire_put(uint8_t *out, const tr__record *record)
 {
-    uint8_t *at = out, has = parts[record->kind];
+    uint8_t *at = out;
+    uint16_t has = parts[record->kind];
     *at++ = (uint8_t)record->kind;
     at = put_number(at, record->to_slot);
     at = put_number(at, record->to_generation);
@@ -102,6 +108,10 @@ size_t tr__wire_put(uint8_t *out, const tr__record *record)
         at = put_number(at, record->ask);
     if (has & HAS_REMAINING)
         at = put_number(at, record->remaining_ns + 1);
+    if (has & HAS_OUTFLOW)
+        at = put_number(at, record->outflow);
+    if (has & HAS_WINDOW)
+        at = put_number(at, record->window);
     if (has & HAS_TYPE)
         at = put_number(at, record->type);
     if (has & HAS_EXIT)
@@ -122,11 +132,15 @@ size_t tr__wire_put(uint8_t *out, const tr__record *record)
 
 static void get_parts(reader *r, tr__record *record)
 {
-    uint8_t has = parts[record->kind];
+    uint16_t has = parts[record->kind];
     if (has & HAS_ASK)
         record->ask = get_number(r);
     if (has & HAS_REMAINING)
         record->remaining_ns = get_number(r) - 1;
+    if (has & HAS_OUTFLOW)
+        record->outflow = get_number(r);
+    if (has & HAS_WINDOW)
+        record->window = get_small(r);
     if (has & HAS_TYPE)
         record->type = get_small(r);
     if (has & HAS_EXIT)

@@ -14,6 +14,9 @@
  *     MONITOR, DEMONITOR    number
  *     DOWN                  number, exit kind, code, text
  *     MOVED                 ask, address of who has it now
+ *     STREAM_ASK            ask, remaining ns + 1, window, type number, body
+ *     ITEM                  ask, outflow, type number, body
+ *     DEMAND                ask, outflow, count
  *
  * An address is node (8 bytes), slot, generation. A body is a length and that many bytes of CBOR; a text, and a schema, is
  * a length and that many bytes. A type's number is
@@ -36,7 +39,10 @@ typedef enum tr__wire_kind {
     TR__WIRE_DEMONITOR,
     TR__WIRE_DOWN,
     TR__WIRE_MOVED,
-    TR__WIRE_EXPIRING, /* a NORMAL with a time to live */
+    TR__WIRE_EXPIRING,   /* a NORMAL with a time to live */
+    TR__WIRE_STREAM_ASK, /* an ASK that has items before its answer (flow.h) */
+    TR__WIRE_ITEM,
+    TR__WIRE_DEMAND,
     TR__WIRE_KINDS
 } tr__wire_kind;
 
@@ -45,6 +51,8 @@ typedef struct tr__record {
     uint32_t to_slot, to_generation, from_slot, from_generation;
     uint64_t ask;          /* or the monitor's number */
     uint64_t remaining_ns; /* UINT64_MAX: none */
+    uint64_t outflow;      /* its id at who sends the items */
+    uint32_t window;       /* or how many items are demanded */
     uint32_t type;         /* number */
     uint32_t exit_kind, code;
     uint64_t type_id, fingerprint;

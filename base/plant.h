@@ -32,6 +32,7 @@
     X(child_twice, supervisor, "a supervisor starts a child twice when it has ended")                        \
     X(one_too_many, bound, "a mailbox takes one message more than it has places")                            \
     X(place_lost, bound, "the place of a message that was cancelled in the mailbox is never given back")     \
+    X(demand_twice, bound, "who takes items of a stream demands twice as many again")                        \
     X(held_leaked, leak, "what is held for a node that goes down is forgotten")                              \
     X(decision_kept, leak, "a coordinator keeps a decision that all have acknowledged")                      \
     X(ask_left, liveness, "asks whose connection broke don't fail")                                          \

@@ -39,8 +39,11 @@ typedef struct tr__seams {
     uint64_t (*now)(void *context);
     /* The like, of some milliseconds ago at most, and cheap: it stands still and then jumps. */
     uint64_t (*now_coarse)(void *context);
+    /* Who makes a loop for an actor with a thread of its own has it alone, from `take` on until it isn't: others sleep, for
+     * making a thread takes long. Any loop's thread. NULL: all loops share one thread. */
+    void (*lock_threads)(void *context, bool take);
     /* A loop was added for an actor with a thread of its own: have it turn, on a thread, until the node stops. By any loop's
-     * thread, under a lock. TR_EAGAIN: no thread to be had. */
+     * thread, under that lock. TR_EAGAIN: no thread to be had. */
     tr_err (*start_loop)(void *context, unsigned index, struct tr_error *error);
     /* Make loop `index` turn soon; called by any thread, when that loop said it sleeps. */
     void (*wake)(void *context, unsigned index);

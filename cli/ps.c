@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include "cli/cli.h"
@@ -17,11 +18,13 @@
 
 static const char usage[] = "usage: troupe ps [NODE] [--json]\n"
                             "  lists the nodes that run here, their connections, and their actors:\n"
-                            "  who started whom, messages in the mailbox, messages handled, restarts\n"
+                            "  who started whom, what it does, how old it is, messages in the mailbox,\n"
+                            "  messages handled, restarts; of a supervisor its strategy\n"
                             "  --json  an object a line, for programs; docs/operator.md describes it\n";
 
 typedef struct ps {
     bool json, colour;
+    int columns;
     int shown, failed;
     bool only_one; /* a node that is named must be there */
 } ps;
@@ -103,7 +106,7 @@ static void print_node(const ps *p, const json_t *answer)
         printf("\n");
     print_head(p, json_object_get(answer, "node"));
     print_peers(loops);
-    cli_ps_tree(loops, p->colour);
+    cli_ps_tree(loops, p->columns, p->colour);
     print_trouble(p, loops);
 }
 
@@ -138,11 +141,19 @@ static bool show(void *context, const char *name)
     return true;
 }
 
+/* 0: it isn't known. */
+static int columns(void)
+{
+    struct winsize size;
+    bool known = ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col;
+    return known ? size.ws_col : 0;
+}
+
 int cli_ps(int argc, char **argv)
 {
     static const struct option options[] = {
         {"json", no_argument, NULL, 'j'}, {"help", no_argument, NULL, 'h'}, {NULL, 0, NULL, 0}};
-    ps p = {.colour = cli_colours(STDOUT_FILENO)};
+    ps p = {.colour = cli_colours(STDOUT_FILENO), .columns = columns()};
     tr_error error;
     int option;
     argv[0] = "troupe ps";

@@ -11,6 +11,11 @@
 #define INDENT_MAX  8 /* levels that are indented */
 #define NAME_MIN    24
 #define NAME_WIDEST 56
+#define ADDRESS     24 /* columns of a whole one; of its slot and generation SHORT */
+#define SHORT       7
+#define OTHERS      42  /* columns of what stands behind the address, with the spaces */
+#define WIDE        100 /* columns of a screen that has room for whole addresses */
+#define NO_SCREEN   80  /* columns for a file or a pipe; longer names are left whole there */
 
 typedef struct row {
     const json_t *actor; /* NULL: a supervised child that isn't running */
@@ -22,7 +27,9 @@ typedef struct row {
 typedef struct tree {
     row *rows;
     size_t count, room;
-    int width;
+    int width;   /* of the names, with what they are indented by */
+    int address; /* columns for one */
+    bool cuts;   /* names that are longer */
     bool colour;
 } tree;
 
@@ -121,24 +128,40 @@ static bool build(tree *t, const json_t *loops)
 
 /* ---- its lines ----------------------------------------------------------------------------------------- */
 
-/* Its name, and of what kind it is; a name may be any bytes, so what could move the cursor is shown as "?". */
-static int label(const row *r, char *out, size_t room)
+static void put_label(const char *name, const char *kind, char *out, size_t room)
 {
-    const char *kind = text(r->actor, "definition"), *name = text(r->actor, "name");
-    const char *strategy = text(r->actor, "strategy");
-    char what[96];
-    if (*strategy) {
-        snprintf(what, sizeof(what), "%s, %s", kind, strategy);
-        kind = what;
-    }
-    if (!*name)
-        name = text(r->child, "id");
     if (!*name || strcmp(name, kind) == 0)
         snprintf(out, room, "%s", *kind ? kind : name);
     else if (*kind)
         snprintf(out, room, "%s (%s)", name, kind);
     else
         snprintf(out, room, "%s", name);
+}
+
+/* To so many columns; whole characters of UTF-8. */
+static void cut(char *out, int most)
+{
+    int at = most - 2;
+    while (at > 0 && ((unsigned char)out[at] & 0xc0) == 0x80)
+        at--;
+    strcpy(out + at, "..");
+}
+
+/* Its name, and of what kind it is; if that is too long for `most` columns (0: any are there) without the kind, and cut. A
+ * name may be any bytes, so what could move the cursor is shown as "?". */
+static int label(const row *r, int most, char *out, size_t room)
+{
+    const char *kind = text(r->actor, "definition"), *name = text(r->actor, "name");
+    const char *strategy = text(r->actor, "strategy");
+    char what[96];
+    if (!*name)
+        name = text(r->child, "id");
+    snprintf(what, sizeof(what), "%s%s%s", kind, *strategy ? ", " : "", strategy);
+    put_label(name, what, out, room);
+    if (most && (int)strlen(out) > most && *name)
+        put_label(name, strategy, out, room);
+    if (most && (int)strlen(out) > most)
+        cut(out, most);
     for (char *c = out; *c; c++)
         if ((unsigned char)*c < ' ' || *c == 0x7f)
             *c = '?';
@@ -153,27 +176,62 @@ static int indent(int depth)
 static void measure(tree *t, long at, int depth)
 {
     char name[160];
-    int width = indent(depth) + label(&t->rows[at], name, sizeof(name));
+    int width = indent(depth) + label(&t->rows[at], 0, name, sizeof(name));
     t->width = width > t->width ? width : t->width;
+}
+
+/* In a word of ten letters at most. */
+static const char *state_of(const row *r)
+{
+    const char *state = text(r->actor ? r->actor : r->child, "state");
+    return strcmp(state, "own-thread") == 0         ? "own thread"
+           : strcmp(state, "waits for places") == 0 ? "waits"
+                                                    : state;
+}
+
+/* Seconds, minutes, hours or days, whichever has one to three digits. */
+static const char *age_of(const row *r, char out[16])
+{
+    static const struct {
+        json_int_t ms;
+        char word;
+    } units[] = {{86400000, 'd'}, {3600000, 'h'}, {60000, 'm'}, {1000, 's'}};
+    const json_t *age = json_object_get(r->actor, "age_ms");
+    json_int_t ms = json_integer_value(age);
+    size_t i = 0;
+    out[0] = '\0';
+    while (i < 3 && ms < units[i].ms)
+        i++;
+    if (age)
+        snprintf(out, 16, "%" JSON_INTEGER_FORMAT "%c", ms / units[i].ms, units[i].word);
+    return out;
+}
+
+/* On a narrow screen without its node's incarnation, which the head has. */
+static const char *address_of(const tree *t, const row *r, char out[64])
+{
+    size_t dot = t->address < ADDRESS ? strcspn(r->address, ".") : 0;
+    snprintf(out, 64, "%s", r->address + dot + (r->address[dot] == '.'));
+    if (t->address < ADDRESS)
+        out[strcspn(out, ">")] = '\0';
+    return out;
 }
 
 static void print(tree *t, long at, int depth)
 {
     const row *r = &t->rows[at];
-    char name[160];
+    char name[160], address[64], age[16];
     int in = indent(depth);
-    label(r, name, sizeof(name));
-    printf("%*s%-*s ", in, "", t->width - in, name);
-    const char *state = r->actor ? json_string_value(json_object_get(r->actor, "state")) : NULL;
-    if (state && strcmp(state, "own-thread") == 0) { /* only it knows more, and it may block */
-        printf("%-24s %15s", r->address, "own thread");
-    } else if (r->actor) {
+    label(r, t->cuts ? t->width - in : 0, name, sizeof(name));
+    printf("%*s%-*s %-*s %-10s %5s", in, "", t->width - in, name, t->address, address_of(t, r, address),
+           state_of(r), age_of(r, age));
+    if (json_object_get(r->actor, "mailbox")) {
         bool deep = 2 * number(r->actor, "mailbox") > number(r->actor, "places") && t->colour;
-        printf("%-24s %s%5" JSON_INTEGER_FORMAT "%s %9" JSON_INTEGER_FORMAT, r->address,
-               deep ? "\033[33m" : "", number(r->actor, "mailbox"), deep ? "\033[0m" : "",
-               number(r->actor, "handled"));
-    } else {
-        printf("%-24s %5s %9s", "(not running)", "", "");
+        printf(" %s%5" JSON_INTEGER_FORMAT "%s %9" JSON_INTEGER_FORMAT, deep ? "\033[33m" : "",
+               number(r->actor, "mailbox"), deep ? "\033[0m" : "", number(r->actor, "handled"));
+    } else if (
+        r->child) { /* it isn't running; or has a thread of its own, only it knows more, and it may block */
+        printf(" %5s %9s", "", "");
     }
     if (r->child)
         printf(" %8" JSON_INTEGER_FORMAT, number(r->child, "restarts"));
@@ -218,18 +276,23 @@ static void cut_rings(tree *t)
     }
 }
 
-void cli_ps_tree(const json_t *loops, bool colour)
+void cli_ps_tree(const json_t *loops, int columns, bool colour)
 {
-    tree t = {.width = NAME_MIN, .colour = colour};
+    tree t = {.width = NAME_MIN, .cuts = columns != 0, .colour = colour};
+    columns = columns ? columns : NO_SCREEN;
+    t.address = columns < WIDE ? SHORT : ADDRESS;
+    int most = columns - OTHERS - 1 - t.address;
+    most = most > NAME_WIDEST ? NAME_WIDEST : most < NAME_MIN ? NAME_MIN : most;
     if (build(&t, loops)) {
         cut_rings(&t);
         for (size_t i = 0; i < t.count; i++)
             if (t.rows[i].parent < 0)
                 walk(&t, (long)i, measure);
-        t.width = t.width > NAME_WIDEST ? NAME_WIDEST : t.width;
+        t.width = t.width > most ? most : t.width;
         if (t.count)
-            printf("%s  %-*s %-24s %5s %9s %8s%s\n", colour ? "\033[2m" : "", t.width - 2, "actor", "address",
-                   "mail", "handled", "restarts", colour ? "\033[0m" : "");
+            printf("%s  %-*s %-*s %-10s %5s %5s %9s %8s%s\n", colour ? "\033[2m" : "", t.width - 2, "actor",
+                   t.address, "address", "state", "age", "mail", "handled", "restarts",
+                   colour ? "\033[0m" : "");
         for (size_t i = 0; i < t.count; i++)
             if (t.rows[i].parent < 0)
                 walk(&t, (long)i, print);

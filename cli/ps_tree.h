@@ -5,7 +5,8 @@
 #include <jansson.h>
 #include <stdbool.h>
 
-/* Print what the loops of a "ps" answer tell, a line an actor, below who started it. */
-void cli_ps_tree(const json_t *loops, bool colour);
+/* Print what the loops of a "ps" answer tell, a line an actor, below who started it; for a screen of so many columns (0: there is
+ * none). */
+void cli_ps_tree(const json_t *loops, int columns, bool colour);
 
 #endif

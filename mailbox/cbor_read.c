@@ -263,7 +263,8 @@ static tr_err read_string(reader *r, const char **into)
     item it;
     void *to;
     TR_TRY(read_text(r, &it));
-    if (__builtin_expect(r->in_place, 0)) { /* its NUL stands where it ended: the head in front of it was read */
+    if (__builtin_expect(r->in_place,
+                         0)) { /* its NUL stands where it ended: the head in front of it was read */
         char *text = (char *)(uintptr_t)it.data - 1;
         *into = memmove(text, it.data, it.size);
         text[it.size] = '\0';
@@ -523,7 +524,8 @@ bool tr__cbor_decode(const tr_typeinfo *type, const uint8_t *in, size_t length, 
 bool tr__cbor_has_place(const tr_typeinfo *type)
 {
     for (const tr__field *field = type->fields; field->kind != TR_KIND_END; field++)
-        if (field->list || field->kind == TR_KIND_buffer || (field->kind == TR_KIND_nested && !tr__cbor_has_place(field->of)))
+        if (field->list || field->kind == TR_KIND_buffer ||
+            (field->kind == TR_KIND_nested && !tr__cbor_has_place(field->of)))
             return false;
     return true;
 }

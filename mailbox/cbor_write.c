@@ -232,8 +232,7 @@ uint32_t tr__cbor_holes(const tr_typeinfo *type, const void *body, bool all, tr_
         if (!field->plain)
             continue;
         tr__hole hole = {.field = field};
-        hole.data =
-            content_of(field, (const char *)body + field->offset, all, &hole.size, &hole.buffer);
+        hole.data = content_of(field, (const char *)body + field->offset, all, &hole.size, &hole.buffer);
         if (hole.data && hole.size >= TR__HOLE_MIN)
             holes[count++] = hole;
     }

@@ -19,6 +19,7 @@ typedef enum tr__msg_kind {
     /* For its futures: */
     TR__MSG_REPLY,
     TR__MSG_FAILURE, /* body tr__failure if there was room for it, else none; `error` says the code */
+    TR__MSG_ITEM, /* of a streamed ask; deadline_ns is its outflow's id (actors/flow.h). Becomes the DEMAND */
     /* For the runtime, in order with the sender's messages: */
     TR__MSG_MONITOR, /* becomes the tr_down */
     TR__MSG_DEMONITOR,
@@ -39,18 +40,21 @@ typedef enum tr__msg_kind {
     TR__MSG_MOVED, /* to its asker: who has it now. Becomes a cancel if nobody waits for it any more */
     TR__MSG_PROBE, /* along who waits for whom (actors/cycle.c) */
     TR__MSG_CYCLE, /* the ask that it names is in a cycle; becomes its failure */
+    TR__MSG_DEMAND, /* `error` more items may be sent; deadline_ns is the outflow's id. Becomes the tr_demand */
 } tr__msg_kind;
 
 /* Some share a bit: those are of kinds that are never one another. */
 enum tr__msg_flag {
-    TR__MSG_ANSWERED = 1,   /* an ask that has its reply */
-    TR__MSG_KEPT = 2,       /* by tr_msg_take */
-    TR__MSG_CANCELED = 4,   /* a kept ask that its asker has given up: needs no answer */
-    TR__MSG_TICK = 4,       /* a notice of a timer that comes again; `ask` is its pending's id */
-    TR__MSG_WAITS = 8,      /* a WANT_WRITABLE of a fiber that waits in its send */
-    TR__MSG_DEFERRED = 8,   /* a message, ask or notice that its receiver had already, and set aside */
-    TR__MSG_EXPIRES = 16,   /* a message with a time to live: deadline_ns */
-                            /* 32: TR__MSG_VERSIONS (troupe/message.h) */
+    TR__MSG_ANSWERED = 1, /* an ask that has its reply */
+    TR__MSG_KEPT = 2,     /* by tr_msg_take */
+    TR__MSG_CANCELED = 4, /* a kept ask that its asker has given up: needs no answer */
+    TR__MSG_PIPED = 4,    /* a message in a mailbox that is a future's result: at its front */
+    TR__MSG_TICK = 4,     /* a notice of a timer that comes again; `ask` is its pending's id */
+    TR__MSG_WAITS = 8,    /* a WANT_WRITABLE of a fiber that waits in its send */
+    TR__MSG_DEFERRED = 8, /* a message, ask or notice that its receiver had already, and set aside */
+    TR__MSG_EXPIRES = 16, /* a message with a time to live: deadline_ns */
+    TR__MSG_STREAM = 16,  /* an ask with items before its answer, `error` is its window; what settles such */
+                          /* 32: TR__MSG_VERSIONS (troupe/message.h) */
     TR__MSG_CONVERTED = 64, /* there are copies of it as other versions of its type (versions.h) */
     /* Of a message or ask: beyond the budget (actors/budget.c); of a WANT_WRITABLE: who asks was refused for that. */
     TR__MSG_BEYOND = 128,

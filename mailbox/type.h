@@ -208,8 +208,8 @@ typedef struct tr__hole {
     const tr_buffer *buffer; /* NULL: it is in the body */
 } tr__hole;
 uint32_t tr__cbor_holes(const tr_typeinfo *type, const void *body, bool all, tr__hole *holes, uint32_t most);
-size_t tr__cbor_encode_around(const tr_typeinfo *type, const void *body, uint8_t *out, size_t room, tr__hole *holes,
-                              uint32_t count);
+size_t tr__cbor_encode_around(const tr_typeinfo *type, const void *body, uint8_t *out, size_t room,
+                              tr__hole *holes, uint32_t count);
 /* Decoding what was measured without a copy, of a type that has no lists and no buffers: strings and bytes stay where they are in `in`, which is changed,
  * and must live as long as the body. */
 bool tr__cbor_has_place(const tr_typeinfo *type);

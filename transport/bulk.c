@@ -227,8 +227,8 @@ unsigned tr__bulk_take(tr__bulk *b, tr__seal *seal, uint64_t behind, tr__iov *io
     while (b->ready && *chunks < chunks_max && room - used >= 2) {
         tr__unit *unit = unit_of(b->ready);
         uint64_t credit = atomic_load(&b->granted) - atomic_load(&b->spent);
-        size_t length = unit->left < TR__CHUNK_FRAME_MAX - overhead ? (size_t)unit->left
-                                                                    : TR__CHUNK_FRAME_MAX - overhead;
+        size_t length =
+            unit->left < TR__CHUNK_FRAME_MAX - overhead ? (size_t)unit->left : TR__CHUNK_FRAME_MAX - overhead;
         if (unit->behind > behind || credit < length + overhead)
             break;
         if (b->tag)

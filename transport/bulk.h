@@ -46,8 +46,8 @@ typedef struct tr__bulk {
     tr__unit *open; /* small messages; NULL if none */
     /* Between the two */
     tr__mpsc closed;
-    _Atomic uint64_t put, taken;     /* units: closed by the home; handed over whole. seq_cst: see channel.h */
-    _Atomic size_t queued;           /* bytes that have not been sent: the home adds, the sender takes off */
+    _Atomic uint64_t put, taken; /* units: closed by the home; handed over whole. seq_cst: see channel.h */
+    _Atomic size_t queued;       /* bytes that have not been sent: the home adds, the sender takes off */
     _Atomic uint64_t granted, spent; /* bytes of frames: the callback stores, the sender adds */
     /* The sender's */
     tr__mpsc_node *ready, **ready_end, *sending;

@@ -112,8 +112,7 @@ static size_t put_grant(tr__channel *ch, uint8_t *at)
 
 static size_t put_bulk_grant(tr__channel *ch, uint8_t *at)
 {
-    uint64_t total =
-        atomic_load_explicit(&ch->bulk_consumed, memory_order_acquire) + ch->config->bulk_window;
+    uint64_t total = atomic_load_explicit(&ch->bulk_consumed, memory_order_acquire) + ch->config->bulk_window;
     atomic_store_explicit(&ch->bulk_granted_by_us, total, memory_order_release);
     return put(ch, at, tr__frame_put_bulk_grant(at, ++ch->control_sequence, total));
 }
@@ -405,8 +404,7 @@ static void hand_up(tr__channel *ch, tr__slice *slice, void (*to)(void *, tr__sl
 {
     bool open = atomic_load_explicit(&ch->open, memory_order_acquire);
     size_t bulk = ch->lanes ? ch->config->bulk_window : 0; /* set before `open` */
-    size_t max = open ? ch->config->window + bulk + TR__CONTROL_UNREAD_MAX
-                      : TR__FRAME_SIZE_HELLO;
+    size_t max = open ? ch->config->window + bulk + TR__CONTROL_UNREAD_MAX : TR__FRAME_SIZE_HELLO;
     size_t unread = atomic_fetch_add_explicit(&ch->unread, slice->length, memory_order_relaxed);
     tr_error error;
     to(ch->context, slice);

@@ -113,9 +113,9 @@ typedef struct tr__channel {
     uint8_t tail[TR__FRAME_HEADER + TR__FRAME_TAG]; /* goodbye, behind them */
     /* written by whoever holds `sending`, read by others */
     _Atomic uint64_t bytes_out, batches_out; /* chunks are counted with the batches, here and below */
-    _Atomic uint64_t spoken; /* sends that were more than a heartbeat */
+    _Atomic uint64_t spoken;                 /* sends that were more than a heartbeat */
     _Atomic uint64_t
-        granted_by_us;            /* stored before the grant is sent: their batch that uses it comes after */
+        granted_by_us; /* stored before the grant is sent: their batch that uses it comes after */
     _Atomic uint64_t bulk_granted_by_us; /* likewise */
     _Atomic uint64_t acked_by_us;        /* batches */
     _Atomic bool goodbye_sent;

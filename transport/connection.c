@@ -227,9 +227,15 @@ static tr_err on_goodbye(tr__connection *c, const tr__frame *frame, tr_error *er
 }
 
 static tr_err (*const HANDLERS[TR__FRAME_KINDS])(tr__connection *, const tr__frame *, tr_error *) = {
-    [TR__FRAME_HELLO] = on_hello,       [TR__FRAME_HELLO_ACK] = on_hello, [TR__FRAME_REFUSE] = on_refuse,
-    [TR__FRAME_HEARTBEAT] = on_nothing, [TR__FRAME_ACK] = on_ack,         [TR__FRAME_GRANT] = on_grant,
-    [TR__FRAME_GOODBYE] = on_goodbye,   [TR__FRAME_KEY] = on_key,         [TR__FRAME_BULK_GRANT] = on_bulk_grant,
+    [TR__FRAME_HELLO] = on_hello,
+    [TR__FRAME_HELLO_ACK] = on_hello,
+    [TR__FRAME_REFUSE] = on_refuse,
+    [TR__FRAME_HEARTBEAT] = on_nothing,
+    [TR__FRAME_ACK] = on_ack,
+    [TR__FRAME_GRANT] = on_grant,
+    [TR__FRAME_GOODBYE] = on_goodbye,
+    [TR__FRAME_KEY] = on_key,
+    [TR__FRAME_BULK_GRANT] = on_bulk_grant,
 };
 
 /* One frame, unless somebody else takes it. *size: of the frame. */
@@ -381,8 +387,8 @@ static void look_for_stuck(tr__connection *c)
 {
     const tr__channel *ch = c->channel;
     bool waits = atomic_load(&ch->blocked) || atomic_load(&ch->bulk_blocked) || tr__bulk_waits(&ch->bulk);
-    uint64_t taken = atomic_load(&ch->granted_to_us) + atomic_load(&ch->bulk.granted) +
-                     atomic_load(&ch->batches_acked);
+    uint64_t taken =
+        atomic_load(&ch->granted_to_us) + atomic_load(&ch->bulk.granted) + atomic_load(&ch->batches_acked);
     if (!waits || taken != c->taken_seen)
         c->taken_ns = c->now_ns;
     c->taken_seen = taken;

@@ -25,9 +25,9 @@ typedef struct tr__endpoint tr__endpoint;
 typedef struct tr__peer {
     uint64_t id; /* its incarnation: another run of that node has another */
     const char *name;
-    const char *address; /* where it says others reach it; "" = nowhere */
-    bool dialled;        /* by us */
-    bool lanes;          /* it has the bulk lane: then, and only then, tr__endpoint_bulk_... are used */
+    const char *address;  /* where it says others reach it; "" = nowhere */
+    bool dialled;         /* by us */
+    bool lanes;           /* it has the bulk lane: then, and only then, tr__endpoint_bulk_... are used */
     uint64_t message_max; /* bytes of a message that it takes by that */
     void *user;           /* the layer above's own; NULL at peer_up */
 } tr__peer;
@@ -40,9 +40,10 @@ typedef struct tr__connection_counters {
     uint64_t granted_to_us, spent;    /* bytes of the normal lane we may send, and took of it */
     uint64_t granted_by_us, received; /* the same, the other way */
     uint64_t consumed;                /* of received */
-    uint64_t bulk_granted_to_us, bulk_spent, bulk_granted_by_us, bulk_received; /* the same of the bulk lane */
-    uint64_t bulk_queued;             /* bytes that wait for it, or are being sent */
-    uint64_t refused_sends;           /* TR_EAGAIN */
+    uint64_t bulk_granted_to_us, bulk_spent, bulk_granted_by_us,
+        bulk_received;      /* the same of the bulk lane */
+    uint64_t bulk_queued;   /* bytes that wait for it, or are being sent */
+    uint64_t refused_sends; /* TR_EAGAIN */
     uint64_t heartbeats_in;
 } tr__connection_counters;
 
@@ -90,9 +91,9 @@ typedef struct tr__endpoint_counters {
     uint64_t dials, dials_failed;
     uint64_t handshakes_failed;    /* accepted connections that never came up */
     uint64_t peers_up, peers_down; /* so far */
-    uint64_t peers_stuck;          /* of those that went down: for they took nothing of what waited for them */
-    uint64_t partial;              /* large messages that had come in part only when their connection ended */
-    uint64_t unknown;              /* sum of what peer_down reported */
+    uint64_t peers_stuck; /* of those that went down: for they took nothing of what waited for them */
+    uint64_t partial;     /* large messages that had come in part only when their connection ended */
+    uint64_t unknown;     /* sum of what peer_down reported */
 } tr__endpoint_counters;
 
 /* Open, and listen if asked to. Strings are copied, upcalls (the table) and net borrowed until destroy.

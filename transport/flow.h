@@ -41,7 +41,7 @@ typedef struct tr__flow {
     bool deaf;           /* a fault was told: nothing more is read */
     size_t blocked_cost; /* of the largest message that was refused */
     uint64_t received, refused_sends;
-    tr__gathering bulk; /* what came of a unit so far */
+    tr__gathering bulk;       /* what came of a unit so far */
     _Atomic bool ack_watched; /* the control half looks for acks owed; it clears it, then looks once more */
 } tr__flow;
 

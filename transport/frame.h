@@ -29,22 +29,22 @@
 #define TR__FRAME_SIZE_MAX    ((16u << 20) + TR__BATCH_OVERHEAD) /* a single large message, without lanes */
 #define TR__CHUNK_OVERHEAD    (TR__FRAME_HEADER + 12)
 #define TR__CHUNK_FRAME_MAX   (128u << 10) /* tag included: two fill what is received at a time */
-#define TR__FRAME_SIZE_HELLO  4096u /* any frame until the handshake is done; any control frame */
+#define TR__FRAME_SIZE_HELLO  4096u        /* any frame until the handshake is done; any control frame */
 
 #define TR__NAME_MAX    63  /* bytes of a node's or a cluster's name */
 #define TR__ADDRESS_MAX 255 /* bytes of an address as text */
 #define TR__KEY_SIZE    32  /* bytes of a shared key, and of a public one in a KEY frame */
 
 typedef enum tr__frame_kind {
-    TR__FRAME_HELLO = 1, /* who dials tells who it is */
-    TR__FRAME_HELLO_ACK, /* who accepted tells who it is */
-    TR__FRAME_REFUSE,    /* why the sender will not go on; the last frame of its direction */
-    TR__FRAME_HEARTBEAT, /* no body */
-    TR__FRAME_ACK,       /* what was received of the normal lane and of the bulk lane */
-    TR__FRAME_GRANT,     /* how many bytes the normal lane may carry, counted from the beginning */
-    TR__FRAME_GOODBYE,   /* no batch and no chunk follows; no body */
-    TR__FRAME_BATCH,     /* u32 number of messages, then the messages */
-    TR__FRAME_KEY,       /* before HELLO, between nodes that have a key: a public key for this connection */
+    TR__FRAME_HELLO = 1,  /* who dials tells who it is */
+    TR__FRAME_HELLO_ACK,  /* who accepted tells who it is */
+    TR__FRAME_REFUSE,     /* why the sender will not go on; the last frame of its direction */
+    TR__FRAME_HEARTBEAT,  /* no body */
+    TR__FRAME_ACK,        /* what was received of the normal lane and of the bulk lane */
+    TR__FRAME_GRANT,      /* how many bytes the normal lane may carry, counted from the beginning */
+    TR__FRAME_GOODBYE,    /* no batch and no chunk follows; no body */
+    TR__FRAME_BATCH,      /* u32 number of messages, then the messages */
+    TR__FRAME_KEY,        /* before HELLO, between nodes that have a key: a public key for this connection */
     TR__FRAME_CHUNK,      /* a part of what goes by the bulk lane */
     TR__FRAME_BULK_GRANT, /* as GRANT, for the bulk lane */
     TR__FRAME_KINDS
@@ -116,7 +116,8 @@ tr_err tr__frame_get_hello(const tr__frame *frame, tr__hello *hello, tr_error *e
 /* A code this version doesn't know becomes TR_EREFUSED. Unprintable bytes of the text become '?'. */
 tr_err tr__frame_get_refuse(const tr__frame *frame, tr_error *why, tr_error *error);
 tr_err tr__frame_get_ack(const tr__frame *frame, tr__ack *ack, tr_error *error);
-tr_err tr__frame_get_grant(const tr__frame *frame, uint64_t *bytes_total, tr_error *error); /* of both lanes */
+tr_err tr__frame_get_grant(const tr__frame *frame, uint64_t *bytes_total,
+                           tr_error *error); /* of both lanes */
 /* TR_EVERSION if it seals in another way than this version does. public_key: TR__KEY_SIZE bytes. */
 tr_err tr__frame_get_key(const tr__frame *frame, uint8_t *public_key, tr_error *error);
 /* The messages of a BATCH; *messages >= 1 and *length >= *messages. */
@@ -126,7 +127,8 @@ tr_err tr__frame_get_batch(const tr__frame *frame, const uint8_t **bytes, size_t
 void tr__frame_put_count(uint8_t *body, uint32_t messages);
 
 /* What stands in front of a chunk's `length` bytes: TR__CHUNK_OVERHEAD bytes, without a checksum. */
-void tr__frame_put_chunk(uint8_t *bytes, uint64_t left, uint32_t messages, uint32_t length, uint64_t sequence);
+void tr__frame_put_chunk(uint8_t *bytes, uint64_t left, uint32_t messages, uint32_t length,
+                         uint64_t sequence);
 /* The checksum of what put_chunk wrote, to go on from over the chunk's bytes; and put it there. */
 uint32_t tr__frame_chunk_checksum(const uint8_t *bytes);
 void tr__frame_put_checksum(uint8_t *bytes, uint32_t crc);

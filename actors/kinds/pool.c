@@ -6,7 +6,8 @@
  *
  * L1  A message is given to one worker that is up (a broadcast: to each of them), in the order in which they came.
  * L2  Of an ask one answer goes to who asked: the worker's, or why there is none.
- * L3  What waits is bounded by queue_max; what is beyond is refused at once. */
+ * L3  What waits is bounded by queue_max; what is beyond is refused at once.
+ * L4  Asked to stop it takes no more, and ends when what it had is done. If it is killed before, the rest fails by its name. */
 #include <stddef.h>
 #include <stdio.h>
 #include <string.h>
@@ -18,6 +19,7 @@
 #include "actors/loop.h"
 #include "actors/pending.h"
 #include "actors/send.h"
+#include "actors/supervisor.h"
 #include "base/mem.h"
 
 #define WORKERS_MAX 1000
@@ -48,7 +50,9 @@ typedef struct pool {
     tr_msg **queue; /* a ring of queue_max */
     uint32_t queue_first, waiting;
     tr__pending *tick;
-    bool stopping;
+    bool stopping;          /* it takes no more */
+    bool ending;            /* its workers are told to end */
+    char name[TR_NAME_MAX]; /* or its address: for people */
     uint64_t given, done, failed, refused;
 } pool;
 
@@ -72,6 +76,19 @@ static worker *worker_of(const job *j)
 
 static void go_on(tr_actor *self, pool *p);
 
+/* If it is to stop and nothing is left: the workers first; their supervisor's end is ours. */
+static void end_when_done(tr_actor *self, pool *p)
+{
+    uint32_t outstanding = 0;
+    for (uint32_t i = 0; p->stopping && i < p->opts.workers; i++)
+        outstanding += p->workers[i].outstanding;
+    if (!p->stopping || p->ending || p->waiting || outstanding)
+        return;
+    p->ending = true;
+    if (tr_stop(self, p->supervisor, TR_EXIT_SHUTDOWN) != TR_OK)
+        tr_exit(self, TR_OK, "asked to stop");
+}
+
 /* The worker answered, came to the mark, or ended. */
 static void settled(tr_actor *self, void *state, const tr_result *result, void *context)
 {
@@ -89,6 +106,7 @@ static void settled(tr_actor *self, void *state, const tr_result *result, void *
         go_on(self, p);
     else if (p->waiting) /* if the worker ended, its tr_down is right behind this */
         tr__tick_set(tr__owner(self), p->tick, 1);
+    end_when_done(self, p);
 }
 
 /* On an error nothing has happened, and msg is as it was. */
@@ -184,6 +202,18 @@ static void broadcast(tr_actor *self, pool *p, const tr_msg *msg)
     }
 }
 
+/* It won't be done since the pool stops. */
+static void fail(tr_actor *self, pool *p, tr_msg *msg)
+{
+    p->refused++;
+    if (tr_msg_ask_number(msg)) {
+        tr_reply_error(self, msg, TR_ECLOSED, "the pool %s stops", p->name);
+        tr_msg_free(self, &msg);
+        return;
+    }
+    tr__drop_taken(self, msg, TR_DROP_SHUTDOWN);
+}
+
 static void refuse(tr_actor *self, pool *p, tr_msg *msg)
 {
     p->refused++;
@@ -198,7 +228,7 @@ static void refuse(tr_actor *self, pool *p, tr_msg *msg)
 
 static void come(tr_actor *self, pool *p, const tr_msg *borrowed)
 {
-    if (p->opts.routing == TR_POOL_BROADCAST) {
+    if (p->opts.routing == TR_POOL_BROADCAST && !p->stopping) {
         if (tr_msg_ask_number(borrowed))
             tr_reply_error(self, borrowed, TR_EINVAL, "a pool that broadcasts has no one answer");
         else
@@ -208,6 +238,10 @@ static void come(tr_actor *self, pool *p, const tr_msg *borrowed)
     tr_msg *msg = tr_msg_take(self, borrowed);
     if (!msg) { /* no memory; an ask fails by that */
         p->refused++;
+        return;
+    }
+    if (p->stopping) {
+        fail(self, p, msg);
         return;
     }
     if (p->waiting == 0 && place(self, p, msg))
@@ -323,13 +357,12 @@ static void receive(tr_actor *self, void *state, const tr_msg *msg)
         go_on(self, p);
     } else if (tr_match(msg, tr_pool_query)) {
         tell(self, p, msg);
-    } else if (tr_match(msg, tr_shutdown)) { /* the workers first; their supervisor's end is ours */
+    } else if (tr_match(msg, tr_shutdown)) {
         p->stopping = true;
-        if (tr_stop(self, p->supervisor, TR_EXIT_SHUTDOWN) != TR_OK)
-            tr_exit(self, TR_OK, "asked to stop");
     } else {
         come(self, p, msg);
     }
+    end_when_done(self, p);
 }
 
 /* ---- its life ------------------------------------------------------------------------------------------ */
@@ -349,12 +382,17 @@ static tr_err start_workers(tr_actor *self, pool *p)
         snprintf(ids[i], sizeof(ids[i]), "%u", i + 1);
         specs[i] = (tr_child_spec){.id = ids[i], .def = p->opts.worker, .arg = p->opts.arg};
     }
+    tr_supervisor_spec spec = {.children = specs,
+                               .count = count,
+                               .max_restarts = p->opts.max_restarts,
+                               .within_ns = p->opts.within_ns,
+                               .tell = true};
+    tr__loop *loop = tr__owner(self);
+    loop->spawning =
+        TR__SUPERVISED; /* the node's end comes to it through the pool, which is to do its work before */
     if (specs && ids)
-        p->supervisor = tr_supervise(self, &(tr_supervisor_spec){.children = specs,
-                                                                 .count = count,
-                                                                 .max_restarts = p->opts.max_restarts,
-                                                                 .within_ns = p->opts.within_ns,
-                                                                 .tell = true});
+        p->supervisor = tr__supervisor_spawn(self, &spec, true, &(tr_spawn_opts){.link = true});
+    loop->spawning = 0;
     tr__free(specs);
     tr__free(ids);
     if (tr_addr_is_none(p->supervisor))
@@ -372,6 +410,8 @@ static tr_err init(tr_actor *self, void *state, const void *arg)
         return tr_fail(self, TR_EINVAL, "a pool has 1 to %d workers of one definition", WORKERS_MAX);
     p->opts.queue_max = p->opts.queue_max ? p->opts.queue_max : QUEUE;
     p->opts.at_once = p->opts.at_once ? p->opts.at_once : 1;
+    if (!tr__name_of(tr__owner(self)->node, tr_self(self), p->name))
+        tr__addr_format(tr_self(self), p->name);
     p->workers = tr__zalloc(p->opts.workers * sizeof(*p->workers));
     p->queue = tr__alloc(p->opts.queue_max * sizeof(*p->queue));
     p->tick = tr__tick_make(tr__owner(self), self, &tr__pool_retry_type);
@@ -385,14 +425,22 @@ static tr_err init(tr_actor *self, void *state, const void *arg)
     return err;
 }
 
-/* Kept asks fail by being released. */
+/* Of an orderly end nothing is left. */
 static void stop(tr_actor *self, void *state)
 {
     pool *p = state;
+    for (; p->waiting; p->waiting--) {
+        fail(self, p, p->queue[p->queue_first]);
+        p->queue_first = (p->queue_first + 1) % p->opts.queue_max;
+    }
     for (uint32_t i = 0; i < p->opts.workers; i++) {
         worker *w = &p->workers[i];
-        while (w->jobs.next != &w->jobs)
-            job_end(self, w, w->jobs.next);
+        while (w->jobs.next != &w->jobs) {
+            job *j = w->jobs.next;
+            if (j->ask)
+                tr_reply_error(self, j->ask, TR_ECLOSED, "the pool %s stops", p->name);
+            job_end(self, w, j);
+        }
     }
     free_all(p);
 }

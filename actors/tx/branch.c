@@ -110,7 +110,7 @@ tr__tx_branch *tr__tx_branch_make(tr__tx *tx, const tr_tx_id *id, tr__tx_actor *
 void tr__tx_call_pop(tr__tx *tx, tr__tx_branch *branch)
 {
     tr__tx_call_at *call = branch->calls;
-    tx->bytes -= call->size;
+    tx->bytes -= call->size + call->schema_size;
     branch->calls = call->next;
     if (!branch->calls)
         branch->calls_end = &branch->calls;

@@ -170,6 +170,7 @@ static tr_tx_reason send_call(tr__tx *tx, tr__tx_caller *caller, uint32_t party,
     frame.writes = call->writes;
     frame.type = call->type;
     frame.fingerprint = call->fingerprint;
+    frame.schema = call->schema;
     frame.body = call->body;
     if (tr__tx_send(tx, caller->parties[party].node, &frame, error) != TR_OK) {
         tr__free(pending);

@@ -108,6 +108,7 @@ void tr__callers_call(tr__transactions *t, const tr_msg *msg, const tr__tx_do_ca
     }
     tr__tx_frame frame = {
         .type = call->type, .fingerprint = call->fingerprint, .writes = call->writes, .body = call->body};
+    tr__tx_put_schema(&frame);
     tr_msg *token = tr_msg_take(t->self, msg);
     if (token)
         tr__tx_call(t->tx, &begin, call->path, &frame, token);
@@ -115,10 +116,11 @@ void tr__callers_call(tr__transactions *t, const tr_msg *msg, const tr__tx_do_ca
         refuse(t, msg, TR_TX_OVERLOAD, NULL);
 }
 
-/* What the participant replied, of a type that this node has only as numbers. */
+/* What the participant replied, in its version of the type. */
 static void reply(tr__transactions *t, const tr_msg *ask, const tr__tx_frame *answer)
 {
-    const tr_typeinfo *info = tr__type_find(answer->type, answer->fingerprint);
+    const char *schema = answer->schema.present ? answer->schema.value : "";
+    const tr_typeinfo *info = tr__type_for(answer->type, answer->fingerprint, schema, strlen(schema), NULL);
     size_t size;
     if (!info || info->notice ||
         tr__cbor_measure(info, answer->body.data, answer->body.size, &size, NULL) != TR_OK) {

@@ -105,7 +105,7 @@ typedef struct tr__tx_begin {
     uint32_t calls; /* made so far, as the caller counts them */
 } tr__tx_begin;
 
-/* Call a participant, "node/actor"; the first call begins the transaction. `call` has type, fingerprint, body, and
+/* Call a participant, "node/actor"; the first call begins the transaction. `call` has type, fingerprint, schema, body, and
  * writes = 1 for a message with TR_WRITES. Answered by `called`: reason 0, or why not. */
 void tr__tx_call(tr__tx *tx, const tr__tx_begin *begin, const char *path, const tr__tx_frame *call,
                  void *token);
@@ -127,8 +127,8 @@ struct tr__tx_call_at {
     uint32_t number;
     bool writes;
     uint64_t type, fingerprint, lock_until_ns;
-    size_t size;
-    uint8_t body[];
+    size_t size, schema_size;
+    uint8_t body[]; /* and behind it the schema */
 };
 typedef struct tr__tx_call_at tr__tx_call_at;
 

@@ -112,15 +112,17 @@ static tr_tx_reason reason_of(tr_err err)
 /* The message of a call; NULL: *why says why not. */
 static tr_msg *decode(tr__loop *loop, const tr__tx_call_at *call, verdict *why)
 {
-    const tr_typeinfo *info = tr__type_find(call->type, call->fingerprint);
-    const tr_typeinfo *like = info ? info : tr__type_find(call->type, 0);
     size_t size = 0;
     tr_error error = {0};
+    const char *schema = (const char *)call->body + call->size;
+    const tr_typeinfo *info = tr__type_for(call->type, call->fingerprint, schema, call->schema_size, &error);
+    const tr_typeinfo *like = info ? info : tr__type_find(call->type, 0);
     if (!info)
-        *why = like ? refused(TR_TX_NOT_ALLOWED, "node %s declares %s with other fields", loop->node->name,
-                              like->name)
-                    : refused(TR_TX_NOT_ALLOWED, "node %s declares no message type with the id %016" PRIx64,
-                              loop->node->name, call->type);
+        *why = like
+                   ? refused(TR_TX_NOT_ALLOWED, "node %s declares %s with other fields%s%s", loop->node->name,
+                             like->name, call->schema_size ? ": " : "", call->schema_size ? error.text : "")
+                   : refused(TR_TX_NOT_ALLOWED, "node %s declares no message type with the id %016" PRIx64,
+                             loop->node->name, call->type);
     else if (info->notice)
         *why = refused(TR_TX_NOT_ALLOWED, "a %s is sent by the runtime only", info->name);
     else if (tr__cbor_measure(info, call->body, call->size, &size, &error) != TR_OK)

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "mailbox/type.h"
 
 #define WORD(name, word, ...)     [name] = word,
 #define MEANING(name, word, text) [name] = text,
@@ -25,6 +26,15 @@ const char *tr__tx_status_word(uint32_t status)
 {
     static const char *const words[TR_TX_STATUS_COUNT] = {TR_TX_STATUSES(WORD)};
     return status < TR_TX_STATUS_COUNT ? words[status] : "unknown";
+}
+
+void tr__tx_put_schema(tr__tx_frame *frame)
+{
+    const tr_typeinfo *info = frame->type ? tr__type_find(frame->type, frame->fingerprint) : NULL;
+    if (info) {
+        frame->schema.present = true;
+        frame->schema.value = info->schema;
+    }
 }
 
 /* ---- writing ------------------------------------------------------------------------------------------- */

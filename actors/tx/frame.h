@@ -53,11 +53,15 @@ typedef enum tr__tx_verdict {
  *   number      of the call within its branch, from 1
  *   remaining   ns until the deadline (CALL, COMMIT, PREPARE); wait: ns for the lock (CALL)
  *   reads, writes  calls of each sort that the branch has executed
- *   type, fingerprint, body  of the user's message or reply; body of COMMIT and PREPARE: the parties (frame.c) */
+ *   type, fingerprint, schema, body  of the user's message or reply (the schema, for a reader that declares another
+ *               version of it); body of COMMIT and PREPARE: the parties (frame.c) */
 TR_MESSAGE(tr__tx_frame, (u32, kind), (bytes, id), (string, from), (bytes, log), (u64, boot), (u64, clock),
            (string, actor), (u32, number), (u64, remaining), (u64, wait), (u32, reads), (u32, writes),
            (u32, status), (u32, reason), (string, text), (u64, ts), (u64, type), (u64, fingerprint),
-           (bytes, body))
+           (bytes, body), (optional, string, schema))
+
+/* Add the schema of its type, which this program declares, if it has one. Borrowed for ever. */
+void tr__tx_put_schema(tr__tx_frame *frame);
 
 /* One participant of a transaction. */
 typedef struct tr__tx_party {

@@ -46,7 +46,9 @@ static void go_on(tr__tx *tx, tr__tx_branch *branch)
 
 static bool call_put(tr__tx *tx, tr__tx_branch *branch, const tr__tx_frame *frame)
 {
-    tr__tx_call_at *call = tr__zalloc(sizeof(*call) + frame->body.size);
+    const char *schema = frame->schema.present ? frame->schema.value : "";
+    size_t schema_size = strlen(schema);
+    tr__tx_call_at *call = tr__zalloc(sizeof(*call) + frame->body.size + schema_size);
     if (!call)
         return false;
     uint64_t now = tr__tx_now(tx);
@@ -56,12 +58,14 @@ static bool call_put(tr__tx *tx, tr__tx_branch *branch, const tr__tx_frame *fram
     call->fingerprint = frame->fingerprint;
     call->lock_until_ns = frame->wait < TR__TX_DEADLINE_MAX ? now + frame->wait : now + TR__TX_DEADLINE_MAX;
     call->size = frame->body.size;
+    call->schema_size = schema_size;
     if (call->size)
         memcpy(call->body, frame->body.data, call->size);
+    memcpy(call->body + call->size, schema, schema_size);
     *branch->calls_end = call;
     branch->calls_end = &call->next;
     branch->call_count++;
-    tx->bytes += call->size;
+    tx->bytes += call->size + schema_size;
     branch->last_number = frame->number;
     return true;
 }
@@ -118,7 +122,8 @@ void tr__tx_on_call(tr__tx *tx, const tr__tx_frame *frame)
     tr__tx_branch *branch = tr__tx_branch_find(tx, &id, frame->actor);
     if (branch && (frame->number <= branch->last_number || strcmp(branch->caller, frame->from) != 0))
         return; /* it came before; or it isn't theirs */
-    if (tx->bytes + frame->body.size > TR__TX_BYTES_MAX) {
+    size_t schema_size = frame->schema.present ? strlen(frame->schema.value) : 0;
+    if (tx->bytes + frame->body.size + schema_size > TR__TX_BYTES_MAX) {
         why = TR_TX_OVERLOAD;
         text = full;
     } else if (!branch) {
@@ -172,6 +177,7 @@ static void answer_executed(tr__tx *tx, tr__tx_branch *branch, uint32_t number)
     answer.writes = branch->writes;
     answer.type = branch->view.reply_type;
     answer.fingerprint = branch->view.reply_fingerprint;
+    tr__tx_put_schema(&answer);
     answer.body = (tr_bytes){branch->view.reply, branch->view.reply_size};
     tr__tx_send(tx, branch->caller, &answer, NULL);
 }

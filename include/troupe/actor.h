@@ -75,7 +75,7 @@ typedef struct tr_actor_def {
      * is spawned, as by TR_PLACE_OWN_THREAD. */
     bool own_thread;
     /* Bytes that such an actor may have at a time by way of the API: its state, blocks of tr_alloc (32 bytes more each), messages
-     * it keeps (tr_msg_take), futures, timers and watched descriptors (128 bytes each). A call beyond that fails with
+     * it keeps (tr_msg_take), futures, timers, watched descriptors and streams that it answers (128 bytes each). A call beyond that fails with
      * TR_ENOMEM, and the actor ends with TR_EXIT_OUT_OF_MEMORY when its handler returns (a fiber: its waits fail from then on).
      * Its mailbox has bounds of its own; counted buffers are the node's. 0: no bound. */
     size_t memory_max;
@@ -136,7 +136,8 @@ typedef struct tr_group {
     uint64_t id; /* 0: no memory for it */
 } tr_group;
 
-/* Whether a message is wanted (tr_receive_match). It may look, not keep. */
+/* Whether a message is wanted (tr_receive_match). It may look, not keep, and send, not wait: what waits, receives or awaits
+ * fails there with TR_EINVAL, and a send that would wait for a place is refused. */
 typedef bool (*tr_match_fn)(const tr_msg *msg, void *context);
 
 typedef struct tr_timer {
@@ -150,6 +151,8 @@ typedef struct tr_result {
     const tr_error *error; /* NULL if none */
 } tr_result;
 typedef void (*tr_then_fn)(tr_actor *self, void *state, const tr_result *result, void *context);
+/* Called by tr_each for each item of a streamed ask, borrowed for the call. False: no more for now. */
+typedef bool (*tr_each_fn)(tr_actor *self, void *state, const tr_msg *item, void *context);
 
 /* What tr_always and tr_sometimes say of a run. */
 typedef enum tr_assertion {
@@ -173,6 +176,8 @@ TR_MESSAGE(tr_mailbox_level, (addr, actor), (bool, high), (u32, taken), (u32, pl
 TR_MESSAGE(tr_dead_letter, (string, reason), (string, type), (addr, sender), (addr, receiver), (u64, lost))
 /* Who asked this (see tr_msg_ask_number) no longer wants the answer. Comes only for a kept ask. */
 TR_MESSAGE(tr_canceled, (addr, asker), (u64, ask))
+/* Who asked this takes items again; after tr_reply_item said TR_EAGAIN. */
+TR_MESSAGE(tr_demand, (addr, asker), (u64, ask))
 /* A node came or went; to those who called tr_watch_nodes. `node` is its incarnation, of which each comes and goes: the
  * late last connection of an old one may come, and go, when the next one is up. */
 TR_MESSAGE(tr_node_event, (string, name), (u64, node), (bool, up), (string, reason))

@@ -377,7 +377,7 @@ TR_FN(tr_err, pipe, (tr_actor * self, tr_future future, uint64_t tag), (self, fu
 TR_FN(uint64_t, msg_tag, (const tr_msg *msg), (msg))
 /* Hand an ask on: the one being handled (a fiber: received last), or a kept one. `to` answers it, straight to who asked;
  * its deadline, a cancel and the end of either go with it. TR_OK: it is gone from here, look at it no more. Else it is still
- * yours to answer: TR_EINVAL (no ask, or answered), TR_ECANCELED, and what tr_send says. */
+ * yours to answer: TR_EINVAL (no ask, answered, or items were sent), TR_ECANCELED, and what tr_send says. */
 TR_FN(tr_err, forward, (tr_actor * self, const tr_msg *ask, tr_addr to), (self, ask, to))
 /* Fibers only: the next message of that type (NULL: any) for which match(msg, context) says true (NULL: any); else as
  * tr_receive. Those that are passed over keep their order and their places. */
@@ -385,3 +385,36 @@ TR_FN(const tr_msg *, receive_match_at,
       (tr_actor * self, uint64_t timeout_ns, tr_type *type, tr_match_fn match, void *context,
        const char *where),
       (self, timeout_ns, type, match, context, where))
+
+/* ---- streamed replies (docs/futures.md) ------------------------------------------------------------------ */
+
+/* As tr_ask_body, for an ask that has items before its answer (the macro tr_ask_stream makes it). At most `window` of them,
+ * 1 to 255 (0: 16), are under way or wait here at a time; the callee may send so many and then one for each that was taken.
+ * Take them by tr_next or tr_each; the answer comes as any ask's. TR_EINVAL besides: the window. */
+TR_FN(tr_future, ask_stream_body,
+      (tr_actor * self, tr_addr to, uint64_t timeout_ns, uint32_t window, tr_type *type, const void *body),
+      (self, to, timeout_ns, window, type, body))
+/* Fibers only: wait for the next item. *item (which may be NULL) is borrowed until the next tr_next or await of any future;
+ * then its sender may send another. TR_ENOTFOUND: that was all, and the answer is there; or the error that the ask ended
+ * with, behind all items that came. In every case the future is still there, to be awaited or cancelled. TR_EINVAL: it is
+ * no streamed ask; TR_EKILLED. */
+TR_FN(tr_err, next_msg_at, (tr_actor * self, tr_future future, const tr_msg **item, const char *where),
+      (self, future, item, where))
+/* The same, and the item's struct (the macro tr_next casts): TR_ETYPE if it is of another type; it is taken then, too. */
+TR_FN(tr_err, next_type_at,
+      (tr_actor * self, tr_future future, tr_type *type, const void **out, const char *where),
+      (self, future, type, out, where))
+/* Receive actors: have `each` called with every item, in order with this actor's other messages, never from within this
+ * call. When it says false the items wait from then on, and so does the answer, until tr_each is called again or the
+ * future cancelled. TR_EINVAL: a fiber, or no streamed ask. */
+TR_FN(tr_err, each, (tr_actor * self, tr_future future, tr_each_fn each, void *context),
+      (self, future, each, context))
+/* Send who asked one item, a copy of `body` (the macro tr_reply_item makes it); the ask is to be answered still. With no
+ * demand left a fiber waits for some, until the ask's deadline; others hear TR_EAGAIN, and one tr_demand when there is.
+ * TR_ECANCELED, TR_EDEADLINE (the ask's); TR_EINVAL: it was answered, or is no streamed ask; TR_EKILLED; TR_ENOMEM,
+ * TR_ETOOBIG, TR_EPERM: nothing was sent. `where` as for tr_await. */
+TR_FN(tr_err, reply_item_at,
+      (tr_actor * self, const tr_msg *ask, tr_type *type, const void *body, const char *where),
+      (self, ask, type, body, where))
+/* How many items of this ask may be sent now; 0 too if it is answered, given up, or no streamed ask. */
+TR_FN(uint32_t, msg_demand, (tr_actor * self, const tr_msg *ask), (self, ask))

@@ -62,7 +62,8 @@ typedef struct tr_pool_opts {
 /* Hands each message on to a worker, which sees the pool as its sender; asks are answered to who asked. They fail with
  * TR_EFULL, at once, when queue_max wait already (what is no ask is then a dead letter), and with TR_ENOACTOR when their
  * worker ends; the pool goes on with the next one. A cancel and a deadline reach the worker. The workers are supervised,
- * permanent, and end with the pool, in order. */
+ * permanent, and end with the pool, in order. Asked to stop it takes no more (TR_ECLOSED), has its workers do what it has, and
+ * ends then; if it is killed before, the rest fails with TR_ECLOSED and the pool's name. */
 extern const tr_actor_def tr_pool;
 
 /* Asked of a pool: answered tr_pool_is. `done` and `failed` are of asks; `refused` of all. */

@@ -145,7 +145,7 @@ typedef struct tr_msg {
     uint8_t flags;        /* tr__msg_flag */
     uint8_t home;         /* the loop whose pool the block is of */
     uint8_t size_class;   /* in that pool */
-    uint8_t error;        /* a failed answer's tr_err */
+    uint8_t error;        /* a failed answer's tr_err; of a streamed ask its window, of a demand its count */
     uint8_t routed;       /* it has a route */
     union {
         struct {

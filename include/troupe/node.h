@@ -51,6 +51,10 @@ typedef struct tr_node_opts {
     uint64_t message_max;
     /* How long it may take to stop in order; what hasn't ended by then is killed, and named in the log. 0 = 10 s. */
     uint64_t stop_timeout_ns;
+    /* For a process that is one node: a handler that still holds its loop a second after the node should have stopped ends
+     * the process, with status 70. The log names it, with its stack, and so does the crash report. tr_main sets it.
+     * Without it such a handler keeps the node from ending. */
+    bool exit_if_stuck;
 } tr_node_opts;
 
 /* Why messages were dropped: the address names no living actor; its actor ended before it handled them; no place in the
@@ -114,7 +118,8 @@ int tr_node_fd(const tr_node *node);
 /* Do what is to be done, for some 100 us and the longest handler; if there is nothing, wait for it for at most timeout_ns (0,
  * TR_FOREVER). False: the node stops, by tr_node_stop or since `start` returned. */
 bool tr_node_step(tr_node *node, uint64_t timeout_ns);
-/* Stop it, in order, and wait for its threads: what tr_node_run returns. At any time after tr_node_start. */
+/* Stop it, in order, and wait for its threads: what tr_node_run returns. At any time after tr_node_start. A post that meets it
+ * is refused, or was accepted and is counted: handled, or a dead letter. */
 tr_err tr_node_finish(tr_node *node, tr_error *error);
 /* Ask it to stop, in order (docs/supervision.md): first what has no name and no supervisor, then supervisors and actors
  * with a name, the last one started first, then `start`; what is left after stop_timeout_ns is killed. Connections live

@@ -53,6 +53,16 @@
 #define tr_await_msg(self, future, msg) tr_await_msg_at((self), (future), (msg), TR__HERE)
 /* size_t i; tr_err e = tr_wait_any(self, futures, 3, &i) */
 #define tr_wait_any(self, futures, count, index) tr_wait_any_at((self), (futures), (count), (index), TR__HERE)
+/* tr_future f = tr_ask_stream(self, to, TR_SECONDS(5), 16, list, .folder = "docs") */
+#define tr_ask_stream(self, to, timeout_ns, window, type, ...) \
+    tr_ask_stream_body((self), (to), (timeout_ns), (window), &type##_type, &(type){__VA_ARGS__})
+/* const entry *e; while (tr_next(self, future, entry, &e) == TR_OK) ... */
+#define tr_next(self, future, type, out) \
+    tr_next_type_at((self), (future), &type##_type, (const void **)(1 ? (out) : (const type **)0), TR__HERE)
+#define tr_next_msg(self, future, item) tr_next_msg_at((self), (future), (item), TR__HERE)
+/* tr_err e = tr_reply_item(self, ask, entry, .name = "a.txt") */
+#define tr_reply_item(self, ask, type, ...) \
+    tr_reply_item_at((self), (ask), &type##_type, &(type){__VA_ARGS__}, TR__HERE)
 /* const page *p; while (tr_group_next(self, group, page, &p) == TR_OK) ... */
 #define tr_group_next(self, group, type, out)                                                           \
     tr_group_next_type_at((self), (group), &type##_type, (const void **)(1 ? (out) : (const type **)0), \

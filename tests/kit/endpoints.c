@@ -86,8 +86,9 @@ static void on_turned_away(void *context, const tr_error *why, uint64_t now_ns)
     node->away_why = *why;
 }
 
-const tr__endpoint_upcalls test_node_upcalls = {on_wake,     on_wake,      on_peer_up,     on_batch,      on_bulk,
-                                                on_writable, on_peer_down, on_dial_failed, on_turned_away};
+const tr__endpoint_upcalls test_node_upcalls = {on_wake,      on_wake,        on_peer_up,
+                                                on_batch,     on_bulk,        on_writable,
+                                                on_peer_down, on_dial_failed, on_turned_away};
 
 void test_cluster_init(test_cluster *cluster, uint64_t seed)
 {

@@ -15,8 +15,9 @@
 #include "tests/kit/sim/workloads/list.h"
 #include "tests/sim/regressions.h"
 
-static const tr_scenario *const scenarios[] = {&sim_core_flow, &sim_core_mail, &sim_core_asks,
-                                               &sim_core_ends, &sim_core_tree, &sim_groups};
+static const tr_scenario *const scenarios[] = {&sim_core_flow,    &sim_core_mail, &sim_core_asks,
+                                               &sim_core_streams, &sim_core_ends, &sim_core_tree,
+                                               &sim_groups};
 
 /* ---- running ------------------------------------------------------------------------------------------- */
 
@@ -35,6 +36,14 @@ static const char *const rare[] = {
     "an ask fails as its connection breaks",
     "an ask is refused without a connection",
     "a callee hears that an ask was given up",
+    "an ask is answered by who it was handed on to",
+    "an ask is handed on twice",
+    "a stream is longer than any window",
+    "a stream is answered by who it was handed on to",
+    "a stream fails midway as its connection breaks",
+    "a stream's deadline comes midway",
+    "who had no demand is told of some",
+    "who sends to a lost node is told",
     "one is down by a crash of its node",
     "one without a connection is down at once",
     "one that lives is taken for down",
@@ -57,6 +66,7 @@ static const char *const rare[] = {
     "a slow subscriber is told of what it lost",
     "a pool answers",
     "an ask fails with its worker",
+    "a being has a thread of its own",
 };
 static uint64_t reached[TR_COUNT(rare)];
 
@@ -190,6 +200,7 @@ static const struct {
     {"intensity_ignored", &sim_core_tree, 20, "started children"},
     {"child_twice", &sim_core_tree, 10, "is started while it runs"},
     {"one_too_many", &sim_core_flow, 10, "more places than its mailbox"},
+    {"demand_twice", &sim_core_streams, 10, "are under way, its window is"},
     {"place_lost", &sim_core_asks, 20, "free places of"},
     {"held_leaked", &sim_core_flow, 150, "the sums differ"},
     {"ask_left", &sim_core_asks, 20, "never settles"},

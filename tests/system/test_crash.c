@@ -1,5 +1,5 @@
 /* The crash report of real processes (this same program, run with a node's options) that fault in a handler. */
-#include "tests/system/operator_kit.h"
+#include "tests/kit/operator_kit.h"
 
 #include <pthread.h>
 
@@ -82,6 +82,15 @@ static tr_err start(tr_actor *self, void *arg)
     return TR_OK;
 }
 
+static void read_report(const char *path)
+{
+    FILE *file = fopen(path, "r");
+    assert_non_null(file);
+    size_t length = fread(printed, 1, sizeof(printed) - 1, file);
+    printed[length] = '\0';
+    fclose(file);
+}
+
 /* Has the node crash by that message; its report is in `printed`. */
 static void crash_by(const char *to, const char *message, int number)
 {
@@ -100,11 +109,7 @@ static void crash_by(const char *to, const char *message, int number)
     while (ada.line[0] && !strstr(ada.line, path))
         next_line(&ada);
     assert_non_null(strstr(ada.line, "crashed (SIG")); /* and stderr tells where it is */
-    FILE *file = fopen(path, "r");
-    assert_non_null(file);
-    size_t length = fread(printed, 1, sizeof(printed) - 1, file);
-    printed[length] = '\0';
-    fclose(file);
+    read_report(path);
     close(ada.in);
     close(ada.out);
 }
@@ -155,14 +160,62 @@ static void one_thread_that_faults_meanwhile_does_not_cut_the_report_short(void 
     assert_printed("starts victim_def");
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+/* ---- two nodes in one main loop ------------------------------------------------------------------------ */
+
+static tr_err start_and_fall(tr_actor *self, void *arg)
+{
+    (void)arg;
+    tr_addr victim = tr_spawn(self, &victim_def, NULL);
+    TR_TRY(tr_sleep(self, TR_MILLIS(50))); /* both nodes run */
+    TR_TRY(tr_send(self, victim, fault, .signal = SIGSEGV, .text = "of ada"));
+    return tr_sleep(self, TR_FOREVER);
+}
+
+static tr_err start_and_rest(tr_actor *self, void *arg)
+{
+    (void)arg;
+    return tr_sleep(self, TR_FOREVER);
+}
+
+static int two_nodes(const char *where)
+{
+    tr_error error;
+    tr_node_opts ada = {.name = "ada", .crash_dir = where, .start = start_and_fall};
+    tr_node_opts bob = {.name = "bob", .crash_dir = where, .start = start_and_rest};
+    tr_node *nodes[] = {tr_node_create(&ada, &error), tr_node_create(&bob, &error)};
+    for (int i = 0; i < 2; i++)
+        if (!nodes[i] || tr_node_start(nodes[i], &error) != TR_OK)
+            return 1;
+    for (;;)
+        for (int i = 0; i < 2; i++)
+            tr_node_step(nodes[i], TR_MILLIS(1));
+}
+
+static void of_two_nodes_on_one_thread_the_one_that_runs_is_named(void **state)
+{
+    char path[160];
+    int status;
+    (void)state;
+    pid_t pid = fork();
+    if (pid == 0) {
+        execl("/proc/self/exe", "two", "two", directory, (char *)NULL);
+        _exit(127);
+    }
+    assert_int_equal(pid, waitpid(pid, &status, 0));
+    assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGSEGV);
+    snprintf(path, sizeof(path), "%s/troupe-crash-ada-%d.txt", directory, (int)pid);
+    read_report(path);
+    assert_printed("node: ada\n");
+    assert_printed("actor: victim_def");
+    assert_printed("text: \"of ada\"");
+}
 
 int main(int argc, char **argv)
 {
-    if (argc > 1) {
-        prctl(PR_SET_PDEATHSIG, SIGKILL);
-        return tr_main(argc, argv, start, NULL);
-    }
+    if (argc == 3 && strcmp(argv[1], "two") == 0)
+        return two_nodes(argv[2]);
+    if (argc > 1)
+        return node_main(argc, argv, start);
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
     puts("skipped: the sanitizer ends a program that faults in its own way");
     return 0;
@@ -173,6 +226,7 @@ int main(int argc, char **argv)
         TEST(an_abort_is_reported_as_well),
         TEST(a_fiber_whose_stack_overflows_is_named),
         TEST(one_thread_that_faults_meanwhile_does_not_cut_the_report_short),
+        TEST(of_two_nodes_on_one_thread_the_one_that_runs_is_named),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

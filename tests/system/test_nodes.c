@@ -2,8 +2,8 @@
  * middle; a restart is a new incarnation. The other node is this same program, run with the word "node". */
 #include <setjmp.h>
 #include <signal.h>
-#include <stdatomic.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -330,7 +330,8 @@ static tr_err too_large(tr_actor *self, void *arg)
     (void)arg;
     TR_TRY(find(self, "bob/service", &to));
     EXPECT(self, tr_send(self, to, bulk, .data = {data, sizeof(data)}) == TR_ETOOBIG);
-    EXPECT(self, strstr(tr_last_error(self)->text, "is larger than its receiver's node takes, which is 67108864"));
+    EXPECT(self,
+           strstr(tr_last_error(self)->text, "is larger than its receiver's node takes, which is 67108864"));
     EXPECT(self, strstr(tr_last_error(self)->text, "a bulk of 681574")); /* and how large this one is */
     EXPECT(self, tr_await_msg(self, tr_ask(self, to, TR_FOREVER, bulk, .data = {data, sizeof(data)}), NULL) ==
                      TR_ETOOBIG);
@@ -396,8 +397,8 @@ static tr_err ask_beside(tr_actor *self, void *arg)
     TR_TRY(find(self, "bob/second", &other_one));
     EXPECT(self, !tr_addr_is_none(tr_spawn(self, &carrier_def, &c)));
     for (; !atomic_load(&c.ended); asks++) {
-        TR_TRY(tr_await(self, tr_ask(self, other_one, TR_SECONDS(5), question, .number = asks, .text = "?"), reply_to,
-                        &r));
+        TR_TRY(tr_await(self, tr_ask(self, other_one, TR_SECONDS(5), question, .number = asks, .text = "?"),
+                        reply_to, &r));
         EXPECT(self, r->number == asks);
     }
     EXPECT(self, c.ended == 1);

@@ -23,7 +23,7 @@
 #include <troupe/troupe.h>
 
 #include "cli/operator_client.c" /* NOLINT */
-#include "tests/system/operator_kit.h"
+#include "tests/kit/operator_kit.h"
 
 /* ---- the nodes ----------------------------------------------------------------------------------------- */
 
@@ -160,6 +160,16 @@ static void ps_shows_a_supervised_tree_with_its_restarts(void **state)
     assert_int_equal('3', *(strchr(third + 1, '\n') - 1));
     for (const char *line = printed; *line; line = strchr(line, '\n') + 1)
         assert_true(strchr(line, '\n') - line <= 80);
+    assert_printed("\n    supervisor, one-for-one "); /* its strategy */
+    assert_printed("address");
+    assert_printed("state        age  mail   handled restarts\n");
+    const char *state_word = strstr(third, " idle ");
+    assert_true(state_word && state_word < strchr(third + 1, '\n'));
+    assert_true(strstr(state_word, "s ") < strchr(third + 1, '\n')); /* so many seconds old */
+    assert_int_equal(0, troupe("ps ada --json"));
+    assert_printed("\"strategy\":\"one-for-one\"");
+    assert_printed("\"restarts\":3");
+    assert_printed("\"age_ms\":");
     node_end(&ada, SIGTERM);
 }
 
@@ -362,28 +372,13 @@ static void another_user_is_refused(void **state)
     node_end(&ada, SIGTERM);
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
-
-int main(int argc, char **argv)
-{
-    if (argc > 1) {
-        prctl(PR_SET_PDEATHSIG, SIGKILL);
-        return tr_main(argc, argv, start, NULL);
-    }
-    signal(SIGPIPE, SIG_IGN);
-    const struct CMUnitTest tests[] = {
-        TEST(without_a_node_ps_says_how_to_start_one),
-        TEST(an_ask_is_answered_and_a_send_is_counted),
-        TEST(an_actor_of_another_node_is_asked_through_a_connection),
-        TEST(ps_shows_a_supervised_tree_with_its_restarts),
-        TEST(a_stuck_handler_does_not_stop_ps),
-        TEST(a_killed_nodes_socket_is_replaced),
-        TEST(a_second_node_of_that_name_runs_without_and_says_so),
-        TEST(a_directory_that_others_may_enter_is_not_used),
-        TEST(garbage_is_told_and_closed_and_the_node_lives),
-        TEST(text_that_is_no_request_is_answered_and_the_connection_stays),
-        TEST(more_clients_than_are_served_are_turned_away),
-        TEST(another_user_is_refused),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
-}
+OPERATOR_MAIN(start, TEST(without_a_node_ps_says_how_to_start_one),
+              TEST(an_ask_is_answered_and_a_send_is_counted),
+              TEST(an_actor_of_another_node_is_asked_through_a_connection),
+              TEST(ps_shows_a_supervised_tree_with_its_restarts), TEST(a_stuck_handler_does_not_stop_ps),
+              TEST(a_killed_nodes_socket_is_replaced),
+              TEST(a_second_node_of_that_name_runs_without_and_says_so),
+              TEST(a_directory_that_others_may_enter_is_not_used),
+              TEST(garbage_is_told_and_closed_and_the_node_lives),
+              TEST(text_that_is_no_request_is_answered_and_the_connection_stays),
+              TEST(more_clients_than_are_served_are_turned_away), TEST(another_user_is_refused))

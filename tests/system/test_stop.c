@@ -18,7 +18,8 @@
 
 #define WITHIN_MS 20000
 
-/* ---- the node: db, and web that asks it something in its end; with the argument "stubborn" one that stays ---- */
+/* ---- the node: db, and web that asks it something in its end; with the argument "stubborn" one that stays, with
+ * "mill" and the like one whose handler never returns ---- */
 
 TR_MESSAGE(query)
 TR_MESSAGE(row)
@@ -73,6 +74,29 @@ static void stays(tr_actor *self, void *state, const tr_msg *msg)
 }
 TR_ACTOR(stubborn_def, .init = web_init, .receive = stays);
 
+static __attribute__((noinline)) void turn_for_ever(void)
+{
+    static volatile uint64_t turns;
+    say("the mill turns");
+    for (;;)
+        turns++;
+}
+
+static void mill(tr_actor *self, void *state, const tr_msg *msg)
+{
+    (void)self, (void)state;
+    if (tr_match(msg, query))
+        turn_for_ever();
+}
+TR_ACTOR(mill_def, .receive = mill);
+
+static void mill_stop(tr_actor *self, void *state)
+{
+    (void)self, (void)state;
+    turn_for_ever();
+}
+TR_ACTOR(mill_at_its_end_def, .receive = mill, .stop = mill_stop);
+
 static tr_err start(tr_actor *self, void *arg)
 {
     char *const *rest = arg;
@@ -80,8 +104,16 @@ static tr_err start(tr_actor *self, void *arg)
                                              {.id = "web", .def = &web_def}};
     tr_addr top = tr_supervise(self, &(tr_supervisor_spec){.children = children, .count = 2});
     TR_TRY(tr_await_msg(self, tr_supervisor_ready(self, top), NULL));
-    if (*rest)
+    if (*rest && strcmp(*rest, "stubborn") == 0)
         tr_spawn_with(self, &stubborn_def, NULL, &(tr_spawn_opts){.name = "mule", .place = TR_PLACE_SPREAD});
+    if (*rest && strncmp(*rest, "mill", 4) == 0) {
+        bool own = strcmp(*rest, "mill-own") == 0, at_end = strcmp(*rest, "mill-end") == 0;
+        tr_addr to = tr_spawn_with(
+            self, at_end ? &mill_at_its_end_def : &mill_def, NULL,
+            &(tr_spawn_opts){.name = "mill", .place = own ? TR_PLACE_OWN_THREAD : TR_PLACE_HERE});
+        if (!at_end)
+            TR_TRY(tr_send(self, to, query));
+    }
     say("up");
     while (tr_receive(self, TR_FOREVER))
         ;
@@ -196,6 +228,48 @@ static void a_second_signal_hurries_to_the_end(void **state)
     assert_true(now_ms() - begun < 4000); /* before the 5 s after which a root is killed */
 }
 
+/* The crash report of that process; then it is gone. */
+static void read_report(const part *p, const char *directory, char *text, size_t room)
+{
+    char path[128];
+    snprintf(path, sizeof(path), "%s/troupe-crash-node-%d.txt", directory, (int)p->pid);
+    FILE *file = fopen(path, "r");
+    assert_non_null(file);
+    size_t length = fread(text, 1, room - 1, file);
+    text[length] = '\0';
+    fclose(file);
+    unlink(path);
+}
+
+static void a_handler_that_never_returns_is_named_and_the_process_ends(void **state)
+{
+    static const char *const which[] = {"mill", "mill-own", "mill-end"};
+    char directory[] = "/tmp/troupe-stop-XXXXXX", report[16384];
+    (void)state;
+    assert_non_null(mkdtemp(directory));
+    for (int i = 0; i < 3; i++) {
+        part p;
+        START(&p, "--stop-timeout", "0.3", "--watchdog", "0", "--crash-dir", directory, which[i]);
+        if (i < 2)
+            listen_to(&p, "the mill turns");
+        uint64_t begun = now_ms();
+        kill(p.pid, SIGTERM);
+        node_ended(&p, 70);
+        assert_in_range(now_ms() - begun, 1250, 8000);
+        assert_non_null(strstr(p.said, "keeps the node from its end"));
+        assert_non_null(strstr(p.said, i == 2 ? "actor mill_at_its_end_def" : "actor mill_def \"mill\""));
+        read_report(&p, directory, report, sizeof(report));
+        assert_non_null(strstr(report, "stuck: an actor keeps the node from its end"));
+        assert_non_null(strstr(report, i == 2 ? "actor: mill_at_its_end_def" : "actor: mill_def"));
+        if (i < 2)
+            assert_non_null(strstr(report, "message: query {}"));
+#if !defined(__SANITIZE_THREAD__) /* which hands no signals to a thread that computes */
+        assert_non_null(strstr(p.said, "turn_for_ever"));
+#endif
+    }
+    rmdir(directory);
+}
+
 static void a_wrong_time_is_refused(void **state)
 {
     (void)state;
@@ -211,6 +285,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_signal_stops_it_in_order_while_replies_flow),
         cmocka_unit_test(what_does_not_stop_is_named_and_killed_after_the_time_given),
         cmocka_unit_test(a_second_signal_hurries_to_the_end),
+        cmocka_unit_test(a_handler_that_never_returns_is_named_and_the_process_ends),
         cmocka_unit_test(a_wrong_time_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,6 +1,6 @@
 /* `troupe top` and `troupe tap` on a real node (this same program, run with a node's options): in batches, on a terminal of
  * its own (a pty), and what the node does once they have gone. */
-#include "tests/system/operator_kit.h"
+#include "tests/kit/operator_kit.h"
 
 #include <errno.h>
 #include <pty.h>
@@ -176,20 +176,6 @@ static void a_tap_ends_with_its_actor_or_at_ctrl_c(void **state)
     node_end(&ada, SIGTERM);
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
-
-int main(int argc, char **argv)
-{
-    if (argc > 1) {
-        prctl(PR_SET_PDEATHSIG, SIGKILL);
-        return tr_main(argc, argv, start, NULL);
-    }
-    signal(SIGPIPE, SIG_IGN);
-    const struct CMUnitTest tests[] = {
-        TEST(a_batch_as_json_has_rates_and_percentiles),
-        TEST(on_a_terminal_it_is_a_screen_and_leaves_it_clean),
-        TEST(a_tap_shows_the_messages_as_they_come),
-        TEST(a_tap_ends_with_its_actor_or_at_ctrl_c),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
-}
+OPERATOR_MAIN(start, TEST(a_batch_as_json_has_rates_and_percentiles),
+              TEST(on_a_terminal_it_is_a_screen_and_leaves_it_clean),
+              TEST(a_tap_shows_the_messages_as_they_come), TEST(a_tap_ends_with_its_actor_or_at_ctrl_c))

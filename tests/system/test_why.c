@@ -1,6 +1,6 @@
 /* `troupe why` on real processes (this same program, run with a node's options) with a planted fault each: it must name the
  * cause. Between the nodes and the command is nothing but the operator sockets. */
-#include "tests/system/operator_kit.h"
+#include "tests/kit/operator_kit.h"
 
 #include <troupe/node.h>
 #include <troupe/troupe.h>
@@ -377,25 +377,11 @@ static void who_can_not_be_asked_is_told_in_words(void **state)
     node_end(&ada, SIGTERM);
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
-
-int main(int argc, char **argv)
-{
-    if (argc > 1) {
-        prctl(PR_SET_PDEATHSIG, SIGKILL);
-        return tr_main(argc, argv, start, NULL);
-    }
-    signal(SIGPIPE, SIG_IGN);
-    const struct CMUnitTest tests[] = {
-        TEST(one_with_a_thread_of_its_own_is_reached_and_told_where_it_blocks),
-        TEST(a_stuck_handler_is_named_with_where_it_is),
-        TEST(an_await_on_a_frozen_peer_names_the_peer),
-        TEST(an_ask_that_is_kept_for_ever_names_who_keeps_it),
-        TEST(an_await_cycle_over_two_nodes_is_named),
-        TEST(a_full_mailbox_names_who_fills_it_and_what_its_actor_does),
-        TEST(who_waits_for_places_is_led_to_the_full_mailbox),
-        TEST(a_lock_wait_names_the_transaction_and_who_keeps_it),
-        TEST(who_can_not_be_asked_is_told_in_words),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
-}
+OPERATOR_MAIN(start, TEST(one_with_a_thread_of_its_own_is_reached_and_told_where_it_blocks),
+              TEST(a_stuck_handler_is_named_with_where_it_is), TEST(an_await_on_a_frozen_peer_names_the_peer),
+              TEST(an_ask_that_is_kept_for_ever_names_who_keeps_it),
+              TEST(an_await_cycle_over_two_nodes_is_named),
+              TEST(a_full_mailbox_names_who_fills_it_and_what_its_actor_does),
+              TEST(who_waits_for_places_is_led_to_the_full_mailbox),
+              TEST(a_lock_wait_names_the_transaction_and_who_keeps_it),
+              TEST(who_can_not_be_asked_is_told_in_words))

@@ -21,6 +21,8 @@ typedef struct rig {
     bool done;
 } rig;
 
+#include "tests/unit/api_memory_stream.h"
+
 /* ---- rows: one or more calls each, in a puppet or (names that end in a fiber's) in a fiber ---------------- */
 
 static tr_err code_of(tr_actor *self)
@@ -256,6 +258,34 @@ static tr_err row_forward(tr_actor *self, rig *r)
     return TR_OK;
 }
 
+static tr_err row_stream(tr_actor *self, rig *r)
+{
+    tr_future f =
+        tr_ask_stream(self, r->peer.address, TR_SECONDS(1), 2, note, .n = 6, .text = "stream, please");
+    if (!f.id)
+        return code_of(self);
+    TR_TRY(tr_each(self, f, take_item, NULL));
+    manual_then(self, f);
+    return TR_OK;
+}
+
+static tr_err row_stream_fiber(tr_actor *self, rig *r)
+{
+    tr_future f =
+        tr_ask_stream(self, r->peer.address, TR_SECONDS(1), 2, note, .n = 6, .text = "stream, please");
+    const tr_msg *msg;
+    const note *n;
+    uint64_t came = 0;
+    if (!f.id)
+        return code_of(self);
+    if (tr_next_msg(self, f, &msg) == TR_OK)
+        came++;
+    while (tr_next(self, f, note, &n) == TR_OK)
+        came++;
+    tr_err err = tr_await_msg(self, f, NULL);
+    return err == TR_OK && came != 6 ? tr_fail(self, TR_EPROTO, "an item is missing") : err;
+}
+
 static tr_err row_timer(tr_actor *self, rig *r)
 {
     (void)r;
@@ -403,6 +433,8 @@ static const struct {
     {"gather_settled first_of pipe", row_futures, NULL},
     {"wait_any_at group_open group_add group_next_at group_next_type_at group_close", NULL, row_group},
     {"forward", row_forward, NULL},
+    {"ask_stream_body each reply_item_at msg_demand", row_stream, NULL},
+    {"next_msg_at next_type_at", NULL, row_stream_fiber},
     {"after_body timer_cancel", row_timer, row_timer},
     {"fd_watch fd_unwatch", row_fd, row_fd},
     {"alloc free", row_alloc, row_alloc},
@@ -422,11 +454,21 @@ static const struct {
 static void answer(tr_actor *self, manual_puppet *puppet, const tr_msg *msg)
 {
     (void)puppet;
+    if (streaming.ask && tr_match(msg, tr_demand))
+        stream_on(self);
+    if (streaming.ask && tr_match(msg, tr_canceled))
+        tr_msg_free(self, &streaming.ask);
     if (!tr_msg_ask_number(msg))
         return;
     tr_msg *kept = tr_msg_take(self, msg);
     const tr_msg *ask = kept ? kept : msg;
     const note *n = tr_match(ask, note);
+    if (kept && n && n->text[0] == 's') {
+        streaming.ask = kept;
+        streaming.sent = 0;
+        stream_on(self);
+        return;
+    }
     if (tr_match(ask, mark))
         tr_reply(self, ask, mark, .n = 1);
     else if (n && n->text[0] == 'o' && tr_forward(self, ask, tr_msg_sender(ask)) == TR_OK)
@@ -465,6 +507,7 @@ static bool run_row(tr_err (*row)(tr_actor *, rig *), bool fiber, uint64_t n, co
     r->b = bank_open(2);
     manual *m = r->b->m;
     r->peer.on = answer;
+    streaming.ask = NULL;
     manual_spawn(m, 0, &r->actor, NULL);
     manual_spawn(m, 1, &r->peer, NULL);
     manual_pump(m);

@@ -374,6 +374,69 @@ static void a_mailbox_takes_one_that_is_forwarded_nevertheless(void **state)
     }
 }
 
+static bool opened;
+
+static void receive_when_opened(tr_actor *self, void *state, const tr_msg *msg)
+{
+    (void)state;
+    if (tr_match(msg, blob) && !opened)
+        assert_int_equal(tr_defer(self, msg), TR_OK);
+    if (tr_match(msg, mark))
+        tr_undefer(self);
+}
+TR_ACTOR(defers_def, .receive = receive_when_opened);
+
+/* B4: what is set aside is still in its mailbox. */
+static void one_that_is_set_aside_is_still_the_one_beyond(void **state)
+{
+    (void)state;
+    for (uint32_t loops = 1; loops <= 2; loops++) {
+        world *w = open_world(loops, TR_OVERFLOW_REFUSE);
+        send_to(w, w->box.address, 9, LARGE, false);
+        opened = false;
+        tr_addr defers = manual_spawn_def(w->m, loops - 1, &defers_def, NULL, NULL);
+        manual_pump(w->m);
+        assert_int_equal(send_to(w, defers, 1, LARGE, false).accepted, 1);
+        for (int round = 0; round < 3; round++) { /* set aside, put back, and set aside again */
+            assert_int_equal(send_to(w, defers, 1, LARGE, false).accepted, 0);
+            manual_mark(w->m, defers, 1);
+            manual_pump(w->m);
+        }
+        opened = true;
+        manual_mark(w->m, defers, 1);
+        manual_pump(w->m);
+        for (int round = 0; round < 3; round++) /* it handles each */
+            assert_int_equal(send_to(w, defers, 1, LARGE, false).accepted, 1);
+        run_box(w);
+        assert_int_equal(tr__buffers_bytes(w->m->node->buffers), 0);
+        close_world(w);
+    }
+}
+
+static void send_itself_one(tr_actor *self, manual_puppet *puppet, const tr_msg *msg)
+{
+    if (!tr_match(msg, blob) || puppet->user)
+        return;
+    puppet->user = self;
+    tr_msg *taken = tr_msg_take(self, msg);
+    assert_int_equal(tr_send_msg(self, tr_self(self), &taken), TR_OK);
+}
+
+static void one_that_was_taken_is_in_the_mailbox_no_more(void **state)
+{
+    (void)state;
+    world *w = open_world(1, TR_OVERFLOW_REFUSE);
+    send_to(w, w->box.address, 9, LARGE, false);
+    manual_puppet other = {.on = send_itself_one};
+    manual_spawn(w->m, 0, &other, NULL);
+    manual_pump(w->m);
+    assert_int_equal(send_to(w, other.address, 1, LARGE, false).accepted, 1);
+    assert_string_equal(other.trail, "init 0 0 ");
+    assert_int_equal(send_to(w, other.address, 1, LARGE, false).accepted, 1);
+    run_box(w);
+    close_world(w);
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
@@ -387,6 +450,8 @@ int main(int argc, char **argv)
         cmocka_unit_test(or_when_the_receiver_has_handled_all_it_had_or_ends),
         cmocka_unit_test(who_waits_with_one_and_ends_leaves_it_to_others),
         cmocka_unit_test(a_mailbox_takes_one_that_is_forwarded_nevertheless),
+        cmocka_unit_test(one_that_is_set_aside_is_still_the_one_beyond),
+        cmocka_unit_test(one_that_was_taken_is_in_the_mailbox_no_more),
     };
     if (argc > 1)
         cmocka_set_test_filter(argv[1]);

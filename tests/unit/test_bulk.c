@@ -158,13 +158,13 @@ static void look(fixture *f)
     assert_true(f->stream.busy);
     for (size_t at = 0; at < f->stream.length; at += frame.size) {
         sent_frame *one = &f->frames[f->count++];
-        assert_int_equal(tr__frame_decode(f->stream.bytes + at, f->stream.length - at, TR__FRAME_SIZE_MAX, &frame,
-                                          NULL),
-                         TR_OK);
+        assert_int_equal(
+            tr__frame_decode(f->stream.bytes + at, f->stream.length - at, TR__FRAME_SIZE_MAX, &frame, NULL),
+            TR_OK);
         *one = (sent_frame){.kind = frame.kind, .size = frame.size};
         if (frame.kind == TR__FRAME_CHUNK)
-            assert_int_equal(
-                tr__frame_get_chunk(&frame, &bytes, &length, &one->left, &one->messages, NULL), TR_OK);
+            assert_int_equal(tr__frame_get_chunk(&frame, &bytes, &length, &one->left, &one->messages, NULL),
+                             TR_OK);
     }
 }
 
@@ -221,7 +221,8 @@ static void neither_lane_starves_the_other(void **state)
     for (int i = 0; i < 40; i++)
         put_batch(f);
     tr__flow_flush(&f->flow);
-    for (int i = 0; i < 8; i++, next(f)) {
+    for (int i = 0; i < 8; i++) {
+        next(f);
         look(f);
         assert_true(count_of(f, TR__FRAME_CHUNK) >= 1);
         assert_true(count_of(f, TR__FRAME_BATCH) >= 2);
@@ -385,7 +386,8 @@ static void a_chunk_that_contradicts_itself_is_refused(void **state)
     static const struct {
         uint64_t left;
         uint32_t length, messages;
-    } bad[] = {{999, 1000, 0}, {1000, 1000, 0}, {1001, 1000, 1}, {1000, 1000, 1001}, {UINT64_MAX, 1000, 1}, {0, 1, 1}};
+    } bad[] = {{999, 1000, 0},     {1000, 1000, 0},       {1001, 1000, 1},
+               {1000, 1000, 1001}, {UINT64_MAX, 1000, 1}, {0, 1, 1}};
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         tr__gathering g = {0};
         tr__gathered unit;

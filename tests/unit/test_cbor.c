@@ -486,14 +486,14 @@ static void every_short_input_is_refused_or_gives_a_good_body(void **state)
 TR_MESSAGE(heavy, (u32, n), (string, text), (buffer, shared), (bytes, data), (optional, string, note))
 
 /* Put together around its holes it is what encoding gives. */
-static void same_around(const void *body, bool all, uint32_t expected)
+static void same_around(const void *body, bool inside, uint32_t expected)
 {
     const tr_typeinfo *info = tr__type_of(&heavy_type);
     size_t bound = tr__cbor_bound(info, body), at = 0, from = 0;
     uint8_t *whole = tr__alloc(bound), *out = tr__alloc(bound), *joined = tr__alloc(bound);
     tr__hole holes[4];
     size_t length = tr__cbor_encode(info, body, whole, bound);
-    uint32_t count = tr__cbor_holes(info, body, all, holes, 4);
+    uint32_t count = tr__cbor_holes(info, body, inside, holes, 4);
     assert_int_equal(count, expected);
     size_t elsewhere = 0;
     for (uint32_t i = 0; i < count; i++)
@@ -533,8 +533,8 @@ static void encoding_around_large_parts_gives_the_same_bytes(void **state)
 }
 
 TR_STRUCT(inner_part, (string, what), (i16, small))
-TR_MESSAGE(placed, (bool, flag), (string, name), (inner_part, part), (bytes, blob), (optional, bytes, more),
-           (optional, string, none), (f64, ratio))
+TR_MESSAGE(placed, (bool, flag), (string, name), (inner_part, part), (bytes, blob), (f64, ratio),
+           (optional, bytes, more), (optional, string, none))
 
 static void a_type_without_lists_is_decoded_where_its_bytes_lie(void **state)
 {

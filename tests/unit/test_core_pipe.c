@@ -360,6 +360,35 @@ static void an_ask_of_a_fibers_init_has_all_of_its_time(void **state)
     }
 }
 
+static void take_three(tr_actor *self, void *context)
+{
+    pair *p = context;
+    for (int i = 0; i < 3; i++)
+        p->many[i] = tr_ask(self, p->b.address, p->timeout_ns, mark, .n = (uint64_t)i);
+}
+
+static void pipe_three(tr_actor *self, void *context)
+{
+    pair *p = context;
+    tr_send(self, tr_self(self), mark, .n = 50);
+    for (uint64_t i = 0; i < 3; i++)
+        assert_int_equal(tr_pipe(self, p->many[i], 100 + i), TR_OK);
+}
+
+static void settled_ones_come_in_the_order_in_which_they_were_piped(void **state)
+{
+    (void)state;
+    for (uint32_t loops = 1; loops <= 2; loops++) {
+        pair *p = pair_open(loops);
+        p->a.on = a_hears;
+        p->b.on = pair_reply;
+        manual_do(p->m, p->a.address, take_three, p);
+        manual_do(p->m, p->a.address, pipe_three, p);
+        assert_string_equal(p->a.trail, "init 1 tag:100 2 tag:101 3 tag:102 50 ");
+        pair_close(p);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -375,6 +404,7 @@ int main(void)
         cmocka_unit_test(a_fiber_gives_on_what_is_left_of_what_it_received),
         cmocka_unit_test(an_answer_cannot_be_a_notice_that_would_be_believed),
         cmocka_unit_test(an_ask_of_a_fibers_init_has_all_of_its_time),
+        cmocka_unit_test(settled_ones_come_in_the_order_in_which_they_were_piped),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -262,6 +262,43 @@ static void a_loop_says_how_busy_it_is(void **state)
     manual_close(m);
 }
 
+static int locked;
+static uint32_t made_under_it;
+
+static void note_lock(void *context, bool take)
+{
+    (void)context;
+    locked += take ? 1 : -1;
+    assert_in_range(locked, 0, 1);
+}
+
+static tr_err start_under_it(void *context, unsigned index, tr_error *error)
+{
+    (void)context, (void)index, (void)error;
+    made_under_it += locked;
+    return TR_OK;
+}
+
+static void a_thread_is_made_under_the_lock_that_sleeps(void **state)
+{
+    manual *m = manual_open(1);
+    manual_puppet spawner = {0};
+    static manual_puppet p[3];
+    (void)state;
+    m->node->seams.lock_threads = note_lock;
+    m->node->seams.start_loop = start_under_it;
+    manual_spawn(m, 0, &spawner, NULL);
+    manual_pump(m);
+    for (int i = 0; i < 3; i++) {
+        try_spawn t = {.p = &p[i], .opts.place = TR_PLACE_OWN_THREAD};
+        manual_do(m, spawner.address, spawn_from, &t);
+        assert_int_equal(i + 1, loop_of(m, t.got));
+    }
+    assert_int_equal(3, made_under_it);
+    assert_int_equal(0, locked);
+    manual_close(m);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -274,6 +311,7 @@ int main(void)
         cmocka_unit_test(the_least_loaded_has_it_and_those_that_are_near_have_it_in_turn),
         cmocka_unit_test(an_overloaded_loop_gives_some_of_its_children_to_one_that_has_time),
         cmocka_unit_test(a_loop_says_how_busy_it_is),
+        cmocka_unit_test(a_thread_is_made_under_the_lock_that_sleeps),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -190,6 +190,79 @@ static void one_that_is_to_end_does_not_wait_for_what_is_not_there(void **state)
     }
 }
 
+/* Sends to its own actor, whose mailbox of four places drops its oldest, and only then looks. */
+static bool sends_first(const tr_msg *msg, void *context)
+{
+    tr_actor *self = context;
+    r.looked++;
+    if (r.looked <= 3)
+        assert_int_equal(tr_send(self, tr_self(self), mark, .n = 100 + r.looked), TR_OK);
+    return tr_match(msg, mark)->n == 103;
+}
+
+static tr_err ends_at_once(tr_actor *self, rig *rig_)
+{
+    (void)self, (void)rig_;
+    return TR_OK;
+}
+
+static tr_err matches_while_it_sends(tr_actor *self, rig *rig_)
+{
+    (void)rig_;
+    tr_sleep(self, TR_MILLIS(5));
+    const tr_msg *msg = tr_receive_match(self, TR_SECONDS(1), sends_first, self);
+    say("%s ", msg ? "it" : "none");
+    note_all(self);
+    return TR_OK;
+}
+TR_ACTOR(dropping_def, .run = run_body, .mailbox_places = 4, .overflow = TR_OVERFLOW_DROP_OLDEST);
+
+static void a_match_function_may_send_to_its_own_full_mailbox(void **state)
+{
+    (void)state;
+    open_rig(1, ends_at_once);
+    r.body = matches_while_it_sends;
+    r.fiber = manual_spawn_def(r.m, 0, &dropping_def, &r, NULL);
+    manual_pump(r.m);
+    for (uint64_t n = 1; n <= 4; n++)
+        manual_do(r.m, r.p.address, send_one, &n);
+    manual_step(r.m, TR_MILLIS(10));
+    assert_string_equal(words, "it 4 101 102 ");
+    assert_int_equal(manual_dropped(r.m, TR_DROP_OLDEST), 3);
+    close_rig();
+}
+
+static bool waits_inside(const tr_msg *msg, void *context)
+{
+    tr_actor *self = context;
+    assert_int_equal(tr_sleep(self, TR_MILLIS(1)), TR_EINVAL);
+    assert_null(tr_receive(self, 0));
+    assert_int_equal(tr_last_error(self)->code, TR_EINVAL);
+    assert_int_equal(tr_await_msg(self, tr_ask(self, r.p.address, TR_SECONDS(1), mark, .n = 5), NULL),
+                     TR_EINVAL);
+    assert_non_null(strstr(tr_last_error(self)->text, "match function"));
+    return tr_match(msg, mark) != NULL;
+}
+
+static tr_err matches_while_it_waits(tr_actor *self, rig *rig_)
+{
+    (void)rig_;
+    const tr_msg *msg = tr_receive_match(self, TR_SECONDS(1), waits_inside, self);
+    say("%s", msg ? "it" : "none");
+    return TR_OK;
+}
+
+static void a_match_function_cannot_wait(void **state)
+{
+    (void)state;
+    open_rig(1, matches_while_it_waits);
+    uint64_t one = 1;
+    manual_do(r.m, r.p.address, send_one, &one);
+    manual_step(r.m, TR_MILLIS(10));
+    assert_string_equal(words, "it");
+    close_rig();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -198,6 +271,8 @@ int main(void)
         cmocka_unit_test(the_time_is_up_with_mail_that_is_not_wanted),
         cmocka_unit_test(a_cancelled_ask_leaves_while_others_are_wanted),
         cmocka_unit_test(one_that_is_to_end_does_not_wait_for_what_is_not_there),
+        cmocka_unit_test(a_match_function_may_send_to_its_own_full_mailbox),
+        cmocka_unit_test(a_match_function_cannot_wait),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -136,6 +136,35 @@ static void it_can_be_finished_at_any_time_and_a_step_can_wait(void **state)
     tr_node_destroy(node);
 }
 
+static tr_err start_and_return(tr_actor *self, void *arg)
+{
+    (void)self, (void)arg;
+    return TR_OK;
+}
+
+static void its_descriptor_tells_of_the_first_step_too(void **state)
+{
+    (void)state;
+    tr_error error;
+    tr_node *node = make(1, start_and_return, NULL);
+    assert_int_equal(TR_OK, tr_node_start(node, &error));
+    struct pollfd fd = {.fd = tr_node_fd(node), .events = POLLIN};
+    do
+        assert_int_equal(1, poll(&fd, 1, 20000));
+    while (tr_node_step(node, 0));
+    assert_int_equal(TR_OK, tr_node_finish(node, &error));
+    tr_node_destroy(node);
+    node = make(1, NULL, NULL); /* nothing is to be done: a post wakes it */
+    assert_int_equal(TR_OK, tr_node_start(node, &error));
+    fd.fd = tr_node_fd(node);
+    while (poll(&fd, 1, 0) == 1)
+        tr_node_step(node, 0);
+    assert_int_equal(TR_OK, tr_post(node, ((tr_addr){tr_node_id(node), 0, 1}), beat, .n = 1));
+    assert_int_equal(1, poll(&fd, 1, 20000));
+    assert_int_equal(TR_OK, tr_node_finish(node, &error));
+    tr_node_destroy(node);
+}
+
 static tr_err start_that_fails(tr_actor *self, void *arg)
 {
     (void)arg;
@@ -284,15 +313,71 @@ static void work_that_outlasts_its_node_finds_its_loop(void **state)
     uv_sem_destroy(&has_ended);
 }
 
+/* ---- posts that meet the end --------------------------------------------------------------------------- */
+
+static _Atomic uint64_t posts_taken;
+static _Atomic bool posts_refused;
+
+static tr_err start_and_listen(tr_actor *self, void *arg)
+{
+    (void)arg;
+    listener = tr_self(self);
+    while (tr_receive(self, TR_FOREVER))
+        ;
+    return TR_OK;
+}
+
+static void *post_until_refused(void *arg)
+{
+    tr_node *node = arg;
+    tr_err err;
+    while ((err = tr_post(node, listener, beat, .n = 1)) != TR_ECLOSED)
+        atomic_fetch_add(&posts_taken, err == TR_OK);
+    for (int i = 0; i < 1000; i++)
+        if (tr_post(node, listener, beat, .n = 1) != TR_ECLOSED)
+            return node;
+    atomic_store(&posts_refused, true);
+    return NULL;
+}
+
+static void what_is_posted_while_it_ends_is_counted_or_refused(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 50; i++) {
+        pthread_t posters[2];
+        tr_error error;
+        void *accepted;
+        tr_node *node = make(1 + (uint32_t)i % 2, start_and_listen, NULL);
+        atomic_store(&posts_taken, 0);
+        assert_int_equal(TR_OK, tr_node_start(node, &error));
+        assert_true(tr_node_step(node, 0));
+        for (int p = 0; p < 2; p++)
+            assert_int_equal(0, pthread_create(&posters[p], NULL, post_until_refused, node));
+        while (atomic_load(&posts_taken) < 20)
+            tr_node_step(node, TR_MILLIS(1));
+        assert_int_equal(TR_OK, tr_node_finish(node, &error));
+        tr_sums sums = real_node_sums(node);
+        for (int p = 0; p < 2; p++) {
+            pthread_join(posters[p], &accepted);
+            assert_null(accepted);
+        }
+        assert_true(atomic_load(&posts_refused));
+        assert_int_equal(atomic_load(&posts_taken), sums.posted);
+        tr_node_destroy(node);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_node_runs_in_the_programs_own_poll_loop),
         cmocka_unit_test(it_can_be_finished_at_any_time_and_a_step_can_wait),
+        cmocka_unit_test(its_descriptor_tells_of_the_first_step_too),
         cmocka_unit_test(what_start_returns_is_told_by_finish),
         cmocka_unit_test(one_that_blocks_on_its_own_thread_holds_nobody_up_and_is_not_blamed),
         cmocka_unit_test(a_node_ends_with_threads_that_have_just_begun),
         cmocka_unit_test(work_that_outlasts_its_node_finds_its_loop),
+        cmocka_unit_test(what_is_posted_while_it_ends_is_counted_or_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -290,6 +290,55 @@ static void one_that_is_closed_before_it_is_unwatched_costs_nothing(void **state
     run_node(with_one_closed_too_early);
 }
 
+static bool set_aside;
+
+static void defer_ready(tr_actor *self, void *state, const tr_msg *msg)
+{
+    (void)state;
+    if (tr_match(msg, tr_fd_ready) && set_aside)
+        assert_int_equal(TR_OK, tr_defer(self, msg));
+    else
+        manual_puppet_def.receive(self, state, msg);
+}
+
+static void put_back(tr_actor *self, void *context)
+{
+    (void)context;
+    set_aside = false;
+    tr_undefer(self);
+}
+
+static void what_was_set_aside_of_it_is_not_handled_either(void **state)
+{
+    tr_actor_def defers = manual_puppet_def;
+    (void)state;
+    for (int again = 0; again < 3; again++) {
+        manual *m = open_fake();
+        manual_puppet p = {0};
+        tr_err err;
+        defers.receive = defer_ready;
+        set_aside = true;
+        p.address = manual_spawn_def(m, 0, &defers, &p, NULL);
+        manual_pump(m);
+        manual_do(m, p.address, watch_7, &err);
+        ready(m, 7, TR_FD_READ);
+        manual_pump(m);
+        if (again)
+            manual_do(m, p.address, watch_7, &err);
+        if (again == 2) { /* that one is set aside as well */
+            ready(m, 7, TR_FD_READ);
+            manual_pump(m);
+        }
+        manual_do(m, p.address, unwatch_7, NULL);
+        assert_int_equal(0, table[7].id);
+        manual_do(m, p.address, put_back, NULL);
+        assert_string_equal("init ", p.trail);
+        assert_int_equal(again == 2 ? 2 : 1, manual_dropped(m, TR_DROP_CANCELED));
+        manual_check(m);
+        manual_close(m);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -299,6 +348,7 @@ int main(void)
         cmocka_unit_test(there_is_a_bound_and_a_refusal_leaves_nothing_behind),
         cmocka_unit_test(pipes_and_sockets_tell_when_they_are_ready),
         cmocka_unit_test(one_that_is_closed_before_it_is_unwatched_costs_nothing),
+        cmocka_unit_test(what_was_set_aside_of_it_is_not_handled_either),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

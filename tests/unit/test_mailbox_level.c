@@ -233,6 +233,49 @@ static void a_mark_is_passed_while_another_is_told(void **state)
     close_world(w);
 }
 
+static tr_err waits_for_a_blob(tr_actor *self, void *arg)
+{
+    (void)arg;
+    tr_receive_type(self, TR_FOREVER, blob);
+    return TR_OK;
+}
+TR_ACTOR(picky_def, .run = waits_for_a_blob, .mailbox_places = 10);
+
+static void send_short_lived(tr_actor *self, void *context)
+{
+    order *o = context;
+    tr_send_opts opts = {.ttl_ns = TR_MILLIS(5)};
+    for (uint64_t i = 0; i < o->count; i++)
+        o->err = tr_send_with(self, o->at, &opts, mark, .n = i);
+}
+
+static void ask_for_places(tr_actor *self, void *context)
+{
+    assert_int_equal(tr_notify_writable(self, ((order *)context)->at), TR_OK);
+}
+
+/* A fiber that waits for something else may not come to its next message for long. */
+static void a_sweep_of_a_waiting_fibers_mailbox_is_heard_at_once(void **state)
+{
+    (void)state;
+    for (uint32_t loops = 1; loops <= 2; loops++) {
+        world *w = open_world(loops, TR_OVERFLOW_REFUSE);
+        order o = {
+            .at = manual_spawn_def(w->m, loops - 1, &picky_def, NULL, NULL), .count = 5, .percent = 80};
+        manual_pump(w->m);
+        manual_do(w->m, w->watcher.address, ask_for_level, &o);
+        for (int i = 0; i < 2; i++)
+            manual_do(w->m, w->sender.address, send_short_lived, &o);
+        assert_non_null(strstr(w->watcher.trail, "high:"));
+        assert_null(strstr(w->watcher.trail, "low:"));
+        manual_step(w->m, TR_MILLIS(10));
+        manual_do(w->m, w->sender.address, ask_for_places, &o); /* sweeps */
+        assert_string_equal(w->sender.trail, "init writable ");
+        assert_non_null(strstr(w->watcher.trail, " low:0/10 "));
+        close_world(w);
+    }
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
@@ -243,6 +286,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_percentage_is_from_1_to_100),
         cmocka_unit_test(a_mark_is_passed_while_another_is_told),
         cmocka_unit_test(without_memory_it_is_told_and_nothing_is_lost),
+        cmocka_unit_test(a_sweep_of_a_waiting_fibers_mailbox_is_heard_at_once),
     };
     if (argc > 1)
         cmocka_set_test_filter(argv[1]);

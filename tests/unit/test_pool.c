@@ -309,6 +309,78 @@ static void whatever_allocation_fails_each_ask_has_one_answer(void **state)
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
+/* ---- its end ------------------------------------------------------------------------------------------- */
+
+static void tell_all(void)
+{
+    manual_mark(m, workers[0], 1000);
+    manual_pump(m);
+}
+
+static void asked_to_stop_it_does_what_it_has_and_takes_no_more(void **state)
+{
+    (void)state;
+    lazy = true;
+    open_pool((tr_pool_opts){.workers = 1, .routing = TR_POOL_PULL});
+    asks(1);
+    asks(2);
+    manual_mark(m, pool, 3);
+    manual_pump(m);
+    manual_do(m, boss.address, stop_it, &pool);
+    assert_non_null(manual_actor(m, pool));
+    asks(4);
+    manual_mark(m, pool, 5);
+    manual_pump(m);
+    assert_string_equal(boss.trail, "error:closed ");
+    assert_int_equal(manual_dropped(m, TR_DROP_SHUTDOWN), 1);
+    tell_all();
+    assert_string_equal(boss.trail, "error:closed reply:0 ");
+    assert_non_null(manual_actor(m, pool)); /* the second is with its worker */
+    tell_all();
+    assert_string_equal(boss.trail, "error:closed reply:0 reply:0 ");
+    assert_string_equal(trail, "0:1 0:2 0:3 ");
+    assert_null(manual_actor(m, pool));
+    assert_null(manual_actor(m, workers[0]));
+    manual_check(m);
+}
+
+static char why[TR_ERROR_TEXT_MAX];
+
+static void note_why(tr_actor *self, void *state, const tr_result *result, void *context)
+{
+    (void)self, (void)state, (void)context;
+    assert_int_equal(result->err, TR_ECLOSED);
+    snprintf(why, sizeof(why), "%s", result->error->text);
+}
+
+static void ask_why(tr_actor *self, void *context)
+{
+    tr_then(self, tr_ask(self, pool, TR_SECONDS(5), mark, .n = (uintptr_t)context), note_why, NULL);
+}
+
+static void what_is_left_when_it_is_killed_fails_by_its_name(void **state)
+{
+    (void)state;
+    lazy = true;
+    tr_pool_opts opts = {.worker = &worker_def, .workers = 1, .routing = TR_POOL_PULL};
+    pool = manual_spawn_def(m, 0, &tr_pool, &opts, &(tr_spawn_opts){.name = "mill"});
+    manual_pump(m);
+    for (uint64_t n = 1; n <= 2; n++) { /* one with its worker, one that waits */
+        why[0] = '\0';
+        manual_do(m, boss.address, ask_why, (void *)(uintptr_t)n);
+    }
+    manual_mark(m, pool, 3);
+    manual_pump(m);
+    manual_do(m, boss.address, stop_it, &pool);
+    assert_string_equal(why, "");
+    manual_do(m, boss.address, kill_it, &pool);
+    assert_string_equal(why, "the pool mill stops");
+    assert_int_equal(manual_dropped(m, TR_DROP_SHUTDOWN), 1);
+    manual_step(m, TR_SECONDS(10));
+    assert_null(manual_actor(m, workers[0]));
+    manual_check(m);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -323,6 +395,8 @@ int main(void)
         TEST(a_cancel_reaches_the_worker_or_takes_what_waits),
         TEST(its_workers_end_before_it_does),
         TEST(whatever_allocation_fails_each_ask_has_one_answer),
+        TEST(asked_to_stop_it_does_what_it_has_and_takes_no_more),
+        TEST(what_is_left_when_it_is_killed_fails_by_its_name),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

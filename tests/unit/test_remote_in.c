@@ -5,6 +5,7 @@
 
 #include "tests/kit/manual.h"
 
+#include "actors/pending.h"
 #include "actors/remote_peer.h"
 #include "actors/wire.h"
 #include "base/mem.h"
@@ -241,6 +242,76 @@ static void a_peer_moves_no_ask_that_it_has_not(void **state)
     close_peer(o);
 }
 
+/* ---- streams ------------------------------------------------------------------------------------------- */
+
+static size_t of_mark(const peer_of *o, uint8_t *at, tr__record record)
+{
+    const tr_typeinfo *type = tr__type_of(&mark_type);
+    uint8_t body[64];
+    size_t length = 0;
+    if (!o->p.heard_count)
+        length = put(at,
+                     (tr__record){.kind = TR__WIRE_TYPE,
+                                  .type_id = type->id,
+                                  .fingerprint = type->fingerprint,
+                                  .length = strlen(type->schema)},
+                     type->schema);
+    record.length = tr__cbor_encode(type, &(mark){.n = 5}, body, sizeof(body));
+    record.to_slot = o->a.address.slot;
+    record.to_generation = o->a.address.generation;
+    return length + put(at + length, record, body);
+}
+
+static void stream_two(tr_actor *self, manual_puppet *puppet, const tr_msg *msg)
+{
+    static tr_msg *kept;
+    if (tr_msg_ask_number(msg))
+        kept = tr_msg_take(self, msg);
+    for (int i = 0; i < 2; i++)
+        manual_note(puppet, "%s", tr_err_word(tr_reply_item(self, kept, mark, .n = 1)));
+    manual_note(puppet, "%u", tr_msg_demand(self, kept));
+}
+
+/* A demand beyond the window, one of a stream that isn't, and one for an outflow that isn't. */
+static void a_demand_beyond_the_window_is_not_believed(void **state)
+{
+    (void)state;
+    peer_of *o = open_peer();
+    uint8_t batch[2048];
+    o->a.on = stream_two;
+    tr__remote_take_batch(&o->p, batch,
+                          of_mark(o, batch,
+                                  (tr__record){.kind = TR__WIRE_STREAM_ASK,
+                                               .ask = 9,
+                                               .from_slot = 3,
+                                               .from_generation = 1,
+                                               .remaining_ns = UINT64_MAX,
+                                               .window = 1}));
+    manual_pump(o->m);
+    assert_string_equal(o->a.trail, "init 5 ok again 0 ");
+    const tr__pending *outflow = manual_actor(o->m, o->a.address)->pendings;
+    tr__record demand = {.kind = TR__WIRE_DEMAND,
+                         .to_slot = o->a.address.slot,
+                         .to_generation = o->a.address.generation,
+                         .from_slot = 3,
+                         .from_generation = 1,
+                         .outflow = tr__pending_id(outflow),
+                         .window = 200};
+    tr__remote_take_batch(&o->p, batch, put(batch, demand, "")); /* of ask 0 */
+    demand.ask = 9;
+    demand.outflow += 1ull << 32;
+    tr__remote_take_batch(&o->p, batch, put(batch, demand, ""));
+    manual_pump(o->m);
+    assert_string_equal(o->a.trail, "init 5 ok again 0 ");
+    demand.outflow -= 1ull << 32;
+    tr__remote_take_batch(&o->p, batch, put(batch, demand, ""));
+    manual_pump(o->m);
+    assert_string_equal(o->a.trail, "init 5 ok again 0 tr_demand ok again 0 ");
+    tr__msg_free(o->remote.loop, tr__waits_pop(&o->p.waits));
+    tr__waits_fini(&o->p.waits);
+    close_peer(o);
+}
+
 TR_STRUCT(nothing, (optional, u64, a), (optional, u64, b), (optional, u64, c), (optional, u64, d))
 TR_MESSAGE(nothings, (list, nothing, all))
 
@@ -283,6 +354,7 @@ int main(void)
         cmocka_unit_test(another_schema_is_refused_and_named),
         cmocka_unit_test(a_monitor_of_theirs_without_memory_is_refused),
         cmocka_unit_test(a_peer_moves_no_ask_that_it_has_not),
+        cmocka_unit_test(a_demand_beyond_the_window_is_not_believed),
         cmocka_unit_test(a_small_frame_that_would_be_a_huge_message_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

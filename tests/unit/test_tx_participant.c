@@ -304,6 +304,63 @@ static void what_is_in_doubt_is_locked_before_the_first_turn(void **state)
     bank_close(b);
 }
 
+/* Bob's caller has it called and committed: what the account has then. */
+static int64_t balance_after(tr__tx_frame *call)
+{
+    tr_tx_id id;
+    bank *b = bank_open(1);
+    tr__tx_party party = {.node = "alice", .actor = "account", .boot = b->m->node->id, .writes = 1};
+    tr__tx_buffer parties = {0};
+    tr__tx_frame frame = call_of_bob(&id);
+    frame.fingerprint = call->fingerprint;
+    frame.schema = call->schema;
+    frame.body = call->body;
+    tr__tx_put_parties(&parties, &party, 1);
+    bob_is(b, true);
+    frame_of_bob(b, 1, &frame);
+    tr__tx_frame next = {.kind = TR__TX_PREPARE,
+                         .id = {&id, sizeof(id)},
+                         .from = "bob",
+                         .log = {any_log, sizeof(any_log)},
+                         .boot = b->m->node->id,
+                         .actor = "account",
+                         .remaining = TR_SECONDS(5),
+                         .writes = 1,
+                         .body = {parties.bytes, parties.length}};
+    frame_of_bob(b, 1, &next);
+    next = (tr__tx_frame){.kind = TR__TX_DECIDE,
+                          .id = {&id, sizeof(id)},
+                          .from = "bob",
+                          .actor = "account",
+                          .log = {any_log, sizeof(any_log)},
+                          .status = TR__TX_COMMITTED,
+                          .ts = 1};
+    frame_of_bob(b, 1, &next);
+    int64_t balance = bank_balance(b);
+    tr__tx_buffer_free(&parties);
+    bank_close(b);
+    return balance;
+}
+
+static void a_call_of_another_version_of_its_type_is_executed(void **state)
+{
+    static const uint8_t newer[] = {0x82, 0x18, 40, 0x61, 'x'}, shorter[] = {0x81, 0x18, 41};
+    tr__tx_frame call = {.fingerprint = 77, .body = {newer, sizeof(newer)}};
+    (void)state;
+    assert_int_equal(0, balance_after(&call)); /* without its schema nothing is known of it */
+    call.schema.present = true;
+    call.schema.value = "credit(i64 amount,optional string note)";
+    assert_int_equal(40, balance_after(&call));
+    call.body = (tr_bytes){shorter, sizeof(shorter)}; /* the optional field is left out */
+    assert_int_equal(41, balance_after(&call));
+    call.schema.value = "credit(u64 amount)";
+    assert_int_equal(0, balance_after(&call));
+    call.schema.value = "credit(i64 amount,string note)";
+    assert_int_equal(0, balance_after(&call));
+    call.schema.value = "credit(((((";
+    assert_int_equal(0, balance_after(&call));
+}
+
 static void forge_execute(tr_actor *self, void *context)
 {
     bank *b = context;
@@ -433,6 +490,7 @@ int main(void)
         cmocka_unit_test(a_frame_of_an_actor_that_is_no_manager_is_dropped),
         cmocka_unit_test(a_frame_that_says_what_it_cannot_is_dropped),
         cmocka_unit_test(what_is_in_doubt_is_locked_before_the_first_turn),
+        cmocka_unit_test(a_call_of_another_version_of_its_type_is_executed),
         cmocka_unit_test(the_order_to_execute_cannot_be_sent_by_an_actor),
         cmocka_unit_test(a_plain_message_to_a_participant_without_receive_does_nothing),
         cmocka_unit_test(a_message_that_cannot_be_read_is_refused_by_name),

@@ -23,6 +23,8 @@ static tr__record example(tr__wire_kind kind)
                         .from_generation = 70000,
                         .ask = UINT64_MAX - 1,
                         .remaining_ns = 5000000000u,
+                        .outflow = UINT64_MAX - 2,
+                        .window = 255,
                         .type = 4095,
                         .exit_kind = 3,
                         .code = 27,
@@ -43,7 +45,7 @@ static size_t put(uint8_t *out, const tr__record *record)
 static bool has_body(tr__wire_kind kind)
 {
     return kind != TR__WIRE_CANCEL && kind != TR__WIRE_MONITOR && kind != TR__WIRE_DEMONITOR &&
-           kind != TR__WIRE_MOVED;
+           kind != TR__WIRE_MOVED && kind != TR__WIRE_DEMAND;
 }
 
 /* A copy without a byte to spare, so that a sanitizer sees a read beyond it. */
@@ -81,8 +83,10 @@ static void every_kind_comes_back_as_it_was_put(void **state)
         assert_int_equal(in.from_generation, out.from_generation);
         assert_true(kind == TR__WIRE_TYPE || kind == TR__WIRE_NORMAL || kind == TR__WIRE_EXPIRING ||
                     out.ask == in.ask);
-        assert_true((kind != TR__WIRE_ASK && kind != TR__WIRE_EXPIRING) ||
+        assert_true((kind != TR__WIRE_ASK && kind != TR__WIRE_STREAM_ASK && kind != TR__WIRE_EXPIRING) ||
                     out.remaining_ns == in.remaining_ns);
+        assert_true((kind != TR__WIRE_ITEM && kind != TR__WIRE_DEMAND) || out.outflow == in.outflow);
+        assert_true((kind != TR__WIRE_STREAM_ASK && kind != TR__WIRE_DEMAND) || out.window == in.window);
         assert_true(kind != TR__WIRE_DOWN || (out.exit_kind == 3 && out.code == 27));
         assert_true(kind != TR__WIRE_MOVED || tr_addr_equal(out.moved_to, in.moved_to));
         assert_true(kind != TR__WIRE_TYPE ||

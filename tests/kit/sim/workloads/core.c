@@ -6,13 +6,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "actors/node.h"
+#include "actors/adapter.h"
+#include "actors/loop.h"
 #include "actors/remote_peer.h"
 #include "base/check.h"
 #include "base/mem.h"
 
-#define LAST_NS  TR_SECONDS(30) /* for all that must work after healing */
-#define QUIET_NS TR_SECONDS(3)  /* longer than any timer of a being */
+#define LAST_NS         TR_SECONDS(30) /* for all that must work after healing */
+#define OWN_THREAD_SLOT 1              /* each node's being of that slot has a thread of its own */
+#define QUIET_NS        TR_SECONDS(3)  /* longer than any timer of a being */
 
 core_world core;
 
@@ -83,6 +85,7 @@ core_being *core_born(tr_actor *self, uint32_t slot)
 {
     if (!sim_counts())
         return &nobody;
+    tr_sometimes(self, tr__loop_of(self)->exclusive, "a being has a thread of its own");
     core_being *known = core_being_at(tr_self(self));
     if (known)
         core_wrong("an address was given to being %u, and again to another one", known->number);
@@ -160,10 +163,9 @@ static tr_err keep_one(tr_actor *self, uint32_t node, const tr_actor_def *def, u
 {
     if (core_lives(core.slots[node][slot]) || core.phase == CORE_QUIET)
         return TR_OK;
+    tr_place place = slot == OWN_THREAD_SLOT ? TR_PLACE_OWN_THREAD : TR_PLACE_SPREAD;
     return tr_await_msg(
-        self,
-        tr_spawn_ask(self, def, (const void *)(uintptr_t)slot, &(tr_spawn_opts){.place = TR_PLACE_SPREAD}),
-        NULL);
+        self, tr_spawn_ask(self, def, (const void *)(uintptr_t)slot, &(tr_spawn_opts){.place = place}), NULL);
 }
 
 tr_err core_keep(tr_actor *self, uint32_t node, const tr_actor_def *const *defs, uint32_t count)

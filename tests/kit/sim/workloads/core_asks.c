@@ -1,5 +1,5 @@
 /* Asks: beings on all nodes ask each other, with little time or much, and are answered, late, twice, with an error or not at
- * all; they give up, end, and kill each other. Each future settles once, with what its callee did or for a reason that there
+ * all, or their asks are handed on, once or twice; they give up, end, and kill each other. Each future settles once, with what its callee did or for a reason that there
  * is; one that was given up never. One being a node is a fiber. */
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,6 +10,7 @@
 #include "tests/kit/sim/workloads/list.h"
 
 #define KEPT  16
+#define HOPS  2             /* so often an ask is handed on, at most */
 #define LATE  TR_MILLIS(50) /* after its deadline, that an asker whose loop turns may hear of it */
 #define FIBER 3             /* the slot of the one that is a fiber */
 
@@ -22,10 +23,11 @@ typedef enum want {
     WANT_KEEP,
     WANT_TWICE,
     WANT_END,
+    WANT_FORWARD,
     WANTS
 } want;
 
-TR_MESSAGE(asks_question, (u32, asker), (u32, callee), (u64, number), (u32, want))
+TR_MESSAGE(asks_question, (u32, asker), (u64, number), (u32, want))
 TR_MESSAGE(asks_answer, (u32, callee), (u64, number), (string, text))
 TR_MESSAGE(asks_tick)
 TR_MESSAGE(asks_later, (u64, number))
@@ -34,9 +36,13 @@ typedef enum ask_state { ASK_OPEN, ASK_SETTLED, ASK_GIVEN_UP, ASK_REFUSED } ask_
 
 typedef struct ask {
     core_being *asker;
-    const core_being *callee;
+    const core_being *callee; /* who has it: the last of the hops */
+    struct {
+        const core_being *to;
+        uint64_t connection; /* of the asker's node to its */
+    } hops[HOPS + 1];
+    uint32_t hop; /* how often it was handed on */
     tr_future future;
-    uint64_t connection;
     uint64_t deadline; /* the asker's clock */
     ask_state state;
     bool heard, replied, error, unanswered; /* what the callee did */
@@ -105,6 +111,11 @@ static want any_want(tr_actor *self)
                        : WANT_END;
 }
 
+static want any_want_or_other(tr_actor *self)
+{
+    return tr_random(self) % 8 ? any_want(self) : WANT_FORWARD;
+}
+
 /* Its number; 0: it failed at once. */
 static uint64_t ask_now(tr_actor *self, core_being *me, const core_being *callee, uint64_t timeout, want what)
 {
@@ -112,10 +123,10 @@ static uint64_t ask_now(tr_actor *self, core_being *me, const core_being *callee
     uint64_t number = asks.count;
     *a = (ask){.asker = me,
                .callee = callee,
-               .connection = core_connection(me, callee->address),
+               .hops = {{callee, core_connection(me, callee->address)}},
                .deadline = timeout == TR_FOREVER ? TR_FOREVER : tr_now(self) + timeout};
     tr_future future = tr_ask(self, callee->address, timeout, asks_question, .asker = me->number,
-                              .callee = callee->number, .number = number, .want = what);
+                              .number = number, .want = what);
     tr_err err = future.id ? TR_OK : tr_last_error(self)->code;
     if (!sim_counts())
         return 0;
@@ -131,11 +142,25 @@ static uint64_t ask_now(tr_actor *self, core_being *me, const core_being *callee
 
 /* ---- how it ends --------------------------------------------------------------------------------------- */
 
-/* One that is cut for want of memory takes nothing any more, a while before it is over. */
+/* Of those that it went over, or was to go over. One that is cut for want of memory takes nothing any more, a while before
+ * it is over. */
 static bool connection_is_over(const ask *a)
 {
-    return a->connection &&
-           (a->connection != core_connection(a->asker, a->callee->address) || core_memory_failed());
+    for (uint32_t i = 0; i <= a->hop; i++) {
+        uint64_t then = a->hops[i].connection;
+        if (then && (then == UINT64_MAX || core_memory_failed() ||
+                     then != core_connection(a->asker, a->hops[i].to->address)))
+            return true;
+    }
+    return false;
+}
+
+static bool one_has_ended(const ask *a)
+{
+    for (uint32_t i = 0; i <= a->hop; i++)
+        if (!core_lives(a->hops[i].to))
+            return true;
+    return false;
 }
 
 /* Whether an ask may end so. */
@@ -145,13 +170,13 @@ static bool there_is_a_reason(tr_actor *self, const ask *a, tr_err err)
     case TR_EDEADLINE:
         return tr_now(self) >= a->deadline;
     case TR_ENOACTOR:
-        return a->unanswered || !core_lives(a->callee);
+        return a->unanswered || one_has_ended(a);
     case TR_ENOCONN:
         return connection_is_over(a);
     case TR_EAPP:
         return a->error;
-    case TR_EFULL: /* of a remote mailbox */
-        return a->connection != 0;
+    case TR_EFULL: /* of a remote mailbox, or one that it was handed on to from there */
+        return a->hops[0].connection != 0 || a->hop;
     case TR_ENOMEM:
         return core_memory_failed();
     default:
@@ -193,6 +218,7 @@ static void settled(tr_actor *self, uint64_t number, tr_err err, const tr_msg *m
                    a->asker->number, (unsigned long long)((tr_now(self) - a->deadline) / 1000000u));
     tr_sometimes(self, err == TR_EDEADLINE, "an ask's deadline comes");
     tr_sometimes(self, err == TR_EDEADLINE && a->replied, "an answer is too late");
+    tr_sometimes(self, err == TR_OK && a->hop, "an ask is answered by who it was handed on to");
     tr_sometimes(self, err == TR_ENOACTOR, "an ask fails for there is no actor");
     tr_sometimes(self, err == TR_ENOCONN, "an ask fails as its connection breaks");
     a->state = ASK_SETTLED;
@@ -288,6 +314,22 @@ static void canceled(tr_actor *self, desk *d, const tr_canceled *c)
     }
 }
 
+/* To another one; by who has it now, which is its callee until then. */
+static bool hand_on(tr_actor *self, const desk *d, const tr_msg *msg, ask *a)
+{
+    const core_being *other = core_any(self, d->being, true);
+    if (!other || a->hop == HOPS || tr_forward(self, msg, other->address) != TR_OK)
+        return false;
+    if (!sim_counts())
+        return true;
+    a->hop++;
+    a->hops[a->hop].to = a->callee = other;
+    a->hops[a->hop].connection = core_connection(a->asker, other->address);
+    a->heard = false;
+    tr_sometimes(self, a->hop == 2, "an ask is handed on twice");
+    return true;
+}
+
 static void asked(tr_actor *self, desk *d, const tr_msg *msg, const asks_question *q)
 {
     ask *a = ask_of(q->number);
@@ -298,12 +340,14 @@ static void asked(tr_actor *self, desk *d, const tr_msg *msg, const asks_questio
                    (unsigned long long)q->number);
         return;
     }
-    if (q->callee != d->being->number)
+    if (a->callee != d->being)
         core_wrong("ask %llu for being %u reached %u: a stale address resolved",
-                   (unsigned long long)q->number, q->callee, d->being->number);
+                   (unsigned long long)q->number, a->callee->number, d->being->number);
     if (a->heard)
         core_wrong("ask %llu came twice", (unsigned long long)q->number);
     a->heard = true;
+    if (core.phase == CORE_BUSY && q->want == WANT_FORWARD && hand_on(self, d, msg, a))
+        return;
     switch (core.phase == CORE_BUSY ? (want)q->want : WANT_REPLY) {
     case WANT_LATER:
     case WANT_KEEP:
@@ -343,7 +387,7 @@ static void something(tr_actor *self, desk *d)
         tr_stop(self, callee->address, tr_random(self) % 2 ? TR_EXIT_KILLED : TR_EXIT_SHUTDOWN);
     for (uint64_t n = what < 20 ? 4 : 1; callee && n > 0; n--) {
         uint64_t timeout = any_time(self); /* one draw an expression: S1 */
-        if (ask_then(self, d, callee, timeout, any_want(self)) && what >= 15 && what < 20)
+        if (ask_then(self, d, callee, timeout, any_want_or_other(self)) && what >= 15 && what < 20)
             give_up_one(self, d); /* before anybody reads it */
     }
 }
@@ -429,7 +473,7 @@ static tr_err ask_two(tr_actor *self, desk *d)
     for (int i = 0; i < 2; i++) {
         const core_being *callee = core_any(self, d->being, true);
         uint64_t timeout = tr_random(self) % TR_MILLIS(300);
-        uint64_t number = callee ? ask_now(self, d->being, callee, timeout, any_want(self)) : 0;
+        uint64_t number = callee ? ask_now(self, d->being, callee, timeout, any_want_or_other(self)) : 0;
         if (!number)
             continue;
         ask_of(number)->fiber = true;

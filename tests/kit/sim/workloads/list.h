@@ -9,6 +9,7 @@ extern const tr_scenario sim_chatter;
 extern const tr_scenario sim_core_flow;
 extern const tr_scenario sim_core_mail;
 extern const tr_scenario sim_core_asks;
+extern const tr_scenario sim_core_streams;
 extern const tr_scenario sim_core_ends;
 extern const tr_scenario sim_core_tree;
 extern const tr_scenario sim_groups;

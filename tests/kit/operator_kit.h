@@ -1,7 +1,7 @@
 /* What the tests of the operator's commands share: a runtime directory for each test, node processes (this same program, run
  * with a node's options), and `troupe` run by a shell. Included by one file a program. */
-#ifndef TESTS_SYSTEM_OPERATOR_KIT_H
-#define TESTS_SYSTEM_OPERATOR_KIT_H
+#ifndef TR_TESTS_KIT_OPERATOR_KIT_H
+#define TR_TESTS_KIT_OPERATOR_KIT_H
 
 #include <poll.h>
 #include <setjmp.h>
@@ -17,6 +17,9 @@
 #include <unistd.h>
 
 #include <cmocka.h>
+
+#include <troupe/node.h>
+#include <troupe/troupe.h>
 
 #define WITHIN_MS 20000
 
@@ -117,5 +120,27 @@ static inline void assert_printed(const char *text)
     if (!strstr(printed, text))
         fail_msg("\"%s\" isn't in: %s", text, printed);
 }
+
+/* ---- main ---------------------------------------------------------------------------------------------- */
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+/* The program as a node: it has options. It ends with the test. */
+static inline int node_main(int argc, char **argv, tr_err (*start)(tr_actor *self, void *arg))
+{
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    return tr_main(argc, argv, start, NULL);
+}
+
+/* A node with options, which begins with `start`; without them the tests. */
+#define OPERATOR_MAIN(start, ...)                         \
+    int main(int argc, char **argv)                       \
+    {                                                     \
+        if (argc > 1)                                     \
+            return node_main(argc, argv, start);          \
+        signal(SIGPIPE, SIG_IGN);                         \
+        const struct CMUnitTest tests[] = {__VA_ARGS__};  \
+        return cmocka_run_group_tests(tests, NULL, NULL); \
+    }
 
 #endif
