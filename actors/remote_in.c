@@ -592,12 +592,3 @@ void tr__remote_take_batch(tr__remote_peer *p, const uint8_t *bytes, size_t leng
         length -= used;
     }
 }
-
-void tr__remote_take_bulk(tr__remote_peer *p, uint8_t *block, const uint8_t *bytes, size_t length)
-{
-    p->block = block;
-    p->block_size = block ? (size_t)(bytes - block) + length : 0;
-    tr__remote_take_batch(p, bytes, length);
-    tr__free(p->block);
-    p->block = NULL;
-}

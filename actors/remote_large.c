@@ -111,7 +111,7 @@ tr_err tr__remote_put_large(tr__remote_peer *p, tr__record *record, tr_msg *msg,
     return TR_OK;
 }
 
-/* ---- what doesn't find room --------------------------------------------------------------------------- */
+/* ---- what doesn't find room ---------------------------------------------------------------------------- */
 
 bool tr__remote_hold_bulk(tr__remote_peer *p, tr_msg *msg, const tr__record *record)
 {
@@ -127,4 +127,15 @@ bool tr__remote_hold_bulk(tr__remote_peer *p, tr_msg *msg, const tr__record *rec
     if (p->bulk_held_count >= TR__BULK_HELD_MAX)
         atomic_store_explicit(&p->route->blocked, true, memory_order_relaxed);
     return true;
+}
+
+/* ---- what comes ---------------------------------------------------------------------------------------- */
+
+void tr__remote_take_bulk(tr__remote_peer *p, uint8_t *block, const uint8_t *bytes, size_t length)
+{
+    p->block = block;
+    p->block_size = block ? (size_t)(bytes - block) + length : 0;
+    tr__remote_take_batch(p, bytes, length);
+    tr__free(p->block);
+    p->block = NULL;
 }

@@ -26,7 +26,6 @@
     X(tell_one, "of those that wait for places one is told at a time")                 \
     X(send_eagain, "a message for another node is refused, though there is credit")    \
     X(credit_late, "a message that was accepted waits for credit that is there")       \
-    X(bulk_late, "a large message that was accepted waits for room that is there")     \
     X(batch_of_one, "a batch is closed after its first message")                       \
     X(send_one, "one batch leaves at a time, though several are ready")                \
     X(receive_few, "a few bytes are received at a time")                               \
@@ -36,7 +35,8 @@
     X(log_busy, "the transaction log takes no record before it has forced")            \
     X(inquire_early, "a prepared branch asks for the decision without waiting for it") \
     X(resolve_twice, "who asks what became of a transaction asks twice")               \
-    X(decide_twice, "a participant is told twice that it is committed")
+    X(decide_twice, "a participant is told twice that it is committed")                \
+    X(bulk_late, "a large message that was accepted waits for room that is there")
 
 #ifdef TR_BUGGIFY_POINTS
 
