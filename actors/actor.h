@@ -163,6 +163,12 @@ enum tr__mail {
     TR__MAIL_WATCHED = 2, /* somebody wants to hear how full it is */
 };
 
+/* What it is, for a thread that only looks. */
+static inline const tr_actor_def *tr__def_seen(const tr_actor *actor)
+{
+    return __atomic_load_n(&actor->def, __ATOMIC_RELAXED);
+}
+
 /* Read by any loop that sends, also while the slot's home opens it anew: then the places' word refuses. */
 static inline uint32_t tr__capacity(const tr_actor *actor)
 {

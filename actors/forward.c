@@ -68,7 +68,7 @@ static tr_err send_elsewhere(tr_actor *self, const tr_msg *ask, tr_addr to)
 {
     tr__loop *loop = tr__owner(self);
     tr_err err = tr__remote_check(loop->node, ask->sender.node, NULL, NULL, 0);
-    tr_msg *moved = err == TR_OK ? tr__moved_make(loop, ask->ask, to) : NULL;
+    tr_msg *moved = err == TR_OK ? tr__moved_make(loop, ask->ask, to, tr__one_hop_more(ask)) : NULL;
     if (!moved)
         return refuse(self, ask, to, err ? err : TR_ENOMEM);
     tr_msg *mine = take(self, ask);
@@ -97,6 +97,7 @@ tr_err tr_forward(tr_actor *self, const tr_msg *ask, tr_addr to)
         return refuse(self, ask, to, err);
     tr_msg *mine = take(self, ask);
     mine->kind = TR__MSG_FORWARD;
+    mine->hops = tr__one_hop_more(mine) & TR__HOPS_MAX;
     mine->flags |= beyond ? TR__MSG_BEYOND : 0;
     mine->places = (uint16_t)places;
     tr__submit(loop, to, mine);
@@ -105,7 +106,7 @@ tr_err tr_forward(tr_actor *self, const tr_msg *ask, tr_addr to)
 
 /* ---- the new callee's loop ----------------------------------------------------------------------------- */
 
-tr_msg *tr__moved_make(tr__loop *loop, uint64_t ask, tr_addr callee)
+tr_msg *tr__moved_make(tr__loop *loop, uint64_t ask, tr_addr callee, uint8_t hops)
 {
     _Static_assert(sizeof(tr_canceled) >= sizeof(tr_addr), "the block may become the cancel");
     tr_msg *msg = tr__msg_alloc(&loop->pool, loop->index, sizeof(tr_canceled));
@@ -113,13 +114,14 @@ tr_msg *tr__moved_make(tr__loop *loop, uint64_t ask, tr_addr callee)
         return NULL;
     msg->kind = TR__MSG_MOVED;
     msg->ask = ask;
+    msg->hops = hops & TR__HOPS_MAX;
     *(tr_addr *)tr__msg_body(msg) = callee;
     return msg;
 }
 
-void tr__moved_tell(tr__loop *loop, tr_addr asker, uint64_t ask, tr_addr callee)
+void tr__moved_tell(tr__loop *loop, tr_addr asker, uint64_t ask, tr_addr callee, uint8_t hops)
 {
-    tr_msg *moved = tr__moved_make(loop, ask, callee);
+    tr_msg *moved = tr__moved_make(loop, ask, callee, hops);
     if (moved)
         tr__submit(loop, asker, moved);
 }
@@ -131,11 +133,14 @@ void tr__moved_arrived(tr__loop *loop, tr_actor *asker, tr_msg *msg)
     tr_addr callee = *(tr_addr *)tr__msg_body(msg);
     tr__pending *pending = tr__pending_get(loop, asker, msg->ask);
     if (pending && pending->kind == TR__PENDING_ASK && !pending->settled) {
-        /* Of a peer only if that has it. */
         bool begun =
             pending->special & TR__STREAMS && pending->inflow->outflow; /* its items say who has it */
-        if (!begun && (!msg->sender.node || msg->sender.node == pending->callee.node))
+        bool ours = !msg->sender.node;                                  /* of a peer only if that has it */
+        bool news = ours ? tr__moved_is_news(msg, pending->left) : msg->sender.node == pending->callee.node;
+        if (!begun && news) {
             pending->callee = callee;
+            pending->left = ours ? msg->hops : pending->left;
+        }
     } else { /* given up, or answered already: a cancel finds nothing then */
         tr__moved_lost(loop, loop->node->id, msg);
         return;

@@ -232,7 +232,7 @@ void tr__loop_end_actors(tr__loop *loop)
         if (!actor->fiber || !tr__fiber_end(loop, actor, &shutdown))
             tr__actor_finish(loop, actor, &shutdown);
     }
-    atomic_store_explicit(&loop->watch.slot, 0, memory_order_relaxed);
+    atomic_store_explicit(&loop->watch.actor, NULL, memory_order_relaxed);
     flush(loop);
 }
 

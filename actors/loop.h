@@ -88,11 +88,10 @@ typedef struct tr__loop_counts {
     uint64_t dropped[TR_DROP_COUNT];
 } tr__loop_counts;
 
-/* What the watchdog reads: the actor that runs (index + 1; 0: none), what it is, how often that has changed, and when the
- * loop last looked at its clock. Each is only looked at: a mix of two runs can at worst be told for one that is over. */
+/* What the watchdog reads: the actor that runs (NULL: none), how often that has changed, on what message, and when the loop
+ * last looked at its clock. Each is only looked at: a mix of two runs can at worst be told for one that is over. */
 typedef struct tr__watch {
-    _Atomic uint32_t slot;
-    _Atomic(const tr_actor_def *) def;
+    _Atomic(tr_actor *) actor;
     _Atomic uint64_t runs;
     _Atomic(const tr_typeinfo *) type;
     _Atomic uint64_t at_ns;
@@ -327,10 +326,9 @@ bool tr__fire_timers(tr__loop *loop);
 /* A step of an actor's is done, of a fiber that doesn't wait in between as well: true, the turn's time is over. */
 bool tr__count_step(tr__loop *loop);
 /* Say what runs, for the watchdog; `type` NULL: no message. */
-static inline void tr__watch_run(tr__loop *loop, const tr_actor *actor)
+static inline void tr__watch_run(tr__loop *loop, tr_actor *actor)
 {
-    TR__SHOW(loop->watch.slot, actor->index + 1);
-    TR__SHOW(loop->watch.def, actor->def);
+    TR__SHOW(loop->watch.actor, actor);
     TR__SHOW(loop->watch.runs, loop->watch.runs + 1);
 }
 static inline void tr__watch_type(tr__loop *loop, const tr_msg *msg)

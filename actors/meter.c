@@ -83,8 +83,7 @@ static uint64_t window_of(const tr__loop *loop)
 
 void tr__meter_step(tr__loop *loop, uint64_t began_ns)
 {
-    const tr_actor *actor =
-        tr__slot(loop->node, atomic_load_explicit(&loop->watch.slot, memory_order_relaxed) - 1);
+    tr_actor *actor = atomic_load_explicit(&loop->watch.actor, memory_order_relaxed);
     uint64_t window = window_of(loop), took = loop->now_ns - began_ns;
     loop->until_look = 1; /* so that the next step is measured as well */
     if (!actor || actor->state == TR__ACTOR_FREE || !tr__is_owner(loop, actor))

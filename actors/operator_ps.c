@@ -124,7 +124,7 @@ static void tell_own_threads(tr__operator_job *job, const tr__loop *loop)
         if (!owner || !owner->exclusive)
             continue;
         tr_addr address = {node->id, i, atomic_load_explicit(&actor->generation, memory_order_relaxed)};
-        const tr_actor_def *def = __atomic_load_n(&actor->def, __ATOMIC_RELAXED);
+        const tr_actor_def *def = tr__def_seen(actor);
         json_integer_set(count, json_integer_value(count) + 1);
         tr__operator_append(actors,
                             json_pack("{s:o, s:o, s:s}", "address", tr__operator_address(address),

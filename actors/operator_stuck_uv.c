@@ -60,18 +60,17 @@ json_t *tr__operator_stuck(const tr__control *control, uint32_t index, tr_addr t
     tr__loop *loop = node->loops[index];
     char text[256];
     uint64_t ms = tr__control_stuck(control, index, text, sizeof(text));
-    uint32_t slot = atomic_load_explicit(&loop->watch.slot, memory_order_relaxed);
-    const tr_actor_def *def = atomic_load_explicit(&loop->watch.def, memory_order_relaxed);
+    tr_actor *actor = ms ? atomic_load_explicit(&loop->watch.actor, memory_order_relaxed) : NULL;
+    const tr_actor_def *def = actor ? tr__def_seen(actor) : NULL;
     const tr_typeinfo *type = atomic_load_explicit(&loop->watch.type, memory_order_relaxed);
-    const tr_actor *actor = ms && slot ? tr__slot(node, slot - 1) : NULL;
     json_t *answer =
         json_pack("{s:b, s:o, s:s, s:i, s:b, s:b, s:o, s:o}", "ok", 1, "actor", actor_of(node, to), "node",
                   node->name, "loop", (int)index, "silent", 1, "own_thread", loop->exclusive, "backtrace",
                   frames_of(node, index), "recent", recent_of(loop));
     if (!answer || !actor)
         return answer;
-    tr_addr address = {node->id, slot - 1,
-                       atomic_load_explicit(&((tr_actor *)actor)->generation, memory_order_relaxed)};
+    tr_addr address = {node->id, actor->index,
+                       atomic_load_explicit(&actor->generation, memory_order_relaxed)};
     json_t *running = actor_of(node, address);
     if (running) {
         json_object_set_new(running, "definition", tr__operator_text(def ? def->name : "?", TR_NAME_MAX));

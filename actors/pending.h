@@ -53,8 +53,9 @@ typedef struct tr__pending {
     uint8_t error;   /* tr_err, when settled without a message */
     uint8_t mode;    /* of a gather: tr__gather_mode */
     uint8_t special; /* tr__pending_special */
-    uint16_t left;   /* of a gather: members not settled */
-    tr_addr callee;  /* of an ask */
+    uint16_t
+        left; /* of a gather: members not settled. Of an ask: how often it is known to have been handed on here */
+    tr_addr callee; /* of an ask */
     union {
         const tr_typeinfo *asked;
         struct tr__inflow *inflow; /* TR__STREAMS; it has the type */
@@ -167,16 +168,28 @@ void tr__pipe_end(tr__loop *loop, tr__pending *pending);
 
 /* ---- asks that are handed on, or given up (forward.c, cancel.c) ---------------------------------------- */
 
-/* An ask that was handed on has come to its new callee: tell its asker where it is. Best effort, as the cancel that this is
- * for. */
-void tr__moved_tell(tr__loop *loop, tr_addr asker, uint64_t ask, tr_addr callee);
+#define TR__HOPS_MAX 127
+
+/* An ask that was handed on, so often, has come to its new callee: tell its asker where it is. Best effort, as the cancel
+ * that this is for. */
+void tr__moved_tell(tr__loop *loop, tr_addr asker, uint64_t ask, tr_addr callee, uint8_t hops);
 /* It came to the asker: whom to tell of a cancel from now on. Takes msg. */
 void tr__moved_arrived(tr__loop *loop, tr_actor *asker, tr_msg *msg);
 /* It can't come there: the asker, of that node, is gone or out of reach, and doesn't wait. Its new callee is told. Takes
  * msg. */
 void tr__moved_lost(tr__loop *loop, uint64_t asker_node, tr_msg *msg);
 /* What tells an asker that its ask is handled by another actor; NULL: no memory. */
-tr_msg *tr__moved_make(tr__loop *loop, uint64_t ask, tr_addr callee);
+tr_msg *tr__moved_make(tr__loop *loop, uint64_t ask, tr_addr callee, uint8_t hops);
+/* How often it will have been handed on. */
+static inline uint8_t tr__one_hop_more(const tr_msg *ask)
+{
+    return ask->hops < TR__HOPS_MAX ? ask->hops + 1 : TR__HOPS_MAX;
+}
+/* Two loops may tell of two hops in either order: whether this tells of a later one than that. */
+static inline bool tr__moved_is_news(const tr_msg *moved, unsigned known_hops)
+{
+    return moved->hops > known_hops || moved->hops == TR__HOPS_MAX;
+}
 /* Tell the callee of an ask that nobody waits any more. */
 void tr__cancel_callee(tr__loop *loop, const tr__pending *pending);
 /* A cancel came to its callee's loop. Takes msg. */

@@ -450,7 +450,7 @@ static void take_moved(tr__remote_peer *p, const tr__record *r)
     tr__loop *loop = p->remote->loop;
     tr_addr asker = {loop->node->id, r->to_slot, r->to_generation}, callee = r->moved_to;
     if (callee.node == p->peer->id) {
-        tr_msg *msg = tr__moved_make(loop, r->ask, callee);
+        tr_msg *msg = tr__moved_make(loop, r->ask, callee, 0);
         if (!msg) {
             loop->counts.dropped[TR_DROP_NO_MEMORY]++;
             return;
@@ -470,6 +470,7 @@ static void take_moved(tr__remote_peer *p, const tr__record *r)
         return;
     }
     ask->kind = TR__MSG_FORWARD;
+    ask->hops = tr__one_hop_more(ask) & TR__HOPS_MAX;
     ask->places = (uint16_t)places;
     tr__submit(loop, callee, ask);
 }

@@ -218,8 +218,10 @@ static void stream_moved(tr__remote_peer *p, const tr_msg *msg)
     tr_msg *cancel = tr__waits_find(&p->waits, TR__MSG_CANCEL, msg->ask, msg->to.slot, msg->to.generation);
     if (!cancel)
         return;
-    if (cancel->places) /* an item has left: this is late, of an earlier hand */
+    if (cancel->places ||
+        !tr__moved_is_news(msg, cancel->hops)) /* late, of an earlier hand: an item has left, or so */
         return;
+    cancel->hops = msg->hops;
     if (callee->node == loop->node->id) {
         cancel->to.slot = callee->slot;
         cancel->to.generation = callee->generation;
@@ -430,9 +432,10 @@ void tr__remote_peer_send(tr__remote_peer *p, tr_msg *msg)
         TR__MSG_FORWARD) { /* it waits for its answer here; to its callee it comes as any other */
         tr_addr asker = msg->sender, callee = {p->peer->id, msg->to.slot, msg->to.generation};
         uint64_t ask = msg->ask;
+        uint8_t hops = msg->hops;
         msg->kind = TR__MSG_ASK;
         tr__remote_peer_send(p, msg);
-        tr__moved_tell(loop, asker, ask, callee);
+        tr__moved_tell(loop, asker, ask, callee, hops);
         return;
     }
     if (p->cut) {

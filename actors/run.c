@@ -440,7 +440,7 @@ void tr__run_until(tr__loop *loop, uint64_t until_ns)
         look(loop);
     if (loop->young_count)
         tr__pendings_grown(loop);
-    TR__SHOW(loop->watch.slot, 0);
+    TR__SHOW(loop->watch.actor, NULL);
 }
 
 bool tr__must_stop_slow(tr__loop *loop, tr_actor *self)

@@ -12,12 +12,11 @@ static uint64_t load64(const _Atomic uint64_t *from)
     return atomic_load_explicit((_Atomic uint64_t *)from, memory_order_relaxed);
 }
 
-static void describe(tr_node *node, uint32_t slot, const tr_actor_def *def, const tr_typeinfo *type,
+static void describe(tr_node *node, tr_actor *actor, const tr_actor_def *def, const tr_typeinfo *type,
                      char *text, size_t room)
 {
-    tr_actor *actor = tr__slot(node, slot);
-    tr_addr address = {node->id, slot,
-                       actor ? atomic_load_explicit(&actor->generation, memory_order_relaxed) : 0};
+    tr_addr address = {node->id, actor->index,
+                       atomic_load_explicit(&actor->generation, memory_order_relaxed)};
     char where[TR_ADDR_TEXT_MAX], name[TR_NAME_MAX];
     tr__addr_format(address, where);
     bool named = tr__name_of(node, address, name);
@@ -31,12 +30,12 @@ bool tr__held_by(tr_node *node, uint32_t index, tr__holding *held)
     tr__watch *watch = &node->loops[index]->watch;
     held->runs = load64(&watch->runs);
     held->since_ns = load64(&watch->at_ns);
-    held->def = atomic_load_explicit(&watch->def, memory_order_relaxed);
     const tr_typeinfo *type = atomic_load_explicit(&watch->type, memory_order_relaxed);
-    uint32_t slot = atomic_load_explicit(&watch->slot, memory_order_relaxed);
-    if (slot == 0)
+    tr_actor *actor = atomic_load_explicit(&watch->actor, memory_order_relaxed);
+    if (!actor)
         return false;
-    describe(node, slot - 1, held->def, type, held->what, sizeof(held->what));
+    held->def = tr__def_seen(actor);
+    describe(node, actor, held->def, type, held->what, sizeof(held->what));
     return true;
 }
 
@@ -106,8 +105,8 @@ static void look_at(tr__watchdog *w, uint32_t index, uint64_t now_ns)
     }
     if (at < w->loops[index].other_ns)
         at = w->loops[index].other_ns;
-    bool holds = atomic_load_explicit((_Atomic uint32_t *)&watch->slot, memory_order_relaxed) != 0;
-    uint64_t held_ns = holds && now_ns > at ? now_ns - at : 0;
+    const tr_actor *actor = atomic_load_explicit((_Atomic(tr_actor *) *)&watch->actor, memory_order_relaxed);
+    uint64_t held_ns = actor && now_ns > at ? now_ns - at : 0;
     bool is_told = w->loops[index].next_ns != 0;
     if (is_told && (!held_ns || runs != w->loops[index].told.runs)) {
         tell_end(w, index, now_ns);
@@ -115,8 +114,7 @@ static void look_at(tr__watchdog *w, uint32_t index, uint64_t now_ns)
     }
     if (held_ns == 0)
         return;
-    const tr_actor_def *def =
-        atomic_load_explicit((_Atomic(const tr_actor_def *) *)&watch->def, memory_order_relaxed);
+    const tr_actor_def *def = tr__def_seen(actor);
     uint64_t budget = def && def->overrun_ns ? def->overrun_ns : w->node->opts.overrun_ns;
     tr__holding held;
     if (held_ns >= patience && (!is_told || held_ns >= w->loops[index].next_ns) &&

@@ -316,9 +316,10 @@ static bool play(show *s)
         child *c = &s->server;
         if (name[0] == 'c')
             c = &s->client[(strtoull(name + 1, NULL, 10) - 1) % s->clients];
+        bool was_done = c->done; /* one that was done before it was killed says so again */
         if (!heard(s, c, what, line + at))
             break;
-        done += strcmp(what, "done") == 0;
+        done += c->done && !was_done;
         if (strcmp(what, "listens") == 0 && !s->client[0].pid) {
             snprintf(s->address, sizeof(s->address), "%s", line + at);
             for (uint64_t i = 0; i < s->clients; i++)

@@ -146,7 +146,8 @@ typedef struct tr_msg {
     uint8_t home;         /* the loop whose pool the block is of */
     uint8_t size_class;   /* in that pool */
     uint8_t error;        /* a failed answer's tr_err; of a streamed ask its window, of a demand its count */
-    uint8_t routed;       /* it has a route */
+    uint8_t routed : 1;   /* it has a route */
+    uint8_t hops : 7;     /* of an ask, how often it was handed on on this node; the most stands for more */
     union {
         struct {
             uint16_t route, route_epoch; /* on its way to another node, by the loop that has the connection */
