@@ -15,7 +15,8 @@
 
 enum {
     DATA_KINDS = BIT(TR__FRAME_HEARTBEAT) | BIT(TR__FRAME_ACK) | BIT(TR__FRAME_GRANT) |
-                 BIT(TR__FRAME_GOODBYE) | BIT(TR__FRAME_REFUSE), /* batches are the home's */
+                 BIT(TR__FRAME_BULK_GRANT) | BIT(TR__FRAME_GOODBYE) | BIT(TR__FRAME_REFUSE), /* batches and
+                                                                     chunks are the home's */
     FAILS_TO = BIT(TR__CONNECTION_REFUSING) | BIT(TR__CONNECTION_DOWN),
 };
 
@@ -142,7 +143,14 @@ static void open_window(tr__connection *c)
     ch->net->limit(ch->stream, TR__FRAME_SIZE_MAX);
     /* release: before the grant, so whose batch uses that finds it */
     atomic_store_explicit(&ch->open, true, memory_order_release);
-    tr__channel_want(ch, TR__WANT_GRANT);
+    tr__channel_want(ch, TR__WANT_GRANT | (ch->lanes ? TR__WANT_BULK_GRANT : 0));
+}
+
+/* Whether both have a bulk lane; else large messages go as before there was one. */
+static void agree_on_lanes(tr__connection *c)
+{
+    c->channel->lanes = c->config->bulk_window && (c->peer.capabilities & TR__CAPABILITY_LANES);
+    c->channel->peer_message_max = c->channel->lanes ? c->peer.message_max : 0;
 }
 
 static tr_err on_key(tr__connection *c, const tr__frame *frame, tr_error *error)
@@ -159,6 +167,7 @@ static tr_err on_hello(tr__connection *c, const tr__frame *frame, tr_error *erro
 {
     TR_TRY(tr__frame_get_hello(frame, &c->peer, error));
     TR_TRY(judge(c, error));
+    agree_on_lanes(c);
     if (c->state == TR__CONNECTION_WAITING) {
         enter(c, TR__CONNECTION_ANSWERED);
         tr__channel_want(c->channel, TR__WANT_HELLO);
@@ -198,9 +207,15 @@ static tr_err on_grant(tr__connection *c, const tr__frame *frame, tr_error *erro
         enter(c, TR__CONNECTION_UP);
         /* release: the window of theirs is known; from now on the callback settles acks and grants */
         atomic_store_explicit(&c->channel->up, true, memory_order_release);
+        c->taken_ns = c->now_ns;
         c->upcalls->up(c->context);
     }
     return TR_OK;
+}
+
+static tr_err on_bulk_grant(tr__connection *c, const tr__frame *frame, tr_error *error)
+{
+    return tr__channel_on_bulk_grant(c->channel, frame, error);
 }
 
 static tr_err on_goodbye(tr__connection *c, const tr__frame *frame, tr_error *error)
@@ -212,9 +227,15 @@ static tr_err on_goodbye(tr__connection *c, const tr__frame *frame, tr_error *er
 }
 
 static tr_err (*const HANDLERS[TR__FRAME_KINDS])(tr__connection *, const tr__frame *, tr_error *) = {
-    [TR__FRAME_HELLO] = on_hello,       [TR__FRAME_HELLO_ACK] = on_hello, [TR__FRAME_REFUSE] = on_refuse,
-    [TR__FRAME_HEARTBEAT] = on_nothing, [TR__FRAME_ACK] = on_ack,         [TR__FRAME_GRANT] = on_grant,
-    [TR__FRAME_GOODBYE] = on_goodbye,   [TR__FRAME_KEY] = on_key,
+    [TR__FRAME_HELLO] = on_hello,
+    [TR__FRAME_HELLO_ACK] = on_hello,
+    [TR__FRAME_REFUSE] = on_refuse,
+    [TR__FRAME_HEARTBEAT] = on_nothing,
+    [TR__FRAME_ACK] = on_ack,
+    [TR__FRAME_GRANT] = on_grant,
+    [TR__FRAME_GOODBYE] = on_goodbye,
+    [TR__FRAME_KEY] = on_key,
+    [TR__FRAME_BULK_GRANT] = on_bulk_grant,
 };
 
 /* One frame, unless somebody else takes it. *size: of the frame. */
@@ -251,6 +272,7 @@ void tr__connection_init(tr__connection *c, tr__channel *channel, tr__flow *flow
         .begun_ns = now_ns,
         .entered_ns = now_ns,
         .heard_ns = now_ns,
+        .taken_ns = now_ns,
         .look_ns = now_ns + channel->config->heartbeat_ns,
         .ack_due_ns = UINT64_MAX,
     };
@@ -330,6 +352,10 @@ static tr_err overdue(const tr__connection *c, tr_error *why)
     if (c->state < TR__CONNECTION_UP && c->now_ns - c->begun_ns >= config->handshake_ns)
         return tr__fail(why, TR_EDEADLINE, "no handshake within %.1f s; is it a node of Troupe?",
                         (double)config->handshake_ns / 1e9);
+    if (c->stuck)
+        return tr__fail(why, TR_EFULL, "node %s took nothing for %.1f s of the %zu bytes that wait for it",
+                        c->peer.name, (double)(c->now_ns - c->taken_ns) / 1e9,
+                        atomic_load(&c->channel->out.queued) + atomic_load(&c->channel->bulk.queued));
     if (is_open(c) && silent >= config->silence_ns)
         return tr__fail(why, TR_ENOCONN, "no heartbeat from node %s for %.1f s", c->peer.name,
                         (double)silent / 1e9);
@@ -356,6 +382,19 @@ static void tend_acks(tr__connection *c)
     c->ack_due_ns = owed ? c->now_ns + c->config->ack_delay_ns : UINT64_MAX;
 }
 
+/* Whether they take something of what waits for them. Before it is their credit that is missing it isn't their fault. */
+static void look_for_stuck(tr__connection *c)
+{
+    const tr__channel *ch = c->channel;
+    bool waits = atomic_load(&ch->blocked) || atomic_load(&ch->bulk_blocked) || tr__bulk_waits(&ch->bulk);
+    uint64_t taken =
+        atomic_load(&ch->granted_to_us) + atomic_load(&ch->bulk.granted) + atomic_load(&ch->batches_acked);
+    if (!waits || taken != c->taken_seen)
+        c->taken_ns = c->now_ns;
+    c->taken_seen = taken;
+    c->stuck = c->state == TR__CONNECTION_UP && c->now_ns - c->taken_ns >= c->config->stuck_ns;
+}
+
 /* A heartbeat if nothing else was said since the last look. */
 static void look(tr__connection *c)
 {
@@ -364,6 +403,7 @@ static void look(tr__connection *c)
     if (is_open(c) && spoken == c->spoken_seen)
         tr__channel_want(c->channel, TR__WANT_HEARTBEAT);
     c->spoken_seen = spoken;
+    look_for_stuck(c);
     c->look_ns = c->now_ns + c->config->heartbeat_ns;
 }
 

@@ -61,6 +61,8 @@ struct tr__connection {
     uint64_t look_ns;                  /* when to look next whether either side was silent */
     uint64_t heard_ns;                 /* of the look that found that something had come */
     uint64_t heard_bytes, spoken_seen; /* the channel's counts at the last look */
+    uint64_t taken_ns, taken_seen;     /* of the look that found that they take what waits; what they took */
+    bool stuck;                        /* it ended for that */
     uint64_t ack_due_ns;               /* UINT64_MAX: nothing to look for */
     tr__psk_pair pair;                 /* until the keys are derived */
     tr_error failure;                  /* to be reported by the next tick, or what the refusal says */

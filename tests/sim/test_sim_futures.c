@@ -10,8 +10,8 @@
 #include <cmocka.h>
 
 #include "base/mem.h"
+#include "tests/kit/sim/open_frame.h"
 #include "tests/kit/sim/sim.h"
-#include "transport/frame.h"
 
 /* An actor "one" and "two" on each node do with an ask what they were told last. */
 TR_MESSAGE(question, (u64, n), (buffer, with))
@@ -26,8 +26,8 @@ TR_MESSAGE(outcome, (u32, code), (addr, by), (u64, n))
 
 enum { REPLY, KEEP, FORWARD, REPLY_AND_END, FORWARD_DRY };
 
-/* An ask is forwarded while there is no memory: the batch that is open is filled up but for so many bytes, a record goes behind
- * that, and the n-th allocation then fails. */
+/* An ask is forwarded while there is no memory: the batch that is open is filled up but for so many bytes, small records go
+ * behind that, and the n-th allocation then fails. */
 static struct {
     size_t left;
     uint64_t fails_at;
@@ -35,11 +35,15 @@ static struct {
 
 static tr_err forward_dry(tr_actor *self, const tr_msg *ask, tr_addr to)
 {
-    static char fill[TR__FRAME_SIZE_NORMAL];
-    memset(fill, 'x', sizeof(fill) - dry.left);
-    fill[sizeof(fill) - dry.left] = '\0';
-    tr_send(self, tr_msg_sender(ask), told, .what = fill);
-    tr_monitor(self, tr_msg_sender(ask));
+    static char fill[TR__LARGE_MIN];
+    for (int i = 0; i < 4; i++) {
+        size_t length = sim_filling(tr_node_of(self), tr_msg_sender(ask).node, dry.left);
+        memset(fill, 'x', length);
+        fill[length] = '\0';
+        tr_send(self, tr_msg_sender(ask), told, .what = fill);
+    }
+    while (sim_left_in_frame(tr_node_of(self), tr_msg_sender(ask).node) >= TR__WIRE_HEADER_MAX)
+        tr_monitor(self, tr_msg_sender(ask));
     tr__alloc_fail_at(dry.fails_at);
     tr_err err = tr_forward(self, ask, to);
     tr__alloc_fail_at(0);
@@ -274,7 +278,7 @@ static void an_ask_that_moves_without_memory_fails_before_its_time(void **state)
     tr_addr near = find("n1/near");
     uint32_t cut = 0;
     for (uint32_t i = 0; i < 16; i++) {
-        dry.left = 132 + 4 * (i / 2);
+        dry.left = 120 + 4 * (i / 2);
         dry.fails_at = 1 + i % 2; /* where every block is an allocation the first is the message's */
         have(near, FORWARD_DRY, two[2]);
         have_asked(near);

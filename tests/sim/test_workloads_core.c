@@ -184,6 +184,7 @@ static const struct {
 } planted[] = {
     {"two_swapped", &sim_core_flow, 10, "before it on the same connection didn't"},
     {"held_overtaken", &sim_core_flow, 20, "arrived"},
+    {"bulk_overtaken", &sim_core_flow, 20, "arrived"},
     {"lost_midway", &sim_core_flow, 10, "before it on the same connection didn't"},
     {"twice_after_reconnect", &sim_core_flow, 10, "arrived twice"},
     {"reply_to_next", &sim_core_asks, 20, "ask "},
