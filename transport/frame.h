@@ -75,6 +75,7 @@ typedef struct tr__hello {
 } tr__hello;
 
 #define TR__CAPABILITY_LANES 1u /* it knows the bulk lane */
+#define TR__CAPABILITY_LEARN 2u /* it wants to be told the addresses of other nodes */
 
 typedef struct tr__ack {
     uint64_t sequence; /* how many batches and chunks were received */

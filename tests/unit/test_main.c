@@ -40,11 +40,31 @@ static void a_bad_option_is_named_and_gives_status_2(void **state)
 {
     (void)state;
     static char *wrong[][2] = {
-        {"--loops", "0"},          {"--loops", "65"},          {"--loops", "4294967297"},
-        {"--loops", "2x"},         {"--listen", "nonsense"},   {"--listen", "1.2.3:1"},
-        {"--listen", "8.8.8.8:1"}, {"--join", "nonsense"},     {"--join", "127.0.0.1:0"},
-        {"--log", "loud"},         {"--name", "two words"},    {"--cluster", "a/b"},
-        {"--operator", "yes"},     {"--message-max", "1023K"}, {"--message-max", "2G"},
+        {"--loops", "0"},
+        {"--loops", "65"},
+        {"--loops", "4294967297"},
+        {"--loops", "2x"},
+        {"--listen", "nonsense"},
+        {"--listen", "1.2.3:1"},
+        {"--listen", "8.8.8.8:1"},
+        {"--join", "nonsense"},
+        {"--join", "127.0.0.1:0"},
+        {"--log", "loud"},
+        {"--name", "two words"},
+        {"--cluster", "a/b"},
+        {"--operator", "yes"},
+        {"--heartbeat", "5"},
+        {"--heartbeat", "60001"},
+        {"--silence", "1.9"},
+        {"--silence", "3601"},
+        {"--silence", "soon"},
+        {"--phi", "0"},
+        {"--phi", "17"},
+        {"--phi", "2.5"},
+        {"--learn", "perhaps"},
+        {"--advertise", "here"},
+        {"--message-max", "1023K"},
+        {"--message-max", "2G"},
     };
     for (size_t i = 0; i < TR_COUNT(wrong); i++) {
         char out[1024];
