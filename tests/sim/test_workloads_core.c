@@ -205,7 +205,7 @@ static const struct {
     {"held_leaked", &sim_core_mail, 10, "the sums differ"},
     {"ask_left", &sim_core_asks, 20, "never settles"},
     {"wake_lost", &sim_core_tree, 20, "45 s after healing"},
-    {"credit_kept", &sim_core_flow, 20, "isn't done"},
+    {"credit_kept", &sim_core_flow, 20, "45 s after healing"},
 };
 
 static void every_planted_bug_is_seen_and_named(void **state)
