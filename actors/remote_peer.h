@@ -57,7 +57,7 @@ typedef struct tr__remote_peer {
     tr__pair *pair;    /* of what is being sent: it goes behind what that has on the bulk lane */
     bool bulk_refused; /* what said TR_EAGAIN was the bulk lane */
     bool went_along;   /* what was sent took its block with it; its header is in `gone` */
-    uint8_t *block; /* that came by the bulk lane, and isn't a message yet */
+    uint8_t *block;    /* that came by the bulk lane, and isn't a message yet */
     size_t block_size;
     tr_msg *wanting, **wanting_end; /* writable notices to be */
     tr__waits waits;                /* asks and monitors of ours; cancels to be of streamed asks of theirs */
