@@ -16,7 +16,7 @@
 #include "transport/connection.h"
 
 #define TR__UNAUTHENTICATED_MAX 64  /* accepted connections that are not up: strangers.h says who has to go */
-#define TR__ACCEPTING_MAX       256 /* accepted ones that the control thread hasn't looked at */
+#define TR__ACCEPTING_MAX       64 /* accepted ones that the control thread hasn't looked at */
 #define TR__PEERS_MAX           1024 /* beyond it a newcomer is refused */
 #define TR__DIALS_MAX           1024
 #define TR__LEARNED_MAX         512 /* of the addresses that are dialled: those that were learned */
