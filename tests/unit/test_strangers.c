@@ -78,7 +78,7 @@ static void a_node_from_elsewhere_is_met_at_once_while_a_flood_goes_on(void **st
     test_dial(&f->bob, &f->alice);
     tr__endpoint_step(f->bob.endpoint, f->cluster.now_ns);
     for (int i = 0; i < 500 && !f->bob.peer; i++) {
-        f->cluster.net.origin = 2; /* only bob dials here */
+        f->cluster.net.origin = 2;                   /* only bob dials here */
         for (int things = 0; things < 4; things++) { /* who was cut is heard of as well */
             memory_net_step(&f->cluster.net);
             tr__endpoint_step(f->bob.endpoint, f->cluster.now_ns);
