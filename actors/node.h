@@ -37,7 +37,7 @@ struct tr_node {
     uint32_t loop_count; /* those that actors are spread over; loops of own threads come behind them */
     tr__loop *loops[TR__LOOPS_MAX];
     tr_node_opts opts;
-    const uint8_t *key; /* what opts.key holds; until tr__node_begin has returned */
+    const struct tr__keys *keys; /* what opts.key holds; until tr__node_begin has returned */
     void (*log)(void *context, tr_log_level level, const char *line);
     void *log_context;
     tr_log_level log_level;

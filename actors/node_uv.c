@@ -337,7 +337,7 @@ tr_node *tr_node_create(const tr_node_opts *opts, tr_error *error)
     }
     pthread_mutex_init(&all->threads_lock, NULL);
     read_kill_point(all);
-    uint8_t key[TR__KEY_SIZE];
+    tr__keys keys;
     tr_node_opts own = *opts;
     if (!own.message_budget)
         own.message_budget = tr__memory_limit() / 4;
@@ -348,8 +348,8 @@ tr_node *tr_node_create(const tr_node_opts *opts, tr_error *error)
         return NULL;
     }
     node->driver = all;
-    node->key = opts->key ? key : NULL;
-    tr_err err = opts->key ? tr__key_read(opts->key, key, error) : TR_OK;
+    node->keys = opts->key ? &keys : NULL;
+    tr_err err = opts->key ? tr__key_read(opts->key, &keys, error) : TR_OK;
     if (err == TR_OK && opts->crash_dir)
         err = tr__fault_watch(node, opts->crash_dir, error);
     if (err == TR_OK && opts->operator_socket)
@@ -358,8 +358,8 @@ tr_node *tr_node_create(const tr_node_opts *opts, tr_error *error)
     if (err == TR_OK)
         err = tr__node_begin(node, error);
     tr__signals_restore(before);
-    node->key = NULL;
-    tr__wipe(key, sizeof(key));
+    node->keys = NULL;
+    tr__wipe(&keys, sizeof(keys));
     if (err != TR_OK) {
         tr_node_destroy(node);
         return NULL;

@@ -24,6 +24,7 @@ static const tr__operator_row rows[] = {
     {"top", true, false, tr__operator_run_top},                    /* operator_top.c */
     {"tap", false, false, tr__operator_run_tap},                   /* the same */
     {"why", false, false, tr__operator_run_why, .or_stuck = true}, /* operator_why.c */
+    {"reload-key", .at_once = tr__operator_reload_key},            /* operator_key_os.c */
 };
 
 static const tr__operator_row *row_called(const char *word)

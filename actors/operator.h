@@ -51,6 +51,7 @@ typedef struct tr__operator_row {
     bool every_loop;  /* each loop answers its part; else the loop of "to" answers the whole */
     bool has_timeout; /* "timeout" says how long it may take; else it waits for nothing but its loop */
     void (*run)(tr_actor *self, tr__operator_job *job);
+    json_t *(*at_once)(tr_node *node); /* instead of `run`: no loop's; the control thread. NULL: no memory */
     bool
         or_stuck; /* if its loop doesn't answer, the answer is what that is stuck in; else that is an error */
 } tr__operator_row;
@@ -95,6 +96,9 @@ void tr__operator_run_tap(tr_actor *self, tr__operator_job *job);
 void tr__operator_run_why(tr_actor *self, tr__operator_job *job);
 void tr__operator_run_ps(tr_actor *self, tr__operator_job *job);
 void tr__operator_run_message(tr_actor *self, tr__operator_job *job);
+
+/* The node's key file is read again (operator_key_os.c): for connections to come. */
+json_t *tr__operator_reload_key(tr_node *node);
 
 /* Until when what the request watches is watched, by its "lease" (seconds); self's loop lets go of it then.
  * 0: there is no memory for the timer. */

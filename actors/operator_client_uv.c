@@ -252,7 +252,9 @@ static void handle_text(tr__operator_client *c, const char *text, size_t length)
     else if (strlen(text) != length) /* jansson has read up to a NUL */
         tr__fail(&error, TR_EINVAL, "the request has a NUL in it");
     c->row = request && strlen(text) == length ? tr__operator_row_of(request, &error) : NULL;
-    if (c->row)
+    if (c->row && c->row->at_once)
+        respond(c, c->row->at_once(c->socket->node));
+    else if (c->row)
         start_request(c, request, text);
     else
         refuse(c, &error, false);

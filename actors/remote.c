@@ -266,7 +266,7 @@ tr_err tr__remote_open(tr_node *node, tr__net *net, tr_error *error)
         .listen = opts->listen,
         .advertise = opts->advertise,
         .learn = opts->learn,
-        .key = node->key,
+        .keys = node->keys,
         .secret = node->seams.secret,
         .secret_context = node->seams.context,
         .random_seed = tr__random_next(&remote->loop->random),
@@ -322,6 +322,12 @@ void tr__remote_tune(tr__remote *remote, const tr__connection_config *config)
         return;
     tr__endpoint_tune(remote->endpoint, config);
     remote->message_max = config->message_max;
+}
+
+void tr__remote_set_keys(tr__remote *remote, const tr__keys *keys)
+{
+    if (remote)
+        tr__endpoint_set_keys(remote->endpoint, keys);
 }
 
 const char *tr__remote_address_of(tr__remote *remote, uint64_t node, bool *learns)

@@ -9,6 +9,7 @@
 struct tr__net;
 struct tr__connection_config;
 struct tr__detector_config;
+struct tr__keys;
 
 typedef struct tr__remote tr__remote;
 
@@ -64,6 +65,8 @@ bool tr__remote_has_news(const tr__remote *remote);
 /* The control thread's part, when woken and when due: listen, dial, shake hands, notice silence. */
 void tr__remote_control_step(tr__remote *remote, uint64_t now_ns);
 uint64_t tr__remote_control_due(const tr__remote *remote);
+/* Likewise: other keys, for connections to come; the node was made with keys. */
+void tr__remote_set_keys(tr__remote *remote, const struct tr__keys *keys);
 /* Say goodbye to all peers; step on until it is closed. */
 void tr__remote_close(tr__remote *remote);
 bool tr__remote_is_closed(const tr__remote *remote);

@@ -15,7 +15,7 @@ static const cli_command commands[] = {
     {"demo", "three nodes, one job, one crash: what Troupe does, in half a minute", cli_demo},
     {"demo-node", NULL, cli_demo_node},
     {"fetch", "download URLs, several at a time, each whole or resumable", cli_fetch},
-    {"key", "make the key that the nodes of a cluster share", cli_key},
+    {"key", "make and change the key that the nodes of a cluster share", cli_key},
     {"new", "make a folder for a plugin, ready to build and test", cli_new},
     {"node", "run a node, with plugins as its actors, until Ctrl-C", cli_node},
     {"plugin", "check a plugin as a node would", cli_plugin},

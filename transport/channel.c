@@ -4,6 +4,8 @@
  * which nothing is handed up any more. A failed send is silent here: the stream reports `down` for it. */
 #include "transport/channel.h"
 
+#include <string.h>
+
 #include "base/buggify.h"
 #include "base/check.h"
 #include "base/err.h"
@@ -62,11 +64,18 @@ void tr__channel_fini(tr__channel *ch)
     ch->stream = NULL;
     tr__wipe(&ch->seal_out, sizeof ch->seal_out);
     tr__wipe(&ch->seal_in, sizeof ch->seal_in);
+    tr__wipe(&ch->other, sizeof ch->other);
 }
 
 tr_err tr__channel_set_keys(tr__channel *ch, tr__psk_pair *pair, const uint8_t *theirs, tr_error *error)
 {
-    TR_TRY(tr__psk_derive(ch->config->psk, pair, theirs, ch->dialled, &ch->seal_out, &ch->seal_in, error));
+    tr__seals seals[TR__KEYS_MAX];
+    TR_TRY(tr__psk_derive(ch->config->psk, pair, theirs, ch->dialled, seals, error));
+    ch->seal_out = seals[0].out;
+    ch->seal_in = seals[0].in;
+    if (!ch->dialled)
+        ch->other = seals[1];
+    tr__wipe(seals, sizeof seals);
     atomic_store_explicit(&ch->keyed, true, memory_order_release);
     if (ch->dialled) /* they had them before they said theirs */
         atomic_store_explicit(&ch->sealing, true, memory_order_release);
@@ -324,6 +333,20 @@ static tr_err settle(tr__channel *ch, const uint8_t *bytes, size_t left, tr_erro
     return TR_OK;
 }
 
+/* Who accepted learns from the first sealed frame by which of its keys the other side has sealed, and seals
+ * with that one. Without another key `other` is zeros, which nobody has derived. */
+static void choose_key(tr__channel *ch, const uint8_t *bytes, const tr__frame *frame)
+{
+    static const tr__seals none;
+    if (memcmp(&ch->other, &none, sizeof none) == 0)
+        return;
+    if (tr__seal_fits(&ch->other.in, bytes, frame)) {
+        ch->seal_in = ch->other.in;
+        ch->seal_out = ch->other.out; /* nobody seals before `sealing` is set */
+    }
+    tr__wipe(&ch->other, sizeof ch->other);
+}
+
 /* Whether such a frame may come now; one that is sealed is opened, in place. The texts are read on both
  * sides. */
 static tr_err admit(tr__channel *ch, uint8_t *bytes, const tr__frame *frame, tr_error *error)
@@ -333,6 +356,8 @@ static tr_err admit(tr__channel *ch, uint8_t *bytes, const tr__frame *frame, tr_
     if (frame->sealed) {
         if (!atomic_load_explicit(&ch->keyed, memory_order_acquire))
             return tr__fail(error, TR_EPROTO, "a sealed frame came before keys were exchanged");
+        if (!proven)
+            choose_key(ch, bytes, frame);
         if (tr__seal_open(&ch->seal_in, bytes, frame)) {
             if (!proven && !ch->dialled)
                 atomic_store_explicit(&ch->sealing, true, memory_order_release);

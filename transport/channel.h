@@ -138,6 +138,7 @@ typedef struct tr__channel {
     _Atomic size_t unread;           /* bytes handed up; who has read them takes them off */
     bool deaf, goodbye_heard;        /* the callback's alone */
     tr__seal seal_in;                /* likewise, once keyed */
+    tr__seals other; /* likewise, of who accepted: by its other key, until the first sealed frame */
 } tr__channel;
 
 /* Bits of kinds in tr__slice.elsewhere. */

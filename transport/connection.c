@@ -155,10 +155,19 @@ static void agree_on_lanes(tr__connection *c)
     c->channel->peer_message_max = c->channel->lanes ? c->peer.message_max : 0;
 }
 
+static void make_pair(tr__connection *c)
+{
+    tr__psk_pair_make(c->config->psk, &c->pair);
+    memcpy(c->channel->open_key, c->pair.open, TR__KEY_SIZE);
+}
+
+/* Who accepted makes its pair only now: who connects and says nothing costs no arithmetic. */
 static tr_err on_key(tr__connection *c, const tr__frame *frame, tr_error *error)
 {
     uint8_t theirs[TR__KEY_SIZE];
     TR_TRY(tr__frame_get_key(frame, theirs, error));
+    if (!c->channel->dialled)
+        make_pair(c);
     TR_TRY(tr__channel_set_keys(c->channel, &c->pair, theirs, error));
     enter(c, c->channel->dialled ? TR__CONNECTION_GREETING : TR__CONNECTION_WAITING);
     tr__channel_want(c->channel, c->channel->dialled ? TR__WANT_HELLO : TR__WANT_KEY);
@@ -280,10 +289,8 @@ void tr__connection_init(tr__connection *c, tr__channel *channel, tr__flow *flow
         .look_ns = now_ns + channel->config->detector.heartbeat_ns / 2,
         .ack_due_ns = UINT64_MAX,
     };
-    if (c->state == TR__CONNECTION_KEYING) {
-        tr__psk_pair_make(c->config->psk, &c->pair);
-        memcpy(channel->open_key, c->pair.open, TR__KEY_SIZE);
-    }
+    if (c->state == TR__CONNECTION_KEYING && channel->dialled)
+        make_pair(c);
 }
 
 void tr__connection_begin(tr__connection *c)

@@ -10,6 +10,7 @@
 #include "base/err.h"
 #include "base/mem.h"
 #include "transport/link.h"
+#include "transport/strangers.h"
 
 /* A step ---- */
 
@@ -23,9 +24,10 @@ static void handle_accepted(tr__endpoint *e, tr__accept_event *event)
 {
     tr__stream *stream = event->stream;
     tr__free(event);
+    atomic_fetch_sub(&e->accepting, 1);
     tr__link *l = NULL;
     e->counters.accepted++;
-    if (!atomic_load(&e->closing) && e->unauthenticated < TR__UNAUTHENTICATED_MAX)
+    if (!atomic_load(&e->closing) && tr__strangers_make_room(e))
         l = tr__link_create(e);
     if (!l) {
         tr_error why;
@@ -37,6 +39,7 @@ static void handle_accepted(tr__endpoint *e, tr__accept_event *event)
         return;
     }
     l->accepted = true;
+    l->origin = e->net->origin ? e->net->origin(stream) : 0;
     e->unauthenticated++;
     tr__link_connect(l, stream);
 }
@@ -247,6 +250,12 @@ void tr__endpoint_tune(tr__endpoint *e, const tr__connection_config *config)
     tell_lanes(e);
 }
 
+void tr__endpoint_set_keys(tr__endpoint *e, const tr__keys *keys)
+{
+    tr__check(e->config.psk && keys->count > 0, "an endpoint's keys are changed, not taken or given");
+    e->psk.keys = *keys;
+}
+
 /* Opening and closing ---- */
 
 static tr_err configure(tr__endpoint *e, const tr__endpoint_options *options, tr_error *error)
@@ -273,11 +282,11 @@ static tr_err configure(tr__endpoint *e, const tr__endpoint_options *options, tr
     self.capabilities = options->learn ? TR__CAPABILITY_LEARN : 0;
     e->config.self = self;
     tell_lanes(e);
-    e->config.psk = options->key ? &e->psk : NULL;
-    if (options->key) {
+    e->config.psk = options->keys ? &e->psk : NULL;
+    if (options->keys) {
         e->psk.secret = options->secret;
         e->psk.context = options->secret_context;
-        memcpy(e->psk.key, options->key, TR__KEY_SIZE);
+        e->psk.keys = *options->keys;
     }
     e->dial_timeout_ns = options->dial_timeout_ns ? options->dial_timeout_ns : 5000000000ull;
     tr__targets_init(&e->targets, options->random_seed, options->backoff_min_ns, options->backoff_max_ns);
@@ -290,7 +299,7 @@ static tr_err start_listening(tr__endpoint *e, const tr__endpoint_options *optio
     if (!options->listen)
         return TR_OK;
     TR_TRY(tr__net_address_parse(options->listen, true, &address, error));
-    address.anywhere = options->key != NULL;
+    address.anywhere = options->keys != NULL;
     if (!address.anywhere && address.kind != TR__HOST_NAME && !tr__net_address_is_loopback(&address))
         return tr__net_address_refuse(options->listen, error);
     TR_TRY(e->net->listen(e->net, &address, tr__link_on_accepted, e, &e->listener, error));
@@ -396,6 +405,7 @@ void tr__endpoint_counters_get(const tr__endpoint *e, tr__endpoint_counters *cou
     *counters = (tr__endpoint_counters){
         .accepted = e->counters.accepted,
         .accept_refused = e->counters.accept_refused,
+        .displaced = e->counters.displaced,
         .dials = e->counters.dials,
         .dials_failed = e->counters.dials_failed,
         .learned = e->counters.learned,

@@ -15,7 +15,8 @@
 
 #include "transport/connection.h"
 
-#define TR__UNAUTHENTICATED_MAX 64   /* accepted connections that are not up */
+#define TR__UNAUTHENTICATED_MAX 64  /* accepted connections that are not up: strangers.h says who has to go */
+#define TR__ACCEPTING_MAX       64 /* accepted ones that the control thread hasn't looked at */
 #define TR__PEERS_MAX           1024 /* beyond it a newcomer is refused */
 #define TR__DIALS_MAX           1024
 #define TR__LEARNED_MAX         512 /* of the addresses that are dialled: those that were learned */
@@ -54,8 +55,8 @@ typedef struct tr__endpoint_options {
     uint64_t id;                /* random, not 0 */
     const char *listen;         /* "host:port", port 0 for any; NULL = don't */
     const char *advertise;      /* what to tell others; NULL = where we listen */
-    const uint8_t *key;         /* TR__KEY_SIZE bytes that all nodes of the cluster share; NULL = none */
-    /* With a key: unpredictable bytes; the control thread. */
+    const tr__keys *keys;       /* the cluster's; NULL = none */
+    /* With keys: unpredictable bytes; the control thread. */
     void (*secret)(void *context, void *bytes, size_t length);
     void *secret_context;
     bool learn;                              /* tell peers that we want to hear addresses of other nodes */
@@ -91,6 +92,7 @@ typedef struct tr__endpoint_upcalls {
 
 typedef struct tr__endpoint_counters {
     uint64_t accepted, accept_refused; /* the latter: too many at once */
+    uint64_t displaced;                /* strangers that had to make room for newer ones */
     uint64_t dials, dials_failed;
     uint64_t learned,
         learn_refused;          /* addresses that peers told of: dialled; not taken (no room, or bad ones) */
@@ -119,6 +121,9 @@ void tr__endpoint_destroy(tr__endpoint *endpoint);
 
 /* Other timings and bounds, for connections to come; its self and psk are ignored. */
 void tr__endpoint_tune(tr__endpoint *endpoint, const tr__connection_config *config);
+/* Other shared keys, for handshakes to come: connections whose own keys are made stay as they are. It was opened with keys,
+ * and there is one. Copied. */
+void tr__endpoint_set_keys(tr__endpoint *endpoint, const tr__keys *keys);
 /* Connect to that address and stay connected: again whenever it fails or goes down, with back-off and jitter,
  * until forgotten. The first attempt is made by the next step. Twice the same is once. TR_EADDR, TR_EFULL
  * (more than TR__DIALS_MAX), TR_ECLOSED, TR_ENOMEM. */

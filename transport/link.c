@@ -85,9 +85,14 @@ static const tr__channel_upcalls CHANNEL_UPCALLS = {on_control, on_data, on_faul
 bool tr__link_on_accepted(void *context, tr__stream *stream)
 {
     tr__endpoint *e = context;
-    tr__accept_event *event = tr__alloc(sizeof *event);
-    if (!event)
+    tr__accept_event *event = NULL;
+    if (atomic_fetch_add(&e->accepting, 1) < TR__ACCEPTING_MAX)
+        event = tr__alloc(sizeof *event);
+    if (!event) {
+        atomic_fetch_sub(&e->accepting, 1);
+        e->counters.accept_refused++;
         return false;
+    }
     event->stream = stream;
     tr__push_control(e, &event->node, TR__EVENT_ACCEPTED);
     return true;

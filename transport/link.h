@@ -51,6 +51,7 @@ typedef struct tr__link {
     tr__endpoint *endpoint;
     tr__target *target; /* what it was dialled for; NULL: accepted, or forgotten since */
     tr__dial *dial;     /* while the dial is under way */
+    uint64_t origin;    /* of an accepted one: tr__net.origin */
     bool accepted, connected /* the connection is initialised */, is_peer, dead;
     uint64_t up_ns;
     tr__connection connection;
@@ -99,6 +100,8 @@ struct tr__endpoint {
     tr__link *links, *graves, *leaving; /* leaving: until the home is done with them */
     unsigned peers, unauthenticated;    /* links that are peers; accepted ones that aren't */
     tr__mpsc inbox;
+    _Atomic unsigned
+        accepting; /* accepted streams in the inbox: who accepts adds, the control thread takes off */
 
     /* The home's */
     tr__link *home_peers, *dirty;
@@ -107,7 +110,7 @@ struct tr__endpoint {
 
     _Atomic bool closing, closed; /* the home asks; the control thread is done */
     struct {                      /* tr__endpoint_counters, written by either */
-        _Atomic uint64_t accepted, accept_refused, dials, dials_failed, learned, learn_refused,
+        _Atomic uint64_t accepted, accept_refused, displaced, dials, dials_failed, learned, learn_refused,
             handshakes_failed, peers_up, peers_down, peers_stuck, partial, unknown;
     } counters;
 };

@@ -312,6 +312,25 @@ static tr_err stream_start(tr__stream *stream, const tr__stream_upcalls *upcalls
     return TR_OK;
 }
 
+/* The bytes of an address as a number; an IPv4 address within IPv6 is that IPv4 address. */
+static uint64_t stream_origin(tr__stream *stream)
+{
+    static const uint8_t v4_in_v6[12] = {[10] = 0xff, [11] = 0xff};
+    nng_sockaddr from = {0};
+    const uint8_t *bytes = from.s_in6.sa_addr;
+    uint64_t number = 0;
+    size_t first = 0, end = 8;
+    if (nng_stream_get_addr(stream->stream, NNG_OPT_REMADDR, &from))
+        return 0;
+    if (from.s_family == NNG_AF_INET)
+        return from.s_in.sa_addr;
+    if (memcmp(bytes, v4_in_v6, sizeof v4_in_v6) == 0)
+        first = 12, end = 16;
+    for (size_t i = first; i < end; i++)
+        number = number << 8 | bytes[i];
+    return number;
+}
+
 static void stream_limit(tr__stream *stream, size_t frame_max)
 {
     atomic_store(&stream->frame_max, frame_max);
@@ -529,6 +548,7 @@ tr__net *tr__nng_net(void)
         .limit = stream_limit,
         .send = stream_send,
         .send_now = stream_send_now,
+        .origin = stream_origin,
         .close = stream_close,
         .free = stream_free,
     };

@@ -77,6 +77,9 @@ struct tr__net {
     /* As `send`, but true if all bytes were given away by the time that it returns: then no `sent` comes of it. An error is
      * told by `down`. May be NULL. */
     bool (*send_now)(tr__stream *stream, const tr__iov *iov, unsigned count);
+    /* From where an accepted stream comes: a number that is the same for who could as well be the same (an IPv4 address, an
+     * IPv6 network of 64 bits). May be NULL: all come from the same. */
+    uint64_t (*origin)(tr__stream *stream);
 };
 
 #endif

@@ -388,13 +388,13 @@ static tr_err wrong_top(reader *r, const char *key, const char *what)
 static tr_err check_key(reader *r, const up_file *f)
 {
     char path[PATH_ROOM];
-    uint8_t key[TR__KEY_SIZE];
+    tr__keys keys;
     tr_error why;
     tr_err err = up_file_beside(r->path, f->key, path, sizeof(path));
     if (err != TR_OK)
         return wrong_top(r, "key", tr__err_meaning(err));
-    err = tr__key_read(path, key, &why);
-    tr__wipe(key, sizeof(key));
+    err = tr__key_read(path, &keys, &why);
+    tr__wipe(&keys, sizeof(keys));
     return err == TR_OK ? TR_OK : wrong_top(r, "key", why.text);
 }
 

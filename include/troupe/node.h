@@ -27,7 +27,8 @@ typedef struct tr_node_opts {
      * `transact` keep is in there, for the node of that name. NULL: it keeps no log, and runs no such actors. */
     const char *data;
     /* A key file (`troupe key new FILE`): connections are made only with nodes that have the same key, and are
-     * encrypted. Read by tr_node_create. NULL: none. */
+     * encrypted. Read by tr_node_create, and again when `troupe key reload` says so: must live as long as the node.
+     * NULL: none. */
     const char *key;
     /* Listen on the operator socket of this node's name (docs/operator.md), for `troupe ps` and the like. If that can't be
      * had (another node of that name has it, say) the log warns, and the node runs without. */

@@ -1,5 +1,5 @@
-/* A connection fed anything in any state: accepted or dialled, with a key or without. The first byte says which, and how far a
- * right handshake went before; then what the stranger, and time, do. */
+/* A connection fed anything in any state: accepted or dialled, without a key, with one or with two. The first byte says which,
+ * and how far a right handshake went before; then what the stranger, time, and the node's operator do. */
 #include <string.h>
 
 #include "tests/fuzz/stranger.h"
@@ -12,6 +12,7 @@ typedef struct world {
     test_node alice;
     stranger eve;
     tr__listener *listener;
+    bool keyed;
 } world;
 
 static bool on_accepted(void *context, tr__stream *stream)
@@ -40,12 +41,34 @@ static void shake_hands(world *w, bool keyed, unsigned steps)
     test_cluster_settle(&w->cluster);
 }
 
+/* The stranger's, and if wanted one more: before it if the stranger is to be found out by the second one. */
+static tr__keys keys_of_alice(bool two, bool dials)
+{
+    tr__keys keys = stranger_keys;
+    if (two) {
+        keys.count = 2;
+        memcpy(keys.key[dials ? 0 : 1], stranger_keys.key[0], TR__KEY_SIZE);
+        memset(keys.key[dials ? 1 : 0], 9, TR__KEY_SIZE);
+    }
+    return keys;
+}
+
+/* They are changed while she runs: the other one alone, or both. */
+static void change_keys(world *w, bool two, bool dials)
+{
+    tr__keys keys = keys_of_alice(true, dials);
+    keys.count = two ? 2 : 1;
+    tr__endpoint_set_keys(w->alice.endpoint, &keys);
+}
+
 static void open_world(world *w, uint8_t how)
 {
     tr_error error = {0};
     tr__endpoint_options options = test_options("alice", 10);
     bool keyed = how & 1, dials = how & 2;
-    options.key = keyed ? stranger_key : NULL;
+    tr__keys keys = keys_of_alice(how & 32, dials);
+    options.keys = keyed ? &keys : NULL;
+    w->keyed = keyed;
     test_cluster_init(&w->cluster, 1);
     w->cluster.net.piece_max = how & 4 ? 7 : 0;
     tr_err err = test_cluster_open(&w->cluster, &w->alice, &options, &error);
@@ -115,6 +138,8 @@ static void step(world *w, fuzz_bytes *in)
             tr__endpoint_close(w->alice.endpoint);
         else if (what >> 4 == 2 && eve->raw)
             memory_net_cut(&w->cluster.net);
+        else if (w->keyed && what >> 4 >= 3 && what >> 4 < 7)
+            change_keys(w, what >> 4 & 1, what >> 4 & 2);
         break;
     default:
         stranger_frame(eve, in, what & 15);

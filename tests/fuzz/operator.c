@@ -12,7 +12,9 @@ static void request(fixture *f, const char *text, size_t length)
     tr_error error = {0};
     json_t *value = json_loadb(text, length, JSON_REJECT_DUPLICATES, NULL);
     const tr__operator_row *row = value ? tr__operator_row_of(value, &error) : NULL;
-    if (row) {
+    if (row && row->at_once) {
+        json_decref(row->at_once(f->m->node));
+    } else if (row) {
         uint32_t loop = tr__operator_loop(f->m->node, value);
         tr__check(loop < LOOPS, "loop %u of %d", loop, LOOPS);
         tr__operator_timeout(value);

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-const uint8_t stranger_key[TR__KEY_SIZE] = "the key that our nodes share 123";
+const tr__keys stranger_keys = {1, {"the key that our nodes share 123"}};
 
 void stranger_say(stranger *s, uint8_t *frame, tr__frame_kind kind, size_t body)
 {
@@ -26,9 +26,7 @@ static void any_secret(void *context, void *bytes, size_t length)
 
 static tr__psk stranger_psk(void)
 {
-    tr__psk psk = {.secret = any_secret};
-    memcpy(psk.key, stranger_key, TR__KEY_SIZE);
-    return psk;
+    return (tr__psk){.keys = stranger_keys, .secret = any_secret};
 }
 
 void stranger_say_key(stranger *s)
@@ -44,11 +42,16 @@ void stranger_learn_key(stranger *s)
 {
     uint8_t bytes[2000], theirs[TR__KEY_SIZE];
     tr__frame frame;
+    tr__seals seals[TR__KEYS_MAX];
     tr__psk psk = stranger_psk();
     size_t length = s->raw ? memory_raw_read(s->raw, bytes, sizeof(bytes)) : 0;
     s->sealing = tr__frame_decode(bytes, length, sizeof(bytes), &frame, NULL) == TR_OK &&
                  frame.kind == TR__FRAME_KEY && tr__frame_get_key(&frame, theirs, NULL) == TR_OK &&
-                 tr__psk_derive(&psk, &s->pair, theirs, s->dialled, &s->out, &s->in, NULL) == TR_OK;
+                 tr__psk_derive(&psk, &s->pair, theirs, s->dialled, seals, NULL) == TR_OK;
+    if (s->sealing) {
+        s->out = seals[0].out;
+        s->in = seals[0].in;
+    }
 }
 
 void stranger_say_hello(stranger *s)

@@ -7,7 +7,7 @@
 #include "tests/kit/memory_stream.h"
 #include "transport/psk.h"
 
-extern const uint8_t stranger_key[TR__KEY_SIZE];
+extern const tr__keys stranger_keys; /* one */
 
 typedef struct stranger {
     memory_net *net;

@@ -22,6 +22,8 @@ struct tr__stream {
     size_t iov_offset, send_size;
     uint8_t *pipe; /* what was sent to this stream and isn't received yet */
     size_t pipe_length, pipe_capacity;
+    uint64_t origin;
+    bool dialler; /* it is the end of who dialled */
 };
 
 struct tr__listener {
@@ -118,6 +120,11 @@ static void discard(tr__stream *stream)
     stream_free(stream);
 }
 
+static uint64_t stream_origin(tr__stream *stream)
+{
+    return stream->origin;
+}
+
 static void stream_limit(tr__stream *stream, size_t frame_max)
 {
     stream->frame_max = frame_max;
@@ -151,7 +158,8 @@ static bool move_send(tr__stream *stream)
     length = piece(stream->net, length);
     pipe_put(peer, (const uint8_t *)iov->bytes + stream->iov_offset, length);
     if (stream->net->tap)
-        stream->net->tap(stream->net->tap_context, peer->pipe + peer->pipe_length - length, length);
+        stream->net->tap(stream->net->tap_context, stream->dialler, peer->pipe + peer->pipe_length - length,
+                         length);
     stream->iov_offset += length;
     if (stream->iov_offset == iov->length) {
         stream->iov_offset = 0;
@@ -175,8 +183,8 @@ static bool stream_send_now(tr__stream *stream, const tr__iov *iov, unsigned cou
     for (unsigned i = 0; i < count; i++) {
         pipe_put(stream->peer, iov[i].bytes, iov[i].length);
         if (net->tap)
-            net->tap(net->tap_context, stream->peer->pipe + stream->peer->pipe_length - iov[i].length,
-                     iov[i].length);
+            net->tap(net->tap_context, stream->dialler,
+                     stream->peer->pipe + stream->peer->pipe_length - iov[i].length, iov[i].length);
     }
     stream->iov_count = 0;
     return true;
@@ -282,6 +290,8 @@ static tr__stream *establish(memory_net *net, uint16_t port)
     tr__stream *one = stream_create(net), *two = stream_create(net);
     one->peer = two;
     two->peer = one;
+    two->origin = net->origin;
+    one->dialler = true;
     if (!listener->accepted(listener->context, two))
         discard(two);
     return one;
@@ -306,7 +316,7 @@ void memory_net_init(memory_net *net, uint64_t seed)
 {
     *net = (memory_net){
         .net = {net_listen, net_port, net_unlisten, net_dial, net_undial, stream_start, stream_limit,
-                stream_send, stream_close, stream_free, stream_send_now},
+                stream_send, stream_close, stream_free, stream_send_now, stream_origin},
         .pipe_max = 1u << 20,
         .next_port = 40000,
     };

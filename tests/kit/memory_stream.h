@@ -16,9 +16,10 @@ typedef struct memory_net {
     bool refuse_dials; /* nobody answers: TR_EREFUSED */
     bool frozen;       /* established streams move nothing */
     /* Sees all bytes of endpoints on their way, once, and may change them; NULL: nobody does */
-    void (*tap)(void *context, uint8_t *bytes, size_t length);
+    void (*tap)(void *context, bool of_dialler, uint8_t *bytes, size_t length);
     void *tap_context;
     uint16_t next_port;
+    uint64_t origin;     /* from where those come that are dialled from now on */
     tr__stream *streams; /* in order of creation */
     tr__listener *listeners;
     tr__dial *dials;

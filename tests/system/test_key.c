@@ -1,29 +1,10 @@
 /* Keys between real processes, on an address of this machine that isn't loopback where there is one: nodes
  * with the same key talk, others refuse each other and both say why, strangers on the port change nothing.
  * The other node is this same program, run with the word "node". */
-#include <arpa/inet.h>
-#include <fcntl.h>
-#include <poll.h>
-#include <setjmp.h>
-#include <signal.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/prctl.h>
-#include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/wait.h>
-#include <time.h>
-#include <unistd.h>
-
-#include <cmocka.h>
-
 #include <troupe/node.h>
 #include <troupe/troupe.h>
 
+#include "tests/system/process_kit.h"
 #include "transport/frame.h"
 
 /* ---- fixture: a folder with two keys; a node with one of them ------------------------------------------- */
@@ -83,78 +64,18 @@ static const char *outward(void)
     return host;
 }
 
-typedef struct process {
-    pid_t pid;
-    int out; /* what it prints, log included */
-    char said[16384];
-    size_t length;
-} process;
-
-static process begin(char *const argv[])
-{
-    int out[2];
-    process p = {0};
-    assert_int_equal(pipe2(out, O_CLOEXEC), 0);
-    p.pid = fork();
-    if (p.pid == 0) {
-        prctl(PR_SET_PDEATHSIG, SIGKILL);
-        dup2(out[1], 1);
-        dup2(out[1], 2);
-        execv(argv[0], argv);
-        _exit(127);
-    }
-    close(out[1]);
-    p.out = out[0];
-    return p;
-}
-
-static uint64_t now_ms(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
-}
-
-/* Wait until it has said these words (NULL: until it has closed its output), 20 s at most. */
-static void hear(process *p, const char *words)
-{
-    uint64_t until = now_ms() + 20000;
-    while (!words || !strstr(p->said, words)) {
-        struct pollfd fd = {.fd = p->out, .events = POLLIN};
-        int ready = poll(&fd, 1, now_ms() < until ? (int)(until - now_ms()) : 0);
-        ssize_t count = ready > 0 ? read(p->out, p->said + p->length, sizeof(p->said) - 1 - p->length) : 0;
-        if (count > 0)
-            p->length += (size_t)count;
-        else if (ready > 0 && !words)
-            return;
-        else
-            fail_msg("\"%s\" was never said, but: %s", words ? words : "the end", p->said);
-    }
-}
-
-static int end(process *p, int signal_number)
-{
-    int status = -1;
-    if (p->pid) {
-        kill(p->pid, signal_number);
-        waitpid(p->pid, &status, 0);
-        close(p->out);
-    }
-    p->pid = 0;
-    return status;
-}
-
 typedef struct fixture {
     process bob, other;
     char address[64]; /* bob's */
 } fixture;
 
-static process node(const char *what, const char *name, const char *option, const char *value, char *key)
+static void node(process *p, const char *what, const char *name, const char *option, const char *value,
+                 char *key)
 {
     char *argv[] = {
         "/proc/self/exe", (char *)what,         "--name", (char *)name, "--log", "info", (char *)option,
         (char *)value,    key ? "--key" : NULL, key,      NULL};
-    return begin(argv);
+    begin(p, argv);
 }
 
 static int setup(void **state)
@@ -163,11 +84,9 @@ static int setup(void **state)
     f = (fixture){0};
     char listen[64];
     snprintf(listen, sizeof(listen), "%s:0", outward());
-    f.bob = node("serve", "bob", "--listen", listen, our_key);
+    node(&f.bob, "serve", "bob", "--listen", listen, our_key);
     hear(&f.bob, "\n");
-    hear(&f.bob, "node bob listens on ");
-    const char *at = strstr(f.bob.said, "listens on ") + strlen("listens on ");
-    snprintf(f.address, sizeof(f.address), "%.*s", (int)strcspn(at, "\n"), at);
+    hear_address(&f.bob, f.address, sizeof(f.address));
     *state = &f;
     return 0;
 }
@@ -184,37 +103,10 @@ static int teardown(void **state)
 
 static void alice_is_answered(fixture *f)
 {
-    process alice = node("ask", "alice", "--join", f->address, our_key);
-    int status;
-    hear(&alice, NULL);
-    waitpid(alice.pid, &status, 0);
-    if (status != 0)
+    static process alice;
+    node(&alice, "ask", "alice", "--join", f->address, our_key);
+    if (status_of(&alice) != 0)
         fail_msg("alice: %s\nbob: %s", alice.said, f->bob.said);
-    close(alice.out);
-}
-
-static int connect_to(const char *address)
-{
-    char host[64];
-    snprintf(host, sizeof(host), "%.*s", (int)(strrchr(address, ':') - address), address);
-    struct sockaddr_in to = {.sin_family = AF_INET,
-                             .sin_port = htons((uint16_t)atoi(strrchr(address, ':') + 1))};
-    assert_int_equal(inet_pton(AF_INET, host, &to.sin_addr), 1);
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    assert_int_equal(connect(fd, (struct sockaddr *)&to, sizeof(to)), 0);
-    return fd;
-}
-
-static size_t resident_kib(pid_t pid)
-{
-    char path[64], line[256];
-    size_t kib = 0;
-    snprintf(path, sizeof(path), "/proc/%d/status", (int)pid);
-    FILE *file = fopen(path, "re");
-    while (file && fgets(line, sizeof(line), file))
-        sscanf(line, "VmRSS: %zu", &kib);
-    fclose(file);
-    return kib;
 }
 
 /* Read until the other side has closed, 20 s at most. */
@@ -243,7 +135,7 @@ static void two_nodes_with_the_same_key_talk_beyond_loopback(void **state)
 static void a_wrong_key_is_refused_and_both_logs_say_so(void **state)
 {
     fixture *f = *state;
-    f->other = node("serve", "carol", "--join", f->address, other_key);
+    node(&f->other, "serve", "carol", "--join", f->address, other_key);
     hear(&f->other, "refused by the other side: the two nodes have different keys");
     hear(&f->bob, "came to nothing: the two nodes have different keys");
     hear(&f->other, "trying again");
@@ -253,7 +145,7 @@ static void a_wrong_key_is_refused_and_both_logs_say_so(void **state)
 static void a_node_without_a_key_is_refused_and_both_logs_say_so(void **state)
 {
     fixture *f = *state;
-    f->other = node("serve", "carol", "--join", f->address, NULL);
+    node(&f->other, "serve", "carol", "--join", f->address, NULL);
     hear(&f->other, "refused by the other side: the node that dialled has no key");
     hear(&f->bob, "came to nothing: the node that dialled has no key");
     alice_is_answered(f);
@@ -294,26 +186,6 @@ static void strangers_on_the_port_take_little_memory_and_others_are_served(void 
 }
 
 /* ---- the command, and what a node says of files -------------------------------------------------------- */
-
-static char *said_by(char *const argv[], int *status)
-{
-    static process p;
-    p = begin(argv);
-    hear(&p, NULL);
-    waitpid(p.pid, status, 0);
-    close(p.out);
-    return p.said;
-}
-
-static int troupe(const char *words, char *a, char *b, char *c, char *d)
-{
-    char *argv[] = {getenv("TROUPE_BIN"), a, b, c, d, NULL};
-    int status;
-    char *said = said_by(argv, &status);
-    if (!strstr(said, words))
-        fail_msg("'%s' isn't in: %s", words, said);
-    return WEXITSTATUS(status);
-}
 
 static void a_new_key_is_its_owners_alone_and_never_written_over(void **state)
 {
@@ -362,6 +234,13 @@ static void a_key_file_that_is_none_or_that_others_can_read_is_refused(void **st
          "no key file of Troupe", 0600},
         {"troupe key 1\n0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef\nmore",
          "no key file of Troupe", 0600},
+        {"troupe key 1\n0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef\n"
+         "1123456789abcdef0123456789abcdef0123456789abcdef0123456789abcde\n",
+         "no key file of Troupe", 0600},
+        {"troupe key 1\n0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef\n"
+         "1123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef\n"
+         "2123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef\n",
+         "no key file of Troupe", 0600},
         {"troupe key 2\n0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef\n",
          "no key file of Troupe", 0600},
     };
@@ -406,10 +285,10 @@ static int make_folder(void **state)
 static int remove_folder(void **state)
 {
     (void)state;
+    static process rm;
     char *argv[] = {"/bin/rm", "-rf", folder, NULL};
-    int status;
-    said_by(argv, &status);
-    return status;
+    begin(&rm, argv);
+    return status_of(&rm);
 }
 
 int main(int argc, char **argv)

@@ -302,8 +302,10 @@ static void silent_strangers_are_limited_and_cut_after_the_handshakes_time(void 
 {
     fixture *f = *state;
     tr__stream *raw[80];
-    for (int i = 0; i < 80; i++)
+    for (int i = 0; i < 80; i++) {
         raw[i] = memory_raw_dial(&f->cluster.net, tr__endpoint_port(f->alice.endpoint));
+        test_cluster_settle(&f->cluster);
+    }
     test_cluster_settle(&f->cluster);
     unsigned cut = 0;
     for (int i = 0; i < 80; i++)

@@ -12,7 +12,7 @@
 #include "base/mem.h"
 #include "tests/kit/endpoints.h"
 
-static uint8_t key[TR__KEY_SIZE] = {7};
+static const tr__keys key = {1, {{7}}};
 
 typedef struct fixture {
     test_cluster cluster;
@@ -20,12 +20,12 @@ typedef struct fixture {
 } fixture;
 
 static void open_node(fixture *f, test_node *node, const char *name, uint64_t id, bool learn,
-                      const uint8_t *its_key)
+                      const tr__keys *its_keys)
 {
     tr_error error;
     tr__endpoint_options options = test_options(name, id);
     options.learn = learn;
-    options.key = its_key;
+    options.keys = its_keys;
     if (test_cluster_open(&f->cluster, node, &options, &error) != TR_OK)
         fail_msg("%s", error.text);
 }
@@ -136,7 +136,7 @@ static void without_a_key_only_loopback_is_dialled(void **state)
     for (size_t i = 0; i < sizeof far / sizeof *far; i++)
         assert_int_equal(tr__endpoint_learn(f->alice.endpoint, far[i], &error), TR_EPERM);
     test_cluster_destroy(&f->cluster, &f->alice);
-    open_node(f, &f->alice, "alice", 10, true, key);
+    open_node(f, &f->alice, "alice", 10, true, &key);
     for (size_t i = 0; i < sizeof far / sizeof *far; i++)
         assert_int_equal(tr__endpoint_learn(f->alice.endpoint, far[i], &error), TR_OK);
     test_cluster_settle(&f->cluster);

@@ -135,13 +135,13 @@ static uint64_t now_ns(void)
 
 static tr__endpoint_upcalls node_upcalls;
 
-static const uint8_t *node_key; /* of the nodes to come; NULL: none */
+static const tr__keys *node_keys; /* of the nodes to come; NULL: none */
 
 static void open_node(test_node *node, const char *name, uint64_t id)
 {
     tr_error error;
     tr__endpoint_options options = test_options(name, id);
-    options.key = node_key;
+    options.keys = node_keys;
     options.secret = tr__key_secret;
     *node = (test_node){.endpoint = NULL};
     node_upcalls = test_node_upcalls;
@@ -223,10 +223,10 @@ static void ten_megabytes_each_way_cross_and_goodbye_loses_none(void **state)
 
 static void so_they_do_under_seal(void **state)
 {
-    static const uint8_t key[TR__KEY_SIZE] = {1, 2, 3};
-    node_key = key;
+    static const tr__keys keys = {1, {{1, 2, 3}}};
+    node_keys = &keys;
     ten_megabytes_each_way_cross_and_goodbye_loses_none(state);
-    node_key = NULL;
+    node_keys = NULL;
 }
 
 static void a_peer_that_is_gone_is_down_at_once(void **state)

@@ -32,16 +32,21 @@ static int setup(void **state)
     static fixture f;
     static uint8_t next;
     uint8_t open[2][TR__KEY_SIZE];
-    f = (fixture){.psk = {.secret = count_up, .context = &next}};
+    tr__seals seals[TR__KEYS_MAX];
+    f = (fixture){.psk = {.keys.count = 1, .secret = count_up, .context = &next}};
     next = 0;
-    count_up(&next, f.psk.key, sizeof f.psk.key); /* 0 to 31; the pairs' secrets are the numbers after them */
+    count_up(&next, f.psk.keys.key[0],
+             TR__KEY_SIZE); /* 0 to 31; the pairs' secrets are the numbers after them */
     tr__psk_pair_make(&f.psk, &f.dialler);
     tr__psk_pair_make(&f.psk, &f.acceptor);
     memcpy(open[0], f.dialler.open, TR__KEY_SIZE);
     memcpy(open[1], f.acceptor.open, TR__KEY_SIZE);
-    assert_int_equal(tr__psk_derive(&f.psk, &f.dialler, open[1], true, &f.out, &f.in, NULL), TR_OK);
-    assert_int_equal(tr__psk_derive(&f.psk, &f.acceptor, open[0], false, &f.their_out, &f.their_in, NULL),
-                     TR_OK);
+    assert_int_equal(tr__psk_derive(&f.psk, &f.dialler, open[1], true, seals, NULL), TR_OK);
+    f.out = seals[0].out;
+    f.in = seals[0].in;
+    assert_int_equal(tr__psk_derive(&f.psk, &f.acceptor, open[0], false, seals, NULL), TR_OK);
+    f.their_out = seals[0].out;
+    f.their_in = seals[0].in;
     *state = &f;
     return 0;
 }
@@ -116,17 +121,17 @@ static void another_key_or_another_public_key_gives_other_keys(void **state)
     fixture *f = *state;
     tr__psk other = f->psk;
     tr__psk_pair pair;
-    tr__seal out, in;
-    other.key[31] ^= 1;
+    tr__seals seals[TR__KEYS_MAX];
+    other.keys.key[0][31] ^= 1;
     for (int i = 0; i < 2; i++) {
         *(uint8_t *)f->psk.context = 32; /* the same secret as the dialler had, the second time another */
         if (i)
             *(uint8_t *)f->psk.context = 33;
         tr__psk_pair_make(&f->psk, &pair);
-        assert_int_equal(tr__psk_derive(i ? &f->psk : &other, &pair, f->acceptor.open, true, &out, &in, NULL),
+        assert_int_equal(tr__psk_derive(i ? &f->psk : &other, &pair, f->acceptor.open, true, seals, NULL),
                          TR_OK);
-        assert_memory_not_equal(out.key, f->out.key, TR__KEY_SIZE);
-        assert_memory_not_equal(in.key, f->in.key, TR__KEY_SIZE);
+        assert_memory_not_equal(seals[0].out.key, f->out.key, TR__KEY_SIZE);
+        assert_memory_not_equal(seals[0].in.key, f->in.key, TR__KEY_SIZE);
     }
 }
 
@@ -134,13 +139,13 @@ static void a_public_key_that_makes_any_secret_nothing_is_refused(void **state)
 {
     fixture *f = *state;
     tr__psk_pair pair;
-    tr__seal out, in;
+    tr__seals seals[TR__KEYS_MAX];
     tr_error error;
     uint8_t none[TR__KEY_SIZE] = {0};
     for (uint8_t point = 0; point < 2; point++) { /* 0 and 1 have low order */
         none[0] = point;
         tr__psk_pair_make(&f->psk, &pair);
-        assert_int_equal(tr__psk_derive(&f->psk, &pair, none, true, &out, &in, &error), TR_EPROTO);
+        assert_int_equal(tr__psk_derive(&f->psk, &pair, none, true, seals, &error), TR_EPROTO);
     }
 }
 
@@ -235,12 +240,55 @@ static void a_frame_of_another_connection_does_not_open(void **state)
     fixture *f = *state;
     uint8_t bytes[100];
     tr__psk_pair pair;
-    tr__seal in, out;
+    tr__seals seals[TR__KEYS_MAX];
     size_t size = make(f, bytes, 20, 1);
     tr__psk_pair_make(&f->psk,
                       &pair); /* the same node accepts the recorded KEY of the same dialler once more */
-    assert_int_equal(tr__psk_derive(&f->psk, &pair, f->dialler.open, false, &out, &in, NULL), TR_OK);
-    assert_false(opens(&in, bytes, size));
+    assert_int_equal(tr__psk_derive(&f->psk, &pair, f->dialler.open, false, seals, NULL), TR_OK);
+    assert_false(opens(&seals[0].in, bytes, size));
+}
+
+/* Each key's are those that a node has which knows that one alone; without another one its place is zeros. */
+static void of_two_keys_each_gives_its_own(void **state)
+{
+    fixture *f = *state;
+    static const tr__seals none;
+    tr__psk two = f->psk;
+    tr__psk_pair pair;
+    tr__seals seals[TR__KEYS_MAX], first;
+    two.keys.count = 2;
+    memset(two.keys.key[1], 7, TR__KEY_SIZE);
+    for (int i = 0; i < 2; i++) {
+        *(uint8_t *)f->psk.context = 32; /* the dialler's secret once more */
+        tr__psk_pair_make(&f->psk, &pair);
+        assert_int_equal(tr__psk_derive(i ? &two : &f->psk, &pair, f->acceptor.open, true, seals, NULL),
+                         TR_OK);
+        assert_memory_equal(seals[0].out.key, f->out.key, TR__KEY_SIZE);
+        assert_memory_equal(seals[0].in.key, f->in.key, TR__KEY_SIZE);
+        assert_int_equal(memcmp(&seals[1], &none, sizeof none) == 0, i == 0);
+    }
+    tr__seals second = seals[1];
+    memcpy(two.keys.key[0], two.keys.key[1], TR__KEY_SIZE);
+    *(uint8_t *)f->psk.context = 32;
+    tr__psk_pair_make(&f->psk, &pair);
+    assert_int_equal(tr__psk_derive(&two, &pair, f->acceptor.open, true, seals, NULL), TR_OK);
+    first = seals[0];
+    assert_memory_equal(&first, &second, sizeof first);
+}
+
+static void to_see_whether_a_frame_fits_changes_neither_it_nor_the_count(void **state)
+{
+    fixture *f = *state;
+    uint8_t bytes[100], copy[100];
+    tr__frame frame;
+    size_t size = make(f, bytes, 20, 1);
+    memcpy(copy, bytes, size);
+    assert_int_equal(tr__frame_header(bytes, TR__FRAME_SIZE_MAX, &frame, NULL), TR_OK);
+    assert_false(tr__seal_fits(&f->in, bytes, &frame));
+    assert_true(tr__seal_fits(&f->their_in, bytes, &frame));
+    assert_true(tr__seal_fits(&f->their_in, bytes, &frame));
+    assert_memory_equal(copy, bytes, size);
+    assert_true(opens(&f->their_in, bytes, size));
 }
 
 int main(void)
@@ -260,6 +308,8 @@ int main(void)
         CASE(a_frame_that_is_repeated_left_out_or_moved_does_not_open),
         CASE(a_frame_does_not_open_for_who_sealed_it),
         CASE(a_frame_of_another_connection_does_not_open),
+        CASE(of_two_keys_each_gives_its_own),
+        CASE(to_see_whether_a_frame_fits_changes_neither_it_nor_the_count),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,183 +1,15 @@
 /* Connections between nodes with and without keys: over the net in memory, under stepped time, with somebody
  * on the way who reads and changes bytes, and a peer that is written out frame by frame. */
+#include "tests/unit/sealed_fixture.h"
+
 #include <malloc.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <string.h>
-
-#include <cmocka.h>
-
-#include "base/mem.h"
-#include "tests/kit/endpoints.h"
-#include "transport/link.h"
-
-#define SENTENCE "the quick brown fox jumps over the lazy dog"
-
-static const uint8_t OUR_KEY[TR__KEY_SIZE] = "the key that our nodes share 123";
-static const uint8_t OTHER_KEY[TR__KEY_SIZE] = "a key that is of somebody else 4";
-
-/* Fixture ---- */
-
-typedef struct fixture {
-    test_cluster cluster;
-    test_node alice, bob;
-    /* on the way */
-    uint8_t *seen;
-    size_t seen_length, flip_at; /* of all bytes: the one that is changed; SIZE_MAX: none */
-    /* a scripted peer of alice */
-    tr__stream *raw;
-    tr__seal out, in;
-    uint64_t sequence;
-} fixture;
-
-static void on_the_way(void *context, uint8_t *bytes, size_t length)
-{
-    fixture *f = context;
-    if (f->flip_at >= f->seen_length && f->flip_at < f->seen_length + length)
-        bytes[f->flip_at - f->seen_length] ^= 0x10;
-    f->seen = tr__realloc(f->seen, f->seen_length + length);
-    memcpy(f->seen + f->seen_length, bytes, length);
-    f->seen_length += length;
-}
-
-static int setup(void **state)
-{
-    static fixture f;
-    f = (fixture){.flip_at = SIZE_MAX};
-    test_cluster_init(&f.cluster, 1);
-    f.cluster.net.tap = on_the_way;
-    f.cluster.net.tap_context = &f;
-    *state = &f;
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    fixture *f = *state;
-    if (f->raw)
-        memory_raw_close(f->raw);
-    test_cluster_fini(&f->cluster);
-    tr__free(f->seen);
-    return 0;
-}
-
-static void open_node(fixture *f, test_node *node, const char *name, uint64_t id, const uint8_t *key)
-{
-    tr_error error;
-    tr__endpoint_options options = test_options(name, id);
-    options.key = key;
-    assert_int_equal(test_cluster_open(&f->cluster, node, &options, &error), TR_OK);
-}
-
-/* alice dials bob. */
-static void meet(fixture *f, const uint8_t *alices, const uint8_t *bobs)
-{
-    open_node(f, &f->alice, "alice", 10, alices);
-    open_node(f, &f->bob, "bob", 20, bobs);
-    test_dial(&f->alice, &f->bob);
-    test_cluster_settle(&f->cluster);
-}
-
-static void start_again(fixture *f)
-{
-    test_cluster_destroy(&f->cluster, &f->alice);
-    test_cluster_destroy(&f->cluster, &f->bob);
-    test_cluster_settle(&f->cluster);
-    f->seen_length = 0;
-}
-
-/* Helpers ---- */
-
-static tr_err say(test_node *node, const void *bytes, size_t length)
-{
-    return tr__endpoint_send(node->endpoint, node->peer, bytes, length);
-}
-
-static bool was_seen(const fixture *f, const char *text)
-{
-    return memmem(f->seen, f->seen_length, text, strlen(text)) != NULL;
-}
-
-static void expect_words(const tr_error *why, tr_err code, const char *words)
-{
-    if (why->code != code || !strstr(why->text, words))
-        fail_msg("'%s' (%d) isn't '%s' (%d)", why->text, why->code, words, code);
-}
-
-/* Of the scripted peer: one frame that was written at bytes, sealed or not. */
-static void send_frame(fixture *f, uint8_t *bytes, size_t size, bool sealed)
-{
-    memory_raw_write(f->raw, bytes, sealed ? tr__seal_close(&f->out, bytes) : size);
-    test_cluster_settle(&f->cluster);
-}
-
-static void any_secret(void *context, void *bytes, size_t length)
-{
-    (void)context;
-    memset(bytes, 77, length);
-}
-
-/* The peer dials alice, if it hasn't, and says its public key. */
-static void say_key(fixture *f, tr__psk_pair *pair)
-{
-    tr__psk psk = {.secret = any_secret};
-    uint8_t bytes[600];
-    f->sequence = 0;
-    if (!f->raw)
-        f->raw = memory_raw_dial(&f->cluster.net, tr__endpoint_port(f->alice.endpoint));
-    tr__psk_pair_make(&psk, pair);
-    send_frame(f, bytes, tr__frame_put_key(bytes, ++f->sequence, pair->open), false);
-}
-
-/* And goes on with this key, up to the keys of the connection. */
-static void exchange_keys(fixture *f, const uint8_t *key)
-{
-    tr__psk psk = {.secret = any_secret};
-    tr__psk_pair pair;
-    tr__frame frame;
-    uint8_t bytes[600], theirs[TR__KEY_SIZE];
-    memcpy(psk.key, key, TR__KEY_SIZE);
-    say_key(f, &pair);
-    size_t length = memory_raw_read(f->raw, bytes, sizeof bytes);
-    assert_int_equal(tr__frame_decode(bytes, length, 600, &frame, NULL), TR_OK);
-    assert_int_equal(frame.size, length); /* nothing but the key is said to somebody unknown */
-    assert_int_equal(tr__frame_get_key(&frame, theirs, NULL), TR_OK);
-    assert_int_equal(tr__psk_derive(&psk, &pair, theirs, true, &f->out, &f->in, NULL), TR_OK);
-}
-
-static void greet(fixture *f)
-{
-    uint8_t bytes[600];
-    tr__hello hello = {.version_min = 1, .version_max = 1, .id = 99, .cluster = "test", .name = "mallory"};
-    send_frame(f, bytes, tr__frame_put_hello(bytes, TR__FRAME_HELLO, ++f->sequence, &hello), true);
-    send_frame(f, bytes, tr__frame_put_grant(bytes, ++f->sequence, 1 << 20), true);
-}
-
-/* The last thing that alice said to it, in the open. */
-static void expect_refusal(fixture *f, tr_err code, const char *words)
-{
-    uint8_t bytes[2000];
-    tr__frame frame = {0};
-    tr_error why;
-    size_t length = memory_raw_read(f->raw, bytes, sizeof bytes);
-    for (size_t at = 0; at < length; at += frame.size)
-        assert_int_equal(tr__frame_decode(bytes + at, length - at, 600, &frame, NULL), TR_OK);
-    assert_int_equal(frame.kind, TR__FRAME_REFUSE);
-    assert_int_equal(tr__frame_get_refuse(&frame, &why, NULL), TR_OK);
-    expect_words(&why, code, words);
-    test_cluster_advance(&f->cluster, 2 * SECONDS); /* it doesn't hang up */
-    expect_words(&f->alice.away_why, code, words);
-    assert_null(f->alice.peer);
-}
 
 /* Who may talk with whom ---- */
 
 static void two_nodes_with_the_same_key_talk(void **state)
 {
     fixture *f = *state;
-    meet(f, OUR_KEY, OUR_KEY);
+    meet(f, &OURS, &OURS);
     assert_non_null(f->alice.peer);
     assert_non_null(f->bob.peer);
     assert_string_equal(f->bob.peer->name, "alice");
@@ -193,12 +25,12 @@ static void two_nodes_with_the_same_key_talk(void **state)
 static void a_node_with_a_key_and_one_without_refuse_each_other_by_name(void **state)
 {
     fixture *f = *state;
-    meet(f, OUR_KEY, NULL);
+    meet(f, &OURS, NULL);
     assert_int_equal(f->alice.ups + f->bob.ups, 0);
     expect_words(&f->alice.dial_why, TR_EPERM, "the node that dialled has a key, the other has none");
     expect_words(&f->bob.away_why, TR_EPERM, "the node that dialled has a key, the other has none");
     start_again(f);
-    meet(f, NULL, OUR_KEY);
+    meet(f, NULL, &OURS);
     assert_int_equal(f->alice.ups + f->bob.ups, 0);
     expect_words(&f->alice.dial_why, TR_EPERM, "the node that dialled has no key, the other has one");
     expect_words(&f->bob.away_why, TR_EPERM, "the node that dialled has no key, the other has one");
@@ -207,7 +39,7 @@ static void a_node_with_a_key_and_one_without_refuse_each_other_by_name(void **s
 static void two_nodes_with_different_keys_refuse_each_other_by_name(void **state)
 {
     fixture *f = *state;
-    meet(f, OUR_KEY, OTHER_KEY);
+    meet(f, &OURS, &OTHERS);
     assert_int_equal(f->alice.ups + f->bob.ups, 0);
     expect_words(&f->alice.dial_why, TR_EPERM,
                  "refused by the other side: the two nodes have different keys");
@@ -217,7 +49,7 @@ static void two_nodes_with_different_keys_refuse_each_other_by_name(void **state
 static void with_a_wrong_key_a_node_dials_on_with_pauses(void **state)
 {
     fixture *f = *state;
-    meet(f, OUR_KEY, OTHER_KEY);
+    meet(f, &OURS, &OTHERS);
     test_cluster_advance(&f->cluster, 60 * SECONDS);
     assert_in_range(f->alice.dial_failures, 10, 30);
     assert_int_equal(f->bob.turned_away, f->alice.dial_failures);
@@ -226,8 +58,8 @@ static void with_a_wrong_key_a_node_dials_on_with_pauses(void **state)
 static void the_rules_of_a_handshake_hold_behind_the_seal(void **state)
 {
     fixture *f = *state;
-    open_node(f, &f->bob, "alice", 20, OUR_KEY);
-    open_node(f, &f->alice, "alice", 10, OUR_KEY);
+    open_node(f, &f->bob, "alice", 20, &OURS);
+    open_node(f, &f->alice, "alice", 10, &OURS);
     test_dial(&f->alice, &f->bob);
     test_cluster_settle(&f->cluster);
     expect_words(&f->alice.dial_why, TR_EEXIST, "two nodes are named alice");
@@ -237,8 +69,8 @@ static void the_rules_of_a_handshake_hold_behind_the_seal(void **state)
 static void of_two_that_dial_each_other_one_connection_stays(void **state)
 {
     fixture *f = *state;
-    open_node(f, &f->alice, "alice", 10, OUR_KEY);
-    open_node(f, &f->bob, "bob", 20, OUR_KEY);
+    open_node(f, &f->alice, "alice", 10, &OURS);
+    open_node(f, &f->bob, "bob", 20, &OURS);
     test_dial(&f->alice, &f->bob);
     test_dial(&f->bob, &f->alice);
     test_cluster_advance(&f->cluster, 10 * SECONDS);
@@ -253,7 +85,7 @@ static void nothing_that_nodes_say_can_be_read_on_the_way(void **state)
 {
     fixture *f = *state;
     for (int keyed = 0; keyed < 2; keyed++) { /* without a key all of it can */
-        meet(f, keyed ? OUR_KEY : NULL, keyed ? OUR_KEY : NULL);
+        meet(f, keyed ? &OURS : NULL, keyed ? &OURS : NULL);
         assert_int_equal(say(&f->alice, SENTENCE, sizeof SENTENCE), TR_OK);
         test_cluster_settle(&f->cluster);
         assert_int_equal(f->bob.messages, 1);
@@ -267,7 +99,7 @@ static void nothing_that_nodes_say_can_be_read_on_the_way(void **state)
 static void a_byte_changed_anywhere_on_the_way_ends_the_connection(void **state)
 {
     fixture *f = *state;
-    meet(f, OUR_KEY, OUR_KEY);
+    meet(f, &OURS, &OURS);
     say(&f->alice, SENTENCE, sizeof SENTENCE);
     test_cluster_settle(&f->cluster);
     size_t length = f->seen_length;
@@ -275,7 +107,7 @@ static void a_byte_changed_anywhere_on_the_way_ends_the_connection(void **state)
     for (size_t at = 0; at < length; at++) {
         start_again(f);
         f->flip_at = at;
-        meet(f, OUR_KEY, OUR_KEY);
+        meet(f, &OURS, &OURS);
         if (f->alice.peer)
             say(&f->alice, SENTENCE, sizeof SENTENCE);
         test_cluster_settle(&f->cluster);
@@ -292,7 +124,7 @@ static void large_messages_and_very_many_small_ones_arrive(void **state)
     fixture *f = *state;
     static uint8_t bytes[16 << 20];
     f->cluster.net.tap = NULL;
-    meet(f, OUR_KEY, OUR_KEY);
+    meet(f, &OURS, &OURS);
     assert_int_equal(say(&f->alice, bytes, sizeof bytes), TR_OK);
     test_cluster_settle(&f->cluster);
     assert_int_equal(f->bob.bytes, sizeof bytes);
@@ -313,7 +145,7 @@ static void a_late_home_is_not_taken_for_a_peer_that_sends_too_much(void **state
     fixture *f = *state;
     unsigned sent = 0;
     f->cluster.net.tap = NULL;
-    meet(f, OUR_KEY, OUR_KEY);
+    meet(f, &OURS, &OURS);
     f->bob.stuck = true;
     while (say(&f->alice, "x", 1) == TR_OK) { /* each a frame of its own, most of it header and tag */
         tr__endpoint_flush(f->alice.endpoint);
@@ -335,7 +167,7 @@ static void who_says_hello_without_a_key_hears_why_not_and_nothing_else(void **s
     fixture *f = *state;
     uint8_t bytes[600];
     tr__hello hello = {.version_min = 1, .version_max = 1, .id = 99, .cluster = "test", .name = "mallory"};
-    open_node(f, &f->alice, "alice", 10, OUR_KEY);
+    open_node(f, &f->alice, "alice", 10, &OURS);
     f->raw = memory_raw_dial(&f->cluster.net, tr__endpoint_port(f->alice.endpoint));
     send_frame(f, bytes, tr__frame_put_hello(bytes, TR__FRAME_HELLO, 1, &hello), false);
     expect_refusal(f, TR_EPERM, "has no key");
@@ -346,8 +178,8 @@ static void who_says_hello_without_a_key_hears_why_not_and_nothing_else(void **s
 static void who_has_another_key_hears_why_not_and_nothing_else(void **state)
 {
     fixture *f = *state;
-    open_node(f, &f->alice, "alice", 10, OUR_KEY);
-    exchange_keys(f, OTHER_KEY);
+    open_node(f, &f->alice, "alice", 10, &OURS);
+    exchange_keys(f, &OTHERS);
     greet(f);
     expect_refusal(f, TR_EPERM, "different keys");
     assert_false(was_seen(f, "alice"));
@@ -356,8 +188,8 @@ static void who_has_another_key_hears_why_not_and_nothing_else(void **state)
 static void a_scripted_peer_with_the_key_is_served(void **state)
 {
     fixture *f = *state;
-    open_node(f, &f->alice, "alice", 10, OUR_KEY);
-    exchange_keys(f, OUR_KEY);
+    open_node(f, &f->alice, "alice", 10, &OURS);
+    exchange_keys(f, &OURS);
     greet(f);
     assert_non_null(f->alice.peer);
     assert_string_equal(f->alice.peer->name, "mallory");
@@ -367,8 +199,8 @@ static void what_comes_unsealed_after_a_sealed_frame_is_cut(void **state)
 {
     fixture *f = *state;
     uint8_t bytes[600];
-    open_node(f, &f->alice, "alice", 10, OUR_KEY);
-    exchange_keys(f, OUR_KEY);
+    open_node(f, &f->alice, "alice", 10, &OURS);
+    exchange_keys(f, &OURS);
     greet(f);
     send_frame(f, bytes, tr__frame_put_refuse(bytes, ++f->sequence, &(tr_error){TR_EPERM, "go"}), false);
     test_cluster_advance(&f->cluster, 2 * SECONDS);
@@ -380,8 +212,8 @@ static void what_comes_again_is_cut(void **state)
 {
     fixture *f = *state;
     uint8_t bytes[600];
-    open_node(f, &f->alice, "alice", 10, OUR_KEY);
-    exchange_keys(f, OUR_KEY);
+    open_node(f, &f->alice, "alice", 10, &OURS);
+    exchange_keys(f, &OURS);
     greet(f);
     size_t size = tr__frame_put_empty(bytes, TR__FRAME_HEARTBEAT, ++f->sequence);
     size = tr__seal_close(&f->out, bytes);
@@ -400,7 +232,7 @@ static void a_sealed_frame_before_the_keys_is_cut(void **state)
     fixture *f = *state;
     uint8_t bytes[600];
     for (int keyed = 0; keyed < 2; keyed++) {
-        open_node(f, &f->alice, "alice", 10, keyed ? OUR_KEY : NULL);
+        open_node(f, &f->alice, "alice", 10, keyed ? &OURS : NULL);
         f->raw = memory_raw_dial(&f->cluster.net, tr__endpoint_port(f->alice.endpoint));
         send_frame(f, bytes, tr__frame_put_empty(bytes, TR__FRAME_HEARTBEAT, 1), true);
         expect_refusal(f, TR_EPROTO, "before keys were exchanged");
@@ -414,7 +246,7 @@ static void who_goes_silent_after_its_key_is_cut_after_five_seconds_in_all(void 
 {
     fixture *f = *state;
     tr__psk_pair pair;
-    open_node(f, &f->alice, "alice", 10, OUR_KEY);
+    open_node(f, &f->alice, "alice", 10, &OURS);
     f->raw = memory_raw_dial(&f->cluster.net, tr__endpoint_port(f->alice.endpoint));
     test_cluster_advance(&f->cluster, 4 * SECONDS);
     say_key(f, &pair);
@@ -433,7 +265,7 @@ static void without_the_key_nobody_makes_a_node_take_much_memory(void **state)
     tr__stream *raw[2 * TR__UNAUTHENTICATED_MAX];
     uint8_t bytes[TR__FRAME_SIZE_HELLO] = {0};
     f->cluster.net.tap = NULL;
-    open_node(f, &f->alice, "alice", 10, OUR_KEY);
+    open_node(f, &f->alice, "alice", 10, &OURS);
     size_t before = mallinfo2().uordblks;
     for (int i = 0; i < 2 * TR__UNAUTHENTICATED_MAX; i++) {
         f->raw = NULL;
@@ -459,7 +291,7 @@ static void without_the_key_nobody_makes_a_node_take_much_memory(void **state)
         f->raw = NULL;
         test_cluster_settle(&f->cluster);
     }
-    open_node(f, &f->bob, "bob", 20, OUR_KEY); /* and who has it is served */
+    open_node(f, &f->bob, "bob", 20, &OURS); /* and who has it is served */
     test_dial(&f->bob, &f->alice);
     test_cluster_settle(&f->cluster);
     assert_non_null(f->bob.peer);
