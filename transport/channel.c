@@ -35,6 +35,7 @@ void tr__channel_init(tr__channel *ch, const tr__connection_config *config, tr__
         .stream = stream,
         .dialled = dialled,
     };
+    atomic_store(&ch->grant_limit, UINT64_MAX);
     tr__outgoing_init(&ch->out, config->psk != NULL);
     net->limit(stream, TR__FRAME_SIZE_HELLO);
 }
@@ -97,6 +98,9 @@ static size_t put_ack(tr__channel *ch, uint8_t *at)
 static size_t put_grant(tr__channel *ch, uint8_t *at)
 {
     uint64_t total = atomic_load_explicit(&ch->consumed, memory_order_acquire) + ch->config->window;
+    uint64_t limit = atomic_load_explicit(&ch->grant_limit, memory_order_acquire);
+    if (limit < total)
+        total = limit;
     atomic_store_explicit(&ch->granted_by_us, total, memory_order_release);
     return put(ch, at, tr__frame_put_grant(at, ++ch->control_sequence, total));
 }

@@ -257,6 +257,7 @@ void tr__connection_init(tr__connection *c, tr__channel *channel, tr__flow *flow
         .said_ns = now_ns,
         .look_ns = now_ns + channel->config->detector.heartbeat_ns / 2,
         .ack_due_ns = UINT64_MAX,
+        .grant_due_ns = UINT64_MAX,
     };
     if (c->state == TR__CONNECTION_KEYING) {
         tr__psk_pair_make(c->config->psk, &c->pair);
@@ -304,6 +305,42 @@ void tr__connection_owes_ack(tr__connection *c, uint64_t now_ns)
 {
     if (c->ack_due_ns == UINT64_MAX)
         c->ack_due_ns = now_ns + (TR_BUGGIFY(ack_at_once) ? 0 : c->config->ack_delay_ns);
+}
+
+void tr__connection_meter(tr__connection *c, uint64_t rate, uint64_t burst)
+{
+    if (rate == 0)
+        return;
+    tr__quota_init(&c->quota, rate, burst < c->config->window ? c->config->window : burst, c->now_ns);
+    atomic_store(&c->channel->grant_limit, atomic_load(&c->channel->granted_by_us));
+    c->channel->metered = true;
+}
+
+/* What is missing is given in quarters of a window, as without a quota: so a message that is larger than the window finds
+ * that open some time. */
+static void tend_grants(tr__connection *c)
+{
+    tr__channel *ch = c->channel;
+    uint64_t limit = atomic_load(&ch->grant_limit), total = atomic_load(&ch->consumed) + c->config->window;
+    uint64_t owed = total > limit ? total - limit : 0;
+    uint64_t given = tr__quota_take(&c->quota, owed, c->now_ns), step = c->config->window / 4;
+    c->grant_due_ns = UINT64_MAX;
+    if (given) {
+        atomic_store(&ch->grant_limit, limit + given);
+        tr__channel_want(ch, TR__WANT_GRANT);
+        tr__channel_pump(ch);
+    }
+    if (given == owed)
+        return;
+    atomic_fetch_add(&ch->grants_held, 1);
+    c->grant_due_ns = tr__quota_due(&c->quota, owed - given < step ? owed - given : step);
+}
+
+void tr__connection_owes_grant(tr__connection *c, uint64_t now_ns)
+{
+    c->now_ns = now_ns;
+    if (is_open(c) && c->grant_due_ns == UINT64_MAX) /* else it comes when it is due */
+        tend_grants(c);
 }
 
 void tr__connection_nudged(tr__connection *c, uint64_t now_ns)
@@ -401,6 +438,8 @@ void tr__connection_tick(tr__connection *c, uint64_t now_ns)
     }
     if (now_ns >= c->ack_due_ns)
         tend_acks(c);
+    if (now_ns >= c->grant_due_ns && is_open(c))
+        tend_grants(c);
     tr__channel_pump(c->channel);
     finish_draining(c);
 }
@@ -419,5 +458,7 @@ uint64_t tr__connection_next_due(const tr__connection *c)
         due = c->entered_ns + config->drain_ns;
     if (is_open(c) && tr__detector_due(&c->detector) < due)
         due = tr__detector_due(&c->detector);
+    if (c->grant_due_ns < due)
+        due = c->grant_due_ns;
     return c->ack_due_ns < due ? c->ack_due_ns : due;
 }

@@ -29,6 +29,7 @@ typedef struct tr__peer {
     const char *address; /* where it says others reach it; "" = nowhere */
     bool dialled;        /* by us */
     bool learns;         /* it wants to be told the addresses of other nodes */
+    bool links;          /* it knows links between nodes (TR__CAPABILITY_LINKS) */
     void *user;          /* the layer above's own; NULL at peer_up */
 } tr__peer;
 
@@ -42,6 +43,7 @@ typedef struct tr__connection_counters {
     uint64_t consumed;                /* of received */
     uint64_t refused_sends;           /* TR_EAGAIN */
     uint64_t heartbeats_in;
+    uint64_t grants_held; /* how often the peer's quota held a grant back */
 } tr__connection_counters;
 
 typedef struct tr__endpoint_options {
@@ -79,6 +81,9 @@ typedef struct tr__endpoint_upcalls {
      * cluster, no room ...). Not for the second connection of two nodes that dialled each other. As often as
      * anybody likes. */
     void (*turned_away)(void *context, const tr_error *why, uint64_t now_ns);
+    /* The control thread, when such a peer is about to be up: bytes a second that it is granted, and at once; NULL, or a rate
+     * of 0: as many as are taken up. The burst becomes the window if it is less. */
+    void (*quota)(void *context, const char *name, uint64_t *rate, uint64_t *burst);
 } tr__endpoint_upcalls;
 
 typedef struct tr__endpoint_counters {

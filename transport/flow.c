@@ -161,7 +161,11 @@ void tr__flow_consumed(tr__flow *f, size_t bytes)
 {
     add(&f->channel->consumed, bytes);
     tr__check(atomic_load(&f->channel->consumed) <= f->received, "more was consumed than received");
-    if (grant_due(f))
+    if (!grant_due(f))
+        return;
+    if (f->channel->metered)
+        f->upcalls->owes_grant(f->context);
+    else
         tr__channel_want(f->channel, TR__WANT_GRANT);
 }
 

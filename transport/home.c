@@ -29,6 +29,13 @@ static void on_owes_ack(void *context)
     tr__push_control(l->endpoint, &l->owes_ack_event, TR__EVENT_OWES_ACK);
 }
 
+static void on_owes_grant(void *context)
+{
+    tr__link *l = context;
+    if (!atomic_exchange(&l->grant.pending, true))
+        tr__push_control(l->endpoint, &l->grant.node, TR__EVENT_OWES_GRANT);
+}
+
 static void on_fault(void *context, const tr_error *why)
 {
     tr__link *l = context;
@@ -36,7 +43,8 @@ static void on_fault(void *context, const tr_error *why)
     tr__push_control(l->endpoint, &l->home_fault_event, TR__EVENT_HOME_FAULT);
 }
 
-const tr__flow_upcalls tr__home_flow_upcalls = {on_batch, on_writable, on_owes_ack, on_fault};
+const tr__flow_upcalls tr__home_flow_upcalls = {on_batch, on_writable, on_owes_ack, on_owes_grant,
+                                              on_fault};
 
 /* What comes ---- */
 
@@ -232,6 +240,7 @@ void tr__endpoint_peer_counters(const tr__peer *peer, tr__connection_counters *c
         .consumed = ch->consumed,
         .refused_sends = l->flow.refused_sends,
         .heartbeats_in = ch->heartbeats_in,
+        .grants_held = ch->grants_held,
     };
 }
 
