@@ -224,7 +224,7 @@ static void link_free(tr__loop *loop, tr_actor *actor, tr_msg **at)
 {
     tr_msg *link = *at;
     *at = link->next;
-    actor->extras->link_count--;
+    actor->extras->link_count -= !unlinking(link);
     tr__msg_free(loop, link);
 }
 
@@ -339,7 +339,7 @@ tr_err tr_link(tr_actor *self, tr_addr to)
         return TR_OK;
     TR_TRY(may_link(self, to, &connection));
     tr__extras *extras = tr__extras_of(loop, self);
-    if (extras && !at && extras->link_count >= TR__MONITORS_MAX)
+    if (extras && extras->link_count >= TR__MONITORS_MAX)
         return tr__self_fail(self, TR_EFULL, "more than %u links of one actor", TR__MONITORS_MAX);
     if (!at)
         here = extras ? relation_make(self, TR__MSG_LINK, NOTICE_ROOM) : NULL;
@@ -354,6 +354,7 @@ tr_err tr_link(tr_actor *self, tr_addr to)
         link_put(extras, here);
         at = link_at(self, to);
     }
+    self->extras->link_count += unlinking(*at) != 0;
     (*at)->ask = 0;
     (*at)->deadline_ns = there->deadline_ns = connection;
     tr__submit(loop, to, there);
@@ -370,6 +371,7 @@ tr_err tr_unlink(tr_actor *self, tr_addr to)
     if (!msg)
         return TR_ENOMEM;
     (*at)->ask = msg->ask = ++loop->next_number;
+    self->extras->link_count--; /* of those that are linked */
     tr__submit(loop, to, msg);
     return TR_OK;
 }

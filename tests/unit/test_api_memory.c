@@ -205,6 +205,33 @@ static tr_err row_again(tr_actor *self, rig *r)
     return err;
 }
 
+TR_MESSAGE(far_job, (u64, n))
+
+static void far_worker(tr_actor *self, void *state, const tr_msg *msg)
+{
+    (void)self;
+    (void)state;
+    (void)msg;
+}
+static const tr_actor_def far_worker_def = {
+    .name = "far", .arg_type = &far_job_type, .receive = far_worker};
+
+static tr_err row_spawn_at(tr_actor *self, rig *r)
+{
+    uint64_t monitor;
+    tr_trap_exit(self, true);
+    TR_TRY(tr_offer(self, "far", &far_worker_def));
+    tr_future here = tr_spawn_at(self, "alice", "far", TR_SECONDS(1),
+                                 (&(tr_spawn_at_opts){.link = true, .monitor = &monitor}), far_job, .n = 1);
+    tr_future there = tr_spawn_at(self, "bob", "far", TR_SECONDS(1), NULL, far_job, .n = 1);
+    (void)r;
+    if (!here.id || !there.id)
+        return code_of(self);
+    manual_then(self, here);
+    tr_cancel(self, there);
+    return TR_OK;
+}
+
 static tr_err row_ask(tr_actor *self, rig *r)
 {
     tr_future f[3], g;
@@ -429,6 +456,7 @@ static const struct {
     {"trap_stop supervisor_ready supervisor_start_child supervisor_stop_child supervisor_child", row_children,
      NULL},
     {"every idle_after monitor_name", row_again, NULL},
+    {"offer spawn_at_body", row_spawn_at, NULL},
     {"ask_body gather cancel take_result", row_ask, NULL},
     {"gather_settled first_of pipe", row_futures, NULL},
     {"wait_any_at group_open group_add group_next_at group_next_type_at group_close", NULL, row_group},
