@@ -45,7 +45,7 @@ struct tr__driver_uv {
     _Atomic uint32_t stopping; /* calls of tr_node_stop that may still wake loops: these close after them */
     char raise_at[32];         /* tests: the point of transactions at which a signal is raised */
     int raise_signal;
-    tr__rights_file *rights; /* what peers may do, from a file; NULL: there is none */
+    tr__rights_file *rights;     /* what peers may do, from a file; NULL: there is none */
     _Atomic uint32_t raise_left; /* how often it comes to it until then; 0: nothing is raised */
 };
 

@@ -55,13 +55,13 @@ static json_t *peers_of(tr_node *node, uint32_t *count)
         tr__endpoint_peer_counters(peer, &c);
         snprintf(id, sizeof(id), "%016" PRIx64, peer->id);
         (*count)++;
-        json_t *row = json_pack("{s:o, s:s, s:o, s:b, s:I, s:I, s:I, s:I, s:I, s:o}", "name",
-                                tr__operator_text(peer->name, TR_NAME_MAX), "incarnation", id, "address",
-                                tr__operator_text(peer->address, 256), "dialled", peer->dialled,
-                                "messages_out", (json_int_t)c.messages_out, "messages_in",
-                                (json_int_t)c.messages_in, "bytes_out", (json_int_t)c.bytes_out, "bytes_in",
-                                (json_int_t)c.bytes_in, "grants_held", (json_int_t)c.grants_held, "refused",
-                                refusals_of(peer->user));
+        json_t *row =
+            json_pack("{s:o, s:s, s:o, s:b, s:I, s:I, s:I, s:I, s:I, s:o}", "name",
+                      tr__operator_text(peer->name, TR_NAME_MAX), "incarnation", id, "address",
+                      tr__operator_text(peer->address, 256), "dialled", peer->dialled, "messages_out",
+                      (json_int_t)c.messages_out, "messages_in", (json_int_t)c.messages_in, "bytes_out",
+                      (json_int_t)c.bytes_out, "bytes_in", (json_int_t)c.bytes_in, "grants_held",
+                      (json_int_t)c.grants_held, "refused", refusals_of(peer->user));
         tr__operator_append(peers, row, &room);
     }
     return peers;

@@ -180,7 +180,8 @@ bool tr__notice_wanted(tr__loop *loop, tr_actor *actor, tr_msg *notice)
 void tr_demonitor(tr_actor *self, uint64_t number)
 {
     struct tr__own_monitor own = own_monitor_remove(self, number);
-    if (own.number == 0 || tr_addr_is_none(own.target)) /* it is only being started: its tr_down won't be handled */
+    if (own.number == 0 ||
+        tr_addr_is_none(own.target)) /* it is only being started: its tr_down won't be handled */
         return;
     /* Best effort: if there is no memory the tr_down comes, and is not handled. */
     tr_msg *msg =

@@ -92,8 +92,9 @@ tr_err tr__allows_fail(tr_actor *self, tr_err err, const char *call, const char 
                              "entry in the rights there (--allow FILE)",
                              call, here, right);
     if (err == TR_EVERSION)
-        return tr__self_fail(self, err, "%s: the node there is of a version that doesn't know this between "
-                                        "nodes; upgrade it",
+        return tr__self_fail(self, err,
+                             "%s: the node there is of a version that doesn't know this between "
+                             "nodes; upgrade it",
                              call);
     return tr__self_fail(self, err, "%s: the node there isn't connected", call);
 }

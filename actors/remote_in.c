@@ -466,6 +466,20 @@ static void take_down(tr__remote_peer *p, const tr__record *r)
     tr__watch_fire(loop, wait, target, &reason);
 }
 
+static void take_of_links(tr__remote_peer *p, const tr__record *r)
+{
+    if (r->kind == TR__WIRE_LINK)
+        tr__take_link(p, r);
+    else if (r->kind == TR__WIRE_UNLINK)
+        tr__take_unlink(p, r);
+    else if (r->kind == TR__WIRE_UNLINKED)
+        tr__take_unlinked(p, r);
+    else if (r->kind == TR__WIRE_EXIT)
+        tr__take_exit(p, r);
+    else
+        tr__take_stop(p, r);
+}
+
 static tr_err take(tr__remote_peer *p, const tr__record *r)
 {
     bool sized = r->kind == TR__WIRE_STREAM_ASK || r->kind == TR__WIRE_DEMAND;
@@ -487,6 +501,10 @@ static tr_err take(tr__remote_peer *p, const tr__record *r)
         tr__random_below(&p->remote->loop->random, 50) == 0)
         return TR_OK;
     p->remote->loop->counts.received++;
+    if (r->kind >= TR__WIRE_LINK) {
+        take_of_links(p, r);
+        return TR_OK;
+    }
     switch (r->kind) {
     case TR__WIRE_REPLY:
         take_reply(p, r);
@@ -514,21 +532,6 @@ static tr_err take(tr__remote_peer *p, const tr__record *r)
         break;
     case TR__WIRE_DOWN:
         take_down(p, r);
-        break;
-    case TR__WIRE_LINK:
-        tr__take_link(p, r);
-        break;
-    case TR__WIRE_UNLINK:
-        tr__take_unlink(p, r);
-        break;
-    case TR__WIRE_UNLINKED:
-        tr__take_unlinked(p, r);
-        break;
-    case TR__WIRE_EXIT:
-        tr__take_exit(p, r);
-        break;
-    case TR__WIRE_STOP:
-        tr__take_stop(p, r);
         break;
     default:
         if (TR_PLANT(twice_after_reconnect) && p->route->ended_id)

@@ -70,8 +70,8 @@ bool tr__tie_make(tr__remote_peer *p, tr_addr ours, tr_addr theirs)
     uint64_t key = key_of(theirs.slot, theirs.generation);
     if (tie_find(p, ours.slot, ours.generation, key))
         return true;
-    tr_msg *tie = p->ties < TR__TIES_MAX && tr__waits_room(&p->waits) ? tr__link_make(p->remote->loop, ours)
-                                                                      : NULL;
+    tr_msg *tie =
+        p->ties < TR__TIES_MAX && tr__waits_room(&p->waits) ? tr__link_make(p->remote->loop, ours) : NULL;
     if (!tie)
         return false;
     tie->to.slot = theirs.slot;

@@ -59,8 +59,8 @@ typedef struct tr__remote_peer {
     bool untold;                    /* and it hasn't been told yet */
     tr__refusals refusals;
     tr__reach reach;
-    struct tr__told_type *told;     /* types that we told, by pointer */
-    const tr_typeinfo *last_type;   /* the one told or looked up last, and its number */
+    struct tr__told_type *told;   /* types that we told, by pointer */
+    const tr_typeinfo *last_type; /* the one told or looked up last, and its number */
     uint32_t last_number;
     struct tr__heard_type *heard; /* types that they told, by number */
     uint32_t heard_count, heard_room;

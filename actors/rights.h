@@ -7,13 +7,13 @@
 #include "actors/loop.h"
 
 /* What can be refused, its word in a file and in `troupe ps`, and its bit in `may`. */
-#define TR__RIGHTS(X)                              \
-    X(SEND, "send", TR_MAY_SEND)                   \
-    X(LINK, "link", TR_MAY_LINK)                   \
-    X(STOP, "stop", TR_MAY_STOP)                   \
-    X(TRANSACT, "transact", TR_MAY_TRANSACT)       \
-    X(SUBSCRIBE, "subscribe", TR_MAY_SUBSCRIBE)    \
-    X(NAMES, "names", 0)                           \
+#define TR__RIGHTS(X)                           \
+    X(SEND, "send", TR_MAY_SEND)                \
+    X(LINK, "link", TR_MAY_LINK)                \
+    X(STOP, "stop", TR_MAY_STOP)                \
+    X(TRANSACT, "transact", TR_MAY_TRANSACT)    \
+    X(SUBSCRIBE, "subscribe", TR_MAY_SUBSCRIBE) \
+    X(NAMES, "names", 0)                        \
     X(SPAWN, "spawn", 0)
 #define TR__ENUM(name, word, bit) TR__RIGHT_##name,
 typedef enum tr__right { TR__RIGHTS(TR__ENUM) TR__RIGHT_COUNT } tr__right;

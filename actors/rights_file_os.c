@@ -150,9 +150,10 @@ static tr_err take_entry(reader *r, const yaml_node_t *map, tr_rights *entry)
         while (known < TR_COUNT(keys) && (!word || strcmp(word, keys[known]) != 0))
             known++;
         if (known == TR_COUNT(keys))
-            return wrong(r, key->start_mark,
-                         "there is no key \"%.40s\" here; known are: may, names, spawn, spawn_max, rate, burst",
-                         word ? word : "");
+            return wrong(
+                r, key->start_mark,
+                "there is no key \"%.40s\" here; known are: may, names, spawn, spawn_max, rate, burst",
+                word ? word : "");
         if (seen[known])
             return wrong(r, key->start_mark, "a second \"%s\"", word);
         seen[known] = true;
@@ -200,9 +201,9 @@ static tr_err load(reader *r, const char *bytes, size_t length)
         return tr__fail(r->error, TR_ENOMEM, "%s: no memory to read it", r->path);
     yaml_parser_set_input_string(&parser, (const unsigned char *)bytes, length);
     r->file->has_document = yaml_parser_load(&parser, &r->file->document);
-    tr_err err = r->file->has_document ? TR_OK
-                                       : wrong(r, parser.problem_mark, "%s",
-                                               parser.problem ? parser.problem : "not YAML");
+    tr_err err = r->file->has_document
+                     ? TR_OK
+                     : wrong(r, parser.problem_mark, "%s", parser.problem ? parser.problem : "not YAML");
     yaml_document_t second;
     if (err == TR_OK && yaml_parser_load(&parser, &second)) {
         const yaml_node_t *root = yaml_document_get_root_node(&second);

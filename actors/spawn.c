@@ -263,9 +263,8 @@ tr_err tr_stop(tr_actor *self, tr_addr to, tr_exit_kind how)
     if (how != TR_EXIT_SHUTDOWN && how != TR_EXIT_KILLED)
         return tr__self_fail(self, TR_EINVAL, "tr_stop takes TR_EXIT_SHUTDOWN or TR_EXIT_KILLED");
     uint64_t connection;
-    tr_err err = to.node == loop->node->id
-                     ? TR_OK
-                     : tr__remote_allows(loop->node, to.node, TR_MAY_STOP, &connection);
+    tr_err err =
+        to.node == loop->node->id ? TR_OK : tr__remote_allows(loop->node, to.node, TR_MAY_STOP, &connection);
     if (err != TR_OK)
         return tr__allows_fail(self, err, "tr_stop", "stop");
     tr_msg *msg = tr__stop_make(self, how);

@@ -81,7 +81,8 @@ void tr__offers_fini(tr_node *node)
 /* ---- who asks ------------------------------------------------------------------------------------------ */
 
 /* The argument in CBOR, to be freed; *error says what is wrong with it. */
-static tr_err encode(tr_type *type, const void *body, tr__spawn_request *ask, uint8_t **bytes, tr_error *error)
+static tr_err encode(tr_type *type, const void *body, tr__spawn_request *ask, uint8_t **bytes,
+                     tr_error *error)
 {
     *bytes = NULL;
     if (!type)
@@ -226,29 +227,31 @@ static tr_err start_make(tr_actor *self, tr_addr asker, const tr__spawn_request 
     return tr__fail(error, TR_ENOMEM, "no memory to start \"%.63s\"", a->offer);
 }
 
-/* The child's side of both, and the asker's if that is here. In order before its init, and before the answer. */
-static void relate(tr_actor *self, tr_addr child, tr_addr asker, start *s)
+/* The child's side of both, and the asker's if that is here; in order before its init, and before the answer. False: no
+ * memory to remember them, or too many; the connection, if it goes over one, is cut. */
+static bool relate(tr_actor *self, tr_addr child, tr_addr asker, start *s)
 {
     tr__loop *loop = tr__owner(self);
     tr__remote_peer *p = tr__remote_peer_of(loop, asker.node);
+    bool kept =
+        !p || ((!s->link || tr__tie_make(p, child, asker)) &&
+               (!s->monitor || tr__watching_put(p, asker.slot, asker.generation, s->monitor->ask, child)));
+    if (!kept) {
+        tr__remote_cut_for(p, TR_ENOMEM, "no memory to be linked with what is started for it");
+        return false;
+    }
     if (s->link) {
         s->link->deadline_ns = p ? p->connection : 0;
-        if (p && !tr__tie_make(p, child, asker))
-            tr__drop_for(loop, asker.node, s->link, TR_DROP_NO_MEMORY); /* the asker's side hears */
-        else
-            tr__submit(loop, child, s->link);
+        tr__submit(loop, child, s->link);
     }
     if (s->link_back) {
         s->link_back->sender = child;
         tr__submit(loop, asker, s->link_back);
     }
-    if (s->monitor) {
-        if (!p || tr__watching_put(p, asker.slot, asker.generation, s->monitor->ask, child))
-            tr__submit(loop, child, s->monitor);
-        else
-            tr__drop_for(loop, loop->node->id, s->monitor, TR_DROP_NO_MEMORY);
-    }
+    if (s->monitor)
+        tr__submit(loop, child, s->monitor);
     *s = (start){.started = s->started};
+    return true;
 }
 
 static tr_err spawn(tr_actor *self, tr__starts *starts, const tr_msg *msg, const char *peer, tr_addr *child,
@@ -267,8 +270,10 @@ static tr_err spawn(tr_actor *self, tr__starts *starts, const tr_msg *msg, const
     tr_err err = start_make(self, asker, a, &s, error);
     if (err == TR_OK) {
         err = tr__spawn(loop, def, argument, &(tr_spawn_opts){.place = TR_PLACE_SPREAD}, child, error);
-        if (err == TR_OK && !(s.started->monitor = tr_monitor(self, *child))) {
+        if (err == TR_OK &&
+            (!(s.started->monitor = tr_monitor(self, *child)) || !relate(self, *child, asker, &s))) {
             err = tr__fail(error, TR_ENOMEM, "no memory to look after \"%.63s\"", a->offer);
+            tr_demonitor(self, s.started->monitor);
             tr_stop(self, *child, TR_EXIT_KILLED);
         }
         if (err != TR_OK)
@@ -277,7 +282,6 @@ static tr_err spawn(tr_actor *self, tr__starts *starts, const tr_msg *msg, const
     tr__free(argument);
     if (err != TR_OK)
         return err;
-    relate(self, *child, asker, &s);
     snprintf(s.started->peer, sizeof(s.started->peer), "%s", peer);
     s.started->next = starts->first;
     starts->first = s.started;

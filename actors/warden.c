@@ -141,7 +141,8 @@ static bool try_spawn(tr_actor *self, warden *w, tr_msg *ask)
     } else if (!id || tr__remote_allows(node, id, 0, &connection) == TR_ENOCONN) {
         return false;
     } else if (tr__remote_allows(node, id, 0, &connection) == TR_EVERSION) {
-        tr_reply_error(self, ask, TR_EVERSION, "node %s is of a version that starts nothing for others", name);
+        tr_reply_error(self, ask, TR_EVERSION, "node %s is of a version that starts nothing for others",
+                       name);
     } else {
         return tr_forward(self, ask, TR__WARDEN_OF(id)) == TR_OK;
     }

@@ -81,7 +81,7 @@ typedef struct tr__channel {
     bool metered;          /* by a quota; set before the home hears that it is up */
     /* How many bytes of grants the quota lets through in all (tr__connection_meter); UINT64_MAX: there is none. */
     _Atomic uint64_t grant_limit;
-    _Atomic uint64_t grants_held; /* how often one was held back */
+    _Atomic uint64_t grants_held;   /* how often one was held back */
     uint8_t open_key[TR__KEY_SIZE]; /* before TR__WANT_KEY: our public one */
     size_t peer_window;             /* their first grant */
     tr_error refusal;               /* before TR__WANT_REFUSE, whose bit publishes it */

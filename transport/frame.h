@@ -63,8 +63,9 @@ typedef struct tr__hello {
     char address[TR__ADDRESS_MAX + 1]; /* where others reach it; "" = nowhere */
 } tr__hello;
 
-#define TR__CAPABILITY_LEARN 2u  /* it wants to be told the addresses of other nodes */
-#define TR__CAPABILITY_LINKS 16u /* it knows links and stops between nodes, and what it is told that it may do */
+#define TR__CAPABILITY_LEARN 2u /* it wants to be told the addresses of other nodes */
+#define TR__CAPABILITY_LINKS \
+    16u /* it knows links and stops between nodes, and what it is told that it may do */
 
 typedef struct tr__ack {
     uint64_t sequence; /* the highest batch received */

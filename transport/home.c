@@ -43,8 +43,7 @@ static void on_fault(void *context, const tr_error *why)
     tr__push_control(l->endpoint, &l->home_fault_event, TR__EVENT_HOME_FAULT);
 }
 
-const tr__flow_upcalls tr__home_flow_upcalls = {on_batch, on_writable, on_owes_ack, on_owes_grant,
-                                              on_fault};
+const tr__flow_upcalls tr__home_flow_upcalls = {on_batch, on_writable, on_owes_ack, on_owes_grant, on_fault};
 
 /* What comes ---- */
 

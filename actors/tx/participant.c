@@ -79,8 +79,9 @@ static tr_tx_reason check_begin(tr__tx *tx, const tr_tx_id *id, const char *from
         return TR_TX_NOT_ALLOWED;
     }
     if (tx->io->may_begin && !tx->io->may_begin(tx->context, from)) {
-        *text = "its node has no right to begin one here: transact in `may` of its entry in the rights (--allow "
-                "FILE)";
+        *text =
+            "its node has no right to begin one here: transact in `may` of its entry in the rights (--allow "
+            "FILE)";
         return TR_TX_NOT_ALLOWED;
     }
     if ((ms > wall ? ms - wall : wall - ms) > TR__TX_SKEW_MS) {

@@ -18,9 +18,9 @@ typedef void (*far_fn)(tr_actor *self, void *context);
 static struct {
     tr_sim *sim;
     tr_probe *probe[3];
-    tr_addr at[3];         /* the puppets */
-    char heard[3][1024];   /* what they heard since it was looked at */
-    tr_err code;           /* of the last order */
+    tr_addr at[3];       /* the puppets */
+    char heard[3][1024]; /* what they heard since it was looked at */
+    tr_err code;         /* of the last order */
     char text[TR_ERROR_TEXT_MAX];
     tr_addr spawned;
     tr_future future;
@@ -224,7 +224,8 @@ static inline void far_answered(tr_actor *self, void *state, const tr_result *re
     if (s) {
         far.spawned = s->actor;
         int node = 0;
-        while (node < 3 && far.at[node].node != s->actor.node && tr_node_id(tr_sim_node(far.sim, (uint32_t)node)) != s->actor.node)
+        while (node < 3 && far.at[node].node != s->actor.node &&
+               tr_node_id(tr_sim_node(far.sim, (uint32_t)node)) != s->actor.node)
             node++;
         far_note(self, "spawned:n%d ", node);
     } else if (f) {

@@ -50,8 +50,9 @@ static void a_link_without_the_right_fails_at_once_and_says_what_is_missing_wher
     (void)state;
     far_do(0, far_do_link, &far.at[1]);
     assert_int_equal(far.code, TR_EPERM);
-    assert_string_equal(far.text, "tr_link: the node there doesn't let node n0 do this: it needs link in `may` of its "
-                                  "entry in the rights there (--allow FILE)");
+    assert_string_equal(far.text,
+                        "tr_link: the node there doesn't let node n0 do this: it needs link in `may` of its "
+                        "entry in the rights there (--allow FILE)");
     assert_int_equal(refused(TR__RIGHT_LINK), 0); /* it wasn't even sent */
     far_do(2, far_do_link, &far.at[1]);           /* another peer has it */
     assert_int_equal(far.code, TR_OK);
@@ -89,8 +90,9 @@ static void only_names_of_its_list_can_be_looked_up(void **state)
 {
     (void)state;
     far_do(0, far_do_lookup, "n1/p");
-    assert_string_equal(far.heard[0], "failed:permission:node n0 has no right to look up \"p\" on node n1: `names` of its "
-                                      "entry in the rights there (--allow FILE) doesn't say so ");
+    assert_string_equal(far.heard[0],
+                        "failed:permission:node n0 has no right to look up \"p\" on node n1: `names` of its "
+                        "entry in the rights there (--allow FILE) doesn't say so ");
     assert_int_equal(refused(TR__RIGHT_NAMES), 1);
     far.heard[0][0] = '\0';
     far_do(2, far_do_lookup, "n1/p");
@@ -162,8 +164,9 @@ static void nothing_is_started_without_the_right(void **state)
 {
     (void)state;
     far_spawn(0, "n1", "worker", 7, true, true);
-    assert_string_equal(far.heard[0], "failed:permission:node n0 has no right to spawn \"worker\" on node n1: `spawn` of its "
-                                      "entry in the rights there (--allow FILE) doesn't say so ");
+    assert_string_equal(
+        far.heard[0], "failed:permission:node n0 has no right to spawn \"worker\" on node n1: `spawn` of its "
+                      "entry in the rights there (--allow FILE) doesn't say so ");
     assert_int_equal(far_count(1, "worker"), 0);
     assert_int_equal(refused(TR__RIGHT_SPAWN), 1);
     far.heard[0][0] = '\0';
@@ -182,8 +185,9 @@ static void no_more_run_for_a_peer_than_it_may_have(void **state)
     far_spawn(0, "n1", "worker", 2, false, false);
     far.heard[0][0] = '\0';
     far_spawn(0, "n1", "worker", 3, false, false);
-    assert_string_equal(far.heard[0], "failed:full:node n1 runs 2 actors for node n0 already: spawn_max of its entry in the "
-                                      "rights there (--allow FILE) ");
+    assert_string_equal(
+        far.heard[0], "failed:full:node n1 runs 2 actors for node n0 already: spawn_max of its entry in the "
+                      "rights there (--allow FILE) ");
     far.heard[0][0] = '\0';
     far_spawn(2, "n1", "worker", 3, false, false); /* of another peer's that is no concern */
     far_heard(2, "spawned:n1 ");
@@ -270,7 +274,7 @@ static void a_peer_is_taken_no_faster_than_its_rate_and_nothing_is_lost(void **s
     far_do(0, begin_flood, &taker);
     tr_sim_step(far.sim, TR_SECONDS(1));
     assert_in_range(arrived, 2u << 20, 4u << 20); /* the window, the bucket, and what came since */
-    far_do(2, far_do_ask, &far.at[1]); /* another peer isn't held up */
+    far_do(2, far_do_ask, &far.at[1]);            /* another peer isn't held up */
     far_heard(2, "answered:1 ");
     tr_sim_step(far.sim, TR_SECONDS(2));
     assert_in_range(arrived, 4u << 20, 6u << 20);

@@ -205,31 +205,19 @@ static tr_err row_again(tr_actor *self, rig *r)
     return err;
 }
 
-TR_MESSAGE(far_job, (u64, n))
-
-static void far_worker(tr_actor *self, void *state, const tr_msg *msg)
-{
-    (void)self;
-    (void)state;
-    (void)msg;
-}
-static const tr_actor_def far_worker_def = {
-    .name = "far", .arg_type = &far_job_type, .receive = far_worker};
-
+static const tr_actor_def far_def = {.name = "far", .arg_type = &mark_type, .receive = as_another};
 static tr_err row_spawn_at(tr_actor *self, rig *r)
 {
-    uint64_t monitor;
+    uint64_t monitor = (uintptr_t)r;
     tr_trap_exit(self, true);
-    TR_TRY(tr_offer(self, "far", &far_worker_def));
-    tr_future here = tr_spawn_at(self, "alice", "far", TR_SECONDS(1),
-                                 (&(tr_spawn_at_opts){.link = true, .monitor = &monitor}), far_job, .n = 1);
-    tr_future there = tr_spawn_at(self, "bob", "far", TR_SECONDS(1), NULL, far_job, .n = 1);
-    (void)r;
-    if (!here.id || !there.id)
-        return code_of(self);
-    manual_then(self, here);
+    TR_TRY(tr_offer(self, "far", &far_def));
+    tr_spawn_at_opts opts = {.link = true, .monitor = &monitor};
+    tr_future here = tr_spawn_at(self, "node", "far", TR_SECONDS(1), &opts, mark, .n = 1);
+    tr_future there = tr_spawn_at(self, "bob", "far", TR_SECONDS(1), NULL, mark, .n = 1);
+    if (here.id)
+        manual_then(self, here);
     tr_cancel(self, there);
-    return TR_OK;
+    return here.id && there.id ? TR_OK : code_of(self);
 }
 
 static tr_err row_ask(tr_actor *self, rig *r)
