@@ -312,7 +312,7 @@ void tr__connection_meter(tr__connection *c, uint64_t rate, uint64_t burst)
     if (rate == 0)
         return;
     tr__quota_init(&c->quota, rate, burst < c->config->window ? c->config->window : burst, c->now_ns);
-    atomic_store(&c->channel->grant_limit, atomic_load(&c->channel->granted_by_us));
+    atomic_store(&c->channel->grant_limit, c->config->window); /* that may not have left yet */
     c->channel->metered = true;
 }
 

@@ -140,7 +140,7 @@ typedef struct tr_sums {
 
 /* A node, not yet running. NULL with *error filled: TR_EINVAL, TR_EADDR, TR_EADDRINUSE, TR_EPERM (a listen
  * address that isn't loopback, without a key; a key file that others can read), TR_ENOTFOUND (no key file, no such
- * directory), TR_ENOMEM; of its log, if it keeps one: TR_EADDRINUSE (another node has it), TR_EMISMATCH (damaged),
+ * directory, no file of rights; what is wrong in that is TR_EINVAL, with its line), TR_ENOMEM; of its log, if it keeps one: TR_EADDRINUSE (another node has it), TR_EMISMATCH (damaged),
  * TR_EVERSION, TR_ENOSPC, TR_EIO. It listens when this returns; what its transactions left in doubt is locked by then. */
 tr_node *tr_node_create(const tr_node_opts *opts, tr_error *error);
 /* Run it on the calling thread (loop 0) and threads of its own until it stops: TR_OK, or what `start`

@@ -286,6 +286,28 @@ static void a_peer_is_taken_no_faster_than_its_rate_and_nothing_is_lost(void **s
     assert_true(c.grants_held > 0);
 }
 
+/* Of two nodes one has granted its window when it is metered, and the other is about to. */
+static void two_nodes_may_each_have_a_rate_for_the_other(void **state)
+{
+    (void)state;
+    static const tr_rights both = {.may = TR_MAY_ALL, .names = far_any, .rate = 1u << 20};
+    for (uint32_t i = 0; i < 2; i++) {
+        tr_sim_node(far.sim, i)->opts.rights = &both;
+        tr_sim_node(far.sim, i)->opts.rights_count = 1;
+    }
+    tr_sim_reset(far.sim, 0, 1);
+    tr_sim_step(far.sim, TR_SECONDS(10));
+    for (int i = 0; i < 2; i++) {
+        tr_addr taker;
+        far_do(!i, spawn_taker, &taker);
+        far_do(i, begin_flood, &taker);
+        tr_sim_step(far.sim, TR_SECONDS(1));
+        assert_in_range(arrived, 2u << 20, 4u << 20);
+        tr_sim_step(far.sim, TR_SECONDS(10));
+        assert_int_equal(arrived, sent);
+    }
+}
+
 static void without_a_rate_a_peer_is_taken_as_fast_as_it_comes(void **state)
 {
     (void)state;
@@ -314,6 +336,7 @@ int main(void)
         CASE(a_peer_without_an_entry_may_do_nothing),
         CASE(what_is_refused_is_logged_once_a_second),
         CASE(a_peer_is_taken_no_faster_than_its_rate_and_nothing_is_lost),
+        CASE(two_nodes_may_each_have_a_rate_for_the_other),
         CASE(without_a_rate_a_peer_is_taken_as_fast_as_it_comes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
