@@ -135,7 +135,7 @@ static tr_err far_start(tr_actor *self, uint32_t index)
 }
 
 static const tr_scenario far_scenario = {
-    .size = sizeof(tr_scenario), .name = "far", .nodes = 3, .loops = 2, .start = far_start};
+    .size = sizeof(tr_scenario), .name = "far", .nodes = 3, .loops = 2, .data = true, .start = far_start};
 
 /* ---- orders -------------------------------------------------------------------------------------------- */
 

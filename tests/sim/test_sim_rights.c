@@ -222,6 +222,62 @@ static void what_is_refused_is_logged_once_a_second(void **state)
     assert_int_equal(p->refusals.untold, 0);
 }
 
+/* ---- transactions -------------------------------------------------------------------------------------- */
+
+TR_MESSAGE(put_one, TR_WRITES)
+
+static tr_err put(tr_txview *v, void *state, const tr_msg *msg)
+{
+    (void)state;
+    return tr_match(msg, put_one) ? tr_view_put_i64(v, "one", 1) : TR_EAPP;
+}
+static const tr_actor_def put_def = {.name = "put", .transact = put};
+
+static void spawn_put(tr_actor *self, void *context)
+{
+    (void)context;
+    assert_false(tr_addr_is_none(tr_spawn_with(self, &put_def, NULL, &(tr_spawn_opts){.name = "account"})));
+}
+
+static tr_tx_outcome outcome;
+
+static tr_err call_put(tr_actor *self, tr_tx *tx, void *arg)
+{
+    (void)self;
+    (void)arg;
+    return tr_tx_await(tx, "n1/account", put_one);
+}
+
+static tr_err transact(tr_actor *self, void *arg)
+{
+    (void)arg;
+    outcome = tr_tx_run(self, call_put, NULL, NULL);
+    return TR_OK;
+}
+TR_ACTOR(transact_def, .run = transact);
+
+static void spawn_transact(tr_actor *self, void *context)
+{
+    (void)context;
+    outcome = (tr_tx_outcome){.status = TR_TX_UNKNOWN};
+    tr_spawn(self, &transact_def, NULL);
+}
+
+static void without_transact_no_transaction_begins_here(void **state)
+{
+    (void)state;
+    far_do(1, spawn_put, NULL);
+    far_do(0, spawn_transact, NULL);
+    tr_sim_step(far.sim, TR_SECONDS(1));
+    assert_int_equal(outcome.status, TR_TX_ABORTED);
+    assert_int_equal(outcome.reason, TR_TX_NOT_ALLOWED);
+    assert_non_null(strstr(outcome.text, "its node has no right to begin one here"));
+    assert_int_equal(refused(TR__RIGHT_TRANSACT), 1);
+    far_do(2, spawn_transact, NULL);
+    tr_sim_step(far.sim, TR_SECONDS(1));
+    assert_int_equal(outcome.status, TR_TX_COMMITTED);
+}
+
 /* ---- how fast ------------------------------------------------------------------------------------------ */
 
 TR_MESSAGE(flood, (bytes, data))
@@ -331,6 +387,7 @@ int main(void)
         CASE(without_send_only_actors_of_these_names_are_reached),
         CASE(who_was_asked_may_answer),
         CASE(without_subscribe_no_topic_is_subscribed_to),
+        CASE(without_transact_no_transaction_begins_here),
         CASE(nothing_is_started_without_the_right),
         CASE(no_more_run_for_a_peer_than_it_may_have),
         CASE(a_peer_without_an_entry_may_do_nothing),
