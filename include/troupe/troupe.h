@@ -98,7 +98,7 @@
 
 /* Run a node until `start`, its first actor, returns; then shut down in order. Takes the common options out
  * of argv
- * (--name --cluster --loops --listen --join --key --plugin --data --log; --help tells them); what is left is handed to `start` as a
+ * (--name --cluster --loops --listen --join --key --allow --plugin --data --log; --help tells them); what is left is handed to `start` as a
  * char ** that ends with NULL if `arg` is NULL. Returns the exit status: 0 if start returned TR_OK, 1 if not,
  * 2 for a bad option; errors are printed. Once a process. At SIGINT and SIGTERM the node stops, in order. A thread waits
  * for these signals, and all others must have them blocked: start yours later, from this thread or from an actor; and
