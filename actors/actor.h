@@ -248,7 +248,8 @@ struct tr__own_monitor {
     struct tr__own_monitor *next;
     uint64_t number;
     tr_addr target;
-    bool of_name; /* the target is the actor that watches it (name_watch.c) */
+    bool of_name;      /* the target is the actor that watches it (name_watch.c) */
+    uint64_t spawning; /* the ask whose answer says the target (spawn_at.h); 0: it is known */
 };
 
 #endif

@@ -36,6 +36,8 @@ static tr_err drop_error(tr_drop why)
         return TR_ENOMEM;
     case TR_DROP_EXPIRED:
         return TR_EDEADLINE;
+    case TR_DROP_REFUSED:
+        return TR_EPERM;
     default:
         return TR_ENOACTOR;
     }
@@ -184,8 +186,8 @@ void tr__drop(tr__loop *loop, tr_msg *msg, tr_drop why)
 
 void tr__drop_for(tr__loop *loop, uint64_t node, tr_msg *msg, tr_drop why)
 {
-    if (msg->kind ==
-        TR__MSG_DEMAND) { /* who sent the items has answered, or fails the ask: nothing is lost */
+    /* Nothing is lost: who sent the items has answered, or fails the ask; who unlinked has ended. */
+    if (msg->kind == TR__MSG_DEMAND || msg->kind == TR__MSG_UNLINKED) {
         TR__COUNT(loop->counts.handled);
         tr__msg_free(loop, msg);
         return;
@@ -231,7 +233,10 @@ void tr__drop_for(tr__loop *loop, uint64_t node, tr_msg *msg, tr_drop why)
             tr__watch_fire(loop, msg, target, &reason);
         break;
     case TR__MSG_LINK:
-        tr__link_fire(loop, msg, target, &reason);
+        tr__link_fire(loop, msg, target, &reason, why == TR_DROP_NO_CONNECTION ? msg->deadline_ns : 0);
+        break;
+    case TR__MSG_UNLINK:
+        tr__unlinked_tell(loop, target, msg);
         break;
     case TR__MSG_WANT_WRITABLE: /* whoever waits may try again, and learn */
         tr__writable(loop, msg);

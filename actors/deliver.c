@@ -143,6 +143,10 @@ static void spawn_arrived(tr__loop *loop, tr_actor *actor, tr_msg *msg)
 
 static void kill_arrived(tr__loop *loop, tr_actor *actor, tr_msg *msg)
 {
+    if (tr__is_guarded(actor, msg)) {
+        tr__drop(loop, msg, TR_DROP_REFUSED);
+        return;
+    }
     TR__COUNT(loop->counts.handled);
     tr__msg_free(loop, msg);
     tr__kill(loop, actor);

@@ -191,7 +191,7 @@ static void mailbox_end(tr__loop *loop, tr_actor *actor, const tr__reason *reaso
             if (TR_PLANT(link_early))
                 tr__msg_free(loop, msg);
             else
-                tr__link_fire(loop, msg, self, reason);
+                tr__link_fire(loop, msg, self, reason, 0);
             break;
         case TR__MSG_STARTED:
             TR__COUNT(loop->counts.handled);

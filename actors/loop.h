@@ -438,12 +438,20 @@ void tr__fiber_wake(tr__loop *loop, tr_actor *actor, uint64_t pending);
 
 void tr__watch_add(tr__loop *loop, tr_actor *target, tr_msg *monitor);
 void tr__watch_remove(tr__loop *loop, tr_actor *target, const tr_msg *demonitor);
+/* A LINK block for that other side; NULL: no memory. */
+tr_msg *tr__link_make(tr__loop *loop, tr_addr other);
 void tr__link_add(tr__loop *loop, tr_actor *target, tr_msg *link);
-/* False: there is none. */
-bool tr__link_remove(tr__loop *loop, tr_actor *target, tr_addr other);
+/* An UNLINK, an UNLINKED came to its actor. Takes msg. */
+void tr__unlink_arrived(tr__loop *loop, tr_actor *target, tr_msg *unlink);
+void tr__unlinked_arrived(tr__loop *loop, tr_actor *target, tr_msg *unlinked);
+/* An UNLINK was taken, or there is nobody to take it: its sender hears. Takes msg. */
+void tr__unlinked_tell(tr__loop *loop, tr_addr from, tr_msg *unlink);
+/* If this actor is linked to that one, it isn't any more, and that one hears this. */
+void tr__link_give_up(tr__loop *loop, tr_actor *actor, tr_addr other, const tr__reason *reason);
 /* Turn a MONITOR or LINK block into its notice and send it. */
 void tr__watch_fire(tr__loop *loop, tr_msg *monitor, tr_addr target, const tr__reason *reason);
-void tr__link_fire(tr__loop *loop, tr_msg *link, tr_addr from, const tr__reason *reason);
+/* `connection`: the one that was lost, its number; 0: the actor has ended, or there is none. */
+void tr__link_fire(tr__loop *loop, tr_msg *link, tr_addr from, const tr__reason *reason, uint64_t connection);
 /* A MONITOR block for that watcher and number; NULL: no memory. */
 tr_msg *tr__monitor_make(tr__loop *loop, tr_addr watcher, uint64_t number);
 /* At its end: tell all who watch or are linked. */
@@ -453,6 +461,10 @@ bool tr__notice_wanted(tr__loop *loop, tr_actor *actor, tr_msg *notice);
 /* Of a monitor that this actor makes, in its list; false: too many, no memory. `of_name`: the target is the actor that
  * watches a name for it. */
 bool tr__own_monitor_add(tr_actor *self, uint64_t number, tr_addr target, bool of_name);
+/* What it monitors is only being started: that ask's answer says who it is (0: it wasn't asked). Then it is known; none: it
+ * never will be, and the monitor is over. */
+void tr__own_monitor_spawning(tr_actor *self, uint64_t number, uint64_t ask);
+void tr__own_monitor_spawned(tr_actor *self, uint64_t ask, tr_addr target);
 /* Its monitor fired for want of memory only: the actor may well run. */
 static inline bool tr__may_run(const tr_down *down)
 {
@@ -462,6 +474,13 @@ static inline bool tr__may_run(const tr_down *down)
 void tr__exit_signal(tr__loop *loop, tr_actor *actor, tr_msg *msg);
 
 #include "actors/node.h"
+
+/* It is one of the node's own, and what would end it comes from another node. */
+static inline bool tr__is_guarded(const tr_actor *actor, const tr_msg *msg)
+{
+    const tr__loop *loop = atomic_load_explicit(&((tr_actor *)actor)->owner, memory_order_relaxed);
+    return actor->traits & TR__SYSTEM && msg->sender.node != 0 && msg->sender.node != loop->node->id;
+}
 
 static inline tr_addr tr__addr_of(const tr_actor *actor)
 {

@@ -22,6 +22,7 @@ static const char help[] =
     "  --listen ADDR     accept other nodes on HOST:PORT (0: a free port), beyond loopback with --key only\n"
     "  --join ADDR       connect to the node that listens there, and stay connected; may be repeated\n"
     "  --key FILE        talk only with nodes that have this key, encrypted (troupe key new FILE)\n"
+    "  --allow FILE      what each peer may do here: look-ups, spawns, stops (default: all but spawns)\n"
     "  --advertise ADDR  where others reach this node, if that isn't what it listens on\n"
     "  --learn on        connect to the nodes that peers with --learn on know as well (default: off)\n"
     "  --heartbeat MS    say something to each peer at least that often (default: 500)\n"
@@ -60,6 +61,7 @@ static const struct option options[] = {
     {"stop-timeout", required_argument, NULL, 's'},
     {"watchdog", required_argument, NULL, 'w'},
     {"overrun", required_argument, NULL, 'r'},
+    {"allow", required_argument, NULL, 'W'},
     {"advertise", required_argument, NULL, 'A'},
     {"learn", required_argument, NULL, 'L'},
     {"heartbeat", required_argument, NULL, 'H'},
@@ -237,6 +239,9 @@ static int take(const char *program, int option, const char *value, parsed *p)
     case 'k':
         p->node.key = value;
         return 0;
+    case 'W':
+        p->node.allow = value;
+        return *value ? 0 : bad(program, "allow", "\"\"", "a file is needed");
     case 'p':
         if (p->plugin_count == PLUGINS_MAX)
             return bad(program, "plugin", value, "at most 64 of these");

@@ -33,6 +33,8 @@ tr_err tr__name_put(tr_node *node, const char *name, tr_addr address, bool root,
     if (!taken)
         HASH_ADD_STR(node->names, name, entry);
     bool added = !taken && tr__hash_added(entry);
+    if (added)
+        atomic_fetch_add_explicit(&node->names_given, 1, memory_order_relaxed);
     tr__spin_unlock(&node->names_lock);
     if (added)
         return TR_OK;
@@ -52,12 +54,12 @@ tr_addr tr__name_get(tr_node *node, const char *name)
     return address;
 }
 
-bool tr__name_of(tr_node *node, tr_addr address, char name[TR_NAME_MAX])
+bool tr__name_nth(tr_node *node, tr_addr address, uint32_t nth, char name[TR_NAME_MAX])
 {
     struct tr__name *entry, *found = NULL;
     tr__spin_lock(&node->names_lock);
     for (entry = node->names; entry && !found; entry = entry->hh.next)
-        if (tr_addr_equal(entry->address, address))
+        if (tr_addr_equal(entry->address, address) && nth-- == 0)
             found = entry;
     if (found)
         memcpy(name, found->name, TR_NAME_MAX);

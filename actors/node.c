@@ -11,6 +11,7 @@
 #include "actors/operator.h"
 #include "actors/remote.h"
 #include "actors/shutdown.h"
+#include "actors/spawn_at.h"
 #include "actors/transactions.h"
 #include "actors/warden.h"
 #include "actors/watchdog.h"
@@ -53,6 +54,8 @@ static tr_err check_opts(const tr_node_opts *opts, tr_error *error)
     if (opts->advertise && !opts->listen)
         return tr__fail(error, TR_EINVAL, "--advertise %.80s: without --listen nobody can come there",
                         opts->advertise);
+    if (tr__rights_check(opts->rights, opts->rights_count, error) != TR_OK)
+        return TR_EINVAL;
     tr__detector_config detector;
     tr__remote_detector(opts, &detector);
     return tr__detector_config_check(&detector, error);
@@ -120,6 +123,7 @@ void tr__node_unmake(tr_node *node)
     for (uint32_t i = 0; i < TR__SEGMENTS_MAX && node->segments[i]; i++)
         tr__huge_free(node->segments[i]);
     tr__names_fini(node);
+    tr__offers_fini(node);
     tr__transactions_free(node);
     tr__buffers_close(node->buffers);
     tr__free(node);

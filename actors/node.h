@@ -68,6 +68,8 @@ struct tr_node {
     struct tr__name *names;
     struct tr__root *roots; /* supervisors, the newest first */
     uint64_t names_order;
+    _Atomic uint32_t names_given; /* read by any thread */
+    struct tr__offer *offers;     /* what other nodes may spawn (spawn_at.h), the newest first */
 
     /* Loop 0 */
     struct tr__remote *remote; /* connections to other nodes; NULL: none */
@@ -113,8 +115,17 @@ bool tr__posts_over(tr_node *node);
 /* `root`: no supervisor looks after it (roots.h). */
 tr_err tr__name_put(tr_node *node, const char *name, tr_addr address, bool root, tr_error *error);
 tr_addr tr__name_get(tr_node *node, const char *name);
-/* The first name that address was given; false: it has none. A walk over all names. */
-bool tr__name_of(tr_node *node, tr_addr address, char name[TR_NAME_MAX]);
+/* The nth name that address was given, from 0; false: it has no more. A walk over all names. */
+bool tr__name_nth(tr_node *node, tr_addr address, uint32_t nth, char name[TR_NAME_MAX]);
+static inline bool tr__name_of(tr_node *node, tr_addr address, char name[TR_NAME_MAX])
+{
+    return tr__name_nth(node, address, 0, name);
+}
+/* How many names have been given so far. */
+static inline uint32_t tr__names_given(const tr_node *node)
+{
+    return atomic_load_explicit(&((tr_node *)node)->names_given, memory_order_relaxed);
+}
 /* Every name of that address; at its end. */
 void tr__names_drop(tr_node *node, tr_addr address);
 void tr__names_fini(tr_node *node);

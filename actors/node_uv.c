@@ -20,6 +20,7 @@
 #include "actors/loop_uv.h"
 #include "actors/node_uv.h"
 #include "actors/remote.h"
+#include "actors/rights_file_os.h"
 #include "actors/shutdown.h"
 #include "actors/transactions.h"
 #include "base/err.h"
@@ -44,6 +45,7 @@ struct tr__driver_uv {
     _Atomic uint32_t stopping; /* calls of tr_node_stop that may still wake loops: these close after them */
     char raise_at[32];         /* tests: the point of transactions at which a signal is raised */
     int raise_signal;
+    tr__rights_file *rights;     /* what peers may do, from a file; NULL: there is none */
     _Atomic uint32_t raise_left; /* how often it comes to it until then; 0: nothing is raised */
 };
 
@@ -272,6 +274,7 @@ static void all_free(struct tr__driver_uv *all)
 {
     for (uint32_t i = 0; i < all->count; i++)
         tr__driver_free(all->loops[i]);
+    tr__rights_file_free(all->rights);
     pthread_mutex_destroy(&all->threads_lock);
     tr__free(all);
 }
@@ -326,6 +329,20 @@ static tr_node *assemble(struct tr__driver_uv *all, const tr_node_opts *opts, tr
     return NULL;
 }
 
+/* Those of the file, if there is one. */
+static tr_err read_rights(struct tr__driver_uv *all, tr_node_opts *own, tr_error *error)
+{
+    if (!own->allow)
+        return TR_OK;
+    if (own->rights)
+        return tr__fail(error, TR_EINVAL, "%s: rights are given already, by tr_node_opts.rights", own->allow);
+    all->rights = tr__rights_file_read(own->allow, error);
+    if (!all->rights)
+        return error->code;
+    own->rights = tr__rights_file_entries(all->rights, &own->rights_count);
+    return TR_OK;
+}
+
 tr_node *tr_node_create(const tr_node_opts *opts, tr_error *error)
 {
     struct tr__driver_uv *all = tr__zalloc(sizeof(*all));
@@ -339,12 +356,15 @@ tr_node *tr_node_create(const tr_node_opts *opts, tr_error *error)
     read_kill_point(all);
     tr__keys keys;
     tr_node_opts own = *opts;
+    if (read_rights(all, &own, error) != TR_OK) {
+        all_free(all);
+        return NULL;
+    }
     if (!own.message_budget)
         own.message_budget = tr__memory_limit() / 4;
     tr_node *node = assemble(all, &own, error);
     if (!node) {
-        pthread_mutex_destroy(&all->threads_lock);
-        tr__free(all);
+        all_free(all);
         return NULL;
     }
     node->driver = all;

@@ -33,6 +33,17 @@ static json_t *sums_of(const tr__loop *loop)
                      "lost", (json_int_t)c->lost, "dropped", dropped);
 }
 
+/* By right, of those that were refused. */
+static json_t *refusals_of(const tr__remote_peer *p)
+{
+    json_t *refused = json_object();
+    for (int right = 0; p && right < TR__RIGHT_COUNT; right++)
+        if (p->refusals.count[right])
+            json_object_set_new(refused, tr__right_words[right],
+                                json_integer((json_int_t)p->refusals.count[right]));
+    return refused;
+}
+
 static json_t *peers_of(tr_node *node, uint32_t *count)
 {
     json_t *peers = json_array();
@@ -44,14 +55,14 @@ static json_t *peers_of(tr_node *node, uint32_t *count)
         tr__endpoint_peer_counters(peer, &c);
         snprintf(id, sizeof(id), "%016" PRIx64, peer->id);
         (*count)++;
-        tr__operator_append(peers,
-                            json_pack("{s:o, s:s, s:o, s:b, s:I, s:I, s:I, s:I}", "name",
-                                      tr__operator_text(peer->name, TR_NAME_MAX), "incarnation", id,
-                                      "address", tr__operator_text(peer->address, 256), "dialled",
-                                      peer->dialled, "messages_out", (json_int_t)c.messages_out,
-                                      "messages_in", (json_int_t)c.messages_in, "bytes_out",
-                                      (json_int_t)c.bytes_out, "bytes_in", (json_int_t)c.bytes_in),
-                            &room);
+        json_t *row =
+            json_pack("{s:o, s:s, s:o, s:b, s:I, s:I, s:I, s:I, s:I, s:o}", "name",
+                      tr__operator_text(peer->name, TR_NAME_MAX), "incarnation", id, "address",
+                      tr__operator_text(peer->address, 256), "dialled", peer->dialled, "messages_out",
+                      (json_int_t)c.messages_out, "messages_in", (json_int_t)c.messages_in, "bytes_out",
+                      (json_int_t)c.bytes_out, "bytes_in", (json_int_t)c.bytes_in, "grants_held",
+                      (json_int_t)c.grants_held, "refused", refusals_of(peer->user));
+        tr__operator_append(peers, row, &room);
     }
     return peers;
 }

@@ -10,6 +10,7 @@
 #include "actors/flow.h"
 #include "actors/memory.h"
 #include "actors/period.h"
+#include "actors/spawn_at.h"
 #include "actors/waiting.h"
 #include "base/err.h"
 #include "base/mem.h"
@@ -118,6 +119,8 @@ __attribute__((noinline)) static void special_end(tr__loop *loop, tr__pending *p
         tr__pipe_end(loop, pending);
     if (pending->special & TR__STREAMS)
         tr__inflow_end(loop, pending);
+    if (pending->special & TR__SPAWNS)
+        tr__own_monitor_spawned(pending->owner, tr__pending_id(pending), TR_ADDR_NONE);
 }
 
 void tr__pending_free(tr__loop *loop, tr__pending *pending)
@@ -127,6 +130,8 @@ void tr__pending_free(tr__loop *loop, tr__pending *pending)
         tr__wheel_cancel(&loop->wheel, &pending->timer);
     if (__builtin_expect(pending->kind == TR__PENDING_FD, 0))
         tr__fd_forget(loop, pending);
+    if (__builtin_expect(pending->special & TR__SPAWNS, 0) && pending->settled && pending->msg)
+        tr__spawn_answered(loop, owner, NULL, pending->msg); /* nobody looked at it */
     if (pending->msg)
         tr__release(loop, pending->msg);
     if (pending->kind == TR__PENDING_ASK)
@@ -288,10 +293,13 @@ void tr__answer(tr__loop *loop, tr_actor *asker, tr_msg *msg)
 {
     tr__pending *pending = tr__pending_get(loop, asker, msg->ask);
     if (!pending || pending->kind != TR__PENDING_ASK || pending->settled) {
+        tr__spawn_answered(loop, asker, NULL, msg);
         loop->counts.handled--;
         tr__drop(loop, msg, TR_DROP_LATE_REPLY);
         return;
     }
+    if (__builtin_expect(pending->special & TR__SPAWNS, 0))
+        tr__spawn_answered(loop, asker, pending, msg);
     tr__pending_settle(loop, pending, msg, msg->kind == TR__MSG_FAILURE ? msg->error : TR_OK);
 }
 

@@ -31,6 +31,7 @@ typedef enum tr__pending_kind {
 /* What few futures are. */
 enum tr__pending_special {
     TR__PIPED = 1,   /* its result comes as a message; `context` is the tr_settled that it may be */
+    TR__SPAWNS = 4,  /* a tr_spawn_at (spawn_at.h) */
     TR__STREAMS = 2, /* an ask that has items before its answer: `inflow` (flow.h) */
 };
 

@@ -10,6 +10,8 @@
 #include "actors/loop.h"
 #include "actors/pending.h"
 #include "actors/period.h"
+#include "actors/remote.h"
+#include "actors/rights.h"
 #include "base/err.h"
 #include "base/mem.h"
 #include "base/plant.h"
@@ -129,6 +131,26 @@ bool tr__own_monitor_add(tr_actor *self, uint64_t number, tr_addr target, bool o
     return true;
 }
 
+void tr__own_monitor_spawning(tr_actor *self, uint64_t number, uint64_t ask)
+{
+    if (ask)
+        (*own_monitor(self, number))->spawning = ask;
+    else
+        own_monitor_remove(self, number);
+}
+
+void tr__own_monitor_spawned(tr_actor *self, uint64_t ask, tr_addr target)
+{
+    for (struct tr__own_monitor *own = self->extras ? self->extras->monitors : NULL; own; own = own->next)
+        if (own->spawning == ask) {
+            own->spawning = 0;
+            own->target = target;
+            if (tr_addr_is_none(target))
+                own_monitor_remove(self, own->number);
+            return;
+        }
+}
+
 uint64_t tr_monitor(tr_actor *self, tr_addr to)
 {
     tr__loop *loop = tr__owner(self);
@@ -158,7 +180,8 @@ bool tr__notice_wanted(tr__loop *loop, tr_actor *actor, tr_msg *notice)
 void tr_demonitor(tr_actor *self, uint64_t number)
 {
     struct tr__own_monitor own = own_monitor_remove(self, number);
-    if (own.number == 0)
+    if (own.number == 0 ||
+        tr_addr_is_none(own.target)) /* it is only being started: its tr_down won't be handled */
         return;
     /* Best effort: if there is no memory the tr_down comes, and is not handled. */
     tr_msg *msg =
@@ -169,39 +192,75 @@ void tr_demonitor(tr_actor *self, uint64_t number)
     tr__submit(tr__owner(self), own.target, msg);
 }
 
-/* ---- links --------------------------------------------------------------------------------------------- */
+/* ---- links ---------------------------------------------------------------------------------------------
+ *
+ * A link is a block at each side, whose `sender` is the other side: whom the exit signal goes to.
+ *
+ *     none ──tr_link, LINK──► linked ──tr_unlink──► unlinking ──UNLINKED──► none
+ *      ▲                        │                       │ tr_link: linked
+ *      └──UNLINK, exit signal───┴─────exit signal───────┘
+ *
+ * K1  An actor has at most one block for each other one, so an end is told it once.
+ * K2  Between tr_unlink and the other side's UNLINKED nothing that the other side said counts: it didn't know yet. So a LINK
+ *     that crosses an UNLINK makes no half of a link.
+ * K3  Who lost a connection (deadline_ns: its number) ends links that went by it or by earlier ones, not those that were made
+ *     anew since. */
 
-bool tr__link_remove(tr__loop *loop, tr_actor *target, tr_addr other)
+/* Where it hangs; NULL: there is none. */
+static tr_msg **link_at(const tr_actor *actor, tr_addr other)
 {
-    if (!target->extras)
-        return false;
-    for (tr_msg **at = &target->extras->links; *at; at = &(*at)->next)
-        if (tr_addr_equal((*at)->sender, other)) {
-            tr_msg *found = *at;
-            *at = found->next;
-            target->extras->link_count--;
-            tr__msg_free(loop, found);
-            return true;
-        }
-    return false;
+    tr_msg **at = actor->extras ? &actor->extras->links : NULL;
+    while (at && *at && !tr_addr_equal((*at)->sender, other))
+        at = &(*at)->next;
+    return at && *at ? at : NULL;
 }
 
-/* `sender` of a kept link block is the other side: whom the exit signal goes to. */
-void tr__link_add(tr__loop *loop, tr_actor *target, tr_msg *link)
+/* The number by which the UNLINKED is known that it waits for; 0: it is linked. */
+static uint64_t unlinking(const tr_msg *link)
 {
-    tr__extras *extras = tr__extras_of(loop, target);
-    if (!extras) {
-        loop->counts.handled--;
-        tr__drop(loop, link, TR_DROP_NO_MEMORY);
-        return;
-    }
-    tr__link_remove(loop, target, link->sender);
+    return link->ask;
+}
+
+static void link_free(tr__loop *loop, tr_actor *actor, tr_msg **at)
+{
+    tr_msg *link = *at;
+    *at = link->next;
+    actor->extras->link_count -= !unlinking(link);
+    tr__msg_free(loop, link);
+}
+
+static void link_put(tr__extras *extras, tr_msg *link)
+{
     link->next = extras->links;
     extras->links = link;
     extras->link_count++;
 }
 
-void tr__link_fire(tr__loop *loop, tr_msg *link, tr_addr from, const tr__reason *reason)
+tr_msg *tr__link_make(tr__loop *loop, tr_addr other)
+{
+    return block_make(loop, TR__MSG_LINK, other, NOTICE_ROOM);
+}
+
+void tr__link_add(tr__loop *loop, tr_actor *target, tr_msg *link)
+{
+    static const tr__reason of_the_node = {
+        .kind = TR_EXIT_ERROR, .code = TR_EPERM, .text = "the node's own actors aren't linked from outside"};
+    tr__extras *extras = tr__extras_of(loop, target);
+    tr_msg **at = link_at(target, link->sender);
+    if (!extras) {
+        loop->counts.handled--;
+        tr__drop(loop, link, TR_DROP_NO_MEMORY);
+    } else if (tr__is_guarded(target, link)) {
+        tr__link_fire(loop, link, tr__addr_of(target), &of_the_node, 0);
+    } else if (at) {
+        (*at)->deadline_ns = unlinking(*at) ? (*at)->deadline_ns : link->deadline_ns;
+        tr__msg_free(loop, link);
+    } else {
+        link_put(extras, link);
+    }
+}
+
+void tr__link_fire(tr__loop *loop, tr_msg *link, tr_addr from, const tr__reason *reason, uint64_t connection)
 {
     tr_addr other = link->sender;
     tr_exited *exited = tr__msg_body(link);
@@ -211,16 +270,43 @@ void tr__link_fire(tr__loop *loop, tr_msg *link, tr_addr from, const tr__reason 
     link->kind = TR__MSG_EXIT;
     tr__msg_filled(link, tr__type_of(&tr_exited_type));
     link->sender = from;
+    link->ask = 0;
+    link->deadline_ns = connection;
     tr__submit(loop, other, link);
+}
+
+/* It is the end of a link that this actor has; which it hasn't any more. */
+static bool link_ends(tr__loop *loop, tr_actor *actor, const tr_msg *msg)
+{
+    tr_msg **at = link_at(actor, ((const tr_exited *)tr__msg_body(msg))->actor);
+    if (TR_PLANT(exit_unlinked))
+        return true;
+    if (!at || (msg->deadline_ns && msg->deadline_ns < (*at)->deadline_ns))
+        return false;
+    bool linked = !unlinking(*at);
+    link_free(loop, actor, at);
+    return linked;
+}
+
+void tr__link_give_up(tr__loop *loop, tr_actor *actor, tr_addr other, const tr__reason *reason)
+{
+    tr_msg **at = link_at(actor, other);
+    if (!at || unlinking(*at))
+        return;
+    tr_msg *link = *at;
+    *at = link->next;
+    actor->extras->link_count--;
+    tr__link_fire(loop, link, tr__addr_of(actor), reason, 0);
 }
 
 void tr__exit_signal(tr__loop *loop, tr_actor *actor, tr_msg *msg)
 {
     const tr_exited *exited = tr__msg_body(msg);
-    if (!tr__link_remove(loop, actor, exited->actor)) { /* unlinked while this was under way */
+    if (!link_ends(loop, actor, msg)) { /* unlinked while this was under way */
         tr__msg_free(loop, msg);
         return;
     }
+    msg->deadline_ns = 0;
     if (actor->traits & TR__TRAPS_EXIT) {
         tr__hand_notice(loop, actor, msg);
         return;
@@ -232,26 +318,46 @@ void tr__exit_signal(tr__loop *loop, tr_actor *actor, tr_msg *msg)
         tr__end(loop, actor, &reason);
 }
 
+/* Whether a link to that actor can be made at all. The connection it will go by, 0: none. */
+static tr_err may_link(tr_actor *self, tr_addr to, uint64_t *connection)
+{
+    const tr_node *node = tr__owner(self)->node;
+    *connection = 0;
+    if (to.node == node->id)
+        return TR_OK;
+    tr_err err = tr__remote_allows(tr__owner(self)->node, to.node, TR_MAY_LINK, connection);
+    if (err == TR_OK || err == TR_ENOCONN) /* which the exit signal tells */
+        return TR_OK;
+    return tr__allows_fail(self, err, "tr_link", "link");
+}
+
 tr_err tr_link(tr_actor *self, tr_addr to)
 {
     tr__loop *loop = tr__owner(self);
-    if (tr_addr_equal(to, tr__addr_of(self)))
+    uint64_t connection;
+    tr_msg **at = link_at(self, to), *here = NULL;
+    if (tr_addr_equal(to, tr__addr_of(self)) || (at && !unlinking(*at)))
         return TR_OK;
-    if (to.node != loop->node->id)
-        return tr__self_fail(self, TR_EINVAL,
-                             "tr_link: links don't cross nodes in this version; tr_monitor does");
+    TR_TRY(may_link(self, to, &connection));
     tr__extras *extras = tr__extras_of(loop, self);
     if (extras && extras->link_count >= TR__MONITORS_MAX)
         return tr__self_fail(self, TR_EFULL, "more than %u links of one actor", TR__MONITORS_MAX);
-    tr_msg *here = extras ? relation_make(self, TR__MSG_LINK, NOTICE_ROOM) : NULL;
-    tr_msg *there = here ? relation_make(self, TR__MSG_LINK, NOTICE_ROOM) : NULL;
+    if (!at)
+        here = extras ? relation_make(self, TR__MSG_LINK, NOTICE_ROOM) : NULL;
+    tr_msg *there = at || here ? relation_make(self, TR__MSG_LINK, NOTICE_ROOM) : NULL;
     if (!there) {
         if (here)
             tr__msg_free(loop, here);
         return tr__self_fail(self, TR_ENOMEM, "no memory for a link");
     }
-    here->sender = to;
-    tr__link_add(loop, self, here);
+    if (here) {
+        here->sender = to;
+        link_put(extras, here);
+        at = link_at(self, to);
+    }
+    self->extras->link_count += unlinking(*at) != 0;
+    (*at)->ask = 0;
+    (*at)->deadline_ns = there->deadline_ns = connection;
     tr__submit(loop, to, there);
     return TR_OK;
 }
@@ -259,12 +365,40 @@ tr_err tr_link(tr_actor *self, tr_addr to)
 tr_err tr_unlink(tr_actor *self, tr_addr to)
 {
     tr__loop *loop = tr__owner(self);
-    tr__link_remove(loop, self, to);
+    tr_msg **at = link_at(self, to);
+    if (!at || unlinking(*at))
+        return TR_OK;
     tr_msg *msg = relation_make(self, TR__MSG_UNLINK, 0);
     if (!msg)
         return TR_ENOMEM;
+    (*at)->ask = msg->ask = ++loop->next_number;
+    self->extras->link_count--; /* of those that are linked */
     tr__submit(loop, to, msg);
     return TR_OK;
+}
+
+void tr__unlinked_tell(tr__loop *loop, tr_addr from, tr_msg *unlink)
+{
+    tr_addr other = unlink->sender;
+    unlink->kind = TR__MSG_UNLINKED;
+    unlink->sender = from;
+    tr__submit(loop, other, unlink);
+}
+
+void tr__unlink_arrived(tr__loop *loop, tr_actor *target, tr_msg *unlink)
+{
+    tr_msg **at = link_at(target, unlink->sender);
+    if (at && !unlinking(*at))
+        link_free(loop, target, at);
+    tr__unlinked_tell(loop, tr__addr_of(target), unlink);
+}
+
+void tr__unlinked_arrived(tr__loop *loop, tr_actor *target, tr_msg *unlinked)
+{
+    tr_msg **at = link_at(target, unlinked->sender);
+    if (at && unlinking(*at) == unlinked->ask)
+        link_free(loop, target, at);
+    tr__msg_free(loop, unlinked);
 }
 
 void tr_trap_exit(tr_actor *self, bool on)
@@ -284,7 +418,10 @@ void tr__relations_end(tr__loop *loop, tr_actor *actor, const tr__reason *reason
     while (extras->links) {
         tr_msg *link = extras->links;
         extras->links = link->next;
-        tr__link_fire(loop, link, self, reason);
+        if (unlinking(link))
+            tr__msg_free(loop, link);
+        else
+            tr__link_fire(loop, link, self, reason, 0);
     }
     while (extras->watchers) {
         tr_msg *monitor = extras->watchers;

@@ -33,7 +33,7 @@ static tr__route *route_of(tr__remote *remote, uint64_t id)
     return NULL;
 }
 
-static tr__route *route_add(tr__remote *remote, uint64_t id, uint64_t message_max)
+static tr__route *route_add(tr__remote *remote, uint64_t id, uint64_t message_max, bool links)
 {
     uint32_t count = atomic_load_explicit(&remote->route_count, memory_order_relaxed);
     tr__route *free_one = NULL;
@@ -48,6 +48,9 @@ static tr__route *route_add(tr__remote *remote, uint64_t id, uint64_t message_ma
         atomic_store_explicit(&free_one->blocked, false, memory_order_relaxed);
         atomic_store_explicit(&free_one->bulk_blocked, false, memory_order_relaxed);
         atomic_store_explicit(&free_one->message_max, message_max, memory_order_relaxed);
+        atomic_store_explicit(&free_one->connection, ++remote->connections, memory_order_relaxed);
+        atomic_store_explicit(&free_one->may, TR_MAY_ALL, memory_order_relaxed);
+        atomic_store_explicit(&free_one->links, links, memory_order_relaxed);
         atomic_fetch_add_explicit(&free_one->epoch, 1, memory_order_relaxed);
         atomic_store_explicit(&free_one->id, id, memory_order_release);
     }
@@ -96,6 +99,39 @@ bool tr__remote_fits(tr_node *node, uint64_t to_node, const tr_typeinfo *type, c
     return size <= tr__remote_body_max(*most) && TR__WIRE_HEADER_MAX + tr__cbor_bound(type, body) <= *most;
 }
 
+tr_err tr__remote_allows(tr_node *node, uint64_t to_node, uint32_t may, uint64_t *connection)
+{
+    tr__route *route = node->remote ? route_of(node->remote, to_node) : NULL;
+    if (!route)
+        return TR_ENOCONN;
+    *connection = atomic_load_explicit(&route->connection, memory_order_relaxed);
+    if (!atomic_load_explicit(&route->links, memory_order_relaxed))
+        return TR_EVERSION;
+    return (atomic_load_explicit(&route->may, memory_order_relaxed) & may) == may ? TR_OK : TR_EPERM;
+}
+
+tr_err tr__allows_fail(tr_actor *self, tr_err err, const char *call, const char *right)
+{
+    const char *here = tr__owner(self)->node->name;
+    if (err == TR_EPERM)
+        return tr__self_fail(self, err,
+                             "%s: the node there doesn't let node %s do this: it needs %s in `may` of its "
+                             "entry in the rights there (--allow FILE)",
+                             call, here, right);
+    if (err == TR_EVERSION)
+        return tr__self_fail(self, err,
+                             "%s: the node there is of a version that doesn't know this between "
+                             "nodes; upgrade it",
+                             call);
+    return tr__self_fail(self, err, "%s: the node there isn't connected", call);
+}
+
+tr__remote_peer *tr__remote_peer_of(tr__loop *loop, uint64_t node)
+{
+    tr__route *route = loop->node->remote ? route_of(loop->node->remote, node) : NULL;
+    return route ? route->peer : NULL;
+}
+
 /* ---- upcalls of the endpoint --------------------------------------------------------------------------- */
 
 static void on_wake(void *context)
@@ -122,7 +158,7 @@ static void on_peer_up(void *context, tr__peer *peer)
     tr_msg *came = p ? tr__node_changed_make(remote->loop, peer->name, peer->id, true) : NULL;
     if (came)
         p->went = tr__node_changed_make(remote->loop, peer->name, peer->id, false);
-    tr__route *route = p && p->went ? route_add(remote, peer->id, peer->message_max) : NULL;
+    tr__route *route = p && p->went ? route_add(remote, peer->id, peer->message_max, peer->links) : NULL;
     if (!route) {
         if (came)
             tr__msg_free(remote->loop, came);
@@ -140,7 +176,11 @@ static void on_peer_up(void *context, tr__peer *peer)
     p->held_end = &p->held;
     p->bulk_held_end = &p->bulk_held;
     p->wanting_end = &p->wanting;
+    p->connection = remote->connections;
+    p->rights = tr__rights_of(remote->loop->node, peer->name);
+    p->untold = true;
     peer->user = p;
+    tr__tell_rights(p);
     tr__node_log(remote->loop->node, TR_LOG_INFO, "node %s is up, incarnation %016llx", peer->name,
                  (unsigned long long)peer->id);
     tr__node_changed_tell(remote->loop, came, "");
@@ -214,7 +254,16 @@ static void on_turned_away(void *context, const tr_error *why, uint64_t now_ns)
     remote->away_untold = 0;
 }
 
+/* The control thread. */
+static void on_quota(void *context, const char *name, uint64_t *rate, uint64_t *burst)
+{
+    const tr_rights *rights = tr__rights_of(((tr__remote *)context)->loop->node, name);
+    *rate = rights->rate;
+    *burst = rights->burst ? rights->burst : rights->rate;
+}
+
 static const tr__endpoint_upcalls upcalls = {
+    .quota = on_quota,
     .wake = on_wake,
     .wake_home = on_wake_home,
     .peer_up = on_peer_up,

@@ -26,6 +26,13 @@ bool tr__remote_put(tr__loop *loop, tr_addr to, tr_addr from, const tr_typeinfo 
                     size_t size);
 /* A message for another node, counted as accepted: on its way, or undeliverable. Takes msg. Any loop. */
 void tr__remote_route(tr__loop *loop, uint64_t to_node, tr_msg *msg);
+/* Whether the node there lets this one do that (a bit of tr_may), as far as it has said, and knows what that is: TR_EPERM,
+ * TR_EVERSION, TR_ENOCONN. The connection's number. Any loop. */
+tr_err tr__remote_allows(tr_node *node, uint64_t to_node, uint32_t may, uint64_t *connection);
+/* How such a call fails, of self: `call` is its name, `right` the word of what isn't allowed. Returns err. */
+tr_err tr__allows_fail(tr_actor *self, tr_err err, const char *call, const char *right);
+/* The connected node of that id; NULL: there is none. Loop 0. */
+struct tr__remote_peer *tr__remote_peer_of(tr__loop *loop, uint64_t node);
 /* One that was routed here, to the loop that has the connections. Takes msg. */
 void tr__remote_send(tr__loop *loop, tr_msg *msg);
 

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include <troupe/groups.h>
 #include <troupe/troupe.h>
 
 #include "actors/budget.h"
@@ -11,6 +12,7 @@
 #include "actors/pending.h"
 #include "actors/remote_peer.h"
 #include "actors/send.h"
+#include "actors/spawn_at.h"
 #include "actors/wire.h"
 #include "base/err.h"
 #include "base/hash_table.h"
@@ -82,6 +84,13 @@ void tr__watching_end(tr__remote_peer *p)
 }
 
 /* ---- messages ------------------------------------------------------------------------------------------ */
+
+void tr__remote_cut_for(tr__remote_peer *p, tr_err code, const char *what)
+{
+    tr_error why;
+    tr__fail(&why, code, "%s", what);
+    tr__remote_cut(p, &why);
+}
 
 /* What a message that can't be had is answered with; the text names the field. */
 static void undecoded(tr__remote_peer *p, const tr__record *r, tr_drop why, const tr_error *error)
@@ -166,14 +175,32 @@ static bool begin_stream(tr__remote_peer *p, const tr__record *r, tr_msg *msg)
     return false;
 }
 
+/* Nothing has to be looked at. */
+static bool is_free(const tr_rights *rights)
+{
+    const uint32_t most = TR_MAY_SEND | TR_MAY_SUBSCRIBE;
+    return (rights->may & most) == most;
+}
+
+static bool is_allowed(tr__remote_peer *p, const tr__record *r, tr_addr to, tr_error *error)
+{
+    const tr_typeinfo *type = tr__heard_type_of(p, r->type), *subscribe = tr__type_of(&tr_subscribe_type);
+    bool subscribes = type && subscribe && type->id == subscribe->id;
+    return tr__peer_reaches(p, to, error) == TR_OK &&
+           (!subscribes || tr__peer_may(p, TR__RIGHT_SUBSCRIBE, NULL, error) == TR_OK);
+}
+
 static void take_message(tr__remote_peer *p, const tr__record *r)
 {
     tr__loop *loop = p->remote->loop;
     tr_addr to = {loop->node->id, r->to_slot, r->to_generation};
     tr_drop why;
     tr_error error;
-    tr_msg *msg = tr__remote_decode(p, r, &why, &error);
     bool asks = r->kind == TR__WIRE_ASK || r->kind == TR__WIRE_STREAM_ASK;
+    bool may = __builtin_expect(is_free(p->rights), 1) || is_allowed(p, r, to, &error);
+    tr_msg *msg = may ? tr__remote_decode(p, r, &why, &error) : NULL;
+    if (!may)
+        why = TR_DROP_REFUSED;
     if (!msg) {
         undecoded(p, r, why, &error);
         if (asks)
@@ -197,6 +224,23 @@ static void take_message(tr__remote_peer *p, const tr__record *r)
     arrive(loop, to, msg);
 }
 
+/* Nobody waits for it any more; but what was started must know. */
+static void late_reply(tr__remote_peer *p, const tr__record *r, tr_addr asker)
+{
+    const tr_typeinfo *type = tr__heard_type_of(p, r->type);
+    tr_drop why;
+    tr_error error;
+    if (!type || type != tr__type_of(&tr_spawned_type))
+        return;
+    tr_msg *msg = tr__remote_decode(p, r, &why, &error);
+    if (msg) {
+        tr__spawn_came(p, NULL, asker, msg);
+        tr__msg_free(p->remote->loop, msg);
+    } else if (why == TR_DROP_NO_MEMORY) {
+        tr__remote_cut_for(p, TR_ENOMEM, "no memory for what it has started");
+    }
+}
+
 static void take_reply(tr__remote_peer *p, const tr__record *r)
 {
     tr__loop *loop = p->remote->loop;
@@ -204,6 +248,7 @@ static void take_reply(tr__remote_peer *p, const tr__record *r)
     tr_msg *wait = tr__waits_take(&p->waits, TR__MSG_ASK, r->ask, r->to_slot, r->to_generation);
     if (!wait) {
         loop->counts.dropped[TR_DROP_LATE_REPLY]++;
+        late_reply(p, r, to);
         return;
     }
     tr_drop why;
@@ -212,6 +257,13 @@ static void take_reply(tr__remote_peer *p, const tr__record *r)
     if (!msg) {
         undecoded(p, r, why, &error);
         tr__fail_ask(loop, wait, p->peer->id, why == TR_DROP_NO_MEMORY ? TR_ENOMEM : TR_ETYPE);
+        return;
+    }
+    if (__builtin_expect(msg->type == tr__type_of(&tr_spawned_type), 0) &&
+        !tr__spawn_came(p, wait, wait->sender, msg)) {
+        loop->counts.handled++;
+        tr__msg_free(loop, msg);
+        tr__fail_ask(loop, wait, p->peer->id, TR_ENOCONN);
         return;
     }
     tr__msg_free(loop, wait);
@@ -223,14 +275,6 @@ static void take_reply(tr__remote_peer *p, const tr__record *r)
 
 /* ---- streams ------------------------------------------------------------------------------------------- */
 
-/* It does what no peer does. */
-static void cut_for(tr__remote_peer *p, tr_err code, const char *what)
-{
-    tr_error why;
-    tr__fail(&why, code, "%s", what);
-    tr__remote_cut(p, &why);
-}
-
 /* An item that can't be had leaves a hole: the stream ends here, and there. */
 static void item_lost(tr__remote_peer *p, const tr__record *r, tr_drop why)
 {
@@ -240,7 +284,7 @@ static void item_lost(tr__remote_peer *p, const tr__record *r, tr_drop why)
     tr__fail_ask(loop, wait, p->peer->id, why == TR_DROP_NO_MEMORY ? TR_ENOMEM : TR_ETYPE);
     tr_msg *cancel = tr__cancel_make(loop);
     if (!cancel) {
-        cut_for(p, TR_ENOMEM, "no memory for what it must hear");
+        tr__remote_cut_for(p, TR_ENOMEM, "no memory for what it must hear");
         return;
     }
     cancel->sender = asker;
@@ -258,7 +302,7 @@ static void take_item(tr__remote_peer *p, const tr__record *r)
     }
     if (!(wait->flags & TR__MSG_STREAM) || wait->places == 0) {
         loop->counts.handled++;
-        cut_for(p, TR_EPROTO, "it sends an item of a stream that it was not asked for");
+        tr__remote_cut_for(p, TR_EPROTO, "it sends an item of a stream that it was not asked for");
         return;
     }
     wait->places--;
@@ -288,7 +332,7 @@ static void take_demand(tr__remote_peer *p, const tr__record *r)
     tr_msg *msg = tr__msg_alloc(&loop->pool, loop->index, sizeof(tr_demand));
     if (!msg) {
         loop->counts.dropped[TR_DROP_NO_MEMORY]++;
-        cut_for(p, TR_ENOMEM, "no memory for what it demands");
+        tr__remote_cut_for(p, TR_ENOMEM, "no memory for what it demands");
         return;
     }
     msg->kind = TR__MSG_DEMAND;
@@ -387,7 +431,13 @@ static void take_monitor(tr__remote_peer *p, const tr__record *r)
     }
     msg->to.slot = target.slot;
     msg->to.generation = target.generation;
-    if (tr__watching_put(p, r->from_slot, r->from_generation, r->ask, target))
+    tr_error error;
+    if (tr__peer_reaches(p, target, &error) != TR_OK) {
+        tr__reason reason = {.kind = TR_EXIT_NO_ACTOR, .code = error.code};
+        snprintf(reason.text, sizeof(reason.text), "%.*s", (int)sizeof(reason.text) - 1, error.text);
+        loop->counts.handled++;
+        tr__watch_fire(loop, msg, target, &reason);
+    } else if (tr__watching_put(p, r->from_slot, r->from_generation, r->ask, target))
         tr__pass(loop, target, msg);
     else
         tr__drop(loop, msg, TR_DROP_FULL); /* which tells it that nobody watches */
@@ -410,13 +460,24 @@ static void take_down(tr__remote_peer *p, const tr__record *r)
         return; /* taken back meanwhile */
     if (TR_PLANT(down_twice))
         tr__waits_put(&p->waits, tr__monitor_make(loop, wait->sender, wait->ask));
-    tr__reason reason = {.kind =
-                             r->exit_kind <= TR_EXIT_NO_ACTOR ? (tr_exit_kind)r->exit_kind : TR_EXIT_ERROR,
-                         .code = r->code < TR_ERR_COUNT ? (tr_err)r->code : TR_EPROTO};
-    size_t length = r->length < sizeof(reason.text) - 1 ? r->length : sizeof(reason.text) - 1;
-    memcpy(reason.text, r->body, length);
+    tr__reason reason;
+    tr__take_reason(r, &reason);
     tr_addr target = {p->peer->id, wait->to.slot, wait->to.generation};
     tr__watch_fire(loop, wait, target, &reason);
+}
+
+static void take_of_links(tr__remote_peer *p, const tr__record *r)
+{
+    if (r->kind == TR__WIRE_LINK)
+        tr__take_link(p, r);
+    else if (r->kind == TR__WIRE_UNLINK)
+        tr__take_unlink(p, r);
+    else if (r->kind == TR__WIRE_UNLINKED)
+        tr__take_unlinked(p, r);
+    else if (r->kind == TR__WIRE_EXIT)
+        tr__take_exit(p, r);
+    else
+        tr__take_stop(p, r);
 }
 
 static tr_err take(tr__remote_peer *p, const tr__record *r)
@@ -426,16 +487,24 @@ static tr_err take(tr__remote_peer *p, const tr__record *r)
                  r->kind == TR__WIRE_REPLY || r->kind == TR__WIRE_STREAM_ASK || r->kind == TR__WIRE_ITEM;
     if (r->kind == TR__WIRE_TYPE)
         return tr__hear_type(p, r);
+    if (r->kind == TR__WIRE_RIGHTS) {
+        tr__take_rights(p, r);
+        return TR_OK;
+    }
     if (typed && r->type >= p->heard_count)
         return TR_EPROTO;
     if (sized && (r->window == 0 || r->window > TR__WINDOW_MAX)) {
-        cut_for(p, TR_EPROTO, "a stream's window, or its demand, is not of 1 to 255 items");
+        tr__remote_cut_for(p, TR_EPROTO, "a stream's window, or its demand, is not of 1 to 255 items");
         return TR_OK;
     }
     if (TR_PLANT(lost_midway) && r->kind == TR__WIRE_NORMAL &&
         tr__random_below(&p->remote->loop->random, 50) == 0)
         return TR_OK;
     p->remote->loop->counts.received++;
+    if (r->kind >= TR__WIRE_LINK) {
+        take_of_links(p, r);
+        return TR_OK;
+    }
     switch (r->kind) {
     case TR__WIRE_REPLY:
         take_reply(p, r);

@@ -190,6 +190,21 @@ static tr_err put_plain(tr__remote_peer *p, tr__record *record, tr_msg *msg)
     return put(p, record, NULL);
 }
 
+static tr_err put_exit(tr__remote_peer *p, tr__record *record, tr_msg *msg)
+{
+    const tr_exited *exited = tr__msg_body(msg);
+    record->exit_kind = exited->kind;
+    record->code = exited->code;
+    record->length = strlen(exited->text);
+    return put(p, record, exited->text);
+}
+
+static tr_err put_stop(tr__remote_peer *p, tr__record *record, tr_msg *msg)
+{
+    record->exit_kind = msg->kind == TR__MSG_KILL ? TR_EXIT_KILLED : TR_EXIT_SHUTDOWN;
+    return put(p, record, NULL);
+}
+
 /* How each kind goes; those without a row don't cross connections. */
 static const struct {
     tr__wire_kind wire;
@@ -208,7 +223,25 @@ static const struct {
     [TR__MSG_MOVED] = {TR__WIRE_MOVED, put_moved, false},
     [TR__MSG_ITEM] = {TR__WIRE_ITEM, put_item, false},
     [TR__MSG_DEMAND] = {TR__WIRE_DEMAND, put_demand, false},
+    [TR__MSG_LINK] = {TR__WIRE_LINK, put_plain, true},
+    [TR__MSG_UNLINK] = {TR__WIRE_UNLINK, put_plain, false},
+    [TR__MSG_UNLINKED] = {TR__WIRE_UNLINKED, put_plain, false},
+    [TR__MSG_EXIT] = {TR__WIRE_EXIT, put_exit, false},
+    [TR__MSG_SHUTDOWN] = {TR__WIRE_STOP, put_stop, false},
+    [TR__MSG_KILL] = {TR__WIRE_STOP, put_stop, false},
 };
+
+/* Only to a node that knows of links between nodes. */
+static bool is_of_links(uint8_t kind)
+{
+    return kind == TR__MSG_LINK || kind == TR__MSG_UNLINK || kind == TR__MSG_UNLINKED ||
+           kind == TR__MSG_EXIT || kind == TR__MSG_SHUTDOWN || kind == TR__MSG_KILL;
+}
+
+tr_err tr__remote_put_record(tr__remote_peer *p, tr__record *record, const void *bytes)
+{
+    return put(p, record, bytes);
+}
 
 /* ---- sending ------------------------------------------------------------------------------------------- */
 
@@ -274,6 +307,8 @@ static void leaving(tr__remote_peer *p, const tr_msg *msg)
         stream_began(p, msg);
     else if (msg->kind == TR__MSG_DEMAND)
         stream_granted(p, msg);
+    else if (msg->kind == TR__MSG_UNLINK || msg->kind == TR__MSG_EXIT)
+        tr__tie_leaving(p, msg);
     else if ((msg->kind == TR__MSG_REPLY || msg->kind == TR__MSG_FAILURE) && msg->flags & TR__MSG_STREAM)
         waiting = tr__waits_take(&p->waits, TR__MSG_CANCEL, msg->ask, msg->to.slot, msg->to.generation);
     if (waiting)
@@ -311,8 +346,9 @@ static tr_err send_now(tr__remote_peer *p, tr_msg *msg, tr__record *record, tr__
     leaving(p, msg);
     if (msg->kind == TR__MSG_ASK && msg->flags & TR__MSG_STREAM)
         msg->places = msg->error; /* items that may come (remote_in.c) */
+    bool stays = waits && (msg->kind != TR__MSG_LINK || tr__tie_sent(p, msg));
     /* Whole, with the buffers that it holds: if the ask is forwarded to a third node, the block goes there from here. */
-    if (!waits || !tr__waits_put(&p->waits, msg))
+    if (!stays || !tr__waits_put(&p->waits, msg))
         tr__msg_free(loop, msg);
     return TR_OK;
 }
@@ -402,7 +438,8 @@ static void fail_remotely(tr__remote_peer *p, tr_msg *msg, tr_err err)
 static bool is_needed(const tr_msg *msg)
 {
     return msg->kind == TR__MSG_NOTICE || msg->kind == TR__MSG_ITEM || msg->kind == TR__MSG_DEMAND ||
-           msg->kind == TR__MSG_MOVED || (msg->kind == TR__MSG_CANCEL && msg->flags & TR__MSG_STREAM);
+           msg->kind == TR__MSG_MOVED || msg->kind == TR__MSG_UNLINK || msg->kind == TR__MSG_UNLINKED ||
+           msg->kind == TR__MSG_EXIT || (msg->kind == TR__MSG_CANCEL && msg->flags & TR__MSG_STREAM);
 }
 
 /* It can't go, and won't later. */
@@ -447,7 +484,7 @@ void tr__remote_peer_send(tr__remote_peer *p, tr_msg *msg)
         tr__moved_tell(loop, asker, ask, callee, hops);
         return;
     }
-    if (p->cut) {
+    if (p->cut || (is_of_links(msg->kind) && !p->peer->links)) {
         tr__drop_for(loop, p->peer->id, msg, TR_DROP_NO_CONNECTION);
         return;
     }
@@ -515,6 +552,7 @@ static void send_bulk_held(tr__remote_peer *p)
 void tr__remote_writable(tr__remote_peer *p)
 {
     tr__loop *loop = p->remote->loop;
+    tr__tell_rights(p);
     send_held(p);
     if (!p->cut)
         send_bulk_held(p);
@@ -544,11 +582,15 @@ static void waits_end(tr__remote_peer *p)
     while ((msg = tr__waits_pop(&p->waits))) {
         tr_addr target = {p->peer->id, msg->to.slot, msg->to.generation};
         msg->places = 0; /* of a stream: what it knew of its items */
-        bool left = msg->kind == TR__MSG_ASK ? TR_PLANT(ask_left) : TR_PLANT(down_dropped);
+        bool left = msg->kind == TR__MSG_ASK    ? TR_PLANT(ask_left)
+                    : msg->kind == TR__MSG_LINK ? TR_PLANT(tie_dropped)
+                                                : TR_PLANT(down_dropped);
         if (loop->stopping || left)
             tr__msg_free(loop, msg);
         else if (msg->kind == TR__MSG_ASK)
             tr__fail_ask(loop, msg, p->peer->id, TR_ENOCONN);
+        else if (msg->kind == TR__MSG_LINK)
+            tr__link_fire(loop, msg, target, &reason, p->connection);
         else if (msg->kind == TR__MSG_CANCEL)
             tr__submit(loop, (tr_addr){loop->node->id, msg->to.slot, msg->to.generation}, msg);
         else

@@ -8,6 +8,7 @@
 #include "actors/loop.h"
 #include "actors/pairs.h"
 #include "actors/remote.h"
+#include "actors/rights.h"
 #include "actors/waits.h"
 #include "actors/wire.h"
 #include "transport/endpoint.h"
@@ -22,6 +23,7 @@
     1024 /* held for want of room on the bulk lane before all senders to that node wait */
 #define TR__TYPES_MAX    4096  /* types told on one connection */
 #define TR__WATCHING_MAX 65536 /* monitors that one peer has here */
+#define TR__TIES_MAX     65536 /* links between here and one peer */
 
 /* Where messages for a node go; read by any loop. A free one has id 0; its next use has another epoch. */
 typedef struct tr__route {
@@ -30,6 +32,9 @@ typedef struct tr__route {
     _Atomic bool blocked;         /* no credit: tr_send says TR_EAGAIN */
     _Atomic bool bulk_blocked;    /* no room on the bulk lane: for large messages it does */
     _Atomic uint64_t message_max; /* bytes of a record that it takes by that; 0: it has none */
+    _Atomic uint64_t connection;  /* its number: each has a higher one than those before */
+    _Atomic uint32_t may;         /* what the node there lets this one do, as far as it has said: of tr_may */
+    _Atomic bool links;           /* it knows links between nodes */
     struct tr__remote_peer *peer; /* loop 0's */
     /* Loop 0's: the node it led to last, and its epoch then; for what comes too late. */
     uint64_t ended_id;
@@ -41,6 +46,7 @@ struct tr__remote {
     tr__endpoint *endpoint;
     uint64_t message_max;               /* bytes of a record that we take */
     uint64_t away_told_ns, away_untold; /* the control thread's: see on_turned_away */
+    uint64_t connections;               /* so far */
     _Atomic uint32_t route_count;
     tr__route routes[TR__PEERS_MAX];
 };
@@ -62,8 +68,14 @@ typedef struct tr__remote_peer {
     tr_msg *wanting, **wanting_end; /* writable notices to be */
     tr__waits waits;                /* asks and monitors of ours; cancels to be of streamed asks of theirs */
     struct tr__watching *watching;  /* monitors of theirs */
-    struct tr__told_type *told;     /* types that we told, by pointer */
-    const tr_typeinfo *last_type;   /* the one told or looked up last, and its number */
+    uint32_t ties;                  /* of the waits: links (remote_links.c) */
+    uint64_t connection;            /* as in the route */
+    const tr_rights *rights;        /* what it may do here */
+    bool untold;                    /* and it hasn't been told yet */
+    tr__refusals refusals;
+    tr__reach reach;
+    struct tr__told_type *told;   /* types that we told, by pointer */
+    const tr_typeinfo *last_type; /* the one told or looked up last, and its number */
     uint32_t last_number;
     struct tr__heard_type *heard; /* types that they told, by number */
     uint32_t heard_count, heard_room;
@@ -111,6 +123,33 @@ bool tr__watching_put(tr__remote_peer *p, uint32_t slot, uint32_t generation, ui
 bool tr__watching_take(tr__remote_peer *p, uint32_t slot, uint32_t generation, uint64_t number,
                        tr_addr *target);
 void tr__watching_end(tr__remote_peer *p);
+
+/* ---- links, stops, and what may be done (remote_links.c) ----
+ *
+ * A tie is what the connection knows of a link between an actor here and one there, a block among the waits: it becomes the
+ * exit signal to the one here if the connection breaks. */
+
+/* Make one, if there isn't one. False: no memory, or too many. */
+bool tr__tie_make(tr__remote_peer *p, tr_addr ours, tr_addr theirs);
+/* A LINK is about to leave. Its block is the tie, and is to wait; false: there is one already. */
+bool tr__tie_sent(tr__remote_peer *p, tr_msg *link);
+/* An UNLINK, an EXIT leaves. */
+void tr__tie_leaving(tr__remote_peer *p, const tr_msg *msg);
+/* Their records. */
+void tr__take_link(tr__remote_peer *p, const tr__record *r);
+void tr__take_unlink(tr__remote_peer *p, const tr__record *r);
+void tr__take_unlinked(tr__remote_peer *p, const tr__record *r);
+void tr__take_exit(tr__remote_peer *p, const tr__record *r);
+void tr__take_stop(tr__remote_peer *p, const tr__record *r);
+void tr__take_rights(tr__remote_peer *p, const tr__record *r);
+/* Tell it what it may do, if that is less than all, and it hasn't been told. */
+void tr__tell_rights(tr__remote_peer *p);
+/* The reason in an EXIT or a DOWN of theirs. */
+void tr__take_reason(const tr__record *r, tr__reason *reason);
+/* It does what no peer does, or there is no memory for what must be: the connection ends. */
+void tr__remote_cut_for(tr__remote_peer *p, tr_err code, const char *what);
+/* Put a record that isn't a message: it isn't counted. As tr__endpoint_reserve. */
+tr_err tr__remote_put_record(tr__remote_peer *p, tr__record *record, const void *bytes);
 
 /* ---- types of theirs (remote_types.c) ---- */
 

@@ -229,8 +229,10 @@ void tr__runtime_message(tr__loop *loop, tr_actor *actor, tr_msg *msg)
         tr__link_add(loop, actor, msg);
         break;
     case TR__MSG_UNLINK:
-        tr__link_remove(loop, actor, msg->sender);
-        tr__msg_free(loop, msg);
+        tr__unlink_arrived(loop, actor, msg);
+        break;
+    case TR__MSG_UNLINKED:
+        tr__unlinked_arrived(loop, actor, msg);
         break;
     case TR__MSG_EXIT:
         tr__exit_signal(loop, actor, msg);
@@ -246,6 +248,11 @@ void tr__runtime_message(tr__loop *loop, tr_actor *actor, tr_msg *msg)
         tr__transact_execute(loop, actor, msg);
         break;
     case TR__MSG_SHUTDOWN:
+        if (tr__is_guarded(actor, msg)) {
+            loop->counts.handled--;
+            tr__drop(loop, msg, TR_DROP_REFUSED);
+            break;
+        }
         shutdown_message(loop, actor, msg);
         break;
     default:

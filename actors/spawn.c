@@ -9,6 +9,7 @@
 #include "actors/loop.h"
 #include "actors/pending.h"
 #include "actors/placement.h"
+#include "actors/remote.h"
 #include "actors/send.h"
 #include "actors/transactions.h"
 #include "base/err.h"
@@ -261,9 +262,11 @@ tr_err tr_stop(tr_actor *self, tr_addr to, tr_exit_kind how)
     tr__loop *loop = tr__owner(self);
     if (how != TR_EXIT_SHUTDOWN && how != TR_EXIT_KILLED)
         return tr__self_fail(self, TR_EINVAL, "tr_stop takes TR_EXIT_SHUTDOWN or TR_EXIT_KILLED");
-    if (to.node != loop->node->id)
-        return tr__self_fail(self, TR_EPERM,
-                             "tr_stop: actors of another node can't be stopped from here; ask them");
+    uint64_t connection;
+    tr_err err =
+        to.node == loop->node->id ? TR_OK : tr__remote_allows(loop->node, to.node, TR_MAY_STOP, &connection);
+    if (err != TR_OK)
+        return tr__allows_fail(self, err, "tr_stop", "stop");
     tr_msg *msg = tr__stop_make(self, how);
     if (!msg)
         return tr__self_fail(self, TR_ENOMEM, "no memory to stop an actor");

@@ -14,6 +14,7 @@
 #include "actors/loop.h"
 #include "actors/pending.h"
 #include "actors/send.h"
+#include "actors/spawn_at.h"
 #include "base/err.h"
 
 #define WAITING_MAX 256
@@ -32,6 +33,7 @@ typedef struct warden {
     watcher watchers[TR__WATCHERS_MAX];
     tr_msg *nodes;     /* their records, in order of coming */
     uint64_t serial;   /* how many came so far */
+    tr__starts starts; /* actors that were started for others */
     bool untold;       /* not all who watch have heard all */
     bool untaught;     /* nor have all peers that learn */
     tr__pending *tick; /* what is waiting, or untold, is tried again */
@@ -112,6 +114,12 @@ static bool try_find(tr_actor *self, warden *w, tr_msg *ask)
 
 static void find(tr_actor *self, warden *w, const tr_msg *msg)
 {
+    const char *path = tr_match(msg, tr__find_name)->path;
+    tr_error error;
+    if (tr__node_may(tr__owner(self), tr_msg_sender(msg).node, TR__RIGHT_NAMES, path, &error) != TR_OK) {
+        tr_reply_error(self, msg, error.code, "%s", error.text);
+        return;
+    }
     if (w->waiting_count == WAITING_MAX) {
         tr_reply_error(self, msg, TR_EFULL, "%d look-ups wait already on this node", WAITING_MAX);
         return;
@@ -122,6 +130,40 @@ static void find(tr_actor *self, warden *w, const tr_msg *msg)
     w->waiting[w->waiting_count++] = ask;
 }
 
+/* Start it, or hand that on to the node that is to; false: not yet. */
+static bool try_spawn(tr_actor *self, warden *w, tr_msg *ask)
+{
+    tr_node *node = tr__owner(self)->node;
+    const char *name = tr_match(ask, tr__spawn_request)->node;
+    uint64_t id = node_id(w, name, strlen(name)), connection;
+    if (strcmp(name, node->name) == 0) {
+        tr__spawn_for(self, &w->starts, ask);
+    } else if (!id || tr__remote_allows(node, id, 0, &connection) == TR_ENOCONN) {
+        return false;
+    } else if (tr__remote_allows(node, id, 0, &connection) == TR_EVERSION) {
+        tr_reply_error(self, ask, TR_EVERSION, "node %s is of a version that starts nothing for others",
+                       name);
+    } else {
+        return tr_forward(self, ask, TR__WARDEN_OF(id)) == TR_OK;
+    }
+    tr_msg_free(self, &ask);
+    return true;
+}
+
+/* A peer can only have started what is offered here: it is never handed on to a third node. */
+static void spawn(tr_actor *self, warden *w, const tr_msg *msg)
+{
+    if (tr_msg_sender(msg).node != tr__owner(self)->node->id) {
+        tr__spawn_for(self, &w->starts, msg);
+        return;
+    }
+    tr_msg *ask = w->waiting_count < WAITING_MAX ? tr_msg_take(self, msg) : NULL;
+    if (!ask)
+        tr_reply_error(self, msg, TR_EFULL, "%d look-ups and spawns wait already on this node", WAITING_MAX);
+    else if (!try_spawn(self, w, ask))
+        w->waiting[w->waiting_count++] = ask;
+}
+
 static void retry_all(tr_actor *self, warden *w)
 {
     uint32_t left = 0;
@@ -129,7 +171,7 @@ static void retry_all(tr_actor *self, warden *w)
         tr_msg *ask = w->waiting[i];
         if (tr_msg_remaining(self, ask) == 0)
             tr_msg_free(self, &ask); /* the asker's own deadline has told it */
-        else if (!try_find(self, w, ask))
+        else if (!(tr_match(ask, tr__find_name) ? try_find(self, w, ask) : try_spawn(self, w, ask)))
             w->waiting[left++] = ask;
     }
     w->waiting_count = left;
@@ -306,6 +348,8 @@ static void dispatch(tr_actor *self, warden *w, const tr_msg *msg)
     const tr_canceled *canceled;
     if (tr_match(msg, tr__find_name)) {
         find(self, w, msg);
+    } else if (tr_match(msg, tr__spawn_request) && tr_msg_ask_number(msg)) {
+        spawn(self, w, msg);
     } else if ((watch_nodes = tr_match(msg, tr__watch_nodes)) &&
                tr_addr_equal(watch_nodes->watcher, tr_msg_sender(msg)) &&
                watch_nodes->watcher.node == tr__owner(self)->node->id) {
@@ -316,7 +360,8 @@ static void dispatch(tr_actor *self, warden *w, const tr_msg *msg)
         else
             node_went(self, w, change);
     } else if ((down = tr_match(msg, tr_down))) {
-        watcher_down(self, w, down);
+        if (!tr__spawn_ended(self, &w->starts, down))
+            watcher_down(self, w, down);
     } else if ((canceled = tr_match(msg, tr_canceled))) {
         forget(self, w, canceled);
     } else if (tr_match(msg, tr__node_at)) {

@@ -110,6 +110,12 @@ static const uint16_t parts[TR__WIRE_KINDS] = {
     [TR__WIRE_STREAM_ASK] = HAS_ASK | HAS_REMAINING | HAS_WINDOW | HAS_TYPE | HAS_BODY,
     [TR__WIRE_ITEM] = HAS_ASK | HAS_OUTFLOW | HAS_TYPE | HAS_BODY,
     [TR__WIRE_DEMAND] = HAS_ASK | HAS_OUTFLOW | HAS_WINDOW,
+    [TR__WIRE_LINK] = 0,
+    [TR__WIRE_UNLINK] = HAS_ASK,
+    [TR__WIRE_UNLINKED] = HAS_ASK,
+    [TR__WIRE_EXIT] = HAS_EXIT | HAS_CODE | HAS_BODY,
+    [TR__WIRE_STOP] = HAS_EXIT,
+    [TR__WIRE_RIGHTS] = HAS_ASK,
 };
 
 size_t tr__wire_put(uint8_t *out, const tr__record *record)

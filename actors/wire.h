@@ -17,6 +17,13 @@
  *     STREAM_ASK            ask, remaining ns + 1, window, type number, body
  *     ITEM                  ask, outflow, type number, body
  *     DEMAND                ask, outflow, count
+ *     LINK                  nothing
+ *     UNLINK, UNLINKED      number
+ *     EXIT                  exit kind, code, text
+ *     STOP                  exit kind
+ *     RIGHTS                rights (to and from are 0)
+ *
+ * The last five go only to a node that has TR__CAPABILITY_LINKS.
  *
  * An address is node (8 bytes), slot, generation. A body is a length and that many bytes of CBOR; a text, and a schema, is
  * a length and that many bytes. A type's number is
@@ -43,13 +50,19 @@ typedef enum tr__wire_kind {
     TR__WIRE_STREAM_ASK, /* an ASK that has items before its answer (flow.h) */
     TR__WIRE_ITEM,
     TR__WIRE_DEMAND,
+    TR__WIRE_LINK,
+    TR__WIRE_UNLINK,
+    TR__WIRE_UNLINKED, /* the answer to it */
+    TR__WIRE_EXIT,
+    TR__WIRE_STOP,
+    TR__WIRE_RIGHTS, /* what the receiver may do at the sender's (rights.h) */
     TR__WIRE_KINDS
 } tr__wire_kind;
 
 typedef struct tr__record {
     tr__wire_kind kind;
     uint32_t to_slot, to_generation, from_slot, from_generation;
-    uint64_t ask;          /* or the monitor's number */
+    uint64_t ask;          /* or the number of a monitor or an unlink, or the rights */
     uint64_t remaining_ns; /* UINT64_MAX: none */
     uint64_t outflow;      /* its id at who sends the items */
     uint32_t window;       /* or how many items are demanded */

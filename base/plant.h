@@ -22,6 +22,8 @@
     X(down_dropped, down, "monitors don't fire when a connection breaks")                                    \
     X(down_twice, down, "a monitor that fired fires again when the connection breaks")                       \
     X(monitor_late, down, "a monitor that was set after the actor's death never fires")                      \
+    X(tie_dropped, down, "links don't fire when a connection breaks")                                        \
+    X(exit_unlinked, down, "an exit signal counts though there is no link any more")                         \
     X(link_early, down, "a link to an actor that ends before it has read of it never fires")                 \
     X(slot_reused, stale, "a slot is used again with the same generation")                                   \
     X(old_incarnation, stale, "an address of a node's last run leads to the node that came after it")        \

@@ -70,6 +70,23 @@ static void print_head(const ps *p, const json_t *node)
         printf("doesn't listen\n");
 }
 
+/* What its rights kept it from (docs/security.md). */
+static void print_bounds(const json_t *peer)
+{
+    const char *right;
+    json_t *count;
+    const char *between = "    refused: ";
+    json_object_foreach(json_object_get(peer, "refused"), right, count)
+    {
+        printf("%s%s %" JSON_INTEGER_FORMAT, between, right, json_integer_value(count));
+        between = ", ";
+    }
+    if (between[0] == ',')
+        printf("\n");
+    if (number(peer, "grants_held"))
+        printf("    its rate held it back %" JSON_INTEGER_FORMAT " times\n", number(peer, "grants_held"));
+}
+
 static void print_peers(const json_t *loops)
 {
     json_t *peer, *peers = json_object_get(json_array_get(loops, 0), "peers");
@@ -81,6 +98,7 @@ static void print_peers(const json_t *loops)
                text(peer, "name"), *text(peer, "address") ? " at " : "", text(peer, "address"),
                json_is_true(json_object_get(peer, "dialled")) ? "this one" : "it",
                number(peer, "messages_out"), number(peer, "messages_in"));
+        print_bounds(peer);
     }
 }
 

@@ -23,9 +23,10 @@ typedef enum tr__msg_kind {
     /* For the runtime, in order with the sender's messages: */
     TR__MSG_MONITOR, /* becomes the tr_down */
     TR__MSG_DEMONITOR,
-    TR__MSG_LINK, /* becomes the link's end: an EXIT signal */
-    TR__MSG_UNLINK,
-    TR__MSG_EXIT, /* a linked actor ended */
+    TR__MSG_LINK, /* becomes the link's end: an EXIT signal. deadline_ns: the connection it goes by (actors/relations.c) */
+    TR__MSG_UNLINK,   /* becomes the UNLINKED */
+    TR__MSG_UNLINKED, /* the other side has taken the link back as well */
+    TR__MSG_EXIT,     /* a linked actor ended. deadline_ns: the connection that was lost, 0: it did end */
     TR__MSG_SHUTDOWN,
     TR__MSG_STARTED, /* tr_spawn_ask's: answered by the runtime after init */
     TR__MSG_PLACES,  /* a fiber that waits for places may try again */

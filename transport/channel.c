@@ -43,6 +43,8 @@ void tr__channel_init(tr__channel *ch, const tr__connection_config *config, tr__
         .stream = stream,
         .dialled = dialled,
     };
+    atomic_store(&ch->grant_limit, UINT64_MAX);
+    atomic_store(&ch->bulk_grant_limit, UINT64_MAX);
     tr__outgoing_init(&ch->out, config->psk != NULL);
     tr__bulk_init(&ch->bulk, config->psk != NULL);
     net->limit(stream, TR__FRAME_SIZE_HELLO);
@@ -111,16 +113,24 @@ static size_t put_ack(tr__channel *ch, uint8_t *at)
     return put(ch, at, tr__frame_put_ack(at, ++ch->control_sequence, &ack));
 }
 
+/* What a lane is granted in all: a window beyond what was consumed, as far as a quota lets it. */
+static uint64_t to_grant(const _Atomic uint64_t *consumed, size_t window, const _Atomic uint64_t *limit)
+{
+    uint64_t total = atomic_load_explicit(consumed, memory_order_acquire) + window;
+    uint64_t most = atomic_load_explicit(limit, memory_order_acquire);
+    return total < most ? total : most;
+}
+
 static size_t put_grant(tr__channel *ch, uint8_t *at)
 {
-    uint64_t total = atomic_load_explicit(&ch->consumed, memory_order_acquire) + ch->config->window;
+    uint64_t total = to_grant(&ch->consumed, ch->config->window, &ch->grant_limit);
     atomic_store_explicit(&ch->granted_by_us, total, memory_order_release);
     return put(ch, at, tr__frame_put_grant(at, ++ch->control_sequence, total));
 }
 
 static size_t put_bulk_grant(tr__channel *ch, uint8_t *at)
 {
-    uint64_t total = atomic_load_explicit(&ch->bulk_consumed, memory_order_acquire) + ch->config->bulk_window;
+    uint64_t total = to_grant(&ch->bulk_consumed, ch->config->bulk_window, &ch->bulk_grant_limit);
     atomic_store_explicit(&ch->bulk_granted_by_us, total, memory_order_release);
     return put(ch, at, tr__frame_put_bulk_grant(at, ++ch->control_sequence, total));
 }

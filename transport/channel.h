@@ -90,6 +90,10 @@ typedef struct tr__channel {
     _Atomic bool draining; /* by either half: who completes an ack or a send nudges the control half */
     _Atomic bool ended;    /* refused or down: the home takes no more messages */
     _Atomic bool keyed;    /* release: both seals have their keys */
+    bool metered;          /* by a quota; set before the home hears that it is up */
+    /* Bytes of each lane's grants that the quota lets through in all (tr__connection_meter); UINT64_MAX: there is none. */
+    _Atomic uint64_t grant_limit, bulk_grant_limit;
+    _Atomic uint64_t grants_held;   /* how often one was held back */
     uint8_t open_key[TR__KEY_SIZE]; /* before TR__WANT_KEY: our public one */
     size_t peer_window;             /* their first grant */
     bool lanes;                     /* both have the bulk lane; before `up` */

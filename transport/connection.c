@@ -288,6 +288,7 @@ void tr__connection_init(tr__connection *c, tr__channel *channel, tr__flow *flow
         .said_ns = now_ns,
         .look_ns = now_ns + channel->config->detector.heartbeat_ns / 2,
         .ack_due_ns = UINT64_MAX,
+        .grant_due_ns = UINT64_MAX,
     };
     if (c->state == TR__CONNECTION_KEYING && channel->dialled)
         make_pair(c);
@@ -333,6 +334,66 @@ void tr__connection_owes_ack(tr__connection *c, uint64_t now_ns)
 {
     if (c->ack_due_ns == UINT64_MAX)
         c->ack_due_ns = now_ns + (TR_BUGGIFY(ack_at_once) ? 0 : c->config->ack_delay_ns);
+}
+
+void tr__connection_meter(tr__connection *c, uint64_t rate, uint64_t burst)
+{
+    const tr__connection_config *config = c->config;
+    size_t most = config->window > config->bulk_window ? config->window : config->bulk_window;
+    if (rate == 0)
+        return;
+    tr__quota_init(&c->quota, rate, burst < most ? most : burst, c->now_ns);
+    atomic_store(&c->channel->grant_limit, config->window); /* that may not have left yet */
+    atomic_store(&c->channel->bulk_grant_limit, config->bulk_window);
+    c->channel->metered = true;
+}
+
+typedef struct metered_lane {
+    _Atomic uint64_t *limit;
+    const _Atomic uint64_t *consumed;
+    size_t window, step; /* step: of which it is granted without a quota */
+    unsigned want;
+} metered_lane;
+
+/* What the quota lets through of what is owed to a lane is granted. Bytes to wait for: what is missing is given in steps, so
+ * that a message that is larger than the window finds that open some time. 0: nothing is missing. */
+static uint64_t meter(tr__connection *c, const metered_lane *lane)
+{
+    uint64_t limit = atomic_load(lane->limit), total = atomic_load(lane->consumed) + lane->window;
+    uint64_t owed = total > limit ? total - limit : 0;
+    uint64_t given = tr__quota_take(&c->quota, owed, c->now_ns), missing = owed - given;
+    if (given) {
+        atomic_store(lane->limit, limit + given);
+        tr__channel_want(c->channel, lane->want);
+    }
+    return missing < lane->step ? missing : lane->step;
+}
+
+/* Both lanes live on one bucket. Who had the first draught has the last one next: neither starves. */
+static void tend_grants(tr__connection *c)
+{
+    tr__channel *ch = c->channel;
+    const tr__connection_config *config = c->config;
+    const metered_lane lanes[] = {
+        {&ch->grant_limit, &ch->consumed, config->window, config->window / 4, TR__WANT_GRANT},
+        {&ch->bulk_grant_limit, &ch->bulk_consumed, config->bulk_window, config->bulk_window / 2,
+         TR__WANT_BULK_GRANT},
+    };
+    c->bulk_first = !c->bulk_first && ch->lanes;
+    uint64_t first = meter(c, &lanes[c->bulk_first]), last = ch->lanes ? meter(c, &lanes[!c->bulk_first]) : 0;
+    c->grant_due_ns = UINT64_MAX;
+    tr__channel_pump(ch);
+    if (!first && !last)
+        return;
+    atomic_fetch_add(&ch->grants_held, 1);
+    c->grant_due_ns = tr__quota_due(&c->quota, last ? last : first);
+}
+
+void tr__connection_owes_grant(tr__connection *c, uint64_t now_ns)
+{
+    c->now_ns = now_ns;
+    if (is_open(c) && c->grant_due_ns == UINT64_MAX) /* else it comes when it is due */
+        tend_grants(c);
 }
 
 void tr__connection_nudged(tr__connection *c, uint64_t now_ns)
@@ -457,6 +518,8 @@ void tr__connection_tick(tr__connection *c, uint64_t now_ns)
     }
     if (now_ns >= c->ack_due_ns)
         tend_acks(c);
+    if (now_ns >= c->grant_due_ns && is_open(c))
+        tend_grants(c);
     tr__channel_pump(c->channel);
     finish_draining(c);
 }
@@ -475,5 +538,7 @@ uint64_t tr__connection_next_due(const tr__connection *c)
         due = c->entered_ns + config->drain_ns;
     if (is_open(c) && tr__detector_due(&c->detector) < due)
         due = tr__detector_due(&c->detector);
+    if (c->grant_due_ns < due)
+        due = c->grant_due_ns;
     return c->ack_due_ns < due ? c->ack_due_ns : due;
 }

@@ -20,6 +20,7 @@
 #include "transport/channel.h"
 #include "transport/detector.h"
 #include "transport/flow.h"
+#include "transport/quota.h"
 
 typedef enum tr__connection_state {
     TR__CONNECTION_KEYING,   /* we have a key; wait for their KEY (who dialled said its own first) */
@@ -66,6 +67,9 @@ struct tr__connection {
     bool stuck;                        /* it ended for that */
     tr__detector detector;             /* when up or draining */
     uint64_t ack_due_ns;               /* UINT64_MAX: nothing to look for */
+    tr__quota quota;                   /* of grants, if the channel is metered */
+    uint64_t grant_due_ns;             /* when to grant what it held back; UINT64_MAX: nothing is */
+    bool bulk_first;                   /* which lane was granted first last time */
     tr__psk_pair pair;                 /* until the keys are derived */
     tr_error failure;                  /* to be reported by the next tick, or what the refusal says */
 };
@@ -81,6 +85,11 @@ void tr__connection_received(tr__connection *connection, const tr__slice *slice,
 void tr__connection_stream_down(tr__connection *connection, const tr_error *why, uint64_t now_ns);
 /* The home owes an ack: look after it until none is owed. */
 void tr__connection_owes_ack(tr__connection *connection, uint64_t now_ns);
+/* From within the upcall `up`: grant no more than so many bytes a second, and at once, beyond the window that is granted
+ * already; rate 0: no bound. */
+void tr__connection_meter(tr__connection *connection, uint64_t rate, uint64_t burst);
+/* The home took up enough for a grant: give it, as far as the quota goes, and the rest when that lets it through. */
+void tr__connection_owes_grant(tr__connection *connection, uint64_t now_ns);
 /* Something of a drain was done. */
 void tr__connection_nudged(tr__connection *connection, uint64_t now_ns);
 /* Time has come to now_ns: heartbeats, time-outs, failures noted. */

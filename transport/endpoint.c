@@ -117,6 +117,11 @@ static void handle(tr__endpoint *e, tr__mpsc_node *node)
     case TR__EVENT_OWES_ACK:
         tr__connection_owes_ack(&LINK_OF(node, owes_ack_event)->connection, e->now_ns);
         break;
+    case TR__EVENT_OWES_GRANT:
+        l = LINK_OF(node, grant.node);
+        atomic_store(&l->grant.pending, false);
+        tr__connection_owes_grant(&l->connection, e->now_ns);
+        break;
     case TR__EVENT_CLOSE:
         tr__connection_close(&LINK_OF(node, close_event)->connection, e->now_ns);
         break;
@@ -279,7 +284,7 @@ static tr_err configure(tr__endpoint *e, const tr__endpoint_options *options, tr
     strcpy(self.name, options->name);
     if (options->advertise)
         strcpy(self.address, options->advertise);
-    self.capabilities = options->learn ? TR__CAPABILITY_LEARN : 0;
+    self.capabilities = TR__CAPABILITY_LINKS | (options->learn ? TR__CAPABILITY_LEARN : 0);
     e->config.self = self;
     tell_lanes(e);
     e->config.psk = options->keys ? &e->psk : NULL;

@@ -15,7 +15,7 @@
 
 #include "transport/connection.h"
 
-#define TR__UNAUTHENTICATED_MAX 64  /* accepted connections that are not up: strangers.h says who has to go */
+#define TR__UNAUTHENTICATED_MAX 64 /* accepted connections that are not up: strangers.h says who has to go */
 #define TR__ACCEPTING_MAX       64 /* accepted ones that the control thread hasn't looked at */
 #define TR__PEERS_MAX           1024 /* beyond it a newcomer is refused */
 #define TR__DIALS_MAX           1024
@@ -31,6 +31,7 @@ typedef struct tr__peer {
     bool dialled;         /* by us */
     bool lanes;           /* it has the bulk lane: then, and only then, tr__endpoint_bulk_... are used */
     bool learns;          /* it wants to be told the addresses of other nodes */
+    bool links;           /* it knows links between nodes (TR__CAPABILITY_LINKS) */
     uint64_t message_max; /* bytes of a message that it takes by that lane */
     void *user;           /* the layer above's own; NULL at peer_up */
 } tr__peer;
@@ -48,6 +49,7 @@ typedef struct tr__connection_counters {
     uint64_t bulk_queued;   /* bytes that wait for it, or are being sent */
     uint64_t refused_sends; /* TR_EAGAIN */
     uint64_t heartbeats_in;
+    uint64_t grants_held; /* how often the peer's quota held a grant back */
 } tr__connection_counters;
 
 typedef struct tr__endpoint_options {
@@ -88,6 +90,9 @@ typedef struct tr__endpoint_upcalls {
      * cluster, no room ...). Not for the second connection of two nodes that dialled each other. As often as
      * anybody likes. */
     void (*turned_away)(void *context, const tr_error *why, uint64_t now_ns);
+    /* The control thread, when such a peer is about to be up: bytes a second that it is granted, and at once; NULL, or a rate
+     * of 0: as many as are taken up. The burst becomes the window if it is less. */
+    void (*quota)(void *context, const char *name, uint64_t *rate, uint64_t *burst);
 } tr__endpoint_upcalls;
 
 typedef struct tr__endpoint_counters {

@@ -244,12 +244,21 @@ static bool grant_due(const tr__flow *f)
     return consumed + ch->config->window - granted >= due;
 }
 
+/* At once, or as the quota lets it through. */
+static void grant(tr__flow *f, unsigned lane)
+{
+    if (f->channel->metered)
+        f->upcalls->owes_grant(f->context);
+    else
+        tr__channel_want(f->channel, lane);
+}
+
 void tr__flow_consumed(tr__flow *f, size_t bytes)
 {
     add(&f->channel->consumed, bytes);
     tr__check(atomic_load(&f->channel->consumed) <= f->received, "more was consumed than received");
     if (grant_due(f))
-        tr__channel_want(f->channel, TR__WANT_GRANT);
+        grant(f, TR__WANT_GRANT);
 }
 
 static tr_err take_batch(tr__flow *f, const tr__frame *frame, tr_error *error)
@@ -280,7 +289,7 @@ static void grant_bulk(tr__flow *f)
     uint64_t consumed = atomic_load_explicit(&ch->bulk_consumed, memory_order_relaxed);
     if (consumed + ch->config->bulk_window - granted < ch->config->bulk_window / 2)
         return;
-    tr__channel_want(ch, TR__WANT_BULK_GRANT);
+    grant(f, TR__WANT_BULK_GRANT);
     tr__channel_pump(ch);
 }
 

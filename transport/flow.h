@@ -29,6 +29,8 @@ typedef struct tr__flow_upcalls {
     void (*writable)(void *context);
     /* The first batches since a while wait to be acknowledged: the control half is to see to it. */
     void (*owes_ack)(void *context);
+    /* A grant is due that the channel's quota has to let through: the control half is to see to it. */
+    void (*owes_grant)(void *context);
     /* Once: what came breaks the rules; the control half is to refuse them. */
     void (*fault)(void *context, const tr_error *why);
 } tr__flow_upcalls;

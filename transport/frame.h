@@ -76,6 +76,8 @@ typedef struct tr__hello {
 
 #define TR__CAPABILITY_LANES 1u /* it knows the bulk lane */
 #define TR__CAPABILITY_LEARN 2u /* it wants to be told the addresses of other nodes */
+#define TR__CAPABILITY_LINKS \
+    16u /* it knows links and stops between nodes, and what it is told that it may do */
 
 typedef struct tr__ack {
     uint64_t sequence; /* how many batches and chunks were received */

@@ -35,6 +35,13 @@ static void on_owes_ack(void *context)
     tr__push_control(l->endpoint, &l->owes_ack_event, TR__EVENT_OWES_ACK);
 }
 
+static void on_owes_grant(void *context)
+{
+    tr__link *l = context;
+    if (!atomic_exchange(&l->grant.pending, true))
+        tr__push_control(l->endpoint, &l->grant.node, TR__EVENT_OWES_GRANT);
+}
+
 static void on_fault(void *context, const tr_error *why)
 {
     tr__link *l = context;
@@ -42,7 +49,8 @@ static void on_fault(void *context, const tr_error *why)
     tr__push_control(l->endpoint, &l->home_fault_event, TR__EVENT_HOME_FAULT);
 }
 
-const tr__flow_upcalls tr__home_flow_upcalls = {on_batch, on_bulk, on_writable, on_owes_ack, on_fault};
+const tr__flow_upcalls tr__home_flow_upcalls = {on_batch,    on_bulk,       on_writable,
+                                                on_owes_ack, on_owes_grant, on_fault};
 
 /* What comes ---- */
 
@@ -244,6 +252,7 @@ void tr__endpoint_peer_counters(const tr__peer *peer, tr__connection_counters *c
         .bulk_granted_by_us = ch->bulk_granted_by_us,
         .bulk_received = ch->bulk_in,
         .bulk_queued = ch->bulk.queued,
+        .grants_held = ch->grants_held,
     };
 }
 

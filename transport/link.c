@@ -261,9 +261,15 @@ static void on_up(void *context)
         .lanes = l->channel.lanes,
         .learns = hello->capabilities & TR__CAPABILITY_LEARN,
         .message_max = l->channel.peer_message_max,
+        .links = hello->capabilities & TR__CAPABILITY_LINKS,
     };
     e->peers++;
     e->counters.peers_up++;
+    if (e->upcalls->quota) {
+        uint64_t rate = 0, burst = 0;
+        e->upcalls->quota(e->context, hello->name, &rate, &burst);
+        tr__connection_meter(&l->connection, rate, burst);
+    }
     tr__push_home(e, &l->home_up_event, TR__HOME_UP);
 }
 

@@ -23,6 +23,7 @@ typedef enum tr__event_kind {
     /* from the home */
     TR__EVENT_HOME_FAULT, /* tr__link */
     TR__EVENT_OWES_ACK,   /* tr__link */
+    TR__EVENT_OWES_GRANT, /* tr__link */
     TR__EVENT_CLOSE,      /* tr__link: it closed its half */
     TR__EVENT_GONE,       /* tr__link */
     TR__EVENT_LEARN,      /* tr__learn_event */
@@ -67,7 +68,7 @@ typedef struct tr__link {
     tr__mpsc_node down_event, fault_event, dialled_event;                    /* of callbacks */
     tr__mpsc_node home_fault_event, owes_ack_event, close_event, gone_event; /* of the home */
     tr__mpsc_node home_up_event, home_drain_event, home_down_event;          /* of the control thread */
-    tr__signal nudge, credit;
+    tr__signal nudge, credit, grant;
     tr_error down_why, fault_why, home_fault_why, home_down_why;
     tr__stream *dialled_stream;
     tr_error dialled_why;

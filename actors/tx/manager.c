@@ -84,6 +84,7 @@ static void io_fatal(void *context, const tr_error *error)
 }
 
 static const tr__tx_io io = {.now = io_now,
+                             .may_begin = tr__peers_may_begin,
                              .wall_ms = io_wall_ms,
                              .random = io_random,
                              .send = tr__peers_send,

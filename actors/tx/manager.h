@@ -83,6 +83,8 @@ typedef struct tr__transactions {
 
 /* ---- peers.c ------------------------------------------------------------------------------------------- */
 
+/* As tr__tx_io.may_begin. */
+bool tr__peers_may_begin(void *context, const char *node);
 tr_err tr__peers_send(void *context, const char *node, tr__tx_frame *frame, tr_error *error);
 void tr__peers_frame(tr__transactions *t, const tr_msg *msg, const tr__tx_frame *frame);
 /* Within the handler of the tr_node_event, which stays as long as the node does: no memory is needed to know one. */

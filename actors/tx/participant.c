@@ -71,11 +71,17 @@ static bool call_put(tr__tx *tx, tr__tx_branch *branch, const tr__tx_frame *fram
 }
 
 /* Whether a transaction of that id may begin here now. */
-static tr_tx_reason check_begin(tr__tx *tx, const tr_tx_id *id, const char **text)
+static tr_tx_reason check_begin(tr__tx *tx, const tr_tx_id *id, const char *from, const char **text)
 {
     uint64_t ms = tr__tx_id_ms(id), wall = tx->io->wall_ms(tx->context);
     if (!tx->log) {
         *text = "this node keeps no log: start it with --data DIR";
+        return TR_TX_NOT_ALLOWED;
+    }
+    if (tx->io->may_begin && !tx->io->may_begin(tx->context, from)) {
+        *text =
+            "its node has no right to begin one here: transact in `may` of its entry in the rights (--allow "
+            "FILE)";
         return TR_TX_NOT_ALLOWED;
     }
     if ((ms > wall ? ms - wall : wall - ms) > TR__TX_SKEW_MS) {
@@ -89,7 +95,7 @@ static tr_tx_reason check_begin(tr__tx *tx, const tr_tx_id *id, const char **tex
 static tr_tx_reason begin(tr__tx *tx, const tr_tx_id *id, const tr__tx_frame *frame, tr__tx_branch **out,
                           const char **text)
 {
-    tr_tx_reason why = check_begin(tx, id, text);
+    tr_tx_reason why = check_begin(tx, id, frame->from, text);
     if (why)
         return why;
     tr__tx_actor *actor = tr__tx_actor_of(tx, frame->actor);

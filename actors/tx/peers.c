@@ -6,6 +6,7 @@
 
 #include <troupe/troupe.h>
 
+#include "actors/rights.h"
 #include "actors/tx/manager.h"
 #include "base/err.h"
 
@@ -39,6 +40,12 @@ tr_err tr__peers_send(void *context, const char *node, tr__tx_frame *frame, tr_e
     return err == TR_OK
                ? TR_OK
                : tr__fail(error, err, "node %s can't be told now: %s", node, tr_last_error(t->self)->text);
+}
+
+bool tr__peers_may_begin(void *context, const char *node)
+{
+    tr__transactions *t = context;
+    return tr__node_may(t->node->loops[0], id_of(t, node), TR__RIGHT_TRANSACT, NULL, NULL) != TR_EPERM;
 }
 
 /* ---- what came ----------------------------------------------------------------------------------------- */

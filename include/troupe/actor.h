@@ -106,6 +106,12 @@ typedef struct tr_spawn_opts {
     uint64_t *monitor;       /* monitor it at once; where the monitor's number goes */
 } tr_spawn_opts;
 
+/* What is made with tr_spawn_at, in one step: there is no moment in which the new actor's end would go unnoticed. */
+typedef struct tr_spawn_at_opts {
+    bool link;         /* it and the spawner are linked; it ends too when the spawner gives the future up */
+    uint64_t *monitor; /* where the monitor's number goes; none fires if the spawn fails */
+} tr_spawn_at_opts;
+
 /* How a message is sent (tr_send_with). */
 typedef struct tr_send_opts {
     uint64_t ttl_ns;  /* not handled later than so long from now, but dropped as expired; 0: no limit */
@@ -187,6 +193,8 @@ TR_MESSAGE(tr_fd_ready, (i32, fd), (u32, events))
 enum { TR_FD_READ = 1, TR_FD_WRITE = 2, TR_FD_HANGUP = 4 };
 /* A future given to tr_pipe settled without an answer: how, a tr_err and its text. TR_OK: a gather's. Which: tr_msg_tag. */
 TR_MESSAGE(tr_settled, (u32, code), (string, text))
+/* tr_spawn_at's answer: it is started, its init is to come. */
+TR_MESSAGE(tr_spawned, (addr, actor))
 /* tr_lookup's answer. */
 TR_MESSAGE(tr_found, (addr, actor))
 /* Somebody has that name (tr_monitor_name) from now on, or has it no more; `actor` is who. */

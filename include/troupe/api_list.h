@@ -66,8 +66,9 @@ TR_FN(tr_addr, self, (const tr_actor *self), (self))
 TR_FN(void *, state, (tr_actor * self), (self))
 /* End this actor with an error when the handler returns; printf-like text. TR_OK as code ends it normally. */
 TR_FNV(void, exit, 3, (tr_actor * self, tr_err code, const char *format), (self, code, format))
-/* Ask another actor to end: TR_EXIT_SHUTDOWN in order with its messages, TR_EXIT_KILLED at once, ahead of
- * them. */
+/* Ask another actor to end, on any node: TR_EXIT_SHUTDOWN in order with its messages, TR_EXIT_KILLED at once, ahead of
+ * them (of one on another node: when that comes there). TR_EPERM: its node doesn't let this one (tr_rights); TR_ENOCONN;
+ * TR_EVERSION; TR_ENOMEM. */
 TR_FN(tr_err, stop, (tr_actor * self, tr_addr to, tr_exit_kind how), (self, to, how))
 
 /* ---- links, monitors, names, supervision --------------------------------------------------------------- */
@@ -78,9 +79,12 @@ TR_FN(tr_err, stop, (tr_actor * self, tr_addr to, tr_exit_kind how), (self, to, 
 TR_FN(uint64_t, monitor, (tr_actor * self, tr_addr to), (self, to))
 /* No tr_down with that number is handled after this call. */
 TR_FN(void, demonitor, (tr_actor * self, uint64_t monitor), (self, monitor))
-/* Share fate: when one ends other than normally, so does the other, or hears tr_exited if it traps exits. Between actors
- * of one node (TR_EINVAL). */
+/* Share fate, on any nodes: when one ends other than normally, so does the other, or hears tr_exited if it traps exits. An
+ * actor that is gone, a node without a connection, and a connection that breaks (TR_EXIT_NO_CONNECTION) are told in the same
+ * way, once. Who is linked already stays so. TR_EPERM: its node doesn't let this one (what comes of that later is told by
+ * an exit as well); TR_EVERSION; TR_EFULL (4,096 links); TR_ENOMEM. */
 TR_FN(tr_err, link, (tr_actor * self, tr_addr to), (self, to))
+/* From now on neither hears of the other's end. TR_ENOMEM: nothing has changed. */
 TR_FN(tr_err, unlink, (tr_actor * self, tr_addr to), (self, to))
 TR_FN(void, trap_exit, (tr_actor * self, bool on), (self, on))
 /* Give this actor a name, unique on its node, until it ends. TR_EEXIST, TR_EINVAL (empty, too long, or with
@@ -418,3 +422,20 @@ TR_FN(tr_err, reply_item_at,
       (self, ask, type, body, where))
 /* How many items of this ask may be sent now; 0 too if it is answered, given up, or no streamed ask. */
 TR_FN(uint32_t, msg_demand, (tr_actor * self, const tr_msg *ask), (self, ask))
+
+/* ---- other nodes --------------------------------------------------------------------------------------- */
+
+/* Let that kind be started here by tr_spawn_at, under that name of 1 to 63 bytes, until the node's end: by actors of this
+ * node, and of those whose rights name it (tr_rights.spawn in troupe/node.h; nobody by default). `def` stays as it is; its
+ * argument is of its arg_type, without buffers, or NULL. TR_EEXIST: another kind has that name; TR_EINVAL; TR_ENOMEM. */
+TR_FN(tr_err, offer, (tr_actor * self, const char *name, const tr_actor_def *def), (self, name, def))
+/* Have what node `node` offers by that name started there (this one's name: here), with a copy of `body` as its argument (the
+ * macro tr_spawn_at makes it; type NULL: none). The future gives a tr_spawned; it waits for the node to connect. It fails
+ * with TR_EPERM (this node has no right to it), TR_ENOTFOUND (it isn't offered), TR_ETYPE (it takes another argument),
+ * TR_EFULL (too many run there for this node), TR_ETOOBIG (an argument of more than 64 KiB), TR_EVERSION, TR_ECLOSED,
+ * TR_ENOMEM. If it fails with TR_EDEADLINE or TR_ENOCONN, or is cancelled, an actor may have been started all the same: one
+ * that was to be linked ends then. `opts` may be NULL. */
+TR_FN(tr_future, spawn_at_body,
+      (tr_actor * self, const char *node, const char *offer, uint64_t timeout_ns, tr_type *type,
+       const void *body, const tr_spawn_at_opts *opts),
+      (self, node, offer, timeout_ns, type, body, opts))

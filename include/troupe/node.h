@@ -6,6 +6,31 @@
 
 #include <troupe/actor.h>
 
+/* What actors of one peer, a node that has proven that it has the key, may do here (docs/security.md). */
+typedef enum tr_may {
+    TR_MAY_SEND =
+        1, /* to any address: messages, asks, monitors. Without it only to actors with a name of `names` */
+    TR_MAY_LINK = 2, /* link themselves to those that they may send to, which ends who doesn't trap exits */
+    TR_MAY_STOP = 4, /* tr_stop, of those */
+    TR_MAY_TRANSACT = 8,   /* begin transactions with participants here */
+    TR_MAY_SUBSCRIBE = 16, /* to topics that they may send to */
+    TR_MAY_ALL = 31,
+} tr_may;
+
+typedef struct tr_rights {
+    const char *peer; /* a node's name; NULL: every node that has no entry of its own */
+    uint32_t may;     /* of tr_may */
+    /* Names that may be looked up; '*' stands for any characters. Ends with NULL; NULL: none. */
+    const char *const *names;
+    /* What of that which is offered (tr_offer) may be spawned, in the same way; and how many at a time, 0 = 100, at most
+     * 3,000 of all peers. */
+    const char *const *spawn;
+    uint32_t spawn_max;
+    /* Bytes a second, and at once, that are taken from it; beyond that it waits, and nothing is lost. 0: as many as come.
+     * The burst is at least what a connection has under way anyway, 1 MiB a lane. */
+    uint64_t rate, burst;
+} tr_rights;
+
 typedef struct tr_node_opts {
     const char *name;        /* NULL: "node" */
     const char *cluster;     /* nodes of other clusters are refused; NULL: "troupe" */
@@ -67,12 +92,18 @@ typedef struct tr_node_opts {
     /* Tell peers the addresses of each other, and connect to those that peers tell of, as to those of `join`, but for ten
      * minutes only if nobody is met there. Peers must have it set as well. Without a key, loopback only. */
     bool learn;
+    /* What peers may do; must live as long as the node. A peer for which there is no entry may do nothing. NULL: each may do
+     * all but spawn, on any name. Or as a file, which tr_node_create reads (docs/security.md). NULL: none. */
+    const tr_rights *rights;
+    uint32_t rights_count;
+    const char *allow;
 } tr_node_opts;
 
 /* Why messages were dropped: the address names no living actor; its actor ended before it handled them; no place in the
  * mailbox (from another node, where the sender can't be told); the mailbox drops its oldest, or its newest, when it is
  * full; their time to live was over; an ask was cancelled while queued; an answer came when nobody waited any more; the
- * connection was down; the type isn't known here; it couldn't be decoded; no memory; the node stopped.
+ * connection was down; the type isn't known here; it couldn't be decoded; no memory; the node stopped; the node that
+ * it came from has no right to it (tr_rights).
  *
  * The sums of one node at rest: accepted + arrived + received == handled + dropped + queued + passed + sent, and over all
  * loops arrived == passed + posted. Counted per loop; this is their total. */
@@ -89,7 +120,8 @@ typedef struct tr_node_opts {
     X(UNKNOWN_TYPE, "unknown-type")   \
     X(MALFORMED, "malformed")         \
     X(NO_MEMORY, "no-memory")         \
-    X(SHUTDOWN, "shutdown")
+    X(SHUTDOWN, "shutdown")           \
+    X(REFUSED, "refused")
 #define TR__ENUM(name, word) TR_DROP_##name,
 typedef enum tr_drop { TR_DROPS(TR__ENUM) TR_DROP_COUNT } tr_drop;
 #undef TR__ENUM
@@ -112,7 +144,7 @@ typedef struct tr_sums {
 
 /* A node, not yet running. NULL with *error filled: TR_EINVAL, TR_EADDR, TR_EADDRINUSE, TR_EPERM (a listen
  * address that isn't loopback, without a key; a key file that others can read), TR_ENOTFOUND (no key file, no such
- * directory), TR_ENOMEM; of its log, if it keeps one: TR_EADDRINUSE (another node has it), TR_EMISMATCH (damaged),
+ * directory, no file of rights; what is wrong in that is TR_EINVAL, with its line), TR_ENOMEM; of its log, if it keeps one: TR_EADDRINUSE (another node has it), TR_EMISMATCH (damaged),
  * TR_EVERSION, TR_ENOSPC, TR_EIO. It listens when this returns; what its transactions left in doubt is locked by then. */
 tr_node *tr_node_create(const tr_node_opts *opts, tr_error *error);
 /* Run it on the calling thread (loop 0) and threads of its own until it stops: TR_OK, or what `start`

@@ -53,6 +53,9 @@
 #define tr_await_msg(self, future, msg) tr_await_msg_at((self), (future), (msg), TR__HERE)
 /* size_t i; tr_err e = tr_wait_any(self, futures, 3, &i) */
 #define tr_wait_any(self, futures, count, index) tr_wait_any_at((self), (futures), (count), (index), TR__HERE)
+/* tr_future f = tr_spawn_at(self, "bob", "worker", TR_SECONDS(5), NULL, job, .n = 7) */
+#define tr_spawn_at(self, node, offer, timeout_ns, opts, type, ...) \
+    tr_spawn_at_body((self), (node), (offer), (timeout_ns), &type##_type, &(type){__VA_ARGS__}, (opts))
 /* tr_future f = tr_ask_stream(self, to, TR_SECONDS(5), 16, list, .folder = "docs") */
 #define tr_ask_stream(self, to, timeout_ns, window, type, ...) \
     tr_ask_stream_body((self), (to), (timeout_ns), (window), &type##_type, &(type){__VA_ARGS__})
@@ -95,7 +98,7 @@
 
 /* Run a node until `start`, its first actor, returns; then shut down in order. Takes the common options out
  * of argv
- * (--name --cluster --loops --listen --join --key --plugin --data --log; --help tells them); what is left is handed to `start` as a
+ * (--name --cluster --loops --listen --join --key --allow --plugin --data --log; --help tells them); what is left is handed to `start` as a
  * char ** that ends with NULL if `arg` is NULL. Returns the exit status: 0 if start returned TR_OK, 1 if not,
  * 2 for a bad option; errors are printed. Once a process. At SIGINT and SIGTERM the node stops, in order. A thread waits
  * for these signals, and all others must have them blocked: start yours later, from this thread or from an actor; and

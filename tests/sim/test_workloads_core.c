@@ -16,8 +16,8 @@
 #include "tests/sim/regressions.h"
 
 static const tr_scenario *const scenarios[] = {&sim_core_flow,    &sim_core_mail, &sim_core_asks,
-                                               &sim_core_streams, &sim_core_ends, &sim_core_tree,
-                                               &sim_groups};
+                                               &sim_core_streams, &sim_core_ends, &sim_core_far,
+                                               &sim_core_tree,    &sim_groups};
 
 /* ---- running ------------------------------------------------------------------------------------------- */
 
@@ -53,6 +53,16 @@ static const char *const rare[] = {
     "a monitor is taken back when its actor has ended",
     "who is linked hears of an end",
     "one is linked that has ended",
+    "one of another node is linked again",
+    "one of another node is linked that has ended",
+    "one of another node is stopped",
+    "who is linked hears of an error on another node",
+    "who is linked hears of a kill on another node",
+    "a lost connection ends a link of two that live",
+    "a guest is started on another node",
+    "a spawner hears why its guest ended",
+    "a spawn fails as its connection breaks",
+    "a spawn's deadline comes",
     "a name is taken",
     "a name of another node is found",
     "a node is down",
@@ -191,6 +201,8 @@ static const struct {
     {"down_dropped", &sim_core_ends, 20, "never hears that"},
     {"down_twice", &sim_core_ends, 20, "hears"},
     {"monitor_late", &sim_core_ends, 20, "never hears that"},
+    {"tie_dropped", &sim_core_far, 20, "half a link"},
+    {"exit_unlinked", &sim_core_far, 20, "isn't linked any more"},
     {"link_early", &sim_core_ends, 40, "never hears of its end"},
     {"slot_reused", &sim_core_flow, 10, "an address was given"},
     {"old_incarnation", &sim_core_flow, 40, "a stale address resolved"},

@@ -29,15 +29,15 @@ typedef struct fixture {
     uint64_t sequence[TR__LANES];
 } fixture;
 
-static __attribute__((unused)) const uint8_t KEY[TR__KEY_SIZE] = "the key that both nodes share 12";
+static __attribute__((unused)) const tr__keys KEYS = {1, {"the key that both nodes share 12"}};
 
 static __attribute__((unused)) void open_node(fixture *f, test_node *node, const char *name, uint64_t id,
-                                              const uint8_t *key)
+                                              const tr__keys *keys)
 {
     tr_error error;
     tr__endpoint_options options = test_options(name, id);
     options.connection = &f->config;
-    options.key = key;
+    options.keys = keys;
     assert_int_equal(test_cluster_open(&f->cluster, node, &options, &error), TR_OK);
 }
 
@@ -52,10 +52,10 @@ static __attribute__((unused)) int setup(void **state)
     return 0;
 }
 
-static __attribute__((unused)) void meet(fixture *f, const uint8_t *key)
+static __attribute__((unused)) void meet(fixture *f, const tr__keys *keys)
 {
-    open_node(f, &f->alice, "alice", 10, key);
-    open_node(f, &f->bob, "bob", 20, key);
+    open_node(f, &f->alice, "alice", 10, keys);
+    open_node(f, &f->bob, "bob", 20, keys);
     test_dial(&f->alice, &f->bob);
     test_cluster_settle(&f->cluster);
     assert_non_null(f->alice.peer);

@@ -205,6 +205,21 @@ static tr_err row_again(tr_actor *self, rig *r)
     return err;
 }
 
+static const tr_actor_def far_def = {.name = "far", .arg_type = &mark_type, .receive = as_another};
+static tr_err row_spawn_at(tr_actor *self, rig *r)
+{
+    uint64_t monitor = (uintptr_t)r;
+    tr_trap_exit(self, true);
+    TR_TRY(tr_offer(self, "far", &far_def));
+    tr_spawn_at_opts opts = {.link = true, .monitor = &monitor};
+    tr_future here = tr_spawn_at(self, "node", "far", TR_SECONDS(1), &opts, mark, .n = 1);
+    tr_future there = tr_spawn_at(self, "bob", "far", TR_SECONDS(1), NULL, mark, .n = 1);
+    if (here.id)
+        manual_then(self, here);
+    tr_cancel(self, there);
+    return here.id && there.id ? TR_OK : code_of(self);
+}
+
 static tr_err row_ask(tr_actor *self, rig *r)
 {
     tr_future f[3], g;
@@ -429,6 +444,7 @@ static const struct {
     {"trap_stop supervisor_ready supervisor_start_child supervisor_stop_child supervisor_child", row_children,
      NULL},
     {"every idle_after monitor_name", row_again, NULL},
+    {"offer spawn_at_body", row_spawn_at, NULL},
     {"ask_body gather cancel take_result", row_ask, NULL},
     {"gather_settled first_of pipe", row_futures, NULL},
     {"wait_any_at group_open group_add group_next_at group_next_type_at group_close", NULL, row_group},

@@ -35,7 +35,7 @@ static void large_messages_arrive_whole_and_in_order_however_they_are_cut(void *
 static void under_a_seal_large_messages_arrive_as_well(void **state)
 {
     fixture *f = *state;
-    meet(f, KEY);
+    meet(f, &KEYS);
     uint64_t sum = 0;
     for (size_t size = 1; size < MAX; size = size * 5 + 3) {
         assert_int_equal(send_large(f, size), TR_OK);
@@ -100,7 +100,7 @@ static void run_model(fixture *f, uint64_t seed)
     tr__random_init(&random, seed);
     memory_net_init(&f->cluster.net, seed);
     f->cluster.net.piece_max = seed % 3 ? 1 + tr__random_below(&random, 100000) : 0;
-    meet(f, seed % 5 ? NULL : KEY);
+    meet(f, seed % 5 ? NULL : &KEYS);
     f->bob.hear = hear;
     f->bob.hear_context = &m;
     for (int i = 0; i < 200; i++) {
@@ -172,7 +172,7 @@ static void what_came_in_part_is_dropped_and_counted(void **state)
 static void without_memory_to_seal_a_message_is_still_its_senders(void **state)
 {
     fixture *f = *state;
-    meet(f, KEY);
+    meet(f, &KEYS);
     tr__unit *unit = tr__unit_make(900000);
     memset(unit->bytes, 1, 900000);
     unit->piece_count = 1;

@@ -27,7 +27,7 @@ static void a_notice_that_comes_as_a_message_is_malformed(void **state)
     tr__loop *loop = m->node->loops[0];
     tr__remote remote = {.loop = loop};
     tr__peer peer = {.id = 7, .name = "eve"};
-    tr__remote_peer p = {.remote = &remote, .peer = &peer};
+    tr__remote_peer p = {.remote = &remote, .peer = &peer, .rights = tr__rights_of(m->node, peer.name)};
     const tr_typeinfo *types[] = {tr__type_of(&tr_down_type), tr__type_of(&mark_type)};
     const void *bodies[] = {&(tr_down){.monitor = 1}, &(mark){.n = 5}};
     for (uint32_t i = 0; i < 2; i++) {
@@ -134,6 +134,7 @@ static peer_of *open_peer(void)
     o.remote.loop = o.m->node->loops[0];
     o.p.remote = &o.remote;
     o.p.peer = &o.peer;
+    o.p.rights = tr__rights_of(o.m->node, o.peer.name);
     return &o;
 }
 

@@ -45,7 +45,9 @@ static size_t put(uint8_t *out, const tr__record *record)
 static bool has_body(tr__wire_kind kind)
 {
     return kind != TR__WIRE_CANCEL && kind != TR__WIRE_MONITOR && kind != TR__WIRE_DEMONITOR &&
-           kind != TR__WIRE_MOVED && kind != TR__WIRE_DEMAND;
+           kind != TR__WIRE_MOVED && kind != TR__WIRE_DEMAND && kind != TR__WIRE_LINK &&
+           kind != TR__WIRE_UNLINK && kind != TR__WIRE_UNLINKED && kind != TR__WIRE_STOP &&
+           kind != TR__WIRE_RIGHTS;
 }
 
 /* A copy without a byte to spare, so that a sanitizer sees a read beyond it. */
@@ -82,12 +84,15 @@ static void every_kind_comes_back_as_it_was_put(void **state)
         assert_int_equal(in.from_slot, out.from_slot);
         assert_int_equal(in.from_generation, out.from_generation);
         assert_true(kind == TR__WIRE_TYPE || kind == TR__WIRE_NORMAL || kind == TR__WIRE_EXPIRING ||
+                    kind == TR__WIRE_LINK || kind == TR__WIRE_EXIT || kind == TR__WIRE_STOP ||
                     out.ask == in.ask);
         assert_true((kind != TR__WIRE_ASK && kind != TR__WIRE_STREAM_ASK && kind != TR__WIRE_EXPIRING) ||
                     out.remaining_ns == in.remaining_ns);
         assert_true((kind != TR__WIRE_ITEM && kind != TR__WIRE_DEMAND) || out.outflow == in.outflow);
         assert_true((kind != TR__WIRE_STREAM_ASK && kind != TR__WIRE_DEMAND) || out.window == in.window);
-        assert_true(kind != TR__WIRE_DOWN || (out.exit_kind == 3 && out.code == 27));
+        assert_true((kind != TR__WIRE_DOWN && kind != TR__WIRE_EXIT) ||
+                    (out.exit_kind == 3 && out.code == 27));
+        assert_true(kind != TR__WIRE_STOP || out.exit_kind == 3);
         assert_true(kind != TR__WIRE_MOVED || tr_addr_equal(out.moved_to, in.moved_to));
         assert_true(kind != TR__WIRE_TYPE ||
                     (out.type_id == in.type_id && out.fingerprint == in.fingerprint));

@@ -81,7 +81,7 @@ static peer_kept kept_for_peers(const sim_node *node)
         if (!p)
             continue;
         kept.peers++;
-        kept.held += p->held_count;
+        kept.held += p->held_count + p->bulk_held_count;
         kept.wanting += in_chain(p->wanting);
         kept.waiting += p->waits.count + (p->went != NULL);
     }

@@ -5,6 +5,7 @@
  *     core.c        beings, phases, connections        core_notes.c  numbered messages, and their order
  *     core_flow.c   messages, mailboxes, timers        core_asks.c   asks
  *     core_mail.c   mailboxes of every policy           core_streams.c streamed asks
+ *     core_far.c    links, stops and spawns between nodes
  *     core_ends.c   monitors, links, names, nodes      core_tree.c   supervisors
  *
  * A run has three phases. BUSY: whatever comes. LAST: the check, after healing, has each being do once more what must work

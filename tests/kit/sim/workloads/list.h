@@ -11,6 +11,7 @@ extern const tr_scenario sim_core_mail;
 extern const tr_scenario sim_core_asks;
 extern const tr_scenario sim_core_streams;
 extern const tr_scenario sim_core_ends;
+extern const tr_scenario sim_core_far;
 extern const tr_scenario sim_core_tree;
 extern const tr_scenario sim_groups;
 extern const tr_scenario sim_bank;
