@@ -29,6 +29,7 @@ typedef struct tr__peer {
     const char *address; /* where it says others reach it; "" = nowhere */
     bool dialled;        /* by us */
     bool learns;         /* it wants to be told the addresses of other nodes */
+    bool confirms;       /* it confirms messages */
     void *user;          /* the layer above's own; NULL at peer_up */
 } tr__peer;
 

@@ -63,7 +63,8 @@ typedef struct tr__hello {
     char address[TR__ADDRESS_MAX + 1]; /* where others reach it; "" = nowhere */
 } tr__hello;
 
-#define TR__CAPABILITY_LEARN 2u /* it wants to be told the addresses of other nodes */
+#define TR__CAPABILITY_LEARN   2u /* it wants to be told the addresses of other nodes */
+#define TR__CAPABILITY_CONFIRM 4u /* it confirms messages (actors/confirmed.h) */
 
 typedef struct tr__ack {
     uint64_t sequence; /* the highest batch received */

@@ -187,6 +187,8 @@ TR_MESSAGE(tr_fd_ready, (i32, fd), (u32, events))
 enum { TR_FD_READ = 1, TR_FD_WRITE = 2, TR_FD_HANGUP = 4 };
 /* A future given to tr_pipe settled without an answer: how, a tr_err and its text. TR_OK: a gather's. Which: tr_msg_tag. */
 TR_MESSAGE(tr_settled, (u32, code), (string, text))
+/* tr_send_confirmed's: the message is in its mailbox. */
+TR_MESSAGE(tr_confirmed, (addr, receiver))
 /* tr_lookup's answer. */
 TR_MESSAGE(tr_found, (addr, actor))
 /* Somebody has that name (tr_monitor_name) from now on, or has it no more; `actor` is who. */

@@ -6,6 +6,7 @@
  *     core_flow.c   messages, mailboxes, timers        core_asks.c   asks
  *     core_mail.c   mailboxes of every policy           core_streams.c streamed asks
  *     core_ends.c   monitors, links, names, nodes      core_tree.c   supervisors
+ *     core_confirmed.c   confirmed messages
  *
  * A run has three phases. BUSY: whatever comes. LAST: the check, after healing, has each being do once more what must work
  * now, and waits for all of it. QUIET: nobody does anything, and all must be at rest. */
