@@ -77,6 +77,7 @@ static void went(tr__confirmer *c, tr__confirm_peer *peer)
     look_at(c, peer); /* the next connection may be there already */
     if (!peer->up && peer->replaced)
         tr__confirm_fail(c, peer, TR_ENOACTOR, TR__STARTED_ANEW);
+    tr__confirmer_by(c, peer->gone_ns + TR__CONFIRM_FORGET_NS);
     if (!peer->up && !peer->in && !peer->out)
         peer_free(c, peer);
 }
