@@ -80,19 +80,17 @@ static tr_msg *make(tr__loop *loop, tr_actor *self, tr_addr to, const tr_typeinf
 {
     const tr_typeinfo *asks = tr__type_of(&tr__confirm_type);
     size_t size = sizeof(tr__confirm) + room;
-    tr_msg *msg = asks ? tr__msg_alloc(&loop->pool, loop->index,
-                                       size > TR__FAILURE_ROOM ? size : TR__FAILURE_ROOM)
-                       : NULL;
+    tr_msg *msg =
+        asks ? tr__msg_alloc(&loop->pool, loop->index, size > TR__FAILURE_ROOM ? size : TR__FAILURE_ROOM)
+             : NULL;
     if (!msg) {
         tr__self_fail(self, TR_ENOMEM, "no memory for a %s of %zu bytes", info->name, room);
         return NULL;
     }
     tr__confirm *confirm = tr__msg_body(msg);
     size_t length = tr__cbor_encode(info, body, (uint8_t *)(confirm + 1), room);
-    *confirm = (tr__confirm){.to = to,
-                             .type = info->id,
-                             .fingerprint = info->fingerprint,
-                             .body = {confirm + 1, length}};
+    *confirm = (tr__confirm){
+        .to = to, .type = info->id, .fingerprint = info->fingerprint, .body = {confirm + 1, length}};
     tr__msg_filled(msg, asks);
     return msg;
 }
@@ -115,7 +113,8 @@ static tr_future ask_confirmer(tr__loop *loop, tr_actor *self, tr_msg *msg, uint
     if (!charge(loop->node, bytes)) {
         tr__msg_free(loop, msg);
         tr__self_fail(self, TR_EFULL,
-                      "%s: messages of %" PRIu64 " bytes in all wait on this node to be confirmed, which is the "
+                      "%s: messages of %" PRIu64
+                      " bytes in all wait on this node to be confirmed, which is the "
                       "most: await some first",
                       info->name, TR__CONFIRM_KEPT_MAX);
         return NO_FUTURE;
@@ -126,8 +125,7 @@ static tr_future ask_confirmer(tr__loop *loop, tr_actor *self, tr_msg *msg, uint
         tr__self_fail(self, TR_EFULL, "%s: the node's confirmer has no place now", info->name);
         return give_up(loop, msg, confirmer, bytes);
     }
-    tr__pending *pending =
-        tr__extras_of(loop, self) ? make_future(loop, self, info) : NULL;
+    tr__pending *pending = tr__extras_of(loop, self) ? make_future(loop, self, info) : NULL;
     if (!pending) {
         tr__self_fail(self, TR_ENOMEM, "no memory for a future");
         return give_up(loop, msg, confirmer, bytes);

@@ -34,13 +34,14 @@
 
 #define TR__CONFIRMER_OF(node_id) ((tr_addr){(node_id), 2, 1})
 
-#define TR__CONFIRM_MAX       ((size_t)1 << 20)  /* bytes of a message as CBOR */
-#define TR__CONFIRM_KEPT_MAX  ((uint64_t)64 << 20) /* of a node's that aren't confirmed yet, with TR__CONFIRM_EACH for each */
+#define TR__CONFIRM_MAX ((size_t)1 << 20) /* bytes of a message as CBOR */
+#define TR__CONFIRM_KEPT_MAX \
+    ((uint64_t)64 << 20) /* of a node's that aren't confirmed yet, with TR__CONFIRM_EACH for each */
 #define TR__CONFIRM_EACH      256
-#define TR__CONFIRM_WINDOW    1024               /* messages in flight to a node */
-#define TR__CONFIRM_IN_FLIGHT ((size_t)1 << 20)  /* bytes of those, if it is more than one */
-#define TR__CONFIRM_FORGET_NS TR_MINUTES(10)     /* without a connection, after which a stream is forgotten */
-#define TR__STARTED_ANEW          "not delivered: the receiver's node was started anew"
+#define TR__CONFIRM_WINDOW    1024              /* messages in flight to a node */
+#define TR__CONFIRM_IN_FLIGHT ((size_t)1 << 20) /* bytes of those, if it is more than one */
+#define TR__CONFIRM_FORGET_NS TR_MINUTES(10)    /* without a connection, after which a stream is forgotten */
+#define TR__STARTED_ANEW      "not delivered: the receiver's node was started anew"
 
 /* Asked of the node's own confirmer: a message, as CBOR. */
 TR_MESSAGE(tr__confirm, (addr, to), (u64, due_ns), (u64, type), (u64, fingerprint), (bytes, body))
@@ -49,8 +50,8 @@ TR_MESSAGE(tr__confirm, (addr, to), (u64, due_ns), (u64, type), (u64, fingerprin
  * which the sender doesn't know what became of it. */
 TR_MESSAGE(tr__confirm_hello, (u64, stream), (bool, fresh), (u64, base))
 /* Message `number`; `after` as in K2, 0: none. `skip`: it was given up, and only its number is left. */
-TR_MESSAGE(tr__confirm_data, (u64, stream), (u64, number), (u64, after), (bool, skip), (addr, from), (addr, to),
-           (u64, type), (u64, fingerprint), (string, schema), (bytes, body))
+TR_MESSAGE(tr__confirm_data, (u64, stream), (u64, number), (u64, after), (bool, skip), (addr, from),
+           (addr, to), (u64, type), (u64, fingerprint), (string, schema), (bytes, body))
 /* What became of number `first` and those behind it: a byte each, a tr_err. `again`: behind those one is missing, so what was
  * sent since comes to nothing. */
 TR_MESSAGE(tr__confirm_ack, (u64, stream), (bool, known), (bool, again), (u64, first), (bytes, results))

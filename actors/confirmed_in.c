@@ -31,7 +31,8 @@ static void owe(tr__confirmer *c, in *i)
 
 static void not_known(tr__confirmer *c, const tr__confirm_peer *peer, uint64_t stream)
 {
-    (void)tr_send(c->self, TR__CONFIRMER_OF(peer->node), tr__confirm_ack, .stream = stream); /* or it asks again */
+    (void)tr_send(c->self, TR__CONFIRMER_OF(peer->node), tr__confirm_ack,
+                  .stream = stream); /* or it asks again */
 }
 
 void tr__confirm_tell(tr__confirmer *c, tr__confirm_peer *peer)
@@ -93,8 +94,7 @@ void tr__confirm_hello_take(tr__confirmer *c, tr__confirm_peer *peer, const tr__
 static tr_err take(tr__confirmer *c, const in *i, const tr__confirm_data *data)
 {
     bool follows = data->after && data->after < data->number && is_recent(i, data->after);
-    if (follows && !TR_PLANT(confirmed_overtaken) &&
-        i->results[data->after % TR__CONFIRM_WINDOW] == TR_EFULL)
+    if (follows && !TR_PLANT(confirmed_overtaken) && i->results[data->after % TR__CONFIRM_WINDOW] == TR_EFULL)
         return TR_EFULL; /* K2 */
     tr_err err = data->skip ? TR_OK : tr__confirm_deliver(c, data);
     return err == TR_EFULL && TR_PLANT(confirmed_early) ? TR_OK : err;

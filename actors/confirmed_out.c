@@ -175,8 +175,8 @@ static void refused(out *o, unconfirmed *m, uint64_t now_ns)
 static const char *text_of(tr_err code)
 {
     return code == TR_ENOACTOR ? "not delivered: the receiver is gone"
-           : code == TR_ETYPE  ? "not delivered: the receiver's node doesn't know its type, or another version"
-                               : "not delivered: the receiver's node can't read it";
+           : code == TR_ETYPE ? "not delivered: the receiver's node doesn't know its type, or another version"
+                              : "not delivered: the receiver's node can't read it";
 }
 
 /* That became of it. */
@@ -450,9 +450,11 @@ static void overdue(tr__confirmer *c, tr__confirm_peer *peer, unconfirmed *m)
 {
     bool is_full = m->pair->refused || m->pair->pause_ns;
     if (m->left)
-        give_up(c, peer->out, m, TR_EDEADLINE, "unknown: it was sent, and nothing was heard of it by its deadline");
+        give_up(c, peer->out, m, TR_EDEADLINE,
+                "unknown: it was sent, and nothing was heard of it by its deadline");
     else if (is_full)
-        give_up(c, peer->out, m, TR_EFULL, "not delivered: the receiver's mailbox stayed full until its deadline");
+        give_up(c, peer->out, m, TR_EFULL,
+                "not delivered: the receiver's mailbox stayed full until its deadline");
     else
         give_up(c, peer->out, m, TR_ENOCONN, "not delivered: it didn't leave this node until its deadline");
 }

@@ -60,7 +60,7 @@ struct tr_node {
     _Atomic bool expiring; /* some message had a time to live: full mailboxes are swept */
     _Atomic uint64_t posted;
     _Atomic uint64_t unconfirmed; /* bytes of messages that wait to be confirmed (confirmed.h) */
-    _Atomic uint32_t posting; /* calls of tr_post that go on */
+    _Atomic uint32_t posting;     /* calls of tr_post that go on */
     _Atomic uint64_t stuck,
         overruns;                /* actors that the watchdog named, and that were told to stop and heard it */
     struct tr__buffers *buffers; /* the account of counted buffers (mailbox/buffer.h) */

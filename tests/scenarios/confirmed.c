@@ -99,12 +99,14 @@ static void pay(payer *p)
 static void told(payer *p, const tr_msg *msg, uint64_t number)
 {
     const tr_settled *settled = tr_match(msg, tr_settled);
-    bool holds = settled ? settled->code == TR_ERESET || settled->code == TR_ENOACTOR : number == p->confirmed + 1;
+    bool holds =
+        settled ? settled->code == TR_ERESET || settled->code == TR_ENOACTOR : number == p->confirmed + 1;
     tr_always(p->self, holds, "numbers are confirmed in order, or their till has ended");
     p->wrong += !holds;
     p->outstanding--;
     if (settled) {
-        tr_log(p->self, TR_LOG_INFO, "%s, number %llu: %s", p->path, (unsigned long long)number, settled->text);
+        tr_log(p->self, TR_LOG_INFO, "%s, number %llu: %s", p->path, (unsigned long long)number,
+               settled->text);
         p->failed++;
         p->till = TR_ADDR_NONE;
     } else {
@@ -184,8 +186,8 @@ static tr_err check_one(tr_actor *self, uint32_t at, uint32_t to, bool may_fail)
                  &heard) != TR_OK)
         return tr_fail(self, TR_EAGAIN, "n%u's till doesn't answer", to);
     if (told_is.wrong + heard->wrong > 0 || heard->last < told_is.confirmed)
-        return tr_fail(self, TR_EAPP, "n%u to n%u: a number was lost, came twice, or wasn't confirmed in order",
-                       at, to);
+        return tr_fail(self, TR_EAPP,
+                       "n%u to n%u: a number was lost, came twice, or wasn't confirmed in order", at, to);
     if (told_is.failed && !may_fail)
         return tr_fail(self, TR_EAPP, "n%u to n%u: %u numbers failed, and the till lives", at, to,
                        (unsigned)told_is.failed);

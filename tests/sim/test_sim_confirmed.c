@@ -69,8 +69,8 @@ static void sender(tr_actor *self, void *state, const tr_msg *msg)
     const order_send *o = tr_match(msg, order_send);
     (void)state;
     if (o) {
-        tr_future future = tr_send_confirmed(self, o->to, o->timeout_ns, parcel_note, .n = o->n,
-                                             .data = {data, o->bytes});
+        tr_future future =
+            tr_send_confirmed(self, o->to, o->timeout_ns, parcel_note, .n = o->n, .data = {data, o->bytes});
         if (!future.id)
             add(told, "%d:not-sent:%s ", (int)o->n, tr_err_word(tr_last_error(self)->code));
         else if (o->cancel)
@@ -113,7 +113,8 @@ static int tear_down(void **state)
 
 static void send_to(tr_addr to, uint64_t n, uint64_t timeout_ns)
 {
-    assert_int_equal(tr_probe_send(probe, sends, order_send, .to = to, .n = n, .timeout_ns = timeout_ns), TR_OK);
+    assert_int_equal(tr_probe_send(probe, sends, order_send, .to = to, .n = n, .timeout_ns = timeout_ns),
+                     TR_OK);
 }
 
 static void set_shut(bool value)
@@ -338,7 +339,8 @@ static void what_waits_to_be_confirmed_is_bounded(void **state)
     part();
     tr_sim_step(sim, TR_SECONDS(8));
     for (uint64_t n = 1; n <= 64; n++)
-        tr_probe_send(probe, sends, order_send, .to = far, .n = n, .timeout_ns = ANY, .bytes = (1 << 20) - 300);
+        tr_probe_send(probe, sends, order_send, .to = far, .n = n, .timeout_ns = ANY,
+                      .bytes = (1 << 20) - 300);
     tr_probe_send(probe, sends, order_send, .to = far, .n = 65, .timeout_ns = ANY, .bytes = (1 << 20) - 300);
     tr_probe_send(probe, sends, order_send, .to = far, .n = 66, .timeout_ns = ANY, .bytes = 1 << 20);
     tr_sim_step(sim, TR_SECONDS(1));

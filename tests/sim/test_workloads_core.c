@@ -15,8 +15,8 @@
 #include "tests/kit/sim/workloads/list.h"
 #include "tests/sim/regressions.h"
 
-static const tr_scenario *const scenarios[] = {&sim_core_flow,    &sim_core_mail, &sim_core_asks,
-                                               &sim_core_streams, &sim_core_ends, &sim_core_tree,
+static const tr_scenario *const scenarios[] = {&sim_core_flow,    &sim_core_mail,     &sim_core_asks,
+                                               &sim_core_streams, &sim_core_ends,     &sim_core_tree,
                                                &sim_groups,       &sim_core_confirmed};
 
 /* ---- running ------------------------------------------------------------------------------------------- */

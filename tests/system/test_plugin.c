@@ -177,7 +177,7 @@ static void a_library_without_a_good_block_is_refused(void **state)
         {BLOCK(".magic = 1"), TR_EINVAL, "no magic number"},
         {BLOCK(".abi_major = 1"), TR_EVERSION, "built for ABI 1.1, this node has 3.1: rebuild it"},
         {BLOCK(".abi_major = 0"), TR_EVERSION, "built for ABI 0.1"},
-        {BLOCK(".abi_minor = 2"), TR_EVERSION, "built for ABI 3.2, this node has 3.1"},
+        {BLOCK(".abi_minor = 3"), TR_EVERSION, "built for ABI 3.3, this node has 3.2"},
         {BLOCK(".size = 40"), TR_EINVAL, "says 40 bytes"},
         {BLOCK(".size = 4000"), TR_EINVAL, "says 4000 bytes"},
         {BLOCK(".name = 0"), TR_EINVAL, "its name must be"},

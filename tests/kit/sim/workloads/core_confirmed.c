@@ -131,9 +131,9 @@ static const char *wrong_with(tr_actor *self, const promise *p, tr_err err)
 static void is_told(tr_actor *self, promise *p, tr_err err)
 {
     const char *wrong = wrong_with(self, p, err);
-    p->told = err == TR_OK                                     ? TOLD_DELIVERED
+    p->told = err == TR_OK                              ? TOLD_DELIVERED
               : err == TR_EDEADLINE || err == TR_ERESET ? TOLD_UNKNOWN
-                                                               : TOLD_NOT_DELIVERED;
+                                                        : TOLD_NOT_DELIVERED;
     if (wrong)
         broken(p, wrong);
     if (p->handled && p->told == TOLD_NOT_DELIVERED)
@@ -176,8 +176,8 @@ static size_t any_size(tr_actor *self, const core_being *to)
     return kind < 20 && to->slot == 0 ? tr_random(self) % 5000
            : kind == 0                ? tr_random(self) % BYTES_MAX
            : kind < 20                ? tr_random(self) % 30000
-           : kind < 100 ? tr_random(self) % 2000
-                        : tr_random(self) % 50;
+           : kind < 100               ? tr_random(self) % 2000
+                                      : tr_random(self) % 50;
 }
 
 static void send_one(tr_actor *self, sender *s, const core_being *to, uint64_t timeout_ns, size_t bytes)
@@ -231,7 +231,8 @@ static void check_note(tr_actor *self, const sender *s, const confirmed_note *no
 {
     const core_being *from = note->from && note->from < core.count ? core.beings[note->from] : NULL;
     if (!from || !tr_addr_equal(from->address, tr_msg_sender(msg)) || note->to != s->being->number) {
-        core_wrong("a confirmed message to being %u is from %u, for %u", s->being->number, note->from, note->to);
+        core_wrong("a confirmed message to being %u is from %u, for %u", s->being->number, note->from,
+                   note->to);
         return;
     }
     line *l = line_of(from, s->being);
@@ -251,7 +252,8 @@ static void check_note(tr_actor *self, const sender *s, const confirmed_note *no
             broken(l->promises[n], "was confirmed, and a later one is handled before it");
     if (note->data.size && memcmp(note->data.data, data, note->data.size) != 0)
         broken(p, "has another content");
-    tr_sometimes(self, p->told == TOLD_UNKNOWN, "a confirmed message is handled when its sender doesn't know");
+    tr_sometimes(self, p->told == TOLD_UNKNOWN,
+                 "a confirmed message is handled when its sender doesn't know");
     tr_sometimes(self, !core_lives(from), "a confirmed message is handled after its sender's end");
     p->handled = true;
     l->handled = note->number;
@@ -314,10 +316,10 @@ static void stop(tr_actor *self, void *state)
     core_ended(((sender *)state)->being);
 }
 
-#define SENDER(places)                                                                                    \
-    {                                                                                                     \
-        .name = "sender", .state_size = sizeof(sender), .init = init, .receive = receive, .stop = stop,   \
-        .mailbox_places = (places)                                                                        \
+#define SENDER(places)                                                                                  \
+    {                                                                                                   \
+        .name = "sender", .state_size = sizeof(sender), .init = init, .receive = receive, .stop = stop, \
+        .mailbox_places = (places)                                                                      \
     }
 static const tr_actor_def small_def = SENDER(8), large_def = SENDER(2000);
 
