@@ -172,7 +172,7 @@ tr_err tr_await_msg_at(tr_actor *self, tr_future future, const tr_msg **msg, con
     if (msg)
         *msg = NULL;
     tr__pending *pending = self->fiber ? tr__pending_get(loop, self, future.id) : NULL;
-    if (__builtin_expect(!pending || pending->special ||
+    if (__builtin_expect(!pending || pending->special & ~TR__CONFIRMS ||
                              (pending->kind != TR__PENDING_ASK && pending->kind != TR__PENDING_GATHER),
                          0))
         return await_other(self, future, msg, where);
