@@ -109,6 +109,8 @@ typedef struct tr__extras {
     tr_receive_fn receive; /* the handler, of an actor that became another */
     uint64_t sweep_ns;     /* when what has expired may be looked for again */
     uint32_t link_count;
+    uint32_t
+        unconfirmed; /* messages that went to the confirmer, and whose answers haven't come (confirmed.h) */
     struct tr_actor *retell_next; /* in the loop's list of those with waiters to tell */
     bool retelling;
     struct tr__owned *owned;  /* blocks of tr_alloc */

@@ -30,7 +30,8 @@ static tr_msg *take_cancel(tr__loop *loop, const tr__pending *pending)
 
 void tr__cancel_callee(tr__loop *loop, const tr__pending *pending)
 {
-    tr_msg *msg = loop->stopping ? NULL : take_cancel(loop, pending);
+    bool goes_on = pending->special & TR__CONFIRMS;
+    tr_msg *msg = loop->stopping || goes_on ? NULL : take_cancel(loop, pending);
     if (!msg)
         return;
     msg->sender = tr__addr_of(pending->owner);

@@ -7,6 +7,7 @@
 
 #include <troupe/troupe.h>
 
+#include "actors/confirmed.h"
 #include "actors/loop.h"
 #include "actors/operator.h"
 #include "actors/remote.h"
@@ -170,6 +171,7 @@ tr_err tr__node_begin(tr_node *node, tr_error *error)
     loop->spawning = TR__SYSTEM;
     TR_TRY(tr__warden_open(node, error));
     TR_TRY(tr__transactions_open(node, error)); /* locks are back before anybody can connect */
+    TR_TRY(tr__confirmer_open(node, error));
     TR_TRY(tr__remote_open(node, node->seams.net, error));
     if (node->operators)
         TR_TRY(tr__operator_begin(node, error));

@@ -47,6 +47,7 @@ struct tr_node {
     tr_addr first;                         /* the actor of opts.start */
     tr_addr warden;                        /* the node's own actor, slot 0: names, node events */
     struct tr__transactions *transactions; /* actors/transactions.h; the manager has slot 1 */
+    tr_addr confirmer;                     /* actors/confirmed.h; slot 2 */
 
     /* Any thread: segments are appended only */
     _Atomic(tr_actor *) segments[TR__SEGMENTS_MAX];
@@ -58,7 +59,8 @@ struct tr_node {
     _Atomic uint32_t dead_letter_watcher_count;
     _Atomic bool expiring; /* some message had a time to live: full mailboxes are swept */
     _Atomic uint64_t posted;
-    _Atomic uint32_t posting; /* calls of tr_post that go on */
+    _Atomic uint64_t unconfirmed; /* bytes of messages that wait to be confirmed (confirmed.h) */
+    _Atomic uint32_t posting;     /* calls of tr_post that go on */
     _Atomic uint64_t stuck,
         overruns;                /* actors that the watchdog named, and that were told to stop and heard it */
     struct tr__buffers *buffers; /* the account of counted buffers (mailbox/buffer.h) */

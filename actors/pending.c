@@ -250,6 +250,8 @@ void tr__pending_tell(tr__loop *loop, tr__pending *pending)
 /* True: it is told of as what it is. */
 __attribute__((noinline)) static bool settle_special(tr__loop *loop, tr__pending *pending)
 {
+    if (pending->special & TR__CONFIRMS)
+        pending->owner->extras->unconfirmed--;
     if (tr__inflow_holds(pending)) {  /* told of when its items were given */
         if (!pending->inflow->paused) /* they are to be, and that was their timer */
             tr__wheel_set(&loop->wheel, &pending->timer, loop->now_ns);

@@ -31,8 +31,10 @@ typedef enum tr__pending_kind {
 /* What few futures are. */
 enum tr__pending_special {
     TR__PIPED = 1,   /* its result comes as a message; `context` is the tr_settled that it may be */
-    TR__SPAWNS = 4,  /* a tr_spawn_at (spawn_at.h) */
     TR__STREAMS = 2, /* an ask that has items before its answer: `inflow` (flow.h) */
+    TR__SPAWNS = 4,  /* a tr_spawn_at (spawn_at.h) */
+    TR__CONFIRMS =
+        8, /* of tr_send_confirmed: the message goes its way, whoever waits for the answer (confirmed.h) */
 };
 
 /* What a gather waits for. */

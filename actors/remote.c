@@ -386,6 +386,13 @@ const char *tr__remote_address_of(tr__remote *remote, uint64_t node, bool *learn
     return peer ? peer->address : NULL;
 }
 
+bool tr__remote_confirms(tr__remote *remote, uint64_t node, bool *able)
+{
+    const tr__peer *peer = remote ? tr__endpoint_peer(remote->endpoint, node) : NULL;
+    *able = peer && peer->confirms;
+    return peer != NULL;
+}
+
 void tr__remote_learn(tr__remote *remote, uint64_t node, const char *address)
 {
     tr_error error;

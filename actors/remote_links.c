@@ -1,8 +1,8 @@
 /* Links with actors of one peer, and stops: what comes in, and the ties. Loop 0 only.
  *
- * T1  A tie is there from a LINK that comes or leaves until an UNLINK or an EXIT of the same two comes, an EXIT leaves, or
+ * K4  A tie is there from a LINK that comes or leaves until an UNLINK or an EXIT of the same two comes, an EXIT leaves, or
  *     the UNLINKED that answers our UNLINK comes; unless a LINK left behind that UNLINK.
- * T2  So if the connection breaks, each linked actor here has a tie, whose block becomes the signal: that takes no memory. One
+ * K5  So if the connection breaks, each linked actor here has a tie, whose block becomes the signal: that takes no memory. One
  *     too many does no harm: a signal without a link is none (K1, relations.c). */
 #include <stdio.h>
 #include <string.h>

@@ -18,6 +18,9 @@
     X(bulk_overtaken, order, "a small message overtakes the large one that its sender sent before it")       \
     X(lost_midway, order, "a message is lost in the middle of a connection that stays up")                   \
     X(twice_after_reconnect, at_most_once, "after a reconnection messages are delivered twice")              \
+    X(confirmed_twice, confirmed, "who is sent confirmed messages again takes them again")                   \
+    X(confirmed_early, confirmed, "a message is confirmed that found the mailbox full")                      \
+    X(confirmed_overtaken, confirmed, "what was sent behind a refused confirmed message is taken")           \
     X(reply_to_next, at_most_once, "the reply to an ask that is over settles the owner's next one")          \
     X(down_dropped, down, "monitors don't fire when a connection breaks")                                    \
     X(down_twice, down, "a monitor that fired fires again when the connection breaks")                       \

@@ -32,6 +32,7 @@ typedef struct tr__peer {
     bool lanes;           /* it has the bulk lane: then, and only then, tr__endpoint_bulk_... are used */
     bool learns;          /* it wants to be told the addresses of other nodes */
     bool links;           /* it knows links between nodes (TR__CAPABILITY_LINKS) */
+    bool confirms;        /* it confirms messages */
     uint64_t message_max; /* bytes of a message that it takes by that lane */
     void *user;           /* the layer above's own; NULL at peer_up */
 } tr__peer;

@@ -262,6 +262,7 @@ static void on_up(void *context)
         .learns = hello->capabilities & TR__CAPABILITY_LEARN,
         .message_max = l->channel.peer_message_max,
         .links = hello->capabilities & TR__CAPABILITY_LINKS,
+        .confirms = hello->capabilities & TR__CAPABILITY_CONFIRM,
     };
     e->peers++;
     e->counters.peers_up++;

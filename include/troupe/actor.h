@@ -195,6 +195,8 @@ enum { TR_FD_READ = 1, TR_FD_WRITE = 2, TR_FD_HANGUP = 4 };
 TR_MESSAGE(tr_settled, (u32, code), (string, text))
 /* tr_spawn_at's answer: it is started, its init is to come. */
 TR_MESSAGE(tr_spawned, (addr, actor))
+/* tr_send_confirmed's: the message is in its mailbox. */
+TR_MESSAGE(tr_confirmed, (addr, receiver))
 /* tr_lookup's answer. */
 TR_MESSAGE(tr_found, (addr, actor))
 /* Somebody has that name (tr_monitor_name) from now on, or has it no more; `actor` is who. */

@@ -439,3 +439,17 @@ TR_FN(tr_future, spawn_at_body,
       (tr_actor * self, const char *node, const char *offer, uint64_t timeout_ns, tr_type *type,
        const void *body, const tr_spawn_at_opts *opts),
       (self, node, offer, timeout_ns, type, body, opts))
+/* ---- confirmed sends (docs/connections.md, "Delivery") --------------------------------------------------- */
+
+/* Send a copy of `body` (the macro tr_send_confirmed makes it) until it is in the receiver's mailbox, once, and in order with
+ * what else this actor sent to it so; it is sent again when a connection that broke is back, and when a mailbox that was full
+ * may have places. The future, an ask's in all else, says by the timeout what became of it: a tr_confirmed, or
+ *   not delivered, and it won't be: TR_EFULL (the mailbox stayed full), TR_ENOCONN (it never left this node), TR_ENOACTOR
+ *     (the receiver is gone), TR_EVERSION (that node is too old), TR_ETYPE, TR_EPROTO, TR_ETOOBIG (that node can't read it);
+ *   unknown: TR_EDEADLINE, TR_ERESET (the receiver's node was started anew, or forgot; or this node stops).
+ * It is delivered or not whether or not somebody waits: tr_cancel, and this actor's end, give up the answer only. What was not
+ * delivered by its deadline isn't sent any more. {0}, and nothing was sent: TR_EFULL (await some first: 4,096 an actor, 64
+ * MiB a node), TR_ETOOBIG (1 MiB as CBOR), TR_EPERM, TR_ENOACTOR (no address), TR_ENOMEM. */
+TR_FN(tr_future, send_confirmed_body,
+      (tr_actor * self, tr_addr to, uint64_t timeout_ns, tr_type *type, const void *body),
+      (self, to, timeout_ns, type, body))

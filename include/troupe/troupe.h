@@ -29,6 +29,9 @@
 /* tr_send_with(self, to, (&(tr_send_opts){.ttl_ns = TR_SECONDS(5)}), price, .cents = 990) */
 #define tr_send_with(self, to, opts, type, ...) \
     tr_send_with_body((self), (to), &type##_type, &(type){__VA_ARGS__}, (opts))
+/* tr_future f = tr_send_confirmed(self, to, TR_SECONDS(30), order, .item = "tea") */
+#define tr_send_confirmed(self, to, timeout_ns, type, ...) \
+    tr_send_confirmed_body((self), (to), (timeout_ns), &type##_type, &(type){__VA_ARGS__})
 /* tr_future f = tr_ask(self, to, TR_SECONDS(1), greet, .name = "ada") */
 #define tr_ask(self, to, timeout_ns, type, ...) \
     tr_ask_body((self), (to), (timeout_ns), &type##_type, &(type){__VA_ARGS__})

@@ -3,9 +3,9 @@
 
 #include <string.h>
 
-static const tr_scenario *const all[] = {&scenario_calm,   &scenario_killed, &scenario_storm,
-                                         &scenario_silent, &scenario_parted, &scenario_one_way,
-                                         &scenario_broken, &scenario_bank};
+static const tr_scenario *const all[] = {
+    &scenario_calm,    &scenario_killed, &scenario_storm, &scenario_silent,    &scenario_parted,
+    &scenario_one_way, &scenario_broken, &scenario_bank,  &scenario_confirmed, &scenario_confirmed_killed};
 
 const tr_scenario *scenario_named(const char *name)
 {

@@ -9,6 +9,6 @@
 const tr_scenario *scenario_named(const char *name);
 
 extern const tr_scenario scenario_calm, scenario_killed, scenario_storm, scenario_silent, scenario_parted,
-    scenario_one_way, scenario_broken, scenario_bank;
+    scenario_one_way, scenario_broken, scenario_bank, scenario_confirmed, scenario_confirmed_killed;
 
 #endif

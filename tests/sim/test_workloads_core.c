@@ -17,7 +17,7 @@
 
 static const tr_scenario *const scenarios[] = {&sim_core_flow,    &sim_core_mail, &sim_core_asks,
                                                &sim_core_streams, &sim_core_ends, &sim_core_far,
-                                               &sim_core_tree,    &sim_groups};
+                                               &sim_core_tree,    &sim_groups,    &sim_core_confirmed};
 
 /* ---- running ------------------------------------------------------------------------------------------- */
 
@@ -77,6 +77,13 @@ static const char *const rare[] = {
     "a pool answers",
     "an ask fails with its worker",
     "a being has a thread of its own",
+    "of a confirmed message nothing is known at its deadline",
+    "a confirmed message never leaves its node",
+    "a confirmed message finds the mailbox full until its deadline",
+    "the receiver of a confirmed message is gone",
+    "the node of a confirmed message is started anew",
+    "a confirmed message is handled when its sender doesn't know",
+    "a confirmed message is handled after its sender's end",
 };
 static uint64_t reached[TR_COUNT(rare)];
 
@@ -218,6 +225,9 @@ static const struct {
     {"ask_left", &sim_core_asks, 20, "never settles"},
     {"wake_lost", &sim_core_tree, 20, "45 s after healing"},
     {"credit_kept", &sim_core_flow, 20, "45 s after healing"},
+    {"confirmed_twice", &sim_core_confirmed, 20, "is handled twice"},
+    {"confirmed_early", &sim_core_confirmed, 20, "was confirmed"},
+    {"confirmed_overtaken", &sim_core_confirmed, 40, "is handled behind a later one"},
 };
 
 static void every_planted_bug_is_seen_and_named(void **state)

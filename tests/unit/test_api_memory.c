@@ -235,6 +235,15 @@ static tr_err row_ask(tr_actor *self, rig *r)
     return f[0].id && f[1].id && f[2].id && g.id ? TR_OK : code_of(self);
 }
 
+static tr_err row_confirmed(tr_actor *self, rig *r)
+{
+    tr_future future = tr_send_confirmed(self, r->peer.address, TR_SECONDS(1), mark, .n = 1);
+    if (!future.id)
+        return code_of(self);
+    manual_then(self, future);
+    return TR_OK;
+}
+
 static tr_err row_futures(tr_actor *self, rig *r)
 {
     tr_future f[4], settled, first;
@@ -446,6 +455,7 @@ static const struct {
     {"every idle_after monitor_name", row_again, NULL},
     {"offer spawn_at_body", row_spawn_at, NULL},
     {"ask_body gather cancel take_result", row_ask, NULL},
+    {"send_confirmed_body", row_confirmed, NULL},
     {"gather_settled first_of pipe", row_futures, NULL},
     {"wait_any_at group_open group_add group_next_at group_next_type_at group_close", NULL, row_group},
     {"forward", row_forward, NULL},

@@ -7,6 +7,7 @@
  *     core_mail.c   mailboxes of every policy           core_streams.c streamed asks
  *     core_far.c    links, stops and spawns between nodes
  *     core_ends.c   monitors, links, names, nodes      core_tree.c   supervisors
+ *     core_confirmed.c   confirmed messages
  *
  * A run has three phases. BUSY: whatever comes. LAST: the check, after healing, has each being do once more what must work
  * now, and waits for all of it. QUIET: nobody does anything, and all must be at rest. */
