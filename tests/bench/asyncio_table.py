@@ -122,7 +122,7 @@ def table(results):
     return "\n".join(lines) + f"""
 
 Medians of {len(results.find(stage='asyncio')) // 8}, by `./dev bench asyncio`, on {head['date']}: {machine['cpu']},
-{machine['cores']} cores, Linux {machine['kernel']}, Python {head['versions']['asyncio']}, troupe {head['versions']['troupe']}.
+{machine['cores']} cores, Linux {machine['kernel']}, Python {head['versions']['asyncio']}, troupe {', '.join(results.programs(stage='asyncio'))}.
 """
 
 

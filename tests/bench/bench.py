@@ -3,7 +3,7 @@
 Stages: peers (troupe beside the peers that are installed), scaling (troupe at more loops), accounting (what the counts
 cost), remote (between two processes), overload (a receiver that gets ten times what it handles), asyncio (the table of docs/from-asyncio.md).
 Results are kept in build/bench/ as they come: a run that was interrupted goes on; --fresh begins anew. docs/ is written
-once all stages have results."""
+once all stages have results; those of a stage that isn't measured now stay, and the page says of which commit they are."""
 import argparse
 import subprocess
 import sys
@@ -47,7 +47,8 @@ def main():
     progress.say("building the peers", "")
     peers = measure.Peers(folder / "peers")
     runs = 1 if small else 5
-    results = measure.Results(work / "results.jsonl", measure.new_head(peers, runs, small), options.fresh)
+    results = measure.Results(work / "results.jsonl", measure.new_head(peers, runs, small), measure.program(),
+                              options.fresh, stages)
     if results.resumed:
         print(f"{results.resumed} measurements are kept from before; --fresh begins anew")
     comparison = compare.Comparison(results, peers, progress, runs, small)

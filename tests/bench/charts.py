@@ -117,7 +117,7 @@ def draw_peers(results, into):
     for file, title, unit, wanted, width in CHARTS:
         rows = rows_of(results, wanted)
         if rows:
-            bars(into / file, results.head, title, unit, rows, here(rows), width=width)
+            bars(into / file, results.head_of("peers"), title, unit, rows, here(rows), width=width)
             drawn.append(file)
     return drawn
 
@@ -138,7 +138,7 @@ def draw_scaling(results, into):
     if not rows:
         return []
     file = "performance-scaling.svg"
-    scaling(into / file, results.head, rows, modes)
+    scaling(into / file, results.head_of("scaling"), rows, modes)
     return [file]
 
 

@@ -25,6 +25,9 @@ def output_of(*words):
         return ""
 
 
+COMMIT = output_of("git", "-C", str(ROOT), "describe", "--always", "--dirty") or "?"
+
+
 def cores():
     return len(os.sched_getaffinity(0))
 
@@ -48,7 +51,6 @@ class Peers:
         self.remote = {}  # commands of the workloads between two processes, by plan.REMOTE_PEERS
         for name in ("go", "erlang", "caf", "asyncio", "nng"):
             getattr(self, name)()
-        self.versions["troupe"] = output_of("git", "-C", str(ROOT), "describe", "--always", "--dirty") or "?"
         self.versions["gcc"] = output_of("gcc", "-dumpfullversion")
 
     def build(self, name, words, **more):
@@ -124,24 +126,24 @@ def machine():
 # ---- results ----
 
 class Results:
-    """Lines of JSON: what the run is, then its results. A run by another program or of another size begins anew."""
+    """Lines of JSON: what the run is, then its results, each with the program that gave it. A run with other peers or of
+    another size begins anew; a stage that is measured now forgets what another program gave."""
 
-    def __init__(self, path, head, fresh):
-        self.path, self.lines, self.resumed = path, [], 0
+    def __init__(self, path, head, program, fresh, stages):
+        self.path, self.program, self.lines = path, program, []
         old = self.read() if not fresh else []
         same = old and self.identity(old[0]) == self.identity(head)
         if old and not same:
-            print("what is in", path.relative_to(ROOT), "was measured with another program or otherwise: begun anew")
-        self.lines = old if same else [head]
-        self.resumed = len(self.lines) - 1
+            print("what is in", path.relative_to(ROOT), "was measured otherwise: begun anew")
+        kept = [line for line in old[1:] if line["program"] == program or line["stage"] not in stages] if same else []
+        self.resumed = sum(line["program"] == program for line in kept)
+        self.lines = [old[0] if kept else head] + kept
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("".join(json.dumps(line) + "\n" for line in self.lines))
 
     @staticmethod
     def identity(head):
-        """What must be the same for results to be of one run: the program itself, not how git calls it."""
-        versions = {name: version for name, version in head["versions"].items() if name != "troupe"}
-        return {**head, "versions": versions, "date": None}
+        return {**head, "date": None}
 
     def read(self):
         lines = []
@@ -159,16 +161,28 @@ class Results:
     def find(self, **key):
         return [line for line in self.lines[1:] if all(line.get(name) == value for name, value in key.items())]
 
+    def programs(self, **key):
+        """What git calls the programs that gave these results, oldest first."""
+        return list(dict.fromkeys(line["troupe"] for line in self.find(**key)))
+
+    def head_of(self, stage):
+        """The head, with the program that gave the results of that stage among the versions."""
+        return {**self.head, "versions": {"troupe": ", ".join(self.programs(stage=stage)), **self.head["versions"]}}
+
     def add(self, **line):
-        self.lines.append(line)
+        self.lines.append({**line, "program": self.program, "troupe": COMMIT})
         with self.path.open("a") as file:
-            file.write(json.dumps(line) + "\n")
+            file.write(json.dumps(self.lines[-1]) + "\n")
 
 
 def new_head(peers, runs, small):
-    sources = output_of("sha256sum", str(TROUPE)).split()
     return {"machine": machine(), "versions": peers.versions, "runs": runs, "small": small,
-            "program": sources[0] if sources else "", "date": date.today().isoformat()}
+            "date": date.today().isoformat()}
+
+
+def program():
+    """The program itself, not how git calls it."""
+    return (output_of("sha256sum", str(TROUPE)).split() or [""])[0]
 
 
 def series(results, metric, **key):

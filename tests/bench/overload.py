@@ -24,7 +24,7 @@ def outcome(results):
 
 def draw(results, into):
     got = outcome(results)
-    return charts.draw_overload(results.head, got["samples"], into) if got else []
+    return charts.draw_overload(results.head_of("overload"), got["samples"], into) if got else []
 
 
 def verdicts(results):

@@ -194,11 +194,11 @@ def draw(results, into):
         found = rows(results, wanted)
         if found:
             who = [peer for peer in plan.REMOTE_PEERS if any(peer in values for _, values in found)]
-            charts.bars(into / file, results.head, title, unit, found, who, labels=plan.REMOTE_PEERS, width=1100)
+            charts.bars(into / file, results.head_of(STAGE), title, unit, found, who, labels=plan.REMOTE_PEERS, width=1100)
             drawn.append(file)
     lines = sizes(results)
     if lines:
-        charts.curves(into / "performance-sizes.svg", results.head, "Against the size of a message", "bytes of a message",
+        charts.curves(into / "performance-sizes.svg", results.head_of(STAGE), "Against the size of a message", "bytes of a message",
                       "MB a second", {plan.REMOTE_PEERS[peer]: points for peer, points in lines.items()})
         drawn.append("performance-sizes.svg")
     return drawn

@@ -13,7 +13,7 @@ HEAD = """# Performance
 Written by `./dev bench`, which measures all of it; nothing here is by hand. Measured on {date} with:
 
 - machine: {cpu}, {cores} cores, {memory} GB, Linux {kernel}
-- troupe {troupe} (gcc {gcc}, `RelWithDebInfo`){peers}
+- troupe {troupe} (gcc {gcc}, `RelWithDebInfo`){others}{peers}
 - command: `./dev bench{quick}`, medians of {runs}{unless} after a warm-up, one process a measurement, in turn
 {missing}
 Ratios are worth quoting, absolute figures only find one's way. Peers are shown at the better of all cores and of one
@@ -40,12 +40,21 @@ def wrapped(text):
     return "\n".join(lines)
 
 
-def head_text(head, peers):
+def commits(results):
+    """The program of most stages, and those that another one gave."""
+    by_stage = {stage: ", ".join(results.programs(stage=stage)) for stage in dict.fromkeys(line["stage"] for line in results.find())}
+    usual = max(by_stage.values(), key=list(by_stage.values()).count)
+    return usual, "".join(f"; {stage}: {commit}" for stage, commit in by_stage.items() if commit != usual)
+
+
+def head_text(results, peers):
+    head = results.head
+    troupe, others = commits(results)
     machine, versions = head["machine"], head["versions"]
     named = "".join(f", {plan.PEERS[peer]} {versions[peer]}" for peer in plan.PEERS if peer in versions and peer != "troupe")
     missing = "".join(f"- not measured: {plan.PEERS[peer]}, {why}\n" for peer, why in peers.missing.items())
     return HEAD.format(date=head["date"], cpu=machine["cpu"], cores=machine["cores"], memory=machine["memory_gb"],
-                       kernel=machine["kernel"], troupe=versions["troupe"], gcc=versions["gcc"], peers=named,
+                       kernel=machine["kernel"], troupe=troupe, others=others, gcc=versions["gcc"], peers=named,
                        quick=" --quick" if head["small"] else "", runs=head["runs"], missing=missing,
                        unless="" if head["small"] else f" (of 3 where one takes over {compare.LONG_S} s)")
 
@@ -137,7 +146,7 @@ def scaling(results):
 
 
 def write(results, peers, pictures, path):
-    text = head_text(results.head, peers)
+    text = head_text(results, peers)
     if results.find(stage="peers"):
         text += "## Against the peers\n\n" + targets(results)
         for name, alt in (("performance-times.svg", "Time of one operation, troupe and its peers"),
