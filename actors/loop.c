@@ -86,9 +86,11 @@ void tr__loop_push(tr__loop *to, tr_msg *newest, tr_msg *oldest)
         oldest->next = seen;
     while (!atomic_compare_exchange_weak_explicit(&to->inbox, &seen, newest, memory_order_seq_cst,
                                                   memory_order_relaxed));
-    /* seq_cst here and in tr__loop_may_sleep: either we see it sleeping, or it sees our chain. */
-    bool sleeps = atomic_load_explicit(&to->sleeping, memory_order_seq_cst);
-    if ((sleeps && !(TR_PLANT(wake_lost) && newest != oldest)) || TR_BUGGIFY(wake_needless))
+    /* seq_cst here and in tr__loop_may_sleep: either we see it sleeping, or it sees our chain. Who wakes it says that it is
+     * awake, so that one does, and that who waits for its answer knows it at work. */
+    bool wakes = atomic_load_explicit(&to->sleeping, memory_order_seq_cst) &&
+                 atomic_exchange_explicit(&to->sleeping, false, memory_order_seq_cst);
+    if ((wakes && !(TR_PLANT(wake_lost) && newest != oldest)) || TR_BUGGIFY(wake_needless))
         to->node->seams.wake(to->node->seams.context, to->index);
 }
 
@@ -201,12 +203,26 @@ uint64_t tr__loop_next_due(const tr__loop *loop)
     return due < loop->stop_due_ns ? due : loop->stop_due_ns;
 }
 
+bool tr__loop_has_news(const tr__loop *loop)
+{
+    return atomic_load_explicit(&loop->inbox, memory_order_seq_cst) ||
+           (loop->index == 0 && tr__remote_has_news(loop->node->remote));
+}
+
+bool tr__loop_others_work(const tr__loop *loop)
+{
+    const tr_node *node = loop->node;
+    for (uint32_t i = 0; i < node->loop_count; i++)
+        if (i != loop->index && !atomic_load_explicit(&node->loops[i]->sleeping, memory_order_relaxed))
+            return true;
+    return false;
+}
+
 bool tr__loop_may_sleep(tr__loop *loop)
 {
     atomic_store_explicit(&loop->sleeping, true, memory_order_seq_cst);
     atomic_thread_fence(memory_order_seq_cst); /* with the one of who brings news of connections */
-    if (!atomic_load_explicit(&loop->inbox, memory_order_seq_cst) && !loop->fresh && !loop->queue &&
-        !loop->retell && !(loop->index == 0 && tr__remote_has_news(loop->node->remote)) &&
+    if (!tr__loop_has_news(loop) && !loop->fresh && !loop->queue && !loop->retell &&
         !TR_BUGGIFY(sleep_refused))
         return true;
     tr__loop_awake(loop);

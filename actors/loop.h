@@ -204,6 +204,10 @@ void tr__loop_fini(tr__loop *loop);
 bool tr__loop_turn(tr__loop *loop);
 /* When the loop must turn next by its timers: ns, TR__NEVER if there are none. */
 uint64_t tr__loop_next_due(const tr__loop *loop);
+/* Something came from other threads. */
+bool tr__loop_has_news(const tr__loop *loop);
+/* Another of the node's loops is awake. */
+bool tr__loop_others_work(const tr__loop *loop);
 /* Before a driver sleeps: true if it may; from then on who sends to it wakes it. */
 bool tr__loop_may_sleep(tr__loop *loop);
 void tr__loop_awake(tr__loop *loop);

@@ -22,6 +22,7 @@ typedef struct tr__driver {
     struct tr__driver *next_abandoned;
     tr__loop *loop;
     pthread_t thread;
+    bool has_core;     /* there are as many cores as loops */
     bool threaded;     /* it turns on a thread, `thread` unless it is loop 0 */
     tr__traced traced; /* so that the control thread can look where the thread is */
 } tr__driver;
