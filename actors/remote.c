@@ -219,6 +219,7 @@ tr_err tr__remote_open(tr_node *node, tr__net *net, tr_error *error)
         .listen = opts->listen,
         .advertise = opts->advertise,
         .learn = opts->learn,
+        .capabilities = TR__CAPABILITY_CLAIMS | TR__CAPABILITY_WHY,
         .key = node->key,
         .secret = node->seams.secret,
         .secret_context = node->seams.context,
@@ -280,6 +281,23 @@ const char *tr__remote_address_of(tr__remote *remote, uint64_t node, bool *learn
     const tr__peer *peer = remote ? tr__endpoint_peer(remote->endpoint, node) : NULL;
     *learns = peer && peer->learns;
     return peer ? peer->address : NULL;
+}
+
+uint32_t tr__remote_capabilities(tr__remote *remote, uint64_t node)
+{
+    const tr__peer *peer = remote ? tr__endpoint_peer(remote->endpoint, node) : NULL;
+    return peer ? peer->capabilities : 0;
+}
+
+uint64_t tr__remote_called(const tr__remote *remote, const char *name)
+{
+    uint32_t count = remote ? atomic_load_explicit(&remote->route_count, memory_order_relaxed) : 0;
+    for (uint32_t i = 0; i < count; i++) {
+        const tr__remote_peer *p = remote->routes[i].peer;
+        if (p && strcmp(p->peer->name, name) == 0)
+            return p->peer->id;
+    }
+    return 0;
 }
 
 void tr__remote_learn(tr__remote *remote, uint64_t node, const char *address)

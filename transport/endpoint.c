@@ -258,7 +258,7 @@ static tr_err configure(tr__endpoint *e, const tr__endpoint_options *options, tr
     strcpy(self.name, options->name);
     if (options->advertise)
         strcpy(self.address, options->advertise);
-    self.capabilities = options->learn ? TR__CAPABILITY_LEARN : 0;
+    self.capabilities = options->capabilities | (options->learn ? TR__CAPABILITY_LEARN : 0);
     e->config.self = self;
     e->config.psk = options->key ? &e->psk : NULL;
     if (options->key) {

@@ -63,7 +63,9 @@ typedef struct tr__hello {
     char address[TR__ADDRESS_MAX + 1]; /* where others reach it; "" = nowhere */
 } tr__hello;
 
-#define TR__CAPABILITY_LEARN 2u /* it wants to be told the addresses of other nodes */
+#define TR__CAPABILITY_LEARN  2u  /* it wants to be told the addresses of other nodes */
+#define TR__CAPABILITY_CLAIMS 32u /* its warden takes names in the cluster (actors/claims.h) */
+#define TR__CAPABILITY_WHY    64u /* and answers "why" (actors/operator_peer.c) */
 
 typedef struct tr__ack {
     uint64_t sequence; /* the highest batch received */

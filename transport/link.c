@@ -253,6 +253,7 @@ static void on_up(void *context)
         .address = hello->address,
         .dialled = !l->accepted,
         .learns = hello->capabilities & TR__CAPABILITY_LEARN,
+        .capabilities = hello->capabilities,
     };
     e->peers++;
     e->counters.peers_up++;
