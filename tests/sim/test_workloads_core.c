@@ -17,7 +17,7 @@
 
 static const tr_scenario *const scenarios[] = {&sim_core_flow,    &sim_core_mail, &sim_core_asks,
                                                &sim_core_streams, &sim_core_ends, &sim_core_tree,
-                                               &sim_groups};
+                                               &sim_groups,       &sim_cluster};
 
 /* ---- running ------------------------------------------------------------------------------------------- */
 

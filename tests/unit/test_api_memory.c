@@ -205,6 +205,14 @@ static tr_err row_again(tr_actor *self, rig *r)
     return err;
 }
 
+static tr_err row_claim(tr_actor *self, rig *r)
+{
+    (void)r;
+    tr_future claimed = tr_claim_name(self, "somebody");
+    manual_then(self, claimed);
+    return claimed.id ? tr_release_name(self, "somebody") : code_of(self);
+}
+
 static tr_err row_ask(tr_actor *self, rig *r)
 {
     tr_future f[3], g;
@@ -429,6 +437,7 @@ static const struct {
     {"trap_stop supervisor_ready supervisor_start_child supervisor_stop_child supervisor_child", row_children,
      NULL},
     {"every idle_after monitor_name", row_again, NULL},
+    {"claim_name release_name", row_claim, NULL},
     {"ask_body gather cancel take_result", row_ask, NULL},
     {"gather_settled first_of pipe", row_futures, NULL},
     {"wait_any_at group_open group_add group_next_at group_next_type_at group_close", NULL, row_group},

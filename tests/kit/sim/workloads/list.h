@@ -13,6 +13,7 @@ extern const tr_scenario sim_core_streams;
 extern const tr_scenario sim_core_ends;
 extern const tr_scenario sim_core_tree;
 extern const tr_scenario sim_groups;
+extern const tr_scenario sim_cluster;
 extern const tr_scenario sim_bank;
 extern const tr_scenario sim_append;
 extern const tr_scenario sim_exchange;
