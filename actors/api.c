@@ -5,6 +5,7 @@
 
 #include <troupe/troupe.h>
 
+#include "actors/claims.h"
 #include "actors/loop.h"
 #include "actors/pending.h"
 #include "actors/remote.h"
@@ -117,6 +118,18 @@ tr_future tr_lookup(tr_actor *self, const char *path, uint64_t timeout_ns)
     snprintf(text, sizeof(text), TR__NOBODY_CALLED, path);
     tr__pending_explain(loop, self, future.id, text);
     return future;
+}
+
+tr_future tr_claim_name(tr_actor *self, const char *name)
+{
+    const char *given = name ? name : "";
+    return tr_ask(self, tr__owner(self)->node->warden, TR_FOREVER, tr__claim_name,
+                  .name = strchr(given, '/') ? "" : given);
+}
+
+tr_err tr_release_name(tr_actor *self, const char *name)
+{
+    return tr_send(self, tr__owner(self)->node->warden, tr__release_name, .name = name);
 }
 
 tr_err tr_watch_nodes(tr_actor *self)

@@ -9,6 +9,7 @@
 #include "base/check.h"
 #include "base/err.h"
 #include "base/mem.h"
+#include "transport/frame.h"
 
 #define MAILBOX   65535 /* places: all it can have */
 #define PEERS_MAX 4096  /* connected ones, and those whose streams aren't forgotten */
@@ -59,11 +60,11 @@ static tr__confirm_peer *peer_of(tr__confirmer *c, uint64_t node)
 /* If it is so: a connection of which we haven't heard is up. */
 static void look_at(tr__confirmer *c, tr__confirm_peer *peer)
 {
-    bool able;
-    if (peer->up || !tr__remote_confirms(tr__owner(c->self)->node->remote, peer->node, &able))
+    uint32_t capabilities;
+    if (peer->up || !tr__remote_connected(tr__owner(c->self)->node->remote, peer->node, &capabilities))
         return;
     peer->up = true;
-    peer->able = able;
+    peer->able = capabilities & TR__CAPABILITY_CONFIRM;
     peer->replaced = false;
     tr__confirm_up(c, peer);
 }

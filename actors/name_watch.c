@@ -3,6 +3,8 @@
  *
  *     SEEKING ──the look-up found somebody──► HELD ──that one is down──► SEEKING
  *
+ * Of a name in the cluster it asks the warden each time for who has it next, since there one can lose it and live (claims.h).
+ *
  * What it couldn't tell (a full mailbox, no memory) it tells later: that somebody has the name only if that is still so;
  * that one has lost it, of each who was told to have it. */
 #include <stdio.h>
@@ -10,6 +12,7 @@
 
 #include <troupe/troupe.h>
 
+#include "actors/claims.h"
 #include "actors/loop.h"
 #include "actors/pending.h"
 #include "actors/send.h"
@@ -26,6 +29,7 @@ typedef struct name_watch {
     uint64_t number, watcher_monitor;
     tr_addr holder, told; /* none: nobody */
     uint64_t holder_monitor;
+    uint64_t known; /* of a claim: tr__claimed */
     bool seeking;
     char reason[TR__REASON_TEXT];
     tr__pending *tick;
@@ -39,6 +43,21 @@ static bool tell(tr_actor *self, const name_watch *w, bool up, tr_addr actor)
 }
 
 static void found(tr_actor *self, void *state, const tr_result *result, void *context);
+static void changed(tr_actor *self, void *state, const tr_result *result, void *context);
+
+/* Have found or changed called. */
+static void seek(tr_actor *self, name_watch *w)
+{
+    bool claim = tr__is_of_cluster(w->path);
+    if (w->seeking || (!claim && !tr_addr_is_none(w->holder)))
+        return;
+    tr_future future = claim ? tr_ask(self, tr__owner(self)->node->warden, TR_FOREVER, tr__await_claim,
+                                      .name = w->path + 2, .known = w->known)
+                             : tr_lookup(self, w->path, SEEK);
+    w->seeking = future.id && tr_then(self, future, claim ? changed : found, NULL) == TR_OK;
+    if (!w->seeking)
+        tr__tick_set(tr__owner(self), w->tick, RETRY);
+}
 
 static void go_on(tr_actor *self, name_watch *w)
 {
@@ -47,12 +66,9 @@ static void go_on(tr_actor *self, name_watch *w)
         w->told = TR_ADDR_NONE;
     if (!same && tr_addr_is_none(w->told) && !tr_addr_is_none(w->holder) && tell(self, w, true, w->holder))
         w->told = w->holder;
-    if (tr_addr_is_none(w->holder) && !w->seeking) {
-        tr_future future = tr_lookup(self, w->path, SEEK);
-        w->seeking = future.id && tr_then(self, future, found, NULL) == TR_OK;
-    }
-    if (!tr_addr_equal(w->told, w->holder) || (tr_addr_is_none(w->holder) && !w->seeking))
+    if (!tr_addr_equal(w->told, w->holder))
         tr__tick_set(tr__owner(self), w->tick, RETRY);
+    seek(self, w);
 }
 
 static void found(tr_actor *self, void *state, const tr_result *result, void *context)
@@ -67,6 +83,22 @@ static void found(tr_actor *self, void *state, const tr_result *result, void *co
         go_on(self, w);
     else /* too many look-ups, no memory: not at once again */
         tr__tick_set(tr__owner(self), w->tick, RETRY);
+}
+
+static void changed(tr_actor *self, void *state, const tr_result *result, void *context)
+{
+    name_watch *w = state;
+    const tr__claimed *c = result->msg ? tr_match(result->msg, tr__claimed) : NULL;
+    (void)context;
+    w->seeking = false;
+    if (c) {
+        w->known = c->known;
+        w->holder = c->actors.count ? c->actors.data[0] : TR_ADDR_NONE;
+        snprintf(w->reason, sizeof(w->reason), "%s", c->reason);
+        go_on(self, w);
+    } else {
+        tr__tick_set(tr__owner(self), w->tick, RETRY);
+    }
 }
 
 static void receive(tr_actor *self, void *state, const tr_msg *msg)

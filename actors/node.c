@@ -222,5 +222,6 @@ void tr_node_sums(const tr_node *node, tr_sums *sums)
     sums->posted = atomic_load_explicit(&((tr_node *)node)->posted, memory_order_relaxed);
     sums->stuck = atomic_load_explicit(&((tr_node *)node)->stuck, memory_order_relaxed);
     sums->overruns = atomic_load_explicit(&((tr_node *)node)->overruns, memory_order_relaxed);
+    sums->names_refused = atomic_load_explicit(&((tr_node *)node)->claims_refused, memory_order_relaxed);
     sums->queued = queued(node);
 }

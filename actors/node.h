@@ -59,9 +59,9 @@ struct tr_node {
     _Atomic uint32_t dead_letter_watcher_count;
     _Atomic bool expiring; /* some message had a time to live: full mailboxes are swept */
     _Atomic uint64_t posted;
-    _Atomic uint64_t unconfirmed; /* bytes of messages that wait to be confirmed (confirmed.h) */
-    _Atomic uint32_t posting;     /* calls of tr_post that go on */
-    _Atomic uint64_t stuck,
+    _Atomic uint64_t unconfirmed;           /* bytes of messages that wait to be confirmed (confirmed.h) */
+    _Atomic uint32_t posting;               /* calls of tr_post that go on */
+    _Atomic uint64_t stuck, claims_refused, /* names that peers claimed and that weren't taken (claims.h) */
         overruns;                /* actors that the watchdog named, and that were told to stop and heard it */
     struct tr__buffers *buffers; /* the account of counted buffers (mailbox/buffer.h) */
 

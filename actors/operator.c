@@ -17,14 +17,14 @@
 /* ---- the table ----------------------------------------------------------------------------------------- */
 
 static const tr__operator_row rows[] = {
-    {"nodes", true, false, tr__operator_run_nodes},                /* operator_ps.c */
-    {"ps", true, false, tr__operator_run_ps},                      /* the same */
-    {"send", false, true, tr__operator_run_message},               /* operator_ask.c */
-    {"ask", false, true, tr__operator_run_message},                /* the same */
-    {"top", true, false, tr__operator_run_top},                    /* operator_top.c */
-    {"tap", false, false, tr__operator_run_tap},                   /* the same */
-    {"why", false, false, tr__operator_run_why, .or_stuck = true}, /* operator_why.c */
-    {"reload-key", .at_once = tr__operator_reload_key},            /* operator_key_os.c */
+    {"nodes", true, false, tr__operator_run_nodes},                                   /* operator_ps.c */
+    {"ps", true, false, tr__operator_run_ps},                                         /* the same */
+    {"send", false, true, tr__operator_run_message},                                  /* operator_ask.c */
+    {"ask", false, true, tr__operator_run_message},                                   /* the same */
+    {"top", true, false, tr__operator_run_top},                                       /* operator_top.c */
+    {"tap", false, false, tr__operator_run_tap},                                      /* the same */
+    {"why", false, false, tr__operator_run_why, .or_stuck = true, .for_peers = true}, /* operator_why.c */
+    {"reload-key", .at_once = tr__operator_reload_key},                               /* operator_key_os.c */
 };
 
 static const tr__operator_row *row_called(const char *word)
@@ -76,6 +76,7 @@ TR_MESSAGE(tr__operator_go_on, (u64, number))
 TR_MESSAGE(tr__operator_expire)
 
 typedef struct state {
+    tr__operator_peers peers;
     tr__operator_job *jobs;
     tr_timer expiry;    /* a tr__operator_expire is to come */
     uint64_t expiry_ns; /* when; 0: none is */
@@ -198,6 +199,8 @@ static void receive(tr_actor *self, void *s, const tr_msg *msg)
         go_on(self, more->number);
     else if (tr_match(msg, tr__operator_expire) && tr_addr_equal(tr_msg_sender(msg), tr_self(self)))
         expire(self, s);
+    else
+        tr__operator_peers_take(self, &((state *)s)->peers, msg);
 }
 
 static void stop(tr_actor *self, void *s)

@@ -17,7 +17,8 @@
 #define TR__OPERATOR_FRAME_MAX  (1u << 20) /* bytes of one request, and of one answer */
 #define TR__OPERATOR_ACTORS_MAX 2000       /* that one answer tells of */
 #define TR__OPERATOR_TIMEOUT    TR_SECONDS(5)
-#define TR__OPERATOR_LOOP_WAIT  TR_SECONDS(1) /* for a loop that has nothing to wait for */
+#define TR__OPERATOR_LOOP_WAIT  TR_SECONDS(1)   /* for a loop that has nothing to wait for */
+#define TR__OPERATOR_PEER_WAIT  TR_MILLIS(1800) /* for another node, whose loop may be waited for */
 
 /* ---- frames (operator_frame.c): pure ------------------------------------------------------------------- */
 
@@ -54,6 +55,7 @@ typedef struct tr__operator_row {
     json_t *(*at_once)(tr_node *node); /* instead of `run`: no loop's; the control thread. NULL: no memory */
     bool
         or_stuck; /* if its loop doesn't answer, the answer is what that is stuck in; else that is an error */
+    bool for_peers; /* other nodes may ask it, and be asked it by "via" (operator_peer.c) */
 } tr__operator_row;
 
 /* Any thread. Check a request: its row; NULL and *error (TR_EINVAL) if it isn't an object with a known "do", or its
@@ -97,6 +99,24 @@ void tr__operator_run_why(tr_actor *self, tr__operator_job *job);
 void tr__operator_run_ps(tr_actor *self, tr__operator_job *job);
 void tr__operator_run_message(tr_actor *self, tr__operator_job *job);
 
+/* ---- over connections (operator_peer.c) ---------------------------------------------------------------- */
+
+/* Asks of other nodes that this one's control thread works on. */
+#define TR__PEER_ASKS_MAX 16
+typedef struct tr__operator_peers {
+    uint64_t numbers[TR__PEER_ASKS_MAX], last;
+    tr_msg *asks[TR__PEER_ASKS_MAX]; /* NULL: a free place */
+} tr__operator_peers;
+
+/* Answers a tr__operator_peer_ask (warden.h). */
+TR_MESSAGE(tr__operator_peer_told, (string, text))
+/* From the control thread, a notice: the answer to the ask of that number. */
+TR_MESSAGE(tr__operator_told, (u64, number), (string, text))
+
+/* Have the node that "via" names answer the request. On loop 0. */
+void tr__operator_relay(tr_actor *self, tr__operator_job *job);
+/* What other nodes ask, and the answers: a message of the operator actor of loop 0. */
+void tr__operator_peers_take(tr_actor *self, tr__operator_peers *peers, const tr_msg *msg);
 /* The node's key file is read again (operator_key_os.c): for connections to come. */
 json_t *tr__operator_reload_key(tr_node *node);
 
@@ -134,6 +154,8 @@ typedef struct tr__operators {
     tr_addr actors[TR__LOOPS_MAX]; /* by loop; fixed once the node runs */
     /* A loop's answer to its request of that number; any loop's thread. Takes `answer`, which may be NULL: no memory. */
     void (*answered)(void *context, uint64_t number, uint32_t loop, json_t *answer);
+    /* Another node's request: a tr__operator_told of that number answers it. Loop 0's thread. Takes `text`. */
+    void (*asked)(void *context, uint64_t number, char *text);
     void *context;
 } tr__operators;
 

@@ -60,7 +60,8 @@ void tr__operator_client_close(tr__operator_client *c)
         return;
     c->closing = true;
     c->number = 0;
-    uv_close((uv_handle_t *)&c->pipe, on_client_closed);
+    if (!c->peer)
+        uv_close((uv_handle_t *)&c->pipe, on_client_closed);
     uv_close((uv_handle_t *)&c->timer, on_client_closed);
 }
 
@@ -73,6 +74,23 @@ static void on_written(uv_write_t *write, int status)
         tr__operator_client_close(c);
     else if (!c->closing)
         look_at_bytes(c);
+}
+
+/* Under the lock, so that none comes to a loop that has ended. */
+static tr_err post(tr__operator_socket *s, uint32_t loop, tr_type *type, const void *body)
+{
+    pthread_mutex_lock(&s->lock);
+    tr_err err = s->shut ? TR_ECLOSED : tr__post_notice(s->node, s->operators.actors[loop], type, body);
+    pthread_mutex_unlock(&s->lock);
+    return err;
+}
+
+/* To the actor that has the ask; if it has no place for it the ask's deadline tells its asker. */
+static void respond_to_peer(tr__operator_client *c)
+{
+    tr__operator_told told = {.number = c->peer, .text = c->text};
+    (void)post(c->socket, 0, &tr__operator_told_type, &told);
+    tr__operator_client_close(c);
 }
 
 /* Takes `value`; NULL: there was no memory for it. */
@@ -97,6 +115,10 @@ static void respond(tr__operator_client *c, json_t *value)
         return;
     }
     c->text = text;
+    if (c->peer) {
+        respond_to_peer(c);
+        return;
+    }
     tr__operator_head(c->head, (uint32_t)strlen(text));
     uv_buf_t parts[] = {uv_buf_init((char *)c->head, sizeof(c->head)),
                         uv_buf_init(text, (unsigned)strlen(text))};
@@ -163,7 +185,7 @@ static void finish(tr__operator_client *c)
         json_t *value = c->answers[c->first];
         c->answers[c->first] = NULL;
         respond(c, value);
-    } else if (c->row->or_stuck) {
+    } else if (c->row->or_stuck && !c->relayed) {
         respond(c, tr__operator_stuck(c->socket->control, c->first, c->to));
     } else {
         char why[320];
@@ -196,23 +218,19 @@ void tr__operator_take_answer(tr__operator_socket *s, uint64_t number, uint32_t 
 
 /* ---- requests ------------------------------------------------------------------------------------------ */
 
-/* Under the lock, so that none comes to a loop that has ended. */
-static tr_err post(tr__operator_socket *s, uint32_t loop, uint64_t number, const char *text)
+/* Of one that goes on to another node: beyond its own deadline. */
+static uint64_t wait_of(const tr__operator_client *c, const json_t *request)
 {
-    tr__operator_request request = {.number = number, .text = text};
-    pthread_mutex_lock(&s->lock);
-    tr_err err =
-        s->shut ? TR_ECLOSED
-                : tr__post_notice(s->node, s->operators.actors[loop], &tr__operator_request_type, &request);
-    pthread_mutex_unlock(&s->lock);
-    return err;
+    return c->relayed            ? TR__OPERATOR_PEER_WAIT + MARGIN
+           : c->row->has_timeout ? tr__operator_timeout(request) + MARGIN
+                                 : TR__OPERATOR_LOOP_WAIT;
 }
 
 static void start_request(tr__operator_client *c, const json_t *request, const char *text)
 {
     tr__operator_socket *s = c->socket;
-    uint64_t wait = c->row->has_timeout ? tr__operator_timeout(request) + MARGIN : TR__OPERATOR_LOOP_WAIT;
-    uint32_t first = c->row->every_loop ? 0 : tr__operator_loop(s->node, request);
+    c->relayed = c->row->for_peers && json_object_get(request, "via");
+    uint32_t first = c->row->every_loop || c->relayed ? 0 : tr__operator_loop(s->node, request);
     tr_err err = TR_OK;
     memset(c->answered, 0, sizeof(c->answered));
     c->to = tr__operator_to(s->node, request);
@@ -226,7 +244,8 @@ static void start_request(tr__operator_client *c, const json_t *request, const c
     c->first = first;
     c->left = end - first;
     for (uint32_t i = first; i < end && err == TR_OK; i++) {
-        err = post(s, i, c->number, text);
+        err = post(s, i, &tr__operator_request_type,
+                   &(tr__operator_request){.number = c->number, .text = text});
         if (err == TR_EFULL)
             err = TR_OK; /* it is silent for long */
     }
@@ -238,7 +257,7 @@ static void start_request(tr__operator_client *c, const json_t *request, const c
         return;
     }
     uv_update_time(&s->control->uv);
-    uv_timer_start(&c->timer, on_time_up, (wait + 999999u) / 1000000u, 0);
+    uv_timer_start(&c->timer, on_time_up, (wait_of(c, request) + 999999u) / 1000000u, 0);
 }
 
 static void handle_text(tr__operator_client *c, const char *text, size_t length)
@@ -252,6 +271,10 @@ static void handle_text(tr__operator_client *c, const char *text, size_t length)
     else if (strlen(text) != length) /* jansson has read up to a NUL */
         tr__fail(&error, TR_EINVAL, "the request has a NUL in it");
     c->row = request && strlen(text) == length ? tr__operator_row_of(request, &error) : NULL;
+    if (c->row && c->peer && (!c->row->for_peers || json_object_get(request, "via"))) {
+        tr__fail(&error, TR_EPERM, "other nodes are told \"why\" only");
+        c->row = NULL;
+    }
     if (c->row && c->row->at_once)
         respond(c, c->row->at_once(c->socket->node));
     else if (c->row)
@@ -259,6 +282,22 @@ static void handle_text(tr__operator_client *c, const char *text, size_t length)
     else
         refuse(c, &error, false);
     json_decref(request);
+}
+
+void tr__operator_take_request(tr__operator_socket *s, uint64_t number, const char *text)
+{
+    tr__operator_client *c = s->client_count < CLIENTS_MAX ? tr__zalloc(sizeof(*c)) : NULL;
+    if (!c)
+        return; /* its asker's deadline tells it */
+    c->socket = s;
+    c->peer = number;
+    uv_timer_init(&s->control->uv, &c->timer);
+    c->timer.data = c;
+    c->open_handles = 1;
+    c->next = s->clients;
+    s->clients = c;
+    s->client_count++;
+    handle_text(c, text, strlen(text));
 }
 
 /* ---- reading ------------------------------------------------------------------------------------------- */

@@ -27,26 +27,42 @@ static void on_wake(uv_async_t *handle)
     while (all) {
         tr__operator_answered *a = all;
         all = a->next;
-        tr__operator_take_answer(s, a->number, a->loop, a->value);
+        if (a->request)
+            tr__operator_take_request(s, a->number, a->request);
+        else
+            tr__operator_take_answer(s, a->number, a->loop, a->value);
+        tr__free(a->request);
         tr__free(a);
     }
 }
 
-/* A loop's thread. Without memory for the way the client hears that the loop is silent. */
-static void on_answered(void *context, uint64_t number, uint32_t loop, json_t *value)
+/* A loop's thread. False: no memory for the way. */
+static bool hand_over(tr__operator_socket *s, const tr__operator_answered *what)
 {
-    tr__operator_socket *s = context;
     tr__operator_answered *a = tr__alloc(sizeof(*a));
-    if (!a) {
-        json_decref(value);
-        return;
-    }
-    *a = (tr__operator_answered){.number = number, .loop = loop, .value = value};
+    if (!a)
+        return false;
+    *a = *what;
     pthread_mutex_lock(&s->lock);
     *s->answers_end = a;
     s->answers_end = &a->next;
     pthread_mutex_unlock(&s->lock);
     uv_async_send(&s->wake);
+    return true;
+}
+
+/* Without memory for the way the client hears that the loop is silent. */
+static void on_answered(void *context, uint64_t number, uint32_t loop, json_t *value)
+{
+    if (!hand_over(context, &(tr__operator_answered){.number = number, .loop = loop, .value = value}))
+        json_decref(value);
+}
+
+/* The like: its asker's deadline tells it. */
+static void on_asked(void *context, uint64_t number, char *text)
+{
+    if (!hand_over(context, &(tr__operator_answered){.number = number, .request = text}))
+        tr__free(text);
 }
 
 /* ---- its life ------------------------------------------------------------------------------------------ */
@@ -106,6 +122,7 @@ void tr__operator_socket_open(tr__control *control)
         return;
     }
     s->operators.answered = on_answered;
+    s->operators.asked = on_asked;
     s->operators.context = s;
     control->node->operators = &s->operators;
 }
@@ -141,6 +158,7 @@ void tr__operator_socket_free(tr__control *control)
         tr__operator_answered *a = s->answers;
         s->answers = a->next;
         json_decref(a->value);
+        tr__free(a->request);
         tr__free(a);
     }
     pthread_mutex_destroy(&s->lock);

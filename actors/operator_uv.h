@@ -16,6 +16,7 @@ struct tr__operator_socket;
 typedef struct tr__operator_client {
     struct tr__operator_client *next;
     struct tr__operator_socket *socket;
+    uint64_t peer; /* the number of another node's request, which is all it is for; 0: it has a pipe */
     uv_pipe_t pipe;
     uv_timer_t timer;
     uv_write_t write;
@@ -29,6 +30,7 @@ typedef struct tr__operator_client {
     const tr__operator_row *row;
     tr_addr to;           /* of a request for one actor */
     uint32_t first, left; /* the only loop asked; loops that haven't answered */
+    bool relayed;         /* it is about another node: loop 0 asks that */
     bool answered[TR__LOOPS_MAX];
     json_t *answers[TR__LOOPS_MAX];
     /* WRITING */
@@ -37,12 +39,13 @@ typedef struct tr__operator_client {
     bool last; /* close when it is written */
 } tr__operator_client;
 
-/* A loop's answer on its way. */
+/* A loop's answer on its way; or another node's request. */
 typedef struct tr__operator_answered {
     struct tr__operator_answered *next;
     uint64_t number;
     uint32_t loop;
     json_t *value;
+    char *request; /* NULL: it is an answer */
 } tr__operator_answered;
 
 typedef struct tr__operator_socket {
@@ -67,6 +70,8 @@ typedef struct tr__operator_socket {
 void tr__operator_accept(uv_stream_t *listener, int status);
 /* A loop's answer to the request of that number; taken, and dropped if nobody waits for it any more. */
 void tr__operator_take_answer(tr__operator_socket *socket, uint64_t number, uint32_t loop, json_t *value);
+/* Another node's request of that number. */
+void tr__operator_take_request(tr__operator_socket *socket, uint64_t number, const char *text);
 /* What a loop that doesn't answer is stuck in (operator_stuck_uv.c), as an answer to "why"; NULL: no memory. */
 json_t *tr__operator_stuck(const tr__control *control, uint32_t loop, tr_addr to);
 void tr__operator_client_close(tr__operator_client *client);

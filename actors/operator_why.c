@@ -167,6 +167,10 @@ static bool is_here(tr_actor *self, const tr__operator_job *job)
 void tr__operator_run_why(tr_actor *self, tr__operator_job *job)
 {
     tr__loop *loop = tr__owner(self);
+    if (json_object_get(job->request, "via")) {
+        tr__operator_relay(self, job);
+        return;
+    }
     if (!is_here(self, job)) {
         tr_fail(self, TR_EADDR, "that actor is not of node %s", loop->node->name);
         tr__operator_fail(self, job);

@@ -158,7 +158,9 @@ static void on_peer_up(void *context, tr__peer *peer)
     tr_msg *came = p ? tr__node_changed_make(remote->loop, peer->name, peer->id, true) : NULL;
     if (came)
         p->went = tr__node_changed_make(remote->loop, peer->name, peer->id, false);
-    tr__route *route = p && p->went ? route_add(remote, peer->id, peer->message_max, peer->links) : NULL;
+    tr__route *route = p && p->went ? route_add(remote, peer->id, peer->message_max,
+                                                peer->capabilities & TR__CAPABILITY_LINKS)
+                                    : NULL;
     if (!route) {
         if (came)
             tr__msg_free(remote->loop, came);
@@ -315,6 +317,8 @@ tr_err tr__remote_open(tr_node *node, tr__net *net, tr_error *error)
         .listen = opts->listen,
         .advertise = opts->advertise,
         .learn = opts->learn,
+        .capabilities =
+            TR__CAPABILITY_CONFIRM | TR__CAPABILITY_LINKS | TR__CAPABILITY_CLAIMS | TR__CAPABILITY_WHY,
         .keys = node->keys,
         .secret = node->seams.secret,
         .secret_context = node->seams.context,
@@ -386,11 +390,22 @@ const char *tr__remote_address_of(tr__remote *remote, uint64_t node, bool *learn
     return peer ? peer->address : NULL;
 }
 
-bool tr__remote_confirms(tr__remote *remote, uint64_t node, bool *able)
+bool tr__remote_connected(tr__remote *remote, uint64_t node, uint32_t *capabilities)
 {
     const tr__peer *peer = remote ? tr__endpoint_peer(remote->endpoint, node) : NULL;
-    *able = peer && peer->confirms;
+    *capabilities = peer ? peer->capabilities : 0;
     return peer != NULL;
+}
+
+uint64_t tr__remote_called(const tr__remote *remote, const char *name)
+{
+    uint32_t count = remote ? atomic_load_explicit(&remote->route_count, memory_order_relaxed) : 0;
+    for (uint32_t i = 0; i < count; i++) {
+        const tr__remote_peer *p = remote->routes[i].peer;
+        if (p && strcmp(p->peer->name, name) == 0)
+            return p->peer->id;
+    }
+    return 0;
 }
 
 void tr__remote_learn(tr__remote *remote, uint64_t node, const char *address)

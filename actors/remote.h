@@ -56,8 +56,10 @@ void tr__remote_step(tr__remote *remote);
 /* Where that connected node says others reach it, "" for nowhere, and whether it wants to be told of others; NULL: it isn't
  * connected. Lives as long as the connection. */
 const char *tr__remote_address_of(tr__remote *remote, uint64_t node, bool *learns);
-/* Whether that node is connected, and, *able, whether it confirms messages. */
-bool tr__remote_confirms(tr__remote *remote, uint64_t node, bool *able);
+/* Whether that node is connected, and the bits of its HELLO (TR__CAPABILITY_...; 0: it isn't). */
+bool tr__remote_connected(tr__remote *remote, uint64_t node, uint32_t *capabilities);
+/* The connected node of that name; 0: there is none. */
+uint64_t tr__remote_called(const tr__remote *remote, const char *name);
 /* A peer says that a node is at that address: stay connected to it, if that may be. */
 void tr__remote_learn(tr__remote *remote, uint64_t node, const char *address);
 /* What went to each connected node: fills at most `most` places, returns how many. Names live as long as their

@@ -484,7 +484,7 @@ void tr__remote_peer_send(tr__remote_peer *p, tr_msg *msg)
         tr__moved_tell(loop, asker, ask, callee, hops);
         return;
     }
-    if (p->cut || (is_of_links(msg->kind) && !p->peer->links)) {
+    if (p->cut || (is_of_links(msg->kind) && !(p->peer->capabilities & TR__CAPABILITY_LINKS))) {
         tr__drop_for(loop, p->peer->id, msg, TR_DROP_NO_CONNECTION);
         return;
     }

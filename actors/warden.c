@@ -11,6 +11,7 @@
 
 #include <troupe/troupe.h>
 
+#include "actors/claims.h"
 #include "actors/loop.h"
 #include "actors/pending.h"
 #include "actors/send.h"
@@ -28,6 +29,7 @@ typedef struct watcher {
 } watcher;
 
 typedef struct warden {
+    tr__claims claims; /* first: it is what callbacks of its own have as their state */
     tr_msg *waiting[WAITING_MAX];
     uint32_t waiting_count;
     watcher watchers[TR__WATCHERS_MAX];
@@ -46,7 +48,7 @@ static tr__node_record *record_of(tr_msg *msg)
 
 static void retry_soon(tr_actor *self, warden *w)
 {
-    if (w->waiting_count || w->untold || w->untaught)
+    if (w->waiting_count || w->untold || w->untaught || w->claims.unsettled)
         tr__tick_set(tr__owner(self), w->tick, RETRY);
 }
 
@@ -89,6 +91,15 @@ static uint64_t node_id(const warden *w, const char *name, size_t length)
     return id;
 }
 
+static bool answer_if_found(tr_actor *self, tr_msg *ask, tr_addr found)
+{
+    if (tr_addr_is_none(found))
+        return false;
+    tr_reply(self, ask, tr_found, .actor = found);
+    tr_msg_free(self, &ask);
+    return true;
+}
+
 /* Answer a kept look-up, or hand it to the node that can; false: not yet. */
 static bool try_find(tr_actor *self, warden *w, tr_msg *ask)
 {
@@ -96,14 +107,10 @@ static bool try_find(tr_actor *self, warden *w, tr_msg *ask)
     const tr__find_name *find = tr_match(ask, tr__find_name);
     const char *slash = strchr(find->path, '/'), *name = slash ? slash + 1 : find->path;
     size_t length = slash ? (size_t)(slash - find->path) : 0;
-    if (!slash || (strlen(node->name) == length && memcmp(node->name, find->path, length) == 0)) {
-        tr_addr found = tr_whereis(self, name);
-        if (tr_addr_is_none(found))
-            return false;
-        tr_reply(self, ask, tr_found, .actor = found);
-        tr_msg_free(self, &ask);
-        return true;
-    }
+    if (!slash || (strlen(node->name) == length && memcmp(node->name, find->path, length) == 0))
+        return answer_if_found(self, ask, tr_whereis(self, name));
+    if (tr__is_of_cluster(find->path))
+        return answer_if_found(self, ask, tr__claims_holder(&w->claims, name));
     uint64_t id = node_id(w, find->path, length);
     if (!id)
         return false;
@@ -231,6 +238,7 @@ static void records_free(tr_actor *self, warden *w)
             at = &msg->next;
         } else {
             *at = msg->next;
+            tr__claims_forget(record_of(msg));
             tr__msg_free(tr__owner(self), msg);
         }
     }
@@ -319,8 +327,10 @@ static void node_came(tr_actor *self, warden *w)
     *at = loop->current; /* taken */
     (*at)->next = NULL;
     tr__learn_came(self, record_of(loop->current), ++w->serial);
+    tr__claims_came(self, record_of(loop->current));
     loop->current = NULL;
     teach(self, w);
+    tr__claims_tell(self, &w->claims);
     tell_all(self, w);
     retry_all(self, w);
 }
@@ -333,6 +343,7 @@ static void node_went(tr_actor *self, warden *w, const tr__node_changed *change)
             continue;
         r->changed.up = false;
         snprintf(r->reason, sizeof(r->reason), "%s", change->reason);
+        tr__claims_went(self, &w->claims, r);
         tell_all(self, w);
         return;
     }
@@ -360,24 +371,34 @@ static void dispatch(tr_actor *self, warden *w, const tr_msg *msg)
         else
             node_went(self, w, change);
     } else if ((down = tr_match(msg, tr_down))) {
-        if (!tr__spawn_ended(self, &w->starts, down))
+        if (!tr__spawn_ended(self, &w->starts, down) && !tr__claims_down(self, &w->claims, down))
             watcher_down(self, w, down);
     } else if ((canceled = tr_match(msg, tr_canceled))) {
-        forget(self, w, canceled);
+        if (!tr__claims_canceled(self, &w->claims, canceled))
+            forget(self, w, canceled);
     } else if (tr_match(msg, tr__node_at)) {
         tr__learn_take(self, msg);
+    } else if (tr_match(msg, tr__operator_peer_ask)) {
+        tr__operator_forward(self, msg);
     } else if (tr_match(msg, retry) && msg->kind == TR__MSG_NOTICE) {
         tr__tick_back(tr__owner(self), w->tick);
         teach(self, w);
+        tr__claims_retry(self, &w->claims);
         tell_all(self, w);
         retry_all(self, w);
+    } else {
+        tr__claims_take(self, &w->claims, msg);
     }
 }
 
 static void receive(tr_actor *self, void *state, const tr_msg *msg)
 {
-    dispatch(self, state, msg);
-    retry_soon(self, state);
+    warden *w = state;
+    dispatch(self, w, msg);
+    if (w->claims.changed && w->waiting_count)
+        retry_all(self, w);
+    w->claims.changed = false;
+    retry_soon(self, w);
 }
 
 static void stop(tr_actor *self, void *state)
@@ -386,8 +407,10 @@ static void stop(tr_actor *self, void *state)
     while (w->nodes) {
         tr_msg *msg = w->nodes;
         w->nodes = msg->next;
+        tr__claims_forget(record_of(msg));
         tr__msg_free(tr__owner(self), msg);
     }
+    tr__claims_fini(&w->claims);
 }
 
 static const tr_actor_def warden_def = {
@@ -399,6 +422,7 @@ tr_err tr__warden_open(tr_node *node, tr_error *error)
     TR_TRY(tr__spawn(loop, &warden_def, NULL, NULL, &node->warden, error));
     tr_actor *self = tr__slot(node, node->warden.slot);
     warden *w = self->state_block;
+    w->claims.nodes = &w->nodes;
     w->tick = tr__tick_make(loop, self, &retry_type);
     return w->tick ? TR_OK : tr__fail(error, TR_ENOMEM, "no memory for the warden of node %s", node->name);
 }

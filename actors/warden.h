@@ -19,6 +19,10 @@ TR_MESSAGE(tr__node_changed, (string, name), (u64, node), (bool, up), (string, r
 /* Between wardens: a node can be reached there. */
 TR_MESSAGE(tr__node_at, (u64, node), (string, address))
 
+/* Asked by another node's operator: "why", as text (operator.h). Handed to this node's. */
+TR_MESSAGE(tr__operator_peer_ask, (string, text))
+void tr__operator_forward(tr_actor *self, const tr_msg *msg);
+
 /* The block of a tr__node_changed. That of a node's coming stays, as what the warden knows of it. */
 typedef struct tr__node_record {
     tr__node_changed changed; /* first: the message's body; its texts are those here */
@@ -27,6 +31,11 @@ typedef struct tr__node_record {
     uint64_t serial, taught;
     bool learns;
     char address[TR__ADDRESS_MAX + 1];
+    /* For claims (claims.h): what it claims, up to which change it has told; up to which it was told of ours, up to which it
+     * is being told (0: it isn't) */
+    bool takes_claims;
+    struct tr__heard_claim *claims;
+    uint64_t claims_heard, claims_told, claims_asked, claims_refused;
     uint64_t
         told[TR__WATCHERS_MAX / 64]; /* by watcher's number: whether it was told last that the node is up */
 } tr__node_record;
@@ -35,6 +44,12 @@ typedef struct tr__node_record {
 tr_msg *tr__node_changed_make(tr__loop *loop, const char *name, uint64_t node, bool up);
 /* Takes msg; cannot fail. */
 void tr__node_changed_tell(tr__loop *loop, tr_msg *msg, const char *reason);
+
+/* "*" for a node: of whichever node (claims.h). */
+static inline bool tr__is_of_cluster(const char *path)
+{
+    return path[0] == '*' && path[1] == '/';
+}
 
 /* How a look-up fails at its deadline; of the path. */
 #define TR__NOBODY_CALLED                                                                               \

@@ -21,6 +21,7 @@
     X(confirmed_twice, confirmed, "who is sent confirmed messages again takes them again")                   \
     X(confirmed_early, confirmed, "a message is confirmed that found the mailbox full")                      \
     X(confirmed_overtaken, confirmed, "what was sent behind a refused confirmed message is taken")           \
+    X(fed_again, at_most_once, "what one topic of a cluster hears of another it passes on to all others")    \
     X(reply_to_next, at_most_once, "the reply to an ask that is over settles the owner's next one")          \
     X(down_dropped, down, "monitors don't fire when a connection breaks")                                    \
     X(down_twice, down, "a monitor that fired fires again when the connection breaks")                       \
@@ -31,6 +32,8 @@
     X(slot_reused, stale, "a slot is used again with the same generation")                                   \
     X(old_incarnation, stale, "an address of a node's last run leads to the node that came after it")        \
     X(name_left, stale, "a name stays when its actor has ended")                                             \
+    X(claim_left, stale, "a name in the cluster stays another node's when that has given it up")             \
+    X(name_kept, stale, "of two nodes that both have a name in the cluster neither gives it up")             \
     X(dead_letter_uncounted, sums, "a message to an actor that has ended isn't counted")                     \
     X(held_counted_twice, sums, "a message that was held for want of credit is counted as sent twice")       \
     X(intensity_ignored, supervisor, "a supervisor starts a child again however often it has ended")         \

@@ -13,6 +13,8 @@ typedef struct why {
     json_t *chain;    /* what the nodes answered, in order, each with its "node" */
     char kind[16];    /* stuck, cycle, dead-peer, full, lock, kept, sleeps, busy, idle, ended, unknown */
     char cause[2048]; /* in words */
+    char base[64];    /* the last node that was asked by its socket: it asks those that have none here */
+    bool over;        /* the last one asked was asked by that, over their connection */
     char lead[1024];  /* what the cause begins with: of whom it is the cause */
 } why;
 

@@ -1,4 +1,5 @@
-/* Following a chain: see why.h. Each node is asked by its own operator socket, so a loop that is stuck is told of as well.
+/* Following a chain: see why.h. Each node is asked by its own operator socket, so a loop that is stuck is told of as well;
+ * one that has none on this machine is asked over the connection, by the last one that had ("via").
  *
  *     an actor ──awaits──► another, of any node ──► ... ──► the end: stuck, asleep, silent, or one that was here before
  *         └──awaits its node's manager──► the lock of a participant ──► the transaction that holds it ──► who began that
@@ -85,8 +86,9 @@ static bool is_it(void *context, const char *name)
     return !*s->name;
 }
 
-/* The node of that address: `from` itself, one that it is connected to, or one that runs here. false: nobody knows. */
-static bool node_of(const char *from, const char *address, char *name)
+/* The node of that address: `from` itself, one that it is connected to, or one that runs here. false: nobody knows. `from`
+ * may have no socket here; then the last one that has is asked. */
+static bool node_of(const why *w, const char *from, const char *address, char *name)
 {
     char incarnation[20];
     tr_error error;
@@ -95,8 +97,11 @@ static bool node_of(const char *from, const char *address, char *name)
     *name = '\0';
     snprintf(incarnation, sizeof(incarnation), "%.16s", *address ? address + 1 : "");
     json_t *answer = facts_of(from, &error);
-    if (strcmp(text(json_object_get(answer, "node"), "incarnation"), incarnation) == 0)
-        snprintf(name, TR_NAME_MAX, "%s", from);
+    if (!answer && *w->base)
+        answer = facts_of(w->base, &error);
+    const json_t *node = json_object_get(answer, "node");
+    if (strcmp(text(node, "incarnation"), incarnation) == 0)
+        snprintf(name, TR_NAME_MAX, "%s", text(node, "name"));
     json_array_foreach(json_object_get(json_array_get(json_object_get(answer, "loops"), 0), "peers"), i,
                        peer) if (strcmp(text(peer, "incarnation"), incarnation) == 0)
         snprintf(name, TR_NAME_MAX, "%s", text(peer, "name"));
@@ -111,16 +116,41 @@ static bool node_of(const char *from, const char *address, char *name)
 /* The node's answer, which is the chain's; NULL and *error. */
 static json_t *ask(why *w, const char *node, json_t *request, tr_error *error)
 {
-    json_t *answer;
-    operator_request_once(node, request, ANSWER_WITHIN, &answer, error);
+    json_t *answer = NULL;
+    operator_client *client = operator_open(node, error);
+    w->over = !client && error->code == TR_ENOTFOUND && *w->base;
+    if (w->over) {
+        json_object_set_new(request, "via", json_string(node));
+        client = operator_open(w->base, error);
+    } else if (client) {
+        snprintf(w->base, sizeof(w->base), "%s", node);
+    }
+    if (client)
+        operator_request(client, request, ANSWER_WITHIN, &answer, error);
+    operator_close(client);
     json_decref(request);
     if (answer)
         json_array_append_new(w->chain, answer);
     return answer;
 }
 
+/* It was asked over a connection. */
+static bool no_answer_over(why *w, const char *node, const char *to, const tr_error *error)
+{
+    if (error->code == TR_EDEADLINE)
+        return end(w, "stuck", "%s", error->text);
+    if (error->code == TR_ENOACTOR)
+        return end(w, "ended", "%s has ended", to);
+    return end(w, "dead-peer",
+               "node %s has no operator socket on this machine: it has ended, or runs elsewhere, where "
+               "`troupe why '%s/%s'` goes on (%s)",
+               node, node, to, error->text);
+}
+
 static bool no_answer(why *w, const char *node, const char *to, const tr_error *error)
 {
+    if (w->over)
+        return no_answer_over(w, node, to, error);
     switch (error->code) {
     case TR_EDEADLINE:
         return end(w, "dead-peer", "node %s does not answer: its process is stopped or hangs (%s)", node, to);
@@ -128,13 +158,6 @@ static bool no_answer(why *w, const char *node, const char *to, const tr_error *
         return end(w, "dead-peer", "node %s has just ended", node);
     case TR_ENOACTOR:
         return end(w, "ended", "%s has ended", to);
-    case TR_ENOTFOUND:
-        return json_array_size(w->chain)
-                   ? end(w, "dead-peer",
-                         "node %s has no operator socket on this machine: it has ended, or runs elsewhere; "
-                         "there, `troupe why '%s/%s'` goes on",
-                         node, node, to)
-                   : end(w, "unknown", "%s", error->text);
     default:
         return end(w, "unknown", "%s", error->text);
     }
@@ -339,7 +362,7 @@ static bool step_on(why *w, hop *at)
         return end_by_state(w, step, *at->asker);
     const char *address = text(json_object_get(step, "actor"), "address");
     char node[TR_NAME_MAX], label[256], ms[32];
-    if (!node_of(at->node, text(next, "of"), node))
+    if (!node_of(w, at->node, text(next, "of"), node))
         return end(w, "dead-peer", "%s awaits an actor of a node that isn't connected, for %s",
                    why_label(step, label, sizeof(label)), why_time(number(next, "since_ms"), ms));
     snprintf(at->asker, sizeof(at->asker), "%s", address);

@@ -58,10 +58,11 @@ uint32_t tr__kind_size(uint32_t kind)
 /* What the runtime tells actors (troupe/actor.h), whoever declares it: to be believed, it must not be forged. */
 static bool is_notice(const char *name)
 {
-    static const char *const names[] = {"tr_down",          "tr_exited",      "tr_writable",   "tr_canceled",
-                                        "tr_node_event",    "tr_shutdown",    "tr_child_up",   "tr_settled",
-                                        "tr_tick",          "tr_idle",        "tr_name_event", "tr_fd_ready",
-                                        "tr_mailbox_level", "tr_dead_letter", "tr_demand"};
+    static const char *const names[] = {
+        "tr_down",          "tr_exited",      "tr_writable",   "tr_canceled",
+        "tr_node_event",    "tr_shutdown",    "tr_child_up",   "tr_settled",
+        "tr_tick",          "tr_idle",        "tr_name_event", "tr_fd_ready",
+        "tr_mailbox_level", "tr_dead_letter", "tr_demand",     "tr_name_conflict"};
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
         if (strcmp(name, names[i]) == 0)
             return true;

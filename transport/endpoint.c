@@ -284,8 +284,7 @@ static tr_err configure(tr__endpoint *e, const tr__endpoint_options *options, tr
     strcpy(self.name, options->name);
     if (options->advertise)
         strcpy(self.address, options->advertise);
-    self.capabilities =
-        TR__CAPABILITY_CONFIRM | TR__CAPABILITY_LINKS | (options->learn ? TR__CAPABILITY_LEARN : 0);
+    self.capabilities = options->capabilities | (options->learn ? TR__CAPABILITY_LEARN : 0);
     e->config.self = self;
     tell_lanes(e);
     e->config.psk = options->keys ? &e->psk : NULL;

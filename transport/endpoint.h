@@ -27,14 +27,13 @@ typedef struct tr__endpoint tr__endpoint;
 typedef struct tr__peer {
     uint64_t id; /* its incarnation: another run of that node has another */
     const char *name;
-    const char *address;  /* where it says others reach it; "" = nowhere */
-    bool dialled;         /* by us */
-    bool lanes;           /* it has the bulk lane: then, and only then, tr__endpoint_bulk_... are used */
-    bool learns;          /* it wants to be told the addresses of other nodes */
-    bool links;           /* it knows links between nodes (TR__CAPABILITY_LINKS) */
-    bool confirms;        /* it confirms messages */
-    uint64_t message_max; /* bytes of a message that it takes by that lane */
-    void *user;           /* the layer above's own; NULL at peer_up */
+    const char *address;   /* where it says others reach it; "" = nowhere */
+    bool dialled;          /* by us */
+    bool lanes;            /* it has the bulk lane: then, and only then, tr__endpoint_bulk_... are used */
+    bool learns;           /* it wants to be told the addresses of other nodes */
+    uint32_t capabilities; /* all that its HELLO says */
+    uint64_t message_max;  /* bytes of a message that it takes by that lane */
+    void *user;            /* the layer above's own; NULL at peer_up */
 } tr__peer;
 
 /* Totals of one connection. For messages: sent >= acked; sent - acked is not known to have arrived. */
@@ -63,6 +62,7 @@ typedef struct tr__endpoint_options {
     void (*secret)(void *context, void *bytes, size_t length);
     void *secret_context;
     bool learn;                              /* tell peers that we want to hear addresses of other nodes */
+    uint32_t capabilities;                   /* what else to tell them: of the layers above */
     uint64_t random_seed;                    /* for the jitter of redials */
     uint64_t dial_timeout_ns;                /* 0 = 5 s */
     uint64_t backoff_min_ns, backoff_max_ns; /* 0 = 100 ms, 5 s */

@@ -261,8 +261,7 @@ static void on_up(void *context)
         .lanes = l->channel.lanes,
         .learns = hello->capabilities & TR__CAPABILITY_LEARN,
         .message_max = l->channel.peer_message_max,
-        .links = hello->capabilities & TR__CAPABILITY_LINKS,
-        .confirms = hello->capabilities & TR__CAPABILITY_CONFIRM,
+        .capabilities = hello->capabilities,
     };
     e->peers++;
     e->counters.peers_up++;

@@ -30,4 +30,10 @@ static inline tr_err tr__reply_like(tr_actor *self, const tr_msg *ask, const tr_
     return tr_reply_body(self, ask, &type, tr__msg_body(answer));
 }
 
+static inline tr_err tr__item_like(tr_actor *self, const tr_msg *ask, const tr_msg *item)
+{
+    tr_type type = tr__type_like(item);
+    return tr_reply_item_at(self, ask, &type, tr__msg_body(item), TR__HERE);
+}
+
 #endif

@@ -201,6 +201,9 @@ TR_MESSAGE(tr_confirmed, (addr, receiver))
 TR_MESSAGE(tr_found, (addr, actor))
 /* Somebody has that name (tr_monitor_name) from now on, or has it no more; `actor` is who. */
 TR_MESSAGE(tr_name_event, (string, name), (u64, monitor), (bool, up), (addr, actor), (string, reason))
+/* Two nodes that hadn't seen each other both had an actor of that name in the cluster (tr_claim_name); to both: `kept` has it,
+ * `lost` has it no more. */
+TR_MESSAGE(tr_name_conflict, (string, name), (addr, kept), (addr, lost))
 /* From tr_every: the `count`-th time is here, at start + count * period; `missed` before it weren't told. */
 TR_MESSAGE(tr_tick, (u64, timer), (u64, count), (u64, missed))
 /* From tr_idle_after: nothing came for so long. */

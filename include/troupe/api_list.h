@@ -92,8 +92,8 @@ TR_FN(void, trap_exit, (tr_actor * self, bool on), (self, on))
 TR_FN(tr_err, register_name, (tr_actor * self, const char *name), (self, name))
 /* The actor of that name on this node, TR_ADDR_NONE if there is none. */
 TR_FN(tr_addr, whereis, (tr_actor * self, const char *name), (self, name))
-/* The same on any node: "node/name", or "name" for this one. Answers tr_found; waits for the node to connect
- * and for the name to be registered, until the timeout. */
+/* The same on any node: "node/name", or "name" for this one; with "*" for the node, who claimed the name in the cluster
+ * (tr_claim_name). Answers tr_found; waits for the node to connect and for somebody to have the name, until the timeout. */
 TR_FN(tr_future, lookup, (tr_actor * self, const char *path, uint64_t timeout_ns), (self, path, timeout_ns))
 /* Hear tr_node_event from now on; those that are up are reported at once. What finds the mailbox full, or no memory,
  * comes later, of each node in turn; of one that came and went meanwhile, nothing. */
@@ -340,7 +340,8 @@ TR_FN(tr_timer, every, (tr_actor * self, uint64_t period_ns), (self, period_ns))
 /* Send this actor a tr_idle when it has handled nothing for idle_ns, and again after as long; up to an eighth of that
  * later, never earlier. Messages pay nothing for it. Taken back, and fails, as the above. */
 TR_FN(tr_timer, idle_after, (tr_actor * self, uint64_t idle_ns), (self, idle_ns))
-/* Hear a tr_name_event whenever an actor has the name "node/name" (or "name", of this node), and when it has it no more, as
+/* Hear a tr_name_event whenever an actor has the name "node/name" (or "name", of this node; with "*" for the node, in the
+ * cluster), and when it has it no more, as
  * at its end or when its node can't be reached; at once if somebody has it. What follows within some ms on each other may
  * be told as one change. The number is for tr_demonitor: no event of it is handled after that. 0: TR_EINVAL, TR_ENOMEM,
  * TR_EFULL (4,096 monitors). */
@@ -439,6 +440,7 @@ TR_FN(tr_future, spawn_at_body,
       (tr_actor * self, const char *node, const char *offer, uint64_t timeout_ns, tr_type *type,
        const void *body, const tr_spawn_at_opts *opts),
       (self, node, offer, timeout_ns, type, body, opts))
+
 /* ---- confirmed sends (docs/connections.md, "Delivery") --------------------------------------------------- */
 
 /* Send a copy of `body` (the macro tr_send_confirmed makes it) until it is in the receiver's mailbox, once, and in order with
@@ -453,3 +455,14 @@ TR_FN(tr_future, spawn_at_body,
 TR_FN(tr_future, send_confirmed_body,
       (tr_actor * self, tr_addr to, uint64_t timeout_ns, tr_type *type, const void *body),
       (self, to, timeout_ns, type, body))
+
+/* ---- names in the cluster (docs/connections.md) ----------------------------------------------------------- */
+
+/* Have a name in the cluster, until this actor's end: tr_lookup and tr_monitor_name find it on every node that is
+ * connected with this one, with "*" in the place of the node before the "/NAME". It is no name on the node. The future gives a tr_found. TR_EEXIST: an
+ * actor that this node knows of has it; TR_EFULL: 1,024 names of a node, or as many whose end not all have heard of;
+ * TR_EINVAL, TR_ENOMEM. Of two that took it at the same time, or while their nodes had no connection, that of the higher node
+ * id loses it; both hear a tr_name_conflict. */
+TR_FN(tr_future, claim_name, (tr_actor * self, const char *name), (self, name))
+/* Give it up. TR_OK too if this actor hasn't got it. TR_EFULL, TR_ENOMEM: not now. */
+TR_FN(tr_err, release_name, (tr_actor * self, const char *name), (self, name))

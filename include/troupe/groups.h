@@ -19,8 +19,10 @@ typedef enum tr_topic_policy {
     TR_TOPIC_END,         /* its subscription */
 } tr_topic_policy;
 
-/* A topic's arguments; NULL for all defaults. */
-TR_MESSAGE(tr_topic_opts, (u32, subscribers_max)) /* 0 = 1,024; at most 4,000 */
+/* A topic's arguments; NULL for all defaults. `subscribers_max`: 0 = 1,024; at most 4,000. `cluster`: what is published at one
+ * topic goes to the subscribers of all that are spawned under the same name on nodes that are connected with its own, over
+ * each connection once; TR_EINVAL without a name. */
+TR_MESSAGE(tr_topic_opts, (u32, subscribers_max), (bool, cluster))
 
 /* Sent, or asked (answers tr_subscribed, or TR_EFULL, TR_EINVAL, TR_ENOMEM), by the subscriber itself, of this node or of
  * another: it gets what is published from now on, with the topic as the sender. `room`: how many messages the topic keeps
@@ -30,8 +32,12 @@ TR_MESSAGE(tr_unsubscribe)
 TR_MESSAGE(tr_subscribed)
 /* To a subscriber, where they are missing: so many messages were lost. `ended`: so it is no subscriber any more. */
 TR_MESSAGE(tr_topic_lost, (u64, count), (bool, ended))
-/* Publishing by tr_ask instead of tr_send answers this: how many subscribers there were. */
+/* Publishing by tr_ask instead of tr_send answers this: how many subscribers there were, another node's topic being one. */
 TR_MESSAGE(tr_published, (u32, subscribers))
+/* Asked of a topic: answered tr_topic_is. `nodes`: whose topics get what is published here; `feeds`: whose topics this one
+ * gets it from. `lost`: messages that didn't find a place in the room of a subscriber, or of a node. */
+TR_MESSAGE(tr_topic_query)
+TR_MESSAGE(tr_topic_is, (u32, subscribers), (u32, nodes), (u32, feeds), (u64, published), (u64, lost))
 
 /* Any other message is published. Full, a topic refuses as each actor does: TR_EFULL to who publishes. A subscriber of
  * another node whose mailbox is full loses there, as a dead letter of that node: the topic sees its connection only. */

@@ -140,6 +140,8 @@ typedef struct tr_sums {
     /* Not of the sums: */
     uint64_t stuck;    /* how often an actor held its loop for tr_node_opts.watchdog_ns */
     uint64_t overruns; /* actors that ended with TR_EXIT_OVERRUN */
+    uint64_t
+        names_refused; /* that other nodes claimed in the cluster, more than 1,024 a node, or names that are none */
 } tr_sums;
 
 /* A node, not yet running. NULL with *error filled: TR_EINVAL, TR_EADDR, TR_EADDRINUSE, TR_EPERM (a listen

@@ -15,9 +15,9 @@
 #include "tests/kit/sim/workloads/list.h"
 #include "tests/sim/regressions.h"
 
-static const tr_scenario *const scenarios[] = {&sim_core_flow,    &sim_core_mail, &sim_core_asks,
-                                               &sim_core_streams, &sim_core_ends, &sim_core_far,
-                                               &sim_core_tree,    &sim_groups,    &sim_core_confirmed};
+static const tr_scenario *const scenarios[] = {
+    &sim_core_flow, &sim_core_mail, &sim_core_asks, &sim_core_streams,   &sim_core_ends,
+    &sim_core_far,  &sim_core_tree, &sim_groups,    &sim_core_confirmed, &sim_cluster};
 
 /* ---- running ------------------------------------------------------------------------------------------- */
 

@@ -2,6 +2,8 @@
  * cause. Between the nodes and the command is nothing but the operator sockets. */
 #include "tests/kit/operator_kit.h"
 
+#include <sys/stat.h>
+
 #include <troupe/node.h>
 #include <troupe/troupe.h>
 
@@ -307,6 +309,101 @@ static void an_await_cycle_over_two_nodes_is_named(void **state)
     node_end(&ada, SIGTERM);
 }
 
+/* ---- over the connection: no operator socket of bob's is in reach --------------------------------------- */
+
+static void in_reach_of(const char *which)
+{
+    char path[96];
+    snprintf(path, sizeof(path), "%s%s", directory, which);
+    mkdir(path, 0700);
+    assert_int_equal(0, setenv("XDG_RUNTIME_DIR", path, 1));
+}
+
+static void start_apart(part *ada, part *bob, const char *option, const char *value)
+{
+    char where[256];
+    START(ada, "--name", "ada", "--listen", "127.0.0.1:0");
+    strcpy(where, next_line(ada));
+    in_reach_of("/bob");
+    START(bob, "--name", "bob", "--join", where, option, value);
+    next_line(bob);
+    in_reach_of("");
+}
+
+static void a_chain_goes_on_over_the_connection_to_a_node_without_a_socket_here(void **state)
+{
+    part ada, bob;
+    (void)state;
+    start_apart(&ada, &bob, "--loops", "2");
+    send("ada/asker", "{\"go\":{\"path\":\"bob/keeper\"}}");
+    until_line(&ada, "asks");
+    poll(NULL, 0, 200);
+    assert_int_equal(0, troupe("why ada/asker"));
+    assert_printed("keeps 1 ask that it has not answered");
+    assert_cause("bob/keeper keeps the ask and has not answered it; it is idle");
+    node_end(&bob, SIGTERM);
+    node_end(&ada, SIGTERM);
+}
+
+static void a_cycle_is_named_though_one_of_its_nodes_is_out_of_reach(void **state)
+{
+    part ada, bob;
+    (void)state;
+    start_apart(&ada, &bob, "--loops", "1");
+    send("ada/asker", "{\"go\":{\"path\":\"bob/asker\",\"then\":\"ada/asker\"}}");
+    until_line(&ada, "asks");
+    until_line(&bob, "asks");
+    assert_int_equal(0, troupe("why ada/asker"));
+    assert_cause("a cycle: ada/asker awaits bob/asker, which awaits ada/asker");
+    node_end(&bob, SIGTERM);
+    node_end(&ada, SIGTERM);
+}
+
+static void a_handler_that_is_stuck_out_of_reach_is_named_or_the_loop_that_is(void **state)
+{
+    part ada, bob;
+    (void)state;
+    start_apart(&ada, &bob, "--loops", "1");
+    send("ada/asker", "{\"go\":{\"path\":\"bob/own\"}}"); /* connected */
+    until_line(&ada, "asks");
+    in_reach_of("/bob");
+    send("bob/own", "{\"get_stuck\":{}}");
+    until_line(&bob, "stuck");
+    in_reach_of("");
+    send("ada/asker", "{\"go\":{\"path\":\"bob/own\"}}");
+    until_line(&ada, "asks");
+    do /* until it has been there for the watchdog's patience */
+        assert_int_equal(0, troupe("why ada/asker"));
+    while (strstr(printed, "nothing keeps bob/own"));
+    assert_cause("the handler of bob/own is stuck: it has been handling get_stuck for ");
+    in_reach_of("/bob");
+    send("bob/stuck", "{\"get_stuck\":{}}");
+    until_line(&bob, "stuck");
+    in_reach_of("");
+    assert_int_equal(0, troupe("why ada/asker"));
+    assert_cause(
+        "node bob is connected, so its process runs, and its loop 0, which has the connections, has not "
+        "answered within 1800 ms");
+    assert_int_equal(2, write(bob.in, "xx", 2));
+    until_line(&bob, "let go");
+    node_end(&bob, SIGTERM);
+    node_end(&ada, SIGTERM);
+}
+
+static void a_node_that_nobody_may_look_into_says_so(void **state)
+{
+    part ada, bob;
+    (void)state;
+    start_apart(&ada, &bob, "--operator", "none");
+    send("ada/asker", "{\"go\":{\"path\":\"bob/keeper\"}}");
+    until_line(&ada, "asks");
+    assert_int_equal(0, troupe("why ada/asker"));
+    assert_cause("node bob has no operator socket on this machine");
+    assert_cause("it has no operator socket, so nobody looks into it");
+    node_end(&bob, SIGTERM);
+    node_end(&ada, SIGTERM);
+}
+
 static void a_full_mailbox_names_who_fills_it_and_what_its_actor_does(void **state)
 {
     part ada;
@@ -381,6 +478,10 @@ OPERATOR_MAIN(start, TEST(one_with_a_thread_of_its_own_is_reached_and_told_where
               TEST(a_stuck_handler_is_named_with_where_it_is), TEST(an_await_on_a_frozen_peer_names_the_peer),
               TEST(an_ask_that_is_kept_for_ever_names_who_keeps_it),
               TEST(an_await_cycle_over_two_nodes_is_named),
+              TEST(a_chain_goes_on_over_the_connection_to_a_node_without_a_socket_here),
+              TEST(a_cycle_is_named_though_one_of_its_nodes_is_out_of_reach),
+              TEST(a_handler_that_is_stuck_out_of_reach_is_named_or_the_loop_that_is),
+              TEST(a_node_that_nobody_may_look_into_says_so),
               TEST(a_full_mailbox_names_who_fills_it_and_what_its_actor_does),
               TEST(who_waits_for_places_is_led_to_the_full_mailbox),
               TEST(a_lock_wait_names_the_transaction_and_who_keeps_it),

@@ -220,6 +220,14 @@ static tr_err row_spawn_at(tr_actor *self, rig *r)
     return here.id && there.id ? TR_OK : code_of(self);
 }
 
+static tr_err row_claim(tr_actor *self, rig *r)
+{
+    (void)r;
+    tr_future claimed = tr_claim_name(self, "somebody");
+    manual_then(self, claimed);
+    return claimed.id ? tr_release_name(self, "somebody") : code_of(self);
+}
+
 static tr_err row_ask(tr_actor *self, rig *r)
 {
     tr_future f[3], g;
@@ -454,6 +462,7 @@ static const struct {
      NULL},
     {"every idle_after monitor_name", row_again, NULL},
     {"offer spawn_at_body", row_spawn_at, NULL},
+    {"claim_name release_name", row_claim, NULL},
     {"ask_body gather cancel take_result", row_ask, NULL},
     {"send_confirmed_body", row_confirmed, NULL},
     {"gather_settled first_of pipe", row_futures, NULL},

@@ -15,6 +15,7 @@ extern const tr_scenario sim_core_far;
 extern const tr_scenario sim_core_tree;
 extern const tr_scenario sim_core_confirmed;
 extern const tr_scenario sim_groups;
+extern const tr_scenario sim_cluster;
 extern const tr_scenario sim_bank;
 extern const tr_scenario sim_append;
 extern const tr_scenario sim_exchange;
