@@ -30,7 +30,7 @@ void tr__remote_send(tr__loop *loop, tr_msg *msg);
 /* Whether tr_node_opts.message_max may be that; 0: the default. */
 static inline bool tr__message_max_is_good(uint64_t bytes)
 {
-    return bytes == 0 || (bytes >= 1u << 20 && bytes <= 1u << 30);
+    return bytes == 0 || (bytes >= 1u << 20 && bytes <= 2u << 30);
 }
 
 /* Listen and dial as the node's options say; nothing if they don't. TR_EADDR, TR_EADDRINUSE, TR_EPERM,

@@ -92,6 +92,7 @@ typedef struct tr__channel {
     uint8_t open_key[TR__KEY_SIZE]; /* before TR__WANT_KEY: our public one */
     size_t peer_window;             /* their first grant */
     bool lanes;                     /* both have the bulk lane; before `up` */
+    bool refusals;                  /* likewise: they hear that a message was refused */
     uint64_t peer_message_max;      /* likewise: bytes of a message that they take */
     tr_error refusal;               /* before TR__WANT_REFUSE, whose bit publishes it */
 

@@ -150,6 +150,7 @@ static void open_window(tr__connection *c)
 static void agree_on_lanes(tr__connection *c)
 {
     c->channel->lanes = c->config->bulk_window && (c->peer.capabilities & TR__CAPABILITY_LANES);
+    c->channel->refusals = c->channel->lanes && (c->peer.capabilities & TR__CAPABILITY_REFUSE);
     c->channel->peer_message_max = c->channel->lanes ? c->peer.message_max : 0;
 }
 

@@ -216,7 +216,7 @@ uint64_t tr__endpoint_next_due(const tr__endpoint *e)
 static void tell_lanes(tr__endpoint *e)
 {
     tr__hello *self = &e->config.self;
-    self->capabilities = e->config.bulk_window ? TR__CAPABILITY_LANES : 0;
+    self->capabilities = e->config.bulk_window ? TR__CAPABILITY_LANES | TR__CAPABILITY_REFUSE : 0;
     self->message_max = e->config.message_max;
 }
 

@@ -28,6 +28,7 @@ typedef struct tr__peer {
     const char *address;  /* where it says others reach it; "" = nowhere */
     bool dialled;         /* by us */
     bool lanes;           /* it has the bulk lane: then, and only then, tr__endpoint_bulk_... are used */
+    bool refusals;        /* it hears that a message was refused while that came */
     uint64_t message_max; /* bytes of a message that it takes by that */
     void *user;           /* the layer above's own; NULL at peer_up */
 } tr__peer;
@@ -84,6 +85,10 @@ typedef struct tr__endpoint_upcalls {
      * cluster, no room ...). Not for the second connection of two nodes that dialled each other. As often as
      * anybody likes. */
     void (*turned_away)(void *context, const tr_error *why, uint64_t now_ns);
+    /* As in flow.h, of a large message while it comes. NULL, both: all are gathered. */
+    tr__unit_way (*bulk_begins)(void *context, tr__peer *peer, uint64_t whole, const uint8_t *bytes,
+                                size_t length);
+    bool (*bulk_part)(void *context, tr__peer *peer, const uint8_t *bytes, size_t length, bool last);
 } tr__endpoint_upcalls;
 
 typedef struct tr__endpoint_counters {
@@ -157,6 +162,10 @@ tr_err tr__endpoint_bulk_put(tr__endpoint *endpoint, tr__peer *peer, tr__unit *u
  * what is sent by the normal lane from now on comes behind it. */
 uint64_t tr__endpoint_bulk_last(const tr__peer *peer);
 uint64_t tr__endpoint_bulk_taken(const tr__peer *peer);
+/* Units of theirs that have ended: the number of the one that comes. */
+uint64_t tr__endpoint_bulk_heard(const tr__peer *peer);
+/* That unit of ours was refused there. */
+void tr__endpoint_bulk_skip(tr__peer *peer, uint64_t unit);
 /* Reserve and commit, for bytes that exist: copied. */
 tr_err tr__endpoint_send(tr__endpoint *endpoint, tr__peer *peer, const void *bytes, size_t length);
 /* Say goodbye; sends are refused from now on. */

@@ -254,6 +254,7 @@ static void on_up(void *context)
         .address = hello->address,
         .dialled = !l->accepted,
         .lanes = l->channel.lanes,
+        .refusals = l->channel.refusals,
         .message_max = l->channel.peer_message_max,
     };
     e->peers++;
