@@ -21,7 +21,8 @@ bool tr__limit_admits_large(const tr_node *node, tr_addr to, const tr_typeinfo *
                             tr_error *error)
 {
     const tr_actor_def *def = tr__def_of(node, to);
-    size_t most = def ? tr__limit_of(def) : SIZE_MAX, bytes = most < SIZE_MAX ? tr__cbor_bound(type, body) : 0;
+    size_t most = def ? tr__limit_of(def) : SIZE_MAX,
+           bytes = most < SIZE_MAX ? tr__cbor_bound(type, body) : 0;
     if (bytes <= most)
         return true;
     tr__fail(error, TR_ETOOBIG,

@@ -4,7 +4,8 @@
 
 #include "actors/loop.h"
 
-#define TR__LIMIT_MIN ((size_t)128 << 10) /* the least that both are taken for: more than one chunk of a connection */
+#define TR__LIMIT_MIN \
+    ((size_t)128 << 10) /* the least that both are taken for: more than one chunk of a connection */
 
 /* The definition of that actor of this node; NULL: there is none any more. */
 const tr_actor_def *tr__def_of(const tr_node *node, tr_addr actor);

@@ -93,8 +93,7 @@ static void refuse(tr__remote_peer *p, const tr__record *r, uint64_t unit, const
     tr__loop *loop = p->remote->loop;
     if (r->kind == TR__WIRE_REPLY || r->kind == TR__WIRE_ITEM)
         fail_own_ask(p, r, why);
-    tr_msg *msg =
-        p->peer->refusals ? tr__msg_alloc(&loop->pool, loop->index, sizeof(refusal)) : NULL;
+    tr_msg *msg = p->peer->refusals ? tr__msg_alloc(&loop->pool, loop->index, sizeof(refusal)) : NULL;
     if (!msg) {
         refuse_here(p, r, why);
         return;
@@ -137,7 +136,8 @@ void tr__take_refused(tr__remote_peer *p, const tr__record *r)
     }
     const char *type = tr__told_name(p, r->type);
     tr_addr receiver = {p->peer->id, r->from_slot, r->from_generation};
-    if (tr__dead_letter(loop, reason, type ? type : "message", here(p, r->to_slot, r->to_generation), receiver))
+    if (tr__dead_letter(loop, reason, type ? type : "message", here(p, r->to_slot, r->to_generation),
+                        receiver))
         tr__node_log(loop->node, TR_LOG_DEBUG, "node %s: %.*s", p->peer->name, (int)r->length,
                      (const char *)r->body);
 }

@@ -5,11 +5,11 @@
 
 #include <stdatomic.h>
 
+#include "actors/limits.h"
 #include "actors/loop.h"
 #include "actors/pairs.h"
 #include "actors/remote.h"
 #include "actors/waits.h"
-#include "actors/limits.h"
 #include "actors/wire.h"
 #include "transport/endpoint.h"
 
@@ -58,7 +58,7 @@ typedef struct tr__remote_peer {
     tr__pair *pair;    /* of what is being sent: it goes behind what that has on the bulk lane */
     bool bulk_refused; /* what said TR_EAGAIN was the bulk lane */
     bool went_along;   /* what was sent took its block with it; its header is in `gone` */
-    uint8_t *block; /* that came by the bulk lane, and isn't a message yet */
+    uint8_t *block;    /* that came by the bulk lane, and isn't a message yet */
     size_t block_size;
     struct tr__arrival *arrival; /* what comes by it and goes to files (remote_arrival.c); NULL: nothing */
     const tr__gap *gaps;         /* of what is being taken: its buffers that are in files */

@@ -89,8 +89,7 @@ const tr_buffer *tr__spool_end(tr__spooled *spooled, tr_error *error)
     const tr_buffer *buffer = NULL;
     tr__check(spooled->written == spooled->size, "a file ends before all of it is written");
     if (spooled->seam->map(spooled->file, &data, &fd, error) == TR_OK) {
-        buffer =
-            tr__buffer_adopt(NULL, (void *)(uintptr_t)data, (size_t)spooled->size, drop_last, spooled);
+        buffer = tr__buffer_adopt(NULL, (void *)(uintptr_t)data, (size_t)spooled->size, drop_last, spooled);
         if (!buffer)
             tr__fail(error, TR_ENOMEM, "no memory for a buffer");
     }

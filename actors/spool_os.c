@@ -13,7 +13,8 @@
 #include "base/err.h"
 #include "base/mem.h"
 
-#define AT_ONCE ((size_t)8 << 20) /* what is larger is given back by a thread of its own: a gigabyte takes some 100 ms */
+#define AT_ONCE \
+    ((size_t)8 << 20) /* what is larger is given back by a thread of its own: a gigabyte takes some 100 ms */
 
 struct tr__spool_file {
     int fd;

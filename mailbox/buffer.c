@@ -13,7 +13,7 @@ typedef struct counted {
     void (*free_data)(void *data, size_t size,
                       void *context); /* NULL: the bytes are in this block, or free()'s */
     void *context;
-    int fd; /* a file that has the bytes; -1: none */
+    int fd;                  /* a file that has the bytes; -1: none */
     _Alignas(16) char own[]; /* the bytes of one that was copied */
 } counted;
 
@@ -73,8 +73,8 @@ const tr_buffer *tr__buffer_adopt(tr__buffers *account, void *data, size_t size,
     counted *buffer = tr__alloc(sizeof(*buffer));
     if (!buffer)
         return NULL;
-    *buffer = (counted){
-        .seen = {data, size}, .holders = 1, .free_data = free_data, .context = context, .fd = -1};
+    *buffer =
+        (counted){.seen = {data, size}, .holders = 1, .free_data = free_data, .context = context, .fd = -1};
     charge(buffer, account);
     return &buffer->seen;
 }

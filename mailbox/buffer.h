@@ -14,9 +14,9 @@
 
 /* A node's account. It outlives its node by the buffers that another node of the process still holds. */
 typedef struct tr__buffers {
-    _Atomic uint64_t bytes; /* of live ones, and of large messages */
-    _Atomic uint64_t max;   /* the node's message budget (actors/budget.c) */
-    _Atomic uint64_t users; /* the node, and each live buffer */
+    _Atomic uint64_t bytes;              /* of live ones, and of large messages */
+    _Atomic uint64_t max;                /* the node's message budget (actors/budget.c) */
+    _Atomic uint64_t users;              /* the node, and each live buffer */
     _Atomic uint64_t spooled, spool_max; /* bytes in files, and the most of them; only added to by loop 0 */
     _Atomic uint32_t spool_files;        /* likewise, how many there are */
 } tr__buffers;

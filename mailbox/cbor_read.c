@@ -111,14 +111,14 @@ typedef struct reader {
     tr__path path;
     const uint8_t *in;
     size_t length, at;
-    size_t item_at;       /* where the last item began */
-    char *body;           /* NULL: it is measured */
-    bool measured;        /* it was, so the texts are known to be good */
-    size_t used;          /* of the body, bytes */
-    tr__buffers *account; /* of the buffers that are made */
-    bool shared;          /* buffers come as pointers: from this process */
-    bool in_place;        /* strings and bytes stay where they are */
-    bool starved;         /* there was no memory for one */
+    size_t item_at;                /* where the last item began */
+    char *body;                    /* NULL: it is measured */
+    bool measured;                 /* it was, so the texts are known to be good */
+    size_t used;                   /* of the body, bytes */
+    tr__buffers *account;          /* of the buffers that are made */
+    bool shared;                   /* buffers come as pointers: from this process */
+    bool in_place;                 /* strings and bytes stay where they are */
+    bool starved;                  /* there was no memory for one */
     const tr__gap *gap, *gaps_end; /* the next buffer whose bytes are elsewhere */
     tr_error *error;
 } reader;

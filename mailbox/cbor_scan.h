@@ -13,11 +13,11 @@
 
 typedef struct tr__cbor_scan {
     const tr_typeinfo *type;
-    uint64_t min;           /* bytes of a buffer that is a hole; 1 or more */
-    bool begun, lost;       /* the message's array was read; nothing is looked for any more */
-    uint32_t field;         /* the one whose items come */
-    uint64_t items;         /* of it, behind its first, that have not come; 0: the field begins */
-    uint64_t string;        /* bytes of a string to pass over */
+    uint64_t min;                /* bytes of a buffer that is a hole; 1 or more */
+    bool begun, lost;            /* the message's array was read; nothing is looked for any more */
+    uint32_t field;              /* the one whose items come */
+    uint64_t items;              /* of it, behind its first, that have not come; 0: the field begins */
+    uint64_t string;             /* bytes of a string to pass over */
     uint8_t head[TR__CBOR_HEAD]; /* of an item, as far as it has come */
     uint8_t head_size;
 } tr__cbor_scan;

@@ -26,9 +26,8 @@ static tr__unit_way on_begins(void *context, uint64_t whole, const uint8_t *byte
 {
     tr__link *l = context;
     const tr__endpoint_upcalls *upcalls = l->endpoint->upcalls;
-    return upcalls->bulk_begins
-               ? upcalls->bulk_begins(l->endpoint->context, &l->peer, whole, bytes, length)
-               : TR__UNIT_GATHERED;
+    return upcalls->bulk_begins ? upcalls->bulk_begins(l->endpoint->context, &l->peer, whole, bytes, length)
+                                : TR__UNIT_GATHERED;
 }
 
 static bool on_part(void *context, const uint8_t *bytes, size_t length, bool last)

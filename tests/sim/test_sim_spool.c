@@ -80,7 +80,8 @@ static void keep(tr_actor *self, void *state, const tr_msg *msg)
     if (p && tr_msg_ask_number(msg))
         tr_reply(self, msg, note, .n = p->n);
 }
-TR_ACTOR(keeper_def, .receive = keep, .state_size = sizeof(tr_addr), .spool_above = 1, .message_max = 8 * MIB);
+TR_ACTOR(keeper_def, .receive = keep, .state_size = sizeof(tr_addr), .spool_above = 1,
+         .message_max = 8 * MIB);
 
 static void answer(tr_actor *self, void *state, const tr_msg *msg)
 {
@@ -213,7 +214,8 @@ static void expect_error(tr_err code, const char *part)
     const outcome *o = tr_probe_expect(probe, TR_SECONDS(5), outcome);
     holds();
     if (o->code != (uint32_t)code || !strstr(o->text, part))
-        fail_msg("expected %s with \"%s\", got %s: %s", tr_err_word(code), part, tr_err_word(o->code), o->text);
+        fail_msg("expected %s with \"%s\", got %s: %s", tr_err_word(code), part, tr_err_word(o->code),
+                 o->text);
 }
 
 static tr_sums sums_of(uint32_t node)
@@ -321,7 +323,9 @@ static void an_ask_that_is_too_large_fails_at_once_with_both_numbers(void **stat
     ask_parcel(9 * MIB);
     expect_error(TR_ETOOBIG, "a parcel of 94371");
     ask_parcel(9 * MIB);
-    expect_error(TR_ETOOBIG, "larger than a keeper_def on node n1 takes, which is 8388608 (message_max of its definition)");
+    expect_error(
+        TR_ETOOBIG,
+        "larger than a keeper_def on node n1 takes, which is 8388608 (message_max of its definition)");
     assert_in_range(tr_sim_now(sim) - begun, 0, TR_MILLIS(500));
     ask_parcel(7 * MIB);
     const outcome *o = tr_probe_expect(probe, TR_SECONDS(5), outcome);
@@ -431,7 +435,8 @@ static void without_memory_an_asker_hears_it_and_nothing_is_left(void **state)
         holds();
         tried = sim->nodes[1].fail_allocation_in == 0;
         sim->nodes[1].fail_allocation_in = 0;
-        assert_true(o->code == TR_OK || o->code == TR_ENOMEM || o->code == TR_ENOCONN || o->code == TR_EDEADLINE);
+        assert_true(o->code == TR_OK || o->code == TR_ENOMEM || o->code == TR_ENOCONN ||
+                    o->code == TR_EDEADLINE);
         failed += o->code != TR_OK;
         tr_sim_step(sim, TR_SECONDS(5));
         assert_int_equal(files_of(1), 0);

@@ -30,7 +30,8 @@
 TR_MESSAGE(prepare)
 TR_MESSAGE(ready, (u64, resident))
 TR_MESSAGE(film, (u64, n), (buffer, content), (string, title))
-TR_MESSAGE(stored, (u64, size), (u64, hash), (bool, in_file), (u32, mode), (u32, links), (u64, peak), (string, title))
+TR_MESSAGE(stored, (u64, size), (u64, hash), (bool, in_file), (u32, mode), (u32, links), (u64, peak),
+           (string, title))
 TR_MESSAGE(ping, (u64, n))
 
 /* ---- the other node: it stores films ------------------------------------------------------------------- */
@@ -96,8 +97,9 @@ static void store(tr_actor *self, void *state, const tr_msg *msg)
     uint64_t peak = status_of("VmHWM"), hash = hash_of(f->content);
     if (tr_buffer_fd(f->content) >= 0)
         fstat(tr_buffer_fd(f->content), &of);
-    tr_reply(self, msg, stored, .size = f->content->size, .hash = hash, .in_file = tr_buffer_fd(f->content) >= 0,
-             .mode = of.st_mode & 0777, .links = (uint32_t)of.st_nlink, .peak = peak, .title = f->title);
+    tr_reply(self, msg, stored, .size = f->content->size, .hash = hash,
+             .in_file = tr_buffer_fd(f->content) >= 0, .mode = of.st_mode & 0777,
+             .links = (uint32_t)of.st_nlink, .peak = peak, .title = f->title);
 }
 TR_ACTOR(store_def, .receive = store, .spool_above = 1 << 20, .own_thread = true); /* it reads files */
 
@@ -208,7 +210,8 @@ static int set_up(void **state)
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
     o.bytes = 32 * MIB;
 #endif
-    snprintf(o.directory, sizeof(o.directory), "%.30s/troupe-spool-XXXXXX", temporary ? temporary : "/var/tmp");
+    snprintf(o.directory, sizeof(o.directory), "%.30s/troupe-spool-XXXXXX",
+             temporary ? temporary : "/var/tmp");
     assert_non_null(mkdtemp(o.directory));
     *state = &o;
     return 0;

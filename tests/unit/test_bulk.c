@@ -92,7 +92,8 @@ static void on_nothing(void *context)
 }
 
 static const tr__channel_upcalls channel_upcalls = {take_slice, take_slice, on_fault, on_credit, on_nothing};
-static const tr__flow_upcalls flow_upcalls = {.writable = on_nothing, .owes_ack = on_nothing, .fault = on_fault};
+static const tr__flow_upcalls flow_upcalls = {
+    .writable = on_nothing, .owes_ack = on_nothing, .fault = on_fault};
 
 static int setup(void **state)
 {

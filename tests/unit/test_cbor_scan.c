@@ -12,8 +12,8 @@
 #include "mailbox/cbor_scan.h"
 
 TR_STRUCT(part, (u32, n), (buffer, inner))
-TR_MESSAGE(heavy, (u32, n), (string, text), (buffer, first), (list, part, parts), (list, buffer, many), (part, one),
-           (bytes, data), (buffer, small), (optional, buffer, absent), (optional, buffer, last))
+TR_MESSAGE(heavy, (u32, n), (string, text), (buffer, first), (list, part, parts), (list, buffer, many),
+           (part, one), (bytes, data), (buffer, small), (optional, buffer, absent), (optional, buffer, last))
 
 #define MIN 300
 
@@ -81,7 +81,8 @@ static void found_when_cut_by(const uint8_t *bytes, size_t length, const heavy *
     for (size_t at = 0; at < length; at += cut)
         take(&a, bytes + at, length - at < cut ? length - at : cut);
     assert_int_equal(a.count, 2);
-    assert_int_equal(tr__cbor_measure_around(type, a.memory, a.length, a.gaps, a.count, &size, &error), TR_OK);
+    assert_int_equal(tr__cbor_measure_around(type, a.memory, a.length, a.gaps, a.count, &size, &error),
+                     TR_OK);
     heavy *got = tr__alloc(size);
     assert_true(tr__cbor_decode_around(type, a.memory, a.length, a.gaps, a.count, NULL, got));
     assert_ptr_equal(got->first, a.gaps[0].buffer);

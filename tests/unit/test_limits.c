@@ -62,8 +62,8 @@ static void a_larger_message_than_an_actor_takes_is_refused_at_its_sender(void *
             size_t bytes, shared;
             tr_err err;
         } cases[] = {
-            {MAX - 100, 0, TR_OK},        {MAX, 0, TR_ETOOBIG},   {0, MAX - 100, TR_OK},
-            {0, MAX, TR_ETOOBIG},         {MAX / 2, 1000, TR_OK}, {MAX / 2, MAX / 2, TR_ETOOBIG},
+            {MAX - 100, 0, TR_OK}, {MAX, 0, TR_ETOOBIG},   {0, MAX - 100, TR_OK},
+            {0, MAX, TR_ETOOBIG},  {MAX / 2, 1000, TR_OK}, {MAX / 2, MAX / 2, TR_ETOOBIG},
         };
         for (size_t i = 0; i < TR_COUNT(cases); i++) {
             attempt a = tried(m, p.address, to, cases[i].bytes, cases[i].shared);
@@ -73,7 +73,8 @@ static void a_larger_message_than_an_actor_takes_is_refused_at_its_sender(void *
         }
         attempt a = tried(m, p.address, to, MAX, 0);
         assert_non_null(strstr(a.text, "a load of 3000"));
-        assert_non_null(strstr(a.text, "larger than a bounded takes, which is 300000 (message_max of its definition)"));
+        assert_non_null(
+            strstr(a.text, "larger than a bounded takes, which is 300000 (message_max of its definition)"));
         static char data[MAX];
         assert_int_equal(tr_post(m->node, to, load, .data = {data, MAX}), TR_ETOOBIG);
         assert_int_equal(tr_post(m->node, to, load, .data = {data, MAX - 100}), TR_OK);

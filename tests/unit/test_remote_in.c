@@ -226,7 +226,8 @@ static void a_peer_of_an_earlier_version_hears_of_its_ask_and_nothing_else(void 
     tr__wire_kind kinds[] = {TR__WIRE_NORMAL, TR__WIRE_ASK};
     for (size_t i = 0; i < 2; i++) {
         static uint8_t body[250000];
-        size_t size = tr__cbor_encode(type, &(blob){.n = 1, .data = {data, sizeof(data)}}, body, sizeof(body));
+        size_t size =
+            tr__cbor_encode(type, &(blob){.n = 1, .data = {data, sizeof(data)}}, body, sizeof(body));
         size_t length = i == 0 ? typed(o, batch, type) : 0;
         length += put(batch + length,
                       (tr__record){.kind = kinds[i],
