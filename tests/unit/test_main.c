@@ -44,7 +44,8 @@ static void a_bad_option_is_named_and_gives_status_2(void **state)
         {"--loops", "2x"},         {"--listen", "nonsense"},   {"--listen", "1.2.3:1"},
         {"--listen", "8.8.8.8:1"}, {"--join", "nonsense"},     {"--join", "127.0.0.1:0"},
         {"--log", "loud"},         {"--name", "two words"},    {"--cluster", "a/b"},
-        {"--operator", "yes"},     {"--message-max", "1023K"}, {"--message-max", "2G"},
+        {"--operator", "yes"},     {"--message-max", "1023K"}, {"--message-max", "2049M"},
+        {"--spool", ""},           {"--spool-max", "0"},
     };
     for (size_t i = 0; i < TR_COUNT(wrong); i++) {
         char out[1024];
