@@ -29,8 +29,7 @@ static uint64_t number_of(const tr__cbor_scan *s)
 static bool is_hole(const tr__cbor_scan *s, uint8_t major, uint64_t number)
 {
     const tr__field *field = s->field < s->type->count ? &s->type->fields[s->field] : NULL;
-    return field && field->kind == TR_KIND_buffer && !field->list && s->items == 0 && major == BYTES &&
-           number >= s->min;
+    return field && field->kind == TR_KIND_buffer && !field->list && major == BYTES && number >= s->min;
 }
 
 /* An item's head is whole. Bytes of the hole behind it, or 0. */

@@ -247,6 +247,13 @@ static void still_works(void)
     assert_int_equal(in_memory(1), 0);
 }
 
+static void until_a_file_is_there(void)
+{
+    for (int i = 0; i < 100000 && files_of(1) == 0; i++)
+        tr_sim_step(sim, TR_MICROS(10));
+    assert_int_equal(files_of(1), 1);
+}
+
 /* ---- files --------------------------------------------------------------------------------------------- */
 
 static void a_large_buffer_comes_in_a_file_that_is_gone_with_its_message(void **state)
@@ -354,8 +361,7 @@ static void a_disk_that_is_full_in_the_middle_leaves_no_half_file(void **state)
 {
     (void)state;
     ask_parcel(7 * MIB);
-    while (files_of(1) == 0)
-        tr_sim_step(sim, TR_MICROS(10));
+    until_a_file_is_there();
     assert_int_equal(in_memory(1), 0);
     sim_disk_full(&sim->nodes[1], tr_sim_now(sim) + TR_SECONDS(10));
     expect_error(TR_ENOSPC, "its disk is full");
@@ -393,8 +399,7 @@ static void what_files_hold_is_bounded(void **state)
 static void begin_one(void)
 {
     assert_int_equal(send_parcel(9, 7 * MIB), TR_OK);
-    while (files_of(1) == 0)
-        tr_sim_step(sim, TR_MICROS(10));
+    until_a_file_is_there();
 }
 
 static void a_connection_that_ends_in_the_middle_delivers_nothing_and_leaves_nothing(void **state)
