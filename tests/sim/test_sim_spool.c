@@ -21,6 +21,8 @@ TR_MESSAGE(plain_parcel, (u64, n), (bytes, content))
 TR_MESSAGE(got, (u64, n), (u64, size), (u64, hash), (u64, files), (u64, in_memory), (string, label))
 TR_MESSAGE(note, (u64, n))
 TR_MESSAGE(give, (u64, size))
+TR_MESSAGE(give_items, (u64, size))
+TR_MESSAGE(stream_for, (addr, of), (u64, size))
 TR_MESSAGE(ask_for, (addr, of), (u64, size))
 TR_MESSAGE(ask_with, (addr, of), (buffer, content))
 TR_MESSAGE(outcome, (u32, code), (string, text), (u64, size), (u64, hash), (u64, files))
@@ -83,10 +85,22 @@ static void keep(tr_actor *self, void *state, const tr_msg *msg)
 TR_ACTOR(keeper_def, .receive = keep, .state_size = sizeof(tr_addr), .spool_above = 1,
          .message_max = 8 * MIB);
 
+static void give_two(tr_actor *self, const tr_msg *msg, size_t size)
+{
+    const tr_buffer *content = content_of(9, size);
+    for (uint64_t n = 1; n <= 2; n++)
+        tr_reply_item(self, msg, parcel, .n = n, .content = content);
+    tr__buffer_drop(content);
+    tr_reply(self, msg, note, .n = 2);
+}
+
 static void answer(tr_actor *self, void *state, const tr_msg *msg)
 {
     const give *g = tr_match(msg, give);
+    const give_items *i = tr_match(msg, give_items);
     (void)state;
+    if (i)
+        give_two(self, msg, i->size);
     if (!g)
         return;
     const tr_buffer *content = content_of(9, g->size);
@@ -104,11 +118,21 @@ static void on_answer(tr_actor *self, void *state, const tr_result *result, void
             .hash = p ? hash_of(p->content) : 0, .files = files_of(0));
 }
 
+static bool on_item(tr_actor *self, void *state, const tr_msg *item, void *context)
+{
+    const parcel *p = tr_match(item, parcel);
+    (void)context;
+    tr_send(self, *(tr_addr *)state, got, .n = p->n, .size = p->content->size, .hash = hash_of(p->content),
+            .files = files_of(0));
+    return true;
+}
+
 static void help(tr_actor *self, void *state, const tr_msg *msg)
 {
     tr_addr *to = state;
     const ask_for *f = tr_match(msg, ask_for);
     const ask_with *w = tr_match(msg, ask_with);
+    const stream_for *s = tr_match(msg, stream_for);
     const tr_dead_letter *d = tr_match(msg, tr_dead_letter);
     if (tr_match(msg, report_to)) {
         *to = tr_msg_sender(msg);
@@ -116,6 +140,11 @@ static void help(tr_actor *self, void *state, const tr_msg *msg)
     }
     if (f)
         tr_then(self, tr_ask(self, f->of, TR_SECONDS(60), give, .size = f->size), on_answer, NULL);
+    if (s) {
+        tr_future items = tr_ask_stream(self, s->of, TR_SECONDS(60), 4, give_items, .size = s->size);
+        tr_each(self, items, on_item, NULL);
+        tr_then(self, items, on_answer, NULL);
+    }
     if (w)
         tr_then(self, tr_ask(self, w->of, TR_SECONDS(60), parcel, .n = 1, .content = w->content), on_answer,
                 NULL);
@@ -309,6 +338,29 @@ static void an_answer_comes_in_a_file_if_its_asker_wants_that(void **state)
     assert_int_equal(files_of(0), 0);
 }
 
+static void items_of_a_stream_come_in_files_or_the_stream_ends(void **state)
+{
+    (void)state;
+    const tr_buffer *content = content_of(9, 2 * MIB);
+    uint64_t hash = hash_of(content);
+    tr__buffer_drop(content);
+    assert_int_equal(tr_probe_send(probe, helper, stream_for, .of = giver, .size = 2 * MIB), TR_OK);
+    for (uint64_t n = 1; n <= 2; n++) {
+        const got *g = tr_probe_expect(probe, TR_SECONDS(5), got);
+        holds();
+        assert_int_equal(g->n, n);
+        assert_int_equal(g->hash, hash);
+        assert_true(g->files >= 1);
+    }
+    expect_error(TR_OK, "");
+    sim_disk_full(&sim->nodes[0], tr_sim_now(sim) + TR_SECONDS(10));
+    assert_int_equal(tr_probe_send(probe, helper, stream_for, .of = giver, .size = 2 * MIB), TR_OK);
+    expect_error(TR_ENOSPC, "");
+    tr_sim_step(sim, TR_SECONDS(10));
+    assert_int_equal(files_of(0), 0);
+    still_works();
+}
+
 /* ---- limits -------------------------------------------------------------------------------------------- */
 
 static void a_message_that_its_receiver_does_not_take_is_a_dead_letter_of_its_sender(void **state)
@@ -459,6 +511,7 @@ int main(void)
         SPOOLS(what_is_not_above_its_bound_stays_in_memory),
         SPOOLS(fields_of_other_kinds_stay_in_memory),
         SPOOLS(an_answer_comes_in_a_file_if_its_asker_wants_that),
+        SPOOLS(items_of_a_stream_come_in_files_or_the_stream_ends),
         SPOOLS(a_message_that_its_receiver_does_not_take_is_a_dead_letter_of_its_sender),
         SPOOLS(an_ask_that_is_too_large_fails_at_once_with_both_numbers),
         SPOOLS(what_finds_the_disk_full_is_refused_with_that_reason_and_no_file_is_left),
