@@ -74,8 +74,8 @@ typedef struct tr__hello {
     uint64_t message_max;              /* with TR__CAPABILITY_LANES: bytes of a message that it takes */
 } tr__hello;
 
-#define TR__CAPABILITY_LANES  1u /* it knows the bulk lane */
-#define TR__CAPABILITY_REFUSE 4u /* and hears that a message was refused while it came */
+#define TR__CAPABILITY_LANES  1u   /* it knows the bulk lane */
+#define TR__CAPABILITY_REFUSE 128u /* and hears that a message was refused while it came */
 
 typedef struct tr__ack {
     uint64_t sequence; /* how many batches and chunks were received */
