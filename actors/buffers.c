@@ -77,6 +77,11 @@ tr_err tr_buffer_hold(tr_actor *self, const tr_buffer *buffer)
     return TR_OK;
 }
 
+int tr_buffer_fd(const tr_buffer *buffer)
+{
+    return tr__buffer_fd(buffer);
+}
+
 static void forget(tr__extras *extras, held *entry)
 {
     HASH_DEL(extras->buffers, entry);

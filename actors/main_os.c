@@ -32,7 +32,10 @@ static const char help[] =
     "  --data DIR        keep what transactions have committed in this directory\n"
     "  --message-budget BYTES  what large messages and buffers may hold, e.g. 512M\n"
     "                    (default: a quarter of the memory)\n"
-    "  --message-max BYTES     of one message from another node, 1M to 1G (default: 64M)\n"
+    "  --message-max BYTES     of one message from another node, 1M to 2G (default: 64M)\n"
+    "  --spool DIR       where large buffers of messages from other nodes come in files, if their receivers\n"
+    "                    want that (default: /var/tmp)\n"
+    "  --spool-max BYTES       that these files may hold (default: 4G)\n"
     "  --operator WHAT   socket: let `troupe ps` and the like reach this node by its name; or none\n"
     "                    (default: socket if --name is given)\n"
     "  --stop-timeout S  what hasn't stopped S seconds after it was asked to is killed (default: 10);\n"
@@ -58,6 +61,8 @@ static const struct option options[] = {
     {"crash-dir", required_argument, NULL, 'C'},
     {"message-budget", required_argument, NULL, 'b'},
     {"message-max", required_argument, NULL, 'm'},
+    {"spool", required_argument, NULL, 'z'},
+    {"spool-max", required_argument, NULL, 'x'},
     {"stop-timeout", required_argument, NULL, 's'},
     {"watchdog", required_argument, NULL, 'w'},
     {"overrun", required_argument, NULL, 'r'},
@@ -191,7 +196,11 @@ static int take_number(const char *program, int option, const char *value, parse
     case 'm':
         return parse_bytes(value, &p->node.message_max) && tr__message_max_is_good(p->node.message_max)
                    ? 0
-                   : bad(program, "message-max", value, "a number of bytes from 1M to 1G");
+                   : bad(program, "message-max", value, "a number of bytes from 1M to 2G");
+    case 'x':
+        return parse_bytes(value, &p->node.spool_max)
+                   ? 0
+                   : bad(program, "spool-max", value, "a number of bytes from 1 on, as 512M, 8G");
     case 'w':
         return parse_ms(program, "watchdog", value, TR_FOREVER, &p->node.watchdog_ns);
     case 'r':
@@ -250,6 +259,9 @@ static int take(const char *program, int option, const char *value, parsed *p)
     case 'd':
         p->node.data = value;
         return *value ? 0 : bad(program, "data", "\"\"", "a directory is needed");
+    case 'z':
+        p->node.spool = value;
+        return *value ? 0 : bad(program, "spool", "\"\"", "a directory is needed");
     case 'C':
         p->crash_dir = value;
         return *value ? 0 : bad(program, "crash-dir", "\"\"", "a directory, or none");

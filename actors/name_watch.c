@@ -31,6 +31,7 @@ typedef struct name_watch {
     uint64_t holder_monitor;
     uint64_t known; /* of a claim: tr__claimed */
     bool seeking;
+    bool lost; /* `told` has lost it since, even if it has it again by now */
     char reason[TR__REASON_TEXT];
     tr__pending *tick;
 } name_watch;
@@ -61,12 +62,14 @@ static void seek(tr_actor *self, name_watch *w)
 
 static void go_on(tr_actor *self, name_watch *w)
 {
-    bool same = tr_addr_equal(w->told, w->holder);
-    if (!same && !tr_addr_is_none(w->told) && tell(self, w, false, w->told))
+    w->lost = !tr_addr_is_none(w->told) && (w->lost || !tr_addr_equal(w->told, w->holder));
+    if (w->lost && tell(self, w, false, w->told)) {
         w->told = TR_ADDR_NONE;
-    if (!same && tr_addr_is_none(w->told) && !tr_addr_is_none(w->holder) && tell(self, w, true, w->holder))
+        w->lost = false;
+    }
+    if (tr_addr_is_none(w->told) && !tr_addr_is_none(w->holder) && tell(self, w, true, w->holder))
         w->told = w->holder;
-    if (!tr_addr_equal(w->told, w->holder))
+    if (w->lost || !tr_addr_equal(w->told, w->holder))
         tr__tick_set(tr__owner(self), w->tick, RETRY);
     seek(self, w);
 }

@@ -13,6 +13,7 @@
 #include "actors/remote.h"
 #include "actors/shutdown.h"
 #include "actors/spawn_at.h"
+#include "actors/spool.h"
 #include "actors/transactions.h"
 #include "actors/warden.h"
 #include "actors/watchdog.h"
@@ -102,6 +103,9 @@ tr_node *tr__node_make(const tr_node_opts *opts, const tr__seams *seams, tr_erro
     node->buffers = tr__buffers_open();
     if (node->buffers && opts->message_budget)
         atomic_store_explicit(&node->buffers->max, opts->message_budget, memory_order_relaxed);
+    if (node->buffers)
+        atomic_store_explicit(&node->buffers->spool_max, opts->spool_max ? opts->spool_max : TR__SPOOL_MAX,
+                              memory_order_relaxed);
     if (!node->buffers || !loops_make(node)) {
         tr__node_unmake(node);
         tr__fail(error, TR_ENOMEM, "no memory for %u loops", opts->loops);

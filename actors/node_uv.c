@@ -22,6 +22,7 @@
 #include "actors/remote.h"
 #include "actors/rights_file_os.h"
 #include "actors/shutdown.h"
+#include "actors/spool.h"
 #include "actors/transactions.h"
 #include "base/err.h"
 #include "base/mem.h"
@@ -300,6 +301,7 @@ static tr__seams seams_of(struct tr__driver_uv *all)
                        .net = tr__nng_net(),
                        .seed = os_seed(),
                        .secret = tr__key_secret,
+                       .spool = &tr__spool_os,
                        .kinds = {.process = &tr__process_uv,
                                  .workers = &tr__workers_uv,
                                  .http = &tr__http_curl,

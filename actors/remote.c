@@ -210,6 +210,19 @@ static void on_bulk(void *context, tr__peer *peer, uint8_t *block, const uint8_t
         tr__free(block);
 }
 
+static tr__unit_way on_bulk_begins(void *context, tr__peer *peer, uint64_t whole, const uint8_t *bytes,
+                                   size_t length)
+{
+    (void)context;
+    return peer->user ? tr__arrival_begins(peer->user, whole, bytes, length) : TR__UNIT_GATHERED;
+}
+
+static bool on_bulk_part(void *context, tr__peer *peer, const uint8_t *bytes, size_t length, bool last)
+{
+    (void)context;
+    return peer->user && tr__arrival_part(peer->user, bytes, length, last);
+}
+
 static void on_writable(void *context, tr__peer *peer)
 {
     (void)context;
@@ -275,6 +288,8 @@ static const tr__endpoint_upcalls upcalls = {
     .peer_down = on_peer_down,
     .dial_failed = on_dial_failed,
     .turned_away = on_turned_away,
+    .bulk_begins = on_bulk_begins,
+    .bulk_part = on_bulk_part,
 };
 
 /* ---- life ---------------------------------------------------------------------------------------------- */
@@ -294,7 +309,7 @@ tr_err tr__remote_open(tr_node *node, tr__net *net, tr_error *error)
 {
     const tr_node_opts *opts = &node->opts;
     if (!tr__message_max_is_good(opts->message_max))
-        return tr__fail(error, TR_EINVAL, "message_max of %llu bytes: 1 MiB to 1 GiB may be asked for",
+        return tr__fail(error, TR_EINVAL, "message_max of %llu bytes: 1 MiB to 2 GiB may be asked for",
                         (unsigned long long)opts->message_max);
     if (!opts->listen && !(opts->join && opts->join[0]))
         return TR_OK;

@@ -39,7 +39,7 @@ void tr__remote_send(tr__loop *loop, tr_msg *msg);
 /* Whether tr_node_opts.message_max may be that; 0: the default. */
 static inline bool tr__message_max_is_good(uint64_t bytes)
 {
-    return bytes == 0 || (bytes >= 1u << 20 && bytes <= 1u << 30);
+    return bytes == 0 || (bytes >= 1u << 20 && bytes <= 2u << 30);
 }
 
 /* What those options say of heartbeats and silence, with the defaults for what they don't. */

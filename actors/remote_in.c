@@ -104,8 +104,7 @@ static void undecoded(tr__remote_peer *p, const tr__record *r, tr_drop why, cons
         tr__node_log(loop->node, TR_LOG_DEBUG, "from node %s: %s", p->peer->name, error->text);
 }
 
-/* Tell the asker that its ask came to nothing here. */
-static void refuse_ask(tr__remote_peer *p, const tr__record *r, const tr_error *error)
+void tr__remote_refuse_ask(tr__remote_peer *p, const tr__record *r, const tr_error *error)
 {
     tr__loop *loop = p->remote->loop;
     tr_msg *msg = tr__msg_alloc(&loop->pool, loop->index, TR__FAILURE_ROOM);
@@ -198,13 +197,15 @@ static void take_message(tr__remote_peer *p, const tr__record *r)
     tr_error error;
     bool asks = r->kind == TR__WIRE_ASK || r->kind == TR__WIRE_STREAM_ASK;
     bool may = __builtin_expect(is_free(p->rights), 1) || is_allowed(p, r, to, &error);
+    if (__builtin_expect(r->length > TR__LIMIT_MIN, 0) && may && tr__arrival_refuse_larger(p, r))
+        return;
     tr_msg *msg = may ? tr__remote_decode(p, r, &why, &error) : NULL;
     if (!may)
         why = TR_DROP_REFUSED;
     if (!msg) {
         undecoded(p, r, why, &error);
         if (asks)
-            refuse_ask(p, r, &error);
+            tr__remote_refuse_ask(p, r, &error);
         return;
     }
     msg->kind = asks ? TR__MSG_ASK : TR__MSG_NORMAL;
@@ -276,12 +277,12 @@ static void take_reply(tr__remote_peer *p, const tr__record *r)
 /* ---- streams ------------------------------------------------------------------------------------------- */
 
 /* An item that can't be had leaves a hole: the stream ends here, and there. */
-static void item_lost(tr__remote_peer *p, const tr__record *r, tr_drop why)
+void tr__remote_item_lost(tr__remote_peer *p, const tr__record *r, tr_err code)
 {
     tr__loop *loop = p->remote->loop;
     tr_msg *wait = tr__waits_take(&p->waits, TR__MSG_ASK, r->ask, r->to_slot, r->to_generation);
     tr_addr asker = wait->sender, callee = {p->peer->id, r->from_slot, r->from_generation};
-    tr__fail_ask(loop, wait, p->peer->id, why == TR_DROP_NO_MEMORY ? TR_ENOMEM : TR_ETYPE);
+    tr__fail_ask(loop, wait, p->peer->id, code);
     tr_msg *cancel = tr__cancel_make(loop);
     if (!cancel) {
         tr__remote_cut_for(p, TR_ENOMEM, "no memory for what it must hear");
@@ -311,7 +312,7 @@ static void take_item(tr__remote_peer *p, const tr__record *r)
     tr_msg *msg = tr__remote_decode(p, r, &why, &error);
     if (!msg) {
         undecoded(p, r, why, &error);
-        item_lost(p, r, why);
+        tr__remote_item_lost(p, r, why == TR_DROP_NO_MEMORY ? TR_ENOMEM : TR_ETYPE);
         return;
     }
     msg->kind = TR__MSG_ITEM;
@@ -346,6 +347,29 @@ static void take_demand(tr__remote_peer *p, const tr__record *r)
 
 /* ---- the rest ------------------------------------------------------------------------------------------ */
 
+void tr__remote_fail_wait(tr__remote_peer *p, const tr__record *r, tr_msg *wait, tr_err code,
+                          const char *text, size_t length)
+{
+    tr__loop *loop = p->remote->loop;
+    length = length < TR_ERROR_TEXT_MAX - 1 ? length : TR_ERROR_TEXT_MAX - 1;
+    tr_msg *msg = length ? tr__msg_alloc(&loop->pool, loop->index, sizeof(tr__failure) + length + 1) : NULL;
+    if (!msg) {
+        tr__fail_ask(loop, wait, p->peer->id, code);
+        return;
+    }
+    char *copy = (char *)tr__msg_body(msg) + sizeof(tr__failure);
+    memcpy(copy, text, length);
+    copy[length] = 0;
+    *(tr__failure *)tr__msg_body(msg) = (tr__failure){.code = code, .text = copy};
+    msg->kind = TR__MSG_FAILURE;
+    tr__msg_filled(msg, tr__type_of(&tr__failure_type));
+    msg->error = (uint8_t)code;
+    msg->sender = (tr_addr){p->peer->id, r->from_slot, r->from_generation};
+    msg->ask = r->ask;
+    tr__msg_free(loop, wait);
+    tr__submit(loop, (tr_addr){loop->node->id, r->to_slot, r->to_generation}, msg);
+}
+
 static void take_failure(tr__remote_peer *p, const tr__record *r)
 {
     tr__loop *loop = p->remote->loop;
@@ -356,23 +380,7 @@ static void take_failure(tr__remote_peer *p, const tr__record *r)
     }
     tr_err code = r->code > TR_OK && r->code < TR_ERR_COUNT ? (tr_err)r->code : TR_EPROTO;
     loop->counts.handled++;
-    size_t length = r->length < TR_ERROR_TEXT_MAX - 1 ? r->length : TR_ERROR_TEXT_MAX - 1;
-    tr_msg *msg = length ? tr__msg_alloc(&loop->pool, loop->index, sizeof(tr__failure) + length + 1) : NULL;
-    if (!msg) {
-        tr__fail_ask(loop, wait, p->peer->id, code);
-        return;
-    }
-    char *text = (char *)tr__msg_body(msg) + sizeof(tr__failure);
-    memcpy(text, r->body, length);
-    text[length] = 0;
-    *(tr__failure *)tr__msg_body(msg) = (tr__failure){.code = code, .text = text};
-    msg->kind = TR__MSG_FAILURE;
-    tr__msg_filled(msg, tr__type_of(&tr__failure_type));
-    msg->error = (uint8_t)code;
-    msg->sender = (tr_addr){p->peer->id, r->from_slot, r->from_generation};
-    msg->ask = r->ask;
-    tr__msg_free(loop, wait);
-    tr__submit(loop, (tr_addr){loop->node->id, r->to_slot, r->to_generation}, msg);
+    tr__remote_fail_wait(p, r, wait, code, (const char *)r->body, r->length);
 }
 
 static void take_cancel(tr__remote_peer *p, const tr__record *r)
@@ -480,7 +488,7 @@ static void take_of_links(tr__remote_peer *p, const tr__record *r)
         tr__take_stop(p, r);
 }
 
-static tr_err take(tr__remote_peer *p, const tr__record *r)
+tr_err tr__remote_take(tr__remote_peer *p, const tr__record *r)
 {
     bool sized = r->kind == TR__WIRE_STREAM_ASK || r->kind == TR__WIRE_DEMAND;
     bool typed = r->kind == TR__WIRE_NORMAL || r->kind == TR__WIRE_EXPIRING || r->kind == TR__WIRE_ASK ||
@@ -501,7 +509,7 @@ static tr_err take(tr__remote_peer *p, const tr__record *r)
         tr__random_below(&p->remote->loop->random, 50) == 0)
         return TR_OK;
     p->remote->loop->counts.received++;
-    if (r->kind >= TR__WIRE_LINK) {
+    if (r->kind >= TR__WIRE_LINK && r->kind <= TR__WIRE_STOP) {
         take_of_links(p, r);
         return TR_OK;
     }
@@ -533,6 +541,9 @@ static tr_err take(tr__remote_peer *p, const tr__record *r)
     case TR__WIRE_DOWN:
         take_down(p, r);
         break;
+    case TR__WIRE_REFUSED:
+        tr__take_refused(p, r);
+        break;
     default:
         if (TR_PLANT(twice_after_reconnect) && p->route->ended_id)
             p->remote->loop->counts.received++, take_message(p, r);
@@ -547,10 +558,10 @@ static inline tr_err next(tr__remote_peer *p, const uint8_t *bytes, size_t lengt
 {
     tr__record record;
     if (tr__alike_get(&p->alike_in, bytes, length, used))
-        return take(p, &p->alike_in.record);
+        return tr__remote_take(p, &p->alike_in.record);
     TR_TRY(tr__wire_get(bytes, length, &record, used, error));
     tr__alike_keep(&p->alike_in, bytes, &record);
-    return take(p, &record);
+    return tr__remote_take(p, &record);
 }
 
 void tr__remote_take_batch(tr__remote_peer *p, const uint8_t *bytes, size_t length)

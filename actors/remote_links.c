@@ -214,7 +214,7 @@ void tr__tell_rights(tr__remote_peer *p)
         return;
     tr__record record = {.kind = TR__WIRE_RIGHTS, .ask = p->rights->may};
     bool less = p->peer->capabilities & TR__CAPABILITY_LINKS && (p->rights->may & TR_MAY_ALL) != TR_MAY_ALL;
-    tr_err err = less ? tr__remote_put_record(p, &record, NULL) : TR_OK;
+    tr_err err = less ? tr__remote_put_record(p, NULL, &record, NULL) : TR_OK;
     p->untold = err == TR_EAGAIN; /* again when there is credit */
     if (err == TR_ENOMEM)
         tr__remote_cut_for(p, TR_ENOMEM, "no memory to tell it what it may do");

@@ -7,15 +7,8 @@
 #include "actors/remote_peer.h"
 #include "actors/wire.h"
 #include "base/err.h"
-#include "base/hash_table.h"
 #include "base/mem.h"
 #include "base/plant.h"
-
-typedef struct tr__told_type {
-    const tr_typeinfo *type;
-    uint32_t number;
-    UT_hash_handle hh;
-} told_type;
 
 /* ---- records ------------------------------------------------------------------------------------------- */
 
@@ -41,7 +34,7 @@ static void commit(tr__remote_peer *p, tr__pair *pair, size_t length)
     tr__pair_sent(pair, tr__endpoint_bulk_last(p->peer));
 }
 
-static tr_err put_by(tr__remote_peer *p, tr__pair *pair, tr__record *record, const void *bytes)
+tr_err tr__remote_put_record(tr__remote_peer *p, tr__pair *pair, tr__record *record, const void *bytes)
 {
     uint8_t *at;
     TR_TRY(reserve(p, pair, TR__WIRE_HEADER_MAX + record->length, &at));
@@ -54,7 +47,7 @@ static tr_err put_by(tr__remote_peer *p, tr__pair *pair, tr__record *record, con
 
 static tr_err put(tr__remote_peer *p, tr__record *record, const void *bytes)
 {
-    return put_by(p, p->pair, record, bytes);
+    return tr__remote_put_record(p, p->pair, record, bytes);
 }
 
 /* The record and the message's struct as CBOR. Its head is written with the most that the body can have, which mostly leaves
@@ -75,42 +68,6 @@ static tr_err put_body(tr__remote_peer *p, tr__record *record, tr_msg *msg)
     record->length = tr__cbor_encode(msg->type, body, at + head, room);
     head = tr__wire_resize(at, head, room, record->length);
     commit(p, p->pair, head + record->length);
-    return TR_OK;
-}
-
-tr_err tr__told_number(tr__remote_peer *p, const tr_typeinfo *type, uint32_t *number)
-{
-    if (p->last_type == type) {
-        *number = p->last_number;
-        return TR_OK;
-    }
-    told_type *told;
-    HASH_FIND_PTR(p->told, &type, told);
-    if (!told) {
-        uint32_t next = HASH_COUNT(p->told);
-        if (next >= TR__TYPES_MAX || !(told = tr__alloc(sizeof(*told))))
-            return TR_ENOMEM;
-        *told = (told_type){.type = type, .number = next};
-        tr__record record = {.kind = TR__WIRE_TYPE,
-                             .type = next,
-                             .type_id = type->id,
-                             .fingerprint = type->fingerprint,
-                             .length = strlen(type->schema)};
-        tr_err err = put_by(p, NULL, &record, type->schema);
-        if (err != TR_OK) {
-            tr__free(told);
-            return err;
-        }
-        HASH_ADD_PTR(p->told, type, told);
-        if (!tr__hash_added(told)) {
-            /* The other side has heard its number by now: the next type's would be taken for it. */
-            tr__free(told);
-            tr__remote_cut(p, &(tr_error){TR_ENOMEM, "no memory for what was told to it"});
-            return TR_ENOCONN;
-        }
-    }
-    p->last_type = type;
-    p->last_number = *number = told->number;
     return TR_OK;
 }
 
@@ -229,6 +186,7 @@ static const struct {
     [TR__MSG_EXIT] = {TR__WIRE_EXIT, put_exit, false},
     [TR__MSG_SHUTDOWN] = {TR__WIRE_STOP, put_stop, false},
     [TR__MSG_KILL] = {TR__WIRE_STOP, put_stop, false},
+    [TR__MSG_REFUSED] = {TR__WIRE_REFUSED, tr__put_refused, false},
 };
 
 /* Only to a node that knows of links between nodes. */
@@ -236,11 +194,6 @@ static bool is_of_links(uint8_t kind)
 {
     return kind == TR__MSG_LINK || kind == TR__MSG_UNLINK || kind == TR__MSG_UNLINKED ||
            kind == TR__MSG_EXIT || kind == TR__MSG_SHUTDOWN || kind == TR__MSG_KILL;
-}
-
-tr_err tr__remote_put_record(tr__remote_peer *p, tr__record *record, const void *bytes)
-{
-    return put(p, record, bytes);
 }
 
 /* ---- sending ------------------------------------------------------------------------------------------- */
@@ -405,7 +358,7 @@ void tr__remote_cut(tr__remote_peer *p, const tr_error *why)
 
 static tr_drop drop_of(tr_err err)
 {
-    return err == TR_ETOOBIG ? TR_DROP_FULL : err == TR_ENOMEM ? TR_DROP_NO_MEMORY : TR_DROP_NO_CONNECTION;
+    return err == TR_ETOOBIG ? TR_DROP_TOO_BIG : err == TR_ENOMEM ? TR_DROP_NO_MEMORY : TR_DROP_NO_CONNECTION;
 }
 
 /* In the place of an answer that can't go: its asker must hear (M2), so it goes, or the connection does. */
@@ -439,7 +392,8 @@ static bool is_needed(const tr_msg *msg)
 {
     return msg->kind == TR__MSG_NOTICE || msg->kind == TR__MSG_ITEM || msg->kind == TR__MSG_DEMAND ||
            msg->kind == TR__MSG_MOVED || msg->kind == TR__MSG_UNLINK || msg->kind == TR__MSG_UNLINKED ||
-           msg->kind == TR__MSG_EXIT || (msg->kind == TR__MSG_CANCEL && msg->flags & TR__MSG_STREAM);
+           msg->kind == TR__MSG_EXIT || (msg->kind == TR__MSG_REFUSED && msg->ask) ||
+           (msg->kind == TR__MSG_CANCEL && msg->flags & TR__MSG_STREAM);
 }
 
 /* It can't go, and won't later. */
@@ -623,14 +577,10 @@ void tr__remote_peer_end(tr__remote_peer *p)
         }
     if (p->went)
         tr__msg_free(loop, p->went);
+    tr__arrival_end(p);
     tr__watching_end(p);
     tr__pairs_end(&p->pairs);
     tr__heard_types_end(p);
-    told_type *told, *next;
-    HASH_ITER(hh, p->told, told, next)
-    {
-        HASH_DEL(p->told, told);
-        tr__free(told);
-    }
+    tr__told_types_end(p);
     tr__free(p);
 }

@@ -5,6 +5,7 @@
 
 #include <stdatomic.h>
 
+#include "actors/limits.h"
 #include "actors/loop.h"
 #include "actors/pairs.h"
 #include "actors/remote.h"
@@ -65,6 +66,9 @@ typedef struct tr__remote_peer {
     bool went_along;   /* what was sent took its block with it; its header is in `gone` */
     uint8_t *block;    /* that came by the bulk lane, and isn't a message yet */
     size_t block_size;
+    struct tr__arrival *arrival; /* what comes by it and goes to files (remote_arrival.c); NULL: nothing */
+    const tr__gap *gaps;         /* of what is being taken: its buffers that are in files */
+    uint32_t gap_count;
     tr_msg *wanting, **wanting_end; /* writable notices to be */
     tr__waits waits;                /* asks and monitors of ours; cancels to be of streamed asks of theirs */
     struct tr__watching *watching;  /* monitors of theirs */
@@ -93,6 +97,9 @@ tr__remote_peer *tr__remote_ready(tr__loop *loop, uint64_t to_node);
 /* The number of a type on this connection; told at its first use, always on the normal lane: what needs it, on whatever
  * lane, is behind that. */
 tr_err tr__told_number(tr__remote_peer *p, const tr_typeinfo *type, uint32_t *number);
+/* The name of the type that was told by that number; NULL: none was. */
+const char *tr__told_name(const tr__remote_peer *p, uint32_t number);
+void tr__told_types_end(tr__remote_peer *p);
 /* Send, or hold until there is credit. Takes msg. */
 void tr__remote_peer_send(tr__remote_peer *p, tr_msg *msg);
 /* There is credit again. */
@@ -148,8 +155,30 @@ void tr__tell_rights(tr__remote_peer *p);
 void tr__take_reason(const tr__record *r, tr__reason *reason);
 /* It does what no peer does, or there is no memory for what must be: the connection ends. */
 void tr__remote_cut_for(tr__remote_peer *p, tr_err code, const char *what);
-/* Put a record that isn't a message: it isn't counted. As tr__endpoint_reserve. */
-tr_err tr__remote_put_record(tr__remote_peer *p, tr__record *record, const void *bytes);
+/* ---- what is looked at while it comes, and refusals (remote_arrival.c) ---- */
+
+/* A large message begins, and goes on: as in transport/flow.h. */
+tr__unit_way tr__arrival_begins(tr__remote_peer *p, uint64_t whole, const uint8_t *bytes, size_t length);
+bool tr__arrival_part(tr__remote_peer *p, const uint8_t *bytes, size_t length, bool last);
+void tr__arrival_end(tr__remote_peer *p);
+/* Whether it is larger than its receiver takes: then it goes back. It has been counted as received. */
+bool tr__arrival_refuse_larger(tr__remote_peer *p, const tr__record *r);
+tr_err tr__put_refused(tr__remote_peer *p, tr__record *record, tr_msg *msg);
+void tr__take_refused(tr__remote_peer *p, const tr__record *r);
+
+/* ---- of remote_out.c and remote_in.c ---- */
+
+/* A record and its bytes, if any: on the normal lane, or behind what its pair has on the bulk lane. */
+tr_err tr__remote_put_record(tr__remote_peer *p, tr__pair *pair, tr__record *record, const void *bytes);
+/* One record that came, as from a batch. */
+tr_err tr__remote_take(tr__remote_peer *p, const tr__record *r);
+/* An ask of ours that waits comes to nothing: its block is taken. r: of whom, and by whom. */
+void tr__remote_fail_wait(tr__remote_peer *p, const tr__record *r, tr_msg *wait, tr_err code,
+                          const char *text, size_t length);
+/* Tell the asker that its ask came to nothing here. */
+void tr__remote_refuse_ask(tr__remote_peer *p, const tr__record *r, const tr_error *error);
+/* An item that can't be had leaves a hole: the stream ends here, and there. */
+void tr__remote_item_lost(tr__remote_peer *p, const tr__record *r, tr_err code);
 
 /* ---- types of theirs (remote_types.c) ---- */
 

@@ -103,7 +103,7 @@ static tr_msg *decode_measured(tr__remote_peer *p, const tr_typeinfo *type, cons
 {
     tr__loop *loop = p->remote->loop;
     size_t size, most = tr__remote_body_max(p->remote->message_max);
-    if (tr__cbor_measure(type, r->body, r->length, &size, error) != TR_OK)
+    if (tr__cbor_measure_around(type, r->body, r->length, p->gaps, p->gap_count, &size, error) != TR_OK)
         return NULL;
     if (size > most) {
         tr__fail(error, TR_ETOOBIG, "a %s of %zu bytes: between nodes %zu is the most", type->name, size,
@@ -117,7 +117,8 @@ static tr_msg *decode_measured(tr__remote_peer *p, const tr_typeinfo *type, cons
     if (!msg)
         return no_memory(type, size, why, error);
     msg->size = (uint32_t)size;
-    if (!tr__cbor_decode(type, r->body, r->length, loop->node->buffers, tr__msg_body(msg))) {
+    if (!tr__cbor_decode_around(type, r->body, r->length, p->gaps, p->gap_count, loop->node->buffers,
+                                tr__msg_body(msg))) {
         tr__msg_free(loop, msg);
         return no_memory(type, size, why, error);
     }

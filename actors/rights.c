@@ -171,9 +171,12 @@ static bool is_known(const tr_node *node, tr_addr to)
     return tr_addr_equal(to, TR__WARDEN_OF(node->id)) || tr_addr_equal(to, TR__TX_MANAGER_OF(node->id));
 }
 
+bool tr__peer_can_reach(tr__remote_peer *p, tr_addr to)
+{
+    return p->rights->may & TR_MAY_SEND || is_known(p->remote->loop->node, to) || has_name(p, to);
+}
+
 tr_err tr__peer_reaches(tr__remote_peer *p, tr_addr to, tr_error *error)
 {
-    if (p->rights->may & TR_MAY_SEND || is_known(p->remote->loop->node, to) || has_name(p, to))
-        return TR_OK;
-    return refuse(p, TR__RIGHT_SEND, NULL, error);
+    return tr__peer_can_reach(p, to) ? TR_OK : refuse(p, TR__RIGHT_SEND, NULL, error);
 }

@@ -7,6 +7,7 @@
 #include "actors/adapter.h"
 #include "actors/budget.h"
 #include "actors/flow.h"
+#include "actors/limits.h"
 #include "actors/loop.h"
 #include "actors/memory.h"
 #include "actors/overflow.h"
@@ -55,8 +56,11 @@ tr_err tr__may_send(tr_actor *self, tr_addr to, const tr_typeinfo *info, const v
         return tr__self_fail(self, TR_EPERM, "a %s is sent by the runtime only", info->name);
     tr_node *node = tr__owner(self)->node;
     uint64_t most;
+    tr_error error;
     if (to.node != node->id && !tr__remote_fits(node, to.node, info, body, size, &most))
         return tr__refuse_size(self, info, body, most);
+    if (!tr__limit_admits(node, to, info, body, size, &error))
+        return tr__self_fail(self, error.code, "%s", error.text);
     return TR_OK;
 }
 
@@ -446,6 +450,8 @@ static tr_err post_counted(tr_node *node, tr_addr to, tr_type *type, const void 
         return TR_ETOOBIG;
     if (info && info->notice)
         return TR_EPERM;
+    if (info && kind == TR__MSG_NORMAL && !tr__limit_admits(node, to, info, body, size, NULL))
+        return TR_ETOOBIG;
     if (info && kind == TR__MSG_NORMAL && !tr__budget_admits(node, to, info, size, false, &beyond))
         return TR_EFULL;
     if (slot && places > tr__capacity(slot))

@@ -9,7 +9,8 @@
 #include "actors/loop.h"
 #include "mailbox/message.h"
 
-/* Refuse what only the runtime may send, TR_EPERM, and what would be too large for a connection, TR_ETOOBIG. */
+/* Refuse what only the runtime may send, TR_EPERM, and what is too large for the connection or the receiver,
+ * TR_ETOOBIG. */
 tr_err tr__may_send(tr_actor *self, tr_addr to, const tr_typeinfo *info, const void *body, size_t size);
 /* Say how large it is, and what its receiver's node takes. TR_ETOOBIG. */
 tr_err tr__refuse_size(tr_actor *self, const tr_typeinfo *info, const void *body, uint64_t most);

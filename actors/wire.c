@@ -116,6 +116,7 @@ static const uint16_t parts[TR__WIRE_KINDS] = {
     [TR__WIRE_EXIT] = HAS_EXIT | HAS_CODE | HAS_BODY,
     [TR__WIRE_STOP] = HAS_EXIT,
     [TR__WIRE_RIGHTS] = HAS_ASK,
+    [TR__WIRE_REFUSED] = HAS_ASK | HAS_OUTFLOW | HAS_TYPE | HAS_CODE | HAS_BODY,
 };
 
 size_t tr__wire_put(uint8_t *out, const tr__record *record)
@@ -202,28 +203,45 @@ static void get_parts(reader *r, const uint8_t *start, tr__record *record)
     uint64_t length = get_number(r);
     record->head = (size_t)(behind_head - start);
     record->body = r->at;
-    if (r->bad || length > (size_t)(r->end - r->at)) {
-        r->bad = true;
-        return;
-    }
     record->length = (size_t)length;
-    r->at += length;
+}
+
+static bool is_kind(const uint8_t *in, size_t length)
+{
+    return length > 0 && in[0] > 0 && in[0] < TR__WIRE_KINDS;
+}
+
+static void get_head(reader *r, tr__record *record)
+{
+    const uint8_t *start = r->at;
+    memset(record, 0, sizeof(*record));
+    record->remaining_ns = UINT64_MAX;
+    record->kind = (tr__wire_kind)*r->at++;
+    record->to_slot = get_small(r);
+    record->to_generation = get_small(r);
+    record->from_slot = get_small(r);
+    record->from_generation = get_small(r);
+    get_parts(r, start, record);
+}
+
+bool tr__wire_get_head(const uint8_t *in, size_t length, tr__record *record)
+{
+    reader r = {in, in + length, false};
+    if (!is_kind(in, length) || !(parts[in[0]] & HAS_BODY))
+        return false;
+    get_head(&r, record);
+    return !r.bad;
 }
 
 tr_err tr__wire_get(const uint8_t *in, size_t length, tr__record *record, size_t *used, tr_error *error)
 {
     reader r = {in, in + length, false};
-    memset(record, 0, sizeof(*record));
-    record->remaining_ns = UINT64_MAX;
-    if (length == 0 || in[0] == 0 || in[0] >= TR__WIRE_KINDS)
+    if (!is_kind(in, length))
         return tr__fail(error, TR_EPROTO, "a batch holds a record of kind %d, which is none",
                         length ? in[0] : -1);
-    record->kind = (tr__wire_kind)*r.at++;
-    record->to_slot = get_small(&r);
-    record->to_generation = get_small(&r);
-    record->from_slot = get_small(&r);
-    record->from_generation = get_small(&r);
-    get_parts(&r, in, record);
+    get_head(&r, record);
+    r.bad |= record->length > (size_t)(r.end - r.at);
+    r.at += r.bad ? 0 : record->length;
     if (r.bad)
         return tr__fail(error, TR_EPROTO,
                         "a record of kind %d in a batch is cut short or has a number out of range", in[0]);

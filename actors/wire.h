@@ -22,12 +22,13 @@
  *     EXIT                  exit kind, code, text
  *     STOP                  exit kind
  *     RIGHTS                rights (to and from are 0)
+ *     REFUSED               ask (0: it was none), unit, code, type number, text
  *
- * The last five go only to a node that has TR__CAPABILITY_LINKS.
+ * The last but one five go only to a node that has TR__CAPABILITY_LINKS, the last one to one that has _REFUSE.
  *
  * An address is node (8 bytes), slot, generation. A body is a length and that many bytes of CBOR; a text, and a schema, is
  * a length and that many bytes. A type's number is
- * the sender's, told by a TYPE record before its first use on that connection, so a schema is compared once a
+ * the sender's (in REFUSED the one of who sent what was refused), told by a TYPE record before its first use on that connection, so a schema is compared once a
  * connection. */
 #ifndef TR_ACTORS_WIRE_H
 #define TR_ACTORS_WIRE_H
@@ -55,7 +56,8 @@ typedef enum tr__wire_kind {
     TR__WIRE_UNLINKED, /* the answer to it */
     TR__WIRE_EXIT,
     TR__WIRE_STOP,
-    TR__WIRE_RIGHTS, /* what the receiver may do at the sender's (rights.h) */
+    TR__WIRE_RIGHTS,  /* what the receiver may do at the sender's (rights.h) */
+    TR__WIRE_REFUSED, /* a message that came is not taken: it goes back as this, to its sender */
     TR__WIRE_KINDS
 } tr__wire_kind;
 
@@ -64,7 +66,7 @@ typedef struct tr__record {
     uint32_t to_slot, to_generation, from_slot, from_generation;
     uint64_t ask;          /* or the number of a monitor or an unlink, or the rights */
     uint64_t remaining_ns; /* UINT64_MAX: none */
-    uint64_t outflow;      /* its id at who sends the items */
+    uint64_t outflow;      /* its id at who sends the items; or the number of the unit that was refused */
     uint32_t window;       /* or how many items are demanded */
     uint32_t type;         /* number */
     uint32_t exit_kind, code;
@@ -87,6 +89,9 @@ size_t tr__wire_number_size(uint64_t number);
 size_t tr__wire_resize(uint8_t *out, size_t head, size_t claimed, size_t length);
 /* The record at the front of `in`; *used says how long it is. TR_EPROTO with a text for anything else. */
 tr_err tr__wire_get(const uint8_t *in, size_t length, tr__record *record, size_t *used, tr_error *error);
+/* The head of a record that has a body, of which maybe only the beginning is there: record->body is where it begins,
+ * record->length what it says. False: it isn't one, or not whole. */
+bool tr__wire_get_head(const uint8_t *in, size_t length, tr__record *record);
 
 /* ---- many alike ----
  * Messages of one type from one actor to another have heads that are alike but for the body's length. Who puts or gets many of

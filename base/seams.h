@@ -15,6 +15,7 @@ struct tr__http_seam;
 struct tr__net;
 struct tr__process_seam;
 struct tr__sp_seam;
+struct tr__spool_seam;
 struct tr__tcp_seam;
 struct tr__workers_seam;
 struct tr__log_store;
@@ -75,6 +76,8 @@ typedef struct tr__seams {
     uint64_t seed;
     /* Unpredictable bytes, for what must stay secret; the control thread. Only for a node with a key. */
     void (*secret)(void *context, void *bytes, size_t length);
+    /* Files for large buffers of messages from other nodes (actors/spool.h). NULL: they stay in memory. */
+    const struct tr__spool_seam *spool;
     tr__kind_seams kinds;
 } tr__seams;
 

@@ -13,6 +13,7 @@ typedef struct counted {
     void (*free_data)(void *data, size_t size,
                       void *context); /* NULL: the bytes are in this block, or free()'s */
     void *context;
+    int fd;                  /* a file that has the bytes; -1: none */
     _Alignas(16) char own[]; /* the bytes of one that was copied */
 } counted;
 
@@ -60,7 +61,7 @@ const tr_buffer *tr__buffer_make(tr__buffers *account, const void *data, size_t 
     counted *buffer = size < SIZE_MAX - sizeof(*buffer) ? tr__alloc(sizeof(*buffer) + size) : NULL;
     if (!buffer)
         return NULL;
-    *buffer = (counted){.seen = {buffer->own, size}, .holders = 1};
+    *buffer = (counted){.seen = {buffer->own, size}, .holders = 1, .fd = -1};
     memcpy(buffer->own, data, size);
     charge(buffer, account);
     return &buffer->seen;
@@ -72,9 +73,20 @@ const tr_buffer *tr__buffer_adopt(tr__buffers *account, void *data, size_t size,
     counted *buffer = tr__alloc(sizeof(*buffer));
     if (!buffer)
         return NULL;
-    *buffer = (counted){.seen = {data, size}, .holders = 1, .free_data = free_data, .context = context};
+    *buffer =
+        (counted){.seen = {data, size}, .holders = 1, .free_data = free_data, .context = context, .fd = -1};
     charge(buffer, account);
     return &buffer->seen;
+}
+
+void tr__buffer_set_fd(const tr_buffer *buffer, int fd)
+{
+    counted_of(buffer)->fd = fd;
+}
+
+int tr__buffer_fd(const tr_buffer *buffer)
+{
+    return !buffer || buffer == &tr__buffer_empty ? -1 : counted_of(buffer)->fd;
 }
 
 void tr__buffer_hold(const tr_buffer *buffer)

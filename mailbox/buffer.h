@@ -3,7 +3,7 @@
  *
  * C1  A buffer is live while its count is above 0; each holder, a message or an actor, counts once.
  * C2  The bytes of a node's live buffers, and of its large messages, are its account's sum: charged when one is made, taken
- *     off when it ends. */
+ *     off when it ends. One whose bytes are in a file (actors/spool.h) is charged to what files hold instead. */
 #ifndef TR_MAILBOX_BUFFER_H
 #define TR_MAILBOX_BUFFER_H
 
@@ -14,9 +14,11 @@
 
 /* A node's account. It outlives its node by the buffers that another node of the process still holds. */
 typedef struct tr__buffers {
-    _Atomic uint64_t bytes; /* of live ones, and of large messages */
-    _Atomic uint64_t max;   /* the node's message budget (actors/budget.c) */
-    _Atomic uint64_t users; /* the node, and each live buffer */
+    _Atomic uint64_t bytes;              /* of live ones, and of large messages */
+    _Atomic uint64_t max;                /* the node's message budget (actors/budget.c) */
+    _Atomic uint64_t users;              /* the node, and each live buffer */
+    _Atomic uint64_t spooled, spool_max; /* bytes in files, and the most of them; only added to by loop 0 */
+    _Atomic uint32_t spool_files;        /* likewise, how many there are */
 } tr__buffers;
 
 /* NULL: no memory. */
@@ -64,6 +66,10 @@ const tr_buffer *tr__buffer_make(tr__buffers *account, const void *data, size_t 
  * still the caller's. */
 const tr_buffer *tr__buffer_adopt(tr__buffers *account, void *data, size_t size,
                                   void (*free_data)(void *data, size_t size, void *context), void *context);
+/* Its bytes are in that file as well, from its beginning on; before anybody else has it. */
+void tr__buffer_set_fd(const tr_buffer *buffer, int fd);
+/* -1: they are in none. NULL is fine. */
+int tr__buffer_fd(const tr_buffer *buffer);
 /* One more holder, and one less (NULL is fine). Any thread. */
 void tr__buffer_hold(const tr_buffer *buffer);
 void tr__buffer_drop(const tr_buffer *buffer);

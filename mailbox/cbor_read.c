@@ -8,7 +8,7 @@
  * not in their shortest form, and shorter floats, which other encoders write; and fields behind those that the type has,
  * which a newer version may send: they are skipped.
  *
- * measure() and decode() are one walk: without a body it is only measured. decode() is for what measure() accepted; anything
+ * measure_around() and decode_around() are one walk: without a body it is only measured. decode() is for what measure() accepted; anything
  * else is a failed check. read() is for bodies whose size has a bound: it checks and fills in the same walk. */
 #include "base/check.h"
 #include "base/err.h"
@@ -111,14 +111,15 @@ typedef struct reader {
     tr__path path;
     const uint8_t *in;
     size_t length, at;
-    size_t item_at;       /* where the last item began */
-    char *body;           /* NULL: it is measured */
-    bool measured;        /* it was, so the texts are known to be good */
-    size_t used;          /* of the body, bytes */
-    tr__buffers *account; /* of the buffers that are made */
-    bool shared;          /* buffers come as pointers: from this process */
-    bool in_place;        /* strings and bytes stay where they are */
-    bool starved;         /* there was no memory for one */
+    size_t item_at;                /* where the last item began */
+    char *body;                    /* NULL: it is measured */
+    bool measured;                 /* it was, so the texts are known to be good */
+    size_t used;                   /* of the body, bytes */
+    tr__buffers *account;          /* of the buffers that are made */
+    bool shared;                   /* buffers come as pointers: from this process */
+    bool in_place;                 /* strings and bytes stay where they are */
+    bool starved;                  /* there was no memory for one */
+    const tr__gap *gap, *gaps_end; /* the next buffer whose bytes are elsewhere */
     tr_error *error;
 } reader;
 
@@ -294,9 +295,23 @@ static tr_err read_bytes(reader *r, tr_bytes *into)
     return TR_OK;
 }
 
+static void read_gap(reader *r, const tr_buffer **into)
+{
+    r->at = r->gap->behind;
+    if (r->body) {
+        tr__buffer_hold(r->gap->buffer);
+        *into = r->gap->buffer;
+    }
+    r->gap++;
+}
+
 static tr_err read_buffer(reader *r, const tr_buffer **into)
 {
     item it;
+    if (__builtin_expect(r->gap < r->gaps_end, 0) && r->gap->at == r->at) {
+        read_gap(r, into);
+        return TR_OK;
+    }
     TR_TRY(read_item(r, BYTES, &it));
     if (!r->body)
         return TR_OK;
@@ -480,6 +495,7 @@ static inline void start(reader *r, const tr_typeinfo *type, const uint8_t *in, 
     r->body = NULL;
     r->account = NULL;
     r->measured = r->shared = r->in_place = r->starved = false;
+    r->gap = r->gaps_end = NULL;
     r->error = NULL;
 }
 
@@ -488,7 +504,7 @@ static tr_err walk(reader *r, size_t *body_size)
 {
     r->used = r->path.type->size;
     TR_TRY(read_struct(r, r->path.type, r->body));
-    if (r->at < r->length)
+    if (r->at < r->length || r->gap < r->gaps_end)
         return refuse(r, r->at, "the end of the message", "more bytes");
     *body_size = r->used;
     return TR_OK;
@@ -505,20 +521,24 @@ static bool decode(reader *r)
     return !r->starved;
 }
 
-tr_err tr__cbor_measure(const tr_typeinfo *type, const uint8_t *in, size_t length, size_t *body_size,
-                        tr_error *error)
+tr_err tr__cbor_measure_around(const tr_typeinfo *type, const uint8_t *in, size_t length, const tr__gap *gaps,
+                               uint32_t count, size_t *body_size, tr_error *error)
 {
     reader r;
     start(&r, type, in, length);
+    r.gap = gaps;
+    r.gaps_end = gaps + count;
     r.error = error;
     return walk(&r, body_size);
 }
 
-bool tr__cbor_decode(const tr_typeinfo *type, const uint8_t *in, size_t length, tr__buffers *account,
-                     void *into)
+bool tr__cbor_decode_around(const tr_typeinfo *type, const uint8_t *in, size_t length, const tr__gap *gaps,
+                            uint32_t count, tr__buffers *account, void *into)
 {
     reader r;
     start(&r, type, in, length);
+    r.gap = gaps;
+    r.gaps_end = gaps + count;
     r.body = into;
     r.account = account;
     return decode(&r);

@@ -198,11 +198,29 @@ size_t tr__cbor_encode(const tr_typeinfo *type, const void *body, uint8_t *out, 
  * measure checks everything (TR_EPROTO with a text that names the field and the byte; TR_ETOOBIG beyond
  * TR__BODY_MAX) and says how large the body will be; decode fills it. `length` bytes must be exactly one
  * item. `into` is aligned to 8 and must not overlap `in`. Buffers are made, and charged to `account` (NULL: to nobody);
- * false if memory ran out for one, and then nothing is held. */
-tr_err tr__cbor_measure(const tr_typeinfo *type, const uint8_t *in, size_t length, size_t *body_size,
-                        tr_error *error);
-bool tr__cbor_decode(const tr_typeinfo *type, const uint8_t *in, size_t length, tr__buffers *account,
-                     void *into);
+ * false if memory ran out for one, and then nothing is held.
+ *
+ * _around: of a message some of whose buffers are elsewhere already. Their bytes are missing behind their heads, which stand
+ * in `in` from `at` to `behind`. What is decoded holds them besides the caller. `gaps` are in order, and each is where a
+ * buffer is, or the message is refused. */
+typedef struct tr__gap {
+    size_t at, behind;
+    const tr_buffer *buffer;
+} tr__gap;
+tr_err tr__cbor_measure_around(const tr_typeinfo *type, const uint8_t *in, size_t length, const tr__gap *gaps,
+                               uint32_t count, size_t *body_size, tr_error *error);
+bool tr__cbor_decode_around(const tr_typeinfo *type, const uint8_t *in, size_t length, const tr__gap *gaps,
+                            uint32_t count, tr__buffers *account, void *into);
+static inline tr_err tr__cbor_measure(const tr_typeinfo *type, const uint8_t *in, size_t length,
+                                      size_t *body_size, tr_error *error)
+{
+    return tr__cbor_measure_around(type, in, length, NULL, 0, body_size, error);
+}
+static inline bool tr__cbor_decode(const tr_typeinfo *type, const uint8_t *in, size_t length,
+                                   tr__buffers *account, void *into)
+{
+    return tr__cbor_decode_around(type, in, length, NULL, 0, account, into);
+}
 
 /* Both steps in one walk, for types that have `heads`: a body of theirs takes at most the struct and as many bytes as it has
  * in CBOR, so `into` has type->size + length bytes. *body_size says what it took. What was read before an error is of no use,

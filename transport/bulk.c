@@ -128,6 +128,11 @@ void tr__bulk_commit(tr__bulk *b, size_t length)
     b->open->messages++;
 }
 
+void tr__bulk_skip(tr__bulk *b, uint64_t unit)
+{
+    atomic_store(&b->skip, unit + 1);
+}
+
 uint64_t tr__bulk_last(const tr__bulk *b)
 {
     return atomic_load(&b->put) + (b->open && b->open->messages > 0);
@@ -214,6 +219,19 @@ static void unit_leaves(tr__bulk *b)
     atomic_fetch_add(&b->taken, 1);
 }
 
+/* It was refused, and has begun to leave: all but its last byte stays here. */
+static void leave_out(tr__bulk *b, tr__unit *unit)
+{
+    bool begun = b->piece > 0 || b->at > 0;
+    if (!begun || atomic_load(&b->skip) != atomic_load(&b->taken) + 1)
+        return;
+    while (unit->left > 1) {
+        size_t part = next_part(b, unit, (size_t)unit->left - 1).length;
+        unit->left -= part;
+        atomic_fetch_sub(&b->queued, part);
+    }
+}
+
 unsigned tr__bulk_take(tr__bulk *b, tr__seal *seal, uint64_t behind, tr__iov *iov, unsigned room,
                        unsigned chunks_max, unsigned *chunks)
 {
@@ -226,6 +244,7 @@ unsigned tr__bulk_take(tr__bulk *b, tr__seal *seal, uint64_t behind, tr__iov *io
         b->ready_end = &(*b->ready_end)->next;
     while (b->ready && *chunks < chunks_max && room - used >= 2) {
         tr__unit *unit = unit_of(b->ready);
+        leave_out(b, unit);
         uint64_t credit = atomic_load(&b->granted) - atomic_load(&b->spent);
         size_t length =
             unit->left < TR__CHUNK_FRAME_MAX - overhead ? (size_t)unit->left : TR__CHUNK_FRAME_MAX - overhead;

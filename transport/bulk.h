@@ -8,6 +8,7 @@
  *
  * N1  Units leave in the order in which they were put, one at a time.
  * N2  A unit's first chunk leaves after all normal frames that were closed before it was put.
+ *     One that the other side has refused leaves out all but its last byte.
  * N3  granted - spent is never negative: a chunk leaves only if its whole frame is within the credit.
  * N4  A unit's memory is left alone from put to release; release comes when its last chunk was sent, or with fini.
  *
@@ -49,6 +50,7 @@ typedef struct tr__bulk {
     _Atomic uint64_t put, taken; /* units: closed by the home; handed over whole. seq_cst: see channel.h */
     _Atomic size_t queued;       /* bytes that have not been sent: the home adds, the sender takes off */
     _Atomic uint64_t granted, spent; /* bytes of frames: the callback stores, the sender adds */
+    _Atomic uint64_t skip;           /* the unit that was refused, counted from 1: the home stores. 0: none */
     /* The sender's */
     tr__mpsc_node *ready, **ready_end, *sending;
     uint32_t piece; /* how far the first unit has left: within this piece */
@@ -80,6 +82,8 @@ uint8_t *tr__bulk_reserve(tr__bulk *bulk, size_t length);
 void tr__bulk_commit(tr__bulk *bulk, size_t length);
 /* Close the unit of small messages, if there is one. */
 void tr__bulk_close(tr__bulk *bulk, uint64_t behind);
+/* That unit, counted from 0, was refused: if it is on its way, the rest of it isn't needed. */
+void tr__bulk_skip(tr__bulk *bulk, uint64_t unit);
 /* The number of the unit that was put, or written to, last; it has been handed over once `taken` is that. */
 uint64_t tr__bulk_last(const tr__bulk *bulk);
 

@@ -238,8 +238,9 @@ uint64_t tr__endpoint_next_due(const tr__endpoint *e)
 static void tell_lanes(tr__endpoint *e)
 {
     tr__hello *self = &e->config.self;
-    self->capabilities &= ~TR__CAPABILITY_LANES;
-    self->capabilities |= e->config.bulk_window ? TR__CAPABILITY_LANES : 0;
+    const uint32_t those = TR__CAPABILITY_LANES | TR__CAPABILITY_REFUSE;
+    self->capabilities &= ~those;
+    self->capabilities |= e->config.bulk_window ? those : 0;
     self->message_max = e->config.message_max;
 }
 

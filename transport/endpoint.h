@@ -94,6 +94,10 @@ typedef struct tr__endpoint_upcalls {
     /* The control thread, when such a peer is about to be up: bytes a second that it is granted, and at once; NULL, or a rate
      * of 0: as many as are taken up. The burst becomes the window if it is less. */
     void (*quota)(void *context, const char *name, uint64_t *rate, uint64_t *burst);
+    /* As in flow.h, of a large message while it comes. NULL, both: all are gathered. */
+    tr__unit_way (*bulk_begins)(void *context, tr__peer *peer, uint64_t whole, const uint8_t *bytes,
+                                size_t length);
+    bool (*bulk_part)(void *context, tr__peer *peer, const uint8_t *bytes, size_t length, bool last);
 } tr__endpoint_upcalls;
 
 typedef struct tr__endpoint_counters {
@@ -173,6 +177,10 @@ tr_err tr__endpoint_bulk_put(tr__endpoint *endpoint, tr__peer *peer, tr__unit *u
  * what is sent by the normal lane from now on comes behind it. */
 uint64_t tr__endpoint_bulk_last(const tr__peer *peer);
 uint64_t tr__endpoint_bulk_taken(const tr__peer *peer);
+/* Units of theirs that have ended: the number of the one that comes. */
+uint64_t tr__endpoint_bulk_heard(const tr__peer *peer);
+/* That unit of ours was refused there. */
+void tr__endpoint_bulk_skip(tr__peer *peer, uint64_t unit);
 /* Reserve and commit, for bytes that exist: copied. */
 tr_err tr__endpoint_send(tr__endpoint *endpoint, tr__peer *peer, const void *bytes, size_t length);
 /* Say goodbye; sends are refused from now on. */

@@ -216,6 +216,11 @@ tr_err tr__flow_bulk_put(tr__flow *f, tr__unit *unit)
     return TR_OK;
 }
 
+void tr__flow_bulk_skip(tr__flow *f, uint64_t unit)
+{
+    tr__bulk_skip(&f->channel->bulk, unit);
+}
+
 void tr__flow_flush(tr__flow *f)
 {
     close_open(f);
@@ -293,18 +298,32 @@ static void grant_bulk(tr__flow *f)
     tr__channel_pump(ch);
 }
 
+/* A unit's way is said at its first chunk, but of one that is all there. */
+static void choose_way(tr__flow *f, const tr__gathered *unit, bool first)
+{
+    if (first && unit->length < unit->left)
+        f->bulk.way = f->upcalls->begins(f->context, unit->left, unit->bytes, unit->length);
+    if (f->bulk.way == TR__UNIT_APART &&
+        !f->upcalls->part(f->context, unit->bytes, unit->length, unit->length == unit->left))
+        f->bulk.way = TR__UNIT_REFUSED;
+}
+
 static tr_err take_chunk(tr__flow *f, const tr__frame *frame, tr_error *error)
 {
     tr__channel *ch = f->channel;
     const tr__connection_config *config = ch->config;
     tr__gathered unit;
-    TR_TRY(tr__gathering_take(&f->bulk, frame, config->message_max, config->headroom, &unit, error));
+    bool first;
+    TR_TRY(tr__gathering_look(&f->bulk, frame, config->message_max, &unit, &first, error));
+    choose_way(f, &unit, first);
+    bool gathered = f->bulk.way == TR__UNIT_GATHERED;
+    TR_TRY(tr__gathering_take(&f->bulk, config->headroom, &unit, error));
     add(&ch->messages_in, unit.messages);
     add(&ch->batches_in, 1);
     if (!TR_PLANT(credit_kept))
         add(&ch->bulk_consumed, frame->size);
     grant_bulk(f);
-    if (unit.messages)
+    if (unit.messages && gathered)
         f->upcalls->bulk(f->context, unit.block, unit.bytes, unit.length, unit.messages);
     return TR_OK;
 }

@@ -25,6 +25,11 @@ typedef struct tr__flow_upcalls {
     /* What came by the bulk lane, likewise; nothing is to be reported. If `block` isn't NULL it is the callee's, to be
      * freed by tr__free: headroom, as configured, and then the bytes. */
     void (*bulk)(void *context, uint8_t *block, const uint8_t *bytes, size_t length, uint32_t messages);
+    /* A unit of `whole` bytes, more than a chunk, begins with these, by the bulk lane: which way it is to go (gathering.h). If
+     * apart, its bytes come by `part`, as they come, these among them. */
+    tr__unit_way (*begins)(void *context, uint64_t whole, const uint8_t *bytes, size_t length);
+    /* Its next bytes; `last`: it is whole. False: nothing more of it is wanted, it is refused. */
+    bool (*part)(void *context, const uint8_t *bytes, size_t length, bool last);
     /* A send that was refused with TR_EAGAIN would be taken now. */
     void (*writable)(void *context);
     /* The first batches since a while wait to be acknowledged: the control half is to see to it. */
@@ -72,6 +77,8 @@ void tr__flow_bulk_commit(tr__flow *flow, size_t length);
  * unless put answers TR_ENOMEM, TR_ENOCONN, TR_ECLOSED. It must not be larger than what the peer takes. */
 tr_err tr__flow_bulk_may(tr__flow *flow, size_t length);
 tr_err tr__flow_bulk_put(tr__flow *flow, tr__unit *unit);
+/* The other side has refused that unit of ours, by its number there: what hasn't left of it needn't, but for its end. */
+void tr__flow_bulk_skip(tr__flow *flow, uint64_t unit);
 /* Close the open frame and send, if no send is under way. */
 void tr__flow_flush(tr__flow *flow);
 /* The layer above is done with `bytes` bytes of batches; a grant may go out with the next flush. */

@@ -31,33 +31,43 @@ static bool grow(tr__gathering *g, size_t more, uint64_t whole, size_t headroom)
     return true;
 }
 
-tr_err tr__gathering_take(tr__gathering *g, const tr__frame *chunk, uint64_t message_max, size_t headroom,
-                          tr__gathered *unit, tr_error *error)
+tr_err tr__gathering_look(const tr__gathering *g, const tr__frame *chunk, uint64_t message_max,
+                          tr__gathered *unit, bool *first, tr_error *error)
 {
     uint64_t left;
     *unit = (tr__gathered){NULL};
+    *first = g->left == 0;
     TR_TRY(tr__frame_get_chunk(chunk, &unit->bytes, &unit->length, &left, &unit->messages, error));
-    if (g->left && left != g->left)
+    bool goes_on = left == g->left || (g->way == TR__UNIT_REFUSED && left < g->left);
+    if (!*first && !goes_on)
         return tr__fail(error, TR_EPROTO, "a chunk came with %llu bytes left where %llu were",
                         (unsigned long long)left, (unsigned long long)g->left);
     if (left > message_max)
         return tr__fail(error, TR_ETOOBIG,
                         "a message of %llu bytes came; this node takes %llu (--message-max)",
                         (unsigned long long)left, (unsigned long long)message_max);
-    if (!g->left && unit->length == left && left < TR__CHUNK_FRAME_MAX / 2)
-        return TR_OK; /* small ones: their bytes stay where they are */
+    unit->left = left;
+    return TR_OK;
+}
+
+tr_err tr__gathering_take(tr__gathering *g, size_t headroom, tr__gathered *unit, tr_error *error)
+{
     size_t length = unit->length;
-    if (!grow(g, length, g->length + left, headroom)) {
-        unit->messages = 0;
-        return tr__fail(error, TR_ENOMEM, "no memory to receive a message of %llu bytes",
-                        (unsigned long long)(g->length + left));
+    bool small = !g->left && length == unit->left && unit->left < TR__CHUNK_FRAME_MAX / 2;
+    if (g->way == TR__UNIT_GATHERED && !small) { /* bytes of small ones stay where they are */
+        if (!grow(g, length, g->length + unit->left, headroom)) {
+            unit->messages = 0;
+            return tr__fail(error, TR_ENOMEM, "no memory to receive a message of %llu bytes",
+                            (unsigned long long)(g->length + unit->left));
+        }
+        memcpy(g->block + headroom + g->length, unit->bytes, length);
+        g->length += length;
     }
-    memcpy(g->block + headroom + g->length, unit->bytes, length);
-    g->length += length;
-    g->left = left - length;
+    g->left = unit->left - length;
     if (g->left == 0) {
-        *unit = (tr__gathered){g->block, g->block + headroom, g->length, unit->messages};
-        *g = (tr__gathering){0};
+        if (g->block)
+            *unit = (tr__gathered){g->block, g->block + headroom, g->length, unit->messages};
+        *g = (tr__gathering){.units = g->units + 1};
     }
     return TR_OK;
 }

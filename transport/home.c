@@ -23,6 +23,20 @@ static void on_bulk(void *context, uint8_t *block, const uint8_t *bytes, size_t 
     l->endpoint->upcalls->bulk(l->endpoint->context, &l->peer, block, bytes, length, messages);
 }
 
+static tr__unit_way on_begins(void *context, uint64_t whole, const uint8_t *bytes, size_t length)
+{
+    tr__link *l = context;
+    const tr__endpoint_upcalls *upcalls = l->endpoint->upcalls;
+    return upcalls->bulk_begins ? upcalls->bulk_begins(l->endpoint->context, &l->peer, whole, bytes, length)
+                                : TR__UNIT_GATHERED;
+}
+
+static bool on_part(void *context, const uint8_t *bytes, size_t length, bool last)
+{
+    tr__link *l = context;
+    return l->endpoint->upcalls->bulk_part(l->endpoint->context, &l->peer, bytes, length, last);
+}
+
 static void on_writable(void *context)
 {
     tr__link *l = context;
@@ -49,8 +63,8 @@ static void on_fault(void *context, const tr_error *why)
     tr__push_control(l->endpoint, &l->home_fault_event, TR__EVENT_HOME_FAULT);
 }
 
-const tr__flow_upcalls tr__home_flow_upcalls = {on_batch,    on_bulk,       on_writable,
-                                                on_owes_ack, on_owes_grant, on_fault};
+const tr__flow_upcalls tr__home_flow_upcalls = {on_batch,    on_bulk,     on_begins,     on_part,
+                                                on_writable, on_owes_ack, on_owes_grant, on_fault};
 
 /* What comes ---- */
 
@@ -320,6 +334,16 @@ uint64_t tr__endpoint_bulk_last(const tr__peer *peer)
 uint64_t tr__endpoint_bulk_taken(const tr__peer *peer)
 {
     return atomic_load(&tr__link_of_peer(peer)->channel.bulk.taken);
+}
+
+uint64_t tr__endpoint_bulk_heard(const tr__peer *peer)
+{
+    return tr__link_of_peer(peer)->flow.bulk.units;
+}
+
+void tr__endpoint_bulk_skip(tr__peer *peer, uint64_t unit)
+{
+    tr__flow_bulk_skip(&tr__link_of_peer(peer)->flow, unit);
 }
 
 tr_err tr__endpoint_send(tr__endpoint *e, tr__peer *peer, const void *bytes, size_t length)

@@ -80,6 +80,15 @@ typedef struct tr_actor_def {
      * Its mailbox has bounds of its own; counted buffers are the node's. 0: no bound. */
     size_t memory_max;
     uint64_t overrun_ns; /* as tr_node_opts.overrun_ns, for these; 0: as the node says; TR_FOREVER: never */
+    /* Bytes of one message or ask to such an actor, as it is encoded between nodes, its buffers among them: a send of a
+     * larger one fails with TR_ETOOBIG; from another node an ask fails with that, and a message is a dead letter ("too-big")
+     * of its sender's node. 0: no bound but the node's; less than 128 KiB counts as that. */
+    size_t message_max;
+    /* A field of the kind buffer, of more bytes than that, of a message, ask or answer that comes from another node, comes
+     * in a file instead of memory: the handler reads it as any buffer, or by tr_buffer_fd. The file has no name, and is
+     * gone with the buffer. Not those in lists or nested structs; at most 4 a message. 0: never; less than 128 KiB counts as
+     * that. (tr_node_opts.spool, docs/large-messages.md) */
+    size_t spool_above;
 } tr_actor_def;
 
 #define TR_ACTOR(def_, ...) static const tr_actor_def def_ = {.name = #def_, __VA_ARGS__}

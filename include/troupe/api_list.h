@@ -466,3 +466,10 @@ TR_FN(tr_future, send_confirmed_body,
 TR_FN(tr_future, claim_name, (tr_actor * self, const char *name), (self, name))
 /* Give it up. TR_OK too if this actor hasn't got it. TR_EFULL, TR_ENOMEM: not now. */
 TR_FN(tr_err, release_name, (tr_actor * self, const char *name), (self, name))
+/* ---- large messages from other nodes (docs/large-messages.md) -------------------------------------------- */
+
+/* The descriptor of the file that a buffer came in, if its receiver had it spooled (tr_actor_def.spool_above): buffer->size
+ * bytes from its beginning, to be read by pread, sendfile and the like, which say where. It is the buffer's, as long as
+ * somebody holds that: don't close it, write to it or move its position. -1: the bytes are in memory only. buffer->data is
+ * good in both cases; but read through the descriptor, a file takes none of the process's memory. Any thread. */
+TR_FN(int, buffer_fd, (const tr_buffer *buffer), (buffer))

@@ -72,9 +72,17 @@ typedef struct tr_node_opts {
      * says TR_EFULL, but for one a mailbox (docs/mailboxes.md). 0: a quarter of the machine's memory, or of what its control
      * group may use. */
     uint64_t message_budget;
-    /* Bytes of one message from another node (as it is encoded), from 1 MiB to 1 GiB: a send there of a larger one says
-     * TR_ETOOBIG. Up to so many bytes of each connected node can wait here to become a message. 0: 64 MiB. */
+    /* Bytes of one message from another node (as it is encoded: some more than what it carries), from 1 MiB to 2 GiB: a send
+     * there of a larger one says TR_ETOOBIG. Up to so many bytes of each connected node can wait here to become a message,
+     * but for what is spooled. 0: 64 MiB. */
     uint64_t message_max;
+    /* The directory of the files in which large buffers of messages from other nodes come (tr_actor_def.spool_above); it must
+     * be there, and live as long as the node. A file has mode 0600 and no name, so none is left whatever happens. NULL:
+     * "/var/tmp". */
+    const char *spool;
+    /* Bytes that these files may hold at a time; there are at most 256. Beyond them a message that needs one is refused
+     * (TR_ENOSPC). 0: 4 GiB. */
+    uint64_t spool_max;
     /* How long it may take to stop in order; what hasn't ended by then is killed, and named in the log. 0 = 10 s. */
     uint64_t stop_timeout_ns;
     /* For a process that is one node: a handler that still holds its loop a second after the node should have stopped ends
@@ -103,7 +111,8 @@ typedef struct tr_node_opts {
  * mailbox (from another node, where the sender can't be told); the mailbox drops its oldest, or its newest, when it is
  * full; their time to live was over; an ask was cancelled while queued; an answer came when nobody waited any more; the
  * connection was down; the type isn't known here; it couldn't be decoded; no memory; the node stopped; the node that
- * it came from has no right to it (tr_rights).
+ * it came from has no right to it (tr_rights); it is larger than its receiver takes; its receiver's node had no room in files
+ * for it (tr_actor_def.spool_above), or couldn't write them.
  *
  * The sums of one node at rest: accepted + arrived + received == handled + dropped + queued + passed + sent, and over all
  * loops arrived == passed + posted. Counted per loop; this is their total. */
@@ -121,7 +130,9 @@ typedef struct tr_node_opts {
     X(MALFORMED, "malformed")         \
     X(NO_MEMORY, "no-memory")         \
     X(SHUTDOWN, "shutdown")           \
-    X(REFUSED, "refused")
+    X(REFUSED, "refused")             \
+    X(TOO_BIG, "too-big")             \
+    X(SPOOL, "spool")
 #define TR__ENUM(name, word) TR_DROP_##name,
 typedef enum tr_drop { TR_DROPS(TR__ENUM) TR_DROP_COUNT } tr_drop;
 #undef TR__ENUM

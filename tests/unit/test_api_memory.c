@@ -373,6 +373,8 @@ static tr_err row_buffer(tr_actor *self, rig *r)
     if (!adopted)
         free(own);
     tr_err err = made && adopted ? tr_buffer_hold(self, made) : code_of(self);
+    assert_int_equal(tr_buffer_fd(made), -1);
+    assert_int_equal(tr_buffer_fd(adopted), -1);
     if (err == TR_OK)
         err = tr_buffer_release(self, made);
     if (made)
@@ -474,7 +476,7 @@ static const struct {
     {"fd_watch fd_unwatch", row_fd, row_fd},
     {"alloc free", row_alloc, row_alloc},
     {"post_body", row_post, NULL},
-    {"buffer_make buffer_adopt buffer_hold buffer_release", row_buffer, row_buffer},
+    {"buffer_make buffer_adopt buffer_hold buffer_release buffer_fd", row_buffer, row_buffer},
     {"await_msg_at await_type_at receive_at receive_match_at sleep_at", NULL, row_fiber},
     {"tx_begin tx_call_body tx_commit tx_abort tx_ticket tx_resolve tx_outcome_of tx_run view_get view_put "
      "view_del "

@@ -92,7 +92,8 @@ static void on_nothing(void *context)
 }
 
 static const tr__channel_upcalls channel_upcalls = {take_slice, take_slice, on_fault, on_credit, on_nothing};
-static const tr__flow_upcalls flow_upcalls = {NULL, NULL, on_nothing, on_nothing, on_nothing, on_fault};
+static const tr__flow_upcalls flow_upcalls = {
+    .writable = on_nothing, .owes_ack = on_nothing, .fault = on_fault};
 
 static int setup(void **state)
 {
@@ -311,6 +312,28 @@ static void a_goodbye_waits_for_the_bulk_lane(void **state)
     assert_int_equal(count_of(f, TR__FRAME_CHUNK), 1);
 }
 
+static void of_a_refused_unit_only_its_last_byte_still_leaves(void **state)
+{
+    fixture *f = *state;
+    put_unit(f, 4 << 20);
+    put_unit(f, 300);
+    tr__flow_flush(&f->flow);
+    tr__flow_bulk_skip(&f->flow, 1); /* one that hasn't begun: there is nothing to be refused */
+    next(f);
+    look(f);
+    assert_int_equal(f->count, 3);
+    tr__flow_bulk_skip(&f->flow, 0);
+    next(f);
+    look(f);
+    assert_int_equal(f->count, 2);
+    assert_int_equal(f->frames[0].left, 1);
+    assert_int_equal(f->frames[0].messages, 1);
+    assert_int_equal(f->frames[1].left, 300);
+    next(f);
+    assert_int_equal(f->channel.bulk.queued, 0);
+    assert_int_equal(f->released, 2);
+}
+
 static void what_is_queued_is_bounded_but_for_one_message(void **state)
 {
     fixture *f = *state;
@@ -341,6 +364,14 @@ static tr__frame chunk(uint8_t *bytes, uint64_t left, size_t length, uint32_t me
     return frame;
 }
 
+static tr_err take_chunk(tr__gathering *g, const tr__frame *frame, uint64_t max, size_t headroom,
+                         tr__gathered *unit, tr_error *error)
+{
+    bool first;
+    TR_TRY(tr__gathering_look(g, frame, max, unit, &first, error));
+    return tr__gathering_take(g, headroom, unit, error);
+}
+
 static void what_is_only_claimed_is_never_allocated(void **state)
 {
     (void)state;
@@ -352,7 +383,7 @@ static void what_is_only_claimed_is_never_allocated(void **state)
     uint64_t left = 1 << 30;
     for (size_t arrived = length; arrived < (8 << 20); arrived += length, left -= length) {
         tr__frame frame = chunk(bytes, left, length, 0);
-        assert_int_equal(tr__gathering_take(&g, &frame, 1 << 30, 100, &unit, &error), TR_OK);
+        assert_int_equal(take_chunk(&g, &frame, 1 << 30, 100, &unit, &error), TR_OK);
         assert_int_equal(unit.messages, 0);
         assert_true(g.room <= TR__GATHERING_FIRST || g.room <= 2 * arrived);
     }
@@ -368,16 +399,16 @@ static void a_message_is_taken_up_to_the_bound_and_refused_with_both_numbers_bey
     tr__gathered unit;
     tr_error error;
     tr__frame frame = chunk(bytes, (1ull << 30) + 1, 1000, 0);
-    assert_int_equal(tr__gathering_take(&g, &frame, 1 << 30, 0, &unit, &error), TR_ETOOBIG);
+    assert_int_equal(take_chunk(&g, &frame, 1 << 30, 0, &unit, &error), TR_ETOOBIG);
     assert_non_null(strstr(error.text, "1073741825"));
     assert_non_null(strstr(error.text, "1073741824"));
     assert_null(g.block);
     frame = chunk(bytes, 1 << 30, 1000, 0);
-    assert_int_equal(tr__gathering_take(&g, &frame, 1 << 30, 0, &unit, &error), TR_OK);
+    assert_int_equal(take_chunk(&g, &frame, 1 << 30, 0, &unit, &error), TR_OK);
     frame = chunk(bytes, (1 << 30) - 999, 1000, 0); /* one byte comes twice */
-    assert_int_equal(tr__gathering_take(&g, &frame, 1 << 30, 0, &unit, &error), TR_EPROTO);
+    assert_int_equal(take_chunk(&g, &frame, 1 << 30, 0, &unit, &error), TR_EPROTO);
     frame = chunk(bytes, (1 << 30) - 1001, 1000, 0); /* one is left out */
-    assert_int_equal(tr__gathering_take(&g, &frame, 1 << 30, 0, &unit, &error), TR_EPROTO);
+    assert_int_equal(take_chunk(&g, &frame, 1 << 30, 0, &unit, &error), TR_EPROTO);
     tr__gathering_drop(&g);
 }
 
@@ -395,7 +426,7 @@ static void a_chunk_that_contradicts_itself_is_refused(void **state)
         tr__gathered unit;
         tr_error error;
         tr__frame frame = chunk(bytes, bad[i].left, bad[i].length, bad[i].messages);
-        assert_int_equal(tr__gathering_take(&g, &frame, UINT64_MAX, 0, &unit, &error), TR_EPROTO);
+        assert_int_equal(take_chunk(&g, &frame, UINT64_MAX, 0, &unit, &error), TR_EPROTO);
         assert_null(g.block);
     }
 }
@@ -408,9 +439,9 @@ static void the_block_has_its_headroom_and_all_bytes(void **state)
     tr__gathered unit;
     tr_error error;
     tr__frame frame = chunk(bytes, 150000, 100000, 0);
-    assert_int_equal(tr__gathering_take(&g, &frame, 1 << 20, 512, &unit, &error), TR_OK);
+    assert_int_equal(take_chunk(&g, &frame, 1 << 20, 512, &unit, &error), TR_OK);
     frame = chunk(bytes, 50000, 50000, 1);
-    assert_int_equal(tr__gathering_take(&g, &frame, 1 << 20, 512, &unit, &error), TR_OK);
+    assert_int_equal(take_chunk(&g, &frame, 1 << 20, 512, &unit, &error), TR_OK);
     assert_int_equal(unit.messages, 1);
     assert_int_equal(unit.length, 150000);
     assert_ptr_equal(unit.bytes, unit.block + 512);
@@ -418,6 +449,30 @@ static void the_block_has_its_headroom_and_all_bytes(void **state)
         assert_int_equal(unit.bytes[i], 'c');
     tr__free(unit.block);
     assert_false(tr__gathering_drop(&g));
+}
+
+static void of_a_refused_unit_bytes_may_be_left_out_and_none_are_kept(void **state)
+{
+    (void)state;
+    static uint8_t bytes[TR__CHUNK_FRAME_MAX];
+    tr__gathering g = {0};
+    tr__gathered unit;
+    tr_error error;
+    tr__frame frame = chunk(bytes, 1 << 28, 100000, 0);
+    g.way = TR__UNIT_REFUSED;
+    assert_int_equal(take_chunk(&g, &frame, 1 << 30, 0, &unit, &error), TR_OK);
+    assert_null(g.block);
+    frame = chunk(bytes, (1 << 28) - 99999, 1000, 0); /* but none comes twice */
+    assert_int_equal(take_chunk(&g, &frame, 1 << 30, 0, &unit, &error), TR_EPROTO);
+    frame = chunk(bytes, 1, 1, 1);
+    assert_int_equal(take_chunk(&g, &frame, 1 << 30, 0, &unit, &error), TR_OK);
+    assert_int_equal(g.units, 1);
+    assert_int_equal(g.way, TR__UNIT_GATHERED);
+    frame = chunk(bytes, 1000, 500, 0); /* nor are any left out of the next */
+    assert_int_equal(take_chunk(&g, &frame, 1 << 30, 0, &unit, &error), TR_OK);
+    frame = chunk(bytes, 400, 400, 1);
+    assert_int_equal(take_chunk(&g, &frame, 1 << 30, 0, &unit, &error), TR_EPROTO);
+    tr__gathering_drop(&g);
 }
 
 static void without_memory_a_chunk_is_refused_and_nothing_is_lost_track_of(void **state)
@@ -429,7 +484,7 @@ static void without_memory_a_chunk_is_refused_and_nothing_is_lost_track_of(void 
     tr_error error;
     tr__frame frame = chunk(bytes, 150000, 100000, 0);
     tr__alloc_fail_at(1);
-    assert_int_equal(tr__gathering_take(&g, &frame, 1 << 20, 0, &unit, &error), TR_ENOMEM);
+    assert_int_equal(take_chunk(&g, &frame, 1 << 20, 0, &unit, &error), TR_ENOMEM);
     tr__alloc_fail_at(0);
     assert_int_equal(unit.messages, 0);
     assert_false(tr__gathering_drop(&g));
@@ -445,11 +500,13 @@ int main(void)
         SENDS(what_was_committed_before_a_large_message_leaves_before_it),
         SENDS(small_messages_behind_a_large_one_share_a_chunk),
         SENDS(a_goodbye_waits_for_the_bulk_lane),
+        SENDS(of_a_refused_unit_only_its_last_byte_still_leaves),
         SENDS(what_is_queued_is_bounded_but_for_one_message),
         cmocka_unit_test(what_is_only_claimed_is_never_allocated),
         cmocka_unit_test(a_message_is_taken_up_to_the_bound_and_refused_with_both_numbers_beyond),
         cmocka_unit_test(a_chunk_that_contradicts_itself_is_refused),
         cmocka_unit_test(the_block_has_its_headroom_and_all_bytes),
+        cmocka_unit_test(of_a_refused_unit_bytes_may_be_left_out_and_none_are_kept),
         cmocka_unit_test(without_memory_a_chunk_is_refused_and_nothing_is_lost_track_of),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -64,7 +64,9 @@ static void a_bad_option_is_named_and_gives_status_2(void **state)
         {"--learn", "perhaps"},
         {"--advertise", "here"},
         {"--message-max", "1023K"},
-        {"--message-max", "2G"},
+        {"--message-max", "2049M"},
+        {"--spool", ""},
+        {"--spool-max", "0"},
     };
     for (size_t i = 0; i < TR_COUNT(wrong); i++) {
         char out[1024];

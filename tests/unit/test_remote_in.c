@@ -195,6 +195,61 @@ static void another_schema_is_refused_and_named(void **state)
     close_peer(o);
 }
 
+/* ---- what is too large for its receiver ---------------------------------------------------------------- */
+
+static void receive_little(tr_actor *self, void *state, const tr_msg *msg)
+{
+    (void)self, (void)state, (void)msg;
+}
+static const tr_actor_def little_def = {.name = "little", .receive = receive_little, .message_max = 200000};
+
+static size_t typed(peer_of *o, uint8_t *at, const tr_typeinfo *type)
+{
+    return put(at,
+               (tr__record){.kind = TR__WIRE_TYPE,
+                            .type = o->p.heard_count,
+                            .type_id = type->id,
+                            .fingerprint = type->fingerprint,
+                            .length = strlen(type->schema)},
+               type->schema);
+}
+
+/* It knows nothing of refusals: a message is dropped here, for its reason, and an ask is answered by a failure, which has a
+ * code and a text as every one. */
+static void a_peer_of_an_earlier_version_hears_of_its_ask_and_nothing_else(void **state)
+{
+    (void)state;
+    static uint8_t batch[400000], data[200000];
+    peer_of *o = open_peer();
+    const tr_typeinfo *type = tr__type_of(&blob_type);
+    tr_addr little = manual_spawn_def(o->m, 0, &little_def, NULL, NULL);
+    manual_pump(o->m);
+    tr__wire_kind kinds[] = {TR__WIRE_NORMAL, TR__WIRE_ASK};
+    for (size_t i = 0; i < 2; i++) {
+        static uint8_t body[250000];
+        size_t size =
+            tr__cbor_encode(type, &(blob){.n = 1, .data = {data, sizeof(data)}}, body, sizeof(body));
+        size_t length = i == 0 ? typed(o, batch, type) : 0;
+        length += put(batch + length,
+                      (tr__record){.kind = kinds[i],
+                                   .to_slot = little.slot,
+                                   .to_generation = little.generation,
+                                   .from_slot = 3,
+                                   .from_generation = 1,
+                                   .ask = i,
+                                   .remaining_ns = UINT64_MAX,
+                                   .length = size},
+                      body);
+        tr__remote_take_batch(&o->p, batch, length);
+        manual_pump(o->m);
+        assert_int_equal(manual_dropped(o->m, TR_DROP_TOO_BIG), i + 1);
+        assert_int_equal(manual_dropped(o->m, TR_DROP_NO_CONNECTION), i); /* the failure of the ask */
+        if (i == 0)
+            assert_non_null(strstr(o->m->last_log, "larger than a little on node"));
+    }
+    close_peer(o);
+}
+
 /* ---- monitors ------------------------------------------------------------------------------------------ */
 
 static void a_monitor_of_theirs_without_memory_is_refused(void **state)
@@ -459,6 +514,7 @@ int main(void)
         cmocka_unit_test(a_notice_that_comes_as_a_message_is_malformed),
         cmocka_unit_test(older_and_newer_versions_are_read),
         cmocka_unit_test(another_schema_is_refused_and_named),
+        cmocka_unit_test(a_peer_of_an_earlier_version_hears_of_its_ask_and_nothing_else),
         cmocka_unit_test(a_monitor_of_theirs_without_memory_is_refused),
         cmocka_unit_test(a_peer_moves_no_ask_that_it_has_not),
         cmocka_unit_test(a_cancel_of_anothers_ask_goes_to_no_third_node),

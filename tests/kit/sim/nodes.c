@@ -298,6 +298,7 @@ static tr_node *make(sim_node *node, tr_error *error)
                        .handled = sim_trace_message,
                        .assertion = sim_trace_assertion,
                        .net = &node->net.net,
+                       .spool = &sim_spool_seam,
                        .kinds = sim_kinds_of(sim->kinds, node->index),
                        .context = node,
                        .seed = tr__random_next(&sim->schedule)};

@@ -1,7 +1,7 @@
 /* What the parts of the simulator share. One thread; everything happens in an event's `fire`.
  *
  *     events.c   virtual time: what happens next         nodes.c   nodes: their loops' turns, crash, start, pause
- *     net.c      streams between them                    disk.c    their logs
+ *     net.c      streams between them                    disk.c    their logs; sim_spool.c: files for messages
  *     faults.c   which faults happen, drawn by the seed  trace.c   the hash, the timeline, the first failure
  *     world.c    what is outside: commands, origins      sim_*.c   its parts, twins of what is real there
  *     check.c    what must hold of every node            probe.c   an actor that a test speaks with
@@ -87,6 +87,7 @@ struct sim_node {
     bool slots_lost;             /* with the power, and not written again since */
     size_t flipped_at;           /* a byte of the log, while ... */
     uint8_t flipped, wrong;      /* ... these bits of it are wrong (0: none are), so that it is `wrong` */
+    uint32_t spool_files;        /* open ones */
     uint64_t fail_allocation_in; /* the n-th one from now; 0: none */
     bool stays_down;             /* killed by hand: until it is started by hand */
 };
@@ -245,6 +246,8 @@ void sim_disk_node_died(sim_node *node, bool power);
 /* Start it; now and then with a bit of its log flipped, which it may refuse, and is put back then. */
 tr_err sim_disk_start_node(sim_node *node, tr_error *error);
 void sim_disk_fini(sim_node *node);
+/* Files for large messages (actors/spool.h), on the same disk: sim_spool.c. */
+extern const struct tr__spool_seam sim_spool_seam;
 
 /* ---- world.c ------------------------------------------------------------------------------------------- */
 

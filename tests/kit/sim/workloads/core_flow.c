@@ -205,7 +205,7 @@ static void stop(tr_actor *self, void *state)
 #define FLOW(places)                                                                                \
     {                                                                                               \
         .name = "flow", .state_size = sizeof(flow), .init = init, .receive = receive, .stop = stop, \
-        .mailbox_places = (places)                                                                  \
+        .mailbox_places = (places), .spool_above = 1                                                \
     }
 static const tr_actor_def small_def = FLOW(16), large_def = FLOW(60000);
 

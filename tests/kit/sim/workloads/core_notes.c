@@ -5,12 +5,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "actors/limits.h"
 #include "actors/node.h"
 #include "base/check.h"
 #include "tests/kit/sim/workloads/core.h"
 #include "tests/kit/sim/workloads/list.h"
 
-TR_MESSAGE(core_note, (u32, from), (u32, to), (u64, number), (string, text), (bytes, data))
+TR_MESSAGE(core_note, (u32, from), (u32, to), (u64, number), (string, text), (bytes, data), (buffer, large))
 
 typedef enum note_state { NOTE_REFUSED, NOTE_ACCEPTED, NOTE_ARRIVED } note_state;
 
@@ -94,6 +95,12 @@ static const char *text_of(uint64_t number)
     return words + number % sizeof(words);
 }
 
+/* Every other one of those that may come in a file is a buffer. */
+static bool is_buffer(uint64_t number, size_t bytes)
+{
+    return bytes > TR__LIMIT_MIN && number % 2;
+}
+
 /* ---- sending ------------------------------------------------------------------------------------------- */
 
 static bool may_be(const core_being *from, const core_being *to, tr_err err)
@@ -101,6 +108,22 @@ static bool may_be(const core_being *from, const core_being *to, tr_err err)
     bool near = from->address.node == to->address.node;
     return err == TR_OK || err == TR_ENOMEM ||
            (near ? err == TR_EFULL : err == TR_EAGAIN || err == TR_ENOCONN);
+}
+
+static tr_err send_it(tr_actor *self, const core_being *from, const core_being *to, uint64_t number,
+                      size_t bytes, uint64_t ttl_ns)
+{
+    tr_send_opts opts = {.ttl_ns = ttl_ns};
+    const uint8_t *data = data_of(number, from->number, bytes);
+    bool large = is_buffer(number, bytes);
+    const tr_buffer *buffer = large ? tr_buffer_make(self, data, bytes) : NULL;
+    if (large && !buffer)
+        return TR_ENOMEM;
+    tr_err err = tr_send_with(self, to->address, &opts, core_note, .from = from->number, .to = to->number,
+                              .number = number, .text = text_of(number), .data = {data, large ? 0 : bytes},
+                              .large = buffer);
+    tr_buffer_release(self, buffer);
+    return err;
 }
 
 tr_err core_note_send(tr_actor *self, core_being *from, const core_being *to, size_t bytes)
@@ -117,10 +140,7 @@ tr_err core_note_send_for(tr_actor *self, core_being *from, const core_being *to
     note *n = note_add(pair);
     uint64_t number = pair->count;
     *n = (note){core_connection(from, to->address), (uint32_t)bytes, NOTE_REFUSED};
-    tr_send_opts opts = {.ttl_ns = ttl_ns};
-    tr_err err = tr_send_with(self, to->address, &opts, core_note, .from = from->number, .to = to->number,
-                              .number = number, .text = text_of(number),
-                              .data = {data_of(number, from->number, bytes), bytes});
+    tr_err err = send_it(self, from, to, number, bytes, ttl_ns);
     if (!sim_counts())
         return err; /* it crashed meanwhile */
     if (!may_be(from, to, err) || (err == TR_ENOMEM && !core_memory_failed()))
@@ -190,11 +210,15 @@ static void check_note(tr_actor *actor, core_being *self, core_being *from, cons
     if (pair->over)
         core_wrong("note %llu from being %u to %u arrived when its end was known", (unsigned long long)number,
                    from->number, self->number);
-    if (strcmp(got->text, text_of(number)) != 0 || got->data.size != n->bytes ||
-        (n->bytes && memcmp(got->data.data, data_of(number, from->number, n->bytes), n->bytes) != 0))
+    tr_bytes data = got->large->size ? (tr_bytes){got->large->data, got->large->size} : got->data;
+    if (strcmp(got->text, text_of(number)) != 0 || data.size != n->bytes ||
+        (n->bytes && memcmp(data.data, data_of(number, from->number, n->bytes), n->bytes) != 0))
         core_wrong("note %llu from being %u to %u has another content", (unsigned long long)number,
                    from->number, self->number);
     check_gap(from, self, pair, number);
+    if (sim_now_running->scenario->start == sim_core_flow.start)
+        tr_sometimes(actor, sim_now_running->nodes[self->node->index].spool_files > 0,
+                     "a note comes in a file");
     tr_sometimes(actor, pair->arrived && n->connection != pair->notes[pair->arrived].connection,
                  "a note arrives after a reconnection");
     n->state = NOTE_ARRIVED;
