@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "actors/budget.h"
+#include "actors/limits.h"
 #include "actors/remote_peer.h"
 #include "actors/send.h"
 #include "base/mem.h"
@@ -91,12 +92,17 @@ void tr__confirm_hello_take(tr__confirmer *c, tr__confirm_peer *peer, const tr__
     owe(c, i);
 }
 
-static tr_err take(tr__confirmer *c, const in *i, const tr__confirm_data *data)
+static tr_err take(tr__confirmer *c, const tr__confirm_peer *peer, const tr__confirm_data *data)
 {
+    const in *i = peer->in;
+    tr_error error;
     bool follows = data->after && data->after < data->number && is_recent(i, data->after);
     if (follows && !TR_PLANT(confirmed_overtaken) && i->results[data->after % TR__CONFIRM_WINDOW] == TR_EFULL)
         return TR_EFULL; /* V2 */
-    tr_err err = data->skip ? TR_OK : tr__confirm_deliver(c, data);
+    tr_err may = data->skip ? TR_OK : tr__node_reaches(tr__owner(c->self), peer->node, data->to, &error);
+    if (may == TR_ENOCONN)
+        return TR_ENOMEM; /* it came just before its connection went: what it may isn't known any more */
+    tr_err err = data->skip || may != TR_OK ? may : tr__confirm_deliver(c, data);
     return err == TR_EFULL && TR_PLANT(confirmed_early) ? TR_OK : err;
 }
 
@@ -115,7 +121,7 @@ void tr__confirm_data_take(tr__confirmer *c, tr__confirm_peer *peer, const tr__c
             return;
         i->again = i->again_told = true;
     } else {
-        tr_err result = take(c, i, data);
+        tr_err result = take(c, peer, data);
         if (result == TR_ENOMEM)
             return; /* as if it hadn't come: it is sent again */
         i->results[data->number % TR__CONFIRM_WINDOW] = (uint8_t)result;
@@ -169,13 +175,14 @@ tr_err tr__confirm_deliver(tr__confirmer *c, const tr__confirm_data *data)
     tr_msg *msg;
     if (!is_there(loop, data->to))
         return TR_ENOACTOR;
+    const tr_actor_def *def = tr__def_of(loop->node, data->to);
     const tr_typeinfo *type =
         tr__type_for(data->type, data->fingerprint, data->schema, strlen(data->schema), &error);
     if (!type)
         return TR_ETYPE;
     if (type->notice || tr__cbor_measure(type, data->body.data, data->body.size, &size, &error) != TR_OK)
         return TR_EPROTO;
-    if (size > tr__remote_body_max(TR__MESSAGE_MAX))
+    if (size > tr__remote_body_max(TR__MESSAGE_MAX) || (def && data->body.size > tr__limit_of(def)))
         return TR_ETOOBIG;
     TR_TRY(make_in(loop, data->to, type, size, &msg));
     msg->size = (uint32_t)size;

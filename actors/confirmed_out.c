@@ -175,6 +175,10 @@ static void refused(out *o, unconfirmed *m, uint64_t now_ns)
 static const char *text_of(tr_err code)
 {
     return code == TR_ENOACTOR ? "not delivered: the receiver is gone"
+           : code == TR_EPERM ? "not delivered: this node has no right to send there: see `send` and `names` "
+                                "of its entry in the rights there (--allow FILE)"
+           : code == TR_ETOOBIG
+               ? "not delivered: its receiver takes none so large (message_max of its definition)"
            : code == TR_ETYPE ? "not delivered: the receiver's node doesn't know its type, or another version"
                               : "not delivered: the receiver's node can't read it";
 }

@@ -6,6 +6,7 @@
 
 #include <troupe/troupe.h>
 
+#include "actors/confirmed.h"
 #include "actors/remote_peer.h"
 #include "actors/transactions.h"
 #include "actors/warden.h"
@@ -168,7 +169,8 @@ static bool has_name(tr__remote_peer *p, tr_addr to)
 /* Those that every node knows of every other are asked for what they are for, and see to rights themselves. */
 static bool is_known(const tr_node *node, tr_addr to)
 {
-    return tr_addr_equal(to, TR__WARDEN_OF(node->id)) || tr_addr_equal(to, TR__TX_MANAGER_OF(node->id));
+    return tr_addr_equal(to, TR__WARDEN_OF(node->id)) || tr_addr_equal(to, TR__TX_MANAGER_OF(node->id)) ||
+           tr_addr_equal(to, TR__CONFIRMER_OF(node->id));
 }
 
 bool tr__peer_can_reach(tr__remote_peer *p, tr_addr to)
@@ -179,4 +181,11 @@ bool tr__peer_can_reach(tr__remote_peer *p, tr_addr to)
 tr_err tr__peer_reaches(tr__remote_peer *p, tr_addr to, tr_error *error)
 {
     return tr__peer_can_reach(p, to) ? TR_OK : refuse(p, TR__RIGHT_SEND, NULL, error);
+}
+
+tr_err tr__node_reaches(tr__loop *loop, uint64_t node, tr_addr to, tr_error *error)
+{
+    tr__remote_peer *p = tr__remote_peer_of(loop, node);
+    return p ? tr__peer_reaches(p, to, error)
+             : tr__fail(error, TR_ENOCONN, "the node that sent it isn't connected any more");
 }

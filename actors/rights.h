@@ -57,6 +57,7 @@ tr_err tr__peer_reaches(struct tr__remote_peer *p, tr_addr to, tr_error *error);
 /* The same, without a refusal. */
 bool tr__peer_can_reach(struct tr__remote_peer *p, tr_addr to);
 /* The like for actors on loop 0: of the connected node of that id. TR_ENOCONN. */
+tr_err tr__node_reaches(tr__loop *loop, uint64_t node, tr_addr to, tr_error *error);
 tr_err tr__node_may(tr__loop *loop, uint64_t node, tr__right right, const char *what, tr_error *error);
 
 #endif

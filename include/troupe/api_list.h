@@ -447,7 +447,8 @@ TR_FN(tr_future, spawn_at_body,
  * what else this actor sent to it so; it is sent again when a connection that broke is back, and when a mailbox that was full
  * may have places. The future, an ask's in all else, says by the timeout what became of it: a tr_confirmed, or
  *   not delivered, and it won't be: TR_EFULL (the mailbox stayed full), TR_ENOCONN (it never left this node), TR_ENOACTOR
- *     (the receiver is gone), TR_EVERSION (that node is too old), TR_ETYPE, TR_EPROTO, TR_ETOOBIG (that node can't read it);
+ *     (the receiver is gone), TR_EVERSION (that node is too old), TR_EPERM (this node has no right to it: docs/security.md),
+ *     TR_ETYPE, TR_EPROTO (that node can't read it), TR_ETOOBIG (the receiver takes none so large);
  *   unknown: TR_EDEADLINE, TR_ERESET (the receiver's node was started anew, or forgot; or this node stops).
  * It is delivered or not whether or not somebody waits: tr_cancel, and this actor's end, give up the answer only. What was not
  * delivered by its deadline isn't sent any more. {0}, and nothing was sent: TR_EFULL (await some first: 4,096 an actor, 64

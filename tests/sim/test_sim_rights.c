@@ -127,6 +127,24 @@ static void without_send_only_actors_of_these_names_are_reached(void **state)
     far_heard(0, "answered:1 ");
 }
 
+static void send_confirmed(tr_actor *self, void *context)
+{
+    tr_future f = tr_send_confirmed(self, *(tr_addr *)context, TR_SECONDS(5), far_question);
+    tr_then(self, f, far_answered, NULL);
+}
+
+static void confirmed_sends_keep_to_the_same_names(void **state)
+{
+    (void)state;
+    far_do(0, send_confirmed, &far.at[1]);
+    assert_non_null(strstr(far.heard[0], "failed:permission:"));
+    far_heard(1, "");
+    assert_int_equal(refused(TR__RIGHT_SEND), 1);
+    far_do(1, give_name, "public-p");
+    far_do(0, send_confirmed, &far.at[1]);
+    far_heard(1, "question ");
+}
+
 /* What it was asked it may answer, and what it asked is answered: that needs no right. */
 static void who_was_asked_may_answer(void **state)
 {
@@ -406,6 +424,7 @@ int main(void)
         CASE(a_stop_without_the_right_fails_at_once_and_stops_nobody),
         CASE(only_names_of_its_list_can_be_looked_up),
         CASE(without_send_only_actors_of_these_names_are_reached),
+        CASE(confirmed_sends_keep_to_the_same_names),
         CASE(who_was_asked_may_answer),
         CASE(without_subscribe_no_topic_is_subscribed_to),
         CASE(without_transact_no_transaction_begins_here),
