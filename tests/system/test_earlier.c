@@ -323,13 +323,18 @@ static void nodes_learn_of_each_other_through_an_earlier_one(void **state)
     }
 }
 
-static void a_plugin_with_the_headers_of_then_runs_in_a_node_of_today(void **state)
+static void a_plugin_with_the_headers_of_then_runs_or_is_refused_for_its_abi(void **state)
 {
     static char out[8192];
     (void)state;
     EACH_EARLIER(b)
     {
         int status = sh(out, sizeof(out), "'%s' plugin check '%s' 2>&1", today.program, b->plugin);
+        const char *refused = strstr(out, "built for ABI ");
+        unsigned major = TR_ABI_MAJOR;
+        if (refused && sscanf(refused, "built for ABI %u.", &major) == 1 && major < TR_ABI_MAJOR &&
+            status != 0)
+            continue;
         if (status != 0 || !strstr(out, "plugin   peer 1\n"))
             fail_msg("the plugin of %s: %s", b->name, out);
         node one = {.of = &today, .name = "one", .plugin = b->plugin}, two = {.of = &today, .name = "two"};
@@ -351,7 +356,7 @@ int main(void)
         cmocka_unit_test_teardown(with_a_key_an_earlier_node_is_dialled_by_one_of_today, end_all),
         cmocka_unit_test_teardown(nodes_without_the_key_are_refused_and_hear_why, end_all),
         cmocka_unit_test_teardown(nodes_learn_of_each_other_through_an_earlier_one, end_all),
-        cmocka_unit_test_teardown(a_plugin_with_the_headers_of_then_runs_in_a_node_of_today, end_all),
+        cmocka_unit_test_teardown(a_plugin_with_the_headers_of_then_runs_or_is_refused_for_its_abi, end_all),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
