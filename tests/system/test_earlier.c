@@ -19,6 +19,7 @@
 #include <unistd.h>
 
 #include <cmocka.h>
+#include <troupe/plugin.h>
 
 /* ---- builds: of then, and of today ------------------------------------------------------------------------ */
 
