@@ -328,7 +328,9 @@ bool tr__count_step(tr__loop *loop);
 /* Say what runs, for the watchdog; `type` NULL: no message. */
 static inline void tr__watch_run(tr__loop *loop, tr_actor *actor)
 {
-    TR__SHOW(loop->watch.actor, actor);
+    /* release: who sees it sees its slot, which may be of a new segment */
+    if (TR__ACCOUNTING)
+        atomic_store_explicit(&loop->watch.actor, actor, memory_order_release);
     TR__SHOW(loop->watch.runs, loop->watch.runs + 1);
 }
 static inline void tr__watch_type(tr__loop *loop, const tr_msg *msg)

@@ -22,6 +22,11 @@ static const char help[] =
     "  --listen ADDR     accept other nodes on HOST:PORT (0: a free port), beyond loopback with --key only\n"
     "  --join ADDR       connect to the node that listens there, and stay connected; may be repeated\n"
     "  --key FILE        talk only with nodes that have this key, encrypted (troupe key new FILE)\n"
+    "  --advertise ADDR  where others reach this node, if that isn't what it listens on\n"
+    "  --learn on        connect to the nodes that peers with --learn on know as well (default: off)\n"
+    "  --heartbeat MS    say something to each peer at least that often (default: 500)\n"
+    "  --silence S       a peer that says nothing for S seconds is down (default: 5)\n"
+    "  --phi N           and before that when so long a pause of it happens once in 10^N (default: 8)\n"
     "  --plugin FILE.so  run this plugin's actors in the node; may be repeated\n"
     "  --data DIR        keep what transactions have committed in this directory\n"
     "  --message-budget BYTES  what large messages and buffers may hold, e.g. 512M\n"
@@ -55,11 +60,16 @@ static const struct option options[] = {
     {"crash-dir", required_argument, NULL, 'C'},
     {"message-budget", required_argument, NULL, 'b'},
     {"message-max", required_argument, NULL, 'm'},
-    {"spool", required_argument, NULL, 'S'},
+    {"spool", required_argument, NULL, 'z'},
     {"spool-max", required_argument, NULL, 'x'},
     {"stop-timeout", required_argument, NULL, 's'},
     {"watchdog", required_argument, NULL, 'w'},
     {"overrun", required_argument, NULL, 'r'},
+    {"advertise", required_argument, NULL, 'A'},
+    {"learn", required_argument, NULL, 'L'},
+    {"heartbeat", required_argument, NULL, 'H'},
+    {"silence", required_argument, NULL, 'S'},
+    {"phi", required_argument, NULL, 'P'},
     {NULL, 0, NULL, 0},
 };
 
@@ -140,6 +150,26 @@ static int parse_ms(const char *program, const char *option, const char *value, 
                : 0;
 }
 
+/* What is out of range is found by the node, which knows how they belong together. 0 would be "not given". */
+static int take_detector(const char *program, int option, const char *value, parsed *p)
+{
+    char *end;
+    double number = strtod(value, &end);
+    bool good = *value >= '0' && *value <= '9' && !*end && number >= 0.001 && number <= 1e6;
+    switch (option) {
+    case 'H':
+        p->node.heartbeat_ns = good ? (uint64_t)(number * 1e6) : 0;
+        return good ? 0 : bad(program, "heartbeat", value, "milliseconds, 10 to 60000");
+    case 'S':
+        p->node.silence_ns = good ? (uint64_t)(number * 1e9) : 0;
+        return good ? 0 : bad(program, "silence", value, "seconds, at least four heartbeats, at most 3600");
+    default:
+        good = good && number >= 1 && number <= 16;
+        p->node.phi = good ? (uint32_t)number : 0;
+        return good && p->node.phi == number ? 0 : bad(program, "phi", value, "a number from 1 to 16");
+    }
+}
+
 static int take_number(const char *program, int option, const char *value, parsed *p)
 {
     char *end = "";
@@ -173,6 +203,10 @@ static int take_number(const char *program, int option, const char *value, parse
         return parse_ms(program, "watchdog", value, TR_FOREVER, &p->node.watchdog_ns);
     case 'r':
         return parse_ms(program, "overrun", value, 0, &p->node.overrun_ns);
+    case 'H':
+    case 'S':
+    case 'P':
+        return take_detector(program, option, value, p);
     default:
         return 2;
     }
@@ -198,6 +232,12 @@ static int take(const char *program, int option, const char *value, parsed *p)
     case 'a':
         p->node.listen = value;
         return check_address(program, "listen", value, true);
+    case 'A':
+        p->node.advertise = value;
+        return check_address(program, "advertise", value, false);
+    case 'L':
+        p->node.learn = strcmp(value, "on") == 0;
+        return p->node.learn || strcmp(value, "off") == 0 ? 0 : bad(program, "learn", value, "on or off");
     case 'j':
         if (p->join_count == JOINS_MAX)
             return bad(program, "join", value, "at most 64 of these");
@@ -214,7 +254,7 @@ static int take(const char *program, int option, const char *value, parsed *p)
     case 'd':
         p->node.data = value;
         return *value ? 0 : bad(program, "data", "\"\"", "a directory is needed");
-    case 'S':
+    case 'z':
         p->node.spool = value;
         return *value ? 0 : bad(program, "spool", "\"\"", "a directory is needed");
     case 'C':

@@ -20,6 +20,7 @@
 #include "base/mem.h"
 #include "base/stderr_os.h"
 #include "mailbox/buffer.h"
+#include "transport/detector.h"
 #include "transport/frame.h"
 
 static void log_to_stderr(void *context, tr_log_level level, const char *line)
@@ -50,7 +51,12 @@ static tr_err check_opts(const tr_node_opts *opts, tr_error *error)
                             i ? "cluster" : "name", TR__NAME_MAX);
     if (opts->loops > TR__LOOPS_MAX)
         return tr__fail(error, TR_EINVAL, "--loops %u: at most %d", opts->loops, TR__LOOPS_MAX);
-    return TR_OK;
+    if (opts->advertise && !opts->listen)
+        return tr__fail(error, TR_EINVAL, "--advertise %.80s: without --listen nobody can come there",
+                        opts->advertise);
+    tr__detector_config detector;
+    tr__remote_detector(opts, &detector);
+    return tr__detector_config_check(&detector, error);
 }
 
 static bool loops_make(tr_node *node)

@@ -60,7 +60,7 @@ json_t *tr__operator_stuck(const tr__control *control, uint32_t index, tr_addr t
     tr__loop *loop = node->loops[index];
     char text[256];
     uint64_t ms = tr__control_stuck(control, index, text, sizeof(text));
-    tr_actor *actor = ms ? atomic_load_explicit(&loop->watch.actor, memory_order_relaxed) : NULL;
+    tr_actor *actor = ms ? atomic_load_explicit(&loop->watch.actor, memory_order_acquire) : NULL;
     const tr_actor_def *def = actor ? tr__def_seen(actor) : NULL;
     const tr_typeinfo *type = atomic_load_explicit(&loop->watch.type, memory_order_relaxed);
     json_t *answer =

@@ -1,5 +1,5 @@
 /* Who has something under way on a peer's bulk lane: pairs of a sender here and a receiver there. Their later messages go
- * behind it, so that a pair's order holds (docs/connections.md). Loop 0 only.
+ * behind it, so that a pair's order holds (docs/lanes.md). Loop 0 only.
  *
  * N8  A pair comes in by a large message only: so there are no more than large messages that wait, and those that are
  *     behind and not forgotten yet, at most TR__PAIRS_STALE.

@@ -243,6 +243,17 @@ static const tr__endpoint_upcalls upcalls = {
 
 /* ---- life ---------------------------------------------------------------------------------------------- */
 
+void tr__remote_detector(const tr_node_opts *opts, tr__detector_config *config)
+{
+    tr__detector_config_defaults(config);
+    if (opts->heartbeat_ns)
+        config->heartbeat_ns = opts->heartbeat_ns;
+    if (opts->silence_ns)
+        config->silence_ns = opts->silence_ns;
+    if (opts->phi)
+        config->phi = opts->phi;
+}
+
 tr_err tr__remote_open(tr_node *node, tr__net *net, tr_error *error)
 {
     const tr_node_opts *opts = &node->opts;
@@ -255,18 +266,21 @@ tr_err tr__remote_open(tr_node *node, tr__net *net, tr_error *error)
     if (!remote)
         return tr__fail(error, TR_ENOMEM, "no memory for connections");
     remote->loop = node->loops[0];
-    tr__connection_config config;
-    tr__connection_config_defaults(&config);
-    config.headroom = TR__HEADROOM;
+    tr__connection_config connection;
+    tr__connection_config_defaults(&connection);
+    tr__remote_detector(opts, &connection.detector);
+    connection.headroom = TR__HEADROOM;
     if (opts->message_max)
-        config.message_max = opts->message_max;
-    remote->message_max = config.message_max;
+        connection.message_max = opts->message_max;
+    remote->message_max = connection.message_max;
     tr__endpoint_options options = {
-        .connection = &config,
+        .connection = &connection,
         .cluster = node->cluster,
         .name = node->name,
         .id = node->id,
         .listen = opts->listen,
+        .advertise = opts->advertise,
+        .learn = opts->learn,
         .key = node->key,
         .secret = node->seams.secret,
         .secret_context = node->seams.context,
@@ -323,6 +337,24 @@ void tr__remote_tune(tr__remote *remote, const tr__connection_config *config)
         return;
     tr__endpoint_tune(remote->endpoint, config);
     remote->message_max = config->message_max;
+}
+
+const char *tr__remote_address_of(tr__remote *remote, uint64_t node, bool *learns)
+{
+    const tr__peer *peer = remote ? tr__endpoint_peer(remote->endpoint, node) : NULL;
+    *learns = peer && peer->learns;
+    return peer ? peer->address : NULL;
+}
+
+void tr__remote_learn(tr__remote *remote, uint64_t node, const char *address)
+{
+    tr_error error;
+    if (!remote || node == remote->loop->node->id || route_of(remote, node))
+        return;
+    if (tr__endpoint_learn(remote->endpoint, address, &error) == TR_OK)
+        tr__node_log(remote->loop->node, TR_LOG_INFO, "learned that a node is at %s", address);
+    else
+        tr__node_log(remote->loop->node, TR_LOG_DEBUG, "not learned: %s", error.text);
 }
 
 void tr__remote_step(tr__remote *remote)

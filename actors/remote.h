@@ -8,6 +8,7 @@
 
 struct tr__net;
 struct tr__connection_config;
+struct tr__detector_config;
 
 typedef struct tr__remote tr__remote;
 
@@ -33,6 +34,8 @@ static inline bool tr__message_max_is_good(uint64_t bytes)
     return bytes == 0 || (bytes >= 1u << 20 && bytes <= 2u << 30);
 }
 
+/* What those options say of heartbeats and silence, with the defaults for what they don't. */
+void tr__remote_detector(const tr_node_opts *opts, struct tr__detector_config *config);
 /* Listen and dial as the node's options say; nothing if they don't. TR_EADDR, TR_EADDRINUSE, TR_EPERM,
  * TR_ENOMEM. */
 tr_err tr__remote_open(tr_node *node, struct tr__net *net, tr_error *error);
@@ -42,6 +45,11 @@ const char *tr__remote_address(const tr__remote *remote);
 void tr__remote_tune(tr__remote *remote, const struct tr__connection_config *config);
 /* Feed what the network brought; in each turn. */
 void tr__remote_step(tr__remote *remote);
+/* Where that connected node says others reach it, "" for nowhere, and whether it wants to be told of others; NULL: it isn't
+ * connected. Lives as long as the connection. */
+const char *tr__remote_address_of(tr__remote *remote, uint64_t node, bool *learns);
+/* A peer says that a node is at that address: stay connected to it, if that may be. */
+void tr__remote_learn(tr__remote *remote, uint64_t node, const char *address);
 /* What went to each connected node: fills at most `most` places, returns how many. Names live as long as their
  * connection. */
 typedef struct tr__traffic {

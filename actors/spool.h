@@ -4,8 +4,8 @@
  *     begin ──write──▶ ... ──write──▶ end: a buffer, whose last holder ends the file
  *       └───────────────┴──▶ drop: no file is left
  *
- * S1  What files hold never exceeds the node's bound: a file is charged whole when it is begun.
- * S2  A file has no name: whatever becomes of the process, the system takes it back.
+ * X1  What files hold never exceeds the node's bound: a file is charged whole when it is begun.
+ * X2  A file has no name: whatever becomes of the process, the system takes it back.
  *
  * Loop 0's thread; but a buffer's last holder may be on any, and outlive the node. Writing is to the system's cache: a few ten
  * microseconds a chunk, unless the disk is far behind. What can fail: the disk, and memory. */

@@ -352,6 +352,7 @@ static void down(tr_actor *self, tr__supervisor *s, const tr_down *d)
         watch_again(self, c);
         return;
     }
+    /* Of a group the twin is also stopped out of order, which may be told first. */
     if (TR_PLANT(child_twice) && s->strategy == TR_ONE_FOR_ONE && wanted_back(c, d->kind))
         tr__child_start(self, s, c);
     child_gone(self, s, c, d->kind, (tr_err)d->code, d->text);

@@ -31,7 +31,9 @@ typedef struct warden {
     uint32_t waiting_count;
     watcher watchers[TR__WATCHERS_MAX];
     tr_msg *nodes;     /* their records, in order of coming */
+    uint64_t serial;   /* how many came so far */
     bool untold;       /* not all who watch have heard all */
+    bool untaught;     /* nor have all peers that learn */
     tr__pending *tick; /* what is waiting, or untold, is tried again */
 } warden;
 
@@ -42,7 +44,7 @@ static tr__node_record *record_of(tr_msg *msg)
 
 static void retry_soon(tr_actor *self, warden *w)
 {
-    if (w->waiting_count || w->untold)
+    if (w->waiting_count || w->untold || w->untaught)
         tr__tick_set(tr__owner(self), w->tick, RETRY);
 }
 
@@ -261,6 +263,11 @@ void tr__node_changed_tell(tr__loop *loop, tr_msg *msg, const char *reason)
     tr__submit(loop, loop->node->warden, msg);
 }
 
+static void teach(tr_actor *self, warden *w)
+{
+    w->untaught = tr__owner(self)->node->opts.learn && !tr__learn_tell(self, w->nodes, w->serial);
+}
+
 static void node_came(tr_actor *self, warden *w)
 {
     tr__loop *loop = tr__owner(self);
@@ -269,7 +276,9 @@ static void node_came(tr_actor *self, warden *w)
         at = &(*at)->next;
     *at = loop->current; /* taken */
     (*at)->next = NULL;
+    tr__learn_came(self, record_of(loop->current), ++w->serial);
     loop->current = NULL;
+    teach(self, w);
     tell_all(self, w);
     retry_all(self, w);
 }
@@ -310,8 +319,11 @@ static void dispatch(tr_actor *self, warden *w, const tr_msg *msg)
         watcher_down(self, w, down);
     } else if ((canceled = tr_match(msg, tr_canceled))) {
         forget(self, w, canceled);
+    } else if (tr_match(msg, tr__node_at)) {
+        tr__learn_take(self, msg);
     } else if (tr_match(msg, retry) && msg->kind == TR__MSG_NOTICE) {
         tr__tick_back(tr__owner(self), w->tick);
+        teach(self, w);
         tell_all(self, w);
         retry_all(self, w);
     }

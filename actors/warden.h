@@ -5,6 +5,7 @@
 #define TR_ACTORS_WARDEN_H
 
 #include "actors/loop.h"
+#include "transport/frame.h"
 
 #define TR__WATCHERS_MAX 256
 
@@ -15,10 +16,17 @@ TR_MESSAGE(tr__watch_nodes, (addr, watcher))
 /* From the connections: a node came or went. */
 TR_MESSAGE(tr__node_changed, (string, name), (u64, node), (bool, up), (string, reason))
 
+/* Between wardens: a node can be reached there. */
+TR_MESSAGE(tr__node_at, (u64, node), (string, address))
+
 /* The block of a tr__node_changed. That of a node's coming stays, as what the warden knows of it. */
 typedef struct tr__node_record {
     tr__node_changed changed; /* first: the message's body; its texts are those here */
     char name[TR_NAME_MAX], reason[TR_ERROR_TEXT_MAX];
+    /* For --learn (learn.c): which to come it was, up to which it was told of the others, where others reach it */
+    uint64_t serial, taught;
+    bool learns;
+    char address[TR__ADDRESS_MAX + 1];
     uint64_t
         told[TR__WATCHERS_MAX / 64]; /* by watcher's number: whether it was told last that the node is up */
 } tr__node_record;
@@ -32,6 +40,15 @@ void tr__node_changed_tell(tr__loop *loop, tr_msg *msg, const char *reason);
 #define TR__NOBODY_CALLED                                                                               \
     "nobody is called \"%.100s\" within the time given: is its node connected, and did an actor there " \
     "register it?"
+
+/* ---- learn.c: what a node tells its peers of each other, and what it takes from them -------------------- */
+
+/* One more came; `serial` counts them. */
+void tr__learn_came(tr_actor *self, tr__node_record *record, uint64_t serial);
+/* Tell those that want to hear it of all that have come, in order. False: not all now (no credit). */
+bool tr__learn_tell(tr_actor *self, tr_msg *nodes, uint64_t serial);
+/* A tr__node_at. */
+void tr__learn_take(tr_actor *self, const tr_msg *msg);
 
 /* Spawns the node's warden. TR_ENOMEM. */
 tr_err tr__warden_open(tr_node *node, tr_error *error);

@@ -31,7 +31,7 @@ bool tr__held_by(tr_node *node, uint32_t index, tr__holding *held)
     held->runs = load64(&watch->runs);
     held->since_ns = load64(&watch->at_ns);
     const tr_typeinfo *type = atomic_load_explicit(&watch->type, memory_order_relaxed);
-    tr_actor *actor = atomic_load_explicit(&watch->actor, memory_order_relaxed);
+    tr_actor *actor = atomic_load_explicit(&watch->actor, memory_order_acquire);
     if (!actor)
         return false;
     held->def = tr__def_seen(actor);
@@ -105,7 +105,7 @@ static void look_at(tr__watchdog *w, uint32_t index, uint64_t now_ns)
     }
     if (at < w->loops[index].other_ns)
         at = w->loops[index].other_ns;
-    const tr_actor *actor = atomic_load_explicit((_Atomic(tr_actor *) *)&watch->actor, memory_order_relaxed);
+    const tr_actor *actor = atomic_load_explicit((_Atomic(tr_actor *) *)&watch->actor, memory_order_acquire);
     uint64_t held_ns = actor && now_ns > at ? now_ns - at : 0;
     bool is_told = w->loops[index].next_ns != 0;
     if (is_told && (!held_ns || runs != w->loops[index].told.runs)) {

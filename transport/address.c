@@ -104,6 +104,17 @@ bool tr__net_address_is_loopback(const tr__net_address *address)
     return false;
 }
 
+bool tr__net_address_is_any(const tr__net_address *address)
+{
+    struct in6_addr ipv6;
+    struct in_addr ipv4;
+    if (address->kind == TR__HOST_IPV4 && inet_pton(AF_INET, address->host, &ipv4) == 1)
+        return ipv4.s_addr == 0;
+    if (address->kind == TR__HOST_IPV6 && inet_pton(AF_INET6, address->host, &ipv6) == 1)
+        return IN6_IS_ADDR_UNSPECIFIED(&ipv6);
+    return false;
+}
+
 tr_err tr__net_address_refuse(const char *text, tr_error *error)
 {
     return tr__fail(

@@ -26,6 +26,8 @@ tr_err tr__net_address_parse(const char *text, bool any_port, tr__net_address *a
 void tr__net_address_print(const tr__net_address *address, char *text);
 /* 127.0.0.0/8, ::1. A name is not known to be one: false. */
 bool tr__net_address_is_loopback(const tr__net_address *address);
+/* 0.0.0.0, :: : to listen on, not to be reached at. */
+bool tr__net_address_is_any(const tr__net_address *address);
 /* The refusal to listen on `text`: TR_EPERM, why, and what to do: another address, or a key. */
 tr_err tr__net_address_refuse(const char *text, tr_error *error);
 

@@ -23,12 +23,11 @@ void tr__connection_config_defaults(tr__connection_config *config)
         .bulk_queue_max = 8u << 20,
         .message_max = 64u << 20,
         .handshake_ns = 5000 * MS,
-        .heartbeat_ns = 1000 * MS,
-        .silence_ns = 10000 * MS,
         .ack_delay_ns = 20 * MS,
         .drain_ns = 2000 * MS,
         .stuck_ns = 10000 * MS,
     };
+    tr__detector_config_defaults(&config->detector);
 }
 
 void tr__channel_init(tr__channel *ch, const tr__connection_config *config, tr__net *net, tr__stream *stream,

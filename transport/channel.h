@@ -27,6 +27,7 @@
 #define TR_TRANSPORT_CHANNEL_H
 
 #include "transport/bulk.h"
+#include "transport/detector.h"
 #include "transport/outgoing.h"
 #include "transport/psk.h"
 #include "transport/stream.h"
@@ -37,22 +38,22 @@
 /* What all connections of a node share. Durations in ns. */
 typedef struct tr__connection_config {
     tr__hello self;
-    const tr__psk *psk;    /* NULL: no key, nothing is sealed */
-    size_t window;         /* bytes we grant; 4 KiB or more */
-    size_t queue_max;      /* bytes gathered for a peer before TR_EAGAIN */
-    size_t bulk_window;    /* as window, for the bulk lane; twice a chunk or more. 0: we have no such lane */
-    size_t bulk_queue_max; /* as queue_max; one message always may wait */
-    uint64_t message_max;  /* bytes of a message that we take by the bulk lane */
-    size_t headroom;       /* bytes that whoever takes such a message wants in front of it */
-    uint64_t handshake_ns; /* HELLO to up */
-    uint64_t heartbeat_ns; /* after one to two of these in silence we send a heartbeat */
-    uint64_t silence_ns;   /* silence of theirs before they are down; noticed within heartbeat_ns */
-    uint64_t ack_delay_ns; /* an ack waits at most this long for a batch to ride in front of */
-    uint64_t drain_ns;     /* a goodbye at most, a refusal at most */
-    uint64_t stuck_ns;     /* they take nothing, though something waits for them, before they are cut */
+    const tr__psk *psk;           /* NULL: no key, nothing is sealed */
+    size_t window;                /* bytes we grant; 4 KiB or more */
+    size_t queue_max;             /* bytes gathered for a peer before TR_EAGAIN */
+    size_t bulk_window;           /* as window, for the bulk lane; twice a chunk or more. 0: we have none */
+    size_t bulk_queue_max;        /* as queue_max; one message always may wait */
+    uint64_t message_max;         /* bytes of a message that we take by the bulk lane */
+    size_t headroom;              /* bytes that whoever takes such a message wants in front of it */
+    uint64_t handshake_ns;        /* HELLO to up */
+    tr__detector_config detector; /* when we say something, and when their silence means that they are down */
+    uint64_t ack_delay_ns;        /* an ack waits at most this long for a batch to ride in front of */
+    uint64_t drain_ns;            /* a goodbye at most, a refusal at most */
+    uint64_t stuck_ns; /* they take nothing, though something waits for them, before they are cut */
 } tr__connection_config;
 
-/* 1 MiB, 8 MiB, 1 MiB, 8 MiB, 64 MiB, 0, 5 s, 1 s, 10 s, 20 ms, 2 s, 10 s; self zeroed but for the versions. */
+/* 1 MiB, 8 MiB, 1 MiB, 8 MiB, 64 MiB, 0, 5 s, the detector's own, 20 ms, 2 s, 10 s; self zeroed but for the
+ * versions. */
 void tr__connection_config_defaults(tr__connection_config *config);
 
 typedef enum tr__want {
@@ -160,7 +161,7 @@ tr_err tr__channel_set_keys(tr__channel *channel, tr__psk_pair *pair, const uint
 
 /* To be said soon; then pump. Any thread. */
 void tr__channel_want(tr__channel *channel, unsigned wants);
-/* Send what there is to say, if no send is under way. The home's and the control thread. */
+/* Send what there is to say, if no send is under way. Any thread. */
 void tr__channel_pump(tr__channel *channel);
 
 /* An ACK, GRANT or BULK_GRANT frame: the callback's once up, the control half's before. TR_EPROTO. */

@@ -12,11 +12,13 @@
 #include "base/err.h"
 
 #define BIT(n) (1u << (n))
+#define LATE \
+    32 /* what part of a heartbeat a look may be late before we distrust ourselves: timers are never exact */
 
 enum {
+    /* batches and chunks are the home's */
     DATA_KINDS = BIT(TR__FRAME_HEARTBEAT) | BIT(TR__FRAME_ACK) | BIT(TR__FRAME_GRANT) |
-                 BIT(TR__FRAME_BULK_GRANT) | BIT(TR__FRAME_GOODBYE) | BIT(TR__FRAME_REFUSE), /* batches and
-                                                                     chunks are the home's */
+                 BIT(TR__FRAME_BULK_GRANT) | BIT(TR__FRAME_GOODBYE) | BIT(TR__FRAME_REFUSE),
     FAILS_TO = BIT(TR__CONNECTION_REFUSING) | BIT(TR__CONNECTION_DOWN),
 };
 
@@ -206,6 +208,7 @@ static tr_err on_grant(tr__connection *c, const tr__frame *frame, tr_error *erro
         open_window(c);
     if (c->state == TR__CONNECTION_ANSWERED || c->state == TR__CONNECTION_DECIDED) {
         enter(c, TR__CONNECTION_UP);
+        tr__detector_init(&c->detector, &c->config->detector, c->now_ns);
         /* release: the window of theirs is known; from now on the callback settles acks and grants */
         atomic_store_explicit(&c->channel->up, true, memory_order_release);
         c->taken_ns = c->now_ns;
@@ -272,9 +275,10 @@ void tr__connection_init(tr__connection *c, tr__channel *channel, tr__flow *flow
         .now_ns = now_ns,
         .begun_ns = now_ns,
         .entered_ns = now_ns,
-        .heard_ns = now_ns,
         .taken_ns = now_ns,
-        .look_ns = now_ns + channel->config->heartbeat_ns,
+        .listened_ns = now_ns,
+        .said_ns = now_ns,
+        .look_ns = now_ns + channel->config->detector.heartbeat_ns / 2,
         .ack_due_ns = UINT64_MAX,
     };
     if (c->state == TR__CONNECTION_KEYING) {
@@ -290,13 +294,14 @@ void tr__connection_begin(tr__connection *c)
     tr__channel_pump(c->channel);
 }
 
-/* Whether something came since the last look. */
+/* Whether something came since we listened last: at the earliest then. */
 static void listen(tr__connection *c)
 {
     uint64_t bytes = atomic_load_explicit(&c->channel->bytes_in, memory_order_relaxed);
-    if (bytes != c->heard_bytes)
-        c->heard_ns = c->now_ns;
+    if (bytes != c->heard_bytes && is_open(c))
+        tr__detector_heard(&c->detector, c->listened_ns);
     c->heard_bytes = bytes;
+    c->listened_ns = c->now_ns;
 }
 
 void tr__connection_received(tr__connection *c, const tr__slice *slice, uint64_t now_ns)
@@ -349,7 +354,7 @@ void tr__connection_stream_down(tr__connection *c, const tr_error *why, uint64_t
 static tr_err overdue(const tr__connection *c, tr_error *why)
 {
     const tr__connection_config *config = c->config;
-    uint64_t in_state = c->now_ns - c->entered_ns, silent = c->now_ns - c->heard_ns;
+    uint64_t in_state = c->now_ns - c->entered_ns;
     if (c->state < TR__CONNECTION_UP && c->now_ns - c->begun_ns >= config->handshake_ns)
         return tr__fail(why, TR_EDEADLINE, "no handshake within %.1f s; is it a node of Troupe?",
                         (double)config->handshake_ns / 1e9);
@@ -357,9 +362,9 @@ static tr_err overdue(const tr__connection *c, tr_error *why)
         return tr__fail(why, TR_EFULL, "node %s took nothing for %.1f s of the %zu bytes that wait for it",
                         c->peer.name, (double)(c->now_ns - c->taken_ns) / 1e9,
                         atomic_load(&c->channel->out.queued) + atomic_load(&c->channel->bulk.queued));
-    if (is_open(c) && silent >= config->silence_ns)
+    if (is_open(c) && c->now_ns >= tr__detector_due(&c->detector))
         return tr__fail(why, TR_ENOCONN, "no heartbeat from node %s for %.1f s", c->peer.name,
-                        (double)silent / 1e9);
+                        (double)tr__detector_silence(&c->detector, c->now_ns) / 1e9);
     if (c->state == TR__CONNECTION_DRAINING && in_state >= config->drain_ns)
         return tr__fail(why, TR_EDEADLINE, "node %s didn't answer the goodbye within %.1f s", c->peer.name,
                         (double)config->drain_ns / 1e9);
@@ -383,29 +388,53 @@ static void tend_acks(tr__connection *c)
     c->ack_due_ns = owed ? c->now_ns + c->config->ack_delay_ns : UINT64_MAX;
 }
 
-/* Whether they take something of what waits for them. Before it is their credit that is missing it isn't their fault. */
+/* Whether something waits for them to take what came before it. A home of ours that is stuck still counts as blocked when
+ * they have long granted again: who took all has granted more than three quarters. */
+static bool waits_for_them(const tr__channel *ch)
+{
+    int64_t credit = (int64_t)(atomic_load(&ch->granted_to_us) - atomic_load(&ch->spent));
+    bool refused = atomic_load(&ch->blocked) && credit < (int64_t)(ch->peer_window - ch->peer_window / 4);
+    return refused || atomic_load(&ch->out.queued) > 0 || tr__bulk_waits(&ch->bulk);
+}
+
 static void look_for_stuck(tr__connection *c)
 {
     const tr__channel *ch = c->channel;
-    bool waits = atomic_load(&ch->blocked) || atomic_load(&ch->bulk_blocked) || tr__bulk_waits(&ch->bulk);
     uint64_t taken =
         atomic_load(&ch->granted_to_us) + atomic_load(&ch->bulk.granted) + atomic_load(&ch->batches_acked);
-    if (!waits || taken != c->taken_seen)
+    if (c->state != TR__CONNECTION_UP || taken != c->taken_seen || !waits_for_them(ch))
         c->taken_ns = c->now_ns;
     c->taken_seen = taken;
-    c->stuck = c->state == TR__CONNECTION_UP && c->now_ns - c->taken_ns >= c->config->stuck_ns;
+    c->stuck = c->now_ns - c->taken_ns >= c->config->stuck_ns;
 }
 
-/* A heartbeat if nothing else was said since the last look. */
+/* Twice a heartbeat. A look that comes late is this thread's own fault, or its machine's: it distrusts itself, and
+ * waits for the next one. */
+static void listen_and_distrust(tr__connection *c)
+{
+    uint64_t late = c->now_ns > c->look_ns ? c->now_ns - c->look_ns : 0;
+    listen(c);
+    if (is_open(c) && late > c->config->detector.heartbeat_ns / LATE) {
+        tr__detector_lagged(&c->detector, late, c->now_ns);
+        c->taken_ns += late; /* for so long we didn't see whether they took something */
+    }
+}
+
+/* A heartbeat if nothing else was said for that long. */
 static void look(tr__connection *c)
 {
+    uint64_t heartbeat_ns = c->config->detector.heartbeat_ns;
     uint64_t spoken = atomic_load_explicit(&c->channel->spoken, memory_order_relaxed);
-    listen(c);
-    if (is_open(c) && spoken == c->spoken_seen)
+    listen_and_distrust(c);
+    if (spoken != c->spoken_seen) {
+        c->said_ns = c->now_ns;
+    } else if (is_open(c) && c->now_ns - c->said_ns >= heartbeat_ns) {
+        c->said_ns = c->now_ns;
         tr__channel_want(c->channel, TR__WANT_HEARTBEAT);
+    }
     c->spoken_seen = spoken;
     look_for_stuck(c);
-    c->look_ns = c->now_ns + c->config->heartbeat_ns;
+    c->look_ns = c->now_ns + heartbeat_ns / 2;
 }
 
 void tr__connection_tick(tr__connection *c, uint64_t now_ns)
@@ -414,7 +443,7 @@ void tr__connection_tick(tr__connection *c, uint64_t now_ns)
     if (c->state == TR__CONNECTION_DOWN)
         return;
     c->now_ns = now_ns;
-    if (now_ns >= c->look_ns || now_ns - c->heard_ns >= c->config->silence_ns)
+    if (now_ns >= c->look_ns || (is_open(c) && now_ns >= tr__detector_due(&c->detector)))
         look(c);
     if ((c->failure.code && c->state != TR__CONNECTION_REFUSING) || overdue(c, &why)) {
         go_down(c, c->failure.code ? &c->failure : &why);
@@ -438,7 +467,7 @@ uint64_t tr__connection_next_due(const tr__connection *c)
         due = c->begun_ns + config->handshake_ns;
     if (c->state > TR__CONNECTION_UP && c->entered_ns + config->drain_ns < due)
         due = c->entered_ns + config->drain_ns;
-    if (is_open(c) && c->heard_ns + config->silence_ns < due)
-        due = c->heard_ns + config->silence_ns;
+    if (is_open(c) && tr__detector_due(&c->detector) < due)
+        due = tr__detector_due(&c->detector);
     return c->ack_due_ns < due ? c->ack_due_ns : due;
 }

@@ -18,6 +18,7 @@
 #define TR_TRANSPORT_CONNECTION_H
 
 #include "transport/channel.h"
+#include "transport/detector.h"
 #include "transport/flow.h"
 
 typedef enum tr__connection_state {
@@ -59,10 +60,11 @@ struct tr__connection {
     uint64_t now_ns;                   /* of the last event or tick */
     uint64_t begun_ns, entered_ns;     /* the connection, the state */
     uint64_t look_ns;                  /* when to look next whether either side was silent */
-    uint64_t heard_ns;                 /* of the look that found that something had come */
+    uint64_t listened_ns, said_ns;     /* when we looked last; when something was said, as far as we saw */
     uint64_t heard_bytes, spoken_seen; /* the channel's counts at the last look */
     uint64_t taken_ns, taken_seen;     /* of the look that found that they take what waits; what they took */
     bool stuck;                        /* it ended for that */
+    tr__detector detector;             /* when up or draining */
     uint64_t ack_due_ns;               /* UINT64_MAX: nothing to look for */
     tr__psk_pair pair;                 /* until the keys are derived */
     tr_error failure;                  /* to be reported by the next tick, or what the refusal says */

@@ -70,6 +70,17 @@ static void handle_control(tr__endpoint *e, tr__slice *slice)
     tr__slice_destroy(slice);
 }
 
+static void handle_learn(tr__endpoint *e, tr__learn_event *event)
+{
+    unsigned before = e->targets.learned;
+    tr_err err = atomic_load(&e->closing) || e->targets.count >= TR__DIALS_MAX
+                     ? TR_EFULL
+                     : tr__targets_learn(&e->targets, event->address, TR__LEARNED_MAX, NULL);
+    e->counters.learned += e->targets.learned - before;
+    e->counters.learn_refused += err != TR_OK;
+    tr__free(event);
+}
+
 static void handle(tr__endpoint *e, tr__mpsc_node *node)
 {
     tr__link *l;
@@ -108,6 +119,9 @@ static void handle(tr__endpoint *e, tr__mpsc_node *node)
         break;
     case TR__EVENT_GONE:
         tr__link_gone(LINK_OF(node, gone_event));
+        break;
+    case TR__EVENT_LEARN:
+        handle_learn(e, (tr__learn_event *)node);
         break;
     }
 }
@@ -216,7 +230,9 @@ uint64_t tr__endpoint_next_due(const tr__endpoint *e)
 static void tell_lanes(tr__endpoint *e)
 {
     tr__hello *self = &e->config.self;
-    self->capabilities = e->config.bulk_window ? TR__CAPABILITY_LANES | TR__CAPABILITY_REFUSE : 0;
+    const uint32_t those = TR__CAPABILITY_LANES | TR__CAPABILITY_REFUSE;
+    self->capabilities &= ~those;
+    self->capabilities |= e->config.bulk_window ? those : 0;
     self->message_max = e->config.message_max;
 }
 
@@ -242,6 +258,9 @@ static tr_err configure(tr__endpoint *e, const tr__endpoint_options *options, tr
         return tr__fail(error, TR_EINVAL, "the node's id must not be 0");
     if (options->advertise && strlen(options->advertise) > TR__ADDRESS_MAX)
         return tr__fail(error, TR_EADDR, "the address to advertise is longer than %d bytes", TR__ADDRESS_MAX);
+    tr__net_address advertised;
+    if (options->advertise)
+        TR_TRY(tr__net_address_parse(options->advertise, false, &advertised, error));
     tr__hello self;
     tr__connection_config_defaults(&e->config);
     self = e->config.self;
@@ -252,6 +271,7 @@ static tr_err configure(tr__endpoint *e, const tr__endpoint_options *options, tr
     strcpy(self.name, options->name);
     if (options->advertise)
         strcpy(self.address, options->advertise);
+    self.capabilities = options->learn ? TR__CAPABILITY_LEARN : 0;
     e->config.self = self;
     tell_lanes(e);
     e->config.psk = options->key ? &e->psk : NULL;
@@ -330,6 +350,8 @@ void tr__endpoint_destroy(tr__endpoint *e)
         } else if (node->kind == TR__EVENT_ACCEPTED) {
             discard(e, ((tr__accept_event *)node)->stream);
             tr__free(node);
+        } else if (node->kind == TR__EVENT_LEARN) {
+            tr__free((tr__learn_event *)node);
         } else if (node->kind == TR__EVENT_DIALLED) {
             handle_dialled(LINK_OF(node, dialled_event));
         }
@@ -377,6 +399,8 @@ void tr__endpoint_counters_get(const tr__endpoint *e, tr__endpoint_counters *cou
         .accept_refused = e->counters.accept_refused,
         .dials = e->counters.dials,
         .dials_failed = e->counters.dials_failed,
+        .learned = e->counters.learned,
+        .learn_refused = e->counters.learn_refused,
         .handshakes_failed = e->counters.handshakes_failed,
         .peers_up = e->counters.peers_up,
         .peers_down = e->counters.peers_down,

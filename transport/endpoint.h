@@ -18,6 +18,7 @@
 #define TR__UNAUTHENTICATED_MAX 64   /* accepted connections that are not up */
 #define TR__PEERS_MAX           1024 /* beyond it a newcomer is refused */
 #define TR__DIALS_MAX           1024
+#define TR__LEARNED_MAX         512 /* of the addresses that are dialled: those that were learned */
 
 typedef struct tr__endpoint tr__endpoint;
 
@@ -29,7 +30,8 @@ typedef struct tr__peer {
     bool dialled;         /* by us */
     bool lanes;           /* it has the bulk lane: then, and only then, tr__endpoint_bulk_... are used */
     bool refusals;        /* it hears that a message was refused while that came */
-    uint64_t message_max; /* bytes of a message that it takes by that */
+    bool learns;          /* it wants to be told the addresses of other nodes */
+    uint64_t message_max; /* bytes of a message that it takes by that lane */
     void *user;           /* the layer above's own; NULL at peer_up */
 } tr__peer;
 
@@ -57,6 +59,7 @@ typedef struct tr__endpoint_options {
     /* With a key: unpredictable bytes; the control thread. */
     void (*secret)(void *context, void *bytes, size_t length);
     void *secret_context;
+    bool learn;                              /* tell peers that we want to hear addresses of other nodes */
     uint64_t random_seed;                    /* for the jitter of redials */
     uint64_t dial_timeout_ns;                /* 0 = 5 s */
     uint64_t backoff_min_ns, backoff_max_ns; /* 0 = 100 ms, 5 s */
@@ -94,7 +97,9 @@ typedef struct tr__endpoint_upcalls {
 typedef struct tr__endpoint_counters {
     uint64_t accepted, accept_refused; /* the latter: too many at once */
     uint64_t dials, dials_failed;
-    uint64_t handshakes_failed;    /* accepted connections that never came up */
+    uint64_t learned,
+        learn_refused;          /* addresses that peers told of: dialled; not taken (no room, or bad ones) */
+    uint64_t handshakes_failed; /* accepted connections that never came up */
     uint64_t peers_up, peers_down; /* so far */
     uint64_t peers_stuck; /* of those that went down: for they took nothing of what waited for them */
     uint64_t partial;     /* large messages that had come in part only when their connection ended */
@@ -172,6 +177,11 @@ tr_err tr__endpoint_send(tr__endpoint *endpoint, tr__peer *peer, const void *byt
 void tr__endpoint_disconnect(tr__endpoint *endpoint, tr__peer *peer);
 /* End the connection for something the peer did; it hears why. */
 void tr__endpoint_refuse(tr__endpoint *endpoint, tr__peer *peer, const tr_error *why);
+/* A peer says that a node can be reached there: dial it, as if that had been asked for by tr__endpoint_dial, but for
+ * ten minutes only if nobody is met there, and dial_failed isn't called. The control thread does it later; whoever can't
+ * be taken (no more than TR__LEARNED_MAX) is counted. TR_EADDR: no address, one that names no host (0.0.0.0, [::]), or
+ * our own. TR_EPERM: not loopback, and no key is there by which who answers could prove itself. TR_ENOMEM. */
+tr_err tr__endpoint_learn(tr__endpoint *endpoint, const char *address, tr_error *error);
 /* Send what was gathered since the last flush: at the end of a turn. Costs nothing if there is nothing. */
 void tr__endpoint_flush(tr__endpoint *endpoint);
 

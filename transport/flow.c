@@ -69,12 +69,20 @@ static bool normal_again(tr__flow *f)
     return true;
 }
 
+/* The same of the bulk lane: room for half of it, and for the largest that was refused. */
+static bool has_bulk_room(const tr__flow *f)
+{
+    const tr__bulk *bulk = &f->channel->bulk;
+    size_t most = f->channel->config->bulk_queue_max;
+    return atomic_load(&bulk->queued) <= most / 2 && tr__bulk_admits(bulk, f->bulk_blocked_length, most);
+}
+
 static bool bulk_again(tr__flow *f)
 {
-    tr__channel *ch = f->channel;
-    if (!atomic_load(&ch->bulk_blocked) || atomic_load(&ch->bulk.queued) > ch->config->bulk_queue_max / 2)
+    if (!atomic_load(&f->channel->bulk_blocked) || !has_bulk_room(f))
         return false;
-    atomic_store(&ch->bulk_blocked, false);
+    atomic_store(&f->channel->bulk_blocked, false);
+    f->bulk_blocked_length = 0;
     return true;
 }
 
@@ -165,7 +173,9 @@ tr_err tr__flow_bulk_may(tr__flow *f, size_t length)
     if (tr__bulk_admits(&ch->bulk, length, most) && !TR_BUGGIFY(bulk_late))
         return TR_OK;
     atomic_store(&ch->bulk_blocked, true);
-    if (atomic_load(&ch->bulk.queued) <= most / 2) /* it is told as when some has left */
+    if (length > f->bulk_blocked_length)
+        f->bulk_blocked_length = length;
+    if (has_bulk_room(f)) /* it is told as when some has left */
         ch->upcalls->credit(ch->context);
     f->refused_sends++;
     return TR_EAGAIN;

@@ -42,9 +42,10 @@ typedef struct tr__flow {
     tr__channel *channel;
     const tr__flow_upcalls *upcalls;
     void *context;
-    bool closing;        /* nothing new is taken */
-    bool deaf;           /* a fault was told: nothing more is read */
-    size_t blocked_cost; /* of the largest message that was refused */
+    bool closing;               /* nothing new is taken */
+    bool deaf;                  /* a fault was told: nothing more is read */
+    size_t blocked_cost;        /* of the largest message that was refused */
+    size_t bulk_blocked_length; /* of the largest that the bulk lane refused */
     uint64_t received, refused_sends;
     tr__gathering bulk;       /* what came of a unit so far */
     _Atomic bool ack_watched; /* the control half looks for acks owed; it clears it, then looks once more */

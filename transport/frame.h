@@ -75,7 +75,8 @@ typedef struct tr__hello {
 } tr__hello;
 
 #define TR__CAPABILITY_LANES  1u   /* it knows the bulk lane */
-#define TR__CAPABILITY_REFUSE 128u /* and hears that a message was refused while it came */
+#define TR__CAPABILITY_LEARN  2u   /* it wants to be told the addresses of other nodes */
+#define TR__CAPABILITY_REFUSE 128u /* with LANES: it hears that a message was refused while it came */
 
 typedef struct tr__ack {
     uint64_t sequence; /* how many batches and chunks were received */

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/check.h"
+#include "base/err.h"
 #include "base/mem.h"
 #include "transport/link.h"
 
@@ -365,6 +366,39 @@ void tr__endpoint_refuse(tr__endpoint *e, tr__peer *peer, const tr_error *why)
         return; /* it is being refused already */
     l->flow.deaf = true;
     on_fault(l, why);
+}
+
+/* Whether we may dial what was only told. */
+static tr_err check_learned(const tr__endpoint *e, const char *text, const tr__net_address *address,
+                            tr_error *error)
+{
+    if (strcmp(text, e->config.self.address) == 0)
+        return tr__fail(error, TR_EADDR, "%.80s is this node's own address", text);
+    if (tr__net_address_is_any(address))
+        return tr__fail(error, TR_EADDR, "%.80s names no host: the node there needs --advertise", text);
+    if (!e->config.psk && !tr__net_address_is_loopback(address))
+        return tr__fail(error, TR_EPERM,
+                        "%.80s isn't loopback, and without a key nobody there can prove who it is", text);
+    return TR_OK;
+}
+
+tr_err tr__endpoint_learn(tr__endpoint *e, const char *address, tr_error *error)
+{
+    tr__net_address parsed;
+    char text[TR__ADDRESS_MAX + 1];
+    tr_err err = tr__net_address_parse(address, false, &parsed, error);
+    if (err == TR_OK) {
+        tr__net_address_print(&parsed, text);
+        err = check_learned(e, text, &parsed, error);
+    }
+    tr__learn_event *event = err == TR_OK ? tr__alloc(sizeof *event) : NULL;
+    if (!event) {
+        e->counters.learn_refused++;
+        return err ? err : tr__fail(error, TR_ENOMEM, "no memory to dial %.80s", text);
+    }
+    memcpy(event->address, text, sizeof text);
+    tr__push_control(e, &event->node, TR__EVENT_LEARN);
+    return TR_OK;
 }
 
 void tr__endpoint_flush(tr__endpoint *e)

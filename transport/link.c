@@ -255,6 +255,7 @@ static void on_up(void *context)
         .dialled = !l->accepted,
         .lanes = l->channel.lanes,
         .refusals = l->channel.refusals,
+        .learns = hello->capabilities & TR__CAPABILITY_LEARN,
         .message_max = l->channel.peer_message_max,
     };
     e->peers++;
@@ -284,6 +285,8 @@ void tr__link_dial_ended(tr__link *l, const tr_error *why)
         if (why->code == TR_EEXIST && other)
             return; /* the other one is about to be up: no failure */
         e->counters.dials_failed++;
+        if (target->learned)
+            return; /* nobody here has asked for it */
         e->upcalls->dial_failed(e->context, target->text, why, target->next_ns);
     }
 }

@@ -25,6 +25,7 @@ typedef enum tr__event_kind {
     TR__EVENT_OWES_ACK,   /* tr__link */
     TR__EVENT_CLOSE,      /* tr__link: it closed its half */
     TR__EVENT_GONE,       /* tr__link */
+    TR__EVENT_LEARN,      /* tr__learn_event */
 } tr__event_kind;
 
 /* The like of the home's inbox. */
@@ -76,6 +77,11 @@ typedef struct tr__accept_event {
     tr__stream *stream;
 } tr__accept_event;
 
+typedef struct tr__learn_event {
+    tr__mpsc_node node;
+    char address[TR__ADDRESS_MAX + 1];
+} tr__learn_event;
+
 struct tr__endpoint {
     tr__net *net;
     const tr__endpoint_upcalls *upcalls;
@@ -101,8 +107,8 @@ struct tr__endpoint {
 
     _Atomic bool closing, closed; /* the home asks; the control thread is done */
     struct {                      /* tr__endpoint_counters, written by either */
-        _Atomic uint64_t accepted, accept_refused, dials, dials_failed, handshakes_failed, peers_up,
-            peers_down, peers_stuck, partial, unknown;
+        _Atomic uint64_t accepted, accept_refused, dials, dials_failed, learned, learn_refused,
+            handshakes_failed, peers_up, peers_down, peers_stuck, partial, unknown;
     } counters;
 };
 

@@ -24,31 +24,75 @@ void tr__targets_fini(tr__targets *targets)
     }
 }
 
+static tr__target *find(tr__targets *targets, const char *text)
+{
+    tr__target *target = targets->first;
+    while (target && strcmp(target->text, text) != 0)
+        target = target->next;
+    return target;
+}
+
+static tr_err add(tr__targets *targets, const tr__net_address *address, const char *text, tr__target **added,
+                  tr_error *error)
+{
+    tr__target *target = tr__zalloc(sizeof *target);
+    if (!target)
+        return tr__fail(error, TR_ENOMEM, "no memory to dial %.80s", text);
+    target->address = *address;
+    memcpy(target->text, text, sizeof target->text);
+    target->backoff_ns = targets->backoff_min_ns;
+    target->next = targets->first;
+    targets->first = target;
+    targets->count++;
+    *added = target;
+    return TR_OK;
+}
+
 tr_err tr__targets_add(tr__targets *targets, const char *address, unsigned count_max, tr_error *error)
 {
     tr__net_address parsed;
     char text[TR__ADDRESS_MAX + 1];
     TR_TRY(tr__net_address_parse(address, false, &parsed, error));
     tr__net_address_print(&parsed, text);
-    for (tr__target *target = targets->first; target; target = target->next) {
-        if (strcmp(target->text, text) == 0) {
-            target->forgotten = false;
-            return TR_OK;
-        }
+    tr__target *target = find(targets, text);
+    if (target) {
+        target->forgotten = false;
+        targets->learned -= target->learned;
+        target->learned = false;
+        return TR_OK;
     }
     if (targets->count >= count_max)
         return tr__fail(error, TR_EFULL,
                         "cannot dial %.80s: %u addresses are dialled already, as many as a node dials", text,
                         count_max);
-    tr__target *target = tr__zalloc(sizeof *target);
-    if (!target)
-        return tr__fail(error, TR_ENOMEM, "no memory to dial %.80s", text);
-    target->address = parsed;
-    memcpy(target->text, text, sizeof text);
-    target->backoff_ns = targets->backoff_min_ns;
-    target->next = targets->first;
-    targets->first = target;
-    targets->count++;
+    return add(targets, &parsed, text, &target, error);
+}
+
+/* It has ten minutes from now on. A seed that is to be forgotten stays so. */
+static void learn_again(tr__target *target)
+{
+    target->forgotten = false;
+    target->failing_ns = 0;
+}
+
+tr_err tr__targets_learn(tr__targets *targets, const char *address, unsigned learned_max, tr_error *error)
+{
+    tr__net_address parsed;
+    char text[TR__ADDRESS_MAX + 1];
+    TR_TRY(tr__net_address_parse(address, false, &parsed, error));
+    tr__net_address_print(&parsed, text);
+    tr__target *target = find(targets, text);
+    if (target) {
+        if (target->learned)
+            learn_again(target);
+        return TR_OK;
+    }
+    if (targets->learned >= learned_max)
+        return tr__fail(error, TR_EFULL, "%u addresses were learned already, as many as a node learns",
+                        learned_max);
+    TR_TRY(add(targets, &parsed, text, &target, error));
+    target->learned = true;
+    targets->learned++;
     return TR_OK;
 }
 
@@ -81,6 +125,7 @@ void tr__targets_sweep(tr__targets *targets)
         }
         *at = target->next;
         targets->count--;
+        targets->learned -= target->learned;
         tr__free(target);
     }
 }
@@ -114,10 +159,15 @@ void tr__targets_failed(tr__targets *targets, tr__target *target, uint64_t now_n
     target->backoff_ns *= 2;
     if (target->backoff_ns > targets->backoff_max_ns)
         target->backoff_ns = targets->backoff_max_ns;
+    if (!target->failing_ns)
+        target->failing_ns = now_ns;
+    if (target->learned && now_ns - target->failing_ns >= TR__LEARNED_NS)
+        target->forgotten = true;
 }
 
 void tr__targets_lost(tr__targets *targets, tr__target *target, uint64_t now_ns, uint64_t up_ns)
 {
+    target->failing_ns = 0;
     if (up_ns >= targets->backoff_max_ns)
         target->backoff_ns = targets->backoff_min_ns;
     tr__targets_failed(targets, target, now_ns);
@@ -128,6 +178,7 @@ void tr__targets_unsatisfied(tr__targets *targets, uint64_t id, uint64_t now_ns)
     for (tr__target *target = targets->first; target; target = target->next) {
         if (target->satisfied_by == id) {
             target->satisfied_by = 0;
+            target->failing_ns = 0;
             target->backoff_ns = targets->backoff_min_ns;
             schedule(targets, target, now_ns);
         }

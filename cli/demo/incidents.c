@@ -12,7 +12,7 @@
 #include "cli/demo/screen.h"
 #include "cli/demo/tx.h"
 
-#define SILENCE_WITHIN TR_SECONDS(30) /* it is noticed after 10 s */
+#define SILENCE_WITHIN TR_SECONDS(30) /* it is noticed after 4 to 5 s */
 #define HEALED_WITHIN  TR_SECONDS(30) /* dialled again with a back-off of 5 s at most */
 #define CUT_MOST       TR_SECONDS(60) /* by a key; then it is healed without one */
 #define HALT_WITHIN    TR_SECONDS(3)  /* for a transaction to come */

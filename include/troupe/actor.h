@@ -87,7 +87,7 @@ typedef struct tr_actor_def {
     /* A field of the kind buffer, of more bytes than that, of a message, ask or answer that comes from another node, comes
      * in a file instead of memory: the handler reads it as any buffer, or by tr_buffer_fd. The file has no name, and is
      * gone with the buffer. Not those in lists or nested structs; at most 4 a message. 0: never; less than 128 KiB counts as
-     * that. (tr_node_opts.spool, docs/connections.md) */
+     * that. (tr_node_opts.spool, docs/large-messages.md) */
     size_t spool_above;
 } tr_actor_def;
 

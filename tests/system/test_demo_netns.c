@@ -83,7 +83,7 @@ static void in_namespaces_all_holds_and_nothing_is_left(void **state)
     assert_names_gone(d, pid);
 }
 
-/* The interface goes down, so nothing is reset: the silence has to be noticed, which takes 10 s. */
+/* The interface goes down, so nothing is reset: the silence has to be noticed, which takes 4 to 5 s. */
 static void a_node_that_is_cut_off_is_missed_and_met_again(void **state)
 {
     demo *d = *state;
@@ -96,7 +96,7 @@ static void a_node_that_is_cut_off_is_missed_and_met_again(void **state)
     assert_int_equal(0, at(s, "crash.kills"));
     assert_int_equal(1, at(s, "crash.cuts"));
     assert_int_equal(3, at(s, "crash.asks_failed"));
-    assert_in_range(at(s, "crash.detected_ms"), 8000, 30000);
+    assert_in_range(at(s, "crash.detected_ms"), 3000, 25000);
     assert_in_range(at(s, "crash.healed_ms"), at(s, "crash.detected_ms"), 60000);
     json_decref(s);
     assert_names_gone(d, pid);

@@ -145,6 +145,8 @@ static void holds_with_real_processes(void **state)
     }
     if (result.outcome == REAL_FAILED)
         fail_msg("%s.scenario: %s", f->name, result.text);
+    if (result.text[0])
+        print_message("%s\n", result.text);
 }
 
 /* ---- the suite itself: a scenario that doesn't hold, and one that is killed --------------------------------- */

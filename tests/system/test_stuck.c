@@ -23,8 +23,8 @@
 #include "actors/remote.h"
 #include "transport/endpoint.h"
 
-#define SILENCE_MS 2000  /* on a busy machine a process may get no turn for a second */
-#define STUCK_MS   5000  /* at least, and over twice the silence: bob is stuck until he is let go */
+#define SILENCE_MS 2800  /* on a busy machine a process may get no turn for a second */
+#define STUCK_MS   6000  /* at least, and over twice the silence: bob is stuck until he is let go */
 #define WITHIN_MS  40000 /* for a line; nothing here takes that long */
 
 /* ---- the parts: bob gets stuck, alice asks him meanwhile, carol comes ---------------------------------- */
@@ -103,8 +103,8 @@ static int part_main(const char *name, const char *join)
     const char *joins[] = {join, NULL};
     tr__connection_config config;
     tr__connection_config_defaults(&config);
-    config.heartbeat_ns = 100 * 1000000ull;
-    config.silence_ns = SILENCE_MS * 1000000ull;
+    config.detector.heartbeat_ns = 100 * 1000000ull;
+    config.detector.silence_ns = SILENCE_MS * 1000000ull;
     config.drain_ns = 100 * 1000000ull;
     tr_node_opts opts = {
         .name = name,

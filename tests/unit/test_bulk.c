@@ -102,7 +102,9 @@ static int setup(void **state)
     tr__connection_config_defaults(&f->config);
     tr__channel_init(&f->channel, &f->config, &f->net, &f->stream, true, &channel_upcalls, f);
     tr__flow_init(&f->flow, &f->channel, &flow_upcalls, f);
-    f->channel.lanes = f->channel.open = f->channel.up = true;
+    f->channel.lanes = true;
+    f->channel.open = true;
+    f->channel.up = true;
     f->channel.peer_window = 64 << 20;
     f->channel.granted_to_us = 64 << 20;
     f->channel.bulk.granted = 16 << 20;

@@ -225,8 +225,9 @@ static void who_gives_up_or_ends_within_an_item_gets_no_other(void **state)
 
 static void b_answers_and_ends(tr_actor *self, manual_puppet *puppet, const tr_msg *msg)
 {
-    b_produces(self, puppet, msg);
-    if (tr_msg_ask_number(msg))
+    bool asked = tr_msg_ask_number(msg) != 0;
+    b_produces(self, puppet, msg); /* and frees it */
+    if (asked)
         tr_exit(self, TR_OK, "done");
 }
 

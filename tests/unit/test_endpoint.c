@@ -189,6 +189,7 @@ static void a_second_node_of_the_same_name_is_refused_while_the_first_is_up(void
     open_node(f, &f->carol, "bob", 30);
     test_dial(&f->carol, &f->alice);
     expect_refusal(f, TR_EEXIST, "another node named bob");
+    assert_non_null(strstr(f->alice.away_why.text, "another node named bob"));
     test_cluster_destroy(&f->cluster, &f->bob);
     test_cluster_advance(&f->cluster, SECONDS);
     assert_int_equal(f->alice.downs, 1);
@@ -230,6 +231,9 @@ static void an_older_version_is_refused_by_name(void **state)
     assert_int_equal(why.code, TR_EVERSION);
     assert_non_null(strstr(why.text, "speaks versions 1 to 1"));
     memory_raw_close(raw);
+    test_cluster_settle(&f->cluster);
+    assert_int_equal(f->alice.away_why.code, TR_EVERSION); /* and is told at home */
+    assert_non_null(strstr(f->alice.away_why.text, "node old"));
 }
 
 /* Redialling ---- */

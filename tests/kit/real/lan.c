@@ -149,3 +149,12 @@ tr_err real_lan_reset(const real_lan *lan, uint32_t a, uint32_t b, tr_error *err
         "ended with %d and closed none",
         command, status);
 }
+
+/* What the kernel says of the end on the way to b is dropped. */
+tr_err real_lan_half_open(const real_lan *lan, uint32_t a, uint32_t b, tr_error *error)
+{
+    tr_error healing;
+    TR_TRY(real_lan_cut(a, b, true, error));
+    tr_err err = real_lan_reset(lan, a, b, error);
+    return real_lan_cut(a, b, false, err == TR_OK ? error : &healing) == TR_OK ? err : TR_EIO;
+}

@@ -3,6 +3,7 @@
  *
  *     runner.c   the script's time: what is done to whom, when, and what came of it
  *     nodes.c    the processes, and what they say
+ *     measure.c  how soon they noticed, by their logs
  *     lan.c      their addresses, namespaces, cuts and resets
  *
  * real_begin forks a runner, so that several runs go on at the same time. A runner ends with the process that began it, its
@@ -20,7 +21,8 @@ typedef enum real_outcome { REAL_HELD, REAL_FAILED, REAL_SKIPPED } real_outcome;
 
 typedef struct real_result {
     real_outcome outcome;
-    char text[512]; /* why it failed, or was skipped */
+    char text
+        [512]; /* why it failed, or was skipped; if it held, how soon what was done was noticed and healed */
 } real_result;
 
 typedef struct real_run {
@@ -54,6 +56,9 @@ tr_err real_lan_cut(uint32_t from, uint32_t to, bool cut, tr_error *error);
 /* All connections between the two break. TR_ENOTFOUND: nothing here can do that. */
 tr_err real_lan_reset(const real_lan *lan, uint32_t a, uint32_t b, tr_error *error);
 
+/* The like; only a hears of it. */
+tr_err real_lan_half_open(const real_lan *lan, uint32_t a, uint32_t b, tr_error *error);
+
 typedef struct real_node {
     pid_t pid; /* 0: down */
     int orders, says;
@@ -71,11 +76,17 @@ typedef struct real_cluster {
     real_lan lan;
     char home[64], key[80];
     real_node nodes[SIM_SCRIPT_NODES_MAX];
-    bool held; /* the check said so */
+    uint64_t fault_ms,
+        over_ms; /* when the first thing was done to it that may be noticed; when the last was over */
+    bool held;   /* the check said so */
     bool failed;
     char what[512]; /* the first thing that didn't hold */
+    char measured[128];
 } real_cluster;
 
+/* What the logs say of the time from the fault to the first node that went down, and from its end to the last that came
+ * up, as text; fails the run if that took too long. Empty if nobody noticed anything. */
+void real_measure(real_cluster *c, char *text, size_t room);
 uint64_t real_now_ms(void);
 tr_err real_node_start(real_cluster *c, uint32_t index, tr_error *error);
 void real_node_kill(real_cluster *c, uint32_t index);

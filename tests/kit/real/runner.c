@@ -98,14 +98,24 @@ static void start(real_cluster *c, uint32_t index)
         real_fail(c, "%s", error.text);
 }
 
+static void note_time(real_cluster *c, const sim_step *step)
+{
+    uint64_t now = real_now_ms();
+    if (!c->fault_ms)
+        c->fault_ms = now;
+    if (step->verb != SIM_CUT && step->verb != SIM_KILL)
+        c->over_ms = now + (step->verb == SIM_PAUSE ? step->time_ns / 1000000 : 0);
+}
+
 /* TR_ENOTFOUND: it can't be done here, which says nothing about the scenario. */
 static tr_err do_step(real_cluster *c, cuts *now, const sim_step *step, tr_error *error)
 {
     if (step->verb == SIM_CUT || step->verb == SIM_HEAL)
         cut_or_heal(c, now, step);
-    if (step->verb == SIM_RESET)
-        return real_lan_reset(&c->lan, (uint32_t)__builtin_ctz(step->a),
-                              (uint32_t)__builtin_ctz(step->a & (step->a - 1)), error);
+    if (step->verb == SIM_RESET || step->verb == SIM_HALF_OPEN)
+        return (step->verb == SIM_RESET ? real_lan_reset : real_lan_half_open)(
+            &c->lan, (uint32_t)__builtin_ctz(step->a), (uint32_t)__builtin_ctz(step->a & (step->a - 1)),
+            error);
     EACH_NODE(i, c, step->a)
     {
         if (step->verb == SIM_KILL)
@@ -150,6 +160,7 @@ static real_outcome run(real_cluster *c, const sim_script *script, tr_error *err
     uint64_t run_ms = (script->run_ns ? script->run_ns : c->scenario->run_ns) / 1000000;
     for (uint32_t i = 0; i < script->count && !c->failed; i++) {
         real_nodes_listen(c, began + script->steps[i].at_ns / 1000000, NULL);
+        note_time(c, &script->steps[i]);
         if (!c->failed && do_step(c, &now, &script->steps[i], error) != TR_OK)
             return REAL_SKIPPED;
     }
@@ -161,6 +172,8 @@ static real_outcome run(real_cluster *c, const sim_script *script, tr_error *err
     real_nodes_listen(c, real_now_ms() + CHECK_MS, &c->held);
     if (!c->held)
         real_fail(c, "the scenario's check hasn't returned after %d s", CHECK_MS / 1000);
+    if (!c->failed)
+        real_measure(c, c->measured, sizeof(c->measured));
     if (!c->failed)
         real_nodes_stop(c, real_now_ms() + STOP_MS);
     return c->failed ? REAL_FAILED : REAL_HELD;
@@ -174,7 +187,7 @@ static bool can_be_real(const real_cluster *c, const sim_script *script, tr_erro
         if (!sim_verb_is_real(verb))
             return !tr__fail(why, TR_ENOTFOUND, "line %u: %s is for the simulator only",
                              script->steps[i].line, sim_verb_word(verb));
-        if ((verb == SIM_CUT || verb == SIM_RESET) && !c->lan.split)
+        if ((verb == SIM_CUT || verb == SIM_RESET || verb == SIM_HALF_OPEN) && !c->lan.split)
             return !tr__fail(why, TR_ENOTFOUND, "line %u: %s needs network namespaces: %s",
                              script->steps[i].line, sim_verb_word(verb), c->lan.why_not);
     }
@@ -216,7 +229,10 @@ static void runner(real_cluster *c, const sim_script *script, int to)
     for (uint32_t i = 0; i < c->count; i++)
         real_node_kill(c, i);
     remove_home(c->home);
-    dprintf(to, "%d%s", (int)outcome, outcome == REAL_SKIPPED ? error.text : c->what);
+    dprintf(to, "%d%s", (int)outcome,
+            outcome == REAL_SKIPPED  ? error.text
+            : outcome == REAL_FAILED ? c->what
+                                     : c->measured);
 }
 
 void real_begin(real_run *run_, const char *program, const tr_scenario *scenario, const sim_script *script,

@@ -30,7 +30,7 @@
     X(PAUSE, "pause", SIM_TAKES_NODES | SIM_TAKES_TIME, true, "pause n2 2s")                          \
     X(RESET, "reset", SIM_TAKES_TWO, true, "reset n0 n1")                                             \
     X(POWER, "power", SIM_TAKES_NODES, false, "power n1")                                             \
-    X(HALF_OPEN, "half-open", SIM_TAKES_TWO, false, "half-open n0 n1")                                \
+    X(HALF_OPEN, "half-open", SIM_TAKES_TWO, true, "half-open n0 n1")                                 \
     X(CLOG, "clog", SIM_TAKES_ARROW | SIM_TAKES_TIME, false, "clog n0 -> n1 500ms")                   \
     X(SLOW, "slow", SIM_TAKES_NODES | SIM_TAKES_TIME | SIM_TAKES_LAST_TIME, false, "slow n1 20ms 3s") \
     X(DRIFT, "drift", SIM_TAKES_NODES | SIM_TAKES_PPM, false, "drift n1 -300")                        \
