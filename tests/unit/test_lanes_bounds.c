@@ -266,6 +266,59 @@ static void who_sends_a_larger_message_than_is_taken_is_cut(void **state)
     expect_refused(f, TR_ETOOBIG, "a message of 4194305 bytes came; this node takes 4194304");
 }
 
+/* mallory lives, and says no more than that. */
+static void pass(fixture *f, unsigned seconds)
+{
+    uint8_t bytes[64];
+    for (unsigned i = 0; i < seconds && f->alice.downs == 0; i++) {
+        say(f, bytes, tr__frame_put_empty(bytes, TR__FRAME_HEARTBEAT, ++f->sequence[TR__LANE_CONTROL]));
+        test_cluster_advance(&f->cluster, SECONDS);
+    }
+}
+
+static void who_begins_a_message_and_sends_nothing_more_is_cut(void **state)
+{
+    fixture *f = *state;
+    uint64_t left = 1 << 30;
+    f->config.message_max = left;
+    raw_up(f, TR__CAPABILITY_LANES);
+    for (int i = 0; i < 3; i++, left -= 1000) { /* slowly is not nothing */
+        say_chunk(f, left, 1000, 0);
+        pass(f, 9);
+    }
+    f->alice.stuck = true; /* and who doesn't look may not complain */
+    say_chunk(f, left, 1000, 0);
+    pass(f, 30);
+    f->alice.stuck = false;
+    test_cluster_settle(&f->cluster);
+    pass(f, 9);
+    f->cluster.now_ns += 30 * SECONDS; /* nor who stood still */
+    assert_int_equal(f->alice.downs, 0);
+    assert_int_equal(partial_of(&f->alice), 0);
+    pass(f, 3);
+    assert_int_equal(f->alice.downs, 1);
+    assert_int_equal(f->alice.down_why.code, TR_EDEADLINE);
+    if (!strstr(f->alice.down_why.text,
+                "node mallory began a message, and sent nothing of the other 1073737824 bytes for 1"))
+        fail_msg("%s", f->alice.down_why.text);
+    uint8_t said[512];
+    while (memory_raw_read(f->raw, said, sizeof said) > 0)
+        ;
+    assert_true(memory_raw_is_cut(f->raw));
+    assert_int_equal(partial_of(&f->alice), 1);
+}
+
+static void who_sends_nothing_between_messages_is_left_alone(void **state)
+{
+    fixture *f = *state;
+    raw_up(f, TR__CAPABILITY_LANES);
+    say_chunk(f, 200000, 100000, 0);
+    say_chunk(f, 100000, 100000, 1);
+    pass(f, 60);
+    assert_int_equal(f->alice.downs, 0);
+    assert_int_equal(f->alice.bytes, 200000);
+}
+
 static void who_said_nothing_of_lanes_may_not_use_them(void **state)
 {
     fixture *f = *state;
@@ -317,6 +370,8 @@ int main(void)
         ALONE(who_sends_more_than_was_granted_is_cut),
         ALONE(who_sends_a_chunk_that_does_not_go_on_is_cut),
         ALONE(who_sends_a_larger_message_than_is_taken_is_cut),
+        ALONE(who_begins_a_message_and_sends_nothing_more_is_cut),
+        ALONE(who_sends_nothing_between_messages_is_left_alone),
         ALONE(who_said_nothing_of_lanes_may_not_use_them),
         ALONE(an_earlier_version_hears_no_frame_that_it_does_not_know),
     };
