@@ -10,6 +10,7 @@
 
 #include "actors/node.h"
 #include "actors/remote_peer.h"
+#include "actors/spool.h"
 #include "base/hash.h"
 #include "base/mem.h"
 #include "tests/kit/sim/sim.h"
@@ -448,14 +449,21 @@ static void an_asker_without_room_for_the_answer_hears_it_at_once(void **state)
 static void what_files_hold_is_bounded(void **state)
 {
     (void)state;
-    tr_node *n1 = tr_sim_node(sim, 1);
-    atomic_store(&n1->buffers->spool_max, 4 * MIB);
+    tr__buffers *held = tr_sim_node(sim, 1)->buffers;
+    atomic_store(&held->spool_max, 4 * MIB);
     ask_parcel(5 * MIB);
     expect_error(TR_ENOSPC, "files hold 0 of the 4194304 that they may (--spool-max)");
-    assert_int_equal(atomic_load(&n1->buffers->spooled), 0);
+    assert_int_equal(atomic_load(&held->spooled), 0);
+    atomic_store(&held->spooled, 3 * MIB); /* as by others' */
+    ask_parcel(2 * MIB);
+    expect_error(TR_ENOSPC, "files hold 3145728 of the 4194304 that they may (--spool-max)");
+    atomic_store(&held->spooled, 0);
+    atomic_store(&held->spool_files, TR__SPOOL_FILES_MAX);
+    ask_parcel(2 * MIB);
+    expect_error(TR_ENOSPC, "there are 256, which is the most");
+    atomic_store(&held->spool_files, 0);
     still_works();
-    assert_int_equal(atomic_load(&n1->buffers->spooled), 0);
-    assert_int_equal(atomic_load(&n1->buffers->spool_files), 0);
+    assert_int_equal(atomic_load(&held->spooled) + atomic_load(&held->spool_files), 0);
 }
 
 /* ---- ends ---------------------------------------------------------------------------------------------- */
@@ -502,6 +510,7 @@ static void begin_answer(void)
 
 static void nothing_of_it_is_held(void)
 {
+    tr_sim_step(sim, TR_MILLIS(10));
     assert_int_equal(files_of(0), 0);
     assert_int_equal(atomic_load(&tr_sim_node(sim, 0)->buffers->spooled), 0);
     assert_int_equal(in_memory(0), 0);
@@ -513,7 +522,6 @@ static void of_a_sender_that_is_killed_in_the_middle_nothing_is_held(void **stat
     begin_answer();
     tr_sim_kill(sim, 1, false);
     expect_error(TR_ENOCONN, "");
-    tr_sim_step(sim, TR_MILLIS(10));
     nothing_of_it_is_held();
     assert_int_equal(tr_sim_start(sim, 1, NULL), TR_OK);
     tr_sim_step(sim, TR_SECONDS(5));
@@ -540,7 +548,6 @@ static void what_is_held_for_a_sender_that_goes_on_with_nothing_is_let_go(void *
     assert_int_equal(files_of(0), 1);
     expect_error(TR_ENOCONN, "");
     assert_true(tr_sim_now(sim) - begun <= TR_SECONDS(11));
-    tr_sim_step(sim, TR_MILLIS(10));
     nothing_of_it_is_held();
 }
 

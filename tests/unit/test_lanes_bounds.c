@@ -190,8 +190,8 @@ static void a_node_that_learns_has_the_bulk_lane_as_well(void **state)
     tr__endpoint_tune(f->bob.endpoint, &f->config); /* which says what is said of lanes anew */
     test_dial(&f->alice, &f->bob);
     test_cluster_settle(&f->cluster);
-    assert_true(f->alice.peer->lanes && f->alice.peer->learns);
-    assert_true(f->bob.peer->lanes);
+    assert_true(f->alice.peer->lanes && f->alice.peer->learns && f->alice.peer->refusals);
+    assert_true(f->bob.peer->lanes && f->bob.peer->refusals);
     assert_false(f->bob.peer->learns);
 }
 
@@ -327,6 +327,29 @@ static void who_said_nothing_of_lanes_may_not_use_them(void **state)
     expect_refused(f, TR_EPROTO, "a chunk of 1036 bytes came where 0 were granted");
 }
 
+/* Nodes that have the bulk lane and can't be told are those of the landing before. */
+static void refusals_are_told_only_to_who_said_that_it_hears_them(void **state)
+{
+    fixture *f = *state;
+    raw_up(f, TR__CAPABILITY_LANES | TR__CAPABILITY_LEARN);
+    assert_true(f->alice.peer->lanes);
+    assert_false(f->alice.peer->refusals);
+}
+
+static void who_said_that_it_hears_refusals_is_told(void **state)
+{
+    fixture *f = *state;
+    raw_up(f, TR__CAPABILITY_LANES | TR__CAPABILITY_REFUSE);
+    assert_true(f->alice.peer->refusals);
+}
+
+static void refusals_go_with_the_bulk_lane(void **state)
+{
+    fixture *f = *state;
+    raw_up(f, TR__CAPABILITY_REFUSE);
+    assert_false(f->alice.peer->refusals);
+}
+
 /* An earlier version's end: its frames are those of before, and it is sent no others. */
 static void an_earlier_version_hears_no_frame_that_it_does_not_know(void **state)
 {
@@ -373,6 +396,9 @@ int main(void)
         ALONE(who_begins_a_message_and_sends_nothing_more_is_cut),
         ALONE(who_sends_nothing_between_messages_is_left_alone),
         ALONE(who_said_nothing_of_lanes_may_not_use_them),
+        ALONE(refusals_are_told_only_to_who_said_that_it_hears_them),
+        ALONE(who_said_that_it_hears_refusals_is_told),
+        ALONE(refusals_go_with_the_bulk_lane),
         ALONE(an_earlier_version_hears_no_frame_that_it_does_not_know),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
