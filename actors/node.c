@@ -174,6 +174,7 @@ tr_err tr__node_begin(tr_node *node, tr_error *error)
     tr__loop *loop = node->loops[0];
     loop->spawning = TR__SYSTEM;
     TR_TRY(tr__warden_open(node, error));
+    TR_TRY(tr__spool_start(node, error));
     TR_TRY(tr__transactions_open(node, error)); /* locks are back before anybody can connect */
     TR_TRY(tr__confirmer_open(node, error));
     TR_TRY(tr__remote_open(node, node->seams.net, error));

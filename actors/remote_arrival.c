@@ -18,7 +18,6 @@
 #include "base/err.h"
 #include "base/mem.h"
 #include "mailbox/cbor_scan.h"
-#include "transport/frame.h"
 
 #define GAPS_MAX 4
 #define NO_UNIT  UINT64_MAX
@@ -94,9 +93,8 @@ static void refuse(tr__remote_peer *p, const tr__record *r, uint64_t unit, const
     tr__loop *loop = p->remote->loop;
     if (r->kind == TR__WIRE_REPLY || r->kind == TR__WIRE_ITEM)
         fail_own_ask(p, r, why);
-    tr_msg *msg = p->peer->capabilities & TR__CAPABILITY_REFUSE
-                      ? tr__msg_alloc(&loop->pool, loop->index, sizeof(refusal))
-                      : NULL;
+    tr_msg *msg =
+        tr__peer_hears_refusals(p->peer) ? tr__msg_alloc(&loop->pool, loop->index, sizeof(refusal)) : NULL;
     if (!msg) {
         refuse_here(p, r, why);
         return;

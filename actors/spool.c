@@ -41,9 +41,30 @@ static void leave(tr__buffers *account, uint64_t size)
     tr__buffers_close(account);
 }
 
+static const char *directory_of(const tr_node *node)
+{
+    return node->opts.spool ? node->opts.spool : TR__SPOOL_DIRECTORY;
+}
+
+tr_err tr__spool_start(tr_node *node, tr_error *error)
+{
+    const tr_node_opts *opts = &node->opts;
+    bool connects = opts->listen || (opts->join && opts->join[0]);
+    tr_error why;
+    if (!node->seams.spool || (!opts->spool && !connects))
+        return TR_OK;
+    tr_err err = node->seams.spool->begin(node->seams.context, directory_of(node), &why);
+    if (err == TR_OK || !opts->spool)
+        return TR_OK;
+    if (err == TR_ENOSPC) {
+        tr__node_log(node, TR_LOG_WARN, "%s", why.text);
+        return TR_OK;
+    }
+    return tr__fail(error, err, "%s", why.text);
+}
+
 tr__spooled *tr__spool_begin(tr_node *node, uint64_t size, tr_error *error)
 {
-    const char *directory = node->opts.spool ? node->opts.spool : TR__SPOOL_DIRECTORY;
     tr__spooled *spooled = tr__alloc(sizeof(*spooled));
     if (!spooled) {
         tr__fail(error, TR_ENOMEM, "no memory for a file for a message");
@@ -51,7 +72,7 @@ tr__spooled *tr__spool_begin(tr_node *node, uint64_t size, tr_error *error)
     }
     *spooled = (tr__spooled){.seam = node->seams.spool, .account = node->buffers, .size = size};
     if (admit(node->buffers, size, error) == TR_OK) {
-        spooled->file = spooled->seam->open(node->seams.context, directory, error);
+        spooled->file = spooled->seam->open(node->seams.context, directory_of(node), error);
         if (spooled->file)
             return spooled;
         leave(node->buffers, size);

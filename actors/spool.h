@@ -23,6 +23,9 @@
 typedef struct tr__spool_file tr__spool_file; /* each implementation has its own */
 
 typedef struct tr__spool_seam {
+    /* Before the first open, when a node starts: whether files can be made there, errors as open's; and away with the names
+     * that a process left there which died while it made one. */
+    tr_err (*begin)(void *context, const char *directory, tr_error *error);
     /* An empty file without a name, in that directory, for this process alone. NULL with *error: TR_ENOTFOUND, TR_EPERM,
      * TR_ENOSPC, TR_ENOMEM, TR_EIO. The directory is borrowed until it is mapped. */
     tr__spool_file *(*open)(void *context, const char *directory, tr_error *error);
@@ -38,6 +41,9 @@ extern const tr__spool_seam tr__spool_os;
 
 typedef struct tr__spooled tr__spooled;
 
+/* A node starts: the directory that it was given must be good, or *error says why it isn't. A disk that is full now, and the
+ * default, which maybe nobody needs, are told when a file is needed. */
+tr_err tr__spool_start(tr_node *node, tr_error *error);
 /* A file for so many bytes, 1 or more. NULL with *error: TR_ENOSPC beyond the node's bounds, and as the seam says. */
 tr__spooled *tr__spool_begin(tr_node *node, uint64_t size, tr_error *error);
 /* The next of them. Errors as the seam's; then drop it. */

@@ -1,6 +1,7 @@
 /* The spool's files on a real disk: see spool.h. */
 #include "actors/spool.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
@@ -8,11 +9,14 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/err.h"
 #include "base/mem.h"
 
+#define NAME   ".troupe-spool-"
+#define RANDOM "XXXXXX"
 #define AT_ONCE \
     ((size_t)8 << 20) /* what is larger is given back by a thread of its own: a gigabyte takes some 100 ms */
 
@@ -39,7 +43,7 @@ static int open_nameless(const char *directory)
     if (fd >= 0 || (errno != EOPNOTSUPP && errno != EISDIR))
         return fd;
     char path[4096];
-    if (snprintf(path, sizeof(path), "%s/.troupe-spool-XXXXXX", directory) >= (int)sizeof(path)) {
+    if (snprintf(path, sizeof(path), "%s/" NAME RANDOM, directory) >= (int)sizeof(path)) {
         errno = ENAMETOOLONG;
         return -1;
     }
@@ -47,6 +51,36 @@ static int open_nameless(const char *directory)
     if (fd >= 0)
         unlink(path);
     return fd;
+}
+
+static bool is_left(int directory, const char *name)
+{
+    struct stat of;
+    return strncmp(name, NAME, strlen(NAME)) == 0 && strlen(name) == strlen(NAME RANDOM) &&
+           fstatat(directory, name, &of, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(of.st_mode) &&
+           of.st_uid == geteuid();
+}
+
+/* Those of a live node have such a name for a moment as well, and are to lose it. */
+static void take_names(const char *directory)
+{
+    DIR *dir = opendir(directory);
+    for (struct dirent *entry; dir && (entry = readdir(dir));)
+        if (is_left(dirfd(dir), entry->d_name))
+            unlinkat(dirfd(dir), entry->d_name, 0);
+    if (dir)
+        closedir(dir);
+}
+
+static tr_err spool_begin(void *context, const char *directory, tr_error *error)
+{
+    (void)context;
+    take_names(directory);
+    int fd = open_nameless(directory);
+    if (fd < 0)
+        return fail(directory, "make", errno, error);
+    close(fd);
+    return TR_OK;
 }
 
 static tr__spool_file *spool_open(void *context, const char *directory, tr_error *error)
@@ -108,4 +142,4 @@ static void spool_close(tr__spool_file *file)
         give_back(file);
 }
 
-const tr__spool_seam tr__spool_os = {spool_open, spool_write, spool_map, spool_close};
+const tr__spool_seam tr__spool_os = {spool_begin, spool_open, spool_write, spool_map, spool_close};

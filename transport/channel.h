@@ -49,7 +49,9 @@ typedef struct tr__connection_config {
     tr__detector_config detector; /* when we say something, and when their silence means that they are down */
     uint64_t ack_delay_ns;        /* an ack waits at most this long for a batch to ride in front of */
     uint64_t drain_ns;            /* a goodbye at most, a refusal at most */
-    uint64_t stuck_ns; /* they take nothing, though something waits for them, before they are cut */
+    uint64_t
+        stuck_ns; /* they take nothing, though something waits for them, or send nothing more of a message that they
+                        * began, before they are cut */
 } tr__connection_config;
 
 /* 1 MiB, 8 MiB, 1 MiB, 8 MiB, 64 MiB, 0, 5 s, the detector's own, 20 ms, 2 s, 10 s; self zeroed but for the
@@ -129,7 +131,8 @@ typedef struct tr__channel {
     _Atomic uint64_t messages_out, spent; /* stored before the batch is closed: acks and grants come after */
     _Atomic uint64_t messages_in, batches_in; /* in this order; read in the other (acquire), for an ack */
     _Atomic uint64_t consumed;                /* of what was received; before TR__WANT_GRANT */
-    _Atomic uint64_t bulk_consumed;           /* likewise */
+    _Atomic uint64_t bulk_left;               /* of the unit that comes: what hasn't; before bulk_consumed */
+    _Atomic uint64_t bulk_consumed;           /* as consumed */
     /* seq_cst: set, then credit, or room, is read again; who gives it stores it, then reads this */
     _Atomic bool blocked, bulk_blocked;
 

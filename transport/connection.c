@@ -284,6 +284,7 @@ void tr__connection_init(tr__connection *c, tr__channel *channel, tr__flow *flow
         .begun_ns = now_ns,
         .entered_ns = now_ns,
         .taken_ns = now_ns,
+        .owing_ns = now_ns,
         .listened_ns = now_ns,
         .said_ns = now_ns,
         .look_ns = now_ns + channel->config->detector.heartbeat_ns / 2,
@@ -429,6 +430,11 @@ static tr_err overdue(const tr__connection *c, tr_error *why)
         return tr__fail(why, TR_EFULL, "node %s took nothing for %.1f s of the %zu bytes that wait for it",
                         c->peer.name, (double)(c->now_ns - c->taken_ns) / 1e9,
                         atomic_load(&c->channel->out.queued) + atomic_load(&c->channel->bulk.queued));
+    if (c->owing)
+        return tr__fail(why, TR_EDEADLINE,
+                        "node %s began a message, and sent nothing of the other %llu bytes for %.1f s",
+                        c->peer.name, (unsigned long long)atomic_load(&c->channel->bulk_left),
+                        (double)(c->now_ns - c->owing_ns) / 1e9);
     if (is_open(c) && c->now_ns >= tr__detector_due(&c->detector))
         return tr__fail(why, TR_ENOCONN, "no heartbeat from node %s for %.1f s", c->peer.name,
                         (double)tr__detector_silence(&c->detector, c->now_ns) / 1e9);
@@ -475,6 +481,23 @@ static void look_for_stuck(tr__connection *c)
     c->stuck = c->now_ns - c->taken_ns >= c->config->stuck_ns;
 }
 
+/* They began a message, all that came of it was taken, so they have credit for more: what has come is held for them, and what
+ * they claimed may be set aside. */
+static bool owe_the_rest(const tr__channel *ch)
+{
+    uint64_t consumed = atomic_load(&ch->bulk_consumed); /* before what is left */
+    return atomic_load(&ch->bulk_left) > 0 && consumed == atomic_load(&ch->bulk_in);
+}
+
+static void look_for_owed(tr__connection *c)
+{
+    uint64_t came = atomic_load(&c->channel->bulk_in);
+    if (c->state != TR__CONNECTION_UP || came != c->came_seen || !owe_the_rest(c->channel))
+        c->owing_ns = c->now_ns;
+    c->came_seen = came;
+    c->owing = c->now_ns - c->owing_ns >= c->config->stuck_ns;
+}
+
 /* Twice a heartbeat. A look that comes late is this thread's own fault, or its machine's: it distrusts itself, and
  * waits for the next one. */
 static void listen_and_distrust(tr__connection *c)
@@ -484,6 +507,7 @@ static void listen_and_distrust(tr__connection *c)
     if (is_open(c) && late > c->config->detector.heartbeat_ns / LATE) {
         tr__detector_lagged(&c->detector, late, c->now_ns);
         c->taken_ns += late; /* for so long we didn't see whether they took something */
+        c->owing_ns += late; /* or sent */
     }
 }
 
@@ -501,6 +525,7 @@ static void look(tr__connection *c)
     }
     c->spoken_seen = spoken;
     look_for_stuck(c);
+    look_for_owed(c);
     c->look_ns = c->now_ns + heartbeat_ns / 2;
 }
 

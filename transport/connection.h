@@ -65,6 +65,8 @@ struct tr__connection {
     uint64_t heard_bytes, spoken_seen; /* the channel's counts at the last look */
     uint64_t taken_ns, taken_seen;     /* of the look that found that they take what waits; what they took */
     bool stuck;                        /* it ended for that */
+    uint64_t owing_ns, came_seen;      /* of the look since which they owe the rest of a message; what came */
+    bool owing;                        /* it ended for that */
     tr__detector detector;             /* when up or draining */
     uint64_t ack_due_ns;               /* UINT64_MAX: nothing to look for */
     tr__quota quota;                   /* of grants, if the channel is metered */

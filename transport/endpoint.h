@@ -36,6 +36,12 @@ typedef struct tr__peer {
     void *user;            /* the layer above's own; NULL at peer_up */
 } tr__peer;
 
+/* It hears that a message was refused while it came. */
+static inline bool tr__peer_hears_refusals(const tr__peer *peer)
+{
+    return peer->lanes && peer->capabilities & TR__CAPABILITY_REFUSE;
+}
+
 /* Totals of one connection. For messages: sent >= acked; sent - acked is not known to have arrived. */
 typedef struct tr__connection_counters {
     uint64_t messages_out, messages_in, messages_acked;

@@ -320,6 +320,7 @@ static tr_err take_chunk(tr__flow *f, const tr__frame *frame, tr_error *error)
     TR_TRY(tr__gathering_take(&f->bulk, config->headroom, &unit, error));
     add(&ch->messages_in, unit.messages);
     add(&ch->batches_in, 1);
+    atomic_store_explicit(&ch->bulk_left, f->bulk.left, memory_order_relaxed);
     if (!TR_PLANT(credit_kept))
         add(&ch->bulk_consumed, frame->size);
     grant_bulk(f);

@@ -467,6 +467,7 @@ TR_FN(tr_future, send_confirmed_body,
 TR_FN(tr_future, claim_name, (tr_actor * self, const char *name), (self, name))
 /* Give it up. TR_OK too if this actor hasn't got it. TR_EFULL, TR_ENOMEM: not now. */
 TR_FN(tr_err, release_name, (tr_actor * self, const char *name), (self, name))
+
 /* ---- large messages from other nodes (docs/large-messages.md) -------------------------------------------- */
 
 /* The descriptor of the file that a buffer came in, if its receiver had it spooled (tr_actor_def.spool_above): buffer->size

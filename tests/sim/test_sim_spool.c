@@ -10,9 +10,11 @@
 
 #include "actors/node.h"
 #include "actors/remote_peer.h"
+#include "actors/spool.h"
 #include "base/hash.h"
 #include "base/mem.h"
 #include "tests/kit/sim/sim.h"
+#include "transport/link.h"
 
 #define MIB (1u << 20)
 
@@ -287,11 +289,11 @@ static void still_works(void)
     sums_add_up(1);
 }
 
-static void until_a_file_is_there(void)
+static void until_a_file_is_on(uint32_t node)
 {
-    for (int i = 0; i < 100000 && files_of(1) == 0; i++)
+    for (int i = 0; i < 100000 && files_of(node) == 0; i++)
         tr_sim_step(sim, TR_MICROS(10));
-    assert_int_equal(files_of(1), 1);
+    assert_int_equal(files_of(node), 1);
 }
 
 /* ---- files --------------------------------------------------------------------------------------------- */
@@ -424,7 +426,7 @@ static void a_disk_that_is_full_in_the_middle_leaves_no_half_file(void **state)
 {
     (void)state;
     ask_parcel(7 * MIB);
-    until_a_file_is_there();
+    until_a_file_is_on(1);
     assert_int_equal(in_memory(1), 0);
     sim_disk_full(&sim->nodes[1], tr_sim_now(sim) + TR_SECONDS(10));
     expect_error(TR_ENOSPC, "its disk is full");
@@ -447,14 +449,21 @@ static void an_asker_without_room_for_the_answer_hears_it_at_once(void **state)
 static void what_files_hold_is_bounded(void **state)
 {
     (void)state;
-    tr_node *n1 = tr_sim_node(sim, 1);
-    atomic_store(&n1->buffers->spool_max, 4 * MIB);
+    tr__buffers *held = tr_sim_node(sim, 1)->buffers;
+    atomic_store(&held->spool_max, 4 * MIB);
     ask_parcel(5 * MIB);
     expect_error(TR_ENOSPC, "files hold 0 of the 4194304 that they may (--spool-max)");
-    assert_int_equal(atomic_load(&n1->buffers->spooled), 0);
+    assert_int_equal(atomic_load(&held->spooled), 0);
+    atomic_store(&held->spooled, 3 * MIB); /* as by others' */
+    ask_parcel(2 * MIB);
+    expect_error(TR_ENOSPC, "files hold 3145728 of the 4194304 that they may (--spool-max)");
+    atomic_store(&held->spooled, 0);
+    atomic_store(&held->spool_files, TR__SPOOL_FILES_MAX);
+    ask_parcel(2 * MIB);
+    expect_error(TR_ENOSPC, "there are 256, which is the most");
+    atomic_store(&held->spool_files, 0);
     still_works();
-    assert_int_equal(atomic_load(&n1->buffers->spooled), 0);
-    assert_int_equal(atomic_load(&n1->buffers->spool_files), 0);
+    assert_int_equal(atomic_load(&held->spooled) + atomic_load(&held->spool_files), 0);
 }
 
 /* ---- ends ---------------------------------------------------------------------------------------------- */
@@ -462,7 +471,7 @@ static void what_files_hold_is_bounded(void **state)
 static void begin_one(void)
 {
     assert_int_equal(send_parcel(9, 7 * MIB), TR_OK);
-    until_a_file_is_there();
+    until_a_file_is_on(1);
 }
 
 static void a_connection_that_ends_in_the_middle_delivers_nothing_and_leaves_nothing(void **state)
@@ -489,6 +498,57 @@ static void who_is_killed_in_the_middle_leaves_nothing(void **state)
     tr_sim_step(sim, TR_SECONDS(5));
     meet();
     still_works();
+}
+
+/* An answer of n1's is on its way to n0. */
+static void begin_answer(void)
+{
+    assert_int_equal(tr_probe_send(probe, helper, ask_for, .of = giver, .size = 7 * MIB), TR_OK);
+    until_a_file_is_on(0);
+    assert_int_equal(atomic_load(&tr_sim_node(sim, 0)->buffers->spooled), 7 * MIB);
+}
+
+static void nothing_of_it_is_held(void)
+{
+    tr_sim_step(sim, TR_MILLIS(10));
+    assert_int_equal(files_of(0), 0);
+    assert_int_equal(atomic_load(&tr_sim_node(sim, 0)->buffers->spooled), 0);
+    assert_int_equal(in_memory(0), 0);
+}
+
+static void of_a_sender_that_is_killed_in_the_middle_nothing_is_held(void **state)
+{
+    (void)state;
+    begin_answer();
+    tr_sim_kill(sim, 1, false);
+    expect_error(TR_ENOCONN, "");
+    nothing_of_it_is_held();
+    assert_int_equal(tr_sim_start(sim, 1, NULL), TR_OK);
+    tr_sim_step(sim, TR_SECONDS(5));
+    meet();
+    still_works();
+}
+
+/* Its silence is borne, as if it said that it lives: only that the rest of its message doesn't come ends it. */
+static void what_is_held_for_a_sender_that_goes_on_with_nothing_is_let_go(void **state)
+{
+    (void)state;
+    tr__connection_config patient;
+    tr__connection_config_defaults(&patient);
+    patient.detector.silence_ns = TR_SECONDS(3600);
+    tr__remote_tune(tr_sim_node(sim, 0)->remote, &patient);
+    patient.stuck_ns = TR_SECONDS(3600);
+    tr__remote_tune(tr_sim_node(sim, 1)->remote, &patient);
+    tr_sim_step(sim, TR_SECONDS(2)); /* so they have heard each other with that */
+    begin_answer();
+    const tr__peer *them = tr__endpoint_next_peer(tr_sim_node(sim, 1)->remote->endpoint, NULL);
+    uint64_t begun = tr_sim_now(sim);
+    tr__link_of_peer(them)->channel.muted = true; /* as if its last send went on for ever */
+    tr_sim_step(sim, TR_SECONDS(9));
+    assert_int_equal(files_of(0), 1);
+    expect_error(TR_ENOCONN, "");
+    assert_true(tr_sim_now(sim) - begun <= TR_SECONDS(11));
+    nothing_of_it_is_held();
 }
 
 /* Whichever allocation fails while it comes: it arrives, or its asker hears; and nothing is left. */
@@ -531,6 +591,8 @@ int main(void)
         SPOOLS(what_files_hold_is_bounded),
         SPOOLS(a_connection_that_ends_in_the_middle_delivers_nothing_and_leaves_nothing),
         SPOOLS(who_is_killed_in_the_middle_leaves_nothing),
+        SPOOLS(of_a_sender_that_is_killed_in_the_middle_nothing_is_held),
+        SPOOLS(what_is_held_for_a_sender_that_goes_on_with_nothing_is_let_go),
         SPOOLS(without_memory_an_asker_hears_it_and_nothing_is_left),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -432,6 +432,29 @@ static void a_directory_that_is_gone_is_named_to_the_sender(void **state)
     run_with(o, find_no_directory);
 }
 
+static tr_err end_at_once(tr_actor *self, void *arg)
+{
+    (void)self, (void)arg;
+    return TR_OK;
+}
+
+/* Only where it was asked for: nobody may need the default. */
+static void a_node_does_not_start_without_its_directory(void **state)
+{
+    (void)state;
+    tr_error error = {0};
+    tr_node_opts opts = {.name = "bob", .start = end_at_once, .spool = "/no/such/place"};
+    assert_null(tr_node_create(&opts, &error));
+    assert_int_equal(error.code, TR_ENOTFOUND);
+    assert_non_null(strstr(error.text, "/no/such/place: can't make a file for a large message"));
+    assert_non_null(strstr(error.text, "(--spool)"));
+    opts.spool = ".";
+    tr_node *node = tr_node_create(&opts, &error);
+    assert_non_null(node);
+    assert_int_equal(tr_node_run(node, &error), TR_OK);
+    tr_node_destroy(node);
+}
+
 int main(int argc, char **argv)
 {
     if (argc == 4 && strcmp(argv[1], "node") == 0)
@@ -442,6 +465,7 @@ int main(int argc, char **argv)
         SPOOLS(a_node_that_is_killed_in_the_middle_leaves_no_file),
         SPOOLS(a_full_disk_is_told_to_the_sender_and_gets_room_again),
         SPOOLS(a_directory_that_is_gone_is_named_to_the_sender),
+        cmocka_unit_test(a_node_does_not_start_without_its_directory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

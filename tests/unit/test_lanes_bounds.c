@@ -190,8 +190,8 @@ static void a_node_that_learns_has_the_bulk_lane_as_well(void **state)
     tr__endpoint_tune(f->bob.endpoint, &f->config); /* which says what is said of lanes anew */
     test_dial(&f->alice, &f->bob);
     test_cluster_settle(&f->cluster);
-    assert_true(f->alice.peer->lanes && f->alice.peer->learns);
-    assert_true(f->bob.peer->lanes);
+    assert_true(f->alice.peer->lanes && f->alice.peer->learns && tr__peer_hears_refusals(f->alice.peer));
+    assert_true(f->bob.peer->lanes && tr__peer_hears_refusals(f->bob.peer));
     assert_false(f->bob.peer->learns);
 }
 
@@ -266,12 +266,88 @@ static void who_sends_a_larger_message_than_is_taken_is_cut(void **state)
     expect_refused(f, TR_ETOOBIG, "a message of 4194305 bytes came; this node takes 4194304");
 }
 
+/* mallory lives, and says no more than that. */
+static void pass(fixture *f, unsigned seconds)
+{
+    uint8_t bytes[64];
+    for (unsigned i = 0; i < seconds && f->alice.downs == 0; i++) {
+        say(f, bytes, tr__frame_put_empty(bytes, TR__FRAME_HEARTBEAT, ++f->sequence[TR__LANE_CONTROL]));
+        test_cluster_advance(&f->cluster, SECONDS);
+    }
+}
+
+static void who_begins_a_message_and_sends_nothing_more_is_cut(void **state)
+{
+    fixture *f = *state;
+    uint64_t left = 1 << 30;
+    f->config.message_max = left;
+    raw_up(f, TR__CAPABILITY_LANES);
+    for (int i = 0; i < 3; i++, left -= 1000) { /* slowly is not nothing */
+        say_chunk(f, left, 1000, 0);
+        pass(f, 9);
+    }
+    f->alice.stuck = true; /* and who doesn't look may not complain */
+    say_chunk(f, left, 1000, 0);
+    pass(f, 30);
+    f->alice.stuck = false;
+    test_cluster_settle(&f->cluster);
+    pass(f, 9);
+    f->cluster.now_ns += 30 * SECONDS; /* nor who stood still */
+    assert_int_equal(f->alice.downs, 0);
+    assert_int_equal(partial_of(&f->alice), 0);
+    pass(f, 3);
+    assert_int_equal(f->alice.downs, 1);
+    assert_int_equal(f->alice.down_why.code, TR_EDEADLINE);
+    if (!strstr(f->alice.down_why.text,
+                "node mallory began a message, and sent nothing of the other 1073737824 bytes for 1"))
+        fail_msg("%s", f->alice.down_why.text);
+    uint8_t said[512];
+    while (memory_raw_read(f->raw, said, sizeof said) > 0)
+        ;
+    assert_true(memory_raw_is_cut(f->raw));
+    assert_int_equal(partial_of(&f->alice), 1);
+}
+
+static void who_sends_nothing_between_messages_is_left_alone(void **state)
+{
+    fixture *f = *state;
+    raw_up(f, TR__CAPABILITY_LANES);
+    say_chunk(f, 200000, 100000, 0);
+    say_chunk(f, 100000, 100000, 1);
+    pass(f, 60);
+    assert_int_equal(f->alice.downs, 0);
+    assert_int_equal(f->alice.bytes, 200000);
+}
+
 static void who_said_nothing_of_lanes_may_not_use_them(void **state)
 {
     fixture *f = *state;
     raw_up(f, 0);
     say_chunk(f, 1000, 1000, 1);
     expect_refused(f, TR_EPROTO, "a chunk of 1036 bytes came where 0 were granted");
+}
+
+/* Nodes that have the bulk lane and can't be told are those of the landing before. */
+static void refusals_are_told_only_to_who_said_that_it_hears_them(void **state)
+{
+    fixture *f = *state;
+    raw_up(f, TR__CAPABILITY_LANES | TR__CAPABILITY_LEARN);
+    assert_true(f->alice.peer->lanes);
+    assert_false(tr__peer_hears_refusals(f->alice.peer));
+}
+
+static void who_said_that_it_hears_refusals_is_told(void **state)
+{
+    fixture *f = *state;
+    raw_up(f, TR__CAPABILITY_LANES | TR__CAPABILITY_REFUSE);
+    assert_true(tr__peer_hears_refusals(f->alice.peer));
+}
+
+static void refusals_go_with_the_bulk_lane(void **state)
+{
+    fixture *f = *state;
+    raw_up(f, TR__CAPABILITY_REFUSE);
+    assert_false(tr__peer_hears_refusals(f->alice.peer));
 }
 
 /* An earlier version's end: its frames are those of before, and it is sent no others. */
@@ -317,7 +393,12 @@ int main(void)
         ALONE(who_sends_more_than_was_granted_is_cut),
         ALONE(who_sends_a_chunk_that_does_not_go_on_is_cut),
         ALONE(who_sends_a_larger_message_than_is_taken_is_cut),
+        ALONE(who_begins_a_message_and_sends_nothing_more_is_cut),
+        ALONE(who_sends_nothing_between_messages_is_left_alone),
         ALONE(who_said_nothing_of_lanes_may_not_use_them),
+        ALONE(refusals_are_told_only_to_who_said_that_it_hears_them),
+        ALONE(who_said_that_it_hears_refusals_is_told),
+        ALONE(refusals_go_with_the_bulk_lane),
         ALONE(an_earlier_version_hears_no_frame_that_it_does_not_know),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -82,6 +82,9 @@ static void a_directory_that_cannot_be_had_is_named_and_nothing_runs(void **stat
     char out[1024];
     assert_int_equal(1, run("--data", "/no/such/place", out, sizeof(out)));
     assert_non_null(strstr(out, "the log of transactions: /no/such/place can't be made"));
+    assert_int_equal(1, run("--spool", "/no/such/place", out, sizeof(out)));
+    assert_non_null(strstr(out, "/no/such/place: can't make a file for a large message: No such file or "
+                                "directory; choose a directory that can be written to (--spool)"));
 }
 
 int main(void)

@@ -19,6 +19,12 @@ static tr_err full(const sim_node *node, tr_error *error)
                     node->name);
 }
 
+static tr_err spool_begin(void *context, const char *directory, tr_error *error)
+{
+    (void)context, (void)directory, (void)error;
+    return TR_OK;
+}
+
 static tr__spool_file *spool_open(void *context, const char *directory, tr_error *error)
 {
     sim_node *node = context;
@@ -68,4 +74,4 @@ static void spool_close(tr__spool_file *file)
     free(file);
 }
 
-const tr__spool_seam sim_spool_seam = {spool_open, spool_write, spool_map, spool_close};
+const tr__spool_seam sim_spool_seam = {spool_begin, spool_open, spool_write, spool_map, spool_close};
