@@ -69,7 +69,7 @@ static tr_msg *take(tr_actor *self, const tr_msg *ask)
 static tr_err send_elsewhere(tr_actor *self, const tr_msg *ask, tr_addr to)
 {
     tr__loop *loop = tr__owner(self);
-    tr_err err = tr__remote_check(loop->node, ask->sender.node);
+    tr_err err = tr__remote_check(loop->node, ask->sender.node, NULL, NULL, 0);
     tr_msg *moved = err == TR_OK ? tr__moved_make(loop, ask->ask, to, tr__one_hop_more(ask)) : NULL;
     if (!moved)
         return refuse(self, ask, to, err ? err : TR_ENOMEM);
@@ -91,7 +91,8 @@ tr_err tr_forward(tr_actor *self, const tr_msg *ask, tr_addr to)
     if (local && !tr__budget_admits(loop->node, to, ask->type, ask->size, true, &beyond))
         return tr__budget_refuse(self, tr_msg_type_name(ask));
     uint32_t places = local ? tr__msg_places(ask->size) : 0;
-    tr_err err = local ? tr__reserve(loop, to, &places) : tr__remote_check(loop->node, to.node);
+    tr_err err = local ? tr__reserve(loop, to, &places)
+                       : tr__remote_check(loop->node, to.node, ask->type, tr__msg_body(ask), ask->size);
     if (err != TR_OK && beyond)
         tr__budget_leave(loop->node, to);
     if (err != TR_OK)

@@ -141,10 +141,11 @@ static tr_err unanswered(tr_actor *self, const tr_msg *ask)
 tr_msg *tr__fit_for_connection(tr_actor *self, const tr_msg *ask, tr_msg *msg)
 {
     msg->flags |= ask->flags & TR__MSG_STREAM;
-    if (tr__remote_fits(msg->type, tr__msg_body(msg), msg->size))
+    uint64_t most;
+    if (tr__remote_fits(tr__owner(self)->node, ask->sender.node, msg->type, tr__msg_body(msg), msg->size,
+                        &most))
         return msg;
-    tr__self_fail(self, TR_ETOOBIG, "a %s of %u bytes is too large for a connection: split it",
-                  msg->type->name, msg->size);
+    tr__refuse_size(self, msg->type, tr__msg_body(msg), most);
     tr__msg_free(tr__owner(self), msg);
     return NULL;
 }

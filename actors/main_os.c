@@ -8,6 +8,7 @@
 #include <troupe/node.h>
 #include <troupe/troupe.h>
 
+#include "actors/remote.h"
 #include "actors/stopper_os.h"
 #include "transport/address.h"
 
@@ -30,6 +31,7 @@ static const char help[] =
     "  --data DIR        keep what transactions have committed in this directory\n"
     "  --message-budget BYTES  what large messages and buffers may hold, e.g. 512M\n"
     "                    (default: a quarter of the memory)\n"
+    "  --message-max BYTES     of one message from another node, 1M to 1G (default: 64M)\n"
     "  --operator WHAT   socket: let `troupe ps` and the like reach this node by its name; or none\n"
     "                    (default: socket if --name is given)\n"
     "  --stop-timeout S  what hasn't stopped S seconds after it was asked to is killed (default: 10);\n"
@@ -54,6 +56,7 @@ static const struct option options[] = {
     {"operator", required_argument, NULL, 'o'},
     {"crash-dir", required_argument, NULL, 'C'},
     {"message-budget", required_argument, NULL, 'b'},
+    {"message-max", required_argument, NULL, 'm'},
     {"stop-timeout", required_argument, NULL, 's'},
     {"watchdog", required_argument, NULL, 'w'},
     {"overrun", required_argument, NULL, 'r'},
@@ -183,6 +186,10 @@ static int take_number(const char *program, int option, const char *value, parse
                    ? 0
                    : bad(program, "message-budget", value,
                          "a number of bytes from 1 on, as 4096, 64K, 512M, 2G");
+    case 'm':
+        return parse_bytes(value, &p->node.message_max) && tr__message_max_is_good(p->node.message_max)
+                   ? 0
+                   : bad(program, "message-max", value, "a number of bytes from 1M to 1G");
     case 'w':
         return parse_ms(program, "watchdog", value, TR_FOREVER, &p->node.watchdog_ns);
     case 'r':

@@ -15,6 +15,7 @@
 
 #include "actors/remote_peer.h"
 #include "actors/warden.h"
+#include "actors/wire.h"
 #include "base/buggify.h"
 #include "base/err.h"
 #include "base/mem.h"
@@ -32,7 +33,7 @@ static tr__route *route_of(tr__remote *remote, uint64_t id)
     return NULL;
 }
 
-static tr__route *route_add(tr__remote *remote, uint64_t id)
+static tr__route *route_add(tr__remote *remote, uint64_t id, uint64_t message_max)
 {
     uint32_t count = atomic_load_explicit(&remote->route_count, memory_order_relaxed);
     tr__route *free_one = NULL;
@@ -45,18 +46,30 @@ static tr__route *route_add(tr__remote *remote, uint64_t id)
     }
     if (free_one) {
         atomic_store_explicit(&free_one->blocked, false, memory_order_relaxed);
+        atomic_store_explicit(&free_one->bulk_blocked, false, memory_order_relaxed);
+        atomic_store_explicit(&free_one->message_max, message_max, memory_order_relaxed);
         atomic_fetch_add_explicit(&free_one->epoch, 1, memory_order_relaxed);
         atomic_store_explicit(&free_one->id, id, memory_order_release);
     }
     return free_one;
 }
 
-tr_err tr__remote_check(tr_node *node, uint64_t to_node)
+/* Whether a message goes by the bulk lane, if its node has one. What its buffers hold is not in its size. */
+static bool is_large(const tr_typeinfo *type, const void *body, size_t size)
+{
+    return type && (size > TR__LARGE_MIN / 16 || tr__type_is(type, TR__TYPE_BUFFERS)) &&
+           TR__WIRE_HEADER_MAX + tr__cbor_bound(type, body) > TR__LARGE_MIN;
+}
+
+tr_err tr__remote_check(tr_node *node, uint64_t to_node, const tr_typeinfo *type, const void *body,
+                        size_t size)
 {
     tr__route *route = node->remote ? route_of(node->remote, to_node) : NULL;
     if (!route)
         return TR_ENOCONN;
     bool blocked = atomic_load_explicit(&route->blocked, memory_order_relaxed) || TR_BUGGIFY(send_eagain);
+    if (!blocked && __builtin_expect(atomic_load_explicit(&route->bulk_blocked, memory_order_relaxed), 0))
+        blocked = is_large(type, body, size);
     return blocked ? TR_EAGAIN : TR_OK;
 }
 
@@ -67,6 +80,20 @@ tr__remote_peer *tr__remote_ready(tr__loop *loop, uint64_t to_node)
     bool open =
         route && !atomic_load_explicit(&route->blocked, memory_order_relaxed) && !TR_BUGGIFY(send_eagain);
     return open ? route->peer : NULL;
+}
+
+bool tr__remote_fits(tr_node *node, uint64_t to_node, const tr_typeinfo *type, const void *body, size_t size,
+                     uint64_t *most)
+{
+    /* A field's bound is at most nine bytes more than its body. */
+    if (size <= TR__LARGE_MIN && !tr__type_is(type, TR__TYPE_BUFFERS))
+        return true;
+    tr__route *route = node->remote ? route_of(node->remote, to_node) : NULL;
+    if (!route)
+        return true; /* which is the next thing that it is told */
+    uint64_t lane = atomic_load_explicit(&route->message_max, memory_order_relaxed);
+    *most = lane ? lane : TR__MESSAGE_MAX;
+    return size <= tr__remote_body_max(*most) && TR__WIRE_HEADER_MAX + tr__cbor_bound(type, body) <= *most;
 }
 
 /* ---- upcalls of the endpoint --------------------------------------------------------------------------- */
@@ -95,7 +122,7 @@ static void on_peer_up(void *context, tr__peer *peer)
     tr_msg *came = p ? tr__node_changed_make(remote->loop, peer->name, peer->id, true) : NULL;
     if (came)
         p->went = tr__node_changed_make(remote->loop, peer->name, peer->id, false);
-    tr__route *route = p && p->went ? route_add(remote, peer->id) : NULL;
+    tr__route *route = p && p->went ? route_add(remote, peer->id, peer->message_max) : NULL;
     if (!route) {
         if (came)
             tr__msg_free(remote->loop, came);
@@ -111,6 +138,7 @@ static void on_peer_up(void *context, tr__peer *peer)
     p->route = route;
     route->peer = p;
     p->held_end = &p->held;
+    p->bulk_held_end = &p->bulk_held;
     p->wanting_end = &p->wanting;
     peer->user = p;
     tr__node_log(remote->loop->node, TR_LOG_INFO, "node %s is up, incarnation %016llx", peer->name,
@@ -127,6 +155,17 @@ static void on_batch(void *context, tr__peer *peer, const uint8_t *bytes, size_t
         tr__remote_take_batch(p, bytes, length);
     if (!TR_PLANT(credit_kept))
         tr__endpoint_consumed(remote->endpoint, peer, length);
+}
+
+static void on_bulk(void *context, tr__peer *peer, uint8_t *block, const uint8_t *bytes, size_t length,
+                    uint32_t messages)
+{
+    (void)context;
+    (void)messages;
+    if (peer->user)
+        tr__remote_take_bulk(peer->user, block, bytes, length);
+    else
+        tr__free(block);
 }
 
 static void on_writable(void *context, tr__peer *peer)
@@ -180,6 +219,7 @@ static const tr__endpoint_upcalls upcalls = {
     .wake_home = on_wake_home,
     .peer_up = on_peer_up,
     .batch = on_batch,
+    .bulk = on_bulk,
     .writable = on_writable,
     .peer_down = on_peer_down,
     .dial_failed = on_dial_failed,
@@ -202,6 +242,9 @@ void tr__remote_detector(const tr_node_opts *opts, tr__detector_config *config)
 tr_err tr__remote_open(tr_node *node, tr__net *net, tr_error *error)
 {
     const tr_node_opts *opts = &node->opts;
+    if (!tr__message_max_is_good(opts->message_max))
+        return tr__fail(error, TR_EINVAL, "message_max of %llu bytes: 1 MiB to 1 GiB may be asked for",
+                        (unsigned long long)opts->message_max);
     if (!opts->listen && !(opts->join && opts->join[0]))
         return TR_OK;
     tr__remote *remote = tr__zalloc(sizeof(*remote));
@@ -211,6 +254,10 @@ tr_err tr__remote_open(tr_node *node, tr__net *net, tr_error *error)
     tr__connection_config connection;
     tr__connection_config_defaults(&connection);
     tr__remote_detector(opts, &connection.detector);
+    connection.headroom = TR__HEADROOM;
+    if (opts->message_max)
+        connection.message_max = opts->message_max;
+    remote->message_max = connection.message_max;
     tr__endpoint_options options = {
         .connection = &connection,
         .cluster = node->cluster,
@@ -272,8 +319,10 @@ bool tr__remote_is_closed(const tr__remote *remote)
 
 void tr__remote_tune(tr__remote *remote, const tr__connection_config *config)
 {
-    if (remote)
-        tr__endpoint_tune(remote->endpoint, config);
+    if (!remote)
+        return;
+    tr__endpoint_tune(remote->endpoint, config);
+    remote->message_max = config->message_max;
 }
 
 const char *tr__remote_address_of(tr__remote *remote, uint64_t node, bool *learns)

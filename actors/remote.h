@@ -12,10 +12,13 @@ struct tr__detector_config;
 
 typedef struct tr__remote tr__remote;
 
-/* May a message for that node be sent now: TR_OK, TR_EAGAIN (no credit), TR_ENOCONN. Any loop. */
-tr_err tr__remote_check(tr_node *node, uint64_t to_node);
-/* Whether a message of that type and body, of `size` bytes, can go over a connection. Any thread. */
-bool tr__remote_fits(const tr_typeinfo *type, const void *body, size_t size);
+/* May a message of that type and body, of `size` bytes (type NULL: of none) be sent to that node now: TR_OK, TR_EAGAIN (no
+ * credit, or no room for a large one), TR_ENOCONN. Any loop. */
+tr_err tr__remote_check(tr_node *node, uint64_t to_node, const tr_typeinfo *type, const void *body,
+                        size_t size);
+/* Whether it can go over the connection to that node; *most: the bytes that can. Any loop. */
+bool tr__remote_fits(tr_node *node, uint64_t to_node, const tr_typeinfo *type, const void *body, size_t size,
+                     uint64_t *most);
 /* The short way of a message that is small and needs no block, from the loop that has the connections: it is written into
  * the open frame from where it stands, and counted. False, with nothing done: make a message of it. `size`: of its copy. */
 bool tr__remote_put(tr__loop *loop, tr_addr to, tr_addr from, const tr_typeinfo *type, const void *body,
@@ -24,6 +27,12 @@ bool tr__remote_put(tr__loop *loop, tr_addr to, tr_addr from, const tr_typeinfo 
 void tr__remote_route(tr__loop *loop, uint64_t to_node, tr_msg *msg);
 /* One that was routed here, to the loop that has the connections. Takes msg. */
 void tr__remote_send(tr__loop *loop, tr_msg *msg);
+
+/* Whether tr_node_opts.message_max may be that; 0: the default. */
+static inline bool tr__message_max_is_good(uint64_t bytes)
+{
+    return bytes == 0 || (bytes >= 1u << 20 && bytes <= 1u << 30);
+}
 
 /* What those options say of heartbeats and silence, with the defaults for what they don't. */
 void tr__remote_detector(const tr_node_opts *opts, struct tr__detector_config *config);

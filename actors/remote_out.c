@@ -19,35 +19,66 @@ typedef struct tr__told_type {
 
 /* ---- records ------------------------------------------------------------------------------------------- */
 
-static tr_err put(tr__remote_peer *p, tr__record *record, const void *bytes)
+/* On the normal lane, or behind what its pair has on the bulk lane. */
+static tr_err reserve(tr__remote_peer *p, const tr__pair *pair, size_t length, uint8_t **at)
+{
+    tr__endpoint *endpoint = p->remote->endpoint;
+    if (__builtin_expect(!pair, 1))
+        return tr__endpoint_reserve(endpoint, p->peer, length, at);
+    tr_err err = tr__endpoint_bulk_reserve(endpoint, p->peer, length, at);
+    p->bulk_refused = err == TR_EAGAIN;
+    return err;
+}
+
+static void commit(tr__remote_peer *p, tr__pair *pair, size_t length)
+{
+    tr__endpoint *endpoint = p->remote->endpoint;
+    if (__builtin_expect(!pair, 1)) {
+        tr__endpoint_commit(endpoint, p->peer, length);
+        return;
+    }
+    tr__endpoint_bulk_commit(endpoint, p->peer, length);
+    tr__pair_sent(pair, tr__endpoint_bulk_last(p->peer));
+}
+
+static tr_err put_by(tr__remote_peer *p, tr__pair *pair, tr__record *record, const void *bytes)
 {
     uint8_t *at;
-    TR_TRY(tr__endpoint_reserve(p->remote->endpoint, p->peer, TR__WIRE_HEADER_MAX + record->length, &at));
+    TR_TRY(reserve(p, pair, TR__WIRE_HEADER_MAX + record->length, &at));
     size_t head = tr__wire_put(at, record);
     if (bytes && record->length)
         memcpy(at + head, bytes, record->length);
-    tr__endpoint_commit(p->remote->endpoint, p->peer, head + record->length);
+    commit(p, pair, head + record->length);
     return TR_OK;
 }
 
-/* The record and a struct as CBOR, which takes `size` bytes as a copy. Its head is written with the most that the body can
- * have, which mostly leaves the body where it is to be. */
-static tr_err put_body(tr__remote_peer *p, tr__record *record, const tr_typeinfo *type, const void *body,
-                       size_t size)
+static tr_err put(tr__remote_peer *p, tr__record *record, const void *bytes)
 {
-    size_t room = tr__cbor_room(type, body, size);
+    return put_by(p, p->pair, record, bytes);
+}
+
+/* The record and the message's struct as CBOR. Its head is written with the most that the body can have, which mostly leaves
+ * the body where it is to be. */
+static tr_err put_body(tr__remote_peer *p, tr__record *record, tr_msg *msg)
+{
+    const void *body = tr__msg_body(msg);
+    size_t room = tr__cbor_room(msg->type, body, msg->size);
     uint8_t *at;
-    TR_TRY(tr__endpoint_reserve(p->remote->endpoint, p->peer, TR__WIRE_HEADER_MAX + room, &at));
+    if (__builtin_expect(TR__WIRE_HEADER_MAX + room > TR__LARGE_MIN, 0) && p->peer->lanes) {
+        size_t bound = tr__cbor_bound(msg->type, body);
+        if (TR__WIRE_HEADER_MAX + bound > TR__LARGE_MIN)
+            return tr__remote_put_large(p, record, msg, bound);
+    }
+    TR_TRY(reserve(p, p->pair, TR__WIRE_HEADER_MAX + room, &at));
     record->length = room;
     size_t head = tr__wire_put(at, record);
-    record->length = tr__cbor_encode(type, body, at + head, room);
+    record->length = tr__cbor_encode(msg->type, body, at + head, room);
     head = tr__wire_resize(at, head, room, record->length);
-    tr__endpoint_commit(p->remote->endpoint, p->peer, head + record->length);
+    commit(p, p->pair, head + record->length);
     return TR_OK;
 }
 
-/* The number of a type on this connection; told at its first use. */
-static tr_err type_number(tr__remote_peer *p, const tr_typeinfo *type, uint32_t *number)
+tr_err tr__told_number(tr__remote_peer *p, const tr_typeinfo *type, uint32_t *number)
 {
     if (p->last_type == type) {
         *number = p->last_number;
@@ -65,7 +96,7 @@ static tr_err type_number(tr__remote_peer *p, const tr_typeinfo *type, uint32_t 
                              .type_id = type->id,
                              .fingerprint = type->fingerprint,
                              .length = strlen(type->schema)};
-        tr_err err = put(p, &record, type->schema);
+        tr_err err = put_by(p, NULL, &record, type->schema);
         if (err != TR_OK) {
             tr__free(told);
             return err;
@@ -83,10 +114,10 @@ static tr_err type_number(tr__remote_peer *p, const tr_typeinfo *type, uint32_t 
     return TR_OK;
 }
 
-static tr_err put_typed(tr__remote_peer *p, tr__record *record, const tr_msg *msg)
+static tr_err put_typed(tr__remote_peer *p, tr__record *record, tr_msg *msg)
 {
-    TR_TRY(type_number(p, msg->type, &record->type));
-    return put_body(p, record, msg->type, tr__msg_body(msg), msg->size);
+    TR_TRY(tr__told_number(p, msg->type, &record->type));
+    return put_body(p, record, msg);
 }
 
 static void put_remaining(const tr__remote_peer *p, tr__record *record, const tr_msg *msg)
@@ -96,7 +127,7 @@ static void put_remaining(const tr__remote_peer *p, tr__record *record, const tr
         record->remaining_ns = msg->deadline_ns > now ? msg->deadline_ns - now : 0;
 }
 
-static tr_err put_normal(tr__remote_peer *p, tr__record *record, const tr_msg *msg)
+static tr_err put_normal(tr__remote_peer *p, tr__record *record, tr_msg *msg)
 {
     if (msg->flags & TR__MSG_EXPIRES) {
         record->kind = TR__WIRE_EXPIRING;
@@ -105,7 +136,7 @@ static tr_err put_normal(tr__remote_peer *p, tr__record *record, const tr_msg *m
     return put_typed(p, record, msg);
 }
 
-static tr_err put_ask(tr__remote_peer *p, tr__record *record, const tr_msg *msg)
+static tr_err put_ask(tr__remote_peer *p, tr__record *record, tr_msg *msg)
 {
     if (msg->flags & TR__MSG_STREAM) {
         record->kind = TR__WIRE_STREAM_ASK;
@@ -115,20 +146,20 @@ static tr_err put_ask(tr__remote_peer *p, tr__record *record, const tr_msg *msg)
     return put_typed(p, record, msg);
 }
 
-static tr_err put_item(tr__remote_peer *p, tr__record *record, const tr_msg *msg)
+static tr_err put_item(tr__remote_peer *p, tr__record *record, tr_msg *msg)
 {
     record->outflow = msg->deadline_ns;
     return put_typed(p, record, msg);
 }
 
-static tr_err put_demand(tr__remote_peer *p, tr__record *record, const tr_msg *msg)
+static tr_err put_demand(tr__remote_peer *p, tr__record *record, tr_msg *msg)
 {
     record->outflow = msg->deadline_ns;
     record->window = msg->error;
     return put(p, record, NULL);
 }
 
-static tr_err put_failure(tr__remote_peer *p, tr__record *record, const tr_msg *msg)
+static tr_err put_failure(tr__remote_peer *p, tr__record *record, tr_msg *msg)
 {
     const tr__failure *failure = msg->size ? tr__msg_body(msg) : NULL;
     const char *text = failure && failure->text ? failure->text : "";
@@ -137,7 +168,7 @@ static tr_err put_failure(tr__remote_peer *p, tr__record *record, const tr_msg *
     return put(p, record, text);
 }
 
-static tr_err put_down(tr__remote_peer *p, tr__record *record, const tr_msg *msg)
+static tr_err put_down(tr__remote_peer *p, tr__record *record, tr_msg *msg)
 {
     const tr_down *down = tr__msg_body(msg);
     record->ask = down->monitor;
@@ -147,13 +178,13 @@ static tr_err put_down(tr__remote_peer *p, tr__record *record, const tr_msg *msg
     return put(p, record, down->text);
 }
 
-static tr_err put_moved(tr__remote_peer *p, tr__record *record, const tr_msg *msg)
+static tr_err put_moved(tr__remote_peer *p, tr__record *record, tr_msg *msg)
 {
     record->moved_to = *(const tr_addr *)tr__msg_body(msg);
     return put(p, record, NULL);
 }
 
-static tr_err put_plain(tr__remote_peer *p, tr__record *record, const tr_msg *msg)
+static tr_err put_plain(tr__remote_peer *p, tr__record *record, tr_msg *msg)
 {
     (void)msg;
     return put(p, record, NULL);
@@ -162,7 +193,7 @@ static tr_err put_plain(tr__remote_peer *p, tr__record *record, const tr_msg *ms
 /* How each kind goes; those without a row don't cross connections. */
 static const struct {
     tr__wire_kind wire;
-    tr_err (*put)(tr__remote_peer *p, tr__record *record, const tr_msg *msg);
+    tr_err (*put)(tr__remote_peer *p, tr__record *record, tr_msg *msg);
     bool waits; /* its block stays until the answer */
 } ways[] = {
     [TR__MSG_NORMAL] = {TR__WIRE_NORMAL, put_normal, false},
@@ -249,78 +280,62 @@ static void leaving(tr__remote_peer *p, const tr_msg *msg)
         tr__msg_free(loop, waiting);
 }
 
-/* TR_OK: sent, msg is taken. TR_EAGAIN: not now. Else: never, msg is still the caller's. */
-static tr_err send_now(tr__remote_peer *p, tr_msg *msg)
+static tr__record record_of(const tr_msg *msg)
+{
+    return (tr__record){.kind = ways[msg->kind].wire,
+                        .to_slot = msg->to.slot,
+                        .to_generation = msg->to.generation,
+                        .from_slot = msg->sender.slot,
+                        .from_generation = msg->sender.generation,
+                        .ask = msg->ask,
+                        .remaining_ns = UINT64_MAX};
+}
+
+/* TR_OK: sent, msg is taken. TR_EAGAIN: not now, and p->bulk_refused says for want of what. Else: never, msg is still the
+ * caller's. pair: if it goes behind what that has on the bulk lane. */
+static tr_err send_now(tr__remote_peer *p, tr_msg *msg, tr__record *record, tr__pair *pair)
 {
     tr__loop *loop = p->remote->loop;
-    tr__record record = {.kind = ways[msg->kind].wire,
-                         .to_slot = msg->to.slot,
-                         .to_generation = msg->to.generation,
-                         .from_slot = msg->sender.slot,
-                         .from_generation = msg->sender.generation,
-                         .ask = msg->ask,
-                         .remaining_ns = UINT64_MAX};
-    if (ways[msg->kind].waits && !tr__waits_room(&p->waits))
+    bool waits = ways[msg->kind].waits;
+    p->pair = pair;
+    p->bulk_refused = p->went_along = false;
+    if (waits && !tr__waits_room(&p->waits))
         return TR_ENOMEM;
-    TR_TRY(ways[msg->kind].put(p, &record, msg));
+    TR_TRY(ways[msg->kind].put(p, record, msg));
     loop->counts.sent++;
     p->sent++;
+    if (__builtin_expect(p->went_along, 0)) { /* it may be gone by now */
+        leaving(p, &p->gone);
+        return TR_OK;
+    }
     leaving(p, msg);
     if (msg->kind == TR__MSG_ASK && msg->flags & TR__MSG_STREAM)
         msg->places = msg->error; /* items that may come (remote_in.c) */
     /* Whole, with the buffers that it holds: if the ask is forwarded to a third node, the block goes there from here. */
-    if (!ways[msg->kind].waits || !tr__waits_put(&p->waits, msg))
+    if (!waits || !tr__waits_put(&p->waits, msg))
         tr__msg_free(loop, msg);
     return TR_OK;
 }
 
-static bool is_alike(const tr__remote_peer *p, tr_addr to, tr_addr from, const tr_typeinfo *type)
+/* The same, behind what its pair has under way on the bulk lane. */
+static tr_err send_in_order(tr__remote_peer *p, tr_msg *msg, tr__record *record)
 {
-    const tr__record *r = &p->alike_out.record;
-    return p->alike_type == type && r->to_slot == to.slot && r->to_generation == to.generation &&
-           r->from_slot == from.slot && r->from_generation == from.generation;
+    tr__pair *pair = NULL;
+    if (__builtin_expect(p->pairs.table != NULL, 0) && !TR_PLANT(bulk_overtaken)) {
+        pair = tr__pairs_find(&p->pairs, record, tr__endpoint_bulk_taken(p->peer));
+        if (pair && tr__pair_is_held(pair)) {
+            p->bulk_refused = true;
+            return TR_EAGAIN;
+        }
+    }
+    return send_now(p, msg, record, pair);
 }
 
-/* The head of one that isn't alike; the next ones may be like it. */
-static __attribute__((noinline)) size_t put_head(tr__remote_peer *p, uint8_t *at, tr_addr to, tr_addr from,
-                                                 const tr_typeinfo *type, size_t room)
+static void held_too_many(tr__remote_peer *p)
 {
-    tr__record record = {.kind = TR__WIRE_NORMAL,
-                         .to_slot = to.slot,
-                         .to_generation = to.generation,
-                         .from_slot = from.slot,
-                         .from_generation = from.generation,
-                         .type = p->last_number,
-                         .length = room};
-    size_t head = tr__wire_put(at, &record);
-    record.head = head - tr__wire_number_size(room);
-    p->alike_type = tr__alike_keep(&p->alike_out, at, &record) ? type : p->alike_type;
-    return head;
-}
-
-bool tr__remote_put(tr__loop *loop, tr_addr to, tr_addr from, const tr_typeinfo *type, const void *body,
-                    size_t size)
-{
-    tr__remote_peer *p = tr__remote_ready(loop, to.node);
-    uint32_t number;
-    bool alike = p && is_alike(p, to, from, type);
-    if (!p || p->cut || p->held || (!alike && type_number(p, type, &number) != TR_OK))
-        return false;
-    size_t room = tr__cbor_room(type, body, size), most = TR__WIRE_HEADER_MAX + room;
-    uint8_t *at = tr__endpoint_place(p->peer, most), *short_way = at;
-    if (!at && tr__endpoint_reserve(p->remote->endpoint, p->peer, most, &at) != TR_OK)
-        return false;
-    size_t head = alike ? tr__alike_put(at, &p->alike_out, room) : put_head(p, at, to, from, type, room);
-    size_t length = tr__cbor_encode(type, body, at + head, room);
-    head = tr__wire_resize(at, head, room, length);
-    if (short_way)
-        tr__endpoint_placed(p->peer, head + length);
-    else
-        tr__endpoint_commit(p->remote->endpoint, p->peer, head + length);
-    TR__COUNT(loop->counts.accepted);
-    loop->counts.sent++;
-    p->sent++;
-    return true;
+    tr_error why;
+    tr__fail(&why, TR_EFULL, "it takes nothing, and %d messages are held for it", TR__HELD_MAX);
+    tr__remote_cut(p, &why);
 }
 
 static void hold(tr__remote_peer *p, tr_msg *msg)
@@ -329,11 +344,17 @@ static void hold(tr__remote_peer *p, tr_msg *msg)
     *p->held_end = msg;
     p->held_end = &msg->next;
     atomic_store_explicit(&p->route->blocked, true, memory_order_relaxed);
-    if (++p->held_count == TR__HELD_MAX) {
-        tr_error why;
-        tr__fail(&why, TR_EFULL, "it takes nothing, and %d messages are held for it", TR__HELD_MAX);
-        tr__remote_cut(p, &why);
-    }
+    if (++p->held_count == TR__HELD_MAX)
+        held_too_many(p);
+}
+
+/* As what refused it says. Without memory for its pair all wait behind it. */
+static void hold_for(tr__remote_peer *p, tr_msg *msg, const tr__record *record)
+{
+    if (!p->bulk_refused || !tr__remote_hold_bulk(p, msg, record))
+        hold(p, msg);
+    else if (p->bulk_held_count == TR__HELD_MAX)
+        held_too_many(p);
 }
 
 void tr__remote_cut(tr__remote_peer *p, const tr_error *why)
@@ -365,6 +386,7 @@ static void fail_remotely(tr__remote_peer *p, tr_msg *msg, tr_err err)
                          .ask = msg->ask,
                          .code = err,
                          .length = strlen(text)};
+    p->pair = tr__pairs_find(&p->pairs, &record, tr__endpoint_bulk_taken(p->peer));
     if (put(p, &record, text) == TR_OK) {
         loop->counts.sent++;
         p->sent++;
@@ -403,14 +425,6 @@ static void give_up(tr__remote_peer *p, tr_msg *msg, tr_err err)
     tr__drop_for(loop, p->peer->id, msg, drop_of(err));
 }
 
-bool tr__remote_fits(const tr_typeinfo *type, const void *body, size_t size)
-{
-    /* A field's bound is at most nine bytes more than its body. */
-    return (size <= TR__MESSAGE_MAX / 16 && !tr__type_is(type, TR__TYPE_BUFFERS)) ||
-           (size <= TR__REMOTE_BODY_MAX &&
-            TR__WIRE_HEADER_MAX + tr__cbor_bound(type, body) <= TR__MESSAGE_MAX);
-}
-
 void tr__remote_peer_send(tr__remote_peer *p, tr_msg *msg)
 {
     tr__loop *loop = p->remote->loop;
@@ -419,7 +433,7 @@ void tr__remote_peer_send(tr__remote_peer *p, tr_msg *msg)
         msg->next = NULL;
         *p->wanting_end = msg;
         p->wanting_end = &msg->next;
-        if (!p->held)
+        if (!p->held && !p->bulk_held)
             tr__remote_writable(p);
         return;
     }
@@ -447,33 +461,69 @@ void tr__remote_peer_send(tr__remote_peer *p, tr_msg *msg)
         hold(p, msg);
         return;
     }
-    tr_err err = send_now(p, msg);
+    tr__record record = record_of(msg);
+    tr_err err = send_in_order(p, msg, &record);
     if (err == TR_EAGAIN)
-        hold(p, msg);
+        hold_for(p, msg, &record);
     else if (err != TR_OK)
         give_up(p, msg, err);
+}
+
+/* What was held for credit of the normal lane, as far as that goes. */
+static void send_held(tr__remote_peer *p)
+{
+    while (p->held) {
+        tr_msg *msg = p->held, *next = msg->next;
+        tr__record record = record_of(msg);
+        tr_err err = send_in_order(p, msg, &record);
+        if (err == TR_EAGAIN && !(p->bulk_refused && tr__remote_hold_bulk(p, msg, &record)))
+            return;
+        p->remote->loop->counts.sent += TR_PLANT(held_counted_twice);
+        p->held = next;
+        if (!next)
+            p->held_end = &p->held;
+        p->held_count--;
+        if (err != TR_OK && err != TR_EAGAIN)
+            give_up(p, msg, err);
+        if (p->cut) /* nothing goes where something before it didn't */
+            return;
+    }
+}
+
+/* What was held for room on the bulk lane. */
+static void send_bulk_held(tr__remote_peer *p)
+{
+    while (p->bulk_held) {
+        tr_msg *msg = p->bulk_held, *next = msg->next;
+        tr__record record = record_of(msg);
+        tr__pair *pair = tr__pairs_find(&p->pairs, &record, 0); /* there: it is held */
+        tr_err err = send_now(p, msg, &record, pair);
+        if (err == TR_EAGAIN)
+            return;
+        tr__pair_hold(pair, -1);
+        p->bulk_held = next;
+        if (!next)
+            p->bulk_held_end = &p->bulk_held;
+        p->bulk_held_count--;
+        if (err != TR_OK)
+            give_up(p, msg, err);
+        if (p->cut)
+            return;
+    }
 }
 
 void tr__remote_writable(tr__remote_peer *p)
 {
     tr__loop *loop = p->remote->loop;
-    while (p->held) {
-        tr_msg *msg = p->held, *next = msg->next;
-        tr_err err = send_now(p, msg);
-        if (err == TR_EAGAIN)
-            return;
-        loop->counts.sent += TR_PLANT(held_counted_twice);
-        p->held = next;
-        if (!next)
-            p->held_end = &p->held;
-        p->held_count--;
-        if (err != TR_OK)
-            give_up(p, msg, err);
-        if (p->cut) /* nothing goes where something before it didn't */
-            return;
-    }
-    atomic_store_explicit(&p->route->blocked, false, memory_order_relaxed);
-    while (p->wanting) {
+    send_held(p);
+    if (!p->cut)
+        send_bulk_held(p);
+    if (p->cut)
+        return;
+    bool blocked = p->held || p->bulk_held_count >= TR__BULK_HELD_MAX;
+    atomic_store_explicit(&p->route->blocked, blocked, memory_order_relaxed);
+    atomic_store_explicit(&p->route->bulk_blocked, p->bulk_held != NULL, memory_order_relaxed);
+    while (p->wanting && !p->held && !p->bulk_held) {
         tr_msg *msg = p->wanting;
         p->wanting = msg->next;
         if (!msg->next)
@@ -516,8 +566,9 @@ void tr__remote_peer_end(tr__remote_peer *p)
     atomic_store_explicit(&p->route->id, 0, memory_order_release);
     p->route->peer = NULL;
     waits_end(p);
-    tr_msg *lists[] = {TR_PLANT(held_leaked) ? NULL : p->held, p->wanting};
-    for (int i = 0; i < 2; i++)
+    bool leak = TR_PLANT(held_leaked);
+    tr_msg *lists[] = {leak ? NULL : p->held, leak ? NULL : p->bulk_held, p->wanting};
+    for (int i = 0; i < 3; i++)
         while (lists[i]) {
             tr_msg *msg = lists[i];
             lists[i] = msg->next;
@@ -531,6 +582,7 @@ void tr__remote_peer_end(tr__remote_peer *p)
     if (p->went)
         tr__msg_free(loop, p->went);
     tr__watching_end(p);
+    tr__pairs_end(&p->pairs);
     tr__heard_types_end(p);
     told_type *told, *next;
     HASH_ITER(hh, p->told, told, next)

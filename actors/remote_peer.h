@@ -6,24 +6,30 @@
 #include <stdatomic.h>
 
 #include "actors/loop.h"
+#include "actors/pairs.h"
 #include "actors/remote.h"
 #include "actors/waits.h"
 #include "actors/wire.h"
 #include "transport/endpoint.h"
 
 #define TR__MESSAGE_MAX \
-    (TR__FRAME_SIZE_MAX - TR__BATCH_OVERHEAD) /* bytes of a record: what the connection takes */
-/* Bytes of a message between nodes as it lies in memory: a list of empty elements is much smaller on the wire. */
-#define TR__REMOTE_BODY_MAX ((size_t)4 * TR__MESSAGE_MAX)
-#define TR__HELD_MAX        65536 /* messages held without credit before the connection is cut */
-#define TR__TYPES_MAX       4096  /* types told on one connection */
-#define TR__WATCHING_MAX    65536 /* monitors that one peer has here */
+    (TR__FRAME_SIZE_MAX - TR__BATCH_OVERHEAD) /* bytes of a record without lanes: what a batch takes */
+#define TR__LARGE_MIN (32u << 10)             /* a record beyond that goes by the bulk lane */
+#define TR__HEADROOM \
+    1024 /* in front of what comes by it: a message's header and struct, so that it is its own block */
+#define TR__HELD_MAX 65536 /* messages held without credit before the connection is cut */
+#define TR__BULK_HELD_MAX \
+    1024 /* held for want of room on the bulk lane before all senders to that node wait */
+#define TR__TYPES_MAX    4096  /* types told on one connection */
+#define TR__WATCHING_MAX 65536 /* monitors that one peer has here */
 
 /* Where messages for a node go; read by any loop. A free one has id 0; its next use has another epoch. */
 typedef struct tr__route {
     _Atomic uint64_t id;
     _Atomic uint16_t epoch;
     _Atomic bool blocked;         /* no credit: tr_send says TR_EAGAIN */
+    _Atomic bool bulk_blocked;    /* no room on the bulk lane: for large messages it does */
+    _Atomic uint64_t message_max; /* bytes of a record that it takes by that; 0: it has none */
     struct tr__remote_peer *peer; /* loop 0's */
     /* Loop 0's: the node it led to last, and its epoch then; for what comes too late. */
     uint64_t ended_id;
@@ -33,6 +39,7 @@ typedef struct tr__route {
 struct tr__remote {
     tr__loop *loop;
     tr__endpoint *endpoint;
+    uint64_t message_max;               /* bytes of a record that we take */
     uint64_t away_told_ns, away_untold; /* the control thread's: see on_turned_away */
     _Atomic uint32_t route_count;
     tr__route routes[TR__PEERS_MAX];
@@ -44,6 +51,14 @@ typedef struct tr__remote_peer {
     tr__route *route;
     tr_msg *held, **held_end; /* accepted, waiting for credit, in order */
     uint32_t held_count;
+    tr_msg *bulk_held, **bulk_held_end; /* likewise, for room on the bulk lane */
+    uint32_t bulk_held_count;
+    tr__pairs pairs;
+    tr__pair *pair;    /* of what is being sent: it goes behind what that has on the bulk lane */
+    bool bulk_refused; /* what said TR_EAGAIN was the bulk lane */
+    bool went_along;   /* what was sent took its block with it; its header is in `gone` */
+    uint8_t *block;    /* that came by the bulk lane, and isn't a message yet */
+    size_t block_size;
     tr_msg *wanting, **wanting_end; /* writable notices to be */
     tr__waits waits;                /* asks and monitors of ours; cancels to be of streamed asks of theirs */
     struct tr__watching *watching;  /* monitors of theirs */
@@ -58,16 +73,33 @@ typedef struct tr__remote_peer {
     uint64_t sent;                 /* messages, on this connection */
     tr_msg *went;                  /* what tells the warden of the end */
     bool cut; /* the connection is being ended from here: nothing goes out, nothing is taken */
+    tr_msg gone;
 } tr__remote_peer;
 
 /* The peer, if the loop is its home and it isn't known to be blocked; else NULL. */
 tr__remote_peer *tr__remote_ready(tr__loop *loop, uint64_t to_node);
+/* The number of a type on this connection; told at its first use, always on the normal lane: what needs it, on whatever
+ * lane, is behind that. */
+tr_err tr__told_number(tr__remote_peer *p, const tr_typeinfo *type, uint32_t *number);
 /* Send, or hold until there is credit. Takes msg. */
 void tr__remote_peer_send(tr__remote_peer *p, tr_msg *msg);
 /* There is credit again. */
 void tr__remote_writable(tr__remote_peer *p);
 /* End the connection and say why, to the log and to the other side; peer_down follows. */
 void tr__remote_cut(tr__remote_peer *p, const tr_error *why);
+/* The message as a unit of the bulk lane; `bound` as tr__cbor_bound says. TR_EAGAIN, TR_ETOOBIG, TR_ENOMEM ... */
+tr_err tr__remote_put_large(tr__remote_peer *p, tr__record *record, tr_msg *msg, size_t bound);
+/* Hold it for room on the bulk lane; false: no memory. */
+bool tr__remote_hold_bulk(tr__remote_peer *p, tr_msg *msg, const tr__record *record);
+/* What came by the bulk lane: as in transport/flow.h. Takes block. */
+void tr__remote_take_bulk(tr__remote_peer *p, uint8_t *block, const uint8_t *bytes, size_t length);
+/* Bytes of a message between nodes as it lies in memory, where a record may have so many: a list of empty elements is
+ * much smaller on the wire. */
+static inline size_t tr__remote_body_max(uint64_t record_max)
+{
+    uint64_t most = record_max > TR__MESSAGE_MAX ? record_max : TR__MESSAGE_MAX;
+    return most > TR__BODY_MAX / 4 ? TR__BODY_MAX : (size_t)most * 4;
+}
 /* The records of one batch. */
 void tr__remote_take_batch(tr__remote_peer *p, const uint8_t *bytes, size_t length);
 /* The connection is gone: asks fail, monitors fire, what was held is undeliverable. Frees p. */

@@ -80,19 +80,40 @@ static size_t room_for(const tr__record *r, size_t size)
     return r->kind == TR__WIRE_ITEM && size < sizeof(tr_demand) ? sizeof(tr_demand) : size;
 }
 
+/* The block in which the record came becomes the message's: its header and struct stand in the headroom, and its strings
+ * and bytes where they came. NULL: it can't be; the block has to last as long as there are records in it. */
+static tr_msg *decode_in_place(tr__remote_peer *p, const tr__record *r, const tr_typeinfo *type)
+{
+    size_t at = (size_t)(r->body - p->block);
+    size_t size = p->block_size - sizeof(tr_msg);
+    tr_msg *msg = (tr_msg *)p->block;
+    if (sizeof(*msg) + type->size > at || size > TR__BODY_MAX || at + r->length < p->block_size ||
+        !tr__cbor_has_place(type))
+        return NULL;
+    tr__cbor_decode_in_place(type, p->block + at, r->length, tr__msg_body(msg));
+    p->block = NULL;
+    *msg = (tr_msg){.size = (uint32_t)size, .home = TR__HOME_NONE, .size_class = TR__CLASS_LARGE};
+    tr__buffers_charge(p->remote->loop->node->buffers, size);
+    return msg;
+}
+
 /* One whose size is known when it is measured. */
-static tr_msg *decode_measured(tr__loop *loop, const tr_typeinfo *type, const tr__record *r, tr_drop *why,
+static tr_msg *decode_measured(tr__remote_peer *p, const tr_typeinfo *type, const tr__record *r, tr_drop *why,
                                tr_error *error)
 {
-    size_t size;
+    tr__loop *loop = p->remote->loop;
+    size_t size, most = tr__remote_body_max(p->remote->message_max);
     if (tr__cbor_measure(type, r->body, r->length, &size, error) != TR_OK)
         return NULL;
-    if (size > TR__REMOTE_BODY_MAX) {
+    if (size > most) {
         tr__fail(error, TR_ETOOBIG, "a %s of %zu bytes: between nodes %zu is the most", type->name, size,
-                 TR__REMOTE_BODY_MAX);
+                 most);
         return NULL;
     }
-    tr_msg *msg = tr__msg_alloc(&loop->pool, loop->index, room_for(r, size));
+    tr_msg *msg = p->block ? decode_in_place(p, r, type) : NULL;
+    if (msg)
+        return msg;
+    msg = tr__msg_alloc(&loop->pool, loop->index, room_for(r, size));
     if (!msg)
         return no_memory(type, size, why, error);
     msg->size = (uint32_t)size;
@@ -134,8 +155,7 @@ tr_msg *tr__remote_decode(tr__remote_peer *p, const tr__record *r, tr_drop *why,
     }
     bool small =
         type->heads && r->length <= TR__POOL_MAX && sizeof(tr_msg) + type->size + r->length <= TR__POOL_MAX;
-    tr_msg *msg =
-        small ? decode_small(loop, type, r, why, error) : decode_measured(loop, type, r, why, error);
+    tr_msg *msg = small ? decode_small(loop, type, r, why, error) : decode_measured(p, type, r, why, error);
     if (msg)
         tr__msg_filled(msg, type);
     return msg;

@@ -40,13 +40,23 @@ static inline void body_copy(const tr_typeinfo *info, tr_msg *msg, const void *b
         memcpy(tr__msg_body(msg), body, info->size);
 }
 
+tr_err tr__refuse_size(tr_actor *self, const tr_typeinfo *info, const void *body, uint64_t most)
+{
+    return tr__self_fail(
+        self, TR_ETOOBIG,
+        "a %s of %zu bytes is larger than its receiver's node takes, which is %llu (--message-max): "
+        "split it",
+        info->name, tr__cbor_bound(info, body), (unsigned long long)most);
+}
+
 tr_err tr__may_send(tr_actor *self, tr_addr to, const tr_typeinfo *info, const void *body, size_t size)
 {
     if (__builtin_expect(info->notice, 0))
         return tr__self_fail(self, TR_EPERM, "a %s is sent by the runtime only", info->name);
-    if (to.node != tr__owner(self)->node->id && !tr__remote_fits(info, body, size))
-        return tr__self_fail(self, TR_ETOOBIG, "a %s of %zu bytes is too large for a connection: split it",
-                             info->name, size);
+    tr_node *node = tr__owner(self)->node;
+    uint64_t most;
+    if (to.node != node->id && !tr__remote_fits(node, to.node, info, body, size, &most))
+        return tr__refuse_size(self, info, body, most);
     return TR_OK;
 }
 
@@ -114,7 +124,8 @@ tr_err tr__prepare(tr_actor *self, tr_addr to, tr_type *type, const void *body, 
     if (!tr__budget_admits(loop->node, to, info, size, false, &beyond))
         return tr__budget_refuse(self, info->name);
     uint32_t places = local ? tr__msg_places(size) : 0;
-    tr_err err = local ? tr__reserve(loop, to, &places) : tr__remote_check(loop->node, to.node);
+    tr_err err =
+        local ? tr__reserve(loop, to, &places) : tr__remote_check(loop->node, to.node, info, body, size);
     bool waits = err == TR_EFULL && tr__may_wait(self, to);
     tr_msg *msg = err == TR_OK || waits ? make(loop, info, body, size) : NULL;
     if (__builtin_expect(!msg, 0)) {
@@ -245,7 +256,8 @@ static tr_err admit_made(tr_actor *self, tr_addr to, const tr_msg *msg, bool bey
     tr__loop *loop = tr__owner(self);
     bool local = to.node == loop->node->id;
     *places = local ? tr__msg_places(msg->size) : 0;
-    tr_err err = local ? tr__reserve(loop, to, places) : tr__remote_check(loop->node, to.node);
+    tr_err err = local ? tr__reserve(loop, to, places)
+                       : tr__remote_check(loop->node, to.node, msg->type, tr__msg_body(msg), msg->size);
     if (err == TR_EFULL && tr__may_wait(self, to)) {
         self->fiber->beyond = beyond;
         return tr__wait_for_places(self, to, msg->size, TR_FOREVER, places);

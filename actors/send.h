@@ -11,6 +11,8 @@
 
 /* Refuse what only the runtime may send, TR_EPERM, and what would be too large for a connection, TR_ETOOBIG. */
 tr_err tr__may_send(tr_actor *self, tr_addr to, const tr_typeinfo *info, const void *body, size_t size);
+/* Say how large it is, and what its receiver's node takes. TR_ETOOBIG. */
+tr_err tr__refuse_size(tr_actor *self, const tr_typeinfo *info, const void *body, uint64_t most);
 
 /* Draw a place at `to` and make the message with a copy of `body`; on an error nothing is held and self's
  * last error is set. Then tr__submit it, or give it back by tr__unprepare. A fiber waits for a place, so long, if the

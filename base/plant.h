@@ -15,6 +15,7 @@
 #define TR__PLANTED_BUGS(X)                                                                                  \
     X(two_swapped, order, "two messages from another loop are handled in the wrong order")                   \
     X(held_overtaken, order, "what is sent while others are held for want of credit overtakes them")         \
+    X(bulk_overtaken, order, "a small message overtakes the large one that its sender sent before it")       \
     X(lost_midway, order, "a message is lost in the middle of a connection that stays up")                   \
     X(twice_after_reconnect, at_most_once, "after a reconnection messages are delivered twice")              \
     X(fed_again, at_most_once, "what one topic of a cluster hears of another it passes on to all others")    \

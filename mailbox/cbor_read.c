@@ -117,6 +117,7 @@ typedef struct reader {
     size_t used;          /* of the body, bytes */
     tr__buffers *account; /* of the buffers that are made */
     bool shared;          /* buffers come as pointers: from this process */
+    bool in_place;        /* strings and bytes stay where they are */
     bool starved;         /* there was no memory for one */
     tr_error *error;
 } reader;
@@ -263,6 +264,13 @@ static tr_err read_string(reader *r, const char **into)
     item it;
     void *to;
     TR_TRY(read_text(r, &it));
+    if (__builtin_expect(r->in_place,
+                         0)) { /* its NUL stands where it ended: the head in front of it was read */
+        char *text = (char *)(uintptr_t)it.data - 1;
+        *into = memmove(text, it.data, it.size);
+        text[it.size] = '\0';
+        return TR_OK;
+    }
     TR_TRY(take(r, it.size + 1, &to));
     if (r->body) {
         *into = memcpy(to, it.data, it.size);
@@ -276,6 +284,10 @@ static tr_err read_bytes(reader *r, tr_bytes *into)
     item it;
     void *to;
     TR_TRY(read_item(r, BYTES, &it));
+    if (__builtin_expect(r->in_place, 0)) {
+        *into = (tr_bytes){it.data, it.size};
+        return TR_OK;
+    }
     TR_TRY(take(r, it.size, &to));
     if (r->body)
         *into = (tr_bytes){memcpy(to, it.data, it.size), it.size};
@@ -467,7 +479,7 @@ static inline void start(reader *r, const tr_typeinfo *type, const uint8_t *in, 
     r->at = r->item_at = 0;
     r->body = NULL;
     r->account = NULL;
-    r->measured = r->shared = r->starved = false;
+    r->measured = r->shared = r->in_place = r->starved = false;
     r->error = NULL;
 }
 
@@ -521,6 +533,24 @@ tr_err tr__cbor_read(const tr_typeinfo *type, const uint8_t *in, size_t length, 
     r.body = into;
     r.error = error;
     return walk(&r, body_size);
+}
+
+bool tr__cbor_has_place(const tr_typeinfo *type)
+{
+    for (const tr__field *field = type->fields; field->kind != TR_KIND_END; field++)
+        if (field->list || field->kind == TR_KIND_buffer ||
+            (field->kind == TR_KIND_nested && !tr__cbor_has_place(field->of)))
+            return false;
+    return true;
+}
+
+void tr__cbor_decode_in_place(const tr_typeinfo *type, uint8_t *in, size_t length, void *into)
+{
+    reader r;
+    start(&r, type, in, length);
+    r.body = into;
+    r.in_place = true;
+    decode(&r);
 }
 
 tr_err tr__cbor_measure_shared(const tr_typeinfo *type, const uint8_t *in, size_t length, size_t *body_size)

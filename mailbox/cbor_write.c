@@ -223,3 +223,61 @@ size_t tr__cbor_encode_shared(const tr_typeinfo *type, const void *body, uint8_t
 {
     return encode_struct(type, body, true, out, room);
 }
+
+/* ---- around large parts -------------------------------------------------------------------------------- */
+
+/* What stands behind the head of a field; NULL: it is no hole. */
+static const void *content_of(const tr__field *field, const void *at, bool all, size_t *size,
+                              const tr_buffer **buffer)
+{
+    *buffer = NULL;
+    if (field->kind == TR_KIND_buffer) {
+        *buffer = *(const tr_buffer *const *)at;
+        *size = *buffer ? (*buffer)->size : 0;
+        return *buffer ? (*buffer)->data : NULL;
+    }
+    if (field->kind == TR_KIND_bytes && all) {
+        *size = ((const tr_bytes *)at)->size;
+        return ((const tr_bytes *)at)->data;
+    }
+    if (field->kind == TR_KIND_string && all) {
+        const char *text = *(const char *const *)at;
+        *size = text ? strlen(text) : 0;
+        return text;
+    }
+    return NULL;
+}
+
+uint32_t tr__cbor_holes(const tr_typeinfo *type, const void *body, bool all, tr__hole *holes, uint32_t most)
+{
+    uint32_t count = 0;
+    for (const tr__field *field = type->fields; field->kind != TR_KIND_END && count < most; field++) {
+        if (!field->plain)
+            continue;
+        tr__hole hole = {.field = field};
+        hole.data = content_of(field, (const char *)body + field->offset, all, &hole.size, &hole.buffer);
+        if (hole.data && hole.size >= TR__HOLE_MIN)
+            holes[count++] = hole;
+    }
+    return count;
+}
+
+size_t tr__cbor_encode_around(const tr_typeinfo *type, const void *body, uint8_t *out, size_t room,
+                              tr__hole *holes, uint32_t count)
+{
+    const tr__field *field = type->fields, *end = field + written(type, body);
+    size_t used = cbor_encode_array_start((size_t)(end - field), out, room);
+    for (uint32_t next = 0; used && field < end; field++) {
+        bool is_hole = next < count && holes[next].field == field;
+        size_t part = !is_hole ? encode_field(field, body, false, out + used, room - used)
+                      : field->kind == TR_KIND_string
+                          ? cbor_encode_string_start(holes[next].size, out + used, room - used)
+                          : cbor_encode_bytestring_start(holes[next].size, out + used, room - used);
+        if (part == 0)
+            return 0;
+        used += part;
+        if (is_hole)
+            holes[next++].at = used;
+    }
+    return used;
+}

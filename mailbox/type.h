@@ -209,6 +209,24 @@ bool tr__cbor_decode(const tr_typeinfo *type, const uint8_t *in, size_t length, 
  * and holds nothing. */
 tr_err tr__cbor_read(const tr_typeinfo *type, const uint8_t *in, size_t length, void *into, size_t *body_size,
                      tr_error *error);
+/* Encoding around the large parts of a body, which are sent from where they are. A hole is a string, bytes or a buffer of
+ * TR__HOLE_MIN bytes or more in a field of the message itself. holes: finds them, up to `most`, in the order of the fields;
+ * `all`: else only buffers, which can be held. encode_around: as encode, but without the holes' bytes, and says in each
+ * where they belong. */
+#define TR__HOLE_MIN 4096
+typedef struct tr__hole {
+    const tr__field *field;
+    const void *data;
+    size_t size, at;
+    const tr_buffer *buffer; /* NULL: it is in the body */
+} tr__hole;
+uint32_t tr__cbor_holes(const tr_typeinfo *type, const void *body, bool all, tr__hole *holes, uint32_t most);
+size_t tr__cbor_encode_around(const tr_typeinfo *type, const void *body, uint8_t *out, size_t room,
+                              tr__hole *holes, uint32_t count);
+/* Decoding what was measured without a copy, of a type that has no lists and no buffers: strings and bytes stay where they are in `in`, which is changed,
+ * and must live as long as the body. */
+bool tr__cbor_has_place(const tr_typeinfo *type);
+void tr__cbor_decode_in_place(const tr_typeinfo *type, uint8_t *in, size_t length, void *into);
 
 /* The like for messages that stay in this process (versions.c): a buffer goes as the pointer, and is held by what is
  * decoded. Strings may be any bytes. */

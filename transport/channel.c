@@ -11,15 +11,21 @@
 
 #define MS 1000000ull
 
+#define BULK_PIECES 4 /* of a send that normal frames leave to the bulk lane: a chunk and more */
+
 void tr__connection_config_defaults(tr__connection_config *config)
 {
     *config = (tr__connection_config){
         .self = {.version_min = TR__FRAME_VERSION, .version_max = TR__FRAME_VERSION},
         .window = 1u << 20,
         .queue_max = 8u << 20,
+        .bulk_window = 1024u << 10,
+        .bulk_queue_max = 8u << 20,
+        .message_max = 64u << 20,
         .handshake_ns = 5000 * MS,
         .ack_delay_ns = 20 * MS,
         .drain_ns = 2000 * MS,
+        .stuck_ns = 10000 * MS,
     };
     tr__detector_config_defaults(&config->detector);
 }
@@ -36,6 +42,7 @@ void tr__channel_init(tr__channel *ch, const tr__connection_config *config, tr__
         .dialled = dialled,
     };
     tr__outgoing_init(&ch->out, config->psk != NULL);
+    tr__bulk_init(&ch->bulk, config->psk != NULL);
     net->limit(stream, TR__FRAME_SIZE_HELLO);
 }
 
@@ -50,6 +57,7 @@ void tr__channel_fini(tr__channel *ch)
     if (ch->stream) {
         ch->net->free(ch->stream);
         tr__outgoing_fini(&ch->out);
+        tr__bulk_fini(&ch->bulk);
     }
     ch->stream = NULL;
     tr__wipe(&ch->seal_out, sizeof ch->seal_out);
@@ -101,6 +109,13 @@ static size_t put_grant(tr__channel *ch, uint8_t *at)
     return put(ch, at, tr__frame_put_grant(at, ++ch->control_sequence, total));
 }
 
+static size_t put_bulk_grant(tr__channel *ch, uint8_t *at)
+{
+    uint64_t total = atomic_load_explicit(&ch->bulk_consumed, memory_order_acquire) + ch->config->bulk_window;
+    atomic_store_explicit(&ch->bulk_granted_by_us, total, memory_order_release);
+    return put(ch, at, tr__frame_put_bulk_grant(at, ++ch->control_sequence, total));
+}
+
 /* Write what is wanted of control frames, the goodbye excepted; returns their bytes. */
 static size_t put_control(tr__channel *ch, unsigned wants, bool with_batches)
 {
@@ -119,9 +134,32 @@ static size_t put_control(tr__channel *ch, unsigned wants, bool with_batches)
         at += put_ack(ch, at);
     if (wants & TR__WANT_GRANT)
         at += put_grant(ch, at);
+    if (wants & TR__WANT_BULK_GRANT)
+        at += put_bulk_grant(ch, at);
     if (wants & TR__WANT_HEARTBEAT)
         at += put(ch, at, tr__frame_put_empty(at, TR__FRAME_HEARTBEAT, ++ch->control_sequence));
     return (size_t)(at - ch->control);
+}
+
+/* What waits of both lanes; returns how many pieces. */
+static unsigned gather_data(tr__channel *ch, tr__iov *iov, unsigned room)
+{
+    unsigned bulk_room = tr__bulk_may_send(&ch->bulk) ? BULK_PIECES : 0, chunks;
+    bool one = TR_BUGGIFY(send_one);
+    unsigned taken = tr__outgoing_take(&ch->out, &ch->seal_out, iov, one ? 1 : room - bulk_room);
+    unsigned used = taken;
+    if (tr__bulk_waits(&ch->bulk)) {
+        used += tr__bulk_take(&ch->bulk, &ch->seal_out, ch->out.taken, iov + used, room - used,
+                              one ? 1 : TR__TURN_CHUNKS, &chunks);
+        taken += chunks;
+    }
+    add(&ch->batches_out, taken);
+    return used;
+}
+
+static bool data_waits(const tr__channel *ch)
+{
+    return tr__outgoing_waits(&ch->out) || tr__bulk_waits(&ch->bulk);
 }
 
 /* What one send is to carry; returns how many pieces. */
@@ -130,25 +168,19 @@ static unsigned gather(tr__channel *ch, tr__iov *iov)
     unsigned count = 0;
     /* acq_rel: what was written before a bit was set is seen; batches closed before a goodbye as well. */
     unsigned wants = atomic_exchange_explicit(&ch->wants, 0, memory_order_acq_rel);
-    bool batches = !(wants & TR__WANT_REFUSE) && tr__outgoing_waits(&ch->out);
+    bool batches = !(wants & TR__WANT_REFUSE) && data_waits(ch);
     size_t control = put_control(ch, wants, batches);
     if (control)
         iov[count++] = (tr__iov){ch->control, control};
-    if (batches) {
-        unsigned most = TR_BUGGIFY(send_one) ? 1 : TR__IOV_MAX - 1 - count;
-        unsigned taken = tr__outgoing_take(&ch->out, &ch->seal_out, iov + count, most);
-        add(&ch->batches_out, taken);
-        count += taken;
-    }
-    if ((wants & TR__WANT_GOODBYE) && !ch->muted) {
-        if (tr__outgoing_waits(&ch->out)) {
-            tr__channel_want(ch, TR__WANT_GOODBYE);
-        } else {
-            size_t length =
-                put(ch, ch->tail, tr__frame_put_empty(ch->tail, TR__FRAME_GOODBYE, ++ch->control_sequence));
-            iov[count++] = (tr__iov){ch->tail, length};
-            atomic_store_explicit(&ch->goodbye_sent, true, memory_order_release);
-        }
+    if (batches)
+        count += gather_data(ch, iov + count, TR__IOV_MAX - 1 - count);
+    ch->goodbye_due |= (wants & TR__WANT_GOODBYE) != 0;
+    if (ch->goodbye_due && !ch->muted && !data_waits(ch)) {
+        size_t length =
+            put(ch, ch->tail, tr__frame_put_empty(ch->tail, TR__FRAME_GOODBYE, ++ch->control_sequence));
+        iov[count++] = (tr__iov){ch->tail, length};
+        ch->goodbye_due = false;
+        atomic_store_explicit(&ch->goodbye_sent, true, memory_order_release);
     }
     for (unsigned i = 0; i < count; i++)
         add(&ch->bytes_out, iov[i].length);
@@ -159,12 +191,12 @@ static unsigned gather(tr__channel *ch, tr__iov *iov)
 
 static bool has_work(const tr__channel *ch)
 {
-    return atomic_load(&ch->wants) || !tr__mpsc_is_empty(&ch->out.closed);
+    return atomic_load(&ch->wants) || !tr__mpsc_is_empty(&ch->out.closed) || tr__bulk_may_send(&ch->bulk);
 }
 
 static void tell_blocked(tr__channel *ch)
 {
-    if (atomic_load(&ch->blocked))
+    if (atomic_load(&ch->blocked) || atomic_load(&ch->bulk_blocked))
         ch->upcalls->credit(ch->context);
 }
 
@@ -172,6 +204,7 @@ static void tell_blocked(tr__channel *ch)
 static void done(tr__channel *ch)
 {
     tr__outgoing_sent(&ch->out);
+    tr__bulk_sent(&ch->bulk);
     tell_blocked(ch);
 }
 
@@ -264,6 +297,18 @@ tr_err tr__channel_on_grant(tr__channel *ch, const tr__frame *frame, tr_error *e
     return TR_OK;
 }
 
+tr_err tr__channel_on_bulk_grant(tr__channel *ch, const tr__frame *frame, tr_error *error)
+{
+    uint64_t total, granted = atomic_load(&ch->bulk.granted), spent = atomic_load(&ch->bulk.spent);
+    TR_TRY(tr__frame_get_grant(frame, &total, error));
+    if (!ch->lanes || total < granted || total < 2 * TR__CHUNK_FRAME_MAX || total > spent + UINT32_MAX)
+        return tr__fail(error, TR_EPROTO,
+                        "a bulk grant up to byte %llu came where %llu were granted and %llu sent",
+                        (unsigned long long)total, (unsigned long long)granted, (unsigned long long)spent);
+    atomic_store(&ch->bulk.granted, total);
+    return TR_OK;
+}
+
 /* A frame that is settled here. */
 static tr_err settle(tr__channel *ch, const uint8_t *bytes, size_t left, tr_error *error)
 {
@@ -273,6 +318,8 @@ static tr_err settle(tr__channel *ch, const uint8_t *bytes, size_t left, tr_erro
         return tr__channel_on_ack(ch, &frame, error);
     if (frame.kind == TR__FRAME_GRANT)
         return tr__channel_on_grant(ch, &frame, error);
+    if (frame.kind == TR__FRAME_BULK_GRANT)
+        return tr__channel_on_bulk_grant(ch, &frame, error);
     add(&ch->heartbeats_in, 1);
     return TR_OK;
 }
@@ -310,30 +357,46 @@ static tr_err admit(tr__channel *ch, uint8_t *bytes, const tr__frame *frame, tr_
     return TR_OK;
 }
 
+/* A chunk came. Here, where it arrives, and not where it is taken: what is granted in between doesn't excuse it. */
+static tr_err spend(tr__channel *ch, const tr__frame *frame, tr_error *error)
+{
+    uint64_t granted = atomic_load_explicit(&ch->bulk_granted_by_us, memory_order_acquire);
+    uint64_t came = atomic_load_explicit(&ch->bulk_in, memory_order_relaxed);
+    if (frame->size > granted - came)
+        return tr__fail(error, TR_EPROTO, "a chunk of %zu bytes came where %llu were granted", frame->size,
+                        (unsigned long long)(granted - came));
+    add(&ch->bulk_in, frame->size);
+    return TR_OK;
+}
+
 /* Walk the frames: admit, settle, and note which lanes the rest is for. *good: the bytes before what was wrong. */
 static tr_err sort(tr__channel *ch, tr__slice *slice, bool *data, bool *control, size_t *good,
                    tr_error *error)
 {
     enum {
-        SETTLED =
-            TR__KIND_BIT(TR__FRAME_ACK) | TR__KIND_BIT(TR__FRAME_GRANT) | TR__KIND_BIT(TR__FRAME_HEARTBEAT)
+        SETTLED = TR__KIND_BIT(TR__FRAME_ACK) | TR__KIND_BIT(TR__FRAME_GRANT) |
+                  TR__KIND_BIT(TR__FRAME_HEARTBEAT) | TR__KIND_BIT(TR__FRAME_BULK_GRANT),
+        DATA = TR__KIND_BIT(TR__FRAME_BATCH) | TR__KIND_BIT(TR__FRAME_CHUNK)
     };
     tr__frame frame;
     /* Both acquire, once a slice: who sends a batch has our grant, so it finds `open`. */
     if (atomic_load_explicit(&ch->up, memory_order_acquire))
-        slice->elsewhere = SETTLED | TR__KIND_BIT(TR__FRAME_BATCH);
+        slice->elsewhere = SETTLED | DATA;
     else if (atomic_load_explicit(&ch->open, memory_order_acquire))
-        slice->elsewhere = TR__KIND_BIT(TR__FRAME_BATCH);
+        slice->elsewhere = DATA;
     for (size_t at = *good; at < slice->length; *good = at) {
         uint8_t *bytes = slice->chunk->bytes + (slice->bytes - slice->chunk->bytes) + at; /* not const */
         TR_TRY(tr__frame_header(bytes, SIZE_MAX, &frame, error));
         TR_TRY(admit(ch, bytes, &frame, error));
         bool elsewhere = slice->elsewhere & TR__KIND_BIT(frame.kind);
-        if (frame.kind == TR__FRAME_BATCH && ch->goodbye_heard)
-            return tr__fail(error, TR_EPROTO, "a batch came after goodbye");
-        if (elsewhere && frame.kind == TR__FRAME_BATCH) {
+        bool is_data = frame.lane != TR__LANE_CONTROL;
+        if (is_data && ch->goodbye_heard)
+            return tr__fail(error, TR_EPROTO, "a %s came after goodbye", tr__frame_kind_word(frame.kind));
+        if (frame.kind == TR__FRAME_CHUNK)
+            TR_TRY(spend(ch, &frame, error));
+        if (elsewhere && is_data) {
             *data = true;
-            atomic_store(&ch->batches_sorted, frame.sequence);
+            atomic_fetch_add(&ch->batches_sorted, 1);
         } else if (elsewhere) {
             TR_TRY(settle(ch, bytes, slice->length - at, error));
         } else {
@@ -357,7 +420,8 @@ static void fault(tr__channel *ch, const tr_error *why)
 static void hand_up(tr__channel *ch, tr__slice *slice, void (*to)(void *, tr__slice *))
 {
     bool open = atomic_load_explicit(&ch->open, memory_order_acquire);
-    size_t max = open ? ch->config->window + TR__CONTROL_UNREAD_MAX : TR__FRAME_SIZE_HELLO;
+    size_t bulk = ch->lanes ? ch->config->bulk_window : 0; /* set before `open` */
+    size_t max = open ? ch->config->window + bulk + TR__CONTROL_UNREAD_MAX : TR__FRAME_SIZE_HELLO;
     size_t unread = atomic_fetch_add_explicit(&ch->unread, slice->length, memory_order_relaxed);
     tr_error error;
     to(ch->context, slice);
@@ -394,4 +458,6 @@ void tr__channel_received(tr__channel *ch, tr__slice *slice)
         tr__slice_destroy(slice);
     if (err)
         fault(ch, &error);
+    else if (tr__bulk_may_send(&ch->bulk)) /* it may have waited for a grant in here */
+        tr__channel_pump(ch);
 }

@@ -16,8 +16,9 @@
     32 /* what part of a heartbeat a look may be late before we distrust ourselves: timers are never exact */
 
 enum {
+    /* batches and chunks are the home's */
     DATA_KINDS = BIT(TR__FRAME_HEARTBEAT) | BIT(TR__FRAME_ACK) | BIT(TR__FRAME_GRANT) |
-                 BIT(TR__FRAME_GOODBYE) | BIT(TR__FRAME_REFUSE), /* batches are the home's */
+                 BIT(TR__FRAME_BULK_GRANT) | BIT(TR__FRAME_GOODBYE) | BIT(TR__FRAME_REFUSE),
     FAILS_TO = BIT(TR__CONNECTION_REFUSING) | BIT(TR__CONNECTION_DOWN),
 };
 
@@ -144,7 +145,14 @@ static void open_window(tr__connection *c)
     ch->net->limit(ch->stream, TR__FRAME_SIZE_MAX);
     /* release: before the grant, so whose batch uses that finds it */
     atomic_store_explicit(&ch->open, true, memory_order_release);
-    tr__channel_want(ch, TR__WANT_GRANT);
+    tr__channel_want(ch, TR__WANT_GRANT | (ch->lanes ? TR__WANT_BULK_GRANT : 0));
+}
+
+/* Whether both have a bulk lane; else large messages go as before there was one. */
+static void agree_on_lanes(tr__connection *c)
+{
+    c->channel->lanes = c->config->bulk_window && (c->peer.capabilities & TR__CAPABILITY_LANES);
+    c->channel->peer_message_max = c->channel->lanes ? c->peer.message_max : 0;
 }
 
 static tr_err on_key(tr__connection *c, const tr__frame *frame, tr_error *error)
@@ -161,6 +169,7 @@ static tr_err on_hello(tr__connection *c, const tr__frame *frame, tr_error *erro
 {
     TR_TRY(tr__frame_get_hello(frame, &c->peer, error));
     TR_TRY(judge(c, error));
+    agree_on_lanes(c);
     if (c->state == TR__CONNECTION_WAITING) {
         enter(c, TR__CONNECTION_ANSWERED);
         tr__channel_want(c->channel, TR__WANT_HELLO);
@@ -201,9 +210,15 @@ static tr_err on_grant(tr__connection *c, const tr__frame *frame, tr_error *erro
         tr__detector_init(&c->detector, &c->config->detector, c->now_ns);
         /* release: the window of theirs is known; from now on the callback settles acks and grants */
         atomic_store_explicit(&c->channel->up, true, memory_order_release);
+        c->taken_ns = c->now_ns;
         c->upcalls->up(c->context);
     }
     return TR_OK;
+}
+
+static tr_err on_bulk_grant(tr__connection *c, const tr__frame *frame, tr_error *error)
+{
+    return tr__channel_on_bulk_grant(c->channel, frame, error);
 }
 
 static tr_err on_goodbye(tr__connection *c, const tr__frame *frame, tr_error *error)
@@ -215,9 +230,15 @@ static tr_err on_goodbye(tr__connection *c, const tr__frame *frame, tr_error *er
 }
 
 static tr_err (*const HANDLERS[TR__FRAME_KINDS])(tr__connection *, const tr__frame *, tr_error *) = {
-    [TR__FRAME_HELLO] = on_hello,       [TR__FRAME_HELLO_ACK] = on_hello, [TR__FRAME_REFUSE] = on_refuse,
-    [TR__FRAME_HEARTBEAT] = on_nothing, [TR__FRAME_ACK] = on_ack,         [TR__FRAME_GRANT] = on_grant,
-    [TR__FRAME_GOODBYE] = on_goodbye,   [TR__FRAME_KEY] = on_key,
+    [TR__FRAME_HELLO] = on_hello,
+    [TR__FRAME_HELLO_ACK] = on_hello,
+    [TR__FRAME_REFUSE] = on_refuse,
+    [TR__FRAME_HEARTBEAT] = on_nothing,
+    [TR__FRAME_ACK] = on_ack,
+    [TR__FRAME_GRANT] = on_grant,
+    [TR__FRAME_GOODBYE] = on_goodbye,
+    [TR__FRAME_KEY] = on_key,
+    [TR__FRAME_BULK_GRANT] = on_bulk_grant,
 };
 
 /* One frame, unless somebody else takes it. *size: of the frame. */
@@ -253,6 +274,7 @@ void tr__connection_init(tr__connection *c, tr__channel *channel, tr__flow *flow
         .now_ns = now_ns,
         .begun_ns = now_ns,
         .entered_ns = now_ns,
+        .taken_ns = now_ns,
         .listened_ns = now_ns,
         .said_ns = now_ns,
         .look_ns = now_ns + channel->config->detector.heartbeat_ns / 2,
@@ -335,6 +357,10 @@ static tr_err overdue(const tr__connection *c, tr_error *why)
     if (c->state < TR__CONNECTION_UP && c->now_ns - c->begun_ns >= config->handshake_ns)
         return tr__fail(why, TR_EDEADLINE, "no handshake within %.1f s; is it a node of Troupe?",
                         (double)config->handshake_ns / 1e9);
+    if (c->stuck)
+        return tr__fail(why, TR_EFULL, "node %s took nothing for %.1f s of the %zu bytes that wait for it",
+                        c->peer.name, (double)(c->now_ns - c->taken_ns) / 1e9,
+                        atomic_load(&c->channel->out.queued) + atomic_load(&c->channel->bulk.queued));
     if (is_open(c) && c->now_ns >= tr__detector_due(&c->detector))
         return tr__fail(why, TR_ENOCONN, "no heartbeat from node %s for %.1f s", c->peer.name,
                         (double)tr__detector_silence(&c->detector, c->now_ns) / 1e9);
@@ -361,14 +387,36 @@ static void tend_acks(tr__connection *c)
     c->ack_due_ns = owed ? c->now_ns + c->config->ack_delay_ns : UINT64_MAX;
 }
 
+/* Whether something waits for them to take what came before it. A home of ours that is stuck still counts as blocked when
+ * they have long granted again: who took all has granted more than three quarters. */
+static bool waits_for_them(const tr__channel *ch)
+{
+    int64_t credit = (int64_t)(atomic_load(&ch->granted_to_us) - atomic_load(&ch->spent));
+    bool refused = atomic_load(&ch->blocked) && credit < (int64_t)(ch->peer_window - ch->peer_window / 4);
+    return refused || atomic_load(&ch->out.queued) > 0 || tr__bulk_waits(&ch->bulk);
+}
+
+static void look_for_stuck(tr__connection *c)
+{
+    const tr__channel *ch = c->channel;
+    uint64_t taken =
+        atomic_load(&ch->granted_to_us) + atomic_load(&ch->bulk.granted) + atomic_load(&ch->batches_acked);
+    if (c->state != TR__CONNECTION_UP || taken != c->taken_seen || !waits_for_them(ch))
+        c->taken_ns = c->now_ns;
+    c->taken_seen = taken;
+    c->stuck = c->now_ns - c->taken_ns >= c->config->stuck_ns;
+}
+
 /* Twice a heartbeat. A look that comes late is this thread's own fault, or its machine's: it distrusts itself, and
  * waits for the next one. */
 static void listen_and_distrust(tr__connection *c)
 {
     uint64_t late = c->now_ns > c->look_ns ? c->now_ns - c->look_ns : 0;
     listen(c);
-    if (is_open(c) && late > c->config->detector.heartbeat_ns / LATE)
+    if (is_open(c) && late > c->config->detector.heartbeat_ns / LATE) {
         tr__detector_lagged(&c->detector, late, c->now_ns);
+        c->taken_ns += late; /* for so long we didn't see whether they took something */
+    }
 }
 
 /* A heartbeat if nothing else was said for that long. */
@@ -384,6 +432,7 @@ static void look(tr__connection *c)
         tr__channel_want(c->channel, TR__WANT_HEARTBEAT);
     }
     c->spoken_seen = spoken;
+    look_for_stuck(c);
     c->look_ns = c->now_ns + heartbeat_ns / 2;
 }
 

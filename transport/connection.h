@@ -62,6 +62,8 @@ struct tr__connection {
     uint64_t look_ns;                  /* when to look next whether either side was silent */
     uint64_t listened_ns, said_ns;     /* when we looked last; when something was said, as far as we saw */
     uint64_t heard_bytes, spoken_seen; /* the channel's counts at the last look */
+    uint64_t taken_ns, taken_seen;     /* of the look that found that they take what waits; what they took */
+    bool stuck;                        /* it ended for that */
     tr__detector detector;             /* when up or draining */
     uint64_t ack_due_ns;               /* UINT64_MAX: nothing to look for */
     tr__psk_pair pair;                 /* until the keys are derived */

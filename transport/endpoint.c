@@ -226,13 +226,25 @@ uint64_t tr__endpoint_next_due(const tr__endpoint *e)
     return dials < due ? dials : due;
 }
 
+/* What HELLO says of the bulk lane. */
+static void tell_lanes(tr__endpoint *e)
+{
+    tr__hello *self = &e->config.self;
+    self->capabilities &= ~TR__CAPABILITY_LANES;
+    self->capabilities |= e->config.bulk_window ? TR__CAPABILITY_LANES : 0;
+    self->message_max = e->config.message_max;
+}
+
 void tr__endpoint_tune(tr__endpoint *e, const tr__connection_config *config)
 {
     tr__hello self = e->config.self;
     const tr__psk *psk = e->config.psk;
+    size_t headroom = e->config.headroom;
     e->config = *config;
+    e->config.headroom = headroom;
     e->config.self = self;
     e->config.psk = psk;
+    tell_lanes(e);
 }
 
 /* Opening and closing ---- */
@@ -260,6 +272,7 @@ static tr_err configure(tr__endpoint *e, const tr__endpoint_options *options, tr
         strcpy(self.address, options->advertise);
     self.capabilities = options->capabilities | (options->learn ? TR__CAPABILITY_LEARN : 0);
     e->config.self = self;
+    tell_lanes(e);
     e->config.psk = options->key ? &e->psk : NULL;
     if (options->key) {
         e->psk.secret = options->secret;
@@ -390,6 +403,8 @@ void tr__endpoint_counters_get(const tr__endpoint *e, tr__endpoint_counters *cou
         .handshakes_failed = e->counters.handshakes_failed,
         .peers_up = e->counters.peers_up,
         .peers_down = e->counters.peers_down,
+        .peers_stuck = e->counters.peers_stuck,
+        .partial = e->counters.partial,
         .unknown = e->counters.unknown,
     };
 }

@@ -28,20 +28,25 @@ typedef struct tr__peer {
     const char *name;
     const char *address;   /* where it says others reach it; "" = nowhere */
     bool dialled;          /* by us */
+    bool lanes;            /* it has the bulk lane: then, and only then, tr__endpoint_bulk_... are used */
     bool learns;           /* it wants to be told the addresses of other nodes */
     uint32_t capabilities; /* all that its HELLO says */
+    uint64_t message_max;  /* bytes of a message that it takes by that lane */
     void *user;            /* the layer above's own; NULL at peer_up */
 } tr__peer;
 
 /* Totals of one connection. For messages: sent >= acked; sent - acked is not known to have arrived. */
 typedef struct tr__connection_counters {
     uint64_t messages_out, messages_in, messages_acked;
-    uint64_t batches_out, batches_in, batches_acked;
-    uint64_t bytes_out, bytes_in;     /* frames of both lanes */
+    uint64_t batches_out, batches_in, batches_acked; /* and chunks */
+    uint64_t bytes_out, bytes_in;                    /* frames of all lanes */
     uint64_t granted_to_us, spent;    /* bytes of the normal lane we may send, and took of it */
     uint64_t granted_by_us, received; /* the same, the other way */
     uint64_t consumed;                /* of received */
-    uint64_t refused_sends;           /* TR_EAGAIN */
+    uint64_t bulk_granted_to_us, bulk_spent, bulk_granted_by_us,
+        bulk_received;      /* the same of the bulk lane */
+    uint64_t bulk_queued;   /* bytes that wait for it, or are being sent */
+    uint64_t refused_sends; /* TR_EAGAIN */
     uint64_t heartbeats_in;
 } tr__connection_counters;
 
@@ -70,6 +75,9 @@ typedef struct tr__endpoint_upcalls {
     void (*peer_up)(void *context, tr__peer *peer);
     /* As in flow.h; report the bytes by tr__endpoint_consumed. */
     void (*batch)(void *context, tr__peer *peer, const uint8_t *bytes, size_t length, uint32_t messages);
+    /* Likewise; nothing is to be reported. */
+    void (*bulk)(void *context, tr__peer *peer, uint8_t *block, const uint8_t *bytes, size_t length,
+                 uint32_t messages);
     void (*writable)(void *context, tr__peer *peer);
     /* The peer is gone when this returns: nothing is to be reported as consumed any more. `unknown`: messages
      * not known to have arrived. */
@@ -90,7 +98,9 @@ typedef struct tr__endpoint_counters {
         learn_refused;          /* addresses that peers told of: dialled; not taken (no room, or bad ones) */
     uint64_t handshakes_failed; /* accepted connections that never came up */
     uint64_t peers_up, peers_down; /* so far */
-    uint64_t unknown;              /* sum of what peer_down reported */
+    uint64_t peers_stuck; /* of those that went down: for they took nothing of what waited for them */
+    uint64_t partial;     /* large messages that had come in part only when their connection ended */
+    uint64_t unknown;     /* sum of what peer_down reported */
 } tr__endpoint_counters;
 
 /* Open, and listen if asked to. Strings are copied, upcalls (the table) and net borrowed until destroy.
@@ -145,6 +155,15 @@ void tr__endpoint_commit(tr__endpoint *endpoint, tr__peer *peer, size_t length);
 uint8_t *tr__endpoint_place(tr__peer *peer, size_t length);
 void tr__endpoint_placed(tr__peer *peer, size_t length);
 void tr__endpoint_consumed(tr__endpoint *endpoint, tr__peer *peer, size_t bytes);
+/* The bulk lane of a peer that has it; as in flow.h. */
+tr_err tr__endpoint_bulk_reserve(tr__endpoint *endpoint, tr__peer *peer, size_t length, uint8_t **at);
+void tr__endpoint_bulk_commit(tr__endpoint *endpoint, tr__peer *peer, size_t length);
+tr_err tr__endpoint_bulk_may(tr__endpoint *endpoint, tr__peer *peer, size_t length);
+tr_err tr__endpoint_bulk_put(tr__endpoint *endpoint, tr__peer *peer, tr__unit *unit);
+/* The number of the unit that was put, or committed to, last; and up to which one all was handed to the stream, so that
+ * what is sent by the normal lane from now on comes behind it. */
+uint64_t tr__endpoint_bulk_last(const tr__peer *peer);
+uint64_t tr__endpoint_bulk_taken(const tr__peer *peer);
 /* Reserve and commit, for bytes that exist: copied. */
 tr_err tr__endpoint_send(tr__endpoint *endpoint, tr__peer *peer, const void *bytes, size_t length);
 /* Say goodbye; sends are refused from now on. */

@@ -4,10 +4,16 @@
 #include "base/buggify.h"
 #include "base/check.h"
 #include "base/err.h"
+#include "base/plant.h"
 
 void tr__flow_init(tr__flow *f, tr__channel *channel, const tr__flow_upcalls *upcalls, void *context)
 {
     *f = (tr__flow){.channel = channel, .upcalls = upcalls, .context = context};
+}
+
+bool tr__flow_fini(tr__flow *f)
+{
+    return tr__gathering_drop(&f->bulk);
 }
 
 uint64_t tr__flow_unknown(const tr__flow *f)
@@ -51,16 +57,49 @@ static void ask_for_credit(tr__flow *f, size_t length)
         f->blocked_cost = length + f->channel->out.overhead;
 }
 
-void tr__flow_credit(tr__flow *f)
+/* Whether there is credit and room again for what was refused. */
+static bool normal_again(tr__flow *f)
 {
     tr__channel *ch = f->channel;
-    if (!atomic_load(&ch->blocked) || f->closing || atomic_load(&ch->ended) ||
-        tr__outgoing_queued(&ch->out) > ch->config->queue_max / 2 ||
+    if (!atomic_load(&ch->blocked) || tr__outgoing_queued(&ch->out) > ch->config->queue_max / 2 ||
         credit(f) < (int64_t)(ch->peer_window / 4) || !has_credit(f, f->blocked_cost))
-        return;
+        return false;
     atomic_store(&ch->blocked, false);
     f->blocked_cost = 0;
-    f->upcalls->writable(f->context);
+    return true;
+}
+
+/* The same of the bulk lane: room for half of it, and for the largest that was refused. */
+static bool has_bulk_room(const tr__flow *f)
+{
+    const tr__bulk *bulk = &f->channel->bulk;
+    size_t most = f->channel->config->bulk_queue_max;
+    return atomic_load(&bulk->queued) <= most / 2 && tr__bulk_admits(bulk, f->bulk_blocked_length, most);
+}
+
+static bool bulk_again(tr__flow *f)
+{
+    if (!atomic_load(&f->channel->bulk_blocked) || !has_bulk_room(f))
+        return false;
+    atomic_store(&f->channel->bulk_blocked, false);
+    f->bulk_blocked_length = 0;
+    return true;
+}
+
+void tr__flow_credit(tr__flow *f)
+{
+    if (f->closing || atomic_load(&f->channel->ended))
+        return;
+    bool normal = normal_again(f), bulk = bulk_again(f);
+    if (normal || bulk)
+        f->upcalls->writable(f->context);
+}
+
+static tr_err usable(const tr__flow *f)
+{
+    if (f->closing)
+        return TR_ECLOSED;
+    return atomic_load_explicit(&f->channel->ended, memory_order_relaxed) ? TR_ENOCONN : TR_OK;
 }
 
 tr_err tr__flow_reserve(tr__flow *f, size_t length, uint8_t **at)
@@ -70,10 +109,7 @@ tr_err tr__flow_reserve(tr__flow *f, size_t length, uint8_t **at)
         return TR_EINVAL;
     if (length > TR__FRAME_SIZE_MAX - TR__BATCH_OVERHEAD)
         return TR_ETOOBIG;
-    if (f->closing)
-        return TR_ECLOSED;
-    if (atomic_load_explicit(&ch->ended, memory_order_relaxed))
-        return TR_ENOCONN;
+    TR_TRY(usable(f));
     size_t cost = tr__outgoing_cost(&ch->out, length);
     if (TR_BUGGIFY(credit_late)) {
         ask_for_credit(f, length);
@@ -129,9 +165,60 @@ void tr__flow_placed(tr__flow *f, size_t length)
         tr__outgoing_close_batch(&f->channel->out);
 }
 
-void tr__flow_flush(tr__flow *f)
+tr_err tr__flow_bulk_may(tr__flow *f, size_t length)
+{
+    tr__channel *ch = f->channel;
+    size_t most = ch->config->bulk_queue_max;
+    TR_TRY(usable(f));
+    if (tr__bulk_admits(&ch->bulk, length, most) && !TR_BUGGIFY(bulk_late))
+        return TR_OK;
+    atomic_store(&ch->bulk_blocked, true);
+    if (length > f->bulk_blocked_length)
+        f->bulk_blocked_length = length;
+    if (has_bulk_room(f)) /* it is told as when some has left */
+        ch->upcalls->credit(ch->context);
+    f->refused_sends++;
+    return TR_EAGAIN;
+}
+
+/* What was gathered of both lanes may leave: what was committed to the normal lane so far goes first. */
+static void close_open(tr__flow *f)
 {
     tr__outgoing_close_batch(&f->channel->out);
+    tr__bulk_close(&f->channel->bulk, f->channel->out.sequence);
+}
+
+tr_err tr__flow_bulk_reserve(tr__flow *f, size_t length, uint8_t **at)
+{
+    TR_TRY(tr__flow_bulk_may(f, length));
+    if (!tr__bulk_fits(&f->channel->bulk, length))
+        close_open(f);
+    *at = tr__bulk_reserve(&f->channel->bulk, length);
+    return *at ? TR_OK : TR_ENOMEM;
+}
+
+void tr__flow_bulk_commit(tr__flow *f, size_t length)
+{
+    tr__bulk_commit(&f->channel->bulk, length);
+    add(&f->channel->messages_out, 1);
+}
+
+tr_err tr__flow_bulk_put(tr__flow *f, tr__unit *unit)
+{
+    tr__channel *ch = f->channel;
+    TR_TRY(usable(f));
+    close_open(f);
+    if (!tr__bulk_prepare(&ch->bulk))
+        return TR_ENOMEM;
+    add(&ch->messages_out, 1);
+    tr__bulk_put(&ch->bulk, unit, ch->out.sequence);
+    tr__channel_pump(ch); /* it is enough for a send: nothing is to be gathered first */
+    return TR_OK;
+}
+
+void tr__flow_flush(tr__flow *f)
+{
+    close_open(f);
     tr__channel_pump(f->channel);
 }
 
@@ -141,7 +228,7 @@ void tr__flow_close(tr__flow *f)
         return;
     f->closing = true;
     atomic_store(&f->channel->draining, true);
-    tr__outgoing_close_batch(&f->channel->out);
+    close_open(f);
     tr__channel_want(f->channel, TR__WANT_GOODBYE | TR__WANT_ACK);
     tr__channel_pump(f->channel);
 }
@@ -185,6 +272,34 @@ static tr_err take_batch(tr__flow *f, const tr__frame *frame, tr_error *error)
     return TR_OK;
 }
 
+/* Half of what may be under way was taken: the other half keeps the sender busy until this arrives. */
+static void grant_bulk(tr__flow *f)
+{
+    tr__channel *ch = f->channel;
+    uint64_t granted = atomic_load_explicit(&ch->bulk_granted_by_us, memory_order_acquire);
+    uint64_t consumed = atomic_load_explicit(&ch->bulk_consumed, memory_order_relaxed);
+    if (consumed + ch->config->bulk_window - granted < ch->config->bulk_window / 2)
+        return;
+    tr__channel_want(ch, TR__WANT_BULK_GRANT);
+    tr__channel_pump(ch);
+}
+
+static tr_err take_chunk(tr__flow *f, const tr__frame *frame, tr_error *error)
+{
+    tr__channel *ch = f->channel;
+    const tr__connection_config *config = ch->config;
+    tr__gathered unit;
+    TR_TRY(tr__gathering_take(&f->bulk, frame, config->message_max, config->headroom, &unit, error));
+    add(&ch->messages_in, unit.messages);
+    add(&ch->batches_in, 1);
+    if (!TR_PLANT(credit_kept))
+        add(&ch->bulk_consumed, frame->size);
+    grant_bulk(f);
+    if (unit.messages)
+        f->upcalls->bulk(f->context, unit.block, unit.bytes, unit.length, unit.messages);
+    return TR_OK;
+}
+
 static tr_err take_all(tr__flow *f, const tr__slice *slice, tr_error *error)
 {
     for (size_t at = 0; at < slice->length && !f->deaf;) { /* an upcall may have had it refused */
@@ -194,6 +309,10 @@ static tr_err take_all(tr__flow *f, const tr__slice *slice, tr_error *error)
             TR_TRY(
                 tr__frame_decode(slice->bytes + at, slice->length - at, TR__FRAME_SIZE_MAX, &frame, error));
             TR_TRY(take_batch(f, &frame, error));
+        } else if (frame.kind == TR__FRAME_CHUNK) {
+            TR_TRY(
+                tr__frame_decode(slice->bytes + at, slice->length - at, TR__FRAME_SIZE_MAX, &frame, error));
+            TR_TRY(take_chunk(f, &frame, error));
         }
         at += frame.size;
     }

@@ -5,17 +5,26 @@
  * time. A message that doesn't fit may still be sent, as a frame of its own, when three quarters of the
  * window are open (grants go out by quarters, so an idle connection always has that much).
  *
+ * The bulk lane (bulk.h) has a credit of its own, which the sender of its chunks watches: here only what waits is
+ * bounded. Whoever sends decides which lane a message takes; those of one lane keep their order, and between the lanes
+ * a message of the bulk lane stays behind what was committed to the normal lane before it. Chunks are gathered (gathering.h)
+ * and handed up as one.
+ *
  * Upcalls come from tr__flow_received and tr__flow_credit only, never from what an actor's send runs through.
  * What can fail: memory, no credit (both are the caller's answer), and what the other side sent (a fault). */
 #ifndef TR_TRANSPORT_FLOW_H
 #define TR_TRANSPORT_FLOW_H
 
 #include "transport/channel.h"
+#include "transport/gathering.h"
 
 typedef struct tr__flow_upcalls {
     /* `messages` messages in `bytes`, borrowed for the call. Each byte of them is to be reported by
      * tr__flow_consumed, sooner or later. */
     void (*batch)(void *context, const uint8_t *bytes, size_t length, uint32_t messages);
+    /* What came by the bulk lane, likewise; nothing is to be reported. If `block` isn't NULL it is the callee's, to be
+     * freed by tr__free: headroom, as configured, and then the bytes. */
+    void (*bulk)(void *context, uint8_t *block, const uint8_t *bytes, size_t length, uint32_t messages);
     /* A send that was refused with TR_EAGAIN would be taken now. */
     void (*writable)(void *context);
     /* The first batches since a while wait to be acknowledged: the control half is to see to it. */
@@ -28,14 +37,19 @@ typedef struct tr__flow {
     tr__channel *channel;
     const tr__flow_upcalls *upcalls;
     void *context;
-    bool closing;        /* nothing new is taken */
-    bool deaf;           /* a fault was told: nothing more is read */
-    size_t blocked_cost; /* of the largest message that was refused */
+    bool closing;               /* nothing new is taken */
+    bool deaf;                  /* a fault was told: nothing more is read */
+    size_t blocked_cost;        /* of the largest message that was refused */
+    size_t bulk_blocked_length; /* of the largest that the bulk lane refused */
     uint64_t received, refused_sends;
+    tr__gathering bulk;       /* what came of a unit so far */
     _Atomic bool ack_watched; /* the control half looks for acks owed; it clears it, then looks once more */
 } tr__flow;
 
 void tr__flow_init(tr__flow *flow, tr__channel *channel, const tr__flow_upcalls *upcalls, void *context);
+
+/* What came of a unit is dropped; false: there was nothing. Zeroed is fine. */
+bool tr__flow_fini(tr__flow *flow);
 
 /* Room for one message of up to `length` bytes, to be written at *at and committed before the next reserve
  * (or forgotten). TR_EAGAIN: no credit, or too much is queued; a writable notice follows. TR_ENOCONN: not up.
@@ -49,6 +63,13 @@ void tr__flow_commit(tr__flow *flow, size_t length);
  * reserve to see. Then it is there. */
 uint8_t *tr__flow_place(tr__flow *flow, size_t length);
 void tr__flow_placed(tr__flow *flow, size_t length);
+/* The same for a small message that goes by the bulk lane, behind a large one. TR_EAGAIN: too much is queued there. */
+tr_err tr__flow_bulk_reserve(tr__flow *flow, size_t length, uint8_t **at);
+void tr__flow_bulk_commit(tr__flow *flow, size_t length);
+/* Whether a large message of so many bytes may be sent: TR_EAGAIN, TR_ENOCONN, TR_ECLOSED. Then send it: its unit is taken
+ * unless put answers TR_ENOMEM, TR_ENOCONN, TR_ECLOSED. It must not be larger than what the peer takes. */
+tr_err tr__flow_bulk_may(tr__flow *flow, size_t length);
+tr_err tr__flow_bulk_put(tr__flow *flow, tr__unit *unit);
 /* Close the open frame and send, if no send is under way. */
 void tr__flow_flush(tr__flow *flow);
 /* The layer above is done with `bytes` bytes of batches; a grant may go out with the next flush. */

@@ -23,6 +23,8 @@ static const struct kind_row {
     [TR__FRAME_GOODBYE] = {"goodbye", TR__LANE_CONTROL, 0, 0},
     [TR__FRAME_BATCH] = {"batch", TR__LANE_NORMAL, 5, TR__FRAME_SIZE_MAX - TR__FRAME_HEADER},
     [TR__FRAME_KEY] = {"key", TR__LANE_CONTROL, 4 + TR__KEY_SIZE, 256},
+    [TR__FRAME_CHUNK] = {"chunk", TR__LANE_BULK, 13, TR__CHUNK_FRAME_MAX - TR__FRAME_HEADER},
+    [TR__FRAME_BULK_GRANT] = {"bulk-grant", TR__LANE_CONTROL, 8, 8},
 };
 
 #define FLAG_SEALED 1
@@ -196,6 +198,10 @@ size_t tr__frame_put_hello(uint8_t *bytes, tr__frame_kind kind, uint64_t sequenc
     at = put_text(at, hello->cluster, TR__NAME_MAX);
     at = put_text(at, hello->name, TR__NAME_MAX);
     at = put_text(at, hello->address, TR__ADDRESS_MAX);
+    if (hello->capabilities & TR__CAPABILITY_LANES) {
+        put_u64(at, hello->message_max);
+        at += 8;
+    }
     tr__frame_finish(bytes, kind, (uint32_t)(at - body), sequence);
     return (size_t)(at - bytes);
 }
@@ -213,6 +219,11 @@ tr_err tr__frame_get_hello(const tr__frame *frame, tr__hello *hello, tr_error *e
     if (!get_text(&at, end, hello->cluster, TR__NAME_MAX) || !get_text(&at, end, hello->name, TR__NAME_MAX) ||
         !get_text(&at, end, hello->address, TR__ADDRESS_MAX))
         return tr__fail(error, TR_EPROTO, "a hello frame's texts are cut off, too long, or no texts");
+    if (hello->capabilities & TR__CAPABILITY_LANES) {
+        if (end - at < 8)
+            return tr__fail(error, TR_EPROTO, "a hello frame doesn't say how large a message may be");
+        hello->message_max = get_u64(at);
+    }
     if (hello->id == 0 || hello->version_min > hello->version_max)
         return tr__fail(error, TR_EPROTO, "a hello frame has no node id, or versions %u to %u",
                         hello->version_min, hello->version_max);
@@ -277,6 +288,13 @@ size_t tr__frame_put_grant(uint8_t *bytes, uint64_t sequence, uint64_t bytes_tot
     return TR__FRAME_HEADER + 8;
 }
 
+size_t tr__frame_put_bulk_grant(uint8_t *bytes, uint64_t sequence, uint64_t bytes_total)
+{
+    put_u64(bytes + TR__FRAME_HEADER, bytes_total);
+    tr__frame_finish(bytes, TR__FRAME_BULK_GRANT, 8, sequence);
+    return TR__FRAME_HEADER + 8;
+}
+
 tr_err tr__frame_get_grant(const tr__frame *frame, uint64_t *bytes_total, tr_error *error)
 {
     if (frame->length != 8)
@@ -318,6 +336,40 @@ tr_err tr__frame_get_batch(const tr__frame *frame, const uint8_t **bytes, size_t
     *bytes = frame->body + 4;
     *length = frame->length - 4;
     *messages = count;
+    return TR_OK;
+}
+
+void tr__frame_put_chunk(uint8_t *bytes, uint64_t left, uint32_t messages, uint32_t length, uint64_t sequence)
+{
+    tr__frame_put_header(bytes, TR__FRAME_CHUNK, TR__CHUNK_OVERHEAD - TR__FRAME_HEADER + length, sequence);
+    put_u64(bytes + TR__FRAME_HEADER, left);
+    put_u32(bytes + TR__FRAME_HEADER + 8, messages);
+}
+
+uint32_t tr__frame_chunk_checksum(const uint8_t *bytes)
+{
+    return checksum(bytes, TR__CHUNK_OVERHEAD - TR__FRAME_HEADER);
+}
+
+void tr__frame_put_checksum(uint8_t *bytes, uint32_t crc)
+{
+    put_u32(bytes + 12, crc);
+}
+
+tr_err tr__frame_get_chunk(const tr__frame *frame, const uint8_t **bytes, size_t *length, uint64_t *left,
+                           uint32_t *messages, tr_error *error)
+{
+    size_t head = TR__CHUNK_OVERHEAD - TR__FRAME_HEADER;
+    if (frame->length <= head)
+        return tr__fail(error, TR_EPROTO, "a chunk of %u bytes holds nothing", frame->length);
+    *bytes = frame->body + head;
+    *length = frame->length - head;
+    *left = get_u64(frame->body);
+    *messages = get_u32(frame->body + 8);
+    bool last = *left == *length;
+    if (*left < *length || last != (*messages > 0) || *messages > *left)
+        return tr__fail(error, TR_EPROTO, "a chunk of %zu bytes claims %llu to be left, and %u messages",
+                        *length, (unsigned long long)*left, *messages);
     return TR_OK;
 }
 

@@ -6,7 +6,13 @@
  *
  * A sealed frame's body is encrypted, and a tag of 16 bytes follows it that proves header and body (psk.h).
  * Numbers are little-endian. The sequence counts the frames of one (direction, lane) from 1 without a gap.
- * The control lane carries everything but BATCH and needs no credit; a body there is at most 4 KiB. */
+ * The normal lane carries BATCH, the bulk lane CHUNK, each against a credit of its own (GRANT, BULK_GRANT). The
+ * control lane carries all else and needs no credit; a body there is at most 4 KiB.
+ *
+ * A CHUNK is a part of a unit: one large message, or several small ones that go behind one. Its body is u64 how many
+ * bytes of the unit are left, its own included | u32 messages in the unit, if this is its last chunk, else 0 | those
+ * bytes. So the first chunk says how long the unit is, and each must go on where the one before it ended. Only a node
+ * whose HELLO says TR__CAPABILITY_LANES is sent chunks or bulk grants. */
 #ifndef TR_TRANSPORT_FRAME_H
 #define TR_TRANSPORT_FRAME_H
 
@@ -20,27 +26,31 @@
 #define TR__FRAME_TAG         16                     /* what a sealed frame has behind its body */
 #define TR__BATCH_OVERHEAD    (TR__FRAME_HEADER + 4) /* what a batch frame costs beyond its messages */
 #define TR__FRAME_SIZE_NORMAL (64u << 10)            /* what a batch frame is gathered up to */
-#define TR__FRAME_SIZE_MAX    ((16u << 20) + TR__BATCH_OVERHEAD) /* a single large message */
-#define TR__FRAME_SIZE_HELLO  4096u /* any frame until the handshake is done; any control frame */
+#define TR__FRAME_SIZE_MAX    ((16u << 20) + TR__BATCH_OVERHEAD) /* a single large message, without lanes */
+#define TR__CHUNK_OVERHEAD    (TR__FRAME_HEADER + 12)
+#define TR__CHUNK_FRAME_MAX   (128u << 10) /* tag included: two fill what is received at a time */
+#define TR__FRAME_SIZE_HELLO  4096u        /* any frame until the handshake is done; any control frame */
 
 #define TR__NAME_MAX    63  /* bytes of a node's or a cluster's name */
 #define TR__ADDRESS_MAX 255 /* bytes of an address as text */
 #define TR__KEY_SIZE    32  /* bytes of a shared key, and of a public one in a KEY frame */
 
 typedef enum tr__frame_kind {
-    TR__FRAME_HELLO = 1, /* who dials tells who it is */
-    TR__FRAME_HELLO_ACK, /* who accepted tells who it is */
-    TR__FRAME_REFUSE,    /* why the sender will not go on; the last frame of its direction */
-    TR__FRAME_HEARTBEAT, /* no body */
-    TR__FRAME_ACK,       /* what was received of the normal lane */
-    TR__FRAME_GRANT,     /* how many bytes the normal lane may carry, counted from the beginning */
-    TR__FRAME_GOODBYE,   /* no batch follows; no body */
-    TR__FRAME_BATCH,     /* u32 number of messages, then the messages */
-    TR__FRAME_KEY,       /* before HELLO, between nodes that have a key: a public key for this connection */
+    TR__FRAME_HELLO = 1,  /* who dials tells who it is */
+    TR__FRAME_HELLO_ACK,  /* who accepted tells who it is */
+    TR__FRAME_REFUSE,     /* why the sender will not go on; the last frame of its direction */
+    TR__FRAME_HEARTBEAT,  /* no body */
+    TR__FRAME_ACK,        /* what was received of the normal lane and of the bulk lane */
+    TR__FRAME_GRANT,      /* how many bytes the normal lane may carry, counted from the beginning */
+    TR__FRAME_GOODBYE,    /* no batch and no chunk follows; no body */
+    TR__FRAME_BATCH,      /* u32 number of messages, then the messages */
+    TR__FRAME_KEY,        /* before HELLO, between nodes that have a key: a public key for this connection */
+    TR__FRAME_CHUNK,      /* a part of what goes by the bulk lane */
+    TR__FRAME_BULK_GRANT, /* as GRANT, for the bulk lane */
     TR__FRAME_KINDS
 } tr__frame_kind;
 
-typedef enum tr__lane { TR__LANE_CONTROL, TR__LANE_NORMAL, TR__LANES } tr__lane;
+typedef enum tr__lane { TR__LANE_CONTROL, TR__LANE_NORMAL, TR__LANE_BULK, TR__LANES } tr__lane;
 
 typedef struct tr__frame {
     tr__frame_kind kind;
@@ -61,15 +71,17 @@ typedef struct tr__hello {
     char cluster[TR__NAME_MAX + 1];
     char name[TR__NAME_MAX + 1];
     char address[TR__ADDRESS_MAX + 1]; /* where others reach it; "" = nowhere */
+    uint64_t message_max;              /* with TR__CAPABILITY_LANES: bytes of a message that it takes */
 } tr__hello;
 
+#define TR__CAPABILITY_LANES  1u  /* it knows the bulk lane */
 #define TR__CAPABILITY_LEARN  2u  /* it wants to be told the addresses of other nodes */
 #define TR__CAPABILITY_CLAIMS 32u /* its warden takes names in the cluster (actors/claims.h) */
 #define TR__CAPABILITY_WHY    64u /* and answers "why" (actors/operator_peer.c) */
 
 typedef struct tr__ack {
-    uint64_t sequence; /* the highest batch received */
-    uint64_t messages; /* in all batches up to it */
+    uint64_t sequence; /* how many batches and chunks were received */
+    uint64_t messages; /* in them, those of chunks with their last */
 } tr__ack;
 
 /* The word for a kind ("hello-ack"). Static storage. */
@@ -100,13 +112,15 @@ size_t tr__frame_put_hello(uint8_t *bytes, tr__frame_kind kind, uint64_t sequenc
 size_t tr__frame_put_refuse(uint8_t *bytes, uint64_t sequence, const tr_error *why);
 size_t tr__frame_put_ack(uint8_t *bytes, uint64_t sequence, const tr__ack *ack);
 size_t tr__frame_put_grant(uint8_t *bytes, uint64_t sequence, uint64_t bytes_total);
+size_t tr__frame_put_bulk_grant(uint8_t *bytes, uint64_t sequence, uint64_t bytes_total);
 size_t tr__frame_put_key(uint8_t *bytes, uint64_t sequence, const uint8_t *public_key);
 /* Bytes behind the known fields of a HELLO are passed over: a later version may append. */
 tr_err tr__frame_get_hello(const tr__frame *frame, tr__hello *hello, tr_error *error);
 /* A code this version doesn't know becomes TR_EREFUSED. Unprintable bytes of the text become '?'. */
 tr_err tr__frame_get_refuse(const tr__frame *frame, tr_error *why, tr_error *error);
 tr_err tr__frame_get_ack(const tr__frame *frame, tr__ack *ack, tr_error *error);
-tr_err tr__frame_get_grant(const tr__frame *frame, uint64_t *bytes_total, tr_error *error);
+tr_err tr__frame_get_grant(const tr__frame *frame, uint64_t *bytes_total,
+                           tr_error *error); /* of both lanes */
 /* TR_EVERSION if it seals in another way than this version does. public_key: TR__KEY_SIZE bytes. */
 tr_err tr__frame_get_key(const tr__frame *frame, uint8_t *public_key, tr_error *error);
 /* The messages of a BATCH; *messages >= 1 and *length >= *messages. */
@@ -114,6 +128,16 @@ tr_err tr__frame_get_batch(const tr__frame *frame, const uint8_t **bytes, size_t
                            tr_error *error);
 /* Put a batch's number of messages where its body begins. */
 void tr__frame_put_count(uint8_t *body, uint32_t messages);
+
+/* What stands in front of a chunk's `length` bytes: TR__CHUNK_OVERHEAD bytes, without a checksum. */
+void tr__frame_put_chunk(uint8_t *bytes, uint64_t left, uint32_t messages, uint32_t length,
+                         uint64_t sequence);
+/* The checksum of what put_chunk wrote, to go on from over the chunk's bytes; and put it there. */
+uint32_t tr__frame_chunk_checksum(const uint8_t *bytes);
+void tr__frame_put_checksum(uint8_t *bytes, uint32_t crc);
+/* left >= length >= 1, and messages is 0 but in the last. */
+tr_err tr__frame_get_chunk(const tr__frame *frame, const uint8_t **bytes, size_t *length, uint64_t *left,
+                           uint32_t *messages, tr_error *error);
 
 /* Whether the text is a name as above; otherwise TR_EINVAL and a text that calls it `what`. */
 tr_err tr__name_check(const char *what, const char *name, tr_error *error);

@@ -17,6 +17,12 @@ static void on_batch(void *context, const uint8_t *bytes, size_t length, uint32_
     l->endpoint->upcalls->batch(l->endpoint->context, &l->peer, bytes, length, messages);
 }
 
+static void on_bulk(void *context, uint8_t *block, const uint8_t *bytes, size_t length, uint32_t messages)
+{
+    tr__link *l = context;
+    l->endpoint->upcalls->bulk(l->endpoint->context, &l->peer, block, bytes, length, messages);
+}
+
 static void on_writable(void *context)
 {
     tr__link *l = context;
@@ -36,7 +42,7 @@ static void on_fault(void *context, const tr_error *why)
     tr__push_control(l->endpoint, &l->home_fault_event, TR__EVENT_HOME_FAULT);
 }
 
-const tr__flow_upcalls tr__home_flow_upcalls = {on_batch, on_writable, on_owes_ack, on_fault};
+const tr__flow_upcalls tr__home_flow_upcalls = {on_batch, on_bulk, on_writable, on_owes_ack, on_fault};
 
 /* What comes ---- */
 
@@ -106,6 +112,7 @@ static void take_down(tr__link *l)
         *at = l->next_peer;
         uint64_t unknown = tr__flow_unknown(&l->flow);
         e->counters.unknown += unknown;
+        e->counters.partial += tr__flow_fini(&l->flow);
         e->upcalls->peer_down(e->context, &l->peer, &l->home_down_why, unknown);
         while (*dirty && *dirty != l)
             dirty = &(*dirty)->next_dirty;
@@ -232,6 +239,11 @@ void tr__endpoint_peer_counters(const tr__peer *peer, tr__connection_counters *c
         .consumed = ch->consumed,
         .refused_sends = l->flow.refused_sends,
         .heartbeats_in = ch->heartbeats_in,
+        .bulk_granted_to_us = ch->bulk.granted,
+        .bulk_spent = ch->bulk.spent,
+        .bulk_granted_by_us = ch->bulk_granted_by_us,
+        .bulk_received = ch->bulk_in,
+        .bulk_queued = ch->bulk.queued,
     };
 }
 
@@ -265,6 +277,40 @@ uint8_t *tr__endpoint_place(tr__peer *peer, size_t length)
 void tr__endpoint_placed(tr__peer *peer, size_t length)
 {
     tr__flow_placed(&tr__link_of_peer(peer)->flow, length);
+}
+
+tr_err tr__endpoint_bulk_reserve(tr__endpoint *e, tr__peer *peer, size_t length, uint8_t **at)
+{
+    return tr__flow_bulk_reserve(&link_of(e, peer)->flow, length, at);
+}
+
+void tr__endpoint_bulk_commit(tr__endpoint *e, tr__peer *peer, size_t length)
+{
+    tr__link *l = link_of(e, peer);
+    tr__flow_bulk_commit(&l->flow, length);
+    mark_dirty(l);
+}
+
+tr_err tr__endpoint_bulk_may(tr__endpoint *e, tr__peer *peer, size_t length)
+{
+    return tr__flow_bulk_may(&link_of(e, peer)->flow, length);
+}
+
+tr_err tr__endpoint_bulk_put(tr__endpoint *e, tr__peer *peer, tr__unit *unit)
+{
+    tr__link *l = link_of(e, peer);
+    mark_dirty(l);
+    return tr__flow_bulk_put(&l->flow, unit);
+}
+
+uint64_t tr__endpoint_bulk_last(const tr__peer *peer)
+{
+    return tr__bulk_last(&tr__link_of_peer(peer)->channel.bulk);
+}
+
+uint64_t tr__endpoint_bulk_taken(const tr__peer *peer)
+{
+    return atomic_load(&tr__link_of_peer(peer)->channel.bulk.taken);
 }
 
 tr_err tr__endpoint_send(tr__endpoint *e, tr__peer *peer, const void *bytes, size_t length)

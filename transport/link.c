@@ -132,6 +132,7 @@ void tr__link_end(tr__link *l)
 
 void tr__link_free(tr__link *l)
 {
+    tr__flow_fini(&l->flow);
     tr__channel_fini(&l->channel);
     tr__wipe(&l->connection.pair, sizeof l->connection.pair);
     tr__free(l);
@@ -252,8 +253,10 @@ static void on_up(void *context)
         .name = hello->name,
         .address = hello->address,
         .dialled = !l->accepted,
+        .lanes = l->channel.lanes,
         .learns = hello->capabilities & TR__CAPABILITY_LEARN,
         .capabilities = hello->capabilities,
+        .message_max = l->channel.peer_message_max,
     };
     e->peers++;
     e->counters.peers_up++;
@@ -319,6 +322,7 @@ static void on_down(void *context, const tr_error *why)
         return;
     e->peers--;
     e->counters.peers_down++;
+    e->counters.peers_stuck += l->connection.stuck;
     tr__targets_unsatisfied(&e->targets, l->connection.peer.id, e->now_ns);
 }
 

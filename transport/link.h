@@ -108,7 +108,7 @@ struct tr__endpoint {
     _Atomic bool closing, closed; /* the home asks; the control thread is done */
     struct {                      /* tr__endpoint_counters, written by either */
         _Atomic uint64_t accepted, accept_refused, dials, dials_failed, learned, learn_refused,
-            handshakes_failed, peers_up, peers_down, unknown;
+            handshakes_failed, peers_up, peers_down, peers_stuck, partial, unknown;
     } counters;
 };
 

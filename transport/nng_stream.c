@@ -9,6 +9,11 @@
  * close. Stopping happens in close, on the control thread, after nng_stream_close: never in a callback.
  * Memory goes in free, later, since others may still try to send.
  *
+ * Whoever `sent` lets send may post on send_aio while that callback still returns. That is safe: the callback has read result
+ * and count before, and does nothing with the aio after; nng has done with it before it runs the callback, counts the
+ * callbacks that are under way instead of marking one, and stop waits until there is none (nng's aio.c and taskq.c, read in
+ * 1.5.2 and 1.12.0).
+ *
  * What can fail: a receive or a send (the other side went away), the other side's bytes, memory. All end the
  * same way: the stream is closed, which ends the receive, and the receive's callback reports `down` with the
  * first error, behind the last frames. */
@@ -180,7 +185,8 @@ static void sent(void *argument)
 }
 
 /* Give the kernel what it takes of iov, at once. A callback would come on another thread, and waking that costs more than
- * sending does. So an aio without one is posted and, if it isn't done by now, taken back: then it has sent nothing. */
+ * sending does. So an aio without one is posted and, if it isn't done by now, taken back: then it has sent nothing. Which of
+ * the two it was only its count tells: since nng 1.12 the result of one that was done says that it was taken back. */
 static void post_now(tr__stream *stream)
 {
     size_t count = 1;
@@ -192,7 +198,7 @@ static void post_now(tr__stream *stream)
             nng_stream_send(stream->stream, stream->now_aio);
             nng_aio_cancel(stream->now_aio);
             nng_aio_wait(stream->now_aio);
-            count = nng_aio_result(stream->now_aio) ? 0 : nng_aio_count(stream->now_aio);
+            count = nng_aio_count(stream->now_aio);
         }
         pthread_mutex_unlock(&stream->lock);
         advance(stream, count);

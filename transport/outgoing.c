@@ -123,6 +123,7 @@ unsigned tr__outgoing_take(tr__outgoing *out, tr__seal *seal, tr__iov *iov, unsi
         if (is_sealed(out))
             batch->length = (uint32_t)tr__seal_close(seal, batch->bytes);
         iov[taken++] = (tr__iov){batch->bytes, batch->length};
+        out->taken++;
         *end = node;
         end = &node->next;
     }

@@ -37,6 +37,7 @@ typedef struct tr__outgoing {
     /* The sender's */
     tr__mpsc_node *ready, **ready_end; /* taken off `closed`, not handed to the stream yet */
     tr__mpsc_node *sending;            /* chain that the stream borrows */
+    uint64_t taken;                    /* sequence of the frame that was taken last */
 } tr__outgoing;
 
 void tr__outgoing_init(tr__outgoing *out, bool sealed);

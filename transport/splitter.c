@@ -106,15 +106,26 @@ static bool must_move(const tr__splitter *splitter, size_t pending, size_t needs
     return pending == 0 && capacity - splitter->end < ROOM_MIN && splitter->end > 0;
 }
 
+/* Twice the last one's if that was filled at a stretch: fewer receives, each of which costs a change of threads. */
+static size_t next_size(tr__splitter *splitter, size_t frame_max)
+{
+    const tr__chunk *chunk = splitter->chunk;
+    bool fast = chunk && splitter->end == chunk->capacity && splitter->pieces <= 2;
+    size_t most = splitter->normal * 2 < TR__CHUNK_MOST ? splitter->normal * 2 : TR__CHUNK_MOST;
+    if (frame_max <= TR__FRAME_SIZE_HELLO)
+        return TR__FRAME_SIZE_HELLO;
+    splitter->normal = fast && splitter->normal ? most : TR__CHUNK_SIZE;
+    return splitter->normal;
+}
+
 tr_err tr__splitter_room(tr__splitter *splitter, size_t frame_max, uint8_t **at, size_t *room,
                          tr_error *error)
 {
     tr__chunk *chunk = splitter->chunk;
     size_t pending = splitter->end - splitter->begin;
     size_t needs = chunk ? frame_needs(splitter) : TR__FRAME_HEADER;
-    size_t normal = frame_max <= TR__FRAME_SIZE_HELLO ? TR__FRAME_SIZE_HELLO : TR__CHUNK_SIZE;
     if (must_move(splitter, pending, needs)) {
-        size_t capacity = normal;
+        size_t normal = next_size(splitter, frame_max), capacity = normal;
         if (needs > normal) /* never more than twice what has arrived, but for the normal size */
             capacity = needs < 2 * pending ? needs : (2 * pending > normal ? 2 * pending : normal);
         tr__chunk *fresh = chunk_create(splitter, capacity);
@@ -126,6 +137,7 @@ tr_err tr__splitter_room(tr__splitter *splitter, size_t frame_max, uint8_t **at,
         splitter->chunk = chunk = fresh;
         splitter->begin = 0;
         splitter->end = pending;
+        splitter->pieces = 0;
     }
     *at = chunk->bytes + splitter->end;
     *room = chunk->capacity - splitter->end;
@@ -166,6 +178,7 @@ tr_err tr__splitter_took(tr__splitter *splitter, size_t count, size_t frame_max,
     size_t begin = splitter->begin, at = begin;
     *slice = NULL;
     splitter->end += count;
+    splitter->pieces++;
     tr__check(splitter->end <= splitter->chunk->capacity, "more was received than there was room for");
     tr_err err = walk(splitter, &at, frame_max, error);
     splitter->begin = at;

@@ -1,7 +1,8 @@
 /* From received bytes to whole frames, without copying what is whole: what a stream's receive callback
  * decides.
  *
- * Bytes are received into counted chunks of 128 KB; whole frames leave as slices of them, the next bytes go
+ * Bytes are received into counted chunks of 128 KB, of up to four times that while they come faster than they are
+ * received; whole frames leave as slices of them, the next bytes go
  * on behind in the same chunk. Only the beginning of a frame that doesn't fit is copied to the next chunk.
  * Headers are checked (frame.h; sequence too) before anything is allocated for a frame, and a large frame's
  * chunk grows with what has arrived: at most twice that, never to a length that was only claimed.
@@ -16,6 +17,7 @@
 #include "transport/spares.h"
 
 #define TR__CHUNK_SIZE (128u << 10)
+#define TR__CHUNK_MOST (512u << 10)
 
 /* Chunks of the normal size that are kept for their next use. It lives as long as the splitter, and each of its chunks that
  * somebody holds. */
@@ -50,6 +52,8 @@ typedef struct tr__splitter {
     tr__chunk_pool *pool;         /* from the first chunk of the normal size on */
     size_t begin;                 /* of the first frame that isn't whole yet */
     size_t end;                   /* of what was received */
+    size_t normal;                /* bytes of the next chunk */
+    unsigned pieces;              /* in which the bytes of this one came */
     uint64_t sequence[TR__LANES]; /* of the last whole frame */
 } tr__splitter;                   /* zeroed = at the beginning of a stream */
 

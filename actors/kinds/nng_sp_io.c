@@ -263,14 +263,13 @@ static void on_exchange(void *context)
     tr__sp_exchange *ex = context;
     tr__sp *sp = ex->sp;
     int result = nng_aio_result(ex->aio);
-    nng_msg *unsent = NULL;
-    pthread_mutex_lock(&sp->lock);
-    bool sent = ex->state == TR__SP_ASKING || ex->state == TR__SP_REPLYING;
-    nng_msg *msg = sent || result ? NULL : nng_aio_get_msg(ex->aio);
-    if (sent && result) { /* still ours */
-        unsent = nng_aio_get_msg(ex->aio);
-        nng_aio_set_msg(ex->aio, NULL);
+    nng_msg *unwanted = NULL, *msg = nng_aio_get_msg(ex->aio); /* received; none if it was sent */
+    nng_aio_set_msg(ex->aio, NULL);
+    if (result) { /* not sent; or, since nng 1.12, received and cancelled then */
+        unwanted = msg;
+        msg = NULL;
     }
+    pthread_mutex_lock(&sp->lock);
     bool again = false;
     if (sp->closed) {
         if (msg)
@@ -279,8 +278,8 @@ static void on_exchange(void *context)
         again = serves(sp) ? next_of_serving(ex, result, msg) : next_of_asking(ex, result, msg);
     }
     pthread_mutex_unlock(&sp->lock);
-    if (unsent)
-        nng_msg_free(unsent);
+    if (unwanted)
+        nng_msg_free(unwanted);
     if (again)
         post_exchange_receive(ex);
 }

@@ -19,9 +19,10 @@
 #include "cli/cli.h"
 
 static const bench *const benches[] = {
-    &bench_pingpong, &bench_ring,       &bench_fan_in,       &bench_counting,    &bench_spawn,
-    &bench_memory,   &bench_fork_join,  &bench_fib,          &bench_ask,         &bench_timers,
-    &bench_lateness, &bench_remote_rtt, &bench_remote_flood, &bench_remote_asks, &bench_remote_bulk,
+    &bench_pingpong,     &bench_ring,        &bench_fan_in,      &bench_counting,
+    &bench_spawn,        &bench_memory,      &bench_fork_join,   &bench_fib,
+    &bench_ask,          &bench_timers,      &bench_lateness,    &bench_remote_rtt,
+    &bench_remote_flood, &bench_remote_asks, &bench_remote_bulk, &bench_remote_mixed,
 };
 
 #define BENCHES (sizeof(benches) / sizeof(benches[0]))

@@ -5,6 +5,7 @@
  * the receiver grants, renewed by halves: `outstanding` messages, or fewer if those would take more than its mailbox's
  * places (a message of 1 MiB takes 1,025). */
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,6 +24,7 @@ TR_MESSAGE(bench_window, (u64, messages), (u64, total))
 TR_MESSAGE(bench_grant, (u64, messages))
 
 #define FIND_WITHIN TR_SECONDS(10)
+#define SMALL_ASK   64 /* bytes of the asks beside large payloads */
 
 /* ---- the peer ------------------------------------------------------------------------------------------ */
 
@@ -68,8 +70,10 @@ static tr_spawn_opts on_last(uint32_t loops, const char *name)
 
 static tr_err peer_start(tr_actor *self, void *arg)
 {
-    tr_spawn_opts opts = on_last(*(uint32_t *)arg, "sink");
-    if (tr_addr_is_none(tr_spawn_with(self, &sink_def, NULL, &opts)))
+    uint32_t loops = *(uint32_t *)arg;
+    tr_spawn_opts sink = on_last(loops, "sink"), echo = on_last(loops, "echo");
+    if (tr_addr_is_none(tr_spawn_with(self, &sink_def, NULL, &sink)) ||
+        tr_addr_is_none(tr_spawn_with(self, &sink_def, NULL, &echo)))
         return tr_last_error(self)->code;
     printf("%s\n", tr_node_listen(tr_node_of(self)));
     fflush(stdout);
@@ -168,12 +172,17 @@ static tr_err start(tr_actor *self, void *arg, tr_err (*work)(tr_actor *self, be
     }
 }
 
-static tr_err find_sink(tr_actor *self, tr_addr *sink)
+static tr_err find(tr_actor *self, const char *name, tr_addr *actor)
 {
     const tr_found *found;
-    TR_TRY(tr_await(self, tr_lookup(self, "peer/sink", FIND_WITHIN), tr_found, &found));
-    *sink = found->actor;
+    TR_TRY(tr_await(self, tr_lookup(self, name, FIND_WITHIN), tr_found, &found));
+    *actor = found->actor;
     return TR_OK;
+}
+
+static tr_err find_sink(tr_actor *self, tr_addr *sink)
+{
+    return find(self, "peer/sink", sink);
 }
 
 static tr_bytes payload(uint64_t size)
@@ -182,25 +191,34 @@ static tr_bytes payload(uint64_t size)
     return (tr_bytes){data, size};
 }
 
+static tr_err round_trip(tr_actor *self, tr_addr to, uint64_t number, uint64_t size, tr__histogram *histogram)
+{
+    uint64_t began = bench_now();
+    const bench_parcel *answer;
+    tr_future ask = tr_ask(self, to, TR_SECONDS(10), bench_parcel, .number = number, .data = payload(size));
+    TR_TRY(tr_await(self, ask, bench_parcel, &answer));
+    if (answer->number != number)
+        return tr_fail(self, TR_EMISMATCH, "answer %llu to question %llu", (unsigned long long)answer->number,
+                       (unsigned long long)number);
+    tr__histogram_add(histogram, bench_now() - began);
+    return TR_OK;
+}
+
+static void tell_round_trips(bench_run *run, const tr__histogram *histogram)
+{
+    run->values[0] = (double)tr__histogram_at(histogram, 500000) / 1000;
+    run->values[1] = (double)tr__histogram_at(histogram, 990000) / 1000;
+}
+
 static tr_err round_trips(tr_actor *self, bench_run *run)
 {
     static tr__histogram histogram;
     tr_addr sink;
     TR_TRY(find_sink(self, &sink));
     tr__histogram_reset(&histogram);
-    for (uint64_t i = 0; i < run->given[BENCH_MESSAGES]; i++) {
-        uint64_t began = bench_now();
-        const bench_parcel *answer;
-        tr_future ask = tr_ask(self, sink, TR_SECONDS(10), bench_parcel, .number = i,
-                               .data = payload(run->given[BENCH_SIZE]));
-        TR_TRY(tr_await(self, ask, bench_parcel, &answer));
-        if (answer->number != i)
-            return tr_fail(self, TR_EMISMATCH, "answer %llu to question %llu",
-                           (unsigned long long)answer->number, (unsigned long long)i);
-        tr__histogram_add(&histogram, bench_now() - began);
-    }
-    run->values[0] = (double)tr__histogram_at(&histogram, 500000) / 1000;
-    run->values[1] = (double)tr__histogram_at(&histogram, 990000) / 1000;
+    for (uint64_t i = 0; i < run->given[BENCH_MESSAGES]; i++)
+        TR_TRY(round_trip(self, sink, i, run->given[BENCH_SIZE], &histogram));
+    tell_round_trips(run, &histogram);
     return TR_OK;
 }
 
@@ -265,6 +283,42 @@ static tr_err bulk(tr_actor *self, bench_run *run)
     double seconds;
     TR_TRY(one_way(self, run, &seconds));
     run->values[0] = (double)run->given[BENCH_MESSAGES] * (double)run->given[BENCH_SIZE] / seconds / 1e6;
+    return TR_OK;
+}
+
+/* ---- small asks while large payloads cross ------------------------------------------------------------- */
+
+typedef struct mixed {
+    bench_run *run;
+    double seconds;
+    _Atomic int ended; /* 1: well; 2: not */
+} mixed;
+
+static tr_err carry(tr_actor *self, void *arg)
+{
+    mixed *m = arg;
+    tr_err err = one_way(self, m->run, &m->seconds);
+    atomic_store(&m->ended, err == TR_OK ? 1 : 2);
+    return err;
+}
+TR_ACTOR(carrier_def, .run = carry);
+
+/* One ask at a time, until all payloads have crossed. */
+static tr_err asks_beside(tr_actor *self, bench_run *run)
+{
+    static tr__histogram histogram;
+    mixed m = {.run = run};
+    tr_addr echo;
+    TR_TRY(find(self, "peer/echo", &echo));
+    tr__histogram_reset(&histogram);
+    if (tr_addr_is_none(tr_spawn(self, &carrier_def, &m)))
+        return tr_last_error(self)->code;
+    for (uint64_t i = 0; !atomic_load(&m.ended); i++)
+        TR_TRY(round_trip(self, echo, i, SMALL_ASK, &histogram));
+    if (atomic_load(&m.ended) != 1)
+        return tr_fail(self, TR_EMISMATCH, "the large payloads didn't all arrive");
+    tell_round_trips(run, &histogram);
+    run->values[2] = (double)run->given[BENCH_MESSAGES] * (double)run->given[BENCH_SIZE] / m.seconds / 1e6;
     return TR_OK;
 }
 
@@ -346,7 +400,12 @@ static tr_err start_bulk(tr_actor *self, void *run)
     return start(self, run, bulk);
 }
 
-#define PAYLOAD_MAX (1u << 23)
+static tr_err start_mixed(tr_actor *self, void *run)
+{
+    return start(self, run, asks_beside);
+}
+
+#define PAYLOAD_MAX (1u << 24)
 
 const bench bench_remote_rtt = {
     .name = "remote-rtt",
@@ -388,4 +447,15 @@ const bench bench_remote_bulk = {
     .metrics = {{"rate", "MB/s"}},
     .remote = true,
     .start = start_bulk,
+};
+
+const bench bench_remote_mixed = {
+    .name = "remote-mixed",
+    .what = "two processes, small asks one at a time while large payloads go one way",
+    .takes = {{BENCH_MESSAGES, 1000, 1, 1000000},
+              {BENCH_SIZE, 1 << 20, 1, PAYLOAD_MAX},
+              {BENCH_OUTSTANDING, 4, 1, 8}},
+    .metrics = {{"p50", "us"}, {"p99", "us"}, {"rate", "MB/s"}},
+    .remote = true,
+    .start = start_mixed,
 };

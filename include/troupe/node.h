@@ -46,6 +46,9 @@ typedef struct tr_node_opts {
      * says TR_EFULL, but for one a mailbox (docs/mailboxes.md). 0: a quarter of the machine's memory, or of what its control
      * group may use. */
     uint64_t message_budget;
+    /* Bytes of one message from another node (as it is encoded), from 1 MiB to 1 GiB: a send there of a larger one says
+     * TR_ETOOBIG. Up to so many bytes of each connected node can wait here to become a message. 0: 64 MiB. */
+    uint64_t message_max;
     /* How long it may take to stop in order; what hasn't ended by then is killed, and named in the log. 0 = 10 s. */
     uint64_t stop_timeout_ns;
     /* For a process that is one node: a handler that still holds its loop a second after the node should have stopped ends

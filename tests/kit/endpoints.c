@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/check.h"
+#include "base/mem.h"
 
 static void on_wake(void *context)
 {
@@ -25,12 +26,30 @@ static void on_batch(void *context, tr__peer *peer, const uint8_t *bytes, size_t
     for (size_t i = 0; i < length; i++)
         node->sum = node->sum * 31 + bytes[i];
     node->bytes += length;
+    if (node->hear)
+        node->hear(node->hear_context, bytes, length);
     if (node->echo) {
         tr_err err = tr__endpoint_send(node->endpoint, peer, bytes, length);
         tr__check(err == TR_OK, "an echo was refused (%d): too much for the window", (int)err);
     }
     if (!node->hold)
         tr__endpoint_consumed(node->endpoint, peer, length);
+}
+
+/* Its bytes count as those of a batch do. */
+static void on_bulk(void *context, tr__peer *peer, uint8_t *block, const uint8_t *bytes, size_t length,
+                    uint32_t messages)
+{
+    test_node *node = context;
+    (void)peer;
+    node->bulk_messages += messages;
+    node->messages += messages;
+    for (size_t i = 0; i < length; i++)
+        node->sum = node->sum * 31 + bytes[i];
+    node->bytes += length;
+    if (node->hear)
+        node->hear(node->hear_context, bytes, length);
+    tr__free(block);
 }
 
 static void on_writable(void *context, tr__peer *peer)
@@ -67,8 +86,9 @@ static void on_turned_away(void *context, const tr_error *why, uint64_t now_ns)
     node->away_why = *why;
 }
 
-const tr__endpoint_upcalls test_node_upcalls = {on_wake,     on_wake,      on_peer_up,     on_batch,
-                                                on_writable, on_peer_down, on_dial_failed, on_turned_away};
+const tr__endpoint_upcalls test_node_upcalls = {on_wake,      on_wake,        on_peer_up,
+                                                on_batch,     on_bulk,        on_writable,
+                                                on_peer_down, on_dial_failed, on_turned_away};
 
 void test_cluster_init(test_cluster *cluster, uint64_t seed)
 {

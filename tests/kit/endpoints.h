@@ -15,11 +15,15 @@ typedef struct test_node {
     unsigned ups, downs, writables, dial_failures;
     unsigned downs_at_up; /* how many were down when the last came up */
     uint64_t messages, bytes, unknown;
+    uint64_t bulk_messages; /* of messages */
     uint64_t messages_at_down;
     uint64_t sum; /* of all bytes, weighted by position: order matters */
     tr_error down_why, dial_why, away_why;
     unsigned turned_away;
     uint64_t next_dial_ns;
+    /* Hears the bytes of each batch and of what came by the bulk lane; may be NULL */
+    void (*hear)(void *context, const uint8_t *bytes, size_t length);
+    void *hear_context;
     bool hold;  /* don't report bytes as consumed */
     bool echo;  /* send each batch back as one message */
     bool stuck; /* its home does nothing; its control thread goes on */

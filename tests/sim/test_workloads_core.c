@@ -184,6 +184,7 @@ static const struct {
 } planted[] = {
     {"two_swapped", &sim_core_flow, 10, "before it on the same connection didn't"},
     {"held_overtaken", &sim_core_flow, 20, "arrived"},
+    {"bulk_overtaken", &sim_core_flow, 20, "arrived"},
     {"lost_midway", &sim_core_flow, 10, "before it on the same connection didn't"},
     {"twice_after_reconnect", &sim_core_flow, 10, "arrived twice"},
     {"reply_to_next", &sim_core_asks, 20, "ask "},
@@ -201,10 +202,10 @@ static const struct {
     {"one_too_many", &sim_core_flow, 10, "more places than its mailbox"},
     {"demand_twice", &sim_core_streams, 10, "are under way, its window is"},
     {"place_lost", &sim_core_asks, 20, "free places of"},
-    {"held_leaked", &sim_core_flow, 150, "the sums differ"},
+    {"held_leaked", &sim_core_mail, 10, "the sums differ"},
     {"ask_left", &sim_core_asks, 20, "never settles"},
     {"wake_lost", &sim_core_tree, 20, "45 s after healing"},
-    {"credit_kept", &sim_core_flow, 20, "isn't done"},
+    {"credit_kept", &sim_core_flow, 20, "45 s after healing"},
 };
 
 static void every_planted_bug_is_seen_and_named(void **state)

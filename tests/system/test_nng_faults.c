@@ -4,6 +4,8 @@
 #include <sys/time.h>
 #include <sys/un.h>
 
+#include <nng/nng.h>
+
 #include "tests/system/nng_kit.h"
 
 static char directory[] = "/tmp/troupe-nng-XXXXXX";
@@ -348,10 +350,12 @@ static tr_err dead_listener(tr_actor *self, void *arg)
             continue;
         TR_TRY(tr_sleep(self, TR_MILLIS(5)));
     }
-    TR_TRY(next_event(self, TR_NNG_RELISTENED, &event));
-    EXPECT(event.code == TR_OK && strcmp(event.url, url) == 0, event.text);
-    TR_TRY(status_of(self, rep, &status, NULL));
-    EXPECT(status.relistened >= 1, "counted");
+    if (NNG_MINOR_VERSION < 10) { /* later ones let none die */
+        TR_TRY(next_event(self, TR_NNG_RELISTENED, &event));
+        EXPECT(event.code == TR_OK && strcmp(event.url, url) == 0, event.text);
+        TR_TRY(status_of(self, rep, &status, NULL));
+        EXPECT(status.relistened >= 1, "counted");
+    }
     tr_addr req = spawn_socket(self, &(tr_nng_opts){.protocol = "req", .dial = URLS(url)});
     return reply_is(self, tr_ask(self, req, TR_SECONDS(10), tr_nng_request, .data = BYTES("lives")), "lives");
 }

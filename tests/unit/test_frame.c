@@ -18,6 +18,7 @@ static tr__hello example(void)
     strcpy(hello.cluster, "test.cluster-1");
     memset(hello.name, 'n', TR__NAME_MAX);
     strcpy(hello.address, "[::1]:7100");
+    hello.message_max = 1ull << 40;
     return hello;
 }
 
@@ -40,6 +41,13 @@ static size_t make(tr__frame_kind kind, uint8_t *bytes)
         tr__frame_put_count(bytes + TR__FRAME_HEADER, 2);
         tr__frame_finish(bytes, kind, 10, 9);
         return TR__BATCH_OVERHEAD + 6;
+    case TR__FRAME_CHUNK:
+        tr__frame_put_chunk(bytes, 6, 2, 6, 9);
+        memcpy(bytes + TR__CHUNK_OVERHEAD, "opaque", 6);
+        tr__frame_finish(bytes, kind, 18, 9);
+        return TR__CHUNK_OVERHEAD + 6;
+    case TR__FRAME_BULK_GRANT:
+        return tr__frame_put_bulk_grant(bytes, 7, 1ull << 50);
     case TR__FRAME_KEY:
         return tr__frame_put_key(bytes, 1, (const uint8_t *)"a public key of thirty-two bytes");
     default:
@@ -53,7 +61,7 @@ static tr_err read_body(const tr__frame *frame, tr_error *error)
     tr__hello hello;
     tr_error why;
     tr__ack ack;
-    uint64_t grant;
+    uint64_t grant, left;
     const uint8_t *bytes;
     size_t length;
     uint32_t messages;
@@ -67,7 +75,10 @@ static tr_err read_body(const tr__frame *frame, tr_error *error)
     case TR__FRAME_ACK:
         return tr__frame_get_ack(frame, &ack, error);
     case TR__FRAME_GRANT:
+    case TR__FRAME_BULK_GRANT:
         return tr__frame_get_grant(frame, &grant, error);
+    case TR__FRAME_CHUNK:
+        return tr__frame_get_chunk(frame, &bytes, &length, &left, &messages, error);
     case TR__FRAME_BATCH:
         return tr__frame_get_batch(frame, &bytes, &length, &messages, error);
     case TR__FRAME_KEY:
@@ -85,7 +96,7 @@ static void every_kind_survives_the_round_trip(void **state)
     tr_error error, why;
     tr__hello hello, sent = example();
     tr__ack ack;
-    uint64_t grant;
+    uint64_t grant, left;
     const uint8_t *messages;
     size_t length;
     uint32_t count;
@@ -93,7 +104,9 @@ static void every_kind_survives_the_round_trip(void **state)
         size_t size = make(kind, bytes);
         assert_int_equal(tr__frame_decode(bytes, size, size, &frame, &error), TR_OK);
         assert_int_equal(frame.kind, kind);
-        assert_int_equal(frame.lane, kind == TR__FRAME_BATCH ? TR__LANE_NORMAL : TR__LANE_CONTROL);
+        assert_int_equal(frame.lane, kind == TR__FRAME_BATCH   ? TR__LANE_NORMAL
+                                     : kind == TR__FRAME_CHUNK ? TR__LANE_BULK
+                                                               : TR__LANE_CONTROL);
         assert_int_equal(frame.length + TR__FRAME_HEADER, size);
         assert_int_equal(read_body(&frame, &error), TR_OK);
     }
@@ -117,6 +130,14 @@ static void every_kind_survives_the_round_trip(void **state)
     assert_int_equal(length, 6);
     assert_int_equal(count, 2);
     assert_memory_equal(messages, "opaque", 6);
+    tr__frame_decode(bytes, make(TR__FRAME_CHUNK, bytes), 512, &frame, &error);
+    assert_int_equal(tr__frame_get_chunk(&frame, &messages, &length, &left, &count, &error), TR_OK);
+    assert_int_equal(left, 6);
+    assert_int_equal(count, 2);
+    assert_memory_equal(messages, "opaque", 6);
+    tr__frame_decode(bytes, make(TR__FRAME_BULK_GRANT, bytes), 512, &frame, &error);
+    assert_int_equal(tr__frame_get_grant(&frame, &grant, &error), TR_OK);
+    assert_int_equal(grant, 1ull << 50);
     uint8_t key[TR__KEY_SIZE];
     tr__frame_decode(bytes, make(TR__FRAME_KEY, bytes), 512, &frame, &error);
     assert_int_equal(tr__frame_get_key(&frame, key, &error), TR_OK);

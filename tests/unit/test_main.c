@@ -63,6 +63,8 @@ static void a_bad_option_is_named_and_gives_status_2(void **state)
         {"--phi", "2.5"},
         {"--learn", "perhaps"},
         {"--advertise", "here"},
+        {"--message-max", "1023K"},
+        {"--message-max", "2G"},
     };
     for (size_t i = 0; i < TR_COUNT(wrong); i++) {
         char out[1024];

@@ -1,5 +1,5 @@
-/* What a peer's batch may not do: bring a notice of the runtime as a message. Its messages of other versions of a type. And
- * its monitors without memory. */
+/* What a peer's batch may not do: bring a notice of the runtime as a message. Its messages of other versions of a type, its
+ * monitors without memory, and what it gathers in one unit of the bulk lane. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -377,6 +377,81 @@ static void a_small_frame_that_would_be_a_huge_message_is_refused(void **state)
     close_peer(o);
 }
 
+/* ---- the bulk lane ------------------------------------------------------------------------------------- */
+
+TR_MESSAGE(letter, (u32, n), (string, text), (bytes, seal))
+
+static void note_letter(tr_actor *self, manual_puppet *puppet, const tr_msg *msg)
+{
+    const letter *l = tr_match(msg, letter);
+    (void)self;
+    if (!l)
+        return;
+    size_t length = strlen(l->text), right = strspn(l->text, (char[]){(char)('a' + l->n), 0});
+    bool sealed = l->seal.size == 3 && memcmp(l->seal.data, "wax", 3) == 0;
+    manual_note(puppet, "%u:%zu%s%s", l->n, length, right == length && sealed ? "" : "?",
+                (const void *)msg == puppet->user ? "*" : "");
+}
+
+/* Letters of those lengths, one behind the other, as they lie when they are whole; after the first `broken` one byte is. */
+static void take_letters(peer_of *o, const size_t *lengths, uint32_t count, uint32_t broken)
+{
+    static char text[200001], body[sizeof text + 100];
+    const tr_typeinfo *type = tr__type_of(&letter_type);
+    uint8_t *block = tr__alloc(TR__HEADROOM + count * sizeof body + 4096), *at = block + TR__HEADROOM;
+    at += put(at,
+              (tr__record){.kind = TR__WIRE_TYPE,
+                           .type_id = type->id,
+                           .fingerprint = type->fingerprint,
+                           .length = strlen(type->schema)},
+              type->schema);
+    for (uint32_t i = 0; i < count; i++) {
+        memset(text, 'a' + (int)i, lengths[i]);
+        text[lengths[i]] = '\0';
+        letter l = {.n = i, .text = text, .seal = {"wax", 3}};
+        tr__record record = {.kind = TR__WIRE_NORMAL,
+                             .to_slot = o->a.address.slot,
+                             .to_generation = o->a.address.generation,
+                             .length = tr__cbor_encode(type, &l, (uint8_t *)body, sizeof body)};
+        if (i == broken)
+            body[0] = 0; /* no array */
+        at += put(at, record, body);
+    }
+    o->a.on = note_letter;
+    o->a.user = block; /* may it be a message's block */
+    o->remote.message_max = 64 << 20;
+    tr__remote_take_bulk(&o->p, block, block + TR__HEADROOM, (size_t)(at - block) - TR__HEADROOM);
+    manual_pump(o->m);
+}
+
+static void a_unit_of_several_large_messages_is_all_of_them_and_only_the_last_takes_its_block(void **state)
+{
+    (void)state;
+    peer_of *o = open_peer();
+    take_letters(o, (const size_t[]){150000, 10, 200000, 120000}, 4, 9);
+    assert_string_equal(o->a.trail, "init letter 0:150000 letter 1:10 letter 2:200000 letter 3:120000* ");
+    close_peer(o);
+    o = open_peer();
+    take_letters(o, (const size_t[]){150000, 10}, 2, 9);
+    assert_string_equal(o->a.trail, "init letter 0:150000 letter 1:10 ");
+    close_peer(o);
+}
+
+static void one_that_is_malformed_among_them_is_counted_and_the_others_come(void **state)
+{
+    (void)state;
+    for (uint32_t broken = 0; broken < 3; broken++) {
+        static const char *const trails[] = {"init letter 1:60000 letter 2:70000* ",
+                                             "init letter 0:50000 letter 2:70000* ",
+                                             "init letter 0:50000 letter 1:60000 "};
+        peer_of *o = open_peer();
+        take_letters(o, (const size_t[]){50000, 60000, 70000}, 3, broken);
+        assert_string_equal(o->a.trail, trails[broken]);
+        assert_int_equal(manual_dropped(o->m, TR_DROP_MALFORMED), 1);
+        close_peer(o);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -388,6 +463,8 @@ int main(void)
         cmocka_unit_test(a_cancel_of_anothers_ask_goes_to_no_third_node),
         cmocka_unit_test(a_demand_beyond_the_window_is_not_believed),
         cmocka_unit_test(a_small_frame_that_would_be_a_huge_message_is_refused),
+        cmocka_unit_test(a_unit_of_several_large_messages_is_all_of_them_and_only_the_last_takes_its_block),
+        cmocka_unit_test(one_that_is_malformed_among_them_is_counted_and_the_others_come),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

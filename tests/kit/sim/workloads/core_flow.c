@@ -115,8 +115,8 @@ static size_t any_size(tr_actor *self)
 {
     uint64_t kind = tr_random(self) % 2000;
     return kind == 0    ? tr_random(self) % (2u << 20)
-           : kind < 30  ? tr_random(self) % 60000
-           : kind < 400 ? tr_random(self) % 5000
+           : kind < 30  ? tr_random(self) % 150000
+           : kind < 400 ? tr_random(self) % 20000
                         : tr_random(self) % 100;
 }
 
