@@ -67,6 +67,10 @@ static const char *const rare[] = {
     "a pool answers",
     "an ask fails with its worker",
     "a being has a thread of its own",
+    "a name is claimed",
+    "a name that is claimed is taken",
+    "a name is lost to a node that wasn't seen",
+    "who keeps a name hears of who lost it",
 };
 static uint64_t reached[TR_COUNT(rare)];
 
@@ -206,6 +210,9 @@ static const struct {
     {"ask_left", &sim_core_asks, 20, "never settles"},
     {"wake_lost", &sim_core_tree, 20, "45 s after healing"},
     {"credit_kept", &sim_core_flow, 20, "45 s after healing"},
+    {"fed_again", &sim_cluster, 10, "news come once, and in order"},
+    {"claim_left", &sim_cluster, 10, "the name"},
+    {"name_kept", &sim_cluster, 20, "the name"},
 };
 
 static void every_planted_bug_is_seen_and_named(void **state)
