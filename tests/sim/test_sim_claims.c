@@ -33,7 +33,7 @@ static uint32_t here(void)
 
 static const char *who(tr_addr actor)
 {
-    static char text[2];
+    static char text[12];
     for (int i = 0; i < NODES; i++)
         if (tr_addr_equal(actor, at[i].agent))
             return snprintf(text, sizeof(text), "%d", i), text;
