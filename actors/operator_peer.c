@@ -101,7 +101,12 @@ static void take_ask(tr_actor *self, tr__operator_peers *p, const tr_msg *msg)
         tr_reply_error(self, msg, TR_EFULL, "%d other nodes are asking it", TR__PEER_ASKS_MAX);
         return;
     }
-    char *text = tr__strdup(tr_match(msg, tr__operator_peer_ask)->text);
+    const char *request = tr_match(msg, tr__operator_peer_ask)->text;
+    if (strlen(request) > TR__OPERATOR_FRAME_MAX) { /* as a client's */
+        tr_reply_error(self, msg, TR_ETOOBIG, "a request has %u bytes at most", TR__OPERATOR_FRAME_MAX);
+        return;
+    }
+    char *text = tr__strdup(request);
     if (text && (p->asks[i] = tr_msg_take(self, msg))) {
         p->numbers[i] = ++p->last;
         operators->asked(operators->context, p->last, text);
