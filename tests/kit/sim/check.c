@@ -67,7 +67,7 @@ static uint64_t in_chain(const tr_msg *msg)
 
 /* What the connections of a node keep. */
 typedef struct peer_kept {
-    uint64_t held; /* accepted, without credit: not sent yet */
+    uint64_t held; /* accepted, without credit or room on the bulk lane: not sent yet */
     uint64_t wanting, waiting;
     uint32_t peers;
 } peer_kept;
@@ -81,7 +81,7 @@ static peer_kept kept_for_peers(const sim_node *node)
         if (!p)
             continue;
         kept.peers++;
-        kept.held += p->held_count;
+        kept.held += p->held_count + p->bulk_held_count;
         kept.wanting += in_chain(p->wanting);
         kept.waiting += p->waits.count + (p->went != NULL);
     }
