@@ -394,6 +394,43 @@ static void who_has_a_stream_hears_of_a_cancel_to_who_handed_it_on(void **state)
     assert_true(t && strcmp(t->what, "canceled") == 0 && t->sent == 8);
 }
 
+static const tr__remote_peer *peer_of(uint32_t node, uint32_t other)
+{
+    const tr__remote *remote = tr_sim_node(sim, node)->remote;
+    for (uint32_t i = 0; i < remote->route_count; i++)
+        if (remote->routes[i].peer && remote->routes[i].peer->peer->id == one[other].node)
+            return remote->routes[i].peer;
+    fail_msg("n%u isn't connected with n%u", (unsigned)node, (unsigned)other);
+    return NULL;
+}
+
+/* The same, when what tells who has it leaves after the cancel came, and is lost with the connection. */
+static void so_it_does_when_nobody_will_tell_who_has_it(void **state)
+{
+    (void)state;
+    static char fill[16000];
+    memset(fill, 'x', sizeof(fill) - 1);
+    tr_probe *other = tr_probe_open(sim, 2), *there = tr_probe_open(sim, 1);
+    have(one[1], FORWARD, two[1]);
+    assert_int_equal(tr_probe_send(other, two[1], be, .what = SEND), TR_OK);
+    tr_sim_step(sim, TR_MILLIS(50));
+    cut(1, 0, false);
+    for (int i = 0; i < 80; i++) /* more than it has credit for */
+        (void)tr_probe_send(there, who_takes, told, .what = fill);
+    have_asked(who_asks, one[1], 300, 8, 0);
+    tr_sim_step(sim, TR_MILLIS(20));
+    assert_non_null(peer_of(1, 0)->held);
+    assert_int_equal(tr_probe_send(boss, who_asks, give_up), TR_OK);
+    tr_sim_step(sim, TR_MILLIS(20));
+    tr_sim_heal(sim, 1, 0);
+    for (int i = 0; i < 100000 && peer_of(1, 0)->held; i++)
+        tr_sim_step(sim, TR_MICROS(10));
+    assert_null(peer_of(1, 0)->held);
+    tr_sim_reset(sim, 0, 1);
+    const told *t = tr_probe_expect(other, TR_SECONDS(15), told);
+    assert_true(t && strcmp(t->what, "canceled") == 0);
+}
+
 /* Both nodes live on: both ends of it hear, and the next one is whole. */
 static void a_lost_connection_ends_a_stream_at_both_ends_and_then_another_begins(void **state)
 {
@@ -480,6 +517,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(who_asks_hears_when_the_senders_node_is_lost, set_up, tear_down),
         cmocka_unit_test_setup_teardown(who_has_a_stream_hears_of_a_cancel_to_who_handed_it_on, set_up,
                                         tear_down),
+        cmocka_unit_test_setup_teardown(so_it_does_when_nobody_will_tell_who_has_it, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_lost_connection_ends_a_stream_at_both_ends_and_then_another_begins,
                                         set_up, tear_down),
         cmocka_unit_test_setup_teardown(who_streams_hears_of_a_cancel_that_can_not_go, set_up, tear_down),
