@@ -4,7 +4,7 @@
  * core-streams. */
 #include "tests/kit/operator_kit.h"
 
-#define LARGE      (100u << 10) /* bytes of one item in a hundred */
+#define LARGE      (1u << 20) /* bytes of one item in a hundred: more than one send takes */
 #define STREAMS    8
 #define FOR_EVER   UINT64_MAX
 #define SLOW_TAKES 3
