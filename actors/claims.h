@@ -9,7 +9,8 @@
  *     actors hear a tr_name_conflict: the one that lost it always, the other one unless the connection ends first.
  * C3  Each peer is told of each change once and in order, one message at a time; what it hasn't taken is kept in the claim
  *     itself, of which a node has TR__CLAIMS_MAX, those that are over and not told of yet among them.
- * C4  Of a peer TR__CLAIMS_MAX claims are known; what is beyond, and what is no claim of its own, is refused and counted.
+ * C4  Of a peer TR__CLAIMS_MAX claims are known; what is beyond, what is no claim of its own, and all of one that takes
+ *     none, is refused and counted. That ends no connection.
  * C5  What a peer claimed is forgotten when its connection ends. */
 #ifndef TR_ACTORS_CLAIMS_H
 #define TR_ACTORS_CLAIMS_H

@@ -191,6 +191,11 @@ void tr__claims_hear(tr_actor *self, tr__claims *c, const tr_msg *msg)
         tr_reply_error(self, msg, TR_EPERM, "only the warden of a connected node tells of its claims");
         return;
     }
+    if (!r->takes_claims) { /* it would be told of none of ours, and two would have a name for ever */
+        refuse(self, r, "it is of a version that has no names in the cluster");
+        tr_reply_error(self, msg, TR_EVERSION, "who takes no claims has none");
+        return;
+    }
     for (size_t i = 0; i < news->changes.count; i++)
         if (hear(self, c, r, &news->changes.data[i]) != TR_OK) {
             tr_reply_error(self, msg, TR_ENOMEM, "no memory for another node's names");

@@ -157,10 +157,10 @@ static void forward_arrived(tr__loop *loop, tr_actor *actor, tr_msg *msg)
 {
     tr_addr asker = msg->sender;
     uint64_t ask = msg->ask;
-    uint8_t hops = msg->hops;
+    uint8_t hops = msg->hops, stream = msg->flags & TR__MSG_STREAM;
     msg->kind = TR__MSG_ASK;
     tr__enqueue(loop, actor, msg);
-    tr__moved_tell(loop, asker, ask, tr__addr_of(actor), hops);
+    tr__moved_tell(loop, asker, ask, tr__addr_of(actor), hops, stream);
 }
 
 void tr__arrive(tr__loop *loop, tr_actor *actor, tr_msg *msg)

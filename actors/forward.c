@@ -121,11 +121,13 @@ tr_msg *tr__moved_make(tr__loop *loop, uint64_t ask, tr_addr callee, uint8_t hop
     return msg;
 }
 
-void tr__moved_tell(tr__loop *loop, tr_addr asker, uint64_t ask, tr_addr callee, uint8_t hops)
+void tr__moved_tell(tr__loop *loop, tr_addr asker, uint64_t ask, tr_addr callee, uint8_t hops, uint8_t stream)
 {
     tr_msg *moved = tr__moved_make(loop, ask, callee, hops);
-    if (moved)
-        tr__submit(loop, asker, moved);
+    if (!moved)
+        return;
+    moved->flags |= stream;
+    tr__submit(loop, asker, moved);
 }
 
 /* ---- the asker's loop ---------------------------------------------------------------------------------- */

@@ -13,6 +13,7 @@
 
 #include "actors/operator.h"
 #include "actors/remote.h"
+#include "actors/rights.h"
 #include "actors/warden.h"
 #include "base/err.h"
 #include "base/mem.h"
@@ -87,7 +88,10 @@ void tr__operator_relay(tr_actor *self, tr__operator_job *job)
 void tr__operator_forward(tr_actor *self, const tr_msg *msg)
 {
     const tr_node *node = tr_node_of(self);
-    if (!node->operators)
+    tr_error error;
+    if (tr__node_may(tr__owner(self), msg->sender.node, TR__RIGHT_SEND, NULL, &error) != TR_OK)
+        tr_reply_error(self, msg, error.code, "%s", error.text);
+    else if (!node->operators)
         tr_reply_error(self, msg, TR_ENOTFOUND, "it has no operator socket, so nobody looks into it");
     else if (tr_forward(self, msg, node->operators->actors[0]) != TR_OK)
         tr_reply_error(self, msg, TR_EFULL, "its operator actor can't take it now");
@@ -103,7 +107,12 @@ static void take_ask(tr_actor *self, tr__operator_peers *p, const tr_msg *msg)
         tr_reply_error(self, msg, TR_EFULL, "%d other nodes are asking it", TR__PEER_ASKS_MAX);
         return;
     }
-    char *text = tr__strdup(tr_match(msg, tr__operator_peer_ask)->text);
+    const char *request = tr_match(msg, tr__operator_peer_ask)->text;
+    if (strlen(request) > TR__OPERATOR_FRAME_MAX) { /* as a client's */
+        tr_reply_error(self, msg, TR_ETOOBIG, "a request has %u bytes at most", TR__OPERATOR_FRAME_MAX);
+        return;
+    }
+    char *text = tr__strdup(request);
     if (text && (p->asks[i] = tr_msg_take(self, msg))) {
         p->numbers[i] = ++p->last;
         operators->asked(operators->context, p->last, text);

@@ -174,8 +174,9 @@ void tr__pipe_end(tr__loop *loop, tr__pending *pending);
 #define TR__HOPS_MAX 127
 
 /* An ask that was handed on, so often, has come to its new callee: tell its asker where it is. Best effort, as the cancel
- * that this is for. */
-void tr__moved_tell(tr__loop *loop, tr_addr asker, uint64_t ask, tr_addr callee, uint8_t hops);
+ * that this is for. `stream`: the ask's TR__MSG_STREAM. */
+void tr__moved_tell(tr__loop *loop, tr_addr asker, uint64_t ask, tr_addr callee, uint8_t hops,
+                    uint8_t stream);
 /* It came to the asker: whom to tell of a cancel from now on. Takes msg. */
 void tr__moved_arrived(tr__loop *loop, tr_actor *asker, tr_msg *msg);
 /* It can't come there: the asker, of that node, is gone or out of reach, and doesn't wait. Its new callee, if it has the ask,

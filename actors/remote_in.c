@@ -392,7 +392,8 @@ static void take_cancel(tr__remote_peer *p, const tr__record *r)
         return;
     }
     msg->places = 0;
-    tr__pass(loop, (tr_addr){loop->node->id, r->to_slot, r->to_generation}, msg);
+    /* Of a stream it is known here who has it, sooner than there. */
+    tr__pass(loop, (tr_addr){loop->node->id, msg->to.slot, msg->to.generation}, msg);
 }
 
 /* Whoever was asked there has handed it on. Within that node it waits for its answer as before; else its block, which waits

@@ -124,6 +124,18 @@ void tr__remote_take_batch(tr__remote_peer *p, const uint8_t *bytes, size_t leng
 /* The connection is gone: asks fail, monitors fire, what was held is undeliverable. Frees p. */
 void tr__remote_peer_end(tr__remote_peer *p);
 
+/* ---- streamed asks, as something about them leaves (remote_streams.c) ---- */
+
+/* One of theirs was handed on: its cancel goes after it; or it is elsewhere now, and none of ours. */
+void tr__stream_moved(tr__remote_peer *p, const tr_msg *moved);
+/* It tells who has one of theirs, which they have given up meanwhile, telling who had it before; or which has its answer, and a
+ * cancel does no harm. */
+bool tr__moved_too_late(const tr__remote_peer *p, const tr_msg *moved);
+/* Who sends items of one of theirs has it. */
+void tr__stream_began(const tr__remote_peer *p, const tr_msg *item);
+/* So many more items of one of ours may come. */
+void tr__stream_granted(const tr__remote_peer *p, const tr_msg *demand);
+
 /* A monitor of theirs on an actor of ours; kept so that it is taken back when the connection breaks. */
 bool tr__watching_put(tr__remote_peer *p, uint32_t slot, uint32_t generation, uint64_t number,
                       tr_addr target);

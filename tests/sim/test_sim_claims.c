@@ -10,7 +10,9 @@
 #include <cmocka.h>
 
 #include "actors/claims.h"
+#include "actors/remote_peer.h"
 #include "tests/kit/sim/sim.h"
+#include "transport/link.h"
 
 #define NODES 3
 
@@ -33,7 +35,7 @@ static uint32_t here(void)
 
 static const char *who(tr_addr actor)
 {
-    static char text[2];
+    static char text[12];
     for (int i = 0; i < NODES; i++)
         if (tr_addr_equal(actor, at[i].agent))
             return snprintf(text, sizeof(text), "%d", i), text;
@@ -358,6 +360,35 @@ static void a_peer_that_claims_too_much_fills_no_memory_and_is_counted(void **st
     assert_int_equal(refused_on(0), 34);
 }
 
+static void a_node_of_an_earlier_version_is_told_nothing_and_what_it_tells_is_counted(void **state)
+{
+    (void)state;
+    tr__endpoint_counters before[NODES], after;
+    for (uint32_t i = 0; i < NODES; i++) {
+        cut(1, i == 1 ? 0 : i);
+        tr_sim_node(sim, 1)->remote->endpoint->config.self.capabilities &= ~TR__CAPABILITY_CLAIMS;
+    }
+    heal(1, 0);
+    heal(1, 2);
+    for (uint32_t i = 0; i < NODES; i++)
+        tr__endpoint_counters_get(tr_sim_node(sim, i)->remote->endpoint, &before[i]);
+    nothing_was_heard();
+    have_claimed(0, "bank", TR_OK);
+    assert_string_equal(at[1].heard, "");
+    have_claimed(1, "bank", TR_OK); /* what it says to others isn't taken, though it should say nothing */
+    assert_true(refused_on(0) > 0 && refused_on(1) == 0 && refused_on(2) > 0);
+    for (int i = 0; i < NODES; i++)
+        assert_true(tr_addr_equal(tr_probe_lookup(boss[i], "*/bank", TR_SECONDS(1)), at[i == 1].agent));
+    assert_string_equal(at[0].heard, "up:0 ");
+    assert_string_equal(at[2].heard, "up:0 ");
+    assert_string_equal(at[0].conflict, "");
+    assert_false(tr_addr_is_none(tr_probe_lookup(boss[0], "n1/agent", TR_SECONDS(1))));
+    for (uint32_t i = 0; i < NODES; i++) {
+        tr__endpoint_counters_get(tr_sim_node(sim, i)->remote->endpoint, &after);
+        assert_int_equal(after.peers_down, before[i].peers_down);
+    }
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
 
 int main(void)
@@ -371,6 +402,7 @@ int main(void)
         TEST(of_two_that_claim_it_at_once_one_has_it),
         TEST(a_node_has_a_thousand_names_and_all_learn_them),
         TEST(a_peer_that_claims_too_much_fills_no_memory_and_is_counted),
+        TEST(a_node_of_an_earlier_version_is_told_nothing_and_what_it_tells_is_counted),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

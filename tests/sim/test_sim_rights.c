@@ -11,6 +11,7 @@
 
 #include <troupe/groups.h>
 
+#include "actors/warden.h"
 #include "tests/sim/far_kit.h"
 
 static const char *const public_names[] = {"public-*", NULL}, *const only_worker[] = {"work*", NULL};
@@ -143,6 +144,23 @@ static void confirmed_sends_keep_to_the_same_names(void **state)
     far_do(1, give_name, "public-p");
     far_do(0, send_confirmed, &far.at[1]);
     far_heard(1, "question ");
+}
+
+static void ask_why(tr_actor *self, void *context)
+{
+    tr_future f =
+        tr_ask(self, TR__WARDEN_OF(far.at[1].node), TR_SECONDS(5), tr__operator_peer_ask, .text = "{}");
+    (void)context;
+    tr_then(self, f, far_answered, NULL);
+}
+
+static void without_send_nobody_hears_what_actors_do(void **state)
+{
+    (void)state;
+    far_do(0, ask_why, NULL);
+    assert_non_null(strstr(far.heard[0], "failed:permission:node n0 has no right to send"));
+    far_do(2, ask_why, NULL);
+    assert_null(strstr(far.heard[2], "permission"));
 }
 
 /* What it was asked it may answer, and what it asked is answered: that needs no right. */
@@ -425,6 +443,7 @@ int main(void)
         CASE(only_names_of_its_list_can_be_looked_up),
         CASE(without_send_only_actors_of_these_names_are_reached),
         CASE(confirmed_sends_keep_to_the_same_names),
+        CASE(without_send_nobody_hears_what_actors_do),
         CASE(who_was_asked_may_answer),
         CASE(without_subscribe_no_topic_is_subscribed_to),
         CASE(without_transact_no_transaction_begins_here),

@@ -365,6 +365,95 @@ static void who_streams_hears_of_a_cancel_that_can_not_go(void **state)
     assert_true(tr_sim_node(sim, 0)->loops[0]->counts.dropped[TR_DROP_NO_MEMORY] > 0);
 }
 
+static void cut(uint32_t from, uint32_t to, bool both)
+{
+    tr_sim_cut(sim, from, to);
+    if (both)
+        tr_sim_cut(sim, to, from);
+}
+
+static void heal(void)
+{
+    tr_sim_heal_all(sim);
+    tr_sim_step(sim, TR_SECONDS(10));
+}
+
+/* Who gives it up still takes the one for its callee that it asked: what it would have heard doesn't arrive. */
+static void who_has_a_stream_hears_of_a_cancel_to_who_handed_it_on(void **state)
+{
+    (void)state;
+    tr_probe *other = tr_probe_open(sim, 2);
+    have(one[1], FORWARD, two[1]);
+    assert_int_equal(tr_probe_send(other, two[1], be, .what = SEND), TR_OK);
+    tr_sim_step(sim, TR_MILLIS(50));
+    cut(1, 0, false);
+    have_asked(who_asks, one[1], 300, 8, 0);
+    tr_sim_step(sim, TR_MILLIS(20)); /* what is sent later waits for the ask to be acknowledged */
+    assert_int_equal(tr_probe_send(boss, who_asks, give_up), TR_OK);
+    const told *t = tr_probe_expect(other, TR_SECONDS(15), told);
+    assert_true(t && strcmp(t->what, "canceled") == 0 && t->sent == 8);
+}
+
+static const tr__remote_peer *peer_of(uint32_t node, uint32_t other)
+{
+    const tr__remote *remote = tr_sim_node(sim, node)->remote;
+    for (uint32_t i = 0; i < remote->route_count; i++)
+        if (remote->routes[i].peer && remote->routes[i].peer->peer->id == one[other].node)
+            return remote->routes[i].peer;
+    fail_msg("n%u isn't connected with n%u", (unsigned)node, (unsigned)other);
+    return NULL;
+}
+
+/* The same, when what tells who has it leaves after the cancel came, and is lost with the connection. */
+static void so_it_does_when_nobody_will_tell_who_has_it(void **state)
+{
+    (void)state;
+    static char fill[16000];
+    memset(fill, 'x', sizeof(fill) - 1);
+    tr_probe *other = tr_probe_open(sim, 2), *there = tr_probe_open(sim, 1);
+    have(one[1], FORWARD, two[1]);
+    assert_int_equal(tr_probe_send(other, two[1], be, .what = SEND), TR_OK);
+    tr_sim_step(sim, TR_MILLIS(50));
+    cut(1, 0, false);
+    for (int i = 0; i < 80; i++) /* more than it has credit for */
+        (void)tr_probe_send(there, who_takes, told, .what = fill);
+    have_asked(who_asks, one[1], 300, 8, 0);
+    tr_sim_step(sim, TR_MILLIS(20));
+    assert_non_null(peer_of(1, 0)->held);
+    assert_int_equal(tr_probe_send(boss, who_asks, give_up), TR_OK);
+    tr_sim_step(sim, TR_MILLIS(20));
+    tr_sim_heal(sim, 1, 0);
+    for (int i = 0; i < 100000 && peer_of(1, 0)->held; i++)
+        tr_sim_step(sim, TR_MICROS(10));
+    assert_null(peer_of(1, 0)->held);
+    tr_sim_reset(sim, 0, 1);
+    const told *t = tr_probe_expect(other, TR_SECONDS(15), told);
+    assert_true(t && strcmp(t->what, "canceled") == 0);
+}
+
+/* Both nodes live on: both ends of it hear, and the next one is whole. */
+static void a_lost_connection_ends_a_stream_at_both_ends_and_then_another_begins(void **state)
+{
+    (void)state;
+    tr_probe *other = tr_probe_open(sim, 2);
+    for (int fiber = 0; fiber < 2; fiber++) {
+        tr_addr asks = fiber ? who_takes : who_asks;
+        assert_int_equal(tr_probe_send(other, one[1], be, .what = SEND), TR_OK);
+        tr_sim_step(sim, TR_MILLIS(50));
+        have_asked(asks, one[1], 1000000, 8, 0);
+        tr_sim_step(sim, TR_MILLIS(200));
+        cut(0, 1, true);
+        outcome o = ends_with(TR_ENOCONN, TR_SECONDS(15));
+        const told *t = tr_probe_expect(other, TR_SECONDS(15), told);
+        assert_true(t && strcmp(t->what, "canceled") == 0);
+        assert_true(o.taken > 8 && o.taken <= t->sent && t->sent <= o.taken + 8);
+        heal();
+        have_asked(asks, one[1], 300, 8, 0);
+        o = ends_with(TR_OK, TR_SECONDS(20));
+        assert_true(o.taken == 300 && o.n == 300);
+    }
+}
+
 /* ---- what no peer does --------------------------------------------------------------------------------- */
 
 /* What waits on node 0 for node 1: the ask. */
@@ -426,6 +515,11 @@ int main(void)
                                         tear_down),
         cmocka_unit_test(whoever_streams_hears_when_the_askers_node_is_lost),
         cmocka_unit_test_setup_teardown(who_asks_hears_when_the_senders_node_is_lost, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(who_has_a_stream_hears_of_a_cancel_to_who_handed_it_on, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(so_it_does_when_nobody_will_tell_who_has_it, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_lost_connection_ends_a_stream_at_both_ends_and_then_another_begins,
+                                        set_up, tear_down),
         cmocka_unit_test_setup_teardown(who_streams_hears_of_a_cancel_that_can_not_go, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_peer_that_breaks_a_streams_rules_is_cut, set_up, tear_down),
         cmocka_unit_test_setup_teardown(an_end_of_who_asks_or_sends_is_heard_over_the_connection, set_up,

@@ -39,6 +39,7 @@ static const char *const rare[] = {
     "an ask is answered by who it was handed on to",
     "an ask is handed on twice",
     "a stream is longer than any window",
+    "an item of more than a MiB comes from another node",
     "a stream is answered by who it was handed on to",
     "a stream fails midway as its connection breaks",
     "a stream's deadline comes midway",
@@ -84,6 +85,10 @@ static const char *const rare[] = {
     "the node of a confirmed message is started anew",
     "a confirmed message is handled when its sender doesn't know",
     "a confirmed message is handled after its sender's end",
+    "a name is claimed",
+    "a name that is claimed is taken",
+    "a name is lost to a node that wasn't seen",
+    "who keeps a name hears of who lost it",
 };
 static uint64_t reached[TR_COUNT(rare)];
 
@@ -202,6 +207,7 @@ static const struct {
     {"two_swapped", &sim_core_flow, 10, "before it on the same connection didn't"},
     {"held_overtaken", &sim_core_flow, 20, "arrived"},
     {"bulk_overtaken", &sim_core_flow, 20, "arrived"},
+    {"bulk_overtaken", &sim_core_streams, 20, "came for item"},
     {"lost_midway", &sim_core_flow, 10, "before it on the same connection didn't"},
     {"twice_after_reconnect", &sim_core_flow, 10, "arrived twice"},
     {"reply_to_next", &sim_core_asks, 20, "ask "},
@@ -228,6 +234,9 @@ static const struct {
     {"confirmed_twice", &sim_core_confirmed, 20, "is handled twice"},
     {"confirmed_early", &sim_core_confirmed, 20, "was confirmed"},
     {"confirmed_overtaken", &sim_core_confirmed, 40, "is handled behind a later one"},
+    {"fed_again", &sim_cluster, 10, "news come once, and in order"},
+    {"claim_left", &sim_cluster, 10, "the name"},
+    {"name_kept", &sim_cluster, 20, "the name"},
 };
 
 static void every_planted_bug_is_seen_and_named(void **state)

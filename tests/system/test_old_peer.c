@@ -2,6 +2,9 @@
  * but by bytes that were written down then, over a plain socket. What is here must never change: if this test fails, nodes
  * of an earlier build can't talk with those of this one, and the version has to go up.
  *
+ * What has come since then it hears nothing of: no name in the cluster, no topic's feed, no question of `troupe why`, which
+ * says so.
+ *
  * The node under test is this same program, run with the word "node". */
 #include <arpa/inet.h>
 #include <poll.h>
@@ -20,6 +23,7 @@
 
 #include <cmocka.h>
 
+#include <troupe/groups.h>
 #include <troupe/node.h>
 #include <troupe/troupe.h>
 
@@ -37,14 +41,21 @@ TR_ACTOR(service_def, .receive = service);
 /* Asks an actor of the old node, whose answer is the status. */
 static tr_err node_start(tr_actor *self, void *arg)
 {
+    static const tr_topic_opts opts = {.cluster = true};
     const tr_found *found;
     const compat_answer *answer;
+    const tr_published *published;
     (void)arg;
+    tr_register_name(self, "asker");
     tr_spawn_with(self, &service_def, NULL, &(tr_spawn_opts){.name = "service"});
+    tr_addr topic = tr_spawn_with(self, &tr_topic, &opts, &(tr_spawn_opts){.name = "news"});
+    TR_TRY(tr_await(self, tr_claim_name(self, "chief"), tr_found, &found)); /* before they are connected, */
     printf("%s\n", tr_node_listen(tr_node_of(self)));
     fflush(stdout);
     TR_TRY(tr_await(self, tr_lookup(self, "old/thing", TR_SECONDS(20)), tr_found, &found));
     tr_addr thing = found->actor;
+    TR_TRY(tr_await(self, tr_claim_name(self, "second"), tr_found, &found)); /* and while they are */
+    TR_TRY(tr_await(self, tr_ask(self, topic, TR_SECONDS(20), compat_answer), tr_published, &published));
     TR_TRY(tr_await(self, tr_ask(self, thing, TR_SECONDS(20), compat_question, .number = 41), compat_answer,
                     &answer));
     printf("answer %llu\n", (unsigned long long)answer->number);
@@ -64,6 +75,7 @@ static int node_main(void)
                          .cluster = "compat",
                          .listen = "127.0.0.1:0",
                          .learn = true, /* the old one has never heard of it, and must not */
+                         .operator_socket = true,
                          .start = node_start};
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     tr_node *node = tr_node_create(&opts, &error);
@@ -82,6 +94,7 @@ enum { TYPE = 1, ASK = 3, REPLY = 4 };
 typedef struct fixture {
     pid_t node;
     FILE *said;
+    char directory[32]; /* of operator sockets */
     int socket;
     uint64_t sequences[2];
     uint8_t got[65536]; /* the last frame's body */
@@ -276,6 +289,18 @@ static void reply(fixture *f, const record *ask, uint8_t type, const uint8_t *wh
     say_batch(f, &b);
 }
 
+/* While the node waits for the old one. */
+static void ask_why(void)
+{
+    char said[4096];
+    FILE *out = popen("\"$TROUPE_BIN\" why new/asker 2>&1", "r");
+    assert_non_null(out);
+    said[fread(said, 1, sizeof(said) - 1, out)] = '\0';
+    assert_int_equal(pclose(out), 0);
+    if (!strstr(said, "node old is of an older version, which answers nobody elsewhere"))
+        fail_msg("%s", said);
+}
+
 /* The answer to its ask 77; the node's asks: its warden's for a name, then for the actor of that name. */
 static void handle(fixture *f, const record *r)
 {
@@ -288,6 +313,7 @@ static void handle(fixture *f, const record *r)
         f->found = true;
     } else {
         assert_true(f->found && r->to_slot == 9 && r->to_generation == 1);
+        ask_why();
         reply(f, r, 2, ANSWER, sizeof(ANSWER), ANSWER_BODY, sizeof(ANSWER_BODY));
         f->asked = true;
     }
@@ -320,8 +346,10 @@ static int setup(void **state)
     static fixture f;
     char line[128];
     int out[2];
-    f = (fixture){.node = 0};
+    f = (fixture){.node = 0, .directory = "/tmp/troupe-old-peer-XXXXXX"};
     *state = &f;
+    assert_non_null(mkdtemp(f.directory));
+    assert_int_equal(0, setenv("XDG_RUNTIME_DIR", f.directory, 1));
     assert_int_equal(0, pipe(out));
     f.node = fork();
     if (f.node == 0) {
@@ -347,7 +375,9 @@ static int teardown(void **state)
     waitpid(f->node, NULL, 0);
     fclose(f->said);
     close(f->socket);
-    return 0;
+    char command[64];
+    snprintf(command, sizeof(command), "rm -rf %s", f->directory);
+    return system(command);
 }
 
 static void shake_hands(fixture *f)

@@ -7,6 +7,9 @@
 #include <troupe/node.h>
 #include <troupe/troupe.h>
 
+#include "actors/operator.h"
+#include "actors/warden.h"
+
 /* ---- the nodes' actors --------------------------------------------------------------------------------- */
 
 TR_MESSAGE(get_stuck)
@@ -17,6 +20,7 @@ TR_MESSAGE(bump, TR_WRITES, (i64, amount))
 TR_MESSAGE(nap, (u32, ms))
 TR_MESSAGE(flood, (string, path))
 TR_MESSAGE(tick)
+TR_MESSAGE(pry, (string, path), (string, request), (u32, spaces))
 
 static void say(const char *line)
 {
@@ -91,6 +95,34 @@ static tr_err napper_run(tr_actor *self, void *arg)
 }
 TR_ACTOR(napper_def, .run = napper_run, .mailbox_places = 8);
 
+/* Asks another node's warden, as an operator of this one would, for anything. */
+static tr_err spy_run(tr_actor *self, void *arg)
+{
+    (void)arg;
+    for (const tr_msg *msg; (msg = tr_receive(self, TR_FOREVER));) {
+        const pry *p = tr_match(msg, pry);
+        const tr_found *found;
+        const tr__operator_peer_told *told;
+        if (!p)
+            continue;
+        size_t length = strlen(p->request), spaces = p->spaces; /* behind it */
+        char *request = malloc(length + spaces + 1);
+        memcpy(request, p->request, length);
+        memset(request + length, ' ', spaces);
+        request[length + spaces] = '\0';
+        tr_err err = tr_await(self, tr_lookup(self, p->path, TR_SECONDS(15)), tr_found, &found);
+        if (err == TR_OK)
+            err = tr_await(self,
+                           tr_ask(self, TR__WARDEN_OF(found->actor.node), TR_SECONDS(5),
+                                  tr__operator_peer_ask, .text = request),
+                           tr__operator_peer_told, &told);
+        say(err == TR_OK ? told->text : tr_err_word(err));
+        free(request);
+    }
+    return TR_OK;
+}
+TR_ACTOR(spy_def, .run = spy_run);
+
 static void flooder_receive(tr_actor *self, void *state, const tr_msg *msg)
 {
     const flood *f = tr_match(msg, flood);
@@ -161,7 +193,7 @@ static tr_err start(tr_actor *self, void *arg)
     } all[] = {{"own", &own_def},         {"stuck", &stuck_def},   {"asker", &asker_def},
                {"keeper", &keeper_def},   {"napper", &napper_def}, {"flooder", &flooder_def},
                {"payer", &payer_def},     {"second", &payer_def},  {"account", &account_def},
-               {"patient", &patient_def}, {"pond", &pond_def}};
+               {"patient", &patient_def}, {"pond", &pond_def},     {"spy", &spy_def}};
     (void)arg;
     for (size_t i = 0; i < TR_COUNT(all); i++)
         tr_spawn_with(self, all[i].def, NULL,
@@ -404,6 +436,27 @@ static void a_node_that_nobody_may_look_into_says_so(void **state)
     node_end(&ada, SIGTERM);
 }
 
+static void another_node_is_told_why_and_nothing_else(void **state)
+{
+    static const char *const others[] = {"nodes", "ps", "send", "ask", "top", "tap"};
+    part ada, bob;
+    char message[256];
+    (void)state;
+    start_pair(&ada, &bob);
+    for (size_t i = 0; i < TR_COUNT(others); i++) {
+        snprintf(message, sizeof(message),
+                 "{\"pry\":{\"path\":\"bob/keeper\",\"request\":\"{\\\"do\\\":\\\"%s\\\"}\"}}", others[i]);
+        send("ada/spy", message);
+        assert_non_null(strstr(next_line(&ada), "other nodes are told \\\"why\\\" only"));
+    }
+    send("ada/spy", "{\"pry\":{\"path\":\"bob/keeper\",\"request\":\"nonsense\"}}");
+    assert_non_null(strstr(next_line(&ada), "isn't JSON"));
+    send("ada/spy", "{\"pry\":{\"path\":\"bob/keeper\",\"request\":\"{}\",\"spaces\":1048576}}");
+    assert_string_equal(next_line(&ada), tr_err_word(TR_ETOOBIG));
+    node_end(&bob, SIGTERM);
+    node_end(&ada, SIGTERM);
+}
+
 static void a_full_mailbox_names_who_fills_it_and_what_its_actor_does(void **state)
 {
     part ada;
@@ -481,7 +534,7 @@ OPERATOR_MAIN(start, TEST(one_with_a_thread_of_its_own_is_reached_and_told_where
               TEST(a_chain_goes_on_over_the_connection_to_a_node_without_a_socket_here),
               TEST(a_cycle_is_named_though_one_of_its_nodes_is_out_of_reach),
               TEST(a_handler_that_is_stuck_out_of_reach_is_named_or_the_loop_that_is),
-              TEST(a_node_that_nobody_may_look_into_says_so),
+              TEST(a_node_that_nobody_may_look_into_says_so), TEST(another_node_is_told_why_and_nothing_else),
               TEST(a_full_mailbox_names_who_fills_it_and_what_its_actor_does),
               TEST(who_waits_for_places_is_led_to_the_full_mailbox),
               TEST(a_lock_wait_names_the_transaction_and_who_keeps_it),

@@ -67,7 +67,7 @@ static uint64_t in_chain(const tr_msg *msg)
 
 /* What the connections of a node keep. */
 typedef struct peer_kept {
-    uint64_t held; /* accepted, without credit: not sent yet */
+    uint64_t held; /* accepted, without credit or room on the bulk lane: not sent yet */
     uint64_t wanting, waiting;
     uint32_t peers;
 } peer_kept;

@@ -11,6 +11,7 @@
 #include "actors/remote_peer.h"
 #include "base/check.h"
 #include "base/mem.h"
+#include "transport/link.h"
 
 #define LAST_NS         TR_SECONDS(30) /* for all that must work after healing */
 #define OWN_THREAD_SLOT 1              /* each node's being of that slot has a thread of its own */
@@ -155,6 +156,14 @@ uint64_t core_connection(const core_being *from, tr_addr to)
         if (atomic_load(&remote->routes[i].id) == to.node)
             return (uint64_t)(i + 1) << 16 | atomic_load(&remote->routes[i].epoch);
     return UINT64_MAX;
+}
+
+bool core_connection_is_over(const core_being *from, tr_addr to, uint64_t then)
+{
+    if (then == 0 || then == UINT64_MAX || core_memory_failed() || then != core_connection(from, to))
+        return then != 0;
+    const tr__remote_peer *p = from->node->node->remote->routes[(then >> 16) - 1].peer;
+    return !p || atomic_load(&tr__link_of_peer(p->peer)->channel.ended);
 }
 
 /* ---- phases -------------------------------------------------------------------------------------------- */

@@ -80,6 +80,9 @@ void core_exit(tr_actor *self, core_being *being, tr_err code);
 /* Which life of a connection a message from that node goes over now: another number, another life. 0: it stays on its
  * node; UINT64_MAX: there is no connection. */
 uint64_t core_connection(const core_being *from, tr_addr to);
+/* Whether the life `then` of it may be over, or takes nothing any more: one that is cut for want of memory, or that its
+ * network saw the end of, does so a while before its end is told. */
+bool core_connection_is_over(const core_being *from, tr_addr to, uint64_t then);
 
 /* A fiber's body for a scenario's start: spawns the beings, `count` of them, each with its slot as a number for its
  * argument; whoever has ended is spawned again. Until it is killed. */

@@ -142,16 +142,12 @@ static uint64_t ask_now(tr_actor *self, core_being *me, const core_being *callee
 
 /* ---- how it ends --------------------------------------------------------------------------------------- */
 
-/* Of those that it went over, or was to go over. One that is cut for want of memory takes nothing any more, a while before
- * it is over. */
+/* Of those that it went over, or was to go over. */
 static bool connection_is_over(const ask *a)
 {
-    for (uint32_t i = 0; i <= a->hop; i++) {
-        uint64_t then = a->hops[i].connection;
-        if (then && (then == UINT64_MAX || core_memory_failed() ||
-                     then != core_connection(a->asker, a->hops[i].to->address)))
+    for (uint32_t i = 0; i <= a->hop; i++)
+        if (core_connection_is_over(a->asker, a->hops[i].to->address, a->hops[i].connection))
             return true;
-    }
     return false;
 }
 

@@ -1,7 +1,7 @@
 /* Streamed asks: beings on all nodes ask each other for items, take them, pause, keep some, give up and end; who is asked
  * sends as there is demand, answers, fails, hands the ask on, drops it or ends midway. What comes of each stream is the
- * first items that were sent, in order, never more at a time than its window, and the answer behind all of them; and each
- * ends. One being a node is a fiber. */
+ * first items that were sent, whole and in order, of whatever sizes and so by whatever lane of a connection, never more at a
+ * time than its window, and the answer behind all of them; and each ends. One being a node is a fiber. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -78,6 +78,22 @@ static stream *stream_of(uint64_t number)
     return is ? streams.all[number] : NULL;
 }
 
+/* Its n-th item's: of some streams an item in four is large, and of a few of these one is more than a MiB. */
+static const char *text_of(uint64_t number, uint64_t n)
+{
+    enum { LARGE = 40 << 10, HUGE = 1200 << 10 };
+    static char large[LARGE + 1], huge[HUGE + 1];
+    if (!huge[0]) {
+        memset(large, 'l', LARGE);
+        memset(huge, 'h', HUGE);
+    }
+    if (number % 256 == 0 && n == 4)
+        return huge;
+    if (number % 16 == 0 && n % 4 == 1)
+        return large;
+    return n % 5 ? "" : "of some length, so that it isn't flat";
+}
+
 /* ---- asking -------------------------------------------------------------------------------------------- */
 
 static uint64_t any_time(tr_actor *self)
@@ -133,12 +149,9 @@ static uint64_t ask_now(tr_actor *self, core_being *me, const core_being *callee
 /* One of the connections that it went over, or was to go over. */
 static bool one_is_over(const stream *s)
 {
-    for (uint32_t i = 0; i <= s->hop; i++) {
-        uint64_t then = s->hops[i].connection;
-        if (then && (then == UINT64_MAX || core_memory_failed() ||
-                     then != core_connection(s->asker, s->hops[i].to->address)))
+    for (uint32_t i = 0; i <= s->hop; i++)
+        if (core_connection_is_over(s->asker, s->hops[i].to->address, s->hops[i].connection))
             return true;
-    }
     return false;
 }
 
@@ -180,12 +193,18 @@ static void took(tr_actor *self, uint64_t number, const tr_msg *msg)
         core_wrong("stream %llu: item %llu of stream %llu came for item %llu", (unsigned long long)number,
                    item ? (unsigned long long)item->n : 0, item ? (unsigned long long)item->number : 0,
                    (unsigned long long)s->taken);
+    size_t length = strlen(text_of(number, s->taken));
+    if (item && strlen(item->text) != length)
+        core_wrong("stream %llu: item %llu isn't whole", (unsigned long long)number,
+                   (unsigned long long)s->taken);
     if (s->state != STREAM_OPEN)
         core_wrong("stream %llu: item %llu came when it was over", (unsigned long long)number,
                    (unsigned long long)s->taken);
     if (!tr_addr_equal(tr_msg_sender(msg), s->callee->address))
         core_wrong("stream %llu: an item came from another", (unsigned long long)number);
     tr_sometimes(self, item && item->n > 255, "a stream is longer than any window");
+    bool remote = tr_msg_sender(msg).node != tr_self(self).node;
+    tr_sometimes(self, remote && length > 1 << 20, "an item of more than a MiB comes from another node");
     s->taken++;
 }
 
@@ -277,7 +296,7 @@ static tr_err send_one(tr_actor *self, const tr_msg *ask, uint64_t number)
 {
     stream *s = stream_of(number);
     tr_err err = tr_reply_item(self, ask, streams_item, .number = number, .n = s->sent,
-                               .text = s->sent % 5 ? "" : "of some length, so that it isn't flat");
+                               .text = text_of(number, s->sent));
     if (!sim_counts())
         return TR_EKILLED;
     if (err == TR_OK) {
