@@ -4,7 +4,7 @@
  *     SEEKING ──the look-up found somebody──► HELD ──that one is down──► SEEKING
  *
  * What it couldn't tell (a full mailbox, no memory) it tells later: that somebody has the name only if that is still so;
- * that one has lost it, of each who was told to have it. */
+ * that one has lost it, of each who was told to have it, also if it has the name again (its node was out of reach). */
 #include <stdio.h>
 #include <string.h>
 
@@ -26,6 +26,7 @@ typedef struct name_watch {
     uint64_t number, watcher_monitor;
     tr_addr holder, told; /* none: nobody */
     uint64_t holder_monitor;
+    bool lost; /* by `told`, since it was told; it isn't told yet */
     bool seeking;
     char reason[TR__REASON_TEXT];
     tr__pending *tick;
@@ -42,16 +43,17 @@ static void found(tr_actor *self, void *state, const tr_result *result, void *co
 
 static void go_on(tr_actor *self, name_watch *w)
 {
-    bool same = tr_addr_equal(w->told, w->holder);
-    if (!same && !tr_addr_is_none(w->told) && tell(self, w, false, w->told))
+    if (w->lost && tell(self, w, false, w->told)) {
+        w->lost = false;
         w->told = TR_ADDR_NONE;
-    if (!same && tr_addr_is_none(w->told) && !tr_addr_is_none(w->holder) && tell(self, w, true, w->holder))
+    }
+    if (tr_addr_is_none(w->told) && !tr_addr_is_none(w->holder) && tell(self, w, true, w->holder))
         w->told = w->holder;
     if (tr_addr_is_none(w->holder) && !w->seeking) {
         tr_future future = tr_lookup(self, w->path, SEEK);
         w->seeking = future.id && tr_then(self, future, found, NULL) == TR_OK;
     }
-    if (!tr_addr_equal(w->told, w->holder) || (tr_addr_is_none(w->holder) && !w->seeking))
+    if (w->lost || !tr_addr_equal(w->told, w->holder) || (tr_addr_is_none(w->holder) && !w->seeking))
         tr__tick_set(tr__owner(self), w->tick, RETRY);
 }
 
@@ -79,6 +81,7 @@ static void receive(tr_actor *self, void *state, const tr_msg *msg)
         return;
     }
     if (d && d->monitor == w->holder_monitor) {
+        w->lost = !tr_addr_is_none(w->told);
         w->holder = TR_ADDR_NONE;
         w->holder_monitor = 0;
         snprintf(w->reason, sizeof(w->reason), "%s", d->text);
