@@ -1,5 +1,5 @@
-/* Monitors of names: tr_monitor_name. Each is an actor of its own, on the watcher's loop, that looks the name up, monitors
- * who has it, and tells the watcher; it ends with the watcher, or when the monitor is taken back.
+/* Monitors of names: tr_monitor_name. Each is an actor of its own, on the watcher's loop if it can, that looks the name up,
+ * monitors who has it, and tells the watcher; it ends with the watcher, or when the monitor is taken back.
  *
  *     SEEKING ──the look-up found somebody──► HELD ──that one is down──► SEEKING
  *
@@ -91,16 +91,23 @@ static void receive(tr_actor *self, void *state, const tr_msg *msg)
     go_on(self, w);
 }
 
+/* What it needs besides its state; false: no memory. */
+static bool equip(tr_actor *self, name_watch *w)
+{
+    w->tick = tr__tick_make(tr__owner(self), self, &tr__name_watch_retry_type);
+    w->watcher_monitor = w->tick ? tr_monitor(self, w->watcher) : 0;
+    return w->watcher_monitor != 0;
+}
+
 static tr_err init(tr_actor *self, void *state, const void *arg)
 {
     name_watch *w = state;
     const tr__name_watch_arg *a = arg;
+    bool called_here = !tr_addr_is_none(w->watcher);
     snprintf(w->path, sizeof(w->path), "%s", a->path);
     w->watcher = a->watcher;
     w->number = a->number;
-    w->tick = tr__tick_make(tr__owner(self), self, &tr__name_watch_retry_type);
-    w->watcher_monitor = w->tick ? tr_monitor(self, a->watcher) : 0;
-    if (!w->watcher_monitor)
+    if (called_here ? !w->watcher_monitor : !equip(self, w))
         return TR_ENOMEM;
     go_on(self, w);
     return TR_OK;
@@ -112,6 +119,19 @@ static const tr_actor_def name_watch_def = {.name = "name-watch",
                                             .init = init,
                                             .receive = receive};
 
+static tr_addr start(tr_actor *self, const tr__name_watch_arg *arg)
+{
+    static const tr_spawn_opts here = {.place = TR_PLACE_HERE};
+    tr__loop *loop = tr__owner(self);
+    uint8_t before = loop->spawning;
+    loop->spawning = TR__SYSTEM; /* it ends with its watcher */
+    tr_addr watch = tr_spawn_with(self, &name_watch_def, arg, loop->exclusive ? NULL : &here);
+    loop->spawning = before;
+    return watch;
+}
+
+/* All that the watch needs is made with the call: nobody would miss one that failed later. From a thread of the watcher's own
+ * it goes elsewhere, and makes it there. */
 uint64_t tr_monitor_name(tr_actor *self, const char *path)
 {
     tr__loop *loop = tr__owner(self);
@@ -121,14 +141,21 @@ uint64_t tr_monitor_name(tr_actor *self, const char *path)
         return 0;
     }
     tr__name_watch_arg arg = {.path = path, .watcher = tr__addr_of(self), .number = ++loop->next_number};
-    uint8_t before = loop->spawning;
-    loop->spawning = TR__SYSTEM; /* it ends with its watcher */
-    tr_addr watch = tr_spawn_with(self, &name_watch_def, &arg, NULL);
-    loop->spawning = before;
+    tr_addr watch = start(self, &arg);
     if (tr_addr_is_none(watch))
         return 0;
-    if (tr__own_monitor_add(self, arg.number, watch, true))
+    tr_actor *here = loop->exclusive ? NULL : tr__slot(loop->node, watch.slot);
+    name_watch *w = here ? here->state_block : NULL;
+    if (w)
+        w->watcher = arg.watcher;
+    bool noted = tr__own_monitor_add(self, arg.number, watch, true);
+    if (noted && (!w || equip(here, w)))
         return arg.number;
-    tr_stop(self, watch, TR_EXIT_KILLED);
+    if (noted) {
+        tr_demonitor(self, arg.number);
+        tr__self_fail(self, TR_ENOMEM, "no memory for a monitor of a name");
+    } else if (!w) {
+        tr_stop(self, watch, TR_EXIT_KILLED); /* else its init ends it */
+    }
     return 0;
 }

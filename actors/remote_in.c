@@ -223,7 +223,7 @@ static void take_reply(tr__remote_peer *p, const tr__record *r)
 
 /* ---- streams ------------------------------------------------------------------------------------------- */
 
-/* It does what no peer does. */
+/* It does what no peer does, or it would wait in vain. */
 static void cut_for(tr__remote_peer *p, tr_err code, const char *what)
 {
     tr_error why;
@@ -383,14 +383,16 @@ static void take_monitor(tr__remote_peer *p, const tr__record *r)
     tr_msg *msg = tr__monitor_make(loop, watcher, r->ask);
     if (!msg) {
         loop->counts.dropped[TR_DROP_NO_MEMORY]++;
+        cut_for(p, TR_ENOMEM, "no memory for a monitor of its");
         return;
     }
     msg->to.slot = target.slot;
     msg->to.generation = target.generation;
+    tr_drop none = HASH_COUNT(p->watching) < TR__WATCHING_MAX ? TR_DROP_NO_MEMORY : TR_DROP_FULL;
     if (tr__watching_put(p, r->from_slot, r->from_generation, r->ask, target))
         tr__pass(loop, target, msg);
     else
-        tr__drop(loop, msg, TR_DROP_FULL); /* which tells it that nobody watches */
+        tr__drop(loop, msg, none); /* which tells it that nobody watches */
 }
 
 static void take_demonitor(tr__remote_peer *p, const tr__record *r)
