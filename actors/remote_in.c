@@ -331,6 +331,8 @@ static void take_failure(tr__remote_peer *p, const tr__record *r)
     tr__submit(loop, (tr_addr){loop->node->id, r->to_slot, r->to_generation}, msg);
 }
 
+/* Of a stream this node knows better who has it (stream_moved): who gave it up may not have heard yet, and never will if the
+ * connection ends. */
 static void take_cancel(tr__remote_peer *p, const tr__record *r)
 {
     tr__loop *loop = p->remote->loop;
@@ -340,7 +342,7 @@ static void take_cancel(tr__remote_peer *p, const tr__record *r)
         return;
     }
     msg->places = 0;
-    tr__pass(loop, (tr_addr){loop->node->id, r->to_slot, r->to_generation}, msg);
+    tr__pass(loop, (tr_addr){loop->node->id, msg->to.slot, msg->to.generation}, msg);
 }
 
 /* Whoever was asked there has handed it on. Within that node it waits for its answer as before; else its block, which waits

@@ -212,47 +212,6 @@ static const struct {
 
 /* ---- sending ------------------------------------------------------------------------------------------- */
 
-/* A streamed ask of theirs was handed on: its cancel goes after it; or it is elsewhere now, and none of ours. */
-static void stream_moved(tr__remote_peer *p, const tr_msg *msg)
-{
-    tr__loop *loop = p->remote->loop;
-    const tr_addr *callee = tr__msg_body(msg);
-    tr_msg *cancel = tr__waits_find(&p->waits, TR__MSG_CANCEL, msg->ask, msg->to.slot, msg->to.generation);
-    if (!cancel)
-        return;
-    if (cancel->places ||
-        !tr__moved_is_news(msg, cancel->hops)) /* late, of an earlier hand: an item has left, or so */
-        return;
-    cancel->hops = msg->hops;
-    if (callee->node == loop->node->id) {
-        cancel->to.slot = callee->slot;
-        cancel->to.generation = callee->generation;
-        return;
-    }
-    tr__waits_take(&p->waits, TR__MSG_CANCEL, msg->ask, msg->to.slot, msg->to.generation);
-    tr__msg_free(loop, cancel);
-}
-
-/* Who sends items of a streamed ask of theirs has it. */
-static void stream_began(const tr__remote_peer *p, const tr_msg *item)
-{
-    tr_msg *cancel = tr__waits_find(&p->waits, TR__MSG_CANCEL, item->ask, item->to.slot, item->to.generation);
-    if (!cancel || cancel->places)
-        return;
-    cancel->places = 1;
-    cancel->to.slot = item->sender.slot;
-    cancel->to.generation = item->sender.generation;
-}
-
-/* So many more items may come. */
-static void stream_granted(const tr__remote_peer *p, const tr_msg *demand)
-{
-    tr_msg *ask =
-        tr__waits_find(&p->waits, TR__MSG_ASK, demand->ask, demand->sender.slot, demand->sender.generation);
-    if (ask)
-        ask->places += demand->error;
-}
-
 /* What is over with a message's leaving: an ask that is given up waits no more, a monitor that fired is
  * forgotten; who asked for a stream has its answer. */
 static void leaving(tr__remote_peer *p, const tr_msg *msg)
@@ -269,11 +228,11 @@ static void leaving(tr__remote_peer *p, const tr_msg *msg)
         tr__watching_take(p, msg->to.slot, msg->to.generation, ((tr_down *)tr__msg_body(msg))->monitor,
                           &target);
     else if (msg->kind == TR__MSG_MOVED)
-        stream_moved(p, msg);
+        tr__stream_moved(p, msg);
     else if (msg->kind == TR__MSG_ITEM)
-        stream_began(p, msg);
+        tr__stream_began(p, msg);
     else if (msg->kind == TR__MSG_DEMAND)
-        stream_granted(p, msg);
+        tr__stream_granted(p, msg);
     else if ((msg->kind == TR__MSG_REPLY || msg->kind == TR__MSG_FAILURE) && msg->flags & TR__MSG_STREAM)
         waiting = tr__waits_take(&p->waits, TR__MSG_CANCEL, msg->ask, msg->to.slot, msg->to.generation);
     if (waiting)
@@ -299,6 +258,11 @@ static tr_err send_now(tr__remote_peer *p, tr_msg *msg, tr__record *record, tr__
     bool waits = ways[msg->kind].waits;
     p->pair = pair;
     p->bulk_refused = p->went_along = false;
+    if (msg->kind == TR__MSG_MOVED && tr__stream_is_given_up(p, msg)) {
+        TR__COUNT(loop->counts.handled);
+        tr__moved_lost(loop, p->peer->id, msg);
+        return TR_OK;
+    }
     if (waits && !tr__waits_room(&p->waits))
         return TR_ENOMEM;
     TR_TRY(ways[msg->kind].put(p, record, msg));
@@ -425,6 +389,22 @@ static void give_up(tr__remote_peer *p, tr_msg *msg, tr_err err)
     tr__drop_for(loop, p->peer->id, msg, drop_of(err));
 }
 
+/* It waits for its answer here; to its callee it comes as any other. */
+static void send_forwarded(tr__remote_peer *p, tr_msg *msg)
+{
+    tr__loop *loop = p->remote->loop;
+    tr_addr asker = msg->sender, callee = {p->peer->id, msg->to.slot, msg->to.generation};
+    tr_msg *moved = tr__moved_of(loop, msg, callee, msg->hops);
+    if (!moved && msg->flags & TR__MSG_STREAM) { /* as in deliver.c */
+        tr__drop_for(loop, p->peer->id, msg, TR_DROP_NO_MEMORY);
+        return;
+    }
+    msg->kind = TR__MSG_ASK;
+    tr__remote_peer_send(p, msg);
+    if (moved)
+        tr__submit(loop, asker, moved);
+}
+
 void tr__remote_peer_send(tr__remote_peer *p, tr_msg *msg)
 {
     tr__loop *loop = p->remote->loop;
@@ -437,14 +417,8 @@ void tr__remote_peer_send(tr__remote_peer *p, tr_msg *msg)
             tr__remote_writable(p);
         return;
     }
-    if (msg->kind ==
-        TR__MSG_FORWARD) { /* it waits for its answer here; to its callee it comes as any other */
-        tr_addr asker = msg->sender, callee = {p->peer->id, msg->to.slot, msg->to.generation};
-        uint64_t ask = msg->ask;
-        uint8_t hops = msg->hops;
-        msg->kind = TR__MSG_ASK;
-        tr__remote_peer_send(p, msg);
-        tr__moved_tell(loop, asker, ask, callee, hops);
+    if (msg->kind == TR__MSG_FORWARD) {
+        send_forwarded(p, msg);
         return;
     }
     if (p->cut) {
