@@ -152,15 +152,21 @@ static void kill_arrived(tr__loop *loop, tr_actor *actor, tr_msg *msg)
     tr__kill(loop, actor);
 }
 
-/* It is in the mailbox when the asker hears of it: what that sends then is behind it. */
+/* It is in the mailbox when the asker hears of it: what that sends then is behind it. A stream whose asker can't hear of it
+ * fails: given up it would find nobody, and its callee would wait for demand. */
 static void forward_arrived(tr__loop *loop, tr_actor *actor, tr_msg *msg)
 {
     tr_addr asker = msg->sender;
-    uint64_t ask = msg->ask;
-    uint8_t hops = msg->hops, stream = msg->flags & TR__MSG_STREAM;
+    tr_msg *moved = tr__moved_of(loop, msg, tr__addr_of(actor), msg->hops);
+    if (!moved && msg->flags & TR__MSG_STREAM) {
+        tr__places_back(loop, actor, msg->places);
+        tr__drop(loop, msg, TR_DROP_NO_MEMORY);
+        return;
+    }
     msg->kind = TR__MSG_ASK;
     tr__enqueue(loop, actor, msg);
-    tr__moved_tell(loop, asker, ask, tr__addr_of(actor), hops, stream);
+    if (moved)
+        tr__submit(loop, asker, moved);
 }
 
 void tr__arrive(tr__loop *loop, tr_actor *actor, tr_msg *msg)

@@ -70,7 +70,7 @@ static tr_err send_elsewhere(tr_actor *self, const tr_msg *ask, tr_addr to)
 {
     tr__loop *loop = tr__owner(self);
     tr_err err = tr__remote_check(loop->node, ask->sender.node, NULL, NULL, 0);
-    tr_msg *moved = err == TR_OK ? tr__moved_make(loop, ask->ask, to, tr__one_hop_more(ask)) : NULL;
+    tr_msg *moved = err == TR_OK ? tr__moved_of(loop, ask, to, tr__one_hop_more(ask)) : NULL;
     if (!moved)
         return refuse(self, ask, to, err ? err : TR_ENOMEM);
     tr_msg *mine = take(self, ask);
@@ -121,13 +121,12 @@ tr_msg *tr__moved_make(tr__loop *loop, uint64_t ask, tr_addr callee, uint8_t hop
     return msg;
 }
 
-void tr__moved_tell(tr__loop *loop, tr_addr asker, uint64_t ask, tr_addr callee, uint8_t hops, uint8_t stream)
+tr_msg *tr__moved_of(tr__loop *loop, const tr_msg *ask, tr_addr callee, uint8_t hops)
 {
-    tr_msg *moved = tr__moved_make(loop, ask, callee, hops);
-    if (!moved)
-        return;
-    moved->flags |= stream;
-    tr__submit(loop, asker, moved);
+    tr_msg *msg = tr__moved_make(loop, ask->ask, callee, hops);
+    if (msg)
+        msg->flags |= ask->flags & TR__MSG_STREAM;
+    return msg;
 }
 
 /* ---- the asker's loop ---------------------------------------------------------------------------------- */

@@ -1,12 +1,12 @@
-/* Monitors of names: tr_monitor_name. Each is an actor of its own, on the watcher's loop, that looks the name up, monitors
- * who has it, and tells the watcher; it ends with the watcher, or when the monitor is taken back.
+/* Monitors of names: tr_monitor_name. Each is an actor of its own, on the watcher's loop if it can, that looks the name up,
+ * monitors who has it, and tells the watcher; it ends with the watcher, or when the monitor is taken back.
  *
  *     SEEKING ──the look-up found somebody──► HELD ──that one is down──► SEEKING
  *
  * Of a name in the cluster it asks the warden each time for who has it next, since there one can lose it and live (claims.h).
  *
  * What it couldn't tell (a full mailbox, no memory) it tells later: that somebody has the name only if that is still so;
- * that one has lost it, of each who was told to have it. */
+ * that one has lost it, of each who was told to have it, also if it has the name again (its node was out of reach). */
 #include <stdio.h>
 #include <string.h>
 
@@ -31,7 +31,7 @@ typedef struct name_watch {
     uint64_t holder_monitor;
     uint64_t known; /* of a claim: tr__claimed */
     bool seeking;
-    bool lost; /* `told` has lost it since, even if it has it again by now */
+    bool lost; /* `told` has lost it since, and isn't told so yet, even if it has it again */
     char reason[TR__REASON_TEXT];
     tr__pending *tick;
 } name_watch;
@@ -114,6 +114,7 @@ static void receive(tr_actor *self, void *state, const tr_msg *msg)
         return;
     }
     if (d && d->monitor == w->holder_monitor) {
+        w->lost = !tr_addr_is_none(w->told);
         w->holder = TR_ADDR_NONE;
         w->holder_monitor = 0;
         snprintf(w->reason, sizeof(w->reason), "%s", d->text);
@@ -123,16 +124,23 @@ static void receive(tr_actor *self, void *state, const tr_msg *msg)
     go_on(self, w);
 }
 
+/* What it needs besides its state; false: no memory. */
+static bool equip(tr_actor *self, name_watch *w)
+{
+    w->tick = tr__tick_make(tr__owner(self), self, &tr__name_watch_retry_type);
+    w->watcher_monitor = w->tick ? tr_monitor(self, w->watcher) : 0;
+    return w->watcher_monitor != 0;
+}
+
 static tr_err init(tr_actor *self, void *state, const void *arg)
 {
     name_watch *w = state;
     const tr__name_watch_arg *a = arg;
+    bool called_here = !tr_addr_is_none(w->watcher);
     snprintf(w->path, sizeof(w->path), "%s", a->path);
     w->watcher = a->watcher;
     w->number = a->number;
-    w->tick = tr__tick_make(tr__owner(self), self, &tr__name_watch_retry_type);
-    w->watcher_monitor = w->tick ? tr_monitor(self, a->watcher) : 0;
-    if (!w->watcher_monitor)
+    if (called_here ? !w->watcher_monitor : !equip(self, w))
         return TR_ENOMEM;
     go_on(self, w);
     return TR_OK;
@@ -144,6 +152,19 @@ static const tr_actor_def name_watch_def = {.name = "name-watch",
                                             .init = init,
                                             .receive = receive};
 
+static tr_addr start(tr_actor *self, const tr__name_watch_arg *arg)
+{
+    static const tr_spawn_opts here = {.place = TR_PLACE_HERE};
+    tr__loop *loop = tr__owner(self);
+    uint8_t before = loop->spawning;
+    loop->spawning = TR__SYSTEM; /* it ends with its watcher */
+    tr_addr watch = tr_spawn_with(self, &name_watch_def, arg, loop->exclusive ? NULL : &here);
+    loop->spawning = before;
+    return watch;
+}
+
+/* All that the watch needs is made with the call: nobody would miss one that failed later. From a thread of the watcher's own
+ * it goes elsewhere, and makes it there. */
 uint64_t tr_monitor_name(tr_actor *self, const char *path)
 {
     tr__loop *loop = tr__owner(self);
@@ -153,14 +174,21 @@ uint64_t tr_monitor_name(tr_actor *self, const char *path)
         return 0;
     }
     tr__name_watch_arg arg = {.path = path, .watcher = tr__addr_of(self), .number = ++loop->next_number};
-    uint8_t before = loop->spawning;
-    loop->spawning = TR__SYSTEM; /* it ends with its watcher */
-    tr_addr watch = tr_spawn_with(self, &name_watch_def, &arg, NULL);
-    loop->spawning = before;
+    tr_addr watch = start(self, &arg);
     if (tr_addr_is_none(watch))
         return 0;
-    if (tr__own_monitor_add(self, arg.number, watch, true))
+    tr_actor *here = loop->exclusive ? NULL : tr__slot(loop->node, watch.slot);
+    name_watch *w = here ? here->state_block : NULL;
+    if (w)
+        w->watcher = arg.watcher;
+    bool noted = tr__own_monitor_add(self, arg.number, watch, true);
+    if (noted && (!w || equip(here, w)))
         return arg.number;
-    tr_stop(self, watch, TR_EXIT_KILLED);
+    if (noted) {
+        tr_demonitor(self, arg.number);
+        tr__self_fail(self, TR_ENOMEM, "no memory for a monitor of a name");
+    } else if (!w) {
+        tr_stop(self, watch, TR_EXIT_KILLED); /* else its init ends it */
+    }
     return 0;
 }

@@ -173,17 +173,16 @@ void tr__pipe_end(tr__loop *loop, tr__pending *pending);
 
 #define TR__HOPS_MAX 127
 
-/* An ask that was handed on, so often, has come to its new callee: tell its asker where it is. Best effort, as the cancel
- * that this is for. `stream`: the ask's TR__MSG_STREAM. */
-void tr__moved_tell(tr__loop *loop, tr_addr asker, uint64_t ask, tr_addr callee, uint8_t hops,
-                    uint8_t stream);
 /* It came to the asker: whom to tell of a cancel from now on. Takes msg. */
 void tr__moved_arrived(tr__loop *loop, tr_actor *asker, tr_msg *msg);
 /* It can't come there: the asker, of that node, is gone or out of reach, and doesn't wait. Its new callee, if it has the ask,
  * is told. Takes msg. */
 void tr__moved_lost(tr__loop *loop, uint64_t asker_node, tr_msg *msg);
-/* What tells an asker that its ask is handled by another actor; NULL: no memory. */
+/* What tells an asker that its ask, handed on so often, is handled by another actor: whom a cancel goes to. Of a plain ask
+ * best effort, as the cancel. NULL: no memory. */
 tr_msg *tr__moved_make(tr__loop *loop, uint64_t ask, tr_addr callee, uint8_t hops);
+/* Of that ask, marked if it is a stream. */
+tr_msg *tr__moved_of(tr__loop *loop, const tr_msg *ask, tr_addr callee, uint8_t hops);
 /* How often it will have been handed on. */
 static inline uint8_t tr__one_hop_more(const tr_msg *ask)
 {

@@ -383,6 +383,8 @@ static void take_failure(tr__remote_peer *p, const tr__record *r)
     tr__remote_fail_wait(p, r, wait, code, (const char *)r->body, r->length);
 }
 
+/* Of a stream this node knows better who has it (stream_moved): who gave it up may not have heard yet, and never will if the
+ * connection ends. */
 static void take_cancel(tr__remote_peer *p, const tr__record *r)
 {
     tr__loop *loop = p->remote->loop;
@@ -392,7 +394,6 @@ static void take_cancel(tr__remote_peer *p, const tr__record *r)
         return;
     }
     msg->places = 0;
-    /* Of a stream it is known here who has it, sooner than there. */
     tr__pass(loop, (tr_addr){loop->node->id, msg->to.slot, msg->to.generation}, msg);
 }
 
@@ -436,11 +437,13 @@ static void take_monitor(tr__remote_peer *p, const tr__record *r)
     tr_msg *msg = tr__monitor_make(loop, watcher, r->ask);
     if (!msg) {
         loop->counts.dropped[TR_DROP_NO_MEMORY]++;
+        tr__remote_cut_for(p, TR_ENOMEM, "no memory for a monitor of its");
         return;
     }
     msg->to.slot = target.slot;
     msg->to.generation = target.generation;
     tr_error error;
+    tr_drop none = HASH_COUNT(p->watching) < TR__WATCHING_MAX ? TR_DROP_NO_MEMORY : TR_DROP_FULL;
     if (tr__peer_reaches(p, target, &error) != TR_OK) {
         tr__reason reason = {.kind = TR_EXIT_NO_ACTOR, .code = error.code};
         snprintf(reason.text, sizeof(reason.text), "%.*s", (int)sizeof(reason.text) - 1, error.text);
@@ -449,7 +452,7 @@ static void take_monitor(tr__remote_peer *p, const tr__record *r)
     } else if (tr__watching_put(p, r->from_slot, r->from_generation, r->ask, target))
         tr__pass(loop, target, msg);
     else
-        tr__drop(loop, msg, TR_DROP_FULL); /* which tells it that nobody watches */
+        tr__drop(loop, msg, none); /* which tells it that nobody watches */
 }
 
 static void take_demonitor(tr__remote_peer *p, const tr__record *r)

@@ -246,8 +246,8 @@ static tr_err send_now(tr__remote_peer *p, tr_msg *msg, tr__record *record, tr__
     bool waits = ways[msg->kind].waits;
     p->pair = pair;
     p->bulk_refused = p->went_along = false;
-    if (msg->kind == TR__MSG_MOVED && tr__moved_too_late(p, msg)) {
-        loop->counts.handled++; /* who has it hears at once: the connection may not last */
+    if (msg->kind == TR__MSG_MOVED && tr__stream_is_given_up(p, msg)) {
+        TR__COUNT(loop->counts.handled);
         tr__moved_lost(loop, p->peer->id, msg);
         return TR_OK;
     }
@@ -380,6 +380,22 @@ static void give_up(tr__remote_peer *p, tr_msg *msg, tr_err err)
     tr__drop_for(loop, p->peer->id, msg, drop_of(err));
 }
 
+/* It waits for its answer here; to its callee it comes as any other. */
+static void send_forwarded(tr__remote_peer *p, tr_msg *msg)
+{
+    tr__loop *loop = p->remote->loop;
+    tr_addr asker = msg->sender, callee = {p->peer->id, msg->to.slot, msg->to.generation};
+    tr_msg *moved = tr__moved_of(loop, msg, callee, msg->hops);
+    if (!moved && msg->flags & TR__MSG_STREAM) { /* as in deliver.c */
+        tr__drop_for(loop, p->peer->id, msg, TR_DROP_NO_MEMORY);
+        return;
+    }
+    msg->kind = TR__MSG_ASK;
+    tr__remote_peer_send(p, msg);
+    if (moved)
+        tr__submit(loop, asker, moved);
+}
+
 void tr__remote_peer_send(tr__remote_peer *p, tr_msg *msg)
 {
     tr__loop *loop = p->remote->loop;
@@ -392,14 +408,8 @@ void tr__remote_peer_send(tr__remote_peer *p, tr_msg *msg)
             tr__remote_writable(p);
         return;
     }
-    if (msg->kind ==
-        TR__MSG_FORWARD) { /* it waits for its answer here; to its callee it comes as any other */
-        tr_addr asker = msg->sender, callee = {p->peer->id, msg->to.slot, msg->to.generation};
-        uint64_t ask = msg->ask;
-        uint8_t hops = msg->hops, stream = msg->flags & TR__MSG_STREAM;
-        msg->kind = TR__MSG_ASK;
-        tr__remote_peer_send(p, msg);
-        tr__moved_tell(loop, asker, ask, callee, hops, stream);
+    if (msg->kind == TR__MSG_FORWARD) {
+        send_forwarded(p, msg);
         return;
     }
     if (p->cut || (is_of_links(msg->kind) && !(p->peer->capabilities & TR__CAPABILITY_LINKS))) {

@@ -124,17 +124,16 @@ void tr__remote_take_batch(tr__remote_peer *p, const uint8_t *bytes, size_t leng
 /* The connection is gone: asks fail, monitors fire, what was held is undeliverable. Frees p. */
 void tr__remote_peer_end(tr__remote_peer *p);
 
-/* ---- streamed asks, as something about them leaves (remote_streams.c) ---- */
-
-/* One of theirs was handed on: its cancel goes after it; or it is elsewhere now, and none of ours. */
+/* Of what leaves (remote_streams.c). A streamed ask of theirs was handed on: its cancel goes after it; or it is elsewhere now,
+ * and none of ours. */
 void tr__stream_moved(tr__remote_peer *p, const tr_msg *moved);
-/* It tells who has one of theirs, which they have given up meanwhile, telling who had it before; or which has its answer, and a
- * cancel does no harm. */
-bool tr__moved_too_late(const tr__remote_peer *p, const tr_msg *moved);
-/* Who sends items of one of theirs has it. */
+/* Who sends items of a streamed ask of theirs has it. */
 void tr__stream_began(const tr__remote_peer *p, const tr_msg *item);
-/* So many more items of one of ours may come. */
+/* So many more items may come of a stream of ours. */
 void tr__stream_granted(const tr__remote_peer *p, const tr_msg *demand);
+/* A stream of theirs was handed on, and was given up or is over meanwhile: the cancel went to who had it before, so who has it
+ * now is told from here. What the asker's node would send may not come any more. */
+bool tr__stream_is_given_up(const tr__remote_peer *p, const tr_msg *moved);
 
 /* A monitor of theirs on an actor of ours; kept so that it is taken back when the connection breaks. */
 bool tr__watching_put(tr__remote_peer *p, uint32_t slot, uint32_t generation, uint64_t number,

@@ -1,29 +1,25 @@
-/* What is known of streamed asks that cross a connection, as what leaves tells it. Of each of theirs a cancel waits (waits.h),
- * which goes to whoever has it when they give it up or the connection ends; of ours the ask itself, with the items that may
- * come. Loop 0 only. */
-#include <troupe/troupe.h>
-
+/* What a connection knows of the streamed asks that go over it: of theirs who has it here, for the cancel that waits (waits.h);
+ * of ours how many items may come. See remote_peer.h. */
 #include "actors/pending.h"
 #include "actors/remote_peer.h"
 
-void tr__stream_moved(tr__remote_peer *p, const tr_msg *moved)
+void tr__stream_moved(tr__remote_peer *p, const tr_msg *msg)
 {
     tr__loop *loop = p->remote->loop;
-    const tr_addr *callee = tr__msg_body(moved);
-    tr_msg *cancel =
-        tr__waits_find(&p->waits, TR__MSG_CANCEL, moved->ask, moved->to.slot, moved->to.generation);
+    const tr_addr *callee = tr__msg_body(msg);
+    tr_msg *cancel = tr__waits_find(&p->waits, TR__MSG_CANCEL, msg->ask, msg->to.slot, msg->to.generation);
     if (!cancel)
         return;
     if (cancel->places ||
-        !tr__moved_is_news(moved, cancel->hops)) /* late, of an earlier hand: an item has left, or so */
+        !tr__moved_is_news(msg, cancel->hops)) /* late, of an earlier hand: an item has left, or so */
         return;
-    cancel->hops = moved->hops;
+    cancel->hops = msg->hops;
     if (callee->node == loop->node->id) {
         cancel->to.slot = callee->slot;
         cancel->to.generation = callee->generation;
         return;
     }
-    tr__waits_take(&p->waits, TR__MSG_CANCEL, moved->ask, moved->to.slot, moved->to.generation);
+    tr__waits_take(&p->waits, TR__MSG_CANCEL, msg->ask, msg->to.slot, msg->to.generation);
     tr__msg_free(loop, cancel);
 }
 
@@ -45,7 +41,7 @@ void tr__stream_granted(const tr__remote_peer *p, const tr_msg *demand)
         ask->places += demand->error;
 }
 
-bool tr__moved_too_late(const tr__remote_peer *p, const tr_msg *moved)
+bool tr__stream_is_given_up(const tr__remote_peer *p, const tr_msg *moved)
 {
     return moved->flags & TR__MSG_STREAM &&
            !tr__waits_find(&p->waits, TR__MSG_CANCEL, moved->ask, moved->to.slot, moved->to.generation);

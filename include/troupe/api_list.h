@@ -75,7 +75,8 @@ TR_FN(tr_err, stop, (tr_actor * self, tr_addr to, tr_exit_kind how), (self, to, 
 
 /* Hear of its end by one tr_down that carries the returned number; 0: no memory, or too many (4,096). An
  * actor that is gone, or a node without a connection, is reported at once, by a tr_down as well. So is one whose
- * node has no memory to note who watches it: that tr_down says TR_EXIT_NO_ACTOR and TR_ENOMEM, and it may well live. */
+ * node has no memory to note who watches it: that tr_down says TR_EXIT_NO_ACTOR and TR_ENOMEM, and it may well live. With
+ * TR_EFULL it may as well: this node has 65,536 monitors on actors of that one already. */
 TR_FN(uint64_t, monitor, (tr_actor * self, tr_addr to), (self, to))
 /* No tr_down with that number is handled after this call. */
 TR_FN(void, demonitor, (tr_actor * self, uint64_t monitor), (self, monitor))

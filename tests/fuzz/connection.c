@@ -6,6 +6,10 @@
 #include "tests/kit/endpoints.h"
 
 #define STEPS_MAX 48
+/* Steps: the kinds beyond 9, whose numbers say other things. */
+#define SAY_CHUNK      (16 | TR__FRAME_BATCH)
+#define SAY_BULK_GRANT (16 | TR__FRAME_GRANT)
+#define SAY_RIGHT      (32 | TR__FRAME_BATCH) /* a chunk that goes on where the one before it ended */
 
 typedef struct world {
     test_cluster cluster;
@@ -74,7 +78,7 @@ static void open_world(world *w, uint8_t how)
     tr_err err = test_cluster_open(&w->cluster, &w->alice, &options, &error);
     tr__check(err == TR_OK, "%s", error.text);
     w->alice.hold = how & 128;
-    w->eve = (stranger){.net = &w->cluster.net, .cluster = "test", .dialled = !dials};
+    w->eve = (stranger){.net = &w->cluster.net, .cluster = "test", .dialled = !dials, .lanes = how & 32};
     if (dials) {
         tr__net *net = &w->cluster.net.net;
         const tr__net_address address = {.kind = TR__HOST_IPV4, .host = "127.0.0.1", .port = 9000};
@@ -142,7 +146,13 @@ static void step(world *w, fuzz_bytes *in)
             change_keys(w, what >> 4 & 1, what >> 4 & 2);
         break;
     default:
-        stranger_frame(eve, in, what & 15);
+        if (what == SAY_RIGHT)
+            stranger_chunk(eve, in);
+        else
+            stranger_frame(eve, in,
+                           what == SAY_CHUNK        ? TR__FRAME_CHUNK
+                           : what == SAY_BULK_GRANT ? TR__FRAME_BULK_GRANT
+                                                    : what & 15);
     }
     test_cluster_settle(&w->cluster);
 }

@@ -9,6 +9,7 @@
 #include "transport/endpoint.h"
 
 #define STEPS_MAX 24
+#define SAY_RIGHT 31 /* instead of a frame's kind: a chunk that goes on where the one before it ended */
 
 typedef struct world {
     memory_net net;
@@ -28,7 +29,7 @@ static void open_world(world *w)
     memory_net_init(&w->net, 1);
     fuzz_node_open(&w->node, "alice", &w->net);
     w->nodes[0] = &w->node;
-    w->eve = (stranger){.net = &w->net, .cluster = w->node.m->node->cluster, .dialled = true};
+    w->eve = (stranger){.net = &w->net, .cluster = w->node.m->node->cluster, .dialled = true, .lanes = true};
     settle(w);
     w->eve.raw = memory_raw_dial(&w->net, w->net.listeners ? 40000 : 0);
     stranger_say_hello(&w->eve);
@@ -59,7 +60,10 @@ static void step(world *w, fuzz_bytes *in)
         stranger_read(&w->eve);
         break;
     case 3:
-        stranger_frame(&w->eve, in, 1 + (what >> 3) % (TR__FRAME_KINDS - 1));
+        if (what >> 3 == SAY_RIGHT)
+            stranger_chunk(&w->eve, in);
+        else
+            stranger_frame(&w->eve, in, 1 + (what >> 3) % (TR__FRAME_KINDS - 1));
         break;
     default:
         stranger_frame(&w->eve, in, TR__FRAME_BATCH);

@@ -308,6 +308,7 @@ int main(int argc, char **argv)
     seeds_of_connections(true);
     seeds_of_peers();
     seeds_of_types();
+    seeds_of_chunks();
     seed_of_log();
     seeds_written();
     return 0;

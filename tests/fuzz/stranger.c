@@ -11,7 +11,9 @@ void stranger_say(stranger *s, uint8_t *frame, tr__frame_kind kind, size_t body)
     size_t size = TR__FRAME_HEADER + body;
     if (!s->raw)
         return;
-    tr__lane lane = kind == TR__FRAME_BATCH ? TR__LANE_NORMAL : TR__LANE_CONTROL;
+    tr__lane lane = kind == TR__FRAME_BATCH   ? TR__LANE_NORMAL
+                    : kind == TR__FRAME_CHUNK ? TR__LANE_BULK
+                                              : TR__LANE_CONTROL;
     tr__frame_finish(frame, kind, (uint32_t)body, ++s->sequence[lane]);
     if (s->sealing)
         size = tr__seal_close(&s->out, frame);
@@ -57,7 +59,12 @@ void stranger_learn_key(stranger *s)
 void stranger_say_hello(stranger *s)
 {
     uint8_t frame[600];
-    tr__hello hello = {.version_min = 1, .version_max = 1, .id = 7, .name = "eve"};
+    tr__hello hello = {.version_min = 1,
+                       .version_max = 1,
+                       .id = 7,
+                       .name = "eve",
+                       .capabilities = s->lanes ? TR__CAPABILITY_LANES : 0,
+                       .message_max = 1u << 20};
     strcpy(hello.cluster, s->cluster);
     tr__frame_kind kind = s->dialled ? TR__FRAME_HELLO : TR__FRAME_HELLO_ACK;
     stranger_say(s, frame, kind, tr__frame_put_hello(frame, kind, 1, &hello) - TR__FRAME_HEADER);
@@ -84,5 +91,22 @@ void stranger_frame(stranger *s, fuzz_bytes *in, tr__frame_kind kind)
     uint8_t *frame = malloc(TR__FRAME_HEADER + length + TR__FRAME_TAG);
     memcpy(frame + TR__FRAME_HEADER, body, length);
     stranger_say(s, frame, kind, length);
+    free(frame);
+}
+
+void stranger_chunk(stranger *s, fuzz_bytes *in)
+{
+    size_t length = 1 + fuzz_number(in, 2) % STRANGER_CHUNK_MAX, more = fuzz_number(in, 2), got;
+    if (!s->unit_left)
+        s->unit_left = length + more;
+    length = length < s->unit_left ? length : s->unit_left;
+    bool last = length == s->unit_left;
+    uint32_t messages = last ? 1 + fuzz_byte(in) % length : 0;
+    const uint8_t *bytes = fuzz_some(in, length, &got);
+    uint8_t *frame = calloc(1, TR__CHUNK_OVERHEAD + length + TR__FRAME_TAG);
+    tr__frame_put_chunk(frame, s->unit_left, messages, (uint32_t)length, 0);
+    memcpy(frame + TR__CHUNK_OVERHEAD, bytes, got);
+    s->unit_left -= length;
+    stranger_say(s, frame, TR__FRAME_CHUNK, TR__CHUNK_OVERHEAD - TR__FRAME_HEADER + length);
     free(frame);
 }

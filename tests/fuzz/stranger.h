@@ -14,9 +14,11 @@ typedef struct stranger {
     tr__stream *raw; /* NULL: not connected */
     const char *cluster;
     bool dialled, sealing; /* sealing: what it says is sealed from now on */
+    bool lanes;            /* it says that it knows the bulk lane */
     tr__seal out, in;
     tr__psk_pair pair;
     uint64_t sequence[TR__LANES];
+    size_t unit_left; /* bytes that it has announced by right chunks, and not said */
 } stranger;
 
 /* A frame whose body stands at frame + TR__FRAME_HEADER, with room for a tag behind. */
@@ -30,5 +32,9 @@ void stranger_say_grant(stranger *s, uint64_t total);
 void stranger_read(stranger *s);
 /* The frame that the input has next: kind, length of 2 bytes, body. */
 void stranger_frame(stranger *s, fuzz_bytes *in, tr__frame_kind kind);
+/* A chunk that is right, which no fuzzer guesses: how long (2 bytes), how much more is to come if it begins a unit (2), of its
+ * last chunk how many messages (1), and the unit's bytes. */
+#define STRANGER_CHUNK_MAX 512
+void stranger_chunk(stranger *s, fuzz_bytes *in);
 
 #endif

@@ -26,7 +26,7 @@ TR_MESSAGE(give_up)
 TR_MESSAGE(end_now)
 TR_MESSAGE(outcome, (u32, code), (u64, taken), (u64, n), (addr, by))
 
-enum { SEND, FORWARD };
+enum { SEND, FORWARD, KEEP, FORWARD_DRY };
 
 typedef struct server {
     be how;
@@ -51,6 +51,19 @@ static void produce(tr_actor *self, server *s)
     tr_msg_free(self, &s->ask);
 }
 
+static uint64_t fails_at; /* of the allocations that a FORWARD_DRY makes */
+
+static tr_err forward_dry(tr_actor *self, const tr_msg *ask, tr_addr to)
+{
+    tr__pool *pool = &tr_node_of(self)->loops[0]->pool;
+    memset(pool->free, 0, sizeof(pool->free));
+    pool->bump = pool->bump_end;
+    tr__alloc_fail_at(fails_at);
+    tr_err err = tr_forward(self, ask, to);
+    tr__alloc_fail_at(0);
+    return err;
+}
+
 static void serve(tr_actor *self, void *state, const tr_msg *msg)
 {
     server *s = state;
@@ -63,15 +76,16 @@ static void serve(tr_actor *self, void *state, const tr_msg *msg)
         tr_msg_free(self, &s->ask);
     } else if (tr_match(msg, end_now)) {
         tr_exit(self, TR_OK, "told to");
-    } else if (tr_match(msg, list) && s->how.what == FORWARD) {
-        if (tr_forward(self, msg, s->how.to) != TR_OK)
+    } else if (tr_match(msg, list) && (s->how.what == FORWARD || s->how.what == FORWARD_DRY)) {
+        if ((s->how.what == FORWARD ? tr_forward : forward_dry)(self, msg, s->how.to) != TR_OK)
             tr_reply_error(self, msg, tr_last_error(self)->code, "%s", tr_last_error(self)->text);
     } else if (tr_match(msg, list)) {
         if (s->ask)
             tr_msg_free(self, &s->ask);
         s->ask = tr_msg_take(self, msg);
         s->sent = 0;
-        produce(self, s);
+        if (s->how.what != KEEP)
+            produce(self, s);
     } else if (tr_match(msg, tr_demand) && s->ask) {
         produce(self, s);
     }
@@ -182,6 +196,7 @@ static tr_err start(tr_actor *self, uint32_t index)
     tr_spawn_with(self, &asker_def, NULL, &(tr_spawn_opts){.name = "asker", .place = TR_PLACE_SPREAD});
     /* Where the connections are: what it sends is sent at once. */
     tr_spawn_with(self, &asker_def, NULL, &(tr_spawn_opts){.name = "near", .place = TR_PLACE_LOOP});
+    tr_spawn_with(self, &server_def, NULL, &(tr_spawn_opts){.name = "here", .place = TR_PLACE_LOOP});
     tr_spawn_with(self, &taker_def, NULL, &(tr_spawn_opts){.name = "taker", .place = TR_PLACE_SPREAD});
     return tr_sleep(self, TR_FOREVER);
 }
@@ -454,6 +469,31 @@ static void a_lost_connection_ends_a_stream_at_both_ends_and_then_another_begins
     }
 }
 
+/* Its asker hears where it went, or that it failed. */
+static void a_stream_that_goes_on_to_a_node_without_memory_is_not_lost_sight_of(void **state)
+{
+    (void)state;
+    uint32_t failed = 0, canceled = 0;
+    tr_addr here = find("n0/here");
+    have(here, FORWARD_DRY, two[1]);
+    have(two[1], KEEP, TR_ADDR_NONE);
+    for (fails_at = 1; fails_at <= 6; fails_at++) {
+        have_asked(who_asks, here, 300, 8, 0);
+        tr_sim_step(sim, TR_SECONDS(1));
+        assert_int_equal(tr_probe_send(boss, who_asks, give_up), TR_OK);
+        uint64_t refused = tr_sim_node(sim, 0)->loops[0]->counts.dropped[TR_DROP_NO_MEMORY];
+        if (refused > failed) {
+            failed++;
+            ends_with(TR_ENOMEM, TR_SECONDS(1));
+            continue;
+        }
+        const told *t = tr_probe_expect(boss, TR_SECONDS(1), told);
+        canceled += t && strcmp(t->what, "canceled") == 0;
+        assert_int_equal(failed + canceled, fails_at);
+    }
+    assert_true(failed && canceled);
+}
+
 /* ---- what no peer does --------------------------------------------------------------------------------- */
 
 /* What waits on node 0 for node 1: the ask. */
@@ -521,6 +561,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_lost_connection_ends_a_stream_at_both_ends_and_then_another_begins,
                                         set_up, tear_down),
         cmocka_unit_test_setup_teardown(who_streams_hears_of_a_cancel_that_can_not_go, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_stream_that_goes_on_to_a_node_without_memory_is_not_lost_sight_of,
+                                        set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_peer_that_breaks_a_streams_rules_is_cut, set_up, tear_down),
         cmocka_unit_test_setup_teardown(an_end_of_who_asks_or_sends_is_heard_over_the_connection, set_up,
                                         tear_down),

@@ -1,5 +1,6 @@
 /* Streamed asks on one node: actors/inflow.c, actors/outflow.c, and what becomes of them when somebody pauses, gives up, ends,
  * is late, or hands them on. Between nodes: tests/sim/test_sim_streams.c. */
+#include "base/mem.h"
 #include "tests/unit/stream_fixture.h"
 
 /* ---- what holds ---------------------------------------------------------------------------------------- */
@@ -330,6 +331,43 @@ static void a_cancel_finds_who_streams_after_a_forward(void **state)
     close_flow();
 }
 
+static uint64_t chosen;
+
+static void b_forwards_without_memory(tr_actor *self, manual_puppet *puppet, const tr_msg *msg)
+{
+    (void)puppet;
+    if (!tr_msg_ask_number(msg))
+        return;
+    manual_dry_pool(f.p->m, 0);
+    tr__alloc_fail_at(chosen);
+    assert_int_equal(tr_forward(self, msg, c.address), TR_OK);
+    tr__alloc_fail_at(0);
+}
+
+/* Else a cancel would go to who had it before, and its callee would wait for demand. */
+static void without_memory_to_follow_it_a_forwarded_stream_fails(void **state)
+{
+    (void)state;
+    uint32_t failed = 0, told = 0;
+    for (chosen = 1; chosen < 4; chosen++) {
+        open_flow(1, 4, MANY);
+        f.p->b.on = b_forwards_without_memory;
+        c = (manual_puppet){.on = b_produces};
+        manual_spawn(f.p->m, 0, &c, NULL);
+        manual_pump(f.p->m);
+        f.limit = 0; /* none that would say who has it */
+        run_flow();
+        failed += strcmp(f.p->a.trail, "init error:no-memory ") == 0;
+        manual_do(f.p->m, f.p->a.address, pair_cancel, f.p);
+        told += strstr(c.trail, "canceled ") != NULL;
+        assert_int_equal(failed + told, chosen);
+        manual_do(f.p->m, c.address, b_drops_it, NULL);
+        assert_int_equal(manual_actor(f.p->m, c.address)->count, 0);
+        close_flow();
+    }
+    assert_true(failed && told);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -348,6 +386,7 @@ int main(void)
         cmocka_unit_test(without_a_function_nothing_is_called),
         cmocka_unit_test(a_stream_can_be_forwarded_until_it_has_begun),
         cmocka_unit_test(a_cancel_finds_who_streams_after_a_forward),
+        cmocka_unit_test(without_memory_to_follow_it_a_forwarded_stream_fails),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -124,17 +124,23 @@ static void a_full_mailbox_hears_it_later(void **state)
     assert_int_equal(actor->count, 0);
 }
 
-static void it_ends_with_who_watches(void **state)
+static uint32_t watches(void)
 {
-    (void)state;
-    manual_do(m, watcher.address, watch, "bank");
-    manual_do(m, watcher.address, end, NULL);
     uint32_t actors = 0;
     for (uint32_t i = 0; i < 2 * TR__SEGMENT_SLOTS; i++) {
         const tr_actor *actor = tr__slot(m->node, i);
         actors += actor && actor->state != TR__ACTOR_FREE && strcmp(actor->def->name, "name-watch") == 0;
     }
-    assert_int_equal(actors, 0);
+    return actors;
+}
+
+static void it_ends_with_who_watches(void **state)
+{
+    (void)state;
+    manual_do(m, watcher.address, watch, "bank");
+    assert_int_equal(watches(), 1);
+    manual_do(m, watcher.address, end, NULL);
+    assert_int_equal(watches(), 0);
 }
 
 static void whatever_allocation_fails_the_last_thing_told_is_true(void **state)
@@ -163,6 +169,32 @@ static void whatever_allocation_fails_the_last_thing_told_is_true(void **state)
     }
 }
 
+static void watch_without(tr_actor *self, void *nth)
+{
+    manual_dry_pool(m, 1);
+    tr__alloc_fail_at(*(uint64_t *)nth);
+    number = tr_monitor_name(self, "bank");
+}
+
+static void whatever_allocation_fails_who_has_a_number_is_told(void **state)
+{
+    uint32_t refused = 0;
+    for (uint64_t nth = 1; nth <= 40; nth++) {
+        manual_do(m, watcher.address, watch_without, &nth);
+        manual_step(m, TR_MILLIS(100));
+        tr__alloc_fail_at(0);
+        manual_step(m, TR_SECONDS(11));
+        manual_do(m, one.address, be_called, "bank");
+        manual_step(m, TR_SECONDS(1));
+        assert_string_equal(watcher.trail, number ? "tr_name_event up:one " : "");
+        assert_int_equal(watches(), number ? 1 : 0);
+        refused += number == 0;
+        tear_down(state);
+        set_up(state);
+    }
+    assert_in_range(refused, 1, 39);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -174,6 +206,7 @@ int main(void)
         TEST(a_full_mailbox_hears_it_later),
         TEST(it_ends_with_who_watches),
         TEST(whatever_allocation_fails_the_last_thing_told_is_true),
+        TEST(whatever_allocation_fails_who_has_a_number_is_told),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -399,6 +399,61 @@ static void a_demand_beyond_the_window_is_not_believed(void **state)
     close_peer(o);
 }
 
+static void take_stream(peer_of *o)
+{
+    uint8_t batch[2048];
+    o->a.on = keep_it;
+    tr__record ask = {.kind = TR__WIRE_STREAM_ASK,
+                      .ask = 9,
+                      .from_slot = 3,
+                      .from_generation = 1,
+                      .remaining_ns = UINT64_MAX,
+                      .window = 1};
+    tr__remote_take_batch(&o->p, batch, of_mark(o, batch, ask));
+    manual_pump(o->m);
+    assert_string_equal(o->a.trail, "init 5 ");
+}
+
+/* Who gives it up hasn't heard that it was handed on. */
+static void a_cancel_of_a_stream_goes_to_who_has_it_whomever_it_names(void **state)
+{
+    (void)state;
+    peer_of *o = open_peer();
+    uint8_t batch[2048];
+    take_stream(o);
+    tr__record cancel = {.kind = TR__WIRE_CANCEL,
+                         .ask = 9,
+                         .from_slot = 3,
+                         .from_generation = 1,
+                         .to_slot = o->a.address.slot + 1,
+                         .to_generation = 1};
+    tr__remote_take_batch(&o->p, batch, put(batch, cancel, ""));
+    manual_pump(o->m);
+    assert_string_equal(o->a.trail, "init 5 canceled ");
+    tr__waits_fini(&o->p.waits);
+    close_peer(o);
+}
+
+/* The cancel came first, and went to who had it before. What would tell its asker where it went is the cancel then. */
+static void a_stream_that_was_given_up_on_its_way_is_canceled_where_it_came(void **state)
+{
+    (void)state;
+    peer_of *o = open_peer();
+    tr__loop *loop = o->remote.loop;
+    take_stream(o);
+    tr__msg_free(loop, tr__waits_take(&o->p.waits, TR__MSG_CANCEL, 9, 3, 1));
+    tr_msg *moved = tr__moved_make(loop, 9, o->a.address, 1);
+    moved->flags |= TR__MSG_STREAM;
+    moved->to.slot = 3;
+    moved->to.generation = 1;
+    loop->counts.accepted++;
+    tr__remote_peer_send(&o->p, moved);
+    manual_pump(o->m);
+    assert_string_equal(o->a.trail, "init 5 canceled ");
+    tr__waits_fini(&o->p.waits);
+    close_peer(o);
+}
+
 TR_STRUCT(nothing, (optional, u64, a), (optional, u64, b), (optional, u64, c), (optional, u64, d))
 TR_MESSAGE(nothings, (list, nothing, all))
 
@@ -519,6 +574,8 @@ int main(void)
         cmocka_unit_test(a_peer_moves_no_ask_that_it_has_not),
         cmocka_unit_test(a_cancel_of_anothers_ask_goes_to_no_third_node),
         cmocka_unit_test(a_demand_beyond_the_window_is_not_believed),
+        cmocka_unit_test(a_cancel_of_a_stream_goes_to_who_has_it_whomever_it_names),
+        cmocka_unit_test(a_stream_that_was_given_up_on_its_way_is_canceled_where_it_came),
         cmocka_unit_test(a_small_frame_that_would_be_a_huge_message_is_refused),
         cmocka_unit_test(a_unit_of_several_large_messages_is_all_of_them_and_only_the_last_takes_its_block),
         cmocka_unit_test(one_that_is_malformed_among_them_is_counted_and_the_others_come),

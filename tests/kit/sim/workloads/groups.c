@@ -91,7 +91,8 @@ typedef struct subscriber {
     uint32_t of; /* the topic's node */
     bool here;
     tr_topic_policy policy;
-    tr_addr topic; /* that it is a subscriber of */
+    tr_addr topic;   /* that it is a subscriber of */
+    uintptr_t asked; /* it has so often, to subscribe */
     uint64_t watch, epoch, seen, heard;
 } subscriber;
 
@@ -122,6 +123,23 @@ static void hear(tr_actor *self, subscriber *s, const groups_news *n, const tr_m
     s->seen = n->number;
 }
 
+/* A topic that has no memory for it says so; one that is lost meanwhile is told by its name. */
+static void subscribed(tr_actor *self, void *state, const tr_result *result, void *nth)
+{
+    const subscriber *s = state;
+    bool wanted = s->asked == (uintptr_t)nth && !tr_addr_is_none(s->topic);
+    if (result->err != TR_OK && wanted)
+        tr_exit(self, TR_EAGAIN, "it can't subscribe now");
+}
+
+static void subscribe(tr_actor *self, subscriber *s)
+{
+    tr_future future = tr_ask(self, s->topic, TR_SECONDS(5), tr_subscribe, .policy = s->policy, .room = 4);
+    void *nth = (void *)++s->asked;
+    if (!future.id || tr_then(self, future, subscribed, nth) != TR_OK)
+        tr_exit(self, TR_EAGAIN, "it can't ask to subscribe now");
+}
+
 static void subscriber_receive(tr_actor *self, void *state, const tr_msg *msg)
 {
     subscriber *s = state;
@@ -131,8 +149,7 @@ static void subscriber_receive(tr_actor *self, void *state, const tr_msg *msg)
     if (e && e->up) {
         s->topic = e->actor;
         s->seen = 0;
-        if (tr_send(self, e->actor, tr_subscribe, .policy = s->policy, .room = 4) != TR_OK)
-            tr_exit(self, TR_EAGAIN, "it can't subscribe now");
+        subscribe(self, s);
     } else if (e) {
         tr_sometimes(self, true, "a watched name is given back");
         s->topic = TR_ADDR_NONE;
