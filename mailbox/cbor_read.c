@@ -521,13 +521,20 @@ static bool decode(reader *r)
     return !r->starved;
 }
 
+static void around(reader *r, const tr__gap *gaps, uint32_t count)
+{
+    if (count) {
+        r->gap = gaps;
+        r->gaps_end = gaps + count;
+    }
+}
+
 tr_err tr__cbor_measure_around(const tr_typeinfo *type, const uint8_t *in, size_t length, const tr__gap *gaps,
                                uint32_t count, size_t *body_size, tr_error *error)
 {
     reader r;
     start(&r, type, in, length);
-    r.gap = gaps;
-    r.gaps_end = gaps + count;
+    around(&r, gaps, count);
     r.error = error;
     return walk(&r, body_size);
 }
@@ -537,8 +544,7 @@ bool tr__cbor_decode_around(const tr_typeinfo *type, const uint8_t *in, size_t l
 {
     reader r;
     start(&r, type, in, length);
-    r.gap = gaps;
-    r.gaps_end = gaps + count;
+    around(&r, gaps, count);
     r.body = into;
     r.account = account;
     return decode(&r);

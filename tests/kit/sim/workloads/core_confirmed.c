@@ -207,8 +207,10 @@ static void something(tr_actor *self, sender *s)
     uint64_t count = tr_random(self) % 6 ? 1 + tr_random(self) % 3 : 25;
     if (tr_random(self) % 300 == 0)
         core_exit(self, s->being, tr_random(self) % 2 ? TR_OK : TR_EAPP);
-    for (uint64_t i = 0; to && i < count; i++)
-        send_one(self, s, to, any_timeout(self), any_size(self, to));
+    for (uint64_t i = 0; to && i < count; i++) {
+        uint64_t timeout_ns = any_timeout(self); /* drawn first, whoever compiles this */
+        send_one(self, s, to, timeout_ns, any_size(self, to));
+    }
 }
 
 /* One to each, until all have got one. */
