@@ -89,14 +89,14 @@ SCALING = [
 
 REMOTE_PEERS = {  # in the order of the charts; those of nng are the layer below, without actors
     "troupe": "troupe",
-    "troupe-key": "troupe with a key",
+    "troupe-key": "with a key",
     "go": "Go",
     "erlang": "Erlang/OTP",
-    "caf": "CAF io",
-    "asyncio": "asyncio streams",
-    "nng-stream": "nng byte stream",
-    "nng-push": "nng PUSH/PULL",
-    "nng-batch": "nng PUSH/PULL, 64 KiB",
+    "caf": "CAF",
+    "asyncio": "asyncio",
+    "nng-stream": "nng stream",
+    "nng-push": "nng PUSH",
+    "nng-batch": "nng PUSH, batched",
 }
 
 WINDOWS = {  # what may be under way one way
