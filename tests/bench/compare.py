@@ -1,4 +1,5 @@
 """The stages `peers` and `scaling`: troupe beside the peers, and troupe beside itself at more loops."""
+import json
 import subprocess
 import time
 
@@ -93,9 +94,16 @@ class Comparison:
                     if number <= 3 or self.warm(workload, peer, mode)["seconds"] <= LONG_S:
                         self.once("peers", workload, peer, mode, number)
 
+    def line(self, stage, workload, number):
+        """How far apart the two cores are just now (line.c)."""
+        key = {"stage": stage, "workload": workload.key, "peer": "cache line", "mode": "", "run": number}
+        if measure.cores() > 1 and not self.results.find(**key):
+            self.results.add(**key, values=json.loads(measure.run([str(measure.TROUPE.parent / "bench-line")])))
+
     def run_scaling(self):
         for workload in plan.SCALING:
             for number in range(self.runs + 1):
+                self.line("scaling", workload, number)
                 for mode in modes_of("troupe"):
                     self.once("scaling", workload, "troupe", mode, number)
 

@@ -142,7 +142,14 @@ def scaling(results):
         lines.append(f"| {workload.key} | {mode.split()[0]} | {figure(value)} {unit} | {figure(least)} | {figure(most)} | "
                      f"{speed:.2f} | {target or ''} | {word} |")
     what = "".join(f"- {one.work}.\n" for one in plan.SCALING)
-    return "\n".join(lines) + "\n\n" + what + "\n"
+    return "\n".join(lines) + "\n\n" + what + "\n" + how_far_apart(results)
+
+
+def how_far_apart(results):
+    """What two loops pay for what they share: it is the machine's, and not the same from hour to hour on a virtual one."""
+    trip = measure.series(results, "trip_ns", stage="scaling", peer="cache line")
+    return (f"Between these runs a cache line took {figure(trip[0])} ns from one core to the other and back (median; "
+            f"{figure(trip[1])} to {figure(trip[2])}).\n\n") if trip else ""
 
 
 def write(results, peers, pictures, path):
