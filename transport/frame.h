@@ -25,7 +25,7 @@
 #define TR__FRAME_HEADER      24
 #define TR__FRAME_TAG         16                     /* what a sealed frame has behind its body */
 #define TR__BATCH_OVERHEAD    (TR__FRAME_HEADER + 4) /* what a batch frame costs beyond its messages */
-#define TR__FRAME_SIZE_NORMAL (64u << 10)            /* what a batch frame is gathered up to */
+#define TR__FRAME_SIZE_NORMAL (128u << 10)           /* what a batch frame is gathered up to */
 #define TR__FRAME_SIZE_MAX    ((16u << 20) + TR__BATCH_OVERHEAD) /* a single large message, without lanes */
 #define TR__CHUNK_OVERHEAD    (TR__FRAME_HEADER + 12)
 #define TR__CHUNK_FRAME_MAX   (128u << 10) /* tag included: two fill what is received at a time */

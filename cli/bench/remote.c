@@ -421,7 +421,7 @@ const bench bench_remote_flood = {
     .what = "two processes, messages one way within a window that the receiver grants",
     .takes = {{BENCH_MESSAGES, 2000000, 1, 1000000000},
               {BENCH_SIZE, 64, 0, PAYLOAD_MAX},
-              {BENCH_OUTSTANDING, 8192, 1, 16000}},
+              {BENCH_OUTSTANDING, 16000, 1, 16000}},
     .metrics = {{"rate", "M/s"}},
     .remote = true,
     .start = start_flood,

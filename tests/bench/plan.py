@@ -100,7 +100,7 @@ REMOTE_PEERS = {  # in the order of the charts; those of nng are the layer below
 }
 
 WINDOWS = {  # what may be under way one way
-    "troupe": "8,192 messages that the receiver grants by halves, at most as many as its mailbox has places; 1 MiB of bytes",
+    "troupe": "16,000 messages that the receiver grants by halves, at most as many as its mailbox has places; 1 MiB of bytes",
     "go": "1,024 in each of the two channels, 64 KiB in each of two buffers, and the socket's",
     "erlang": "the distribution's buffer, 1 MB, and the socket's; the mailbox is unbounded",
     "caf": "nothing bounds it",

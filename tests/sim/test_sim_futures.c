@@ -34,11 +34,12 @@ static uint64_t fails_at;
 static void fill_batch(tr_actor *self, tr_addr to)
 {
     static char fill[TR__LARGE_MIN];
-    for (int i = 0; i < 12; i++) { /* what is open, what is spare, and one more */
-        size_t length = sim_filling(tr_node_of(self), to.node, 124);
+    for (int full = 0, sent = 0; full < 3 && sent < 64; sent++) { /* what is open, what is spare, and one more */
+        size_t length = sim_filling(tr_node_of(self), to.node, 600);
         memset(fill, 'x', length);
         fill[length] = '\0';
         tr_send(self, to, told, .what = fill);
+        full += sim_is_filled(tr_node_of(self), to.node, 600);
     }
     while (sim_left_in_frame(tr_node_of(self), to.node) >= TR__WIRE_HEADER_MAX)
         tr_monitor(self, to);

@@ -25,4 +25,11 @@ static inline size_t sim_filling(const tr_node *node, uint64_t peer, size_t keep
     return left > 24000 || left <= keep ? 20000 : left - keep;
 }
 
+/* Whether it has done so. */
+static inline bool sim_is_filled(const tr_node *node, uint64_t peer, size_t keep)
+{
+    size_t left = sim_left_in_frame(node, peer);
+    return left > 0 && left < keep + 64;
+}
+
 #endif
