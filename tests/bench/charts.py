@@ -166,6 +166,10 @@ plot x with lines dt 2 lc rgb '#8a949e' title 'each loop brings its whole', {", 
 """)
 
 
+def power_of_two(n):
+    return f"{n >> 20} M" if n >= 1 << 20 else f"{n >> 10} K" if n >= 1 << 10 else str(n)
+
+
 def curves(svg, head, title, x, y, lines):
     """lines: {name: [(x, y, least, most)]}; both axes logarithmic."""
     blocks, plots = [], []
@@ -179,7 +183,7 @@ def curves(svg, head, title, x, y, lines):
 set xlabel '{x}' textcolor rgb '#17202a'
 set ylabel '{y}' textcolor rgb '#17202a'
 set logscale xy
-set xtics ("16" 16, "64" 64, "256" 256, "1 K" 1024, "4 K" 4096, "16 K" 16384, "64 K" 65536, "256 K" 262144, "1 M" 1048576)
+set xtics ({", ".join(f'"{power_of_two(at)}" {at}' for at in sorted({point[0] for points in lines.values() for point in points}))})
 plot {", ".join(plots)}
 """)
 

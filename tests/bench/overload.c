@@ -47,7 +47,7 @@ static struct {
     _Atomic uint64_t began,
         restarted; /* inits of the flooded one, and when the last one's first message came */
     _Atomic bool over;
-    _Atomic uint32_t senders_left;
+    _Atomic uint32_t left; /* senders, and who asks */
     uint64_t *asks; /* ns each, the probe's only */
     uint64_t ask_count, ask_failed;
     double stop_ms[STOPS];
@@ -112,7 +112,7 @@ static tr_err sender(tr_actor *self, void *arg)
         flood(self, &sent, (now() - began) / 1000 * rate / 1000000);
         TR_TRY(tr_sleep(self, TICK));
     }
-    atomic_fetch_sub(&all.senders_left, 1);
+    atomic_fetch_sub(&all.left, 1);
     return TR_OK;
 }
 TR_ACTOR(sender_def, .run = sender);
@@ -145,6 +145,7 @@ static tr_err probe(tr_actor *self, void *arg)
         for (at = now(); due <= at && all.ask_count < ASKS_MAX; due += TICK)
             all.asks[all.ask_count++] = at - due;
     }
+    atomic_fetch_sub(&all.left, 1);
     return TR_OK;
 }
 TR_ACTOR(probe_def, .run = probe);
@@ -186,7 +187,7 @@ static tr_err start(tr_actor *self, void *arg)
         return tr_last_error(self)->code;
     while (tr_addr_is_none(tr_whereis(self, "flooded")))
         TR_TRY(tr_sleep(self, TR_MILLIS(1)));
-    atomic_store(&all.senders_left, SENDERS);
+    atomic_store(&all.left, SENDERS + 1);
     for (int i = 0; i < SENDERS; i++)
         tr_spawn_with(self, &sender_def, NULL, &(tr_spawn_opts){.place = TR_PLACE_SPREAD});
     tr_spawn(self, &probe_def, NULL);
@@ -198,7 +199,7 @@ static tr_err start(tr_actor *self, void *arg)
         TR_TRY(tr_sleep(self, TR_MILLIS(100)));
     }
     atomic_store(&all.over, true);
-    while (atomic_load(&all.senders_left))
+    while (atomic_load(&all.left))
         TR_TRY(tr_sleep(self, TR_MILLIS(1)));
     return TR_OK;
 }

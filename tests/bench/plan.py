@@ -121,8 +121,11 @@ class Remote:
     work: str
     targets: dict = field(default_factory=dict)  # by peer: so many times it, at least; of times: its time, at most
     at_least: float = 0
+    at_most: float = 0
+    of_own: tuple = ()  # (key of another one, so many times what is reached there, at least)
     fewer: dict = field(default_factory=dict)  # by peer: parameters that are smaller there
     absent: tuple = ()
+    one_loop: bool = False  # its metrics belong together, so they are of one mode
 
     @property
     def more_is_better(self):
@@ -131,6 +134,9 @@ class Remote:
 
 NO_ASKS = ("nng-stream", "nng-push", "nng-batch")
 NO_RTT = ("nng-push", "nng-batch")
+OURS = ("go", "erlang", "caf", "asyncio", "nng-stream", "nng-push", "nng-batch")  # absent where only we have such a thing
+MIXED = {"absent": OURS, "one_loop": True}
+BESIDE = {"messages": 1000, "size": 1 << 20}
 
 REMOTE = [
     Remote("round trip, 64 B", "remote-rtt", {"messages": 20_000, "size": 64}, "p50", "us",
@@ -150,7 +156,20 @@ REMOTE = [
     Remote("bulk, 1 MiB", "remote-bulk", {"messages": 1000, "size": 1 << 20}, "rate", "MB/s",
            "1,000 payloads of 1 MiB one way", {"nng-stream": 0.8}, absent=("nng-batch",),
            fewer={"caf": {"messages": 100}}),
+    Remote("small asks beside bulk, p50", "remote-mixed", BESIDE, "p50", "us",
+           "asks of 64 bytes, one at a time, while 1,000 payloads of 1 MiB go one way on the same connection", **MIXED),
+    Remote("small asks beside bulk, p99", "remote-mixed", BESIDE, "p99", "us", "the same", at_most=2000, **MIXED),
+    Remote("bulk beside small asks", "remote-mixed", BESIDE, "rate", "MB/s", "the same", of_own=("bulk, 1 MiB", 0.6), **MIXED),
 ]
+
+REMOTE_OUTSTANDING = [1, 4, 16, 64, 256, 1000]  # round trips under load: so many asks of 64 bytes at a time
+REMOTE_LOADED = ("troupe", "go", "erlang", "asyncio")
+
+
+def of_outstanding(outstanding, peer):
+    """How many asks make a run of about a second."""
+    return {"troupe": 10_000, "go": 20_000}.get(peer, 10_000) * min(outstanding, 32 if peer in ("troupe", "go") else 8)
+
 
 REMOTE_SIZES = [16, 64, 256, 1024, 4096, 16384, 65536, 262144, 1 << 20]
 REMOTE_SIZES_OF = ("troupe", "go", "erlang", "asyncio", "caf", "nng-stream")

@@ -13,9 +13,9 @@ STAGE = "remote"
 
 # ---- measuring ----
 
-def modes_of(peer):
+def modes_of(peer, work=None):
     if peer == "troupe":
-        return compare.modes_of("troupe")
+        return compare.modes_of("troupe")[:1 if work and work.one_loop else None]
     return ["1 loop"] if peer == "troupe-key" else ["both"]
 
 
@@ -65,7 +65,7 @@ def run(results, peers, progress, runs, small, only=""):
                 params = {**work.params, **work.fewer.get(peer, {})}
                 if work.bench != "remote-asks":
                     params.pop("outstanding", None)
-                for mode in modes_of(peer) if peer not in work.absent else ():
+                for mode in modes_of(peer, work) if peer not in work.absent else ():
                     once(results, peers, progress, name_of(work), peer, mode, work.bench,
                          small_of(params) if small else params, number)
     for number in range(min(runs, 3) + 1):
@@ -74,6 +74,13 @@ def run(results, peers, progress, runs, small, only=""):
                 if peer in plan.REMOTE_SIZES_OF:
                     params = {"messages": plan.of_size(size, peer), "size": size}
                     once(results, peers, progress, f"size {size}", peer, modes_of(peer)[0], "remote-flood",
+                         small_of(params) if small else params, number)
+    for number in range(min(runs, 3) + 1):
+        for outstanding in (one for one in plan.REMOTE_OUTSTANDING if only in f"outstanding {one}"):
+            for peer in here(peers):
+                if peer in plan.REMOTE_LOADED:
+                    params = {"messages": plan.of_outstanding(outstanding, peer), "outstanding": outstanding, "size": 64}
+                    once(results, peers, progress, f"outstanding {outstanding}", peer, modes_of(peer)[0], "remote-asks",
                          small_of(params) if small else params, number)
 
 
@@ -98,6 +105,12 @@ def verdicts(results):
         ours = of(results, work, "troupe")
         if ours and work.at_least:
             out.append((work.key, f"{ours[0]:,.0f} {work.unit}", f"at least {work.at_least:,.0f}", ours[0] >= work.at_least))
+        if ours and work.at_most:
+            out.append((work.key, f"{ours[0]:,.0f} {work.unit}", f"at most {work.at_most:,.0f}", ours[0] <= work.at_most))
+        other = work.of_own and of(results, next(one for one in plan.REMOTE if one.key == work.of_own[0]), "troupe")
+        if ours and other:
+            share = ours[0] / other[0]
+            out.append((work.key, f"{share:.2f} of {work.of_own[0]}", f"at least {work.of_own[1]}", share >= work.of_own[1]))
         for peer, times in work.targets.items():
             theirs = of(results, work, peer)
             if ours and theirs:
@@ -147,11 +160,13 @@ def text(results, pictures):
            "without actors, types or checksums. With a key every frame is sealed.", "", table(results)]
     for file, alt in (("performance-remote.svg", "Messages and bytes a second between two processes"),
                       ("performance-remote-times.svg", "Round trips between two processes"),
-                      ("performance-sizes.svg", "Bytes a second against the size of a message")):
+                      ("performance-sizes.svg", "Bytes a second against the size of a message"),
+                      ("performance-load.svg", "The time of a round trip against how many are under way")):
         if file in pictures:
             out.append(f"![{alt}]({file})\n")
     out.append("The work:\n")
     out += [f"- **{work.key}**: {work.work}." for work in plan.REMOTE if work.work != "the same"]
+    out += ["- **under load**: so many asks of 64 bytes at a time; of the peers the mean, which is their number by their rate."]
     out += ["", "What may be under way one way, where a sender then waits:", ""]
     out += [f"- {plan.REMOTE_PEERS[peer]}: {window}." for peer, window in plan.WINDOWS.items()]
     out += ["", "### From least to most, between two processes", "", spread(results)]
@@ -186,6 +201,24 @@ def sizes(results):
     return lines
 
 
+def loaded(results):
+    """By name: (outstanding, us, least, most)."""
+    lines = {}
+    for peer in plan.REMOTE_LOADED:
+        for metric in ("p50", "p99") if peer == "troupe" else ("rate",):
+            points = []
+            for outstanding in plan.REMOTE_OUTSTANDING:
+                key = {"stage": STAGE, "workload": f"outstanding {outstanding}", "peer": peer}
+                got = measure.series(results, metric, **key)
+                if got and metric == "rate":  # Little's law
+                    got = (outstanding * 1e6 / got[0], outstanding * 1e6 / got[2], outstanding * 1e6 / got[1])
+                if got:
+                    points.append((outstanding, *got[:3]))
+            if points:
+                lines[f"{plan.REMOTE_PEERS[peer]}, {'mean' if metric == 'rate' else metric}"] = points
+    return lines
+
+
 def draw(results, into):
     drawn = []
     for file, title, unit, wanted in (
@@ -201,4 +234,9 @@ def draw(results, into):
         charts.curves(into / "performance-sizes.svg", results.head_of(STAGE), "Against the size of a message", "bytes of a message",
                       "MB a second", {plan.REMOTE_PEERS[peer]: points for peer, points in lines.items()})
         drawn.append("performance-sizes.svg")
+    lines = loaded(results)
+    if lines:
+        charts.curves(into / "performance-load.svg", results.head_of(STAGE), "The time of a round trip under load: less is better",
+                      "asks under way", "us", lines)
+        drawn.append("performance-load.svg")
     return drawn
