@@ -41,6 +41,7 @@ void tr__node_log(tr_node *node, tr_log_level level, const char *format, ...)
     va_start(args, format);
     vsnprintf(line, sizeof(line), format, args);
     va_end(args);
+    tr__plain(line, strlen(line), false);
     node->log(node->log_context, level, line);
 }
 
