@@ -26,7 +26,7 @@
 
 #include <cmocka.h>
 
-#define HEAR_MS 20000
+#define HEAR_MS 60000
 
 typedef struct process {
     pid_t pid;
@@ -88,7 +88,7 @@ static inline bool listen_for(process *p, int ms)
     return true;
 }
 
-/* Wait until it has said these words (NULL: until it has closed its output), 20 s at most. */
+/* Wait until it has said these words (NULL: until it has closed its output), a minute at most. */
 static inline void hear(process *p, const char *words)
 {
     uint64_t until = now_ms() + HEAR_MS;
