@@ -184,6 +184,25 @@ plot {", ".join(plots)}
 """)
 
 
+def loads(svg, head, lines):
+    """lines: {name: [(asks outstanding, p50, p99)]}; both axes logarithmic."""
+    blocks, plots = [], []
+    for at, (name, points) in enumerate(lines.items()):
+        blocks.append("$d%d << EOD\n%s\nEOD" % (at, "\n".join(" ".join(number(v) for v in point) for point in points)))
+        colour = list(COLOURS.values())[at % len(COLOURS)]
+        plots.append(f"$d{at} using 1:2 with linespoints pt 7 ps 0.6 lw 2 lc rgb '{colour}' title '{escaped(name)}, p50'")
+        plots.append(f"$d{at} using 1:3 with linespoints pt 6 ps 0.6 lw 1.4 dt 2 lc rgb '{colour}' title 'p99'")
+    at_x = ", ".join(f'"{point[0]:,}" {point[0]}' for point in max(lines.values(), key=len))
+    gnuplot(STYLE.format(width=900, height=440, svg=svg, title="Latency under load: less is better", subtitle=subtitle(head, 900),
+                         key="outside right center vertical Left reverse samplen 2 spacing 1.2") + "\n".join(blocks) + f"""
+set xlabel 'asks outstanding' textcolor rgb '#17202a'
+set ylabel 'us' textcolor rgb '#17202a'
+set logscale xy
+set xtics ({at_x})
+plot {", ".join(plots)}
+""")
+
+
 def draw_overload(head, samples, into):
     """samples: (s, MB), of docs/performance.md's flood."""
     file = "performance-overload.svg"
