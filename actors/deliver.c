@@ -244,7 +244,7 @@ void tr__deliver(tr__loop *loop, tr_msg *msg)
 {
     tr_actor *actor;
     if (__builtin_expect(msg->routed, 0)) {
-        tr__remote_send(loop, msg);
+        tr__remote_arrived(loop, msg);
     } else if (!is_for(loop, actor = tr__slot(loop->node, msg->to.slot), msg)) {
         tr__drop(loop, msg, why_nobody(loop, msg));
     } else if (__builtin_expect(actor->mail == 0, 1) || tr__mail_arrives(loop, actor, msg)) {

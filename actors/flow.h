@@ -18,6 +18,8 @@
  *     block.
  * W7  An item's block has room for a tr_demand.
  *
+ * A large item for another node needs room on its connection, besides demand: a DEMAND of none tells that there is some.
+ *
  * The owner's loop only. */
 #ifndef TR_ACTORS_FLOW_H
 #define TR_ACTORS_FLOW_H

@@ -13,8 +13,15 @@
 
 void tr__writable(tr__loop *loop, tr_msg *msg)
 {
-    msg->kind = msg->flags & TR__MSG_WAITS ? TR__MSG_PLACES : TR__MSG_NOTICE;
-    tr__submit(loop, msg->sender, msg);
+    tr_addr to = msg->sender;
+    if (msg->flags & TR__MSG_STREAM) { /* of who has a large item for a stream (outflow.c) */
+        msg->flags &= (uint8_t)~TR__MSG_STREAM;
+        msg->kind = TR__MSG_DEMAND;
+        msg->sender = ((tr_demand *)tr__msg_body(msg))->asker;
+    } else {
+        msg->kind = msg->flags & TR__MSG_WAITS ? TR__MSG_PLACES : TR__MSG_NOTICE;
+    }
+    tr__submit(loop, to, msg);
 }
 
 /* In a list by extras, off the run queue: whoever is told in the same turn runs last in, first out. */

@@ -10,6 +10,7 @@
 
 #include "actors/remote.h"
 #include "actors/stopper_os.h"
+#include "base/stderr_os.h"
 #include "transport/address.h"
 
 #define JOINS_MAX   64
@@ -331,11 +332,14 @@ int tr_main(int argc, char **argv, tr_err (*start)(tr_actor *self, void *arg), v
     tr_error error = {0};
     tr_node *node = tr_node_create(&p.node, &error);
     if (!node) {
-        fprintf(stderr, "%s: %s\n", program, error.text);
+        tr__stderr_line(program, error.text);
         return error.code == TR_EINVAL ? 2 : 1; /* a bad name */
     }
     tr_err err = run_and_destroy(node, &error);
-    if (err != TR_OK)
-        fprintf(stderr, "%s: %s: %s\n", program, tr_err_word(err), error.text);
+    if (err != TR_OK) {
+        char text[TR_ERROR_TEXT_MAX + 32];
+        snprintf(text, sizeof(text), "%s: %s", tr_err_word(err), error.text);
+        tr__stderr_line(program, text);
+    }
     return err == TR_OK ? 0 : 1;
 }

@@ -60,8 +60,16 @@ static void seek(tr_actor *self, name_watch *w)
         tr__tick_set(tr__owner(self), w->tick, RETRY);
 }
 
+/* Without memory for it later: it goes on meanwhile. */
+static void watch_watcher(tr_actor *self, name_watch *w)
+{
+    if (!w->watcher_monitor && !(w->watcher_monitor = tr_monitor(self, w->watcher)))
+        tr__tick_set(tr__owner(self), w->tick, RETRY);
+}
+
 static void go_on(tr_actor *self, name_watch *w)
 {
+    watch_watcher(self, w);
     w->lost = !tr_addr_is_none(w->told) && (w->lost || !tr_addr_equal(w->told, w->holder));
     if (w->lost && tell(self, w, false, w->told)) {
         w->told = TR_ADDR_NONE;
@@ -109,11 +117,12 @@ static void receive(tr_actor *self, void *state, const tr_msg *msg)
     name_watch *w = state;
     const tr_down *d = tr_match(msg, tr_down);
     if (d && d->monitor == w->watcher_monitor) {
-        if (!tr__may_run(d) || !(w->watcher_monitor = tr_monitor(self, w->watcher)))
+        if (!tr__may_run(d)) {
             tr_exit(self, TR_OK, "nobody wants to know any more");
-        return;
-    }
-    if (d && d->monitor == w->holder_monitor) {
+            return;
+        }
+        w->watcher_monitor = 0;
+    } else if (d && d->monitor == w->holder_monitor) {
         w->lost = !tr_addr_is_none(w->told);
         w->holder = TR_ADDR_NONE;
         w->holder_monitor = 0;
@@ -140,8 +149,14 @@ static tr_err init(tr_actor *self, void *state, const void *arg)
     snprintf(w->path, sizeof(w->path), "%s", a->path);
     w->watcher = a->watcher;
     w->number = a->number;
-    if (called_here ? !w->watcher_monitor : !equip(self, w))
+    if (!called_here)
+        equip(self, w);
+    if (called_here ? !w->watcher_monitor : !w->tick) {
+        if (!called_here) /* the call has said that all is well */
+            tr_log(self, TR_LOG_ERROR, "no memory to watch the name %s: who asked for it won't hear of it",
+                   w->path);
         return TR_ENOMEM;
+    }
     go_on(self, w);
     return TR_OK;
 }

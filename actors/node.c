@@ -20,6 +20,7 @@
 #include "base/err.h"
 #include "base/hash.h"
 #include "base/mem.h"
+#include "base/printable.h"
 #include "base/stderr_os.h"
 #include "mailbox/buffer.h"
 #include "transport/detector.h"
@@ -34,15 +35,14 @@ static void log_to_stderr(void *context, tr_log_level level, const char *line)
 
 void tr__node_log(tr_node *node, tr_log_level level, const char *format, ...)
 {
-    char line[768];
+    char line[768], shown[1024];
     if (level > node->log_level)
         return;
     va_list args;
     va_start(args, format);
     vsnprintf(line, sizeof(line), format, args);
     va_end(args);
-    tr__plain(line, strlen(line), false);
-    node->log(node->log_context, level, line);
+    node->log(node->log_context, level, tr__printable(shown, sizeof(shown), line));
 }
 
 static tr_err check_opts(const tr_node_opts *opts, tr_error *error)

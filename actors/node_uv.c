@@ -25,6 +25,7 @@
 #include "actors/spool.h"
 #include "actors/transactions.h"
 #include "base/err.h"
+#include "base/hash.h"
 #include "base/mem.h"
 #include "base/memory_limit_os.h"
 #include "base/signals_os.h"
@@ -270,6 +271,13 @@ static uint64_t os_seed(void)
     return seed;
 }
 
+/* A process's first node brings the key of its tables. */
+static void key_tables(void)
+{
+    uint64_t key[2] = {os_seed(), os_seed()};
+    tr__hash_key((const uint8_t *)key);
+}
+
 /* When nobody asks for stacks any more. */
 static void all_free(struct tr__driver_uv *all)
 {
@@ -314,6 +322,8 @@ static tr__seams seams_of(struct tr__driver_uv *all)
 /* The node with its loops' drivers and the control thread's, none running. */
 static tr_node *assemble(struct tr__driver_uv *all, const tr_node_opts *opts, tr_error *error)
 {
+    static pthread_once_t keyed = PTHREAD_ONCE_INIT;
+    pthread_once(&keyed, key_tables);
     tr__seams seams = seams_of(all);
     tr_node *node = all->node = tr__node_make(opts, &seams, error);
     tr_err err = node ? TR_OK : error->code;

@@ -2,6 +2,7 @@
 #include <troupe/troupe.h>
 
 #include "actors/flow.h"
+#include "actors/remote.h"
 #include "actors/send.h"
 
 /* ---- the entry ----------------------------------------------------------------------------------------- */
@@ -90,6 +91,46 @@ static tr_err wait_for_demand(tr_actor *self, const tr_msg *ask, const tr__pendi
     return err == TR_OK ? tr__check_ask(self, ask) : err;
 }
 
+/* A large item waits for room on the connection's bulk lane, as a large message does. The notice of that comes as demand (for
+ * nothing more). Without memory for it the item goes. */
+static bool lacks_room(tr_actor *self, const tr_msg *ask, const tr__pending *outflow, const tr_msg *msg)
+{
+    tr__loop *loop = tr__owner(self);
+    uint64_t there = ask->sender.node;
+    if (there == loop->node->id ||
+        !tr__remote_lacks_room(loop->node, there, msg->type, tr__msg_body(msg), msg->size))
+        return false;
+    tr_msg *want = tr__msg_alloc(&loop->pool, loop->index, sizeof(tr_demand));
+    if (!want)
+        return false;
+    want->kind = TR__MSG_WANT_WRITABLE;
+    tr__msg_filled(want, tr__type_of(&tr_demand_type));
+    want->flags |= TR__MSG_STREAM;
+    want->sender = tr__addr_of(self);
+    want->ask = ask->ask;
+    want->deadline_ns = tr__pending_id(outflow);
+    *(tr_demand *)tr__msg_body(want) = (tr_demand){.asker = ask->sender, .ask = ask->ask};
+    tr__submit(loop, ask->sender, want);
+    return true;
+}
+
+static tr_err wait_for_room(tr_actor *self, const tr_msg *ask, tr__pending *outflow, tr_msg *msg,
+                            const char *where)
+{
+    while (lacks_room(self, ask, outflow, msg)) {
+        if (!self->fiber) {
+            outflow->settled = true;
+            return tr__self_fail(self, TR_EAGAIN,
+                                 "the connection to who asked this %s has no room for another large item: a "
+                                 "tr_demand tells when",
+                                 tr_msg_type_name(ask));
+        }
+        TR_TRY(wait_for_demand(self, ask, outflow, msg, where));
+        TR_TRY(check(self, ask, NULL));
+    }
+    return TR_OK;
+}
+
 tr_err tr_reply_item_at(tr_actor *self, const tr_msg *ask, tr_type *type, const void *body, const char *where)
 {
     tr__loop *loop = tr__owner(self);
@@ -109,6 +150,8 @@ tr_err tr_reply_item_at(tr_actor *self, const tr_msg *ask, tr_type *type, const 
     if (!msg)
         return tr_last_error(self)->code;
     tr_err err = outflow->left ? TR_OK : wait_for_demand(self, ask, outflow, msg, where);
+    if (err == TR_OK)
+        err = wait_for_room(self, ask, outflow, msg, where);
     if (err != TR_OK) {
         tr__msg_free(loop, msg);
         return err;

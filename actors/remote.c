@@ -57,11 +57,20 @@ static tr__route *route_add(tr__remote *remote, uint64_t id, uint64_t message_ma
     return free_one;
 }
 
-/* Whether a message goes by the bulk lane, if its node has one. What its buffers hold is not in its size. */
-static bool is_large(const tr_typeinfo *type, const void *body, size_t size)
+/* The bytes of a message that goes by the bulk lane, if its node has one; else 0. What its buffers hold is not in its size. */
+static size_t large_size(const tr_typeinfo *type, const void *body, size_t size)
 {
-    return type && (size > TR__LARGE_MIN / 16 || tr__type_is(type, TR__TYPE_BUFFERS)) &&
-           TR__WIRE_HEADER_MAX + tr__cbor_bound(type, body) > TR__LARGE_MIN;
+    if (!type || (size <= TR__LARGE_MIN / 16 && !tr__type_is(type, TR__TYPE_BUFFERS)))
+        return 0;
+    size_t bound = tr__cbor_bound(type, body);
+    return TR__WIRE_HEADER_MAX + bound > TR__LARGE_MIN ? bound : 0;
+}
+
+/* Other loops learn what loop 0 has taken only later: what they have sent until then is bounded as well. */
+static bool bulk_is_full(tr__route *route)
+{
+    return atomic_load_explicit(&route->bulk_blocked, memory_order_relaxed) ||
+           atomic_load_explicit(&route->coming, memory_order_relaxed) >= TR__COMING_MAX;
 }
 
 tr_err tr__remote_check(tr_node *node, uint64_t to_node, const tr_typeinfo *type, const void *body,
@@ -71,9 +80,18 @@ tr_err tr__remote_check(tr_node *node, uint64_t to_node, const tr_typeinfo *type
     if (!route)
         return TR_ENOCONN;
     bool blocked = atomic_load_explicit(&route->blocked, memory_order_relaxed) || TR_BUGGIFY(send_eagain);
-    if (!blocked && __builtin_expect(atomic_load_explicit(&route->bulk_blocked, memory_order_relaxed), 0))
-        blocked = is_large(type, body, size);
+    if (!blocked && __builtin_expect(bulk_is_full(route), 0))
+        blocked = large_size(type, body, size) > 0;
     return blocked ? TR_EAGAIN : TR_OK;
+}
+
+bool tr__remote_lacks_room(tr_node *node, uint64_t to_node, const tr_typeinfo *type, const void *body,
+                           size_t size)
+{
+    tr__route *route = node->remote ? route_of(node->remote, to_node) : NULL;
+    if (!route || !(atomic_load_explicit(&route->blocked, memory_order_relaxed) || bulk_is_full(route)))
+        return false;
+    return large_size(type, body, size) > 0;
 }
 
 tr__remote_peer *tr__remote_ready(tr__loop *loop, uint64_t to_node)
@@ -487,10 +505,23 @@ void tr__remote_route(tr__loop *loop, uint64_t to_node, tr_msg *msg)
     msg->routed = true;
     msg->route = (uint16_t)(route - remote->routes + 1);
     msg->route_epoch = atomic_load_explicit(&route->epoch, memory_order_relaxed);
-    if (loop->index == 0)
+    if (loop->index == 0) {
         tr__remote_send(loop, msg);
-    else
-        tr__to_loop(loop, 0, msg);
+        return;
+    }
+    size_t large = large_size(msg->type, tr__msg_body(msg), msg->size);
+    if (large)
+        atomic_fetch_add_explicit(&route->coming, large, memory_order_relaxed);
+    tr__to_loop(loop, 0, msg);
+}
+
+void tr__remote_arrived(tr__loop *loop, tr_msg *msg)
+{
+    tr__remote *remote = loop->node->remote;
+    size_t large = remote ? large_size(msg->type, tr__msg_body(msg), msg->size) : 0;
+    if (large)
+        atomic_fetch_sub_explicit(&remote->routes[msg->route - 1].coming, large, memory_order_relaxed);
+    tr__remote_send(loop, msg);
 }
 
 /* A route that was given to another node meanwhile has another epoch: nothing reaches a new incarnation by

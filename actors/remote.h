@@ -17,6 +17,9 @@ typedef struct tr__remote tr__remote;
  * credit, or no room for a large one), TR_ENOCONN. Any loop. */
 tr_err tr__remote_check(tr_node *node, uint64_t to_node, const tr_typeinfo *type, const void *body,
                         size_t size);
+/* Whether it is large, and there is no room for such: for what needs no credit otherwise. Any loop. */
+bool tr__remote_lacks_room(tr_node *node, uint64_t to_node, const tr_typeinfo *type, const void *body,
+                           size_t size);
 /* Whether it can go over the connection to that node; *most: the bytes that can. Any loop. */
 bool tr__remote_fits(tr_node *node, uint64_t to_node, const tr_typeinfo *type, const void *body, size_t size,
                      uint64_t *most);
@@ -33,7 +36,9 @@ tr_err tr__remote_allows(tr_node *node, uint64_t to_node, uint32_t may, uint64_t
 tr_err tr__allows_fail(tr_actor *self, tr_err err, const char *call, const char *right);
 /* The connected node of that id; NULL: there is none. Loop 0. */
 struct tr__remote_peer *tr__remote_peer_of(tr__loop *loop, uint64_t node);
-/* One that was routed here, to the loop that has the connections. Takes msg. */
+/* One that was routed here by another loop, to the loop that has the connections. Takes msg. */
+void tr__remote_arrived(tr__loop *loop, tr_msg *msg);
+/* The like, from wherever. */
 void tr__remote_send(tr__loop *loop, tr_msg *msg);
 
 /* Whether tr_node_opts.message_max may be that; 0: the default. */

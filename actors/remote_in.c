@@ -360,7 +360,6 @@ void tr__remote_fail_wait(tr__remote_peer *p, const tr__record *r, tr_msg *wait,
     char *copy = (char *)tr__msg_body(msg) + sizeof(tr__failure);
     memcpy(copy, text, length);
     copy[length] = 0;
-    tr__plain(copy, length, true);
     *(tr__failure *)tr__msg_body(msg) = (tr__failure){.code = code, .text = copy};
     msg->kind = TR__MSG_FAILURE;
     tr__msg_filled(msg, tr__type_of(&tr__failure_type));

@@ -129,6 +129,44 @@ bool tr__remote_hold_bulk(tr__remote_peer *p, tr_msg *msg, const tr__record *rec
     return true;
 }
 
+/* Who answers isn't held back, as who sends is: an ask asked for it. So what is held of large answers is bounded here, and what
+ * is beyond that is a failure. */
+size_t tr__answer_weight(const tr_msg *msg)
+{
+    if (msg->kind != TR__MSG_REPLY ||
+        (msg->size <= TR__LARGE_MIN / 16 && !tr__type_is(msg->type, TR__TYPE_BUFFERS)))
+        return 0;
+    size_t bound = tr__cbor_bound(msg->type, tr__msg_body(msg));
+    return TR__WIRE_HEADER_MAX + bound > TR__LARGE_MIN ? bound : 0;
+}
+
+tr_msg *tr__answer_admit(tr__remote_peer *p, tr_msg *msg)
+{
+    tr__loop *loop = p->remote->loop;
+    size_t weight = tr__answer_weight(msg);
+    if (!weight || !p->answers_held || p->answers_held + weight <= TR__ANSWERS_HELD_MAX) {
+        p->answers_held += weight;
+        return msg;
+    }
+    tr_msg *failure = tr__msg_alloc(&loop->pool, loop->index, sizeof(tr__failure));
+    if (!failure) {
+        tr__remote_cut(p, &(tr_error){TR_ENOMEM, "no memory for what it must hear"});
+        tr__drop_for(loop, p->peer->id, msg, TR_DROP_NO_MEMORY);
+        return NULL;
+    }
+    failure->kind = TR__MSG_FAILURE;
+    failure->error = TR_EFULL;
+    tr__msg_filled(failure, tr__type_of(&tr__failure_type));
+    failure->flags |= msg->flags & TR__MSG_STREAM;
+    failure->sender = msg->sender;
+    failure->to = msg->to;
+    failure->ask = msg->ask;
+    *(tr__failure *)tr__msg_body(failure) = (tr__failure){
+        .code = TR_EFULL, .text = "64 MiB of answers wait for the connection that this one needs"};
+    tr__msg_free(loop, msg);
+    return failure;
+}
+
 /* ---- what comes ---------------------------------------------------------------------------------------- */
 
 void tr__remote_take_bulk(tr__remote_peer *p, uint8_t *block, const uint8_t *bytes, size_t length)

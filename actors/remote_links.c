@@ -173,7 +173,6 @@ void tr__take_reason(const tr__record *r, tr__reason *reason)
     size_t length = r->length < sizeof(reason->text) - 1 ? r->length : sizeof(reason->text) - 1;
     if (length)
         memcpy(reason->text, r->body, length);
-    tr__plain(reason->text, length, true);
 }
 
 void tr__take_exit(tr__remote_peer *p, const tr__record *r)

@@ -423,15 +423,20 @@ void tr__remote_peer_send(tr__remote_peer *p, tr_msg *msg)
         return;
     }
     if (p->held && !TR_PLANT(held_overtaken)) {
-        hold(p, msg);
+        msg = tr__answer_admit(p, msg);
+        if (msg)
+            hold(p, msg);
         return;
     }
     tr__record record = record_of(msg);
     tr_err err = send_in_order(p, msg, &record);
-    if (err == TR_EAGAIN)
-        hold_for(p, msg, &record);
-    else if (err != TR_OK)
+    if (err == TR_EAGAIN) {
+        msg = tr__answer_admit(p, msg);
+        if (msg)
+            hold_for(p, msg, &record);
+    } else if (err != TR_OK) {
         give_up(p, msg, err);
+    }
 }
 
 /* What was held for credit of the normal lane, as far as that goes. */
@@ -439,6 +444,7 @@ static void send_held(tr__remote_peer *p)
 {
     while (p->held) {
         tr_msg *msg = p->held, *next = msg->next;
+        size_t weight = tr__answer_weight(msg);
         tr__record record = record_of(msg);
         tr_err err = send_in_order(p, msg, &record);
         if (err == TR_EAGAIN && !(p->bulk_refused && tr__remote_hold_bulk(p, msg, &record)))
@@ -448,6 +454,7 @@ static void send_held(tr__remote_peer *p)
         if (!next)
             p->held_end = &p->held;
         p->held_count--;
+        p->answers_held -= err != TR_EAGAIN ? weight : 0;
         if (err != TR_OK && err != TR_EAGAIN)
             give_up(p, msg, err);
         if (p->cut) /* nothing goes where something before it didn't */
@@ -460,6 +467,7 @@ static void send_bulk_held(tr__remote_peer *p)
 {
     while (p->bulk_held) {
         tr_msg *msg = p->bulk_held, *next = msg->next;
+        size_t weight = tr__answer_weight(msg);
         tr__record record = record_of(msg);
         tr__pair *pair = tr__pairs_find(&p->pairs, &record, 0); /* there: it is held */
         tr_err err = send_now(p, msg, &record, pair);
@@ -470,6 +478,7 @@ static void send_bulk_held(tr__remote_peer *p)
         if (!next)
             p->bulk_held_end = &p->bulk_held;
         p->bulk_held_count--;
+        p->answers_held -= weight;
         if (err != TR_OK)
             give_up(p, msg, err);
         if (p->cut)
@@ -494,8 +503,7 @@ void tr__remote_writable(tr__remote_peer *p)
         p->wanting = msg->next;
         if (!msg->next)
             p->wanting_end = &p->wanting;
-        msg->kind = TR__MSG_NOTICE;
-        tr__submit(loop, msg->sender, msg);
+        tr__writable(loop, msg);
     }
 }
 
@@ -542,12 +550,10 @@ void tr__remote_peer_end(tr__remote_peer *p)
         while (lists[i]) {
             tr_msg *msg = lists[i];
             lists[i] = msg->next;
-            if (msg->kind == TR__MSG_WANT_WRITABLE) {
-                msg->kind = TR__MSG_NOTICE;
-                tr__submit(loop, msg->sender, msg);
-            } else {
+            if (msg->kind == TR__MSG_WANT_WRITABLE)
+                tr__writable(loop, msg);
+            else
                 tr__drop_for(loop, id, msg, TR_DROP_NO_CONNECTION);
-            }
         }
     if (p->went)
         tr__msg_free(loop, p->went);

@@ -22,9 +22,11 @@
 #define TR__HELD_MAX 65536 /* messages held without credit before the connection is cut */
 #define TR__BULK_HELD_MAX \
     1024 /* held for want of room on the bulk lane before all senders to that node wait */
-#define TR__TYPES_MAX    4096  /* types told on one connection */
-#define TR__WATCHING_MAX 65536 /* monitors that one peer has here */
-#define TR__TIES_MAX     65536 /* links between here and one peer */
+#define TR__COMING_MAX       (8u << 20) /* bytes of large messages on their way to loop 0 before all wait */
+#define TR__ANSWERS_HELD_MAX ((size_t)64 << 20) /* bytes of large answers that are held: more fail */
+#define TR__TYPES_MAX        4096               /* types told on one connection */
+#define TR__WATCHING_MAX     65536              /* monitors that one peer has here */
+#define TR__TIES_MAX         65536              /* links between here and one peer */
 
 /* Where messages for a node go; read by any loop. A free one has id 0; its next use has another epoch. */
 typedef struct tr__route {
@@ -32,6 +34,7 @@ typedef struct tr__route {
     _Atomic uint16_t epoch;
     _Atomic bool blocked;         /* no credit: tr_send says TR_EAGAIN */
     _Atomic bool bulk_blocked;    /* no room on the bulk lane: for large messages it does */
+    _Atomic size_t coming;        /* bytes of large messages that other loops sent, on their way to loop 0 */
     _Atomic uint64_t message_max; /* bytes of a record that it takes by that; 0: it has none */
     _Atomic uint64_t connection;  /* its number: each has a higher one than those before */
     _Atomic uint32_t may;         /* what the node there lets this one do, as far as it has said: of tr_may */
@@ -60,6 +63,7 @@ typedef struct tr__remote_peer {
     uint32_t held_count;
     tr_msg *bulk_held, **bulk_held_end; /* likewise, for room on the bulk lane */
     uint32_t bulk_held_count;
+    size_t answers_held; /* bytes of large answers among both */
     tr__pairs pairs;
     tr__pair *pair;    /* of what is being sent: it goes behind what that has on the bulk lane */
     bool bulk_refused; /* what said TR_EAGAIN was the bulk lane */
@@ -102,6 +106,10 @@ const char *tr__told_name(const tr__remote_peer *p, uint32_t number);
 void tr__told_types_end(tr__remote_peer *p);
 /* Send, or hold until there is credit. Takes msg. */
 void tr__remote_peer_send(tr__remote_peer *p, tr_msg *msg);
+/* Of an answer that is to be held: it, or its failure if too much is held already, or NULL, and the connection ends. What it
+ * weighs is to be taken off `answers_held` when it is held no more. (remote_large.c) */
+tr_msg *tr__answer_admit(tr__remote_peer *p, tr_msg *msg);
+size_t tr__answer_weight(const tr_msg *msg);
 /* There is credit again. */
 void tr__remote_writable(tr__remote_peer *p);
 /* End the connection and say why, to the log and to the other side; peer_down follows. */

@@ -1,12 +1,14 @@
 /* See waits.h. */
 #include "actors/waits.h"
 
+#include "base/hash.h"
 #include "base/mem.h"
 
+/* Of cancels the number is a peer's choice. */
 static uint32_t bucket_of(const tr__waits *waits, uint64_t number, uint32_t slot)
 {
-    uint64_t mixed = (number ^ (uint64_t)slot << 40) * 0x9e3779b97f4a7c15ull;
-    return (uint32_t)(mixed >> 40) & (waits->size - 1);
+    const uint64_t key[] = {number, slot};
+    return (uint32_t)tr__hash_secret(key, sizeof(key)) & (waits->size - 1);
 }
 
 static bool grow(tr__waits *waits)

@@ -79,15 +79,6 @@ static size_t whole_characters(const char *text, size_t length)
     return length;
 }
 
-void tr__plain(char *text, size_t length, bool lines)
-{
-    for (size_t i = 0; i < length; i++) {
-        unsigned char byte = (unsigned char)text[i];
-        if ((byte < 0x20 && !(lines && (byte == '\n' || byte == '\t'))) || byte == 0x7f)
-            text[i] = '?';
-    }
-}
-
 tr_err tr__fail(tr_error *error, tr_err code, const char *format, ...)
 {
     va_list args;
@@ -112,7 +103,6 @@ tr_err tr__vfail(tr_error *error, tr_err code, const char *format, va_list args)
     else
         length = whole_characters(text, sizeof text - 1);
     error->code = code;
-    tr__plain(text, length, true);
     memcpy(error->text, text, length);
     error->text[length] = '\0';
     return code;

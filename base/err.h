@@ -3,8 +3,6 @@
 #define TR_BASE_ERR_H
 
 #include <stdarg.h>
-#include <stdbool.h>
-#include <stddef.h>
 #include <troupe/err.h>
 
 /* The word for a code ("no-connection"); "unknown" for a number that is none. Static storage. */
@@ -20,9 +18,5 @@ tr_err tr__err_from_errno(int number);
  * The arguments may quote error->text itself: that is how an error is wrapped. */
 tr_err tr__fail(tr_error *error, tr_err code, const char *format, ...) __attribute__((format(printf, 3, 4)));
 tr_err tr__vfail(tr_error *error, tr_err code, const char *format, va_list args);
-
-/* What a terminal would obey, control characters, become '?' in place: a text may be of another node, of a file, of a user.
- * With `lines` its tabs and ends of lines stay. Texts of errors have been through it. */
-void tr__plain(char *text, size_t length, bool lines);
 
 #endif

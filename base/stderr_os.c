@@ -3,7 +3,10 @@
 
 #include <stdio.h>
 
+#include "base/printable.h"
+
 void tr__stderr_line(const char *who, const char *line)
 {
-    fprintf(stderr, "%s: %s\n", who, line);
+    char shown[1024];
+    fprintf(stderr, "%s: %s\n", who, tr__printable(shown, sizeof(shown), line));
 }

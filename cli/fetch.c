@@ -5,6 +5,7 @@
  * SIGTERM the node stops; what was on its way stays beside its file (NAME.part, NAME.part.info), and the next
  * run goes on from there, if the server still has the same version. */
 #include "cli/fetch.h"
+#include "base/stderr_os.h"
 
 #include <errno.h>
 #include <getopt.h>
@@ -233,7 +234,7 @@ static tr_err run_node(fetch *f, tr__stopper *stopper)
     tr_error error = {0};
     tr_node *node = tr_node_create(&(tr_node_opts){.name = "fetch", .start = start, .arg = f}, &error);
     if (!node) {
-        fprintf(stderr, "troupe fetch: %s\n", error.text);
+        tr__stderr_line("troupe fetch", error.text);
         return error.code;
     }
     tr__stopper_node(stopper, node);
@@ -268,7 +269,7 @@ static int fetch_until_stopped(fetch *f, char *const *urls, bool json)
     tr__stopper stopper;
     tr_error error;
     if (tr__stopper_open(&stopper, (const int[]){SIGINT, SIGTERM, 0}, &error) != TR_OK) {
-        fprintf(stderr, "troupe fetch: %s\n", error.text);
+        tr__stderr_line("troupe fetch", error.text);
         return 1;
     }
     signal(SIGPIPE, SIG_IGN);

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/stderr_os.h"
 #include "cli/cli.h"
 #include "cli/operator_client.h"
 #include "transport/key_os.h"
@@ -24,7 +25,7 @@ static const char usage[] =
 /* Returns the exit status. */
 static int fail(const tr_error *error)
 {
-    fprintf(stderr, "troupe key: %s\n", error->text);
+    tr__stderr_line("troupe key", error->text);
     return 1;
 }
 

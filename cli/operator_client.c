@@ -14,6 +14,7 @@
 #include "actors/operator.h"
 #include "base/err.h"
 #include "base/mem.h"
+#include "base/printable.h"
 #include "mailbox/json.h"
 #include "transport/frame.h"
 
@@ -126,6 +127,40 @@ static tr_err receive_text(operator_client *client, uint64_t until_ns, char **te
     return TR_OK;
 }
 
+/* What a node tells may be a peer's words, or an actor's: it is made fit to be shown where it comes in. Messages, under `answer`
+ * and `messages`, stay as they are: they are shown as JSON only. */
+static json_t *shown_string(const json_t *string)
+{
+    char shown[4096];
+    return json_string(tr__printable(shown, sizeof(shown), json_string_value(string)));
+}
+
+static bool is_to_change(const json_t *value)
+{
+    return json_is_string(value) && !tr__is_printable(json_string_value(value));
+}
+
+static void make_printable(json_t *value)
+{
+    const char *key;
+    json_t *one;
+    size_t i;
+    json_object_foreach(value, key, one)
+    {
+        if (is_to_change(one))
+            json_object_set_new(value, key, shown_string(one));
+        else if (strcmp(key, "answer") != 0 && strcmp(key, "messages") != 0)
+            make_printable(one);
+    }
+    json_array_foreach(value, i, one)
+    {
+        if (is_to_change(one))
+            json_array_set_new(value, i, shown_string(one));
+        else
+            make_printable(one);
+    }
+}
+
 /* The node's words for what failed. */
 static tr_err told_error(const json_t *answer, tr_error *error)
 {
@@ -168,6 +203,7 @@ tr_err operator_request(operator_client *client, const json_t *request, uint64_t
         return err;
     json_t *value = json_loads(told, 0, NULL);
     tr__free(told);
+    make_printable(value);
     if (json_is_true(json_object_get(value, "ok"))) {
         *answer = value;
         return TR_OK;

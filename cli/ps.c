@@ -9,6 +9,7 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
+#include "base/stderr_os.h"
 #include "cli/cli.h"
 #include "cli/colour.h"
 #include "cli/operator_client.h"
@@ -153,7 +154,7 @@ static bool show(void *context, const char *name)
         p->shown++;
         json_decref(answer);
     } else if (p->only_one || err != TR_ENOTFOUND) { /* else: what a killed node left */
-        fprintf(stderr, "troupe ps: %s\n", error.text);
+        tr__stderr_line("troupe ps", error.text);
         p->failed++;
     }
     return true;
@@ -191,7 +192,7 @@ int cli_ps(int argc, char **argv)
         p.only_one = true;
         show(&p, argv[optind]);
     } else if (operator_each_node(show, &p, &error) < 0) {
-        fprintf(stderr, "troupe ps: %s\n", error.text);
+        tr__stderr_line("troupe ps", error.text);
         return 1;
     }
     if (!p.shown && !p.failed && !p.json)

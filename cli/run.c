@@ -24,6 +24,7 @@
 #include <troupe/node.h>
 
 #include "base/mem.h"
+#include "base/stderr_os.h"
 #include "cli/await.h"
 #include "cli/cli.h"
 #include "cli/options.h"
@@ -57,7 +58,7 @@ TR_MESSAGE(run_written, (u32, spare))
 static void say(int *status, int code, const char *text)
 {
     *status = code;
-    fprintf(stderr, "troupe run: %s\n", text);
+    tr__stderr_line("troupe run", text);
 }
 
 /* ---- the writer ---------------------------------------------------------------------------------------- */

@@ -9,6 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/stderr_os.h"
 #include "cli/cli.h"
 #include "cli/operator_client.h"
 #include "cli/options.h"
@@ -90,7 +91,7 @@ static int run(tap *t, const char *node)
     struct sigaction on = {.sa_handler = on_signal};
     t->client = operator_open(node, &error);
     if (!t->client) {
-        fprintf(stderr, "troupe tap: %s\n", error.text);
+        tr__stderr_line("troupe tap", error.text);
         return 1;
     }
     sigaction(SIGINT, &on, NULL);
@@ -104,7 +105,7 @@ static int run(tap *t, const char *node)
     if (t->lost)
         fprintf(stderr, "%lld messages were left out: more came than a tap copies\n", (long long)t->lost);
     if (error.code && !(error.code == TR_ERESET && t->number))
-        fprintf(stderr, "troupe tap: %s\n", error.text);
+        tr__stderr_line("troupe tap", error.text);
     return error.code ? 1 : 0;
 }
 

@@ -1,5 +1,6 @@
 /* See tx_merge.h. */
 #include "cli/tx_merge.h"
+#include "base/stderr_os.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -194,7 +195,7 @@ json_t *tx_merge_all(int *failed)
         return NULL;
     }
     if (operator_each_node(add_node_of, &m, &error) < 0) {
-        fprintf(stderr, "troupe tx: %s\n", error.text);
+        tr__stderr_line("troupe tx", error.text);
         json_decref(m.all);
         return NULL;
     }

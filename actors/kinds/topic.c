@@ -53,7 +53,7 @@ typedef struct topic {
     uint32_t count, feeds, most, size; /* feeds: those of `count` that are other nodes' topics */
     uint64_t published, lost;
     tr__pending *tick;
-    bool retry; /* somebody is behind, and no notice will come */
+    bool retry; /* somebody is behind, and no notice will come, or isn't watched for want of memory */
 } topic;
 
 /* ---- what is kept -------------------------------------------------------------------------------------- */
@@ -311,6 +311,13 @@ static void subscribe(tr_actor *self, topic *t, const tr_msg *msg, const tr_subs
         tr_reply_error(self, msg, err, "%s", tr_last_error(self)->text);
 }
 
+/* Again; without memory for it, later: it stays a subscriber. */
+static void watch(tr_actor *self, topic *t, subscriber *s)
+{
+    s->monitor = tr_monitor(self, s->actor);
+    t->retry = t->retry || !s->monitor;
+}
+
 static void down(tr_actor *self, topic *t, const tr_down *d)
 {
     for (uint32_t i = 0; i < t->count; i++) {
@@ -318,8 +325,10 @@ static void down(tr_actor *self, topic *t, const tr_down *d)
         if (s->monitor != d->monitor)
             continue;
         bool lives = d->kind == TR_EXIT_NO_ACTOR && d->code == TR_ENOMEM; /* it couldn't be noted there */
-        if (!lives || !(s->monitor = tr_monitor(self, s->actor)))
+        if (!lives)
             forget(self, t, s);
+        else
+            watch(self, t, s);
         return;
     }
 }
@@ -328,9 +337,13 @@ static void retry_all(tr_actor *self, topic *t)
 {
     tr__tick_back(tr__owner(self), t->tick);
     t->retry = false;
-    for (uint32_t i = 0; i < t->count; i++)
-        if (is_behind(&t->subscribers[i]) && !t->subscribers[i].wants)
-            catch_up(self, t, &t->subscribers[i]);
+    for (uint32_t i = 0; i < t->count; i++) {
+        subscriber *s = &t->subscribers[i];
+        if (!s->monitor && !s->feed)
+            watch(self, t, s);
+        if (is_behind(s) && !s->wants)
+            catch_up(self, t, s);
+    }
 }
 
 static void heard(tr_actor *self, void *state, const tr_msg *item)

@@ -19,10 +19,10 @@
 #include "cli/cli.h"
 
 static const bench *const benches[] = {
-    &bench_pingpong,     &bench_ring,        &bench_fan_in,      &bench_counting,
-    &bench_spawn,        &bench_memory,      &bench_fork_join,   &bench_fib,
-    &bench_ask,          &bench_timers,      &bench_lateness,    &bench_remote_rtt,
-    &bench_remote_flood, &bench_remote_asks, &bench_remote_bulk, &bench_remote_mixed,
+    &bench_pingpong,    &bench_ring,         &bench_fan_in,       &bench_counting,    &bench_spawn,
+    &bench_memory,      &bench_fork_join,    &bench_fib,          &bench_ask,         &bench_timers,
+    &bench_lateness,    &bench_remote_rtt,   &bench_remote_flood, &bench_remote_asks, &bench_remote_load,
+    &bench_remote_bulk, &bench_remote_mixed,
 };
 
 #define BENCHES (sizeof(benches) / sizeof(benches[0]))
@@ -334,7 +334,7 @@ static int check_params(const bench *b, const bench_opts *opts)
 {
     if (opts->key && !(b && b->remote))
         return bad("--key is for a benchmark between two processes: remote-rtt, remote-flood, remote-asks, "
-                   "remote-bulk");
+                   "remote-load, remote-bulk, remote-mixed");
     for (int i = 0; i < BENCH_PARAMS; i++) {
         if (!opts->is_given[i])
             continue;

@@ -48,7 +48,7 @@ typedef struct bench_run {
 
 extern const bench bench_pingpong, bench_ring, bench_fan_in, bench_counting, bench_spawn, bench_memory,
     bench_fork_join, bench_fib, bench_ask, bench_timers, bench_lateness, bench_remote_rtt, bench_remote_flood,
-    bench_remote_asks, bench_remote_bulk, bench_remote_mixed;
+    bench_remote_asks, bench_remote_load, bench_remote_bulk, bench_remote_mixed;
 
 /* What an actor tells `start` at its end: how many it handled, and how many of those were not what was due.
  */

@@ -18,6 +18,7 @@
 
 #include "base/err.h"
 #include "base/mem.h"
+#include "base/stderr_os.h"
 #include "cli/cli.h"
 #include "cli/demo/demo.h"
 #include "cli/demo/directory.h"
@@ -359,7 +360,7 @@ int cli_demo(int argc, char **argv)
     if (readlink("/proc/self/exe", d->program, sizeof(d->program) - 1) < 0)
         snprintf(d->program, sizeof(d->program), "troupe");
     if (!begin(d)) {
-        fprintf(stderr, "troupe demo: %s\n", d->trouble.text);
+        tr__stderr_line("troupe demo", d->trouble.text);
         tr__free(d);
         return 1;
     }

@@ -8,6 +8,7 @@
 
 #include <jansson.h>
 
+#include "base/stderr_os.h"
 #include "cli/demo/demo.h"
 #include "cli/demo/sums.h"
 
@@ -385,7 +386,7 @@ bool demo_report(demo *d, bool clean)
     if (d->opts.json)
         print_json(d, &v);
     if (d->trouble.code)
-        fprintf(stderr, "troupe demo: %s\n", d->trouble.text);
+        tr__stderr_line("troupe demo", d->trouble.text);
     else if (!d->opts.json)
         print_words(d, &v);
     fflush(stdout);

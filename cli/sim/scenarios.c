@@ -3,13 +3,14 @@
 #include <string.h>
 
 #include "actors/plugin/loader.h"
+#include "base/stderr_os.h"
 #include "cli/sim/script.h"
 #include "cli/sim/seed.h"
 #include "tests/kit/sim/workloads/list.h"
 
 static uint32_t complain(const char *text)
 {
-    fprintf(stderr, "troupe sim: %s\n", text);
+    tr__stderr_line("troupe sim", text);
     return 0;
 }
 

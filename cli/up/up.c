@@ -18,6 +18,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/stderr_os.h"
 #include "cli/cli.h"
 #include "cli/colour.h"
 #include "cli/options.h"
@@ -369,7 +370,7 @@ int cli_up(int argc, char **argv)
     u.path = argv[optind];
     u.file = up_file_load(u.path, &error);
     if (!u.file) {
-        fprintf(stderr, "troupe up: %s\n", error.text);
+        tr__stderr_line("troupe up", error.text);
         return 2;
     }
     if (opts.check)

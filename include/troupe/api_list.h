@@ -416,7 +416,8 @@ TR_FN(tr_err, next_type_at,
 TR_FN(tr_err, each, (tr_actor * self, tr_future future, tr_each_fn each, void *context),
       (self, future, each, context))
 /* Send who asked one item, a copy of `body` (the macro tr_reply_item makes it); the ask is to be answered still. With no
- * demand left a fiber waits for some, until the ask's deadline; others hear TR_EAGAIN, and one tr_demand when there is.
+ * demand left, or for a large item no room on the connection, a fiber waits, until the ask's deadline; others hear
+ * TR_EAGAIN, and one tr_demand when there is.
  * TR_ECANCELED, TR_EDEADLINE (the ask's); TR_EINVAL: it was answered, or is no streamed ask; TR_EKILLED; TR_ENOMEM,
  * TR_ETOOBIG, TR_EPERM: nothing was sent. `where` as for tr_await. */
 TR_FN(tr_err, reply_item_at,

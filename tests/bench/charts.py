@@ -166,10 +166,6 @@ plot x with lines dt 2 lc rgb '#8a949e' title 'each loop brings its whole', {", 
 """)
 
 
-def power_of_two(n):
-    return f"{n >> 20} M" if n >= 1 << 20 else f"{n >> 10} K" if n >= 1 << 10 else str(n)
-
-
 def curves(svg, head, title, x, y, lines):
     """lines: {name: [(x, y, least, most)]}; both axes logarithmic."""
     blocks, plots = [], []
@@ -183,7 +179,26 @@ def curves(svg, head, title, x, y, lines):
 set xlabel '{x}' textcolor rgb '#17202a'
 set ylabel '{y}' textcolor rgb '#17202a'
 set logscale xy
-set xtics ({", ".join(f'"{power_of_two(at)}" {at}' for at in sorted({point[0] for points in lines.values() for point in points}))})
+set xtics ("16" 16, "64" 64, "256" 256, "1 K" 1024, "4 K" 4096, "16 K" 16384, "64 K" 65536, "256 K" 262144, "1 M" 1048576)
+plot {", ".join(plots)}
+""")
+
+
+def loads(svg, head, lines):
+    """lines: {name: [(asks outstanding, p50, p99)]}; both axes logarithmic."""
+    blocks, plots = [], []
+    for at, (name, points) in enumerate(lines.items()):
+        blocks.append("$d%d << EOD\n%s\nEOD" % (at, "\n".join(" ".join(number(v) for v in point) for point in points)))
+        colour = list(COLOURS.values())[at % len(COLOURS)]
+        plots.append(f"$d{at} using 1:2 with linespoints pt 7 ps 0.6 lw 2 lc rgb '{colour}' title '{escaped(name)}, p50'")
+        plots.append(f"$d{at} using 1:3 with linespoints pt 6 ps 0.6 lw 1.4 dt 2 lc rgb '{colour}' title 'p99'")
+    at_x = ", ".join(f'"{point[0]:,}" {point[0]}' for point in max(lines.values(), key=len))
+    gnuplot(STYLE.format(width=900, height=440, svg=svg, title="Latency under load: less is better", subtitle=subtitle(head, 900),
+                         key="outside right center vertical Left reverse samplen 2 spacing 1.2") + "\n".join(blocks) + f"""
+set xlabel 'asks outstanding' textcolor rgb '#17202a'
+set ylabel 'us' textcolor rgb '#17202a'
+set logscale xy
+set xtics ({at_x})
 plot {", ".join(plots)}
 """)
 

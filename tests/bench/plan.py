@@ -122,10 +122,10 @@ class Remote:
     targets: dict = field(default_factory=dict)  # by peer: so many times it, at least; of times: its time, at most
     at_least: float = 0
     at_most: float = 0
-    of_own: tuple = ()  # (key of another one, so many times what is reached there, at least)
+    share_of: str = ""  # the key of another: this is a part of that one's value, in the same mode
+    one_loop: bool = False  # troupe with one loop only, so that several metrics are of the same runs
     fewer: dict = field(default_factory=dict)  # by peer: parameters that are smaller there
     absent: tuple = ()
-    one_loop: bool = False  # its metrics belong together, so they are of one mode
 
     @property
     def more_is_better(self):
@@ -134,9 +134,7 @@ class Remote:
 
 NO_ASKS = ("nng-stream", "nng-push", "nng-batch")
 NO_RTT = ("nng-push", "nng-batch")
-OURS = ("go", "erlang", "caf", "asyncio", "nng-stream", "nng-push", "nng-batch")  # absent where only we have such a thing
-MIXED = {"absent": OURS, "one_loop": True}
-BESIDE = {"messages": 1000, "size": 1 << 20}
+NO_MIXED = tuple(peer for peer in REMOTE_PEERS if not peer.startswith("troupe"))
 
 REMOTE = [
     Remote("round trip, 64 B", "remote-rtt", {"messages": 20_000, "size": 64}, "p50", "us",
@@ -156,23 +154,20 @@ REMOTE = [
     Remote("bulk, 1 MiB", "remote-bulk", {"messages": 1000, "size": 1 << 20}, "rate", "MB/s",
            "1,000 payloads of 1 MiB one way", {"nng-stream": 0.8}, absent=("nng-batch",),
            fewer={"caf": {"messages": 100}}),
-    Remote("small asks beside bulk, p50", "remote-mixed", BESIDE, "p50", "us",
-           "asks of 64 bytes, one at a time, while 1,000 payloads of 1 MiB go one way on the same connection", **MIXED),
-    Remote("small asks beside bulk, p99", "remote-mixed", BESIDE, "p99", "us", "the same", at_most=2000, **MIXED),
-    Remote("bulk beside small asks", "remote-mixed", BESIDE, "rate", "MB/s", "the same", of_own=("bulk, 1 MiB", 0.6), **MIXED),
+    Remote("asks beside bulk", "remote-mixed", {"messages": 1000, "size": 1 << 20}, "p50", "us",
+           "questions of 64 bytes, one outstanding, while 1,000 payloads of 1 MiB cross the same connection one way; "
+           "troupe with one loop", one_loop=True, absent=NO_MIXED),
+    Remote("asks beside bulk, p99", "remote-mixed", {"messages": 1000, "size": 1 << 20}, "p99", "us",
+           "the same", at_most=2000, one_loop=True, absent=NO_MIXED),
+    Remote("bulk beside asks", "remote-mixed", {"messages": 1000, "size": 1 << 20}, "rate", "% of bulk alone",
+           "the same", at_least=60, share_of="bulk, 1 MiB", one_loop=True, absent=NO_MIXED),
 ]
-
-REMOTE_OUTSTANDING = [1, 4, 16, 64, 256, 1000]  # round trips under load: so many asks of 64 bytes at a time
-REMOTE_LOADED = ("troupe", "go", "erlang", "asyncio")
-
-
-def of_outstanding(outstanding, peer):
-    """How many asks make a run of about a second."""
-    return {"troupe": 10_000, "go": 20_000}.get(peer, 10_000) * min(outstanding, 32 if peer in ("troupe", "go") else 8)
-
 
 REMOTE_SIZES = [16, 64, 256, 1024, 4096, 16384, 65536, 262144, 1 << 20]
 REMOTE_SIZES_OF = ("troupe", "go", "erlang", "asyncio", "caf", "nng-stream")
+
+REMOTE_LOADS = [1, 4, 16, 64, 256, 1024]  # asks outstanding
+REMOTE_LOADS_OF = ("troupe", "troupe-key", "go", "erlang", "asyncio", "caf")
 
 
 def of_size(size, peer):
@@ -180,6 +175,12 @@ def of_size(size, peer):
     most = {"troupe": 2 * MILLION, "go": 2 * MILLION, "nng-stream": 2 * MILLION, "caf": 60_000}.get(peer, 200_000)
     mib = {"caf": 64, "asyncio": 256}.get(peer, 512)
     return max(50, min(most, (mib << 20) // size))
+
+
+def of_load(outstanding, peer):
+    """How many asks make a run of about a second."""
+    most = {"caf": 50_000, "erlang": 200_000, "asyncio": 100_000}.get(peer, MILLION // 2)
+    return min(most, 20_000 * outstanding)
 
 
 def made_smaller(workload, params):

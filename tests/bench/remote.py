@@ -1,4 +1,5 @@
-"""The stage `remote`: troupe and its peers between two processes on loopback, and rates against the size of a message."""
+"""The stage `remote`: troupe and its peers between two processes on loopback, and rates against the size of a
+message, and latency against the number of asks outstanding."""
 import json
 import subprocess
 
@@ -14,8 +15,10 @@ STAGE = "remote"
 # ---- measuring ----
 
 def modes_of(peer, work=None):
+    if work and work.one_loop:
+        return ["1 loop"]
     if peer == "troupe":
-        return compare.modes_of("troupe")[:1 if work and work.one_loop else None]
+        return compare.modes_of("troupe")
     return ["1 loop"] if peer == "troupe-key" else ["both"]
 
 
@@ -63,8 +66,6 @@ def run(results, peers, progress, runs, small, only=""):
         for work in (one for one in plan.REMOTE if only in one.key):
             for peer in here(peers):
                 params = {**work.params, **work.fewer.get(peer, {})}
-                if work.bench != "remote-asks":
-                    params.pop("outstanding", None)
                 for mode in modes_of(peer, work) if peer not in work.absent else ():
                     once(results, peers, progress, name_of(work), peer, mode, work.bench,
                          small_of(params) if small else params, number)
@@ -75,20 +76,19 @@ def run(results, peers, progress, runs, small, only=""):
                     params = {"messages": plan.of_size(size, peer), "size": size}
                     once(results, peers, progress, f"size {size}", peer, modes_of(peer)[0], "remote-flood",
                          small_of(params) if small else params, number)
-    for number in range(min(runs, 3) + 1):
-        for outstanding in (one for one in plan.REMOTE_OUTSTANDING if only in f"outstanding {one}"):
+        for load in (one for one in plan.REMOTE_LOADS if only in f"load {one}"):
             for peer in here(peers):
-                if peer in plan.REMOTE_LOADED:
-                    params = {"messages": plan.of_outstanding(outstanding, peer), "outstanding": outstanding, "size": 64}
-                    once(results, peers, progress, f"outstanding {outstanding}", peer, modes_of(peer)[0], "remote-asks",
+                if peer in plan.REMOTE_LOADS_OF:
+                    params = {"messages": plan.of_load(load, peer), "outstanding": load, "size": 64}
+                    once(results, peers, progress, f"load {load}", peer, modes_of(peer)[0], "remote-load",
                          small_of(params) if small else params, number)
 
 
 # ---- what came of it ----
 
-def best_of(results, workload, metric, more, peer):
+def best_of(results, workload, metric, more, peer, modes=None):
     found = None
-    for mode in modes_of(peer):
+    for mode in modes or modes_of(peer):
         got = measure.series(results, metric, stage=STAGE, workload=workload, peer=peer, mode=mode)
         if got and (found is None or (got[0] > found[0] if more else got[0] < found[0])):
             found = (*got, mode)
@@ -96,7 +96,12 @@ def best_of(results, workload, metric, more, peer):
 
 
 def of(results, work, peer):
-    return best_of(results, name_of(work), work.metric, work.more_is_better, peer)
+    got = best_of(results, name_of(work), work.metric, work.more_is_better, peer, modes_of(peer, work))
+    if not got or not work.share_of:
+        return got
+    whole = next(one for one in plan.REMOTE if one.key == work.share_of)
+    alone = measure.series(results, whole.metric, stage=STAGE, workload=name_of(whole), peer=peer, mode=got[4])
+    return (*(value / alone[0] * 100 for value in got[:3]), *got[3:]) if alone else None
 
 
 def verdicts(results):
@@ -107,10 +112,6 @@ def verdicts(results):
             out.append((work.key, f"{ours[0]:,.0f} {work.unit}", f"at least {work.at_least:,.0f}", ours[0] >= work.at_least))
         if ours and work.at_most:
             out.append((work.key, f"{ours[0]:,.0f} {work.unit}", f"at most {work.at_most:,.0f}", ours[0] <= work.at_most))
-        other = work.of_own and of(results, next(one for one in plan.REMOTE if one.key == work.of_own[0]), "troupe")
-        if ours and other:
-            share = ours[0] / other[0]
-            out.append((work.key, f"{share:.2f} of {work.of_own[0]}", f"at least {work.of_own[1]}", share >= work.of_own[1]))
         for peer, times in work.targets.items():
             theirs = of(results, work, peer)
             if ours and theirs:
@@ -161,12 +162,15 @@ def text(results, pictures):
     for file, alt in (("performance-remote.svg", "Messages and bytes a second between two processes"),
                       ("performance-remote-times.svg", "Round trips between two processes"),
                       ("performance-sizes.svg", "Bytes a second against the size of a message"),
-                      ("performance-load.svg", "The time of a round trip against how many are under way")):
+                      ("performance-load.svg", "How long an ask takes against how many are outstanding")):
         if file in pictures:
             out.append(f"![{alt}]({file})\n")
+    if "performance-load.svg" in pictures:
+        out.append("Latency under load: questions of 64 bytes, each answered; whenever an answer comes the next is asked. A line "
+                   "is half of them, a dashed one 99 of 100, each the median of the runs; with N outstanding at a rate R the "
+                   "mean is N / R.\n")
     out.append("The work:\n")
     out += [f"- **{work.key}**: {work.work}." for work in plan.REMOTE if work.work != "the same"]
-    out += ["- **under load**: so many asks of 64 bytes at a time; of the peers the mean, which is their number by their rate."]
     out += ["", "What may be under way one way, where a sender then waits:", ""]
     out += [f"- {plan.REMOTE_PEERS[peer]}: {window}." for peer, window in plan.WINDOWS.items()]
     out += ["", "### From least to most, between two processes", "", spread(results)]
@@ -201,21 +205,15 @@ def sizes(results):
     return lines
 
 
-def loaded(results):
-    """By name: (outstanding, us, least, most)."""
+def loads(results):
+    """By peer: (outstanding, p50, p99) in us."""
     lines = {}
-    for peer in plan.REMOTE_LOADED:
-        for metric in ("p50", "p99") if peer == "troupe" else ("rate",):
-            points = []
-            for outstanding in plan.REMOTE_OUTSTANDING:
-                key = {"stage": STAGE, "workload": f"outstanding {outstanding}", "peer": peer}
-                got = measure.series(results, metric, **key)
-                if got and metric == "rate":  # Little's law
-                    got = (outstanding * 1e6 / got[0], outstanding * 1e6 / got[2], outstanding * 1e6 / got[1])
-                if got:
-                    points.append((outstanding, *got[:3]))
-            if points:
-                lines[f"{plan.REMOTE_PEERS[peer]}, {'mean' if metric == 'rate' else metric}"] = points
+    for peer in plan.REMOTE_LOADS_OF:
+        got = [(load, *(best_of(results, f"load {load}", metric, False, peer) for metric in ("p50", "p99")))
+               for load in plan.REMOTE_LOADS]
+        points = [(load, p50[0], p99[0]) for load, p50, p99 in got if p50 and p99]
+        if points:
+            lines[peer] = points
     return lines
 
 
@@ -234,9 +232,9 @@ def draw(results, into):
         charts.curves(into / "performance-sizes.svg", results.head_of(STAGE), "Against the size of a message", "bytes of a message",
                       "MB a second", {plan.REMOTE_PEERS[peer]: points for peer, points in lines.items()})
         drawn.append("performance-sizes.svg")
-    lines = loaded(results)
+    lines = loads(results)
     if lines:
-        charts.curves(into / "performance-load.svg", results.head_of(STAGE), "The time of a round trip under load: less is better",
-                      "asks under way", "us", lines)
+        charts.loads(into / "performance-load.svg", results.head_of(STAGE),
+                     {plan.REMOTE_PEERS[peer]: points for peer, points in lines.items()})
         drawn.append("performance-load.svg")
     return drawn

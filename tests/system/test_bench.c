@@ -83,7 +83,11 @@ static const expected all[] = {
     {"remote-rtt", "--messages 20", {"p50", "p99"}, {"us", "us"}},
     {"remote-flood", "--messages 5000", {"rate"}, {"M/s"}},
     {"remote-flood", "--messages 300 --size 20000", {"rate"}, {"M/s"}},
-    {"remote-asks", "--messages 2000 --outstanding 100", {"p50", "p99", "rate"}, {"us", "us", "round trips/s"}},
+    {"remote-asks", "--messages 2000 --outstanding 100", {"rate"}, {"round trips/s"}},
+    {"remote-load",
+     "--messages 2000 --outstanding 100",
+     {"p50", "p99", "rate"},
+     {"us", "us", "round trips/s"}},
     {"remote-bulk", "--messages 20", {"rate"}, {"MB/s"}},
     {"remote-mixed", "--messages 20", {"p50", "p99", "rate"}, {"us", "us", "MB/s"}},
 };

@@ -142,16 +142,6 @@ static void bytes_that_are_no_utf8_are_cut_by_length(void **state)
     assert_int_equal(strlen(error.text), TR_ERROR_TEXT_MAX - 1);
 }
 
-static void a_text_has_nothing_that_a_terminal_obeys(void **state)
-{
-    (void)state;
-    tr_error error;
-    tr__fail(&error, TR_EIO, "%s", "a\033[2Jb\rc\177d\te\nf \xc3\xa9");
-    assert_string_equal(error.text, "a?[2Jb?c?d\te\nf \xc3\xa9");
-    tr__plain(error.text, 16, false);
-    assert_string_equal(error.text, "a?[2Jb?c?d?e?f \xc3\xa9");
-}
-
 static void try_returns_what_is_not_ok(void **state)
 {
     (void)state;
@@ -185,7 +175,6 @@ int main(void)
         cmocka_unit_test(a_long_text_is_cut_at_a_character),
         cmocka_unit_test(a_text_that_just_fits_is_kept_whole),
         cmocka_unit_test(bytes_that_are_no_utf8_are_cut_by_length),
-        cmocka_unit_test(a_text_has_nothing_that_a_terminal_obeys),
         cmocka_unit_test(try_returns_what_is_not_ok),
         cmocka_unit_test(a_failed_check_tells_where_what_and_why),
     };

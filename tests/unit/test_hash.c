@@ -50,6 +50,36 @@ static void ids_of_names_are_stable(void **state)
     assert_int_equal(tr__hash_text("troupe"), 0x304014920bdbb31dull);
 }
 
+/* The vectors of the reference, for SipHash-1-3: the key is 00 01 ... 0f, the bytes are 00 01 02 ... */
+static void the_secret_hash_gives_published_values_and_hangs_on_its_key(void **state)
+{
+    (void)state;
+    uint8_t key[16], bytes[16], zeros[16] = {0};
+    for (int i = 0; i < 16; i++)
+        key[i] = bytes[i] = (uint8_t)i;
+    uint64_t without = tr__hash_secret(bytes, 15);
+    tr__hash_key(key);
+    assert_int_equal(tr__hash_secret(bytes, 0), 0xabac0158050fc4dcull);
+    assert_int_equal(tr__hash_secret(bytes, 1), 0xc9f49bf37d57ca93ull);
+    assert_int_equal(tr__hash_secret(bytes, 8), 0x369095118d299a8eull);
+    assert_int_equal(tr__hash_secret(bytes, 15), 0xd320d86d2a519956ull);
+    tr__hash_key(zeros);
+    assert_int_equal(tr__hash_secret(bytes, 15), without);
+}
+
+/* Keys that all fell into one chain of a table without a secret: they spread. */
+static void keys_that_somebody_chose_do_not_fall_into_one_place(void **state)
+{
+    (void)state;
+    unsigned places[64] = {0}, most = 0;
+    for (uint64_t i = 0; i < 6400; i++) {
+        uint64_t key = i << 50;
+        unsigned at = (unsigned)tr__hash_secret(&key, sizeof(key)) % 64;
+        most = ++places[at] > most ? places[at] : most;
+    }
+    assert_in_range(most, 100, 160);
+}
+
 typedef uint32_t (*crc_fn)(uint32_t crc, const void *bytes, size_t length);
 static const crc_fn crc_fns[] = {tr__crc32c, tr__crc32c_by_table};
 
@@ -99,6 +129,8 @@ int main(void)
         cmocka_unit_test(the_final_mix_gives_murmurs_values),
         cmocka_unit_test(parts_hash_like_the_whole),
         cmocka_unit_test(ids_of_names_are_stable),
+        cmocka_unit_test(the_secret_hash_gives_published_values_and_hangs_on_its_key),
+        cmocka_unit_test(keys_that_somebody_chose_do_not_fall_into_one_place),
         cmocka_unit_test(crc32c_gives_its_published_values),
         cmocka_unit_test(crc32c_by_instruction_and_by_table_agree_in_any_parts),
     };

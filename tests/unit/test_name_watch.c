@@ -195,6 +195,54 @@ static void whatever_allocation_fails_who_has_a_number_is_told(void **state)
     assert_in_range(refused, 1, 39);
 }
 
+/* What the watch does elsewhere, while allocation `nth` fails, and behind it `then`. */
+static void go_on_without(uint64_t nth, uint64_t then)
+{
+    bool again = false;
+    manual_dry_pool(m, 0);
+    manual_dry_pool(m, 1);
+    tr__alloc_fail_at(nth);
+    for (uint32_t turn = 0; turn < 60; turn++) {
+        manual_turn(m, turn % 3);
+        if (tr__alloc_fail_left() || again)
+            continue;
+        again = true;
+        for (uint32_t loop = 0; loop < 3; loop++)
+            manual_dry_pool(m, loop);
+        tr__alloc_fail_at(then);
+    }
+    tr__alloc_fail_at(0);
+}
+
+/* From a thread of the watcher's own the call doesn't see what fails where the watch is. Nor does anybody if there is no
+ * memory for its state, the first: as of any actor that is spawned elsewhere and that nobody monitors. */
+static void a_watch_that_began_elsewhere_tells_or_the_log_does(void **state)
+{
+    uint32_t told = 0;
+    for (uint64_t nth = 2; nth <= 14; nth++)
+        for (uint64_t then = 1; then <= 4; then++) {
+            manual_puppet own = {.on = on};
+            manual_spawn(m, 0, &own, &(tr_spawn_opts){.place = TR_PLACE_OWN_THREAD});
+            manual_pump(m);
+            m->last_log[0] = own.trail[0] = '\0';
+            number = 0;
+            manual_tell(m, own.address, watch, "bank");
+            for (int turn = 0; turn < 10 && !number; turn++)
+                manual_turn(m, 2);
+            go_on_without(nth, then);
+            manual_step(m, TR_SECONDS(11));
+            manual_do(m, one.address, be_called, "bank");
+            manual_step(m, TR_SECONDS(1));
+            bool up = strcmp(own.trail, "tr_name_event up:one ") == 0;
+            if (!up && !strstr(m->last_log, "no memory"))
+                fail_msg("%d, then %d: heard \"%s\"", (int)nth, (int)then, own.trail);
+            told += up;
+            tear_down(state);
+            set_up(state);
+        }
+    assert_true(told > 0);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -207,6 +255,7 @@ int main(void)
         TEST(it_ends_with_who_watches),
         TEST(whatever_allocation_fails_the_last_thing_told_is_true),
         TEST(whatever_allocation_fails_who_has_a_number_is_told),
+        TEST(a_watch_that_began_elsewhere_tells_or_the_log_does),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

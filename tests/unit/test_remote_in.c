@@ -267,14 +267,6 @@ static void a_monitor_of_theirs_without_memory_is_refused(void **state)
     assert_true(tr__watching_take(&p, 1, 1, 1, &got) && tr_addr_equal(got, target));
 }
 
-static void a_reason_of_theirs_has_nothing_that_a_terminal_obeys(void **state)
-{
-    (void)state;
-    tr__reason reason;
-    tr__take_reason(&(tr__record){.body = (const uint8_t *)"a\033[2Jb\n", .length = 7}, &reason);
-    assert_string_equal(reason.text, "a?[2Jb\n");
-}
-
 /* ---- asks that were handed on -------------------------------------------------------------------------- */
 
 typedef struct asked {
@@ -579,7 +571,6 @@ int main(void)
         cmocka_unit_test(another_schema_is_refused_and_named),
         cmocka_unit_test(a_peer_of_an_earlier_version_hears_of_its_ask_and_nothing_else),
         cmocka_unit_test(a_monitor_of_theirs_without_memory_is_refused),
-        cmocka_unit_test(a_reason_of_theirs_has_nothing_that_a_terminal_obeys),
         cmocka_unit_test(a_peer_moves_no_ask_that_it_has_not),
         cmocka_unit_test(a_cancel_of_anothers_ask_goes_to_no_third_node),
         cmocka_unit_test(a_demand_beyond_the_window_is_not_believed),

@@ -235,6 +235,39 @@ static void whatever_allocation_fails_each_hears_how_many_it_lost(void **state)
         }
 }
 
+/* The monitor of a subscriber can't be noted where that lives, nor then begun again. */
+static void a_subscriber_that_was_told_so_stays_one_though_memory_fails_twice(void **state)
+{
+    how = (tr_subscribe){.policy = TR_TOPIC_DROP_OLDEST, .room = 3};
+    for (uint64_t nth = 1; nth <= 12; nth++)
+        for (uint64_t then = 1; then <= 4; then++) {
+            bool again = false;
+            manual_tell(m, slow.address, ask_subscribe, &how);
+            manual_dry_pool(m, 0);
+            manual_dry_pool(m, 1);
+            tr__alloc_fail_at(nth);
+            for (int turn = 0; turn < 40; turn++) {
+                manual_turn(m, turn % 2 == 0);
+                if (tr__alloc_fail_left() || again)
+                    continue;
+                again = true;
+                manual_dry_pool(m, 0);
+                manual_dry_pool(m, 1);
+                tr__alloc_fail_at(then);
+            }
+            tr__alloc_fail_at(0);
+            manual_step(m, TR_SECONDS(10));
+            bool told = strstr(slow.trail, "reply:tr_subscribed") != NULL;
+            slow.trail[0] = '\0';
+            published(7, 7);
+            manual_pump(m);
+            if (told)
+                assert_string_equal(slow.trail, "7 ");
+            tear_down(state);
+            set_up(state);
+        }
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -249,6 +282,7 @@ int main(void)
         TEST(a_death_ends_the_subscription_with_all_that_was_kept_for_it),
         TEST(a_wrong_subscription_is_refused),
         TEST(whatever_allocation_fails_each_hears_how_many_it_lost),
+        TEST(a_subscriber_that_was_told_so_stays_one_though_memory_fails_twice),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -9,6 +9,7 @@ import json
 import struct
 import sys
 import time
+from collections import deque
 
 HEAD = struct.Struct("<IBQ")
 PLAIN, ASKED, ANSWER, BEGIN, DONE = range(5)
@@ -109,7 +110,26 @@ async def asks(reader, writer, messages, outstanding, size):
     return {"rate": messages / ((now() - began) / 1e9)}
 
 
-WORKLOADS = {"remote-rtt": rtt, "remote-flood": flood, "remote-asks": asks, "remote-bulk": bulk}
+async def load(reader, writer, messages, outstanding, size):
+    """The same, and how long each took."""
+    data, began, times = bytes(size), now(), []
+    begun = deque()
+    for number in range(min(messages, outstanding)):
+        begun.append(now())
+        send(writer, ASKED, number, data)
+    for due in range(messages):
+        kind, got, _ = await receive(reader)
+        check(kind == ANSWER and got == due, f"the answer to {due} is {got}")
+        times.append((now() - begun.popleft()) / 1000)
+        if due + outstanding < messages:
+            begun.append(now())
+            send(writer, ASKED, due + outstanding, data)
+    rate = messages / ((now() - began) / 1e9)
+    times.sort()
+    return {"p50": times[messages // 2], "p99": times[messages * 99 // 100], "rate": rate}
+
+
+WORKLOADS = {"remote-rtt": rtt, "remote-flood": flood, "remote-asks": asks, "remote-load": load, "remote-bulk": bulk}
 
 
 async def main(name, params):

@@ -104,14 +104,17 @@ static void round_trips(scoped_actor &self, const actor &to)
 struct asking {
     actor to;
     bytes data;
+    std::vector<double> *times = nullptr; // NULL: how long each took isn't asked for
     u64 asked = 0, answered = 0;
 };
 
 static void ask_next(event_based_actor *self, std::shared_ptr<asking> a, actor home)
 {
-    u64 number = a->asked++;
+    u64 number = a->asked++, began = a->times ? now() : 0;
     self->request(a->to, infinite, ask_atom::value, number, a->data).then([=](u64 got, const bytes &) {
         check(got == number, "the answer's number", got, number);
+        if (a->times)
+            a->times->push_back(double(now() - began) / 1e3);
         if (++a->answered == messages)
             self->send(home, done_atom::value, a->answered);
         else if (a->asked < messages)
@@ -119,16 +122,25 @@ static void ask_next(event_based_actor *self, std::shared_ptr<asking> a, actor h
     });
 }
 
-static double asks(actor_system &system, scoped_actor &home, const actor &to)
+static double asks(actor_system &system, scoped_actor &home, const actor &to, std::vector<double> *times)
 {
     u64 began = now();
     system.spawn([=, h = actor_cast<actor>(home)](event_based_actor *self) {
-        auto a = std::make_shared<asking>(asking{to, bytes(size, 7)});
+        auto a = std::make_shared<asking>(asking{to, bytes(size, 7), times});
         for (u64 i = 0; i < outstanding && a->asked < messages; i++)
             ask_next(self, a, h);
     });
     home->receive([](done_atom, u64) {});
     return double(now() - began) / 1e9;
+}
+
+static void load(actor_system &system, scoped_actor &home, const actor &to)
+{
+    std::vector<double> times;
+    double seconds = asks(system, home, to, &times);
+    std::sort(times.begin(), times.end());
+    std::printf("{\"p50\":%g,\"p99\":%g,\"rate\":%g}\n", times[messages / 2], times[messages * 99 / 100],
+                double(messages) / seconds);
 }
 
 static int run(actor_system &system, const std::string &name, char **argv)
@@ -147,7 +159,9 @@ static int run(actor_system &system, const std::string &name, char **argv)
     if (name == "remote-rtt")
         round_trips(self, *to);
     else if (name == "remote-asks")
-        std::printf("{\"rate\":%g}\n", double(messages) / asks(system, self, *to));
+        std::printf("{\"rate\":%g}\n", double(messages) / asks(system, self, *to, nullptr));
+    else if (name == "remote-load")
+        load(system, self, *to);
     else if (name == "remote-flood")
         std::printf("{\"rate\":%g}\n", double(messages) / one_way(self, *to) / 1e6);
     else

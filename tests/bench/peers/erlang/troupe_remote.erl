@@ -104,9 +104,33 @@ answers(Sink, Due, Next, Count, Data) ->
     Next < Count andalso (Sink ! {ask, self(), Next, Data}),
     answers(Sink, Due + 1, min(Next + 1, Count), Count, Data).
 
+%% The same, and how long each took.
+load(Sink, #{messages := Count, outstanding := Outstanding} = P) ->
+    Data = data(P),
+    First = min(Count, Outstanding),
+    Began = now_ns(),
+    Begun = [begin At = now_ns(), Sink ! {ask, self(), Number, Data}, At end || Number <- lists:seq(0, First - 1)],
+    Took = timed(Sink, 0, First, Count, Data, queue:from_list(Begun), []),
+    Rate = Count * 1.0e9 / (now_ns() - Began),
+    Times = lists:sort(Took),
+    [{p50, lists:nth(Count div 2 + 1, Times) / 1000}, {p99, lists:nth(Count * 99 div 100 + 1, Times) / 1000},
+     {rate, Rate}].
+
+timed(_, Count, _, Count, _, _, Times) -> Times;
+timed(Sink, Due, Next, Count, Data, Begun, Times) ->
+    receive {answer, Got, _} -> check(Got =:= Due, "the answer to ~p is ~p", [Due, Got]) end,
+    {{value, At}, Left} = queue:out(Begun),
+    Took = now_ns() - At,
+    More = case Next < Count of
+        true -> Now = now_ns(), Sink ! {ask, self(), Next, Data}, queue:in(Now, Left);
+        false -> Left
+    end,
+    timed(Sink, Due + 1, min(Next + 1, Count), Count, Data, More, [Took | Times]).
+
 workload("remote-rtt") -> fun rtt/2;
 workload("remote-flood") -> fun flood/2;
 workload("remote-asks") -> fun asks/2;
+workload("remote-load") -> fun load/2;
 workload("remote-bulk") -> fun bulk/2.
 
 parameters([]) -> [];

@@ -175,7 +175,34 @@ func remoteAsks(p params) metrics {
 	})
 }
 
+// The same, and how long each took.
+func remoteLoad(p params) metrics {
+	return withSink(func(in, out chan parcel) metrics {
+		credit, begun := make(chan bool, p["outstanding"]), make(chan time.Time, p["outstanding"])
+		data := make([]byte, p["size"])
+		times := make([]float64, p["messages"])
+		began := time.Now()
+		go func() {
+			for i := uint64(0); i < p["messages"]; i++ {
+				credit <- true
+				begun <- time.Now()
+				out <- parcel{asked, i, data}
+			}
+		}()
+		for i := range times {
+			got := <-in
+			check(got.kind == answer && got.number == uint64(i), "the answer to %d is %d", i, got.number)
+			times[i] = float64(time.Since(<-begun).Nanoseconds()) / 1e3
+			<-credit
+		}
+		rate := float64(p["messages"]) / time.Since(began).Seconds()
+		sort.Float64s(times)
+		return metrics{"p50": times[len(times)/2], "p99": times[len(times)*99/100], "rate": rate}
+	})
+}
+
 func init() {
+	workloads["remote-load"] = remoteLoad
 	workloads["remote-rtt"], workloads["remote-flood"] = remoteRtt, remoteFlood
 	workloads["remote-asks"], workloads["remote-bulk"] = remoteAsks, remoteBulk
 }
