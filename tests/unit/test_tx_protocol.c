@@ -147,7 +147,7 @@ static void transactions_on_one_account_follow_each_other(void **state)
     cluster *c = setup_cluster(4);
     cluster_transfer *t[10];
     for (int i = 0; i < 10; i++)
-        t[i] = cluster_transfer_begin(c, (uint32_t)i % 3, "n1/a", "n2/b", 10);
+        t[i] = cluster_transfer_begin(c, 0, "n1/a", "n2/b", 10);
     cluster_run(c, TR_SECONDS(1));
     for (int i = 0; i < 10; i++)
         assert_answer(t[i], TR_TX_COMMITTED, TR_TX_NONE);

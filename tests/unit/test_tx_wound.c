@@ -60,8 +60,9 @@ static uint32_t branches(cluster *c)
 {
     uint32_t all = 0;
     for (uint32_t i = 0; i < CLUSTER_NODES; i++) {
-        tr__tx_figures figures;
-        tr__tx_figures_of(c->nodes[i].tx, &figures);
+        tr__tx_figures figures = {0};
+        if (c->nodes[i].tx)
+            tr__tx_figures_of(c->nodes[i].tx, &figures);
         all += figures.branches;
     }
     return all;
@@ -71,8 +72,9 @@ static uint64_t wounds(cluster *c)
 {
     uint64_t all = 0;
     for (uint32_t i = 0; i < CLUSTER_NODES; i++) {
-        tr__tx_figures figures;
-        tr__tx_figures_of(c->nodes[i].tx, &figures);
+        tr__tx_figures figures = {0};
+        if (c->nodes[i].tx)
+            tr__tx_figures_of(c->nodes[i].tx, &figures);
         all += figures.wounds;
     }
     return all;
@@ -227,8 +229,8 @@ static void who_is_wounded_hears_at_once_and_holds_nothing(void **state)
 {
     (void)state;
     cluster *c = setup_cluster(5);
-    cluster_transfer *old = cluster_begin(c, 0), *other = holds(c, 0, "n2/b", "n1/a"),
-                     *t = holds(c, 1, "n1/a", "n2/b");
+    cluster_transfer *other = holds(c, 0, "n2/b", "n1/a"), *t = holds(c, 0, "n1/a", "n2/b"),
+                     *old = cluster_begin(c, 0);
     char wounder[TR_TX_ID_TEXT];
     old->ready = false;
     old->begin.priority = tr__tx_priority(c->nodes[0].tx, &other->begin.id) - 1;
@@ -302,7 +304,6 @@ static void what_is_prepared_is_not_wounded(void **state)
 {
     (void)state;
     cluster *c = setup_cluster(7);
-    c->nodes[2].kill_at = -1;
     c->nodes[1].kill_at = TR__TX_POINT_BEFORE_COMMIT;
     cluster_transfer *t = cluster_transfer_begin(c, 0, "n1/a", "n2/b", 10);
     while (c->nodes[1].tx)
@@ -312,7 +313,7 @@ static void what_is_prepared_is_not_wounded(void **state)
     cluster_op_add(old, "n2/b", true, 0);
     steps(c, TR_MILLIS(500));
     assert_false(old->answered);
-    assert_int_equal(0, wounds(c) + (c->nodes[1].tx != NULL));
+    assert_int_equal(0, wounds(c));
     cluster_run(c, TR_SECONDS(2));
     assert_true(is(old, TR_TX_ABORTED, TR_TX_LOCK_TIMEOUT)); /* no deadlock: a node is away */
     assert_true(cluster_start(c, 1));
