@@ -8,6 +8,10 @@
 
 #include <cmocka.h>
 
+#include "actors/node.h"
+#include "actors/remote_peer.h"
+#include "actors/tx/manager.h"
+#include "transport/link.h"
 #include "tests/kit/sim/sim.h"
 #include "tests/kit/sim/workloads/list.h"
 #include "tests/kit/sim/workloads/tx_history.h"
@@ -24,7 +28,9 @@ static struct {
     uint64_t attempts;
     uint64_t ended[TR_TX_REASON_COUNT]; /* not committed, by tr_tx_run's last word */
     uint64_t longest_ns;
-    uint32_t served; /* clients that committed at all */
+    uint32_t served;                        /* clients that committed at all */
+    bool says_wounded[3], says_overload[3]; /* nodes, in their lists */
+    uint64_t refused;                       /* frames */
 } load;
 static uint32_t numbers[CLIENTS];
 
@@ -99,6 +105,27 @@ static tr_err check(tr_actor *self)
     return load.left ? tr_fail(self, TR_EAPP, "%u clients still wait", load.left) : TR_OK;
 }
 
+/* What one node remembers of transactions. */
+static char *listing(uint32_t node)
+{
+    const tr_node *n = sim_now_running->nodes[node].node;
+    const tr__transactions *t = n->transactions;
+    return tr__trail_json(&t->trail, n->name, t->tx, 0);
+}
+
+static tr_err check_earlier(tr_actor *self)
+{
+    TR_TRY(check(self));
+    for (uint32_t node = 0; node < 3; node++) {
+        char *json = listing(node);
+        load.says_wounded[node] = strstr(json, "\"reason\":\"wounded\"") != NULL;
+        load.says_overload[node] = strstr(json, "\"reason\":\"overload\"") != NULL;
+        load.refused += sim_now_running->nodes[node].node->transactions->refused;
+        free(json);
+    }
+    return TR_OK;
+}
+
 static const tr_scenario contention = {.size = sizeof(tr_scenario),
                                        .name = "contention",
                                        .nodes = 3,
@@ -106,8 +133,15 @@ static const tr_scenario contention = {.size = sizeof(tr_scenario),
                                        .data = true,
                                        .start = start,
                                        .check = check};
+static const tr_scenario with_an_earlier_one = {.size = sizeof(tr_scenario),
+                                                .name = "contention-earlier",
+                                                .nodes = 3,
+                                                .run_ns = TR_SECONDS(1),
+                                                .data = true,
+                                                .start = start,
+                                                .check = check_earlier};
 
-static void run(uint64_t seed, uint32_t clients, bool in_order)
+static void run_with(const tr_scenario *scenario, uint64_t seed, uint32_t clients, bool in_order)
 {
     tr_error error = {.code = TR_OK};
     tr_sim_result result;
@@ -115,9 +149,11 @@ static void run(uint64_t seed, uint32_t clients, bool in_order)
     load.clients = clients;
     load.in_order = in_order;
     tr_sim_destroy(sim_now_running);
-    tr_sim *sim = tr_sim_create(&(tr_sim_opts){.seed = seed, .scenario = &contention}, &error);
+    tr_sim *sim = tr_sim_create(&(tr_sim_opts){.seed = seed, .scenario = scenario}, &error);
     if (!sim)
         fail_msg("%s", error.text);
+    if (scenario == &with_an_earlier_one)
+        tr_sim_node(sim, 2)->remote->endpoint->config.self.capabilities &= ~TR__CAPABILITY_WOUND;
     tr_sim_run(sim);
     tr_sim_result_get(sim, &result);
     tr_sim_destroy(sim);
@@ -127,6 +163,11 @@ static void run(uint64_t seed, uint32_t clients, bool in_order)
                   clients, in_order ? "in order" : "in both orders", (unsigned long long)load.committed,
                   (unsigned long long)load.attempts, (unsigned long long)load.ended[TR_TX_WOUNDED],
                   (unsigned long long)load.longest_ns / 1000000u);
+}
+
+static void run(uint64_t seed, uint32_t clients, bool in_order)
+{
+    run_with(&contention, seed, clients, in_order);
 }
 
 static void no_deadlock_waits_for_the_lock_wait(void **state)
@@ -166,10 +207,22 @@ static void ten_times_the_load_leaves_most_of_the_goodput(void **state)
     assert_int_equal(CLIENTS, load.served);
 }
 
+/* It would drop a frame with a reason that it doesn't know. */
+static void an_earlier_node_hears_overload_where_others_hear_wounded(void **state)
+{
+    (void)state;
+    run_with(&with_an_earlier_one, 3, 12, false);
+    assert_int_equal(12, load.served);
+    assert_int_equal(0, load.refused);
+    assert_true(load.says_wounded[0] && load.says_wounded[1]);
+    assert_true(load.says_overload[2] && !load.says_wounded[2]);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(no_deadlock_waits_for_the_lock_wait),
+        cmocka_unit_test(an_earlier_node_hears_overload_where_others_hear_wounded),
         cmocka_unit_test(ten_times_the_load_leaves_most_of_the_goodput),
     };
     return cmocka_run_group_tests_name("sim_contention", tests, NULL, NULL);

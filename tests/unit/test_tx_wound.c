@@ -213,7 +213,7 @@ static void one_that_comes_again_keeps_its_place(void **state)
     steps(c, TR_MILLIS(20));
     assert_true(is(t, TR_TX_ABORTED, TR_TX_WOUNDED));
     assert_int_equal(priority, t->priority);
-    cluster_transfer *young = holds(c, 1, "n1/a", "n2/b"), *again = cluster_again(c, t);
+    cluster_transfer *young = holds(c, 0, "n1/a", "n2/b"), *again = cluster_again(c, t);
     steps(c, TR_MILLIS(100));
     assert_true(is(again, TR_TX_COMMITTED, TR_TX_NONE));
     young->ready = true;
@@ -452,6 +452,18 @@ static void a_clock_that_was_far_ahead_is_not_in_priorities(void **state)
     end(c);
 }
 
+/* A node that was idle for long is no older than others. */
+static void a_priority_is_of_the_time_when_it_began(void **state)
+{
+    (void)state;
+    cluster *c = setup_cluster(12);
+    c->now_ns += TR_MINUTES(20);
+    cluster_transfer *t = cluster_transfer_begin(c, 0, "n1/a", "n2/b", 10);
+    steps(c, TR_MILLIS(100));
+    assert_true(is(t, TR_TX_COMMITTED, TR_TX_NONE));
+    end(c);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -469,6 +481,7 @@ int main(void)
         cmocka_unit_test(a_priority_ten_minutes_off_is_refused_by_name),
         cmocka_unit_test(a_priority_is_in_the_id_if_nobody_says_it_and_is_never_altered),
         cmocka_unit_test(a_clock_that_was_far_ahead_is_not_in_priorities),
+        cmocka_unit_test(a_priority_is_of_the_time_when_it_began),
     };
     return cmocka_run_group_tests_name("tx_wound", tests, NULL, NULL);
 }
