@@ -271,8 +271,9 @@ static bool to_holder(why *w, hop *next, const char *id, const char *node, const
         return end(w, "unknown", "transaction %s calls %s/%s, and the call is on its way", id, node,
                    participant);
     snprintf(w->kind, sizeof(w->kind), "lock");
-    lead(w, "the lock of %s/%s is held by transaction %s, which node %s began: ", node, participant,
-         text(holder, "id"), text(holder, "caller"));
+    const char *wounder = text(holder, "wounded_by");
+    lead(w, "the lock of %s/%s is held by transaction %s, which node %s began%s%s: ", node, participant,
+         text(holder, "id"), text(holder, "caller"), *wounder ? ", wounded by " : "", wounder);
     if (*text(holder, "decider"))
         return end_decider(w, text(holder, "id"), text(holder, "decider"));
     return to_caller(w, next, text(holder, "caller"), text(holder, "id"));
@@ -283,6 +284,9 @@ static bool to_transaction(why *w, hop *next, const json_t *transaction)
     const json_t *call = json_array_get(json_object_get(transaction, "calls"), 0);
     if (call)
         return to_holder(w, next, text(transaction, "id"), text(call, "node"), text(call, "actor"));
+    if (*text(transaction, "broken"))
+        return end(w, "lock", "transaction %s can only abort (%s): who began it hears so",
+                   text(transaction, "id"), text(transaction, "broken"));
     return end_decider(w, text(transaction, "id"), text(transaction, "decider"));
 }
 

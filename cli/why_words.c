@@ -126,7 +126,8 @@ static void print_transaction(const json_t *step, size_t depth)
         return;
     if (*text(t, "id")) {
         line(depth);
-        printf("transaction %s of %s, %s\n", text(t, "id"), text(t, "caller"), text(t, "state"));
+        printf("transaction %s of %s, %s%s%s\n", text(t, "id"), text(t, "caller"), text(t, "state"),
+               *text(t, "broken") ? ": " : "", text(t, "broken"));
         json_array_foreach(json_object_get(t, "calls"), i, one)
         {
             line(depth);
@@ -137,8 +138,9 @@ static void print_transaction(const json_t *step, size_t depth)
     json_array_foreach(json_object_get(t, "held_by"), i, one)
     {
         line(depth);
-        printf("%s: locked by transaction %s, which node %s began (%s)\n", text(t, "participant"),
-               text(one, "id"), text(one, "caller"), text(one, "state"));
+        printf("%s: locked by transaction %s, which node %s began (%s%s%s)\n", text(t, "participant"),
+               text(one, "id"), text(one, "caller"), text(one, "state"),
+               *text(one, "wounded_by") ? ", wounded by " : "", text(one, "wounded_by"));
     }
     json_array_foreach(json_object_get(t, "waiting"), i, one)
     {

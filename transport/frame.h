@@ -81,6 +81,7 @@ typedef struct tr__hello {
 #define TR__CAPABILITY_CLAIMS  32u  /* its warden takes names in the cluster (actors/claims.h) */
 #define TR__CAPABILITY_WHY     64u  /* and answers "why" (actors/operator_peer.c) */
 #define TR__CAPABILITY_REFUSE  128u /* it hears that a message was refused while that came */
+#define TR__CAPABILITY_WOUND   256u /* it knows that a transaction may be wounded (actors/tx/lock.c) */
 
 typedef struct tr__ack {
     uint64_t sequence; /* how many batches and chunks were received */

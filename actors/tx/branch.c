@@ -154,12 +154,25 @@ void tr__tx_branches_fini(tr__tx *tx)
 
 /* ---- tombs --------------------------------------------------------------------------------------------- */
 
-bool tr__tx_is_entombed(tr__tx *tx, const tr_tx_id *id, const tr__tx_actor *actor)
+static tr__tx_tomb *tomb_of(tr__tx *tx, const tr_tx_id *id, const tr__tx_actor *actor)
 {
     tr__tx_tomb *tomb;
     tr__branch_key key = key_of(id, actor);
     HASH_FIND(hh, tx->tombs, &key, sizeof(key), tomb);
-    return tomb != NULL;
+    return tomb;
+}
+
+bool tr__tx_is_entombed(tr__tx *tx, const tr_tx_id *id, const tr__tx_actor *actor)
+{
+    return tomb_of(tx, id, actor) != NULL;
+}
+
+tr_tx_reason tr__tx_branch_gone_why(tr__tx *tx, const tr_tx_id *id, const char *name)
+{
+    tr__tx_actor *actor;
+    HASH_FIND_STR(tx->actors, name, actor);
+    const tr__tx_tomb *tomb = actor ? tomb_of(tx, id, actor) : NULL;
+    return tomb && tomb->why == TR_TX_WOUNDED ? TR_TX_WOUNDED : TR_TX_BRANCH_LOST;
 }
 
 /* Best effort: without one a call that comes twice begins a branch that ends at its deadline. */
@@ -172,6 +185,7 @@ static void entomb(tr__tx *tx, const tr__tx_branch *branch)
         return;
     tomb->key = branch->key;
     tomb->at = branch->at;
+    tomb->why = branch->why;
     tomb->until_ns = until;
     HASH_ADD(hh, tx->tombs, key, sizeof(tomb->key), tomb);
     if (tr__hash_added(tomb))
@@ -222,17 +236,34 @@ void tr__tx_refuse_call(tr__tx *tx, const tr_tx_id *id, const char *caller, cons
     tr__tx_send(tx, caller, &answer, NULL);
 }
 
+void tr__tx_wounded_text(const tr_tx_id *wounder, char *out)
+{
+    char id[TR_TX_ID_TEXT];
+    snprintf(out, TR_ERROR_TEXT_MAX, "wounded by transaction %s, which is older",
+             tr__tx_id_format(wounder, id));
+}
+
+void tr__tx_drop_text(const tr__tx_branch *branch, char *out)
+{
+    if (branch->why == TR_TX_WOUNDED)
+        tr__tx_wounded_text(&branch->wounder, out);
+    else
+        snprintf(out, TR_ERROR_TEXT_MAX, "%s",
+                 branch->why == TR_TX_LOCK_TIMEOUT ? "another transaction held it for too long" : "given up");
+}
+
 void tr__tx_branch_drop(tr__tx *tx, tr__tx_branch *branch, tr_tx_reason why)
 {
+    char text[TR_ERROR_TEXT_MAX];
+    if (!branch->dropped || branch->state != TR__BRANCH_EXECUTING)
+        branch->why = why;
     if (branch->state == TR__BRANCH_EXECUTING) { /* the actor has the view: when it gives it back */
         branch->dropped = true;
-        branch->why = why;
         return;
     }
+    tr__tx_drop_text(branch, text);
     for (tr__tx_call_at *call = branch->calls; call; call = call->next)
-        tr__tx_refuse_call(tx, &branch->key.id, branch->caller, branch->at->name, call->number, why,
-                           why == TR_TX_LOCK_TIMEOUT ? "another transaction held it for too long"
-                                                     : "given up");
+        tr__tx_refuse_call(tx, &branch->key.id, branch->caller, branch->at->name, call->number, why, text);
     tr__tx_event(tx, &branch->key.id, branch->at->name, "drop", tr__tx_reason_word(why));
     tr__tx_branch_end(tx, branch);
 }
@@ -246,6 +277,14 @@ void tr__tx_branches_drop(tr__tx *tx, const tr_tx_id *id, tr_tx_reason why)
             memcmp(&branch->key.id, id, sizeof(*id)) == 0)
             tr__tx_branch_drop(tx, branch, why);
     }
+}
+
+void tr__tx_branches_wound(tr__tx *tx, const tr_tx_id *id, const tr_tx_id *wounder)
+{
+    for (tr__tx_branch *branch = tx->branches; branch; branch = branch->hh.next)
+        if (memcmp(&branch->key.id, id, sizeof(*id)) == 0)
+            branch->wounder = *wounder;
+    tr__tx_branches_drop(tx, id, TR_TX_WOUNDED);
 }
 
 void tr__tx_branch_apply(tr__tx *tx, tr__tx_branch *branch)
@@ -283,7 +322,7 @@ tr_err tr__tx_replay_prepare(tr__tx *tx, tr__tx_reader *reader)
     memcpy(branch->decider_log, log.data, TR__LOG_ID_BYTES);
     branch->ts = ts;
     tr__tx_clock_heard(tx, ts);
-    if (!TR_PLANT(locks_lost) && !tr__tx_lock(branch, true))
+    if (!TR_PLANT(locks_lost) && !tr__tx_lock(tx, branch, true))
         return TR_EPROTO;                /* two that wrote, prepared at once: no such log was ever written */
     branch->state = TR__BRANCH_PREPARED; /* as it was: not a move */
     branch->since_ns = tr__tx_now(tx);

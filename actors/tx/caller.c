@@ -11,7 +11,6 @@
 #include "base/buggify.h"
 #include "base/check.h"
 #include "base/err.h"
-#include "mailbox/utf8.h"
 
 #define UNHEARD_NS TR_SECONDS(1) /* behind the deadline, by when the coordinator has said something */
 
@@ -29,6 +28,8 @@ static tr__tx_caller *make(tr__tx *tx, const tr__tx_begin *begin)
     if (!caller)
         return NULL;
     caller->begin = *begin;
+    if (!begin->priority)
+        caller->begin.priority = tr__tx_priority_now(tx);
     HASH_ADD(hh, tx->callers, begin.id, sizeof(begin->id), caller);
     if (tr__hash_added(caller))
         return caller;
@@ -46,9 +47,14 @@ static void answer_call(tr__tx *tx, void *token, tr_tx_reason why, const char *t
 }
 
 static void answer_done(tr__tx *tx, void *token, tr_tx_status status, tr_tx_reason why, const char *text,
-                        const char *ticket, uint64_t ts)
+                        const char *ticket, uint64_t ts, uint64_t priority)
 {
-    tr_tx_done done = {.status = status, .reason = why, .commit_ts = ts, .ticket = ticket, .text = text};
+    tr_tx_done done = {.status = status,
+                       .reason = why,
+                       .commit_ts = ts,
+                       .ticket = ticket,
+                       .text = text,
+                       .priority = {priority != 0, priority}};
     if (token)
         tx->io->done(tx->context, token, &done);
 }
@@ -96,58 +102,20 @@ static void drop_all(tr__tx *tx, const tr__tx_caller *caller)
     }
 }
 
-/* The first, in the order of the calls, that was written; fixed once a ticket has named it. UINT32_MAX: none. */
-static uint32_t coordinator_of(const tr__tx_caller *caller)
-{
-    for (uint32_t i = caller->ticketed ? caller->coordinator : 0; i < caller->count; i++)
-        if (caller->parties[i].writes)
-            return i;
-    return UINT32_MAX;
-}
-
-static void ticket_of(const tr__tx_caller *caller, char *out)
-{
-    uint32_t i = coordinator_of(caller);
-    out[0] = '\0';
-    if (i != UINT32_MAX)
-        tr__tx_ticket_format(&caller->begin.id, caller->parties[i].node, caller->logs[i], out);
-}
-
 static void finish(tr__tx *tx, tr__tx_caller *caller, tr_tx_status status, tr_tx_reason why, const char *text,
                    uint64_t ts)
 {
     char ticket[TR_TX_TICKET_MAX], kept[TR_ERROR_TEXT_MAX];
     snprintf(kept, sizeof(kept), "%s", text);
-    ticket_of(caller, ticket);
+    tr__tx_ticket_of(caller, ticket);
     tr__tx_event(tx, &caller->begin.id, "", tr__tx_status_word(status), tr__tx_reason_word(why));
     void *token = caller->token;
+    uint64_t priority = caller->begin.priority;
     forget(tx, caller);
-    answer_done(tx, token, status, why, kept, ticket, ts);
+    answer_done(tx, token, status, why, kept, ticket, ts, priority);
 }
 
 /* ---- calls --------------------------------------------------------------------------------------------- */
-
-/* Its place among the parties, taken if need be; UINT32_MAX: no such path, or too many. */
-static uint32_t party_of(tr__tx *tx, tr__tx_caller *caller, const char *path)
-{
-    char node[TR_NAME_MAX];
-    const char *slash = strchr(path, '/'), *actor = slash ? slash + 1 : path;
-    size_t length = slash ? (size_t)(slash - path) : strlen(tx->node);
-    if (length < 1 || length >= sizeof(node) || !actor[0] || strlen(actor) >= TR_NAME_MAX ||
-        strchr(actor, '/') || tr__utf8_valid(actor, strlen(actor)) < strlen(actor))
-        return UINT32_MAX;
-    memcpy(node, slash ? path : tx->node, length);
-    node[length] = '\0';
-    for (uint32_t i = 0; i < caller->count; i++)
-        if (strcmp(caller->parties[i].node, node) == 0 && strcmp(caller->parties[i].actor, actor) == 0)
-            return i;
-    if (caller->count == TR_TX_PARTICIPANTS_MAX)
-        return UINT32_MAX;
-    tr__tx_party *party = &caller->parties[caller->count];
-    memcpy(party->node, node, length + 1);
-    snprintf(party->actor, sizeof(party->actor), "%s", actor);
-    return caller->count++;
-}
 
 static tr_tx_reason send_call(tr__tx *tx, tr__tx_caller *caller, uint32_t party, const tr__tx_frame *call,
                               void *token, tr_error *error)
@@ -167,6 +135,8 @@ static tr_tx_reason send_call(tr__tx *tx, tr__tx_caller *caller, uint32_t party,
     frame.number = caller->numbers[party] + 1;
     frame.remaining = left;
     frame.wait = caller->begin.lock_wait_ns;
+    frame.priority.present = true;
+    frame.priority.value = caller->begin.priority;
     frame.writes = call->writes;
     frame.type = call->type;
     frame.fingerprint = call->fingerprint;
@@ -195,7 +165,8 @@ void tr__tx_call(tr__tx *tx, const tr__tx_begin *begin, const char *path, const 
                          : "this node has 1,000 transactions under way, or no memory");
         return;
     }
-    uint32_t party = caller->state == TR__CALLER_CALLING && !caller->broken ? party_of(tx, caller, path) : 0;
+    uint32_t party =
+        caller->state == TR__CALLER_CALLING && !caller->broken ? tr__tx_party_of(tx, caller, path) : 0;
     tr_tx_reason why = caller->broken;
     if (why) {
         tr__fail(&error, TR_EABORTED, "%s", caller->text);
@@ -230,12 +201,42 @@ static tr__tx_pending_call *pending_take(tr__tx_caller *caller, const tr__tx_fra
     return NULL;
 }
 
+static bool is_party(const tr__tx_caller *caller, const tr__tx_frame *frame)
+{
+    for (uint32_t i = 0; i < caller->count; i++)
+        if (strcmp(caller->parties[i].node, frame->from) == 0 &&
+            strcmp(caller->parties[i].actor, frame->actor) == 0)
+            return true;
+    return false;
+}
+
+static void abort_it(tr__tx *tx, tr__tx_caller *caller, tr_tx_reason why, const char *text);
+
+/* One of its branches was: nothing of it can be committed, so nobody needs to wait for the rest. What is with its
+ * coordinator, that hears by the votes. */
+static void wounded(tr__tx *tx, tr__tx_caller *caller, const char *text)
+{
+    char kept[TR_ERROR_TEXT_MAX];
+    snprintf(kept, sizeof(kept), "%s", text);
+    if (caller->state == TR__CALLER_READING) {
+        abort_it(tx, caller, TR_TX_WOUNDED, kept);
+    } else if (caller->state == TR__CALLER_CALLING) {
+        break_it(tx, caller, TR_TX_WOUNDED, kept);
+        fail_pending(tx, caller, UINT32_MAX, TR_TX_WOUNDED, kept);
+        drop_all(tx, caller);
+    }
+}
+
 void tr__tx_on_called(tr__tx *tx, const tr__tx_frame *frame)
 {
     tr_tx_id id;
     uint32_t i;
     memcpy(&id, frame->id.data, sizeof(id));
     tr__tx_caller *caller = find(tx, &id);
+    if (caller && frame->number == 0 && frame->reason == TR_TX_WOUNDED && is_party(caller, frame)) {
+        wounded(tx, caller, frame->text);
+        return;
+    }
     tr__tx_pending_call *call = caller ? pending_take(caller, frame, &i) : NULL;
     if (!call)
         return; /* nobody waits for it any more */
@@ -258,6 +259,8 @@ void tr__tx_on_called(tr__tx *tx, const tr__tx_frame *frame)
     tr__free(call);
     if (token)
         tx->io->called(tx->context, token, &answer);
+    if (answer.reason == TR_TX_WOUNDED)
+        wounded(tx, caller, answer.text);
 }
 
 /* ---- the end ------------------------------------------------------------------------------------------- */
@@ -311,16 +314,16 @@ void tr__tx_commit(tr__tx *tx, const tr__tx_begin *begin, void *token)
                     empty  ? TR_TX_NONE
                     : late ? TR_TX_DEADLINE
                            : TR_TX_OVERLOAD,
-                    empty ? "" : "it isn't under way on this node (any more)", "", 0);
+                    empty ? "" : "it isn't under way on this node (any more)", "", 0, begin->priority);
         return;
     }
     if (caller->state != TR__CALLER_CALLING) {
         answer_done(tx, token, TR_TX_UNKNOWN, TR_TX_NOT_ALLOWED,
-                    "it was committed before: wait for that answer", "", 0);
+                    "it was committed before: wait for that answer", "", 0, 0);
         return;
     }
     caller->token = token;
-    caller->coordinator = coordinator_of(caller);
+    caller->coordinator = tr__tx_coordinator_of(caller);
     if (caller->pending)
         break_it(tx, caller, TR_TX_NOT_ALLOWED,
                  "calls of it were still under way when it was to be committed");
@@ -356,7 +359,9 @@ bool tr__tx_on_read_vote(tr__tx *tx, const tr__tx_frame *frame)
     if (!caller || caller->state != TR__CALLER_READING)
         return false;
     if (frame->status != TR__TX_READ) {
-        abort_it(tx, caller, TR_TX_BRANCH_LOST, "what it had read was given up");
+        bool wound = frame->reason == TR_TX_WOUNDED;
+        abort_it(tx, caller, wound ? TR_TX_WOUNDED : TR_TX_BRANCH_LOST,
+                 wound ? "what it had read an older transaction needed" : "what it had read was given up");
         return true;
     }
     bool all = true;
@@ -379,15 +384,21 @@ void tr__tx_abort(tr__tx *tx, const tr_tx_id *id)
     abort_it(tx, caller, TR_TX_APP, "its caller gave it up");
 }
 
+uint64_t tr__tx_priority(tr__tx *tx, const tr_tx_id *id)
+{
+    const tr__tx_caller *caller = find(tx, id);
+    return caller ? caller->begin.priority : 0;
+}
+
 void tr__tx_ticket(tr__tx *tx, const tr_tx_id *id, char *out)
 {
     tr__tx_caller *caller = find(tx, id);
     out[0] = '\0';
     if (!caller)
         return;
-    ticket_of(caller, out);
+    tr__tx_ticket_of(caller, out);
     if (out[0]) {
-        caller->coordinator = coordinator_of(caller);
+        caller->coordinator = tr__tx_coordinator_of(caller);
         caller->ticketed = true;
     }
 }
@@ -424,7 +435,7 @@ void tr__tx_resolve(tr__tx *tx, const char *ticket, uint64_t until_ns, void *tok
         answer_done(tx, token, TR_TX_UNKNOWN, resolver ? TR_TX_NOT_ALLOWED : TR_TX_OVERLOAD,
                     resolver ? "that is no ticket: ID@node/log is needed, as tr_tx_outcome has it"
                              : "no memory to ask what became of it",
-                    ticket, 0);
+                    ticket, 0, 0);
         tr__free(resolver);
         return;
     }
@@ -444,7 +455,7 @@ static void resolved(tr__tx *tx, tr__tx_resolver **at, tr_tx_status status, tr_t
     tr__tx_resolver *resolver = *at;
     *at = resolver->next;
     if (resolver->until_ns)
-        answer_done(tx, resolver->token, status, why, text, resolver->ticket, ts);
+        answer_done(tx, resolver->token, status, why, text, resolver->ticket, ts, 0);
     tr__free(resolver);
 }
 

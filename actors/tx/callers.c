@@ -106,6 +106,8 @@ void tr__callers_call(tr__transactions *t, const tr_msg *msg, const tr__tx_do_ca
                tr_fmt(t->self, "node %s: %s", t->node->name, meaning(TR_TX_OVERLOAD)));
         return;
     }
+    if (client)
+        begin.priority = client->priority;
     tr__tx_frame frame = {
         .type = call->type, .fingerprint = call->fingerprint, .writes = call->writes, .body = call->body};
     tr__tx_put_schema(&frame);
@@ -178,9 +180,10 @@ static void do_abort(tr__transactions *t, const tr_msg *msg, tr__tx_client *clie
 {
     if (client && client->committing)
         return; /* too late; an ask fails unanswered */
+    uint64_t priority = tr__tx_priority(t->tx, &begin->id);
     if (tr_msg_ask_number(msg))
         tr_reply(t->self, msg, tr_tx_done, .status = TR_TX_ABORTED, .reason = why_aborted(t, client, begin),
-                 .text = client ? client->text : "");
+                 .text = client ? client->text : "", .priority = {priority != 0, priority});
     if (client)
         client_remove(t, client);
     tr__tx_abort(t->tx, &begin->id);
@@ -201,6 +204,18 @@ static void do_commit(tr__transactions *t, const tr_msg *msg, tr__tx_client *cli
     tr__tx_commit(t->tx, begin, token);
 }
 
+static void do_begin(tr__transactions *t, const tr_msg *msg, tr__tx_client *client, const tr__tx_begin *begin,
+                     uint64_t priority)
+{
+    if (!client && !(client = client_add(t, &begin->id, tr_msg_sender(msg), begin->until_ns))) {
+        refuse(t, msg, TR_TX_OVERLOAD,
+               tr_fmt(t->self, "node %s: %s", t->node->name, meaning(TR_TX_OVERLOAD)));
+        return;
+    }
+    client->priority = priority;
+    tr_reply(t->self, msg, tr_tx_called);
+}
+
 void tr__callers_do(tr__transactions *t, const tr_msg *msg, const tr__tx_do *what)
 {
     tr__tx_begin begin = {.id = id_of(what->id_front, what->id_back),
@@ -210,7 +225,11 @@ void tr__callers_do(tr__transactions *t, const tr_msg *msg, const tr__tx_do *wha
     tr__tx_client *client = client_of(t, &begin.id);
     if (!may(t, msg, client))
         return;
-    if (what->what == TR__TX_DO_ABORT) {
+    if (client)
+        begin.priority = client->priority;
+    if (what->what == TR__TX_DO_BEGIN) {
+        do_begin(t, msg, client, &begin, what->priority);
+    } else if (what->what == TR__TX_DO_ABORT) {
         do_abort(t, msg, client, &begin);
     } else if (what->what == TR__TX_DO_COMMIT) {
         do_commit(t, msg, client, &begin);

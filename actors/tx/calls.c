@@ -7,6 +7,7 @@
 #include "actors/tx/manager.h"
 #include "base/err.h"
 #include "base/mem.h"
+#include "base/plant.h"
 
 #define DEADLINE_NS  TR_SECONDS(10)
 #define LOCK_WAIT_NS TR_SECONDS(2)
@@ -14,6 +15,7 @@
     TR_SECONDS(10) /* the manager answers in time itself: the ask's own deadline is for its bugs */
 #define RUNS_MAX   5
 #define BACKOFF_NS TR_MILLIS(10) /* doubles */
+#define AGE_MAX_NS TR_MINUTES(9) /* an older priority would be refused: TR__TX_SKEW_MS */
 
 static tr_addr manager_of(tr_actor *self)
 {
@@ -144,30 +146,62 @@ static tr_tx_outcome outcome_in(const tr_tx_done *done)
     return out;
 }
 
-tr_tx_outcome tr_tx_outcome_of(tr_actor *self, tr_future future)
+/* What the next attempt has to know: when the first was begun; 0: not known yet. */
+static void keep_priority(uint64_t *priority, const tr_tx_done *done)
 {
-    const tr_tx_done *done;
-    if (tr_await(self, future, tr_tx_done, &done) == TR_OK)
-        return outcome_in(done);
-    return outcome(TR_TX_UNKNOWN, TR_TX_NONE, tr_last_error(self)->text);
+    if (!*priority && done->priority.present)
+        *priority = done->priority.value;
 }
 
 /* The body has failed, or the commit never left: whatever the manager says, nothing is committed. */
-static tr_tx_outcome give_up(tr_tx *tx, tr_err err)
+static tr_tx_outcome give_up(tr_tx *tx, tr_err err, uint64_t *priority)
 {
     tr_actor *self = tx->self;
     tr__reason said = tr__error_reason(self, err);
     const tr_error *last = tr_last_error(self);
     tr_tx_outcome out = outcome(TR_TX_ABORTED, TR_TX_APP, last->code == err ? last->text : said.text);
     const tr_tx_done *done;
-    if (tr_await(self, ask(tx, TR__TX_DO_ABORT), tr_tx_done, &done) == TR_OK && err == TR_EABORTED)
+    if (tr_await(self, ask(tx, TR__TX_DO_ABORT), tr_tx_done, &done) != TR_OK)
+        return out;
+    if (err == TR_EABORTED)
         out.reason = (tr_tx_reason)done->reason;
+    keep_priority(priority, done);
     return out;
 }
 
-static tr_tx_outcome run_once(tr_actor *self, tr_tx_body body, void *arg, const tr_tx_opts *opts)
+static tr_tx_outcome end_of(tr_actor *self, tr_future commit, uint64_t *priority)
+{
+    const tr_tx_done *done;
+    if (tr_await(self, commit, tr_tx_done, &done) != TR_OK)
+        return outcome(TR_TX_UNKNOWN, TR_TX_NONE, tr_last_error(self)->text);
+    keep_priority(priority, done);
+    return outcome_in(done);
+}
+
+tr_tx_outcome tr_tx_outcome_of(tr_actor *self, tr_future future)
+{
+    uint64_t priority = 0;
+    return end_of(self, future, &priority);
+}
+
+/* One that is run again keeps its place among those who wait: so it is once the oldest, and goes through. */
+static tr_err begin_again(tr_tx *tx, uint64_t priority)
+{
+    tr__tx_do message = what_of(tx, TR__TX_DO_BEGIN);
+    message.priority = priority;
+    if (!priority || TR_PLANT(retry_as_new))
+        return TR_OK;
+    return tr_await_msg(
+        tx->self, tr_ask_body(tx->self, manager_of(tx->self), timeout_of(tx), &tr__tx_do_type, &message),
+        NULL);
+}
+
+static tr_tx_outcome run_once(tr_actor *self, tr_tx_body body, void *arg, const tr_tx_opts *opts,
+                              uint64_t *priority)
 {
     tr_tx tx = tr_tx_begin(self, opts);
+    if (begin_again(&tx, *priority) != TR_OK)
+        return outcome(TR_TX_ABORTED, TR_TX_OVERLOAD, tr_last_error(self)->text);
     const tr_tx_ticket_is *is;
     char ticket[TR_TX_TICKET_MAX] = "";
     tr_err err = body(self, &tx, arg);
@@ -183,11 +217,16 @@ static tr_tx_outcome run_once(tr_actor *self, tr_tx_body body, void *arg, const 
         return outcome(TR_TX_UNKNOWN, TR_TX_NOT_ALLOWED,
                        "its body has committed it: tr_tx_run does that itself");
     if (err != TR_OK)
-        return give_up(&tx, err);
-    tr_tx_outcome out = tr_tx_outcome_of(self, commit);
+        return give_up(&tx, err, priority);
+    tr_tx_outcome out = end_of(self, commit, priority);
     if (out.status == TR_TX_UNKNOWN && !out.ticket[0])
         snprintf(out.ticket, sizeof(out.ticket), "%s", ticket);
     return out;
+}
+
+static bool is_worth_another(const tr_tx_outcome *out)
+{
+    return out->status == TR_TX_ABORTED && (out->reason == TR_TX_WOUNDED || out->reason == TR_TX_OVERLOAD);
 }
 
 tr_tx_outcome tr_tx_run(tr_actor *self, tr_tx_body body, void *arg, const tr_tx_opts *opts)
@@ -195,12 +234,14 @@ tr_tx_outcome tr_tx_run(tr_actor *self, tr_tx_body body, void *arg, const tr_tx_
     if (!self->fiber)
         return outcome(TR_TX_ABORTED, TR_TX_NOT_ALLOWED,
                        "tr_tx_run waits, so only an actor with `run` can call it");
-    tr_tx_outcome out = run_once(self, body, arg, opts);
-    for (int run = 1; run < RUNS_MAX && out.status == TR_TX_ABORTED && out.reason == TR_TX_OVERLOAD; run++) {
+    uint64_t priority = 0, first = tr__now_fresh(tr__owner(self));
+    tr_tx_outcome out = run_once(self, body, arg, opts, &priority);
+    for (int run = 1; run < RUNS_MAX && is_worth_another(&out); run++) {
         uint64_t pause = BACKOFF_NS << run;
-        if (tr_sleep(self, pause / 2 + tr_random(self) % pause) != TR_OK)
+        if (tr_sleep(self, pause / 2 + tr_random(self) % pause) != TR_OK ||
+            tr__now_fresh(tr__owner(self)) - first > AGE_MAX_NS)
             break;
-        out = run_once(self, body, arg, opts);
+        out = run_once(self, body, arg, opts, &priority);
     }
     return out;
 }

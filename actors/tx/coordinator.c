@@ -277,8 +277,8 @@ static void decide_if_voted(tr__tx *tx, tr__tx_decision *decision)
     decide(tx, decision);
 }
 
-/* Our own branches join; false: one can't. */
-static bool take_local(tr__tx *tx, tr__tx_decision *decision)
+/* Our own branches join; else why one can't. */
+static tr_tx_reason take_local(tr__tx *tx, tr__tx_decision *decision)
 {
     for (uint32_t i = 0; i < decision->count; i++) {
         const tr__tx_party *party = &decision->parties[i];
@@ -288,12 +288,12 @@ static bool take_local(tr__tx *tx, tr__tx_decision *decision)
         if (!branch || branch->state != TR__BRANCH_READY || party->boot != tx->id ||
             strcmp(branch->caller, decision->caller) != 0 || party->reads != branch->reads ||
             party->writes != branch->writes)
-            return false;
+            return branch ? TR_TX_BRANCH_LOST : tr__tx_branch_gone_why(tx, &decision->id, party->actor);
         decision->local[i] = true;
         decision->votes[i] = TR__TX_YES;
         tr__tx_branch_go(tx, branch, TR__BRANCH_DECIDING);
     }
-    return true;
+    return TR_TX_NONE;
 }
 
 static tr_err ask_votes(tr__tx *tx, tr__tx_decision *decision, const tr__tx_frame *commit, tr_error *error)
@@ -342,11 +342,14 @@ void tr__tx_on_commit(tr__tx *tx, const tr__tx_frame *frame)
     snprintf(decision->caller, sizeof(decision->caller), "%s", frame->from);
     uint64_t left = frame->remaining < TR__TX_DEADLINE_MAX ? frame->remaining : TR__TX_DEADLINE_MAX;
     decision->deadline_ns = tr__tx_now(tx) + left;
+    tr_tx_reason gone;
     if (!tr__tx_get_parties(frame->body, decision->parties, &decision->count)) {
         decision->count = 0;
         abort_it(tx, decision, TR_TX_NOT_ALLOWED, "a malformed list of participants");
-    } else if (!take_local(tx, decision)) {
-        abort_it(tx, decision, TR_TX_BRANCH_LOST, "its branch here is gone");
+    } else if ((gone = take_local(tx, decision))) {
+        abort_it(tx, decision, gone,
+                 gone == TR_TX_WOUNDED ? "an older transaction wounded its branch here"
+                                       : "its branch here is gone");
     } else if (ask_votes(tx, decision, frame, &error) != TR_OK) {
         abort_it(tx, decision, TR_TX_UNREACHABLE, error.text);
     } else {

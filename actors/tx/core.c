@@ -47,6 +47,16 @@ void tr__tx_clock_heard(tr__tx *tx, uint64_t clock)
         tx->clock = clock;
 }
 
+/* A clock that was far ahead once doesn't make all that begins here be refused until then. */
+uint64_t tr__tx_priority_now(tr__tx *tx)
+{
+    uint64_t wall = tx->io->wall_ms(tx->context);
+    if (tx->clock >> 16 > wall + TR__TX_SKEW_MS)
+        return wall << 16;
+    tx->clock = tx->clock + 1 > wall << 16 ? tx->clock + 1 : wall << 16;
+    return tx->clock;
+}
+
 void tr__tx_event(tr__tx *tx, const tr_tx_id *id, const char *actor, const char *what, const char *detail)
 {
     tx->io->event(tx->context, id, actor, what, detail);
@@ -315,6 +325,7 @@ void tr__tx_figures_of(const tr__tx *tx, tr__tx_figures *figures)
     *figures = (tr__tx_figures){.branches = HASH_COUNT(tx->branches),
                                 .deciding = HASH_COUNT(tx->decisions),
                                 .calling = HASH_COUNT(tx->callers),
+                                .wounds = tx->wounds,
                                 .committed = tx->committed,
                                 .aborted = tx->aborted};
     for (const tr__tx_branch *branch = tx->branches; branch; branch = branch->hh.next) {

@@ -3,17 +3,19 @@
  * (the manager's actor, or a test), one thread.
  *
  *   core.c          open and replay, frames in, time, the table of what is known
- *   lock.c          who may work on a participant: in order of arrival
+ *   lock.c          who may work on a participant, in the order of priorities: wound-wait
  *   branch.c        branches: what one transaction does with one participant here; their states and their end
  *   participant.c   calls, prepare, decisions, inquiries
  *   coordinator.c   transactions that are decided here, and what became of them
  *   caller.c        transactions that were begun here
+ *   parties.c       their participants, and who of them decides
  *
  * A branch (tr__tx_branch_state; the table is in branch.c):
  *
  *   waiting ─lock─► executing ─► ready ─COMMIT here─► deciding ──────────► gone
  *      │               ▲          │ └─PREPARE─► preparing ─forced─► prepared ─DECIDE─► finishing ─forced─► gone
  *      └─too long      └─CALL─────┘                  └──────────────────────┴─abort─► gone
+ *   and from the first three to gone when it is wounded.
  *
  * Invariants; checks cite them:
  *   T1  A branch that wrote holds its participant's lock exclusively until it is gone.
@@ -21,7 +23,8 @@
  *   T3  COMMITTED is said, and redo applied, only after the record that says so is durable (the coordinator's COMMIT).
  *   T4  ABORTED is said of an id without a record only by the log that would have it, and never of one that is being
  *       decided.
- *   T5  A decision never changes: what is in `outcomes` stays as it is. */
+ *   T5  A decision never changes: what is in `outcomes` stays as it is.
+ *   W1 to W4  Who waits, and for whom: lock.c. */
 #ifndef TR_ACTORS_TX_CORE_H
 #define TR_ACTORS_TX_CORE_H
 
@@ -104,7 +107,8 @@ void tr__tx_node_up(tr__tx *tx, const char *node);
 typedef struct tr__tx_begin {
     tr_tx_id id;
     uint64_t until_ns, lock_wait_ns;
-    uint32_t calls; /* made so far, as the caller counts them */
+    uint64_t priority; /* of the first attempt; 0: this is the first */
+    uint32_t calls;    /* made so far, as the caller counts them */
 } tr__tx_begin;
 
 /* Call a participant, "node/actor"; the first call begins the transaction. `call` has type, fingerprint, schema, body, and
@@ -115,6 +119,8 @@ void tr__tx_call(tr__tx *tx, const tr__tx_begin *begin, const char *path, const 
 void tr__tx_commit(tr__tx *tx, const tr__tx_begin *begin, void *token);
 /* Give it up: dropped everywhere. Also for a caller that is gone. Unknown ids are nothing. */
 void tr__tx_abort(tr__tx *tx, const tr_tx_id *id);
+/* What was begun with; 0: it isn't under way here. */
+uint64_t tr__tx_priority(tr__tx *tx, const tr_tx_id *id);
 /* Its ticket, "" if it has none: TR_TX_TICKET_MAX bytes. */
 void tr__tx_ticket(tr__tx *tx, const tr_tx_id *id, char *out);
 /* Find out, and settle it if nothing had: `done` follows, UNKNOWN if nobody could be asked until then. */
@@ -150,6 +156,7 @@ const tr__store *tr__tx_state(const tr__tx *tx, const char *actor);
 typedef struct tr__tx_figures {
     uint32_t branches, prepared, deciding, calling; /* prepared: in doubt */
     uint64_t committed, aborted;                    /* decided here, since the start */
+    uint64_t wounds;                                /* of others, here, since the start */
     uint64_t oldest_prepared_ns;                    /* since when; 0: none */
 } tr__tx_figures;
 void tr__tx_figures_of(const tr__tx *tx, tr__tx_figures *figures);

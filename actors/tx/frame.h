@@ -6,6 +6,7 @@
  *     C -> P (read-only: K -> P)  PREPARE   can this branch be committed?                P -> C  VOTE
  *     C -> P                      DECIDE    it is committed, or aborted                  P -> C  ACK
  *     P -> C, or anybody -> C     INQUIRE   what became of it? (actor "": decide now)    C -> .  ANSWER
+ *     P -> K                      CALLED    with number 0: that branch was wounded
  *     K -> P                      DROP      the caller gave it up before COMMIT
  *
  * Every frame may be lost, come twice, or late: each handler is idempotent by (id, actor, sender's node). */
@@ -54,11 +55,13 @@ typedef enum tr__tx_verdict {
  *   remaining   ns until the deadline (CALL, COMMIT, PREPARE); wait: ns for the lock (CALL)
  *   reads, writes  calls of each sort that the branch has executed
  *   type, fingerprint, schema, body  of the user's message or reply (the schema, for a reader that declares another
- *               version of it); body of COMMIT and PREPARE: the parties (frame.c) */
+ *               version of it); body of COMMIT and PREPARE: the parties (frame.c)
+ *   priority    of the transaction (CALL): its caller's clock when it was first attempted, the less the older. Absent,
+ *               from a node that knows none: the time in its id */
 TR_MESSAGE(tr__tx_frame, (u32, kind), (bytes, id), (string, from), (bytes, log), (u64, boot), (u64, clock),
            (string, actor), (u32, number), (u64, remaining), (u64, wait), (u32, reads), (u32, writes),
            (u32, status), (u32, reason), (string, text), (u64, ts), (u64, type), (u64, fingerprint),
-           (bytes, body), (optional, string, schema))
+           (bytes, body), (optional, string, schema), (optional, u64, priority))
 
 /* Add the schema of its type, which this program declares, if it has one. Borrowed for ever. */
 void tr__tx_put_schema(tr__tx_frame *frame);

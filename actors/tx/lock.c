@@ -1,9 +1,25 @@
-/* One lock a participant, shared or exclusive, in order of arrival; who holds it shared and wants more goes ahead of
- * those that wait (it can't be served behind them), so two of those wait until one's time is up. */
+/* One lock a participant, shared or exclusive, and wound-wait: who waits does so in the order of priorities (the caller's
+ * clock at the first attempt, then the id: the same at every participant), and whoever is younger, holds what an older
+ * one needs, and has promised nothing yet, is wounded: it ends here, and its caller hears. So whoever waits waits for
+ * older ones, or for what is decided without a lock, and there is no circle of them. The owner's thread.
+ *
+ * W1  A line is in the order of priorities.
+ * W2  Nobody waits for a younger one that can be wounded.
+ * W3  A priority stays what the caller said it is, and who is run again keeps it.
+ * W4  What is prepared, or being decided, isn't wounded. */
 #include "actors/tx/state.h"
+
+#include <string.h>
 
 #include "base/check.h"
 #include "base/plant.h"
+
+bool tr__tx_is_older(const tr__tx_branch *branch, const tr__tx_branch *other)
+{
+    return branch->priority != other->priority
+               ? branch->priority < other->priority
+               : memcmp(&branch->key.id, &other->key.id, sizeof(other->key.id)) < 0;
+}
 
 static bool may_hold(const tr__tx_branch *branch)
 {
@@ -27,22 +43,63 @@ static void hold(tr__tx_branch *branch)
 static void wait_in_line(tr__tx_branch *branch)
 {
     tr__tx_branch **at = &branch->at->waiting;
-    while (*at && (!branch->holds || (*at)->holds))
+    while (*at && (TR_PLANT(lock_by_arrival) || tr__tx_is_older(*at, branch)))
         at = &(*at)->next_waiting;
     branch->next_waiting = *at;
     *at = branch;
 }
 
-bool tr__tx_lock(tr__tx_branch *branch, bool exclusive)
+/* ---- wounds -------------------------------------------------------------------------------------------- */
+
+/* What is being decided was promised to others; what executes, and was dropped, goes by itself. */
+static bool may_be_wounded(const tr__tx_branch *branch)
+{
+    return (branch->state <= TR__BRANCH_READY && !branch->dropped) ||
+           (TR_PLANT(prepared_wounded) && branch->state == TR__BRANCH_PREPARED);
+}
+
+tr__tx_branch *tr__tx_in_the_way(const tr__tx_branch *branch)
+{
+    for (tr__tx_branch *holder = branch->at->holders; holder; holder = holder->next_holder)
+        if (holder != branch && (branch->wants_exclusive || holder->exclusive) && may_be_wounded(holder) &&
+            tr__tx_is_older(branch, holder))
+            return holder;
+    return NULL;
+}
+
+/* All that it has on this node goes, and its caller sees to the rest. */
+static void wound(tr__tx *tx, tr__tx_branch *victim, const tr__tx_branch *by)
+{
+    char text[TR_ERROR_TEXT_MAX], wounder[TR_TX_ID_TEXT], wounded[TR_TX_ID_TEXT];
+    tr_tx_id id = victim->key.id;
+    tr__tx_event(tx, &id, by->at->name, "wounded", tr__tx_id_format(&by->key.id, wounder));
+    tr__tx_event(tx, &by->key.id, by->at->name, "wounds", tr__tx_id_format(&id, wounded));
+    tx->wounds++;
+    if (TR_PLANT(prepared_wounded) && victim->state == TR__BRANCH_PREPARED) {
+        tr__tx_branch_end(tx, victim);
+        return;
+    }
+    tr__tx_wounded_text(&by->key.id, text);
+    tr__tx_refuse_call(tx, &id, victim->caller, victim->at->name, 0, TR_TX_WOUNDED, text);
+    tr__tx_branches_wound(tx, &id, &by->key.id);
+}
+
+bool tr__tx_lock(tr__tx *tx, tr__tx_branch *branch, bool exclusive)
 {
     if (branch->holds && (branch->exclusive || !exclusive))
         return true;
     branch->wants_exclusive = exclusive;
-    if ((!branch->at->waiting || branch->holds) && may_hold(branch)) {
+    const tr__tx_branch *first = branch->at->waiting;
+    if ((!first || tr__tx_is_older(branch, first)) && may_hold(branch)) {
         hold(branch);
         return true;
     }
     wait_in_line(branch);
+    /* Who goes grants what it held, perhaps to this one. */
+    tr__tx_branch *victim;
+    while (!TR_PLANT(wound_withheld) && branch->state == TR__BRANCH_WAITING &&
+           (victim = tr__tx_in_the_way(branch)))
+        wound(tx, victim, branch);
     return false;
 }
 

@@ -27,10 +27,15 @@
 /* The ids are the two halves of a tr_tx_id. Asked by actors of this node. */
 TR_MESSAGE(tr__tx_do_call, (u64, id_front), (u64, id_back), (u64, until_ns), (u64, lock_wait_ns),
            (u32, calls), (string, path), (u64, type), (u64, fingerprint), (u32, writes), (bytes, body))
-typedef enum tr__tx_what { TR__TX_DO_COMMIT, TR__TX_DO_ABORT, TR__TX_DO_TICKET } tr__tx_what;
+typedef enum tr__tx_what {
+    TR__TX_DO_COMMIT,
+    TR__TX_DO_ABORT,
+    TR__TX_DO_TICKET,
+    TR__TX_DO_BEGIN, /* before the first call of one that is run again: `priority` is the first attempt's */
+} tr__tx_what;
 /* An abort may also be sent; asked, it says why by a tr_tx_done. */
 TR_MESSAGE(tr__tx_do, (u32, what), (u64, id_front), (u64, id_back), (u64, until_ns), (u64, lock_wait_ns),
-           (u32, calls))
+           (u32, calls), (u64, priority))
 TR_MESSAGE(tr__tx_do_resolve, (string, ticket), (u64, until_ns))
 
 /* To a participant's actor as a TR__MSG_EXECUTE, and back as a notice: one block, so nothing can be missing for the
@@ -50,8 +55,9 @@ typedef struct tr__tx_client {
     tr_tx_id id;
     tr_addr caller;
     uint64_t monitor, until_ns;
-    bool committing;  /* it is decided elsewhere now: the caller's end doesn't matter */
-    tr_tx_reason why; /* the first call that failed */
+    uint64_t priority; /* as it was begun with; 0: its own */
+    bool committing;   /* it is decided elsewhere now: the caller's end doesn't matter */
+    tr_tx_reason why;  /* the first call that failed */
     char text[TR_ERROR_TEXT_MAX];
 } tr__tx_client;
 

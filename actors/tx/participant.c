@@ -39,7 +39,7 @@ static void go_on(tr__tx *tx, tr__tx_branch *branch)
             tr__tx_branch_go(tx, branch, TR__BRANCH_READY);
     } else {
         tr__tx_branch_go(tx, branch, TR__BRANCH_WAITING);
-        if (tr__tx_lock(branch, branch->calls->writes))
+        if (tr__tx_lock(tx, branch, branch->calls->writes))
             execute(tx, branch);
     }
 }
@@ -70,22 +70,37 @@ static bool call_put(tr__tx *tx, tr__tx_branch *branch, const tr__tx_frame *fram
     return true;
 }
 
-/* Whether a transaction of that id may begin here now. */
-static tr_tx_reason check_begin(tr__tx *tx, const tr_tx_id *id, const char *from, const char **text)
+static bool is_off(uint64_t ms, uint64_t wall)
 {
-    uint64_t ms = tr__tx_id_ms(id), wall = tx->io->wall_ms(tx->context);
+    return (ms > wall ? ms - wall : wall - ms) > TR__TX_SKEW_MS;
+}
+
+/* Of a node that knows no priorities the id says when it began: the same everywhere as well. */
+static uint64_t priority_of(const tr_tx_id *id, const tr__tx_frame *frame)
+{
+    return frame->priority.present ? frame->priority.value : tr__tx_id_ms(id) << 16;
+}
+
+/* Whether a transaction of that id may begin here now. */
+static tr_tx_reason check_begin(tr__tx *tx, const tr_tx_id *id, const tr__tx_frame *frame, const char **text)
+{
+    uint64_t wall = tx->io->wall_ms(tx->context);
     if (!tx->log) {
         *text = "this node keeps no log: start it with --data DIR";
         return TR_TX_NOT_ALLOWED;
     }
-    if (tx->io->may_begin && !tx->io->may_begin(tx->context, from)) {
+    if (tx->io->may_begin && !tx->io->may_begin(tx->context, frame->from)) {
         *text =
             "its node has no right to begin one here: transact in `may` of its entry in the rights (--allow "
             "FILE)";
         return TR_TX_NOT_ALLOWED;
     }
-    if ((ms > wall ? ms - wall : wall - ms) > TR__TX_SKEW_MS) {
+    if (is_off(tr__tx_id_ms(id), wall)) {
         *text = "its id is more than 10 minutes off this node's clock: set the clocks of both nodes";
+        return TR_TX_NOT_ALLOWED;
+    }
+    if (is_off(priority_of(id, frame) >> 16, wall)) {
+        *text = "its priority is more than 10 minutes off this node's clock: set the clocks of both nodes";
         return TR_TX_NOT_ALLOWED;
     }
     *text = "this node has 1,000 transactions under way: try again";
@@ -95,16 +110,18 @@ static tr_tx_reason check_begin(tr__tx *tx, const tr_tx_id *id, const char *from
 static tr_tx_reason begin(tr__tx *tx, const tr_tx_id *id, const tr__tx_frame *frame, tr__tx_branch **out,
                           const char **text)
 {
-    tr_tx_reason why = check_begin(tx, id, frame->from, text);
+    tr_tx_reason why = check_begin(tx, id, frame, text);
     if (why)
         return why;
     tr__tx_actor *actor = tr__tx_actor_of(tx, frame->actor);
     tr__tx_branch *branch = NULL;
     *text = "this node has no memory for it";
     if (actor && (frame->number != 1 || tr__tx_is_entombed(tx, id, actor))) { /* what was before it is lost */
+        why = tr__tx_branch_gone_why(tx, id, frame->actor);
         tr__tx_actor_unused(tx, actor);
-        *text = "its branch was given up";
-        return TR_TX_BRANCH_LOST;
+        *text = why == TR_TX_WOUNDED ? "its branch was wounded by an older transaction"
+                                     : "its branch was given up";
+        return why;
     }
     if (actor && !(branch = tr__tx_branch_make(tx, id, actor)))
         tr__tx_actor_unused(tx, actor);
@@ -112,6 +129,7 @@ static tr_tx_reason begin(tr__tx *tx, const tr_tx_id *id, const tr__tx_frame *fr
         return TR_TX_OVERLOAD;
     uint64_t left = frame->remaining < TR__TX_DEADLINE_MAX ? frame->remaining : TR__TX_DEADLINE_MAX;
     branch->deadline_ns = tr__tx_now(tx) + left;
+    branch->priority = priority_of(id, frame);
     snprintf(branch->caller, sizeof(branch->caller), "%s", frame->from);
     *out = branch;
     return TR_TX_NONE;
@@ -197,11 +215,13 @@ void tr__tx_executed(tr__tx *tx, tr__tx_branch *branch, tr_tx_reason reason, con
     tr__check(branch->state == TR__BRANCH_EXECUTING && branch->calls, "only a call that runs can have run");
     uint32_t number = branch->calls->number;
     bool wrote = branch->calls->writes;
+    char dropped[TR_ERROR_TEXT_MAX];
     if (tx->dead)
         return;
     if (branch->dropped && !reason) {
         reason = branch->why;
-        text = "given up";
+        tr__tx_drop_text(branch, dropped);
+        text = dropped;
     }
     tr__tx_call_pop(tx, branch);
     tx->bytes += branch->view.size - branch->bytes;
@@ -301,7 +321,8 @@ void tr__tx_on_prepare(tr__tx *tx, const tr__tx_frame *frame)
     tr__tx_event(tx, &id, frame->actor, "prepare", "");
     if (!branch || branch->state != TR__BRANCH_READY || frame->boot != tx->id ||
         frame->reads != branch->reads || frame->writes != branch->writes) {
-        vote(tx, &id, frame->from, frame->actor, TR__TX_NO, TR_TX_BRANCH_LOST, 0);
+        tr_tx_reason why = branch ? TR_TX_BRANCH_LOST : tr__tx_branch_gone_why(tx, &id, frame->actor);
+        vote(tx, &id, frame->from, frame->actor, TR__TX_NO, why, 0);
         if (branch)
             tr__tx_branch_drop(tx, branch, TR_TX_BRANCH_LOST);
     } else if (!branch->view.writes) {

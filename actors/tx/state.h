@@ -23,7 +23,7 @@ typedef struct tr__tx_actor {
     uint32_t branches; /* and tombs: what holds a pointer to it */
     tr__store store;
     tr__tx_branch *holders; /* one, or several that share */
-    tr__tx_branch *waiting; /* for the lock, in order of arrival */
+    tr__tx_branch *waiting; /* for the lock, the oldest transaction first: W1 */
 } tr__tx_actor;
 
 typedef enum tr__tx_branch_state {
@@ -52,6 +52,8 @@ struct tr__tx_branch {
     bool wants_exclusive;
     bool dropped; /* while it executed: it goes when that is over */
     tr_tx_reason why;
+    tr_tx_id wounder;  /* with TR_TX_WOUNDED */
+    uint64_t priority; /* W3; of one that came back from the log 0 */
     tr__tx_branch *next_holder, *next_waiting;
     char caller[TR_NAME_MAX]; /* its node */
     uint64_t deadline_ns;
@@ -107,6 +109,7 @@ typedef struct tr__tx_tomb {
     UT_hash_handle hh;
     tr__branch_key key;
     tr__tx_actor *at;
+    tr_tx_reason why;
     uint64_t until_ns;
 } tr__tx_tomb;
 #define TR__TX_TOMBS_MAX 65536
@@ -175,7 +178,7 @@ struct tr__tx {
     tr__tx_resolver *resolvers;
     tr__tx_force *forcing, **forcing_end;
     size_t bytes; /* TR__TX_BYTES_MAX */
-    uint64_t committed, aborted;
+    uint64_t committed, aborted, wounds;
 };
 
 /* ---- core.c -------------------------------------------------------------------------------------------- */
@@ -198,6 +201,8 @@ tr_err tr__tx_send(tr__tx *tx, const char *node, tr__tx_frame *frame, tr_error *
 /* Somebody's, or one of the log: ours isn't behind it from here on. One far in the future isn't let in, or with it all that
  * we say would be refused by others until then: a clock that was set wrong once would last, and spread. */
 void tr__tx_clock_heard(tr__tx *tx, uint64_t clock);
+/* The priority of what begins now. */
+uint64_t tr__tx_priority_now(tr__tx *tx);
 void tr__tx_event(tr__tx *tx, const tr_tx_id *id, const char *actor, const char *what, const char *detail);
 void tr__tx_point_at(tr__tx *tx, tr__tx_point point);
 void tr__tx_fatal(tr__tx *tx, tr_err code, const char *format, ...) __attribute__((format(printf, 3, 4)));
@@ -223,8 +228,13 @@ tr_tx_reason tr__tx_reason_of(tr_err code);
 
 /* ---- lock.c -------------------------------------------------------------------------------------------- */
 
-/* True: it has the lock, so or more. False: it is in line; tr__tx_granted comes. */
-bool tr__tx_lock(tr__tx_branch *branch, bool exclusive);
+/* By priority. */
+bool tr__tx_is_older(const tr__tx_branch *branch, const tr__tx_branch *other);
+/* True: it has the lock, so or more. False: it is in line, and tr__tx_granted comes, or came within this; who was in its
+ * way and could be wounded was. */
+bool tr__tx_lock(tr__tx *tx, tr__tx_branch *branch, bool exclusive);
+/* For who looks: a younger holder that a waiting branch should have wounded; NULL: W2 holds. */
+tr__tx_branch *tr__tx_in_the_way(const tr__tx_branch *branch);
 /* It neither holds nor waits any more; those behind it are granted. */
 void tr__tx_unlock(tr__tx *tx, tr__tx_branch *branch);
 
@@ -248,10 +258,16 @@ void tr__tx_branch_end(tr__tx *tx, tr__tx_branch *branch);
 void tr__tx_call_pop(tr__tx *tx, tr__tx_branch *branch);
 /* Those of that transaction that aren't prepared. */
 void tr__tx_branches_drop(tr__tx *tx, const tr_tx_id *id, tr_tx_reason why);
+void tr__tx_branches_wound(tr__tx *tx, const tr_tx_id *id, const tr_tx_id *wounder);
+/* TR_ERROR_TEXT_MAX bytes, in words. */
+void tr__tx_wounded_text(const tr_tx_id *wounder, char *out);
+void tr__tx_drop_text(const tr__tx_branch *branch, char *out);
 /* Answer a call: not done, and why. */
 void tr__tx_refuse_call(tr__tx *tx, const tr_tx_id *id, const char *caller, const char *actor,
                         uint32_t number, tr_tx_reason why, const char *text);
 bool tr__tx_is_entombed(tr__tx *tx, const tr_tx_id *id, const tr__tx_actor *actor);
+/* Why a branch that should be there isn't. */
+tr_tx_reason tr__tx_branch_gone_why(tr__tx *tx, const tr_tx_id *id, const char *actor);
 void tr__tx_tombs_tick(tr__tx *tx, uint64_t now_ns);
 tr_err tr__tx_replay_prepare(tr__tx *tx, tr__tx_reader *reader);
 tr_err tr__tx_replay_finish(tr__tx *tx, tr__tx_reader *reader);
@@ -282,6 +298,15 @@ tr_err tr__tx_replay_commit(tr__tx *tx, tr__tx_reader *reader);
 tr_err tr__tx_replay_tomb(tr__tx *tx, tr__tx_reader *reader);
 tr_err tr__tx_replay_end(tr__tx *tx, tr__tx_reader *reader);
 void tr__tx_decisions_fini(tr__tx *tx);
+
+/* ---- parties.c ----------------------------------------------------------------------------------------- */
+
+/* The place of "node/actor" among the parties, taken if need be; UINT32_MAX: no such path, or too many. */
+uint32_t tr__tx_party_of(tr__tx *tx, tr__tx_caller *caller, const char *path);
+/* The one that decides; UINT32_MAX: none, for nothing was written. */
+uint32_t tr__tx_coordinator_of(const tr__tx_caller *caller);
+/* TR_TX_TICKET_MAX bytes; "": none. */
+void tr__tx_ticket_of(const tr__tx_caller *caller, char *out);
 
 /* ---- caller.c ------------------------------------------------------------------------------------------ */
 

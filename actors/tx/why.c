@@ -28,6 +28,8 @@ static void add_parties(json_t *one, const tr__tx_caller *caller)
     }
     json_object_set_new(one, "state", json_string(states[caller->state]));
     json_object_set_new(one, "calls", calls);
+    if (caller->broken)
+        json_object_set_new(one, "broken", json_string(caller->text));
     if (caller->count)
         json_object_set_new(one, "decider", json_string(caller->parties[caller->coordinator].node));
 }
@@ -62,6 +64,8 @@ static json_t *branch_of(const tr__tx *tx, const tr__tx_branch *branch)
                                                           "preparing", "prepared",  "finishing", "gone"};
     json_t *one = json_pack("{s:o, s:s, s:s}", "id", id_text(&branch->key.id), "state", states[branch->state],
                             "caller", branch->caller);
+    if (one && branch->why == TR_TX_WOUNDED)
+        json_object_set_new(one, "wounded_by", id_text(&branch->wounder));
     if (one && branch->state >= TR__BRANCH_PREPARING) {
         json_object_set_new(one, "decider", json_string(branch->decider));
         json_object_set_new(one, "since_ms", ms_since(tx, branch->since_ns));

@@ -78,7 +78,8 @@ typedef struct tr_tx {
     X(TR_TX_LOG_FULL, "log-full", "a node's log has no place on the disk")                            \
     X(TR_TX_NOT_ALLOWED, "not-allowed", "not such an actor, not such a call")                         \
     X(TR_TX_TOO_LARGE, "too-large", "more participants, or more written, than the limits")            \
-    X(TR_TX_LOG_LOST, "log-lost", "the node that decides has another log than it had: ask its operator")
+    X(TR_TX_LOG_LOST, "log-lost", "the node that decides has another log than it had: ask its operator") \
+    X(TR_TX_WOUNDED, "wounded", "an older transaction needed a participant that it held; try again")
 
 #define TR__ENUM(name, word) name,
 typedef enum tr_tx_status { TR_TX_STATUSES(TR__ENUM) TR_TX_STATUS_COUNT } tr_tx_status;
@@ -98,8 +99,10 @@ typedef struct tr_tx_outcome {
     char text[TR_ERROR_TEXT_MAX];
 } tr_tx_outcome;
 
-/* What the futures of tr_tx_commit and tr_tx_resolve give; tr_tx_outcome_of reads it. */
-TR_MESSAGE(tr_tx_done, (u32, status), (u32, reason), (u64, commit_ts), (string, ticket), (string, text))
+/* What the futures of tr_tx_commit and tr_tx_resolve give; tr_tx_outcome_of reads it. `priority` is what tr_tx_run gives
+ * to the next attempt: when the first was begun. */
+TR_MESSAGE(tr_tx_done, (u32, status), (u32, reason), (u64, commit_ts), (string, ticket), (string, text),
+           (optional, u64, priority))
 /* What tr_tx_ticket's future gives. */
 TR_MESSAGE(tr_tx_ticket_is, (string, ticket))
 /* What a call gives whose participant didn't reply (tr_view_reply). */

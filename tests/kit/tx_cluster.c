@@ -222,6 +222,7 @@ static void done(void *context, void *token, const tr_tx_done *d)
         t->outcome = (tr_tx_outcome){.status = d->status, .reason = d->reason, .commit_ts = d->commit_ts};
         snprintf(t->outcome.ticket, sizeof(t->outcome.ticket), "%s", d->ticket);
         snprintf(t->outcome.text, sizeof(t->outcome.text), "%s", d->text);
+        t->priority = d->priority.value;
         if (d->ticket[0])
             snprintf(t->ticket, sizeof(t->ticket), "%s", d->ticket);
     }
@@ -254,6 +255,19 @@ cluster_transfer *cluster_begin(cluster *c, uint32_t node)
     t->begin.until_ns = c->now_ns + TR_SECONDS(10);
     t->begin.lock_wait_ns = TR_SECONDS(2);
     t->ready = true;
+    return t;
+}
+
+cluster_transfer *cluster_again(cluster *c, const cluster_transfer *before)
+{
+    assert_true(before->answered && before->priority);
+    cluster_transfer *t = cluster_begin(c, before->node);
+    t->op_count = before->op_count;
+    for (uint32_t i = 0; i < t->op_count; i++) {
+        t->ops[i] = before->ops[i];
+        t->ops[i].seen = 0;
+    }
+    t->begin.priority = before->priority;
     return t;
 }
 

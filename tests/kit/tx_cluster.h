@@ -79,6 +79,8 @@ struct cluster_transfer {
     tr_tx_status settled; /* what it came to, by the answer or by resolve */
     bool is_settled, resolving;
     uint64_t commit_ts; /* as somebody was told; 0: nobody was, or it wrote nothing */
+    uint64_t priority;  /* as its outcome says */
+    bool again;         /* a test has begun the same once more */
     uint64_t begun_at,
         told_at;       /* in c->moment: when it began, when somebody heard COMMITTED (0: nobody has) */
     uint32_t resolver; /* the node that asks */
@@ -122,6 +124,8 @@ void cluster_op_add(cluster_transfer *transfer, const char *path, bool writes, i
 /* "n1/a" and the like: one gives, the other gets. */
 cluster_transfer *cluster_transfer_begin(cluster *c, uint32_t node, const char *from, const char *to,
                                          int64_t amount);
+/* The same once more, with the priority of that one, whose outcome is known. */
+cluster_transfer *cluster_again(cluster *c, const cluster_transfer *before);
 /* Ask, by its ticket, from that node. */
 void cluster_resolve(cluster *c, cluster_transfer *transfer, uint32_t node);
 
@@ -130,6 +134,9 @@ void cluster_resolve(cluster *c, cluster_transfer *transfer, uint32_t node);
 int64_t cluster_balance(cluster *c, const char *path);
 /* How often the transaction stands in that account's journal. */
 uint32_t cluster_times_in_journal(cluster *c, const char *path, const tr_tx_id *id);
+/* At any time: fails the test unless lines are in the order of priorities, nobody waits for a younger one that could be
+ * wounded, and a priority is the same everywhere. */
+void cluster_check_locks(cluster *c);
 /* Fails the test unless: money is conserved over `paths`; who was told COMMITTED is in all journals that it wrote, once,
  * ABORTED in none; there is one order of all that was committed, that all journals, all that was read and all times of
  * calls and answers agree with (strict serialisability); commit times grow along each journal; nothing is locked or in

@@ -7,6 +7,7 @@
 
 #include <cmocka.h>
 
+#include "actors/tx/state.h"
 #include "tests/kit/tx_cluster.h"
 
 /* ---- looking ------------------------------------------------------------------------------------------- */
@@ -188,6 +189,42 @@ static void check_order(order *o)
     }
     if (left)
         fail_msg("there is no order of all that was committed: %u go round in a circle", left);
+}
+
+/* ---- locks --------------------------------------------------------------------------------------------- */
+
+static void check_line(const cluster_node *n, const tr__tx_actor *actor)
+{
+    for (const tr__tx_branch *b = actor->waiting; b; b = b->next_waiting) {
+        if (b->next_waiting && !tr__tx_is_older(b, b->next_waiting))
+            fail_msg("W1: %s/%s: who waits doesn't do so in the order of priorities", n->name, actor->name);
+        if (tr__tx_in_the_way(b))
+            fail_msg("W2: %s/%s: an older one waits for a younger one that could be wounded", n->name,
+                     actor->name);
+    }
+}
+
+static void check_priority(cluster *c, const cluster_node *n, const tr__tx_branch *b)
+{
+    for (uint32_t i = 0; i < c->count && b->state <= TR__BRANCH_READY; i++) {
+        const cluster_transfer *t = &c->transfers[i];
+        tr__tx *tx = memcmp(&t->begin.id, &b->key.id, sizeof(t->begin.id)) ? NULL : c->nodes[t->node].tx;
+        uint64_t said = tx ? tr__tx_priority(tx, &b->key.id) : 0;
+        if (said && said != b->priority)
+            fail_msg("W3: %s/%s: a transaction has another priority than its caller says", n->name,
+                     b->at->name);
+    }
+}
+
+void cluster_check_locks(cluster *c)
+{
+    for (uint32_t i = 0; i < CLUSTER_NODES; i++) {
+        const cluster_node *n = &c->nodes[i];
+        for (const tr__tx_actor *actor = n->tx ? n->tx->actors : NULL; actor; actor = actor->hh.next)
+            check_line(n, actor);
+        for (const tr__tx_branch *b = n->tx ? n->tx->branches : NULL; b; b = b->hh.next)
+            check_priority(c, n, b);
+    }
 }
 
 /* ---- all ----------------------------------------------------------------------------------------------- */

@@ -188,7 +188,7 @@ static void bob_is(bank *b, bool up)
 }
 
 /* As if it had come over the connection, of that slot of bob's. */
-static void frame_of_bob(bank *b, uint32_t slot, const tr__tx_frame *frame)
+static void submit_of_bob(bank *b, uint32_t slot, const tr__tx_frame *frame)
 {
     tr__loop *loop = b->m->node->loops[0];
     const tr_typeinfo *info = tr__type_of(&tr__tx_frame_type);
@@ -197,6 +197,11 @@ static void frame_of_bob(bank *b, uint32_t slot, const tr__tx_frame *frame)
     msg->sender = (tr_addr){BOB, slot, 1};
     tr__body_copy(info, tr__msg_body(msg), frame);
     tr__submit(loop, TR__TX_MANAGER_OF(b->m->node->id), msg);
+}
+
+static void frame_of_bob(bank *b, uint32_t slot, const tr__tx_frame *frame)
+{
+    submit_of_bob(b, slot, frame);
     manual_pump(b->m);
 }
 
@@ -478,6 +483,96 @@ static void another_actors_transaction_cannot_be_called(void **state)
     bank_close(b);
 }
 
+/* ---- who is run again ---------------------------------------------------------------------------------- */
+
+static struct {
+    bank *b;
+    uint32_t runs;
+    tr_tx_id ids[10];
+    uint64_t priorities[10], at_ns[10];
+} again;
+
+/* Bob's caller is older, wants the account as well, and then not any more. */
+static void wound_by_bob(uint32_t number)
+{
+    tr_tx_id id;
+    tr__tx_frame frame = call_of_bob(&id);
+    id.bytes[15] = (uint8_t)number;
+    frame.priority.present = true;
+    frame.priority.value = (1577836800000u - 60000) << 16;
+    submit_of_bob(again.b, 1, &frame);
+    submit_of_bob(
+        again.b, 1,
+        &(tr__tx_frame){.kind = TR__TX_DROP, .id = {&id, sizeof(id)}, .from = "bob", .actor = "account"});
+}
+
+static tr_err wounded_body(tr_actor *self, tr_tx *tx, void *arg)
+{
+    const uint32_t *times = arg;
+    TR_TRY(tr_tx_await(tx, "account", credit, .amount = 5));
+    uint32_t run = again.runs++;
+    assert_true(run < 10);
+    again.ids[run] = tx->id;
+    again.at_ns[run] = tr_now(self);
+    again.priorities[run] = tr__tx_priority(again.b->m->node->transactions->tx, &tx->id);
+    if (run < *times)
+        wound_by_bob(run);
+    return tr_tx_await(tx, "account", credit, .amount = 5);
+}
+
+static uint32_t wound_times;
+
+static tr_err run_wounded(tr_actor *self, script *s)
+{
+    s->out = tr_tx_run(self, wounded_body, &wound_times, NULL);
+    return TR_OK;
+}
+
+static tr_tx_outcome wounded(bank *b, uint32_t times)
+{
+    script s = {.run = run_wounded};
+    memset(&again, 0, sizeof(again));
+    again.b = b;
+    wound_times = times;
+    bob_is(b, true);
+    bank_play(b, &s);
+    bob_is(b, false);
+    return s.out;
+}
+
+static void who_was_wounded_is_run_again_with_its_priority(void **state)
+{
+    (void)state;
+    bank *b = bank_open(1);
+    assert_int_equal(TR_TX_COMMITTED, wounded(b, 4).status);
+    assert_int_equal(5, again.runs);
+    assert_int_equal(10, bank_balance(b));
+    for (uint32_t i = 1; i < 5; i++) {
+        assert_int_equal(again.priorities[0], again.priorities[i]);
+        assert_memory_not_equal(&again.ids[i - 1], &again.ids[i], sizeof(again.ids[i]));
+        uint64_t pause = again.at_ns[i] - again.at_ns[i - 1]; /* 10 ms, doubled, and half of it by chance */
+        assert_in_range(pause, TR_MILLIS(10) << (i - 1), TR_MILLIS(35) << (i - 1));
+    }
+    bank_close(b);
+}
+
+static void it_is_run_five_times_at_most(void **state)
+{
+    (void)state;
+    bank *b = bank_open(1);
+    tr_tx_outcome out = wounded(b, 9);
+    assert_int_equal(5, again.runs);
+    assert_int_equal(TR_TX_ABORTED, out.status);
+    assert_int_equal(TR_TX_WOUNDED, out.reason);
+    tr_tx_id bobs;
+    char text[TR_TX_ID_TEXT];
+    call_of_bob(&bobs);
+    bobs.bytes[15] = 4;
+    assert_non_null(strstr(out.text, tr__tx_id_format(&bobs, text)));
+    assert_int_equal(0, bank_balance(b));
+    bank_close(b);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -495,6 +590,8 @@ int main(void)
         cmocka_unit_test(a_plain_message_to_a_participant_without_receive_does_nothing),
         cmocka_unit_test(a_message_that_cannot_be_read_is_refused_by_name),
         cmocka_unit_test(another_actors_transaction_cannot_be_called),
+        cmocka_unit_test(who_was_wounded_is_run_again_with_its_priority),
+        cmocka_unit_test(it_is_run_five_times_at_most),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

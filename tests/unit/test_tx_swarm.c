@@ -28,15 +28,30 @@ static void add_reads(cluster *c, cluster_transfer *t, uint32_t most)
         cluster_op_add(t, accounts[step ? (first + step * i) % 6 : draw(c, 6)], false, 0);
 }
 
-/* Three accounts, as a rule in one order: else most would wait for each other. */
+/* Three accounts, in one order or in any. */
 static void draw_accounts(cluster *c, const char *paths[3])
 {
     uint64_t at[3] = {draw(c, 4), 0, 0};
     at[1] = at[0] + 1;
     at[2] = at[1] + 1 < 6 ? at[1] + 1 : draw(c, 6);
-    bool ordered = draw(c, 12);
+    bool ordered = draw(c, 3);
     for (int i = 0; i < 3; i++)
         paths[i] = accounts[ordered ? at[i] : draw(c, 6)];
+}
+
+/* Who was wounded comes again, as a rule. */
+static bool begin_again(cluster *c, uint32_t node)
+{
+    for (uint32_t i = 0; i < c->count; i++) {
+        cluster_transfer *t = &c->transfers[i];
+        if (t->node != node || !t->answered || t->outcome.reason != TR_TX_WOUNDED || !t->priority ||
+            t->again || draw(c, 4) == 0)
+            continue;
+        t->again = true;
+        cluster_again(c, t);
+        return true;
+    }
+    return false;
 }
 
 static void begin_one(cluster *c, uint32_t node)
@@ -188,11 +203,14 @@ static void disturbed_time(cluster *c)
     for (int round = 0; round < 60; round++) {
         for (uint64_t i = draw(c, 3); i > 0; i--) {
             uint32_t node = (uint32_t)draw(c, CLUSTER_NODES);
-            if (c->nodes[node].tx && c->count < CLUSTER_TRANSFERS)
+            if (c->nodes[node].tx && c->count < CLUSTER_TRANSFERS && (draw(c, 2) || !begin_again(c, node)))
                 begin_one(c, node);
         }
-        for (uint64_t i = draw(c, 200); i > 0; i--)
+        for (uint64_t i = draw(c, 200); i > 0; i--) {
             cluster_step(c);
+            if (i % 4 == 0)
+                cluster_check_locks(c);
+        }
         if (draw(c, mildness) == 0)
             disturb(c);
         if (draw(c, 10) == 0)

@@ -32,6 +32,7 @@ typedef struct tx_record {
     bool patient; /* by the usual deadline, not a short one */
     bool refused; /* it can't commit: what it takes isn't there */
     char ticket[TR_TX_TICKET_MAX];
+    uint64_t priority;    /* 0: not seen yet */
     uint64_t begun, told; /* moments, counted: begun before, and told committed; 0: not */
     bool sent;            /* its COMMIT may have left: else it is aborted, whatever happens */
     bool runs;            /* somebody has begun to */
@@ -67,6 +68,11 @@ void tx_record_aborted(tx_record *record);
 /* When a node has started, and any time it is up: what was told to be committed is there or in doubt, what is in doubt
  * is locked. */
 void tx_check_node(uint32_t node);
+/* At any time, of all nodes: lines are in the order of priorities, nobody waits for a younger one that can be wounded,
+ * and a priority is everywhere what its caller says (W1, W2, W3). */
+void tx_check_locks(void);
+/* To be called while a caller of that node has it under way: one that is run again has the priority of `before`. */
+void tx_check_priority(tx_record *record, const tx_record *before);
 /* Nothing lives beyond its deadline: to be called every 400 ms on that node. */
 void tx_check_deadlines(uint32_t node, uint32_t looks[2]);
 /* At the end: each all or nothing and as was told; sums; one order (tx_order.c); nothing is left. */

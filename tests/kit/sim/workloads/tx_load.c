@@ -47,6 +47,7 @@ static void one_transaction(tr_actor *self)
     if (!record)
         return;
     plan_now(self, record);
+    tx_check_locks();
     switch (tx_draw(self, 12)) {
     case 0:
         have_a_child(self, record, false);
@@ -142,6 +143,7 @@ tr_err tx_load_start(tr_actor *self, uint32_t index, tx_plan plan)
     have_all(self, index);
     while (tr_sleep(self, LOOK_NS) != TR_EKILLED) {
         tr_sometimes(self, have_all(self, index), "a participant's actor is another one");
+        tx_check_locks();
         if (sim_counts())
             tx_check_deadlines(index, looks);
         disturb(self);

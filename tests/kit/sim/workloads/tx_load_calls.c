@@ -70,13 +70,14 @@ static tr_err answered(tr_actor *self, tx_op *op, tr_future future)
     const tx_seen *seen;
     TR_TRY(tr_await(self, future, tx_seen, &seen));
     op->answered = true;
+    tx_check_locks();
     op->balance = seen->balance;
     op->seen = seen->entries;
     return TR_OK;
 }
 
-/* One by one, or all at once. */
-static tr_err call_all(tr_actor *self, tr_tx *tx, tx_record *record)
+/* One by one, or all at once. `before`: the attempt before this one, NULL: it is the first. */
+static tr_err call_all(tr_actor *self, tr_tx *tx, tx_record *record, const tx_record *before)
 {
     tr_future futures[TX_OPS];
     uint32_t at_once = tx_draw(self, 3) ? 1 : TX_OPS, sent = 0, got = 0;
@@ -90,6 +91,8 @@ static tr_err call_all(tr_actor *self, tr_tx *tx, tx_record *record)
             sent += err == TR_OK;
         } else {
             err = answered(self, &record->ops[got], futures[got]);
+            if (sim_counts() && !record->priority)
+                tx_check_priority(record, before);
             got++;
         }
     }
@@ -123,6 +126,7 @@ static void reached(tr_actor *self, const tr_tx_outcome *out)
     tr_sometimes(self, out->status == TR_TX_UNKNOWN, "a transaction is unknown");
     tr_sometimes(self, out->reason == TR_TX_APP, "a transaction is aborted: app");
     tr_sometimes(self, out->reason == TR_TX_LOCK_TIMEOUT, "a transaction is aborted: lock-timeout");
+    tr_sometimes(self, out->reason == TR_TX_WOUNDED, "a transaction is aborted: wounded");
     tr_sometimes(self, out->reason == TR_TX_DEADLINE, "a transaction is aborted: deadline");
     tr_sometimes(self, out->reason == TR_TX_BRANCH_LOST, "a transaction is aborted: branch-lost");
     tr_sometimes(self, out->reason == TR_TX_UNREACHABLE, "a transaction is aborted: unreachable");
@@ -180,7 +184,7 @@ void tx_by_hand(tr_actor *self, tx_record *record)
 {
     tr_tx_opts opts = draw_opts(self, record);
     tr_tx tx = tr_tx_begin(self, &opts);
-    if (call_all(self, &tx, record) != TR_OK) {
+    if (call_all(self, &tx, record, NULL) != TR_OK) {
         snprintf(record->text, sizeof(record->text), "%s", tr_last_error(self)->text);
         tr_tx_abort(&tx);
         tx_record_aborted(record);
@@ -200,7 +204,7 @@ void tx_give_up(tr_actor *self, tx_record *record)
 {
     tr_tx_opts opts = draw_opts(self, record);
     tr_tx tx = tr_tx_begin(self, &opts);
-    call_all(self, &tx, record);
+    call_all(self, &tx, record, NULL);
     if (tx_draw(self, 2))
         take_ticket(self, &tx, record);
     tr_tx_abort(&tx);
@@ -212,7 +216,7 @@ void tx_give_up(tr_actor *self, tx_record *record)
 /* Each attempt has a record of its own: that the body runs again says that the one before was aborted. */
 static tr_err body(tr_actor *self, tr_tx *tx, void *arg)
 {
-    tx_record **now = arg, *last = *now;
+    tx_record **now = arg, *last = *now, *before = NULL;
     if (last->sent || last->over) {
         tx_record *next = tx_record_begin(last->node);
         tx_record_aborted(last);
@@ -226,9 +230,10 @@ static tr_err body(tr_actor *self, tr_tx *tx, void *arg)
                         .amount = last->ops[i].amount,
                         .padding = last->ops[i].padding};
         next->refused = last->refused;
+        before = last;
         *now = next;
     }
-    tr_err err = call_all(self, tx, *now);
+    tr_err err = call_all(self, tx, *now, before);
     (*now)->sent = err == TR_OK && sim_counts();
     (*now)->over = err != TR_OK && sim_counts();
     return err;
@@ -255,7 +260,7 @@ static tr_err leave(tr_actor *self, void *arg)
     tx_record *record = arg;
     tr_tx_opts opts = draw_opts(self, record);
     tr_tx tx = tr_tx_begin(self, &opts);
-    tr_err err = call_all(self, &tx, record);
+    tr_err err = call_all(self, &tx, record, NULL);
     if (tx_draw(self, 4))
         take_ticket(self, &tx, record);
     if (err == TR_OK && tx_draw(self, 2)) {
