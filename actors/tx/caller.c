@@ -381,7 +381,10 @@ void tr__tx_abort(tr__tx *tx, const tr_tx_id *id)
     tr__tx_caller *caller = find(tx, id);
     if (!caller || caller->state == TR__CALLER_COMMITTING)
         return; /* the coordinator decides */
-    abort_it(tx, caller, TR_TX_APP, "its caller gave it up");
+    if (caller->broken)
+        abort_it(tx, caller, caller->broken, caller->text);
+    else
+        abort_it(tx, caller, TR_TX_APP, "its caller gave it up");
 }
 
 uint64_t tr__tx_priority(tr__tx *tx, const tr_tx_id *id)

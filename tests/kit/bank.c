@@ -6,6 +6,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "actors/adapter.h"
+#include "actors/tx/manager.h"
+
 static tr_err notes(tr_txview *v, const tr_msg *msg)
 {
     const set_note *set = tr_match(msg, set_note);
@@ -163,4 +166,50 @@ tr_err bank_run_and_stay(tr_actor *self, script *s)
     TR_TRY(tr_tx_await(&s->tx, "account", credit, .amount = 5));
     s->balance = 1;
     return tr_sleep(self, TR_FOREVER);
+}
+
+/* ---- bob ----------------------------------------------------------------------------------------------- */
+
+#define BOB 77u /* another node, as far as this one is told */
+
+void bank_bob_is(bank *b, bool up)
+{
+    assert_int_equal(TR_OK, tr__inject(b->m->node->loops[0], TR__TX_MANAGER_OF(b->m->node->id), tr_node_event,
+                                       .name = "bob", .node = BOB, .up = up));
+    manual_pump(b->m);
+}
+
+void bank_bob_submits(bank *b, uint32_t slot, const tr__tx_frame *frame)
+{
+    tr__loop *loop = b->m->node->loops[0];
+    const tr_typeinfo *info = tr__type_of(&tr__tx_frame_type);
+    tr_msg *msg = tr__msg_alloc(&loop->pool, 0, tr__body_size(info, frame));
+    msg->type = info;
+    msg->sender = (tr_addr){BOB, slot, 1};
+    tr__body_copy(info, tr__msg_body(msg), frame);
+    tr__submit(loop, TR__TX_MANAGER_OF(b->m->node->id), msg);
+}
+
+void bank_bob_says(bank *b, uint32_t slot, const tr__tx_frame *frame)
+{
+    bank_bob_submits(b, slot, frame);
+    manual_pump(b->m);
+}
+
+tr__tx_frame bank_bob_calls(tr_tx_id *id)
+{
+    static const uint8_t body[] = {0x81, 0x18, 40};
+    const tr_typeinfo *info = tr__type_of(&credit_type);
+    *id = tr__tx_id_make(1577836801000u, 1, 2);
+    return (tr__tx_frame){.kind = TR__TX_CALL,
+                          .id = {id, sizeof(*id)},
+                          .from = "bob",
+                          .actor = "account",
+                          .number = 1,
+                          .remaining = TR_SECONDS(10),
+                          .wait = TR_SECONDS(1),
+                          .writes = 1,
+                          .type = info->id,
+                          .fingerprint = info->fingerprint,
+                          .body = {body, sizeof(body)}};
 }

@@ -3,6 +3,7 @@
 #ifndef TR_TESTS_KIT_BANK_H
 #define TR_TESTS_KIT_BANK_H
 
+#include "actors/tx/frame.h"
 #include "tests/kit/manual.h"
 #include "tests/kit/memory_log.h"
 
@@ -57,5 +58,13 @@ tr_err bank_run_credit(tr_actor *self, script *s);
 tr_err bank_run_debit(tr_actor *self, script *s);
 /* Credits 5 in s->tx, sets s->balance to 1, and then neither commits nor ends. */
 tr_err bank_run_and_stay(tr_actor *self, script *s);
+
+/* Bob is another node, as far as this one is told. */
+void bank_bob_is(bank *b, bool up);
+/* As if it had come over the connection, of that slot of bob's; handled, or on its way. */
+void bank_bob_says(bank *b, uint32_t slot, const tr__tx_frame *frame);
+void bank_bob_submits(bank *b, uint32_t slot, const tr__tx_frame *frame);
+/* Credits 40 in a branch of bob's. */
+tr__tx_frame bank_bob_calls(tr_tx_id *id);
 
 #endif

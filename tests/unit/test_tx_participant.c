@@ -178,32 +178,7 @@ static void a_frame_of_an_actor_that_is_no_manager_is_dropped(void **state)
     bank_close(b);
 }
 
-#define BOB 77u /* another node, as far as this one is told */
-
-static void bob_is(bank *b, bool up)
-{
-    assert_int_equal(TR_OK, tr__inject(b->m->node->loops[0], TR__TX_MANAGER_OF(b->m->node->id), tr_node_event,
-                                       .name = "bob", .node = BOB, .up = up));
-    manual_pump(b->m);
-}
-
-/* As if it had come over the connection, of that slot of bob's. */
-static void submit_of_bob(bank *b, uint32_t slot, const tr__tx_frame *frame)
-{
-    tr__loop *loop = b->m->node->loops[0];
-    const tr_typeinfo *info = tr__type_of(&tr__tx_frame_type);
-    tr_msg *msg = tr__msg_alloc(&loop->pool, 0, tr__body_size(info, frame));
-    msg->type = info;
-    msg->sender = (tr_addr){BOB, slot, 1};
-    tr__body_copy(info, tr__msg_body(msg), frame);
-    tr__submit(loop, TR__TX_MANAGER_OF(b->m->node->id), msg);
-}
-
-static void frame_of_bob(bank *b, uint32_t slot, const tr__tx_frame *frame)
-{
-    submit_of_bob(b, slot, frame);
-    manual_pump(b->m);
-}
+static const uint8_t any_log[TR__LOG_ID_BYTES] = {9};
 
 static tr__tx_figures figures_of(bank *b)
 {
@@ -212,33 +187,12 @@ static tr__tx_figures figures_of(bank *b)
     return figures;
 }
 
-static const uint8_t any_log[TR__LOG_ID_BYTES] = {9};
-
-/* Credits 40 in a branch of bob's. */
-static tr__tx_frame call_of_bob(tr_tx_id *id)
-{
-    static const uint8_t body[] = {0x81, 0x18, 40};
-    const tr_typeinfo *info = tr__type_of(&credit_type);
-    *id = tr__tx_id_make(1577836801000u, 1, 2);
-    return (tr__tx_frame){.kind = TR__TX_CALL,
-                          .id = {id, sizeof(*id)},
-                          .from = "bob",
-                          .actor = "account",
-                          .number = 1,
-                          .remaining = TR_SECONDS(10),
-                          .wait = TR_SECONDS(1),
-                          .writes = 1,
-                          .type = info->id,
-                          .fingerprint = info->fingerprint,
-                          .body = {body, sizeof(body)}};
-}
-
 static void a_frame_that_says_what_it_cannot_is_dropped(void **state)
 {
     (void)state;
     tr_tx_id id;
     bank *b = bank_open(1);
-    tr__tx_frame good = call_of_bob(&id), bad[7];
+    tr__tx_frame good = bank_bob_calls(&id), bad[7];
     for (size_t i = 0; i < TR_COUNT(bad); i++)
         bad[i] = good;
     bad[0].kind = TR__TX_KINDS;
@@ -248,18 +202,18 @@ static void a_frame_that_says_what_it_cannot_is_dropped(void **state)
     bad[4].status = TR__TX_VERDICTS;
     bad[5].reason = TR_TX_REASON_COUNT;
     bad[6].from = "alice";
-    frame_of_bob(b, 1, &good); /* nobody is connected */
-    bob_is(b, true);
-    frame_of_bob(b, 2, &good); /* not its manager */
+    bank_bob_says(b, 1, &good); /* nobody is connected */
+    bank_bob_is(b, true);
+    bank_bob_says(b, 2, &good); /* not its manager */
     for (size_t i = 0; i < TR_COUNT(bad); i++)
-        frame_of_bob(b, 1, &bad[i]);
+        bank_bob_says(b, 1, &bad[i]);
     assert_int_equal(2 + TR_COUNT(bad), b->m->node->transactions->refused);
     assert_int_equal(0, figures_of(b).branches);
-    frame_of_bob(b, 1, &good);
+    bank_bob_says(b, 1, &good);
     assert_int_equal(1, figures_of(b).branches);
-    bob_is(b, false); /* its caller is gone with it */
+    bank_bob_is(b, false); /* its caller is gone with it */
     assert_int_equal(0, figures_of(b).branches);
-    frame_of_bob(b, 1, &good);
+    bank_bob_says(b, 1, &good);
     assert_int_equal(0, figures_of(b).branches);
     assert_int_equal(0, bank_balance(b));
     bank_close(b);
@@ -272,20 +226,20 @@ static void what_is_in_doubt_is_locked_before_the_first_turn(void **state)
     bank *b = bank_open(2);
     tr__tx_party party = {.node = "alice", .actor = "account", .boot = b->m->node->id, .writes = 1};
     tr__tx_buffer parties = {0};
-    tr__tx_frame frame = call_of_bob(&id);
+    tr__tx_frame frame = bank_bob_calls(&id);
     tr__tx_put_parties(&parties, &party, 1);
-    bob_is(b, true);
-    frame_of_bob(b, 1, &frame);
-    frame_of_bob(b, 1,
-                 &(tr__tx_frame){.kind = TR__TX_PREPARE,
-                                 .id = {&id, sizeof(id)},
-                                 .from = "bob",
-                                 .log = {any_log, sizeof(any_log)},
-                                 .boot = b->m->node->id,
-                                 .actor = "account",
-                                 .remaining = TR_SECONDS(5),
-                                 .writes = 1,
-                                 .body = {parties.bytes, parties.length}});
+    bank_bob_is(b, true);
+    bank_bob_says(b, 1, &frame);
+    bank_bob_says(b, 1,
+                  &(tr__tx_frame){.kind = TR__TX_PREPARE,
+                                  .id = {&id, sizeof(id)},
+                                  .from = "bob",
+                                  .log = {any_log, sizeof(any_log)},
+                                  .boot = b->m->node->id,
+                                  .actor = "account",
+                                  .remaining = TR_SECONDS(5),
+                                  .writes = 1,
+                                  .body = {parties.bytes, parties.length}});
     assert_int_equal(1, figures_of(b).prepared);
     assert_string_equal("prepare-forced voted ", b->m->points);
     manual_close(b->m);
@@ -295,15 +249,15 @@ static void what_is_in_doubt_is_locked_before_the_first_turn(void **state)
     script s = {.run = bank_run_credit, .balance = 5};
     bank_play(b, &s);
     assert_int_equal(TR_TX_LOCK_TIMEOUT, s.out.reason);
-    bob_is(b, true);
-    frame_of_bob(b, 1,
-                 &(tr__tx_frame){.kind = TR__TX_DECIDE,
-                                 .id = {&id, sizeof(id)},
-                                 .from = "bob",
-                                 .actor = "account",
-                                 .log = {any_log, sizeof(any_log)},
-                                 .status = TR__TX_COMMITTED,
-                                 .ts = 1});
+    bank_bob_is(b, true);
+    bank_bob_says(b, 1,
+                  &(tr__tx_frame){.kind = TR__TX_DECIDE,
+                                  .id = {&id, sizeof(id)},
+                                  .from = "bob",
+                                  .actor = "account",
+                                  .log = {any_log, sizeof(any_log)},
+                                  .status = TR__TX_COMMITTED,
+                                  .ts = 1});
     assert_int_equal(40, bank_balance(b));
     tr__tx_buffer_free(&parties);
     bank_close(b);
@@ -316,13 +270,13 @@ static int64_t balance_after(tr__tx_frame *call)
     bank *b = bank_open(1);
     tr__tx_party party = {.node = "alice", .actor = "account", .boot = b->m->node->id, .writes = 1};
     tr__tx_buffer parties = {0};
-    tr__tx_frame frame = call_of_bob(&id);
+    tr__tx_frame frame = bank_bob_calls(&id);
     frame.fingerprint = call->fingerprint;
     frame.schema = call->schema;
     frame.body = call->body;
     tr__tx_put_parties(&parties, &party, 1);
-    bob_is(b, true);
-    frame_of_bob(b, 1, &frame);
+    bank_bob_is(b, true);
+    bank_bob_says(b, 1, &frame);
     tr__tx_frame next = {.kind = TR__TX_PREPARE,
                          .id = {&id, sizeof(id)},
                          .from = "bob",
@@ -332,7 +286,7 @@ static int64_t balance_after(tr__tx_frame *call)
                          .remaining = TR_SECONDS(5),
                          .writes = 1,
                          .body = {parties.bytes, parties.length}};
-    frame_of_bob(b, 1, &next);
+    bank_bob_says(b, 1, &next);
     next = (tr__tx_frame){.kind = TR__TX_DECIDE,
                           .id = {&id, sizeof(id)},
                           .from = "bob",
@@ -340,7 +294,7 @@ static int64_t balance_after(tr__tx_frame *call)
                           .log = {any_log, sizeof(any_log)},
                           .status = TR__TX_COMMITTED,
                           .ts = 1};
-    frame_of_bob(b, 1, &next);
+    bank_bob_says(b, 1, &next);
     int64_t balance = bank_balance(b);
     tr__tx_buffer_free(&parties);
     bank_close(b);
@@ -483,96 +437,6 @@ static void another_actors_transaction_cannot_be_called(void **state)
     bank_close(b);
 }
 
-/* ---- who is run again ---------------------------------------------------------------------------------- */
-
-static struct {
-    bank *b;
-    uint32_t runs;
-    tr_tx_id ids[10];
-    uint64_t priorities[10], at_ns[10];
-} again;
-
-/* Bob's caller is older, wants the account as well, and then not any more. */
-static void wound_by_bob(uint32_t number)
-{
-    tr_tx_id id;
-    tr__tx_frame frame = call_of_bob(&id);
-    id.bytes[15] = (uint8_t)number;
-    frame.priority.present = true;
-    frame.priority.value = (1577836800000u - 60000) << 16;
-    submit_of_bob(again.b, 1, &frame);
-    submit_of_bob(
-        again.b, 1,
-        &(tr__tx_frame){.kind = TR__TX_DROP, .id = {&id, sizeof(id)}, .from = "bob", .actor = "account"});
-}
-
-static tr_err wounded_body(tr_actor *self, tr_tx *tx, void *arg)
-{
-    const uint32_t *times = arg;
-    TR_TRY(tr_tx_await(tx, "account", credit, .amount = 5));
-    uint32_t run = again.runs++;
-    assert_true(run < 10);
-    again.ids[run] = tx->id;
-    again.at_ns[run] = tr_now(self);
-    again.priorities[run] = tr__tx_priority(again.b->m->node->transactions->tx, &tx->id);
-    if (run < *times)
-        wound_by_bob(run);
-    return tr_tx_await(tx, "account", credit, .amount = 5);
-}
-
-static uint32_t wound_times;
-
-static tr_err run_wounded(tr_actor *self, script *s)
-{
-    s->out = tr_tx_run(self, wounded_body, &wound_times, NULL);
-    return TR_OK;
-}
-
-static tr_tx_outcome wounded(bank *b, uint32_t times)
-{
-    script s = {.run = run_wounded};
-    memset(&again, 0, sizeof(again));
-    again.b = b;
-    wound_times = times;
-    bob_is(b, true);
-    bank_play(b, &s);
-    bob_is(b, false);
-    return s.out;
-}
-
-static void who_was_wounded_is_run_again_with_its_priority(void **state)
-{
-    (void)state;
-    bank *b = bank_open(1);
-    assert_int_equal(TR_TX_COMMITTED, wounded(b, 4).status);
-    assert_int_equal(5, again.runs);
-    assert_int_equal(10, bank_balance(b));
-    for (uint32_t i = 1; i < 5; i++) {
-        assert_int_equal(again.priorities[0], again.priorities[i]);
-        assert_memory_not_equal(&again.ids[i - 1], &again.ids[i], sizeof(again.ids[i]));
-        uint64_t pause = again.at_ns[i] - again.at_ns[i - 1]; /* 10 ms, doubled, and half of it by chance */
-        assert_in_range(pause, TR_MILLIS(10) << (i - 1), TR_MILLIS(35) << (i - 1));
-    }
-    bank_close(b);
-}
-
-static void it_is_run_five_times_at_most(void **state)
-{
-    (void)state;
-    bank *b = bank_open(1);
-    tr_tx_outcome out = wounded(b, 9);
-    assert_int_equal(5, again.runs);
-    assert_int_equal(TR_TX_ABORTED, out.status);
-    assert_int_equal(TR_TX_WOUNDED, out.reason);
-    tr_tx_id bobs;
-    char text[TR_TX_ID_TEXT];
-    call_of_bob(&bobs);
-    bobs.bytes[15] = 4;
-    assert_non_null(strstr(out.text, tr__tx_id_format(&bobs, text)));
-    assert_int_equal(0, bank_balance(b));
-    bank_close(b);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -590,8 +454,6 @@ int main(void)
         cmocka_unit_test(a_plain_message_to_a_participant_without_receive_does_nothing),
         cmocka_unit_test(a_message_that_cannot_be_read_is_refused_by_name),
         cmocka_unit_test(another_actors_transaction_cannot_be_called),
-        cmocka_unit_test(who_was_wounded_is_run_again_with_its_priority),
-        cmocka_unit_test(it_is_run_five_times_at_most),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
