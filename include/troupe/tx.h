@@ -67,17 +67,17 @@ typedef struct tr_tx {
     X(TR_TX_UNKNOWN, "unknown")
 
 /* Why not committed: the word, and what it means. */
-#define TR_TX_REASONS(X)                                                                              \
-    X(TR_TX_NONE, "", "committed")                                                                    \
-    X(TR_TX_APP, "app", "a participant or the caller refused")                                        \
-    X(TR_TX_LOCK_TIMEOUT, "lock-timeout", "another transaction held a participant for too long")      \
-    X(TR_TX_DEADLINE, "deadline", "not decided when its deadline came")                               \
-    X(TR_TX_BRANCH_LOST, "branch-lost", "a participant's node or actor ended before it had promised") \
-    X(TR_TX_UNREACHABLE, "unreachable", "a participant's node isn't connected")                       \
-    X(TR_TX_OVERLOAD, "overload", "a node has too many transactions, or no memory; try again")        \
-    X(TR_TX_LOG_FULL, "log-full", "a node's log has no place on the disk")                            \
-    X(TR_TX_NOT_ALLOWED, "not-allowed", "not such an actor, not such a call")                         \
-    X(TR_TX_TOO_LARGE, "too-large", "more participants, or more written, than the limits")            \
+#define TR_TX_REASONS(X)                                                                                 \
+    X(TR_TX_NONE, "", "committed")                                                                       \
+    X(TR_TX_APP, "app", "a participant or the caller refused")                                           \
+    X(TR_TX_LOCK_TIMEOUT, "lock-timeout", "another transaction held a participant for too long")         \
+    X(TR_TX_DEADLINE, "deadline", "not decided when its deadline came")                                  \
+    X(TR_TX_BRANCH_LOST, "branch-lost", "a participant's node or actor ended before it had promised")    \
+    X(TR_TX_UNREACHABLE, "unreachable", "a participant's node isn't connected")                          \
+    X(TR_TX_OVERLOAD, "overload", "a node has too many transactions, or no memory; try again")           \
+    X(TR_TX_LOG_FULL, "log-full", "a node's log has no place on the disk")                               \
+    X(TR_TX_NOT_ALLOWED, "not-allowed", "not such an actor, not such a call")                            \
+    X(TR_TX_TOO_LARGE, "too-large", "more participants, or more written, than the limits")               \
     X(TR_TX_LOG_LOST, "log-lost", "the node that decides has another log than it had: ask its operator") \
     X(TR_TX_WOUNDED, "wounded", "an older transaction needed a participant that it held; try again")
 

@@ -14,8 +14,6 @@
 
 #define WALL_MS 1700000000000ull
 
-enum { OP_MOVE = 1, OP_READ }; /* calls: the body is an i64; the reply to a read is an u32 */
-
 /* ---- the world of a node ------------------------------------------------------------------------------- */
 
 /* CLUSTER_NODES: there is no such node. */
@@ -162,7 +160,7 @@ static void go_on(cluster_transfer *t)
     tr__tx *tx = t->cluster->nodes[t->node].tx;
     unsigned stage = t->refused ? t->op_count : t->stage; /* a refused one is committed, which says why not */
     const cluster_op *op = &t->ops[stage];
-    tr__tx_frame call = {.type = op->writes ? OP_MOVE : OP_READ,
+    tr__tx_frame call = {.type = op->writes ? CLUSTER_MOVE : CLUSTER_READ,
                          .writes = op->writes,
                          .body = {&op->amount, sizeof(op->amount)}};
     t->ready = false;
@@ -296,67 +294,6 @@ void cluster_resolve(cluster *c, cluster_transfer *t, uint32_t node)
     t->resolver = node;
     t->resolver_life = c->nodes[node].id;
     tr__tx_resolve(c->nodes[node].tx, t->ticket, c->now_ns + TR_SECONDS(5), &t->resolve_token);
-}
-
-/* ---- the accounts -------------------------------------------------------------------------------------- */
-
-static int64_t balance_in(const tr_txview *view)
-{
-    int64_t balance = CLUSTER_START;
-    const tr__kv *kv = tr__view_find(view, "balance", 7);
-    if (kv)
-        memcpy(&balance, tr__kv_value(kv), sizeof(balance));
-    return balance;
-}
-
-static tr_err read_account(tr_txview *view)
-{
-    const tr__kv *journal = tr__view_find(view, "journal", 7);
-    uint32_t entries = journal ? journal->size / (uint32_t)sizeof(tr_tx_id) : 0;
-    tr__view_drop_reply(view);
-    view->reply = tr__alloc(sizeof(entries));
-    if (!view->reply)
-        return TR_ENOMEM;
-    memcpy(view->reply, &entries, sizeof(entries));
-    view->reply_size = sizeof(entries);
-    return TR_OK;
-}
-
-static tr_err write_account(tr_txview *view, const tr_tx_id *id, int64_t balance)
-{
-    const tr__kv *journal = tr__view_find(view, "journal", 7);
-    size_t size = journal ? journal->size : 0;
-    char *longer = malloc(size + sizeof(*id));
-    if (size)
-        memcpy(longer, tr__kv_value(journal), size);
-    memcpy(longer + size, id, sizeof(*id));
-    tr_err err = tr__view_write(view, "journal", 7, longer, size + sizeof(*id));
-    free(longer);
-    return err == TR_OK ? tr__view_write(view, "balance", 7, &balance, sizeof(balance)) : err;
-}
-
-static void run_account(cluster_node *n, tr__tx_branch *branch)
-{
-    tr_txview *view = tr__tx_branch_view(branch);
-    const tr__tx_call_at *call = tr__tx_branch_call(branch);
-    int64_t amount;
-    assert_int_equal(call->size, sizeof(amount));
-    memcpy(&amount, call->body, sizeof(amount));
-    int64_t balance = balance_in(view) + amount;
-    tr_err err = TR_OK;
-    if (balance < 0) {
-        tr__tx_executed(n->tx, branch, TR_TX_APP, "not enough");
-        return;
-    }
-    if (call->type != OP_READ && !call->writes) { /* as a view refuses it */
-        tr__tx_executed(n->tx, branch, TR_TX_NOT_ALLOWED, "a call that writes, and doesn't say so");
-        return;
-    }
-    if (call->type == OP_READ)
-        err = read_account(view);
-    else if (amount)
-        err = write_account(view, tr__tx_branch_id(branch), balance);
-    tr__tx_executed(n->tx, branch, err == TR_OK ? TR_TX_NONE : TR_TX_OVERLOAD, "no memory");
 }
 
 /* ---- connections --------------------------------------------------------------------------------------- */
@@ -543,7 +480,7 @@ static void execute_front(cluster_node *n)
 {
     tr__tx_branch *branch = n->executing[0];
     memmove(n->executing, n->executing + 1, --n->executing_count * sizeof(*n->executing));
-    run_account(n, branch);
+    cluster_execute(n, branch);
 }
 
 /* One thing of one node: an execution, a piece of a batch and what comes of it, a message from somebody. */

@@ -129,6 +129,12 @@ cluster_transfer *cluster_again(cluster *c, const cluster_transfer *before);
 /* Ask, by its ticket, from that node. */
 void cluster_resolve(cluster *c, cluster_transfer *transfer, uint32_t node);
 
+/* ---- tx_cluster_account.c ------------------------------------------------------------------------------ */
+
+enum { CLUSTER_MOVE = 1, CLUSTER_READ }; /* calls: the body is an i64; the reply to a read is an u32 */
+
+void cluster_execute(cluster_node *n, tr__tx_branch *branch);
+
 /* ---- tx_cluster_check.c -------------------------------------------------------------------------------- */
 
 int64_t cluster_balance(cluster *c, const char *path);

@@ -11,10 +11,10 @@
 #include "actors/node.h"
 #include "actors/remote_peer.h"
 #include "actors/tx/manager.h"
-#include "transport/link.h"
 #include "tests/kit/sim/sim.h"
 #include "tests/kit/sim/workloads/list.h"
 #include "tests/kit/sim/workloads/tx_history.h"
+#include "transport/link.h"
 
 #define OTHERS  4   /* participants beside the hot one, on n1 */
 #define CLIENTS 160 /* at most, on all three nodes */

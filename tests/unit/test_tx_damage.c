@@ -27,8 +27,10 @@ static int setup(void **state)
     cluster *c = f->c = calloc(1, sizeof(*c));
     cluster_open(c, 1);
     for (int i = 0; i < 6; i++) {
-        cluster_transfer_begin(c, 0, "n1/a", "n2/b", 10);                /* decided by n1 */
-        cluster_transfer_begin(c, 0, "n2/b", "n1/b", 5);                 /* n1 takes part */
+        cluster_transfer_begin(c, 0, "n1/a", "n2/b", 10); /* decided by n1 */
+        cluster_run(c, TR_SECONDS(1));                    /* else one may wound another */
+        cluster_transfer_begin(c, 0, "n2/b", "n1/b", 5);  /* n1 takes part */
+        cluster_run(c, TR_SECONDS(1));
         cluster_transfer_begin(c, 1, "n1/a", "n1/b", i == 3 ? 9000 : 1); /* by n1 alone; one is refused */
         cluster_run(c, TR_SECONDS(3));
     }

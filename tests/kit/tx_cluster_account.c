@@ -1,0 +1,69 @@
+/* Accounts: see tx_cluster.h. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "base/mem.h"
+#include "tests/kit/tx_cluster.h"
+
+static int64_t balance_in(const tr_txview *view)
+{
+    int64_t balance = CLUSTER_START;
+    const tr__kv *kv = tr__view_find(view, "balance", 7);
+    if (kv)
+        memcpy(&balance, tr__kv_value(kv), sizeof(balance));
+    return balance;
+}
+
+static tr_err read_account(tr_txview *view)
+{
+    const tr__kv *journal = tr__view_find(view, "journal", 7);
+    uint32_t entries = journal ? journal->size / (uint32_t)sizeof(tr_tx_id) : 0;
+    tr__view_drop_reply(view);
+    view->reply = tr__alloc(sizeof(entries));
+    if (!view->reply)
+        return TR_ENOMEM;
+    memcpy(view->reply, &entries, sizeof(entries));
+    view->reply_size = sizeof(entries);
+    return TR_OK;
+}
+
+static tr_err write_account(tr_txview *view, const tr_tx_id *id, int64_t balance)
+{
+    const tr__kv *journal = tr__view_find(view, "journal", 7);
+    size_t size = journal ? journal->size : 0;
+    char *longer = malloc(size + sizeof(*id));
+    if (size)
+        memcpy(longer, tr__kv_value(journal), size);
+    memcpy(longer + size, id, sizeof(*id));
+    tr_err err = tr__view_write(view, "journal", 7, longer, size + sizeof(*id));
+    free(longer);
+    return err == TR_OK ? tr__view_write(view, "balance", 7, &balance, sizeof(balance)) : err;
+}
+
+void cluster_execute(cluster_node *n, tr__tx_branch *branch)
+{
+    tr_txview *view = tr__tx_branch_view(branch);
+    const tr__tx_call_at *call = tr__tx_branch_call(branch);
+    int64_t amount;
+    assert_int_equal(call->size, sizeof(amount));
+    memcpy(&amount, call->body, sizeof(amount));
+    int64_t balance = balance_in(view) + amount;
+    tr_err err = TR_OK;
+    if (balance < 0) {
+        tr__tx_executed(n->tx, branch, TR_TX_APP, "not enough");
+        return;
+    }
+    if (call->type != CLUSTER_READ && !call->writes) { /* as a view refuses it */
+        tr__tx_executed(n->tx, branch, TR_TX_NOT_ALLOWED, "a call that writes, and doesn't say so");
+        return;
+    }
+    if (call->type == CLUSTER_READ)
+        err = read_account(view);
+    else if (amount)
+        err = write_account(view, tr__tx_branch_id(branch), balance);
+    tr__tx_executed(n->tx, branch, err == TR_OK ? TR_TX_NONE : TR_TX_OVERLOAD, "no memory");
+}
