@@ -131,29 +131,8 @@ static size_t put_grant(tr__channel *ch, uint8_t *at)
 static size_t put_bulk_grant(tr__channel *ch, uint8_t *at)
 {
     uint64_t total = to_grant(&ch->bulk_consumed, ch->config->bulk_window, &ch->bulk_grant_limit);
-    uint64_t floor = atomic_load(&ch->bulk_floor);
-    total = total > floor ? total : floor;
     atomic_store_explicit(&ch->bulk_granted_by_us, total, memory_order_release);
     return put(ch, at, tr__frame_put_bulk_grant(at, ++ch->control_sequence, total));
-}
-
-size_t tr__channel_partial(const tr__channel *ch, uint64_t *came)
-{
-    *came = ch->net->came ? ch->net->came(ch->stream) : 0; /* before what was handed up of it */
-    uint64_t whole = atomic_load(&ch->bytes_in);
-    size_t partial = *came > whole ? (size_t)(*came - whole) : 0;
-    *came = whole + partial;
-    return partial;
-}
-
-void tr__channel_grant_partial(tr__channel *ch, size_t partial)
-{
-    size_t most = partial < TR__CHUNK_FRAME_MAX ? partial : TR__CHUNK_FRAME_MAX;
-    uint64_t total = to_grant(&ch->bulk_consumed, ch->config->bulk_window, &ch->bulk_grant_limit) + most;
-    if (total <= atomic_load(&ch->bulk_floor))
-        return;
-    atomic_store(&ch->bulk_floor, total); /* it is never lowered, nor is what was granted */
-    tr__channel_want(ch, TR__WANT_BULK_GRANT);
 }
 
 /* Write what is wanted of control frames, the goodbye excepted; returns their bytes. */
@@ -477,8 +456,7 @@ static void hand_up(tr__channel *ch, tr__slice *slice, void (*to)(void *, tr__sl
 {
     bool open = atomic_load_explicit(&ch->open, memory_order_acquire);
     size_t bulk = ch->lanes ? ch->config->bulk_window : 0; /* set before `open` */
-    size_t partial = bulk ? TR__CHUNK_FRAME_MAX : 0;       /* that may have been granted beyond the window */
-    size_t max = open ? ch->config->window + bulk + partial + TR__CONTROL_UNREAD_MAX : TR__FRAME_SIZE_HELLO;
+    size_t max = open ? ch->config->window + bulk + TR__CONTROL_UNREAD_MAX : TR__FRAME_SIZE_HELLO;
     size_t unread = atomic_fetch_add_explicit(&ch->unread, slice->length, memory_order_relaxed);
     tr_error error;
     to(ch->context, slice);

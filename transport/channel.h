@@ -124,7 +124,6 @@ typedef struct tr__channel {
     _Atomic uint64_t
         granted_by_us; /* stored before the grant is sent: their batch that uses it comes after */
     _Atomic uint64_t bulk_granted_by_us; /* likewise */
-    _Atomic uint64_t bulk_floor;         /* of that, for a frame that comes slowly: the control half */
     _Atomic uint64_t acked_by_us;        /* batches */
     _Atomic bool goodbye_sent;
 
@@ -176,12 +175,6 @@ void tr__channel_pump(tr__channel *channel);
 tr_err tr__channel_on_ack(tr__channel *channel, const tr__frame *frame, tr_error *error);
 tr_err tr__channel_on_bulk_grant(tr__channel *channel, const tr__frame *frame, tr_error *error);
 tr_err tr__channel_on_grant(tr__channel *channel, const tr__frame *frame, tr_error *error);
-
-/* Bytes of a frame that isn't whole yet, as far as the stream knows; *came: of all. Any thread. */
-size_t tr__channel_partial(const tr__channel *channel, uint64_t *came);
-/* Grant on the bulk lane, beyond what was taken, what has come of such a frame: who sends it sees that it gets on. At most a
- * chunk's worth. The control half. */
-void tr__channel_grant_partial(tr__channel *channel, size_t partial);
 
 /* Whether batches that were read are not acknowledged yet. */
 bool tr__channel_owes_ack(const tr__channel *channel);

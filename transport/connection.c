@@ -305,8 +305,7 @@ void tr__connection_begin(tr__connection *c)
 /* Whether something came since we listened last: at the earliest then. */
 static void listen(tr__connection *c)
 {
-    uint64_t bytes;
-    tr__channel_partial(c->channel, &bytes);
+    uint64_t bytes = atomic_load_explicit(&c->channel->bytes_in, memory_order_relaxed);
     if (bytes != c->heard_bytes && is_open(c))
         tr__detector_heard(&c->detector, c->listened_ns);
     c->heard_bytes = bytes;
@@ -490,25 +489,9 @@ static bool owe_the_rest(const tr__channel *ch)
     return atomic_load(&ch->bulk_left) > 0 && consumed == atomic_load(&ch->bulk_in);
 }
 
-/* A frame that takes longer than from one look to the next: the link is slow, and nothing else can be seen to come. It is no
- * silence, nor does its sender owe it; and the sender is told that it gets on. */
-static void look_for_creeping(tr__connection *c)
-{
-    tr__channel *ch = c->channel;
-    uint64_t came, whole = atomic_load(&ch->bytes_in);
-    size_t partial = tr__channel_partial(ch, &came);
-    if (is_open(c) && partial && whole == c->whole_seen && came > c->came_at_look) {
-        c->crept += came - c->came_at_look;
-        if (ch->lanes)
-            tr__channel_grant_partial(ch, partial);
-    }
-    c->whole_seen = whole;
-    c->came_at_look = came;
-}
-
 static void look_for_owed(tr__connection *c)
 {
-    uint64_t came = atomic_load(&c->channel->bulk_in) + c->crept;
+    uint64_t came = atomic_load(&c->channel->bulk_in);
     if (c->state != TR__CONNECTION_UP || came != c->came_seen || !owe_the_rest(c->channel))
         c->owing_ns = c->now_ns;
     c->came_seen = came;
@@ -542,7 +525,6 @@ static void look(tr__connection *c)
     }
     c->spoken_seen = spoken;
     look_for_stuck(c);
-    look_for_creeping(c);
     look_for_owed(c);
     c->look_ns = c->now_ns + heartbeat_ns / 2;
 }

@@ -57,27 +57,23 @@ struct tr__connection {
     tr__flow *flow; /* for ack_watched alone */
     tr__connection_state state;
     bool goodbye_received;
-    tr__hello peer;                /* valid from judge on */
-    uint64_t now_ns;               /* of the last event or tick */
-    uint64_t begun_ns, entered_ns; /* the connection, the state */
-    uint64_t look_ns;              /* when to look next whether either side was silent */
-    uint64_t listened_ns, said_ns; /* when we looked last; when something was said, as far as we saw */
-    uint64_t heard_bytes,
-        spoken_seen;       /* the channel's counts at the last look; bytes of what isn't whole as well */
-    uint64_t whole_seen;   /* likewise: of frames that were whole */
-    uint64_t came_at_look; /* bytes that had come at the last look */
-    uint64_t crept;        /* bytes of frames that came slowly, added up look by look */
-    uint64_t taken_ns, taken_seen; /* of the look that found that they take what waits; what they took */
-    bool stuck;                    /* it ended for that */
-    uint64_t owing_ns, came_seen;  /* of the look since which they owe the rest of a message; what came */
-    bool owing;                    /* it ended for that */
-    tr__detector detector;         /* when up or draining */
-    uint64_t ack_due_ns;           /* UINT64_MAX: nothing to look for */
-    tr__quota quota;               /* of grants, if the channel is metered */
-    uint64_t grant_due_ns;         /* when to grant what it held back; UINT64_MAX: nothing is */
-    bool bulk_first;               /* which lane was granted first last time */
-    tr__psk_pair pair;             /* until the keys are derived */
-    tr_error failure;              /* to be reported by the next tick, or what the refusal says */
+    tr__hello peer;                    /* valid from judge on */
+    uint64_t now_ns;                   /* of the last event or tick */
+    uint64_t begun_ns, entered_ns;     /* the connection, the state */
+    uint64_t look_ns;                  /* when to look next whether either side was silent */
+    uint64_t listened_ns, said_ns;     /* when we looked last; when something was said, as far as we saw */
+    uint64_t heard_bytes, spoken_seen; /* the channel's counts at the last look */
+    uint64_t taken_ns, taken_seen;     /* of the look that found that they take what waits; what they took */
+    bool stuck;                        /* it ended for that */
+    uint64_t owing_ns, came_seen;      /* of the look since which they owe the rest of a message; what came */
+    bool owing;                        /* it ended for that */
+    tr__detector detector;             /* when up or draining */
+    uint64_t ack_due_ns;               /* UINT64_MAX: nothing to look for */
+    tr__quota quota;                   /* of grants, if the channel is metered */
+    uint64_t grant_due_ns;             /* when to grant what it held back; UINT64_MAX: nothing is */
+    bool bulk_first;                   /* which lane was granted first last time */
+    tr__psk_pair pair;                 /* until the keys are derived */
+    tr_error failure;                  /* to be reported by the next tick, or what the refusal says */
 };
 
 /* Take over a channel, just initialised, and its flow. All borrowed for the connection's life. */

@@ -292,8 +292,7 @@ static void grant_bulk(tr__flow *f)
     tr__channel *ch = f->channel;
     uint64_t granted = atomic_load_explicit(&ch->bulk_granted_by_us, memory_order_acquire);
     uint64_t consumed = atomic_load_explicit(&ch->bulk_consumed, memory_order_relaxed);
-    int64_t due = (int64_t)(consumed + ch->config->bulk_window - granted); /* below 0: see bulk_floor */
-    if (due < (int64_t)(ch->config->bulk_window / 2))
+    if (consumed + ch->config->bulk_window - granted < ch->config->bulk_window / 2)
         return;
     grant(f, TR__WANT_BULK_GRANT);
     tr__channel_pump(ch);

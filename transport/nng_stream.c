@@ -44,7 +44,6 @@ struct tr__stream {
     void *context;
     tr__splitter splitter;    /* the receive callback's */
     _Atomic size_t frame_max; /* the control thread writes */
-    _Atomic uint64_t came;    /* bytes: the receive callback adds */
     nng_iov iov[TR__IOV_MAX]; /* what is left of the send under way: the send callback's */
     unsigned iov_count;
     size_t send_size;
@@ -119,7 +118,6 @@ static bool deliver(tr__stream *stream, size_t count)
     tr_err err = tr__splitter_took(&stream->splitter, count, atomic_load(&stream->frame_max), &slice, &error);
     if (slice)
         stream->upcalls->received(stream->context, slice);
-    atomic_fetch_add(&stream->came, count); /* behind what was handed up */
     if (err)
         fail(stream, &error);
     return err == TR_OK;
@@ -331,11 +329,6 @@ static uint64_t stream_origin(tr__stream *stream)
     for (size_t i = first; i < end; i++)
         number = number << 8 | bytes[i];
     return number;
-}
-
-static uint64_t stream_came(tr__stream *stream)
-{
-    return atomic_load(&stream->came);
 }
 
 static void stream_limit(tr__stream *stream, size_t frame_max)
@@ -556,7 +549,6 @@ tr__net *tr__nng_net(void)
         .send = stream_send,
         .send_now = stream_send_now,
         .origin = stream_origin,
-        .came = stream_came,
         .close = stream_close,
         .free = stream_free,
     };

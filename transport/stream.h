@@ -80,9 +80,6 @@ struct tr__net {
     /* From where an accepted stream comes: a number that is the same for who could as well be the same (an IPv4 address, an
      * IPv6 network of 64 bits). May be NULL: all come from the same. */
     uint64_t (*origin)(tr__stream *stream);
-    /* Bytes that have come, those of a frame that isn't whole yet as well; never ahead of what was handed up but by such
-     * bytes. Any thread. May be NULL: nobody knows of them. */
-    uint64_t (*came)(tr__stream *stream);
 };
 
 #endif

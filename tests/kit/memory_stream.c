@@ -22,8 +22,7 @@ struct tr__stream {
     size_t iov_offset, send_size;
     uint8_t *pipe; /* what was sent to this stream and isn't received yet */
     size_t pipe_length, pipe_capacity;
-    uint64_t origin, came;
-    size_t let;   /* bytes that it may still receive, if the net is slow */
+    uint64_t origin;
     bool dialler; /* it is the end of who dialled */
 };
 
@@ -126,11 +125,6 @@ static uint64_t stream_origin(tr__stream *stream)
     return stream->origin;
 }
 
-static uint64_t stream_came(tr__stream *stream)
-{
-    return stream->came;
-}
-
 static void stream_limit(tr__stream *stream, size_t frame_max)
 {
     stream->frame_max = frame_max;
@@ -204,21 +198,14 @@ static bool move_receive(tr__stream *stream)
     tr__slice *slice;
     if (!stream->started || stream->raw || stream->broken || stream->pipe_length == 0)
         return false;
-    if (stream->net->slow && stream->let == 0)
-        return false;
     tr_err err = tr__splitter_room(&stream->splitter, stream->frame_max, &at, &room, &stream->failure);
     if (err == TR_OK) {
-        size_t length = smaller(room, stream->pipe_length);
-        if (stream->net->slow)
-            length = smaller(length, stream->let);
-        length = piece(stream->net, length);
-        stream->let -= stream->net->slow ? length : 0;
+        size_t length = piece(stream->net, smaller(room, stream->pipe_length));
         memcpy(at, stream->pipe, length);
         pipe_drop(stream, length);
         err = tr__splitter_took(&stream->splitter, length, stream->frame_max, &slice, &stream->failure);
         if (slice)
             stream->upcalls->received(stream->context, slice);
-        stream->came += length;
     }
     if (err)
         stream->broken = true;
@@ -329,7 +316,7 @@ void memory_net_init(memory_net *net, uint64_t seed)
 {
     *net = (memory_net){
         .net = {net_listen, net_port, net_unlisten, net_dial, net_undial, stream_start, stream_limit,
-                stream_send, stream_close, stream_free, stream_send_now, stream_origin, stream_came},
+                stream_send, stream_close, stream_free, stream_send_now, stream_origin},
         .pipe_max = 1u << 20,
         .next_port = 40000,
     };
@@ -374,12 +361,6 @@ void memory_net_run(memory_net *net)
 {
     while (memory_net_step(net))
         continue;
-}
-
-void memory_net_let(memory_net *net, size_t bytes)
-{
-    for (tr__stream *stream = net->streams; stream; stream = stream->next)
-        stream->let = bytes;
 }
 
 void memory_net_freeze(memory_net *net)

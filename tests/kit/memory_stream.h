@@ -15,7 +15,6 @@ typedef struct memory_net {
     bool at_once;      /* some sends are done when they return */
     bool refuse_dials; /* nobody answers: TR_EREFUSED */
     bool frozen;       /* established streams move nothing */
-    bool slow;         /* each stream receives no more than memory_net_let says */
     /* Sees all bytes of endpoints on their way, once, and may change them; NULL: nobody does */
     void (*tap)(void *context, bool of_dialler, uint8_t *bytes, size_t length);
     void *tap_context;
@@ -33,8 +32,6 @@ void memory_net_fini(memory_net *net);
 /* Do one thing that can be done; false: there is nothing. */
 bool memory_net_step(memory_net *net);
 void memory_net_run(memory_net *net); /* until there is nothing */
-/* So many bytes more may each established stream receive, if it is slow. */
-void memory_net_let(memory_net *net, size_t bytes);
 /* Every established stream moves nothing any more, nor says that it ends; those to come do. */
 void memory_net_freeze(memory_net *net);
 /* Every established stream breaks: TR_ERESET on both sides, what was under way is lost. */

@@ -52,52 +52,6 @@ static void who_takes_nothing_for_ten_seconds_is_cut_and_counted(void **state)
     assert_int_equal(f->alice.unknown, 1);
 }
 
-/* `seconds` over a link that carries so many bytes a second. */
-static void trickle(fixture *f, size_t rate, unsigned seconds)
-{
-    f->cluster.net.slow = true;
-    for (unsigned i = 0; i < 4 * seconds; i++) {
-        memory_net_let(&f->cluster.net, rate / 4);
-        test_cluster_advance(&f->cluster, SECONDS / 4);
-    }
-}
-
-/* A chunk takes longer than anybody may be silent, take nothing, or owe the rest. */
-static void a_link_of_4_KB_a_second_is_slow_and_nothing_else(void **state)
-{
-    fixture *f = *state;
-    assert_int_equal(send_large(f, 400000), TR_OK);
-    trickle(f, 4000, 90);
-    if (f->alice.downs || f->bob.downs)
-        fail_msg("alice: %s; bob: %s", f->alice.down_why.text, f->bob.down_why.text);
-    assert_int_equal(f->bob.bytes, 0);
-    assert_in_range(test_counters(&f->alice).bulk_granted_to_us, WINDOW + 1, WINDOW + 400000);
-    trickle(f, 4000, 20);
-    assert_int_equal(f->bob.bytes, 400000);
-    trickle(f, 4000, 60);
-    assert_int_equal(f->alice.downs + f->bob.downs, 0);
-}
-
-/* What was granted for a frame that came slowly is not granted twice. */
-static void after_a_slow_frame_no_more_is_under_way_than_a_window_and_a_chunk(void **state)
-{
-    fixture *f = *state;
-    assert_int_equal(send_large(f, 400000), TR_OK);
-    trickle(f, 4000, 120);
-    assert_int_equal(f->bob.bytes, 400000);
-    f->cluster.net.slow = false;
-    f->bob.stuck = true;
-    while (send_large(f, 1000000) == TR_OK)
-        test_cluster_settle(&f->cluster);
-    assert_int_equal(f->alice.downs + f->bob.downs, 0);
-    tr__connection_counters c = test_counters(&f->alice);
-    assert_in_range(c.bulk_spent - 400000, WINDOW - TR__CHUNK_FRAME_MAX, WINDOW + TR__CHUNK_FRAME_MAX + 200);
-    f->bob.stuck = false;
-    test_cluster_settle(&f->cluster);
-    assert_int_equal(f->alice.writables, 1);
-    assert_int_equal(f->alice.downs + f->bob.downs, 0);
-}
-
 static void who_takes_all_while_this_side_is_stuck_is_not_cut(void **state)
 {
     fixture *f = *state;
@@ -431,8 +385,6 @@ int main(void)
         PAIR(the_notice_comes_when_there_is_room_for_what_was_refused),
         PAIR(two_that_flood_each_other_on_both_lanes_go_on),
         PAIR(who_takes_nothing_for_ten_seconds_is_cut_and_counted),
-        PAIR(a_link_of_4_KB_a_second_is_slow_and_nothing_else),
-        PAIR(after_a_slow_frame_no_more_is_under_way_than_a_window_and_a_chunk),
         PAIR(who_takes_all_while_this_side_is_stuck_is_not_cut),
         PAIR(who_stood_still_itself_takes_nobody_to_be_stuck),
         ALONE(a_node_without_a_bulk_lane_gets_large_messages_as_before),
