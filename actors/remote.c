@@ -494,6 +494,14 @@ uint64_t tr__remote_control_due(const tr__remote *remote)
 
 /* ---- sending ------------------------------------------------------------------------------------------- */
 
+/* Of what has a body of its type: a failure may be the block of an ask whose body is gone. */
+static size_t large_coming(const tr_msg *msg)
+{
+    bool has_body = msg->kind == TR__MSG_NORMAL || msg->kind == TR__MSG_ASK || msg->kind == TR__MSG_REPLY ||
+                    msg->kind == TR__MSG_ITEM;
+    return has_body ? large_size(msg->type, tr__msg_body(msg), msg->size) : 0;
+}
+
 void tr__remote_route(tr__loop *loop, uint64_t to_node, tr_msg *msg)
 {
     tr__remote *remote = loop->node->remote;
@@ -509,7 +517,7 @@ void tr__remote_route(tr__loop *loop, uint64_t to_node, tr_msg *msg)
         tr__remote_send(loop, msg);
         return;
     }
-    size_t large = large_size(msg->type, tr__msg_body(msg), msg->size);
+    size_t large = large_coming(msg);
     if (large)
         atomic_fetch_add_explicit(&route->coming, large, memory_order_relaxed);
     tr__to_loop(loop, 0, msg);
@@ -518,7 +526,7 @@ void tr__remote_route(tr__loop *loop, uint64_t to_node, tr_msg *msg)
 void tr__remote_arrived(tr__loop *loop, tr_msg *msg)
 {
     tr__remote *remote = loop->node->remote;
-    size_t large = remote ? large_size(msg->type, tr__msg_body(msg), msg->size) : 0;
+    size_t large = remote ? large_coming(msg) : 0;
     if (large)
         atomic_fetch_sub_explicit(&remote->routes[msg->route - 1].coming, large, memory_order_relaxed);
     tr__remote_send(loop, msg);
