@@ -101,13 +101,12 @@ void tr__callers_call(tr__transactions *t, const tr_msg *msg, const tr__tx_do_ca
     tr__tx_client *client = client_of(t, &begin.id);
     if (!may(t, msg, client))
         return;
-    if (!client && !client_add(t, &begin.id, tr_msg_sender(msg), begin.until_ns)) {
+    if (!client && !(client = client_add(t, &begin.id, tr_msg_sender(msg), begin.until_ns))) {
         refuse(t, msg, TR_TX_OVERLOAD,
                tr_fmt(t->self, "node %s: %s", t->node->name, meaning(TR_TX_OVERLOAD)));
         return;
     }
-    if (client)
-        begin.priority = client->priority;
+    begin.priority = client->priority;
     tr__tx_frame frame = {
         .type = call->type, .fingerprint = call->fingerprint, .writes = call->writes, .body = call->body};
     tr__tx_put_schema(&frame);
@@ -116,6 +115,8 @@ void tr__callers_call(tr__transactions *t, const tr_msg *msg, const tr__tx_do_ca
         tr__tx_call(t->tx, &begin, call->path, &frame, token);
     else
         refuse(t, msg, TR_TX_OVERLOAD, NULL);
+    if (!client->priority) /* kept here: at its deadline the other is forgotten */
+        client->priority = tr__tx_priority(t->tx, &begin.id);
 }
 
 /* What the participant replied, in its version of the type. */
@@ -180,7 +181,7 @@ static void do_abort(tr__transactions *t, const tr_msg *msg, tr__tx_client *clie
 {
     if (client && client->committing)
         return; /* too late; an ask fails unanswered */
-    uint64_t priority = tr__tx_priority(t->tx, &begin->id);
+    uint64_t priority = client ? client->priority : 0;
     if (tr_msg_ask_number(msg))
         tr_reply(t->self, msg, tr_tx_done, .status = TR_TX_ABORTED, .reason = why_aborted(t, client, begin),
                  .text = client ? client->text : "", .priority = {priority != 0, priority});

@@ -55,7 +55,7 @@ typedef struct tr__tx_client {
     tr_tx_id id;
     tr_addr caller;
     uint64_t monitor, until_ns;
-    uint64_t priority; /* as it was begun with; 0: its own */
+    uint64_t priority; /* of its first attempt; 0: it has called nobody yet */
     bool committing;   /* it is decided elsewhere now: the caller's end doesn't matter */
     tr_tx_reason why;  /* the first call that failed */
     char text[TR_ERROR_TEXT_MAX];

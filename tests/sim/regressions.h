@@ -29,6 +29,10 @@
       "a caller that couldn't be watched for want of memory was taken for dead, and heard that it gave up") \
     X("bank", 1518, TR_SIM_ALL_FAULTS,                                                                      \
       "the simulator: a flip after a power cut, with a failed start between")                               \
-    X("append", 119, TR_SIM_ALL_FAULTS, "the simulator: a crashed node's fibers counted while they returned")
+    X("append", 119, TR_SIM_ALL_FAULTS,                                                                     \
+      "the simulator: a crashed node's fibers counted while they returned")                                 \
+    X("bank", 1383, TR_SIM_ALL_FAULTS,                                                                      \
+      "run again after its deadline had passed, it had another priority: "                                  \
+      "it_keeps_it_also_when_its_deadline_has_passed_meanwhile")
 
 #endif

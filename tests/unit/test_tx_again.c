@@ -11,6 +11,7 @@ static struct {
     uint32_t runs;
     tr_tx_id ids[10];
     uint64_t priorities[10], at_ns[10];
+    uint64_t sleeps_ns; /* when it was wounded, before it says so */
 } again;
 
 /* Bob's caller is older, wants the account as well, and then not any more. */
@@ -38,21 +39,25 @@ static tr_err wounded_body(tr_actor *self, tr_tx *tx, void *arg)
     again.priorities[run] = tr__tx_priority(again.b->m->node->transactions->tx, &tx->id);
     if (run < *times)
         wound_by_bob(run);
-    return tr_tx_await(tx, "account", credit, .amount = 5);
+    tr_err err = tr_tx_await(tx, "account", credit, .amount = 5);
+    if (err != TR_OK && again.sleeps_ns)
+        tr_sleep(self, again.sleeps_ns);
+    return err;
 }
 
 static uint32_t wound_times;
 
 static tr_err run_wounded(tr_actor *self, script *s)
 {
-    s->out = tr_tx_run(self, wounded_body, &wound_times, NULL);
+    s->out = tr_tx_run(self, wounded_body, &wound_times, &(tr_tx_opts){.deadline_ns = TR_MILLIS(300)});
     return TR_OK;
 }
 
-static tr_tx_outcome wounded(bank *b, uint32_t times)
+static tr_tx_outcome wounded(bank *b, uint32_t times, uint64_t sleeps_ns)
 {
     script s = {.run = run_wounded};
     memset(&again, 0, sizeof(again));
+    again.sleeps_ns = sleeps_ns;
     again.b = b;
     wound_times = times;
     bank_bob_is(b, true);
@@ -65,7 +70,7 @@ static void who_was_wounded_is_run_again_with_its_priority(void **state)
 {
     (void)state;
     bank *b = bank_open(1);
-    assert_int_equal(TR_TX_COMMITTED, wounded(b, 4).status);
+    assert_int_equal(TR_TX_COMMITTED, wounded(b, 4, 0).status);
     assert_int_equal(5, again.runs);
     assert_int_equal(10, bank_balance(b));
     for (uint32_t i = 1; i < 5; i++) {
@@ -77,11 +82,22 @@ static void who_was_wounded_is_run_again_with_its_priority(void **state)
     bank_close(b);
 }
 
+static void it_keeps_it_also_when_its_deadline_has_passed_meanwhile(void **state)
+{
+    (void)state;
+    bank *b = bank_open(1);
+    assert_int_equal(TR_TX_COMMITTED, wounded(b, 2, TR_MILLIS(400)).status);
+    assert_int_equal(3, again.runs);
+    assert_int_equal(again.priorities[0], again.priorities[1]);
+    assert_int_equal(again.priorities[0], again.priorities[2]);
+    bank_close(b);
+}
+
 static void it_is_run_five_times_at_most(void **state)
 {
     (void)state;
     bank *b = bank_open(1);
-    tr_tx_outcome out = wounded(b, 9);
+    tr_tx_outcome out = wounded(b, 9, 0);
     assert_int_equal(5, again.runs);
     assert_int_equal(TR_TX_ABORTED, out.status);
     assert_int_equal(TR_TX_WOUNDED, out.reason);
@@ -109,7 +125,7 @@ static void a_list_names_who_wounded_whom(void **state)
     char text[200], bobs[TR_TX_ID_TEXT], ours[TR_TX_ID_TEXT];
     tr_tx_id id;
     bank *b = bank_open(1);
-    wounded(b, 1);
+    wounded(b, 1, 0);
     bank_bob_calls(&id);
     id.bytes[15] = 0;
     char *json = listing(b);
@@ -161,6 +177,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(who_was_wounded_is_run_again_with_its_priority),
+        cmocka_unit_test(it_keeps_it_also_when_its_deadline_has_passed_meanwhile),
         cmocka_unit_test(it_is_run_five_times_at_most),
         cmocka_unit_test(a_list_names_who_wounded_whom),
         cmocka_unit_test(why_names_the_wounder),
