@@ -59,7 +59,7 @@ static void sink_receive(tr_actor *self, void *state, const tr_msg *msg)
     else if (item)
         take_item(self, sink, item);
 }
-#define SINK_PLACES 16384
+#define SINK_PLACES 32768 /* twice what may be outstanding: loops reserve some ahead */
 TR_ACTOR(sink_def, .receive = sink_receive, .state_size = sizeof(sink_state), .mailbox_places = SINK_PLACES);
 
 /* With more than one loop the actors live on the last one: loop 0 has the connections. */
@@ -224,7 +224,7 @@ static tr_err round_trips(tr_actor *self, bench_run *run)
 
 static uint64_t window_of(const bench_run *run)
 {
-    uint64_t each = run->given[BENCH_SIZE] / 1024 + 1, most = SINK_PLACES / each;
+    uint64_t each = run->given[BENCH_SIZE] / 1024 + 1, most = SINK_PLACES / 2 / each;
     return run->given[BENCH_OUTSTANDING] < most ? run->given[BENCH_OUTSTANDING] : most;
 }
 
