@@ -34,7 +34,7 @@ void tr__msg_free(tr__loop *loop, tr_msg *msg)
         tr__msg_free(loop, msg);
     } else if (msg->home == TR__HOME_NONE) {
         tr__buffers_refund(loop->node->buffers, msg->size);
-        tr__free(msg);
+        tr__large_free(msg);
     } else {
 #ifdef TR_PLAIN_POOLS
         tr__free(msg);

@@ -225,7 +225,7 @@ static void on_bulk(void *context, tr__peer *peer, uint8_t *block, const uint8_t
     if (peer->user)
         tr__remote_take_bulk(peer->user, block, bytes, length);
     else
-        tr__free(block);
+        tr__large_free(block);
 }
 
 static tr__unit_way on_bulk_begins(void *context, tr__peer *peer, uint64_t whole, const uint8_t *bytes,

@@ -22,7 +22,7 @@ static void release(tr__unit *unit)
     if (msg->home & TR__HOME_HOLDS)
         tr__msg_let_go(msg);
     tr__buffers_refund(unit->account, msg->size);
-    tr__free(msg);
+    tr__large_free(msg);
 }
 
 static bool may_go_along(const tr_msg *msg)
@@ -174,6 +174,6 @@ void tr__remote_take_bulk(tr__remote_peer *p, uint8_t *block, const uint8_t *byt
     p->block = block;
     p->block_size = block ? (size_t)(bytes - block) + length : 0;
     tr__remote_take_batch(p, bytes, length);
-    tr__free(p->block);
+    tr__large_free(p->block);
     p->block = NULL;
 }

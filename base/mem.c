@@ -60,6 +60,27 @@ void tr__free(void *block)
     free(block);
 }
 
+void *tr__large_alloc(size_t size)
+{
+    void *block = NULL;
+    if (shall_fail())
+        return NULL;
+#ifndef TR_PLAIN_POOLS
+    if (size >= TR__LARGE)
+        block = tr__large_take(size);
+#endif
+    return block ? block : malloc(size ? size : 1);
+}
+
+void tr__large_free(void *block)
+{
+#ifndef TR_PLAIN_POOLS
+    if (block && tr__large_keep(block))
+        return;
+#endif
+    free(block);
+}
+
 /* Where every block is to be seen by a tool, these are as well: leak checks don't look into mapped pages. Fuzzers make a node
  * for each input and leave nothing of it, and would do little else than clear these. */
 #if defined(TR_PLAIN_POOLS) && !defined(TR_FUZZ)

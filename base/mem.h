@@ -3,6 +3,7 @@
 #ifndef TR_BASE_MEM_H
 #define TR_BASE_MEM_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -12,6 +13,15 @@ void *tr__realloc(void *block, size_t size); /* counts as one allocation; NULL: 
 char *tr__strdup(const char *text);
 char *tr__strndup(const char *text, size_t length); /* at most length bytes, less if a NUL comes first */
 void tr__free(void *block);                         /* NULL is fine */
+
+/* For what may be a large message: as tr__alloc and tr__free, each of which goes with the other; but some blocks from
+ * TR__LARGE on are kept, 8 MiB a process at most, for their pages cost more than the message does. */
+#define TR__LARGE ((size_t)128 << 10)
+void *tr__large_alloc(size_t size);
+void tr__large_free(void *block); /* NULL is fine */
+/* Those that are kept (large.c): one with room for `size`, NULL: none; false: it isn't kept, and still the caller's. */
+void *tr__large_take(size_t size);
+bool tr__large_keep(void *block);
 
 /* For tables and pools that grow: TR__HUGE bytes, zeroed, at a multiple of that. With `now` in a huge page where the
  * system has one: filling a million entries then costs half of what it does in small pages. Without, memory is taken

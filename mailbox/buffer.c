@@ -58,7 +58,7 @@ const tr_buffer *tr__buffer_make(tr__buffers *account, const void *data, size_t 
 {
     if (size == 0)
         return &tr__buffer_empty;
-    counted *buffer = size < SIZE_MAX - sizeof(*buffer) ? tr__alloc(sizeof(*buffer) + size) : NULL;
+    counted *buffer = size < SIZE_MAX - sizeof(*buffer) ? tr__large_alloc(sizeof(*buffer) + size) : NULL;
     if (!buffer)
         return NULL;
     *buffer = (counted){.seen = {buffer->own, size}, .holders = 1, .fd = -1};
@@ -120,12 +120,12 @@ void tr__buffer_drop(const tr_buffer *seen)
         buffer->free_data(data, seen->size, buffer->context);
     else if (data != buffer->own)
         tr__free(data);
-    tr__free(buffer);
+    tr__large_free(buffer);
 }
 
 void tr__buffer_abandon(const tr_buffer *seen)
 {
     counted *buffer = counted_of(seen);
     uncharge(buffer);
-    tr__free(buffer);
+    tr__large_free(buffer);
 }

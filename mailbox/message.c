@@ -6,7 +6,7 @@
 
 tr_msg *tr__msg_alloc_plain(tr__buffers *account, size_t size)
 {
-    tr_msg *msg = tr__alloc(sizeof(tr_msg) + size);
+    tr_msg *msg = tr__large_alloc(sizeof(tr_msg) + size);
     if (msg)
         *msg = (tr_msg){.size = (uint32_t)size, .home = TR__HOME_NONE, .size_class = TR__CLASS_LARGE};
     if (msg)

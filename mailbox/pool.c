@@ -60,7 +60,7 @@ void *tr__pool_refill(tr__pool *pool, uint8_t size_class, size_t size)
     return tr__alloc(size);
 #else
     if (size_class == TR__CLASS_LARGE)
-        return tr__alloc(size);
+        return tr__large_alloc(size);
     size_t bytes = tr__pool_class_size[size_class];
     if ((size_t)(pool->bump_end - pool->bump) < bytes && !chunk_add(pool))
         return NULL;
@@ -75,5 +75,5 @@ void tr__pool_give_slow(tr__pool *pool, void *block, uint8_t size_class)
 {
     (void)pool;
     (void)size_class;
-    tr__free(block);
+    tr__large_free(block);
 }

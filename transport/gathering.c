@@ -9,7 +9,7 @@
 bool tr__gathering_drop(tr__gathering *g)
 {
     bool partial = g->left > 0;
-    tr__free(g->block);
+    tr__large_free(g->block);
     *g = (tr__gathering){0};
     return partial;
 }
@@ -23,7 +23,7 @@ static bool grow(tr__gathering *g, size_t more, uint64_t whole, size_t headroom)
     size_t room = 2 * needs > TR__GATHERING_FIRST ? 2 * needs : TR__GATHERING_FIRST;
     if (room > whole)
         room = (size_t)whole;
-    uint8_t *bigger = tr__realloc(g->block, headroom + room);
+    uint8_t *bigger = g->block ? tr__realloc(g->block, headroom + room) : tr__large_alloc(headroom + room);
     if (!bigger)
         return false;
     g->block = bigger;

@@ -18,7 +18,7 @@
 
 #include "transport/frame.h"
 
-#define TR__GATHERING_FIRST ((size_t)1 << 20)
+#define TR__GATHERING_FIRST ((size_t)17 << 16) /* a MiB and what is around it */
 
 typedef enum tr__unit_way { TR__UNIT_GATHERED, TR__UNIT_APART, TR__UNIT_REFUSED } tr__unit_way;
 

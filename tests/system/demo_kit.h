@@ -180,6 +180,18 @@ static inline void assert_entries(demo *d, int count, const char *path)
         fail_msg("%d entries, not %d, in %s:%s; the demo said: %s", found, count, path, names, last_words(d));
 }
 
+static inline void assert_said(demo *d, const char *text)
+{
+    if (!read_until(d, text))
+        fail_msg("the demo didn't say \"%s\"; it said: %s", text, last_words(d));
+}
+
+static inline void assert_went_well(demo *d, int status)
+{
+    if (status != 0)
+        fail_msg("the demo's exit status is %d; it said: %s", status, last_words(d));
+}
+
 /* Which process is left, by its command line. */
 static inline void name_child(char *name, size_t room)
 {
@@ -272,7 +284,7 @@ static inline void assert_all_held(demo *d, int status, json_t *s)
 /* Stopped by the signal when that was said: no process, no file, a summary that says so. */
 static inline void stop_as_said(demo *d, const char *said, int number)
 {
-    assert_true(read_until(d, said));
+    assert_said(d, said);
     kill(d->pid, number);
     assert_int_equal(128 + number, status_of_end(d));
     assert_nothing_left(d);

@@ -63,7 +63,7 @@ static void ctrl_c_again_and_again_leaves_nothing(void **state)
 {
     demo *d = *state;
     start(d, (const char *const[]){"--json", "--files", FILES, NULL});
-    assert_true(read_until(d, "GET /list"));
+    assert_said(d, "GET /list");
     for (int i = 0; i < 50; i++) {
         kill(d->pid, SIGINT);
         poll(NULL, 0, 10);
@@ -83,8 +83,8 @@ static void its_nodes_have_their_tmpdir_in_its_own(void **state)
     char path[64], expected[128], environment[16384];
     long pid = 0;
     start(d, (const char *const[]){"--json", "--files", FILES, NULL});
-    assert_true(read_until(d, "alice up, process "));
-    assert_true(read_until(d, "bob up"));
+    assert_said(d, "alice up, process ");
+    assert_said(d, "bob up");
     sscanf(strstr(d->output, "alice up, process "), "alice up, process %ld", &pid);
     snprintf(path, sizeof(path), "/proc/%ld/environ", pid);
     FILE *file = fopen(path, "re");
@@ -101,10 +101,10 @@ static void a_killed_demos_nodes_end_and_the_next_removes_its_files(void **state
 {
     demo *d = *state;
     start(d, (const char *const[]){"--json", "--files", FILES, NULL});
-    assert_true(read_until(d, "GET /list"));
+    assert_said(d, "GET /list");
     kill_demo(d);
     assert_entries(d, 1, d->tmp);
-    assert_int_equal(0, RUN(d, "--json", "--files", FILES, "--no-kill"));
+    assert_went_well(d, RUN(d, "--json", "--files", FILES, "--no-kill"));
     assert_nothing_left(d);
 }
 
@@ -126,7 +126,7 @@ static void what_is_not_a_dead_demos_own_directory_stays(void **state)
     snprintf(path, sizeof(path), "%s/troupe-demo-1-1-others", d->tmp); /* that others may look into */
     assert_int_equal(0, mkdir(path, 0755));
     assert_int_equal(0, chmod(path, 0755));
-    assert_int_equal(0, RUN(d, "--json", "--files", FILES, "--no-kill"));
+    assert_went_well(d, RUN(d, "--json", "--files", FILES, "--no-kill"));
     assert_entries(d, 4, d->tmp);
     assert_entries(d, 1, precious);
 }
@@ -149,14 +149,14 @@ static void kept_nodes_live_on_until_they_are_told_to_end(void **state)
         assert_int_equal(0, status);
     }
     json_decref(s);
-    assert_int_equal(0, RUN(d, "--json", "--files", FILES, "--no-kill"));
+    assert_went_well(d, RUN(d, "--json", "--files", FILES, "--no-kill"));
     assert_entries(d, 1, d->tmp); /* that is for its owner to remove */
 }
 
 static void a_pipe_gets_plain_lines(void **state)
 {
     demo *d = *state;
-    assert_int_equal(0, RUN(d, "--files", FILES, "--no-kill"));
+    assert_went_well(d, RUN(d, "--files", FILES, "--no-kill"));
     assert_null(strchr(d->output, '\033'));
     assert_null(strchr(d->output, '\r'));
     assert_non_null(strstr(d->output, " look:  "));

@@ -128,13 +128,13 @@ static void k_kills_bob_as_often_as_it_is_pressed(void **state)
     demo *d = *state;
     terminal t;
     OPEN(d, &t, "--files", "100", "--no-kill");
-    assert_true(read_until(d, "GET /list"));
+    assert_said(d, "GET /list");
     assert_true(is_quiet(&t));
     press(d, "k");
-    assert_true(read_until(d, "up again"));
+    assert_said(d, "up again");
     d->used = 0;
     d->output[0] = 0;
-    assert_true(read_until(d, "of bob")); /* the journals' line: he is at work again */
+    assert_said(d, "of bob"); /* the journals' line: he is at work again */
     press(d, "k");
     int status = status_of_terminal(d, &t);
     if (status != 0 || !strstr(d->output, "killed 2 times, healed 2 times"))
@@ -148,7 +148,7 @@ static void q_quits_in_order_and_restores_the_terminal(void **state)
     demo *d = *state;
     terminal t;
     OPEN(d, &t, "--files", FILES);
-    assert_true(read_until(d, "quit")); /* the line of keys */
+    assert_said(d, "quit"); /* the line of keys */
     press(d, "q");
     assert_int_equal(1, status_of_terminal(d, &t));
     assert_non_null(strstr(d->output, "stopped by the key q"));
@@ -162,9 +162,9 @@ static void p_without_namespaces_says_why_not(void **state)
     demo *d = *state;
     terminal t;
     OPEN(d, &t, "--files", FILES, "--no-kill");
-    assert_true(read_until(d, "web app at"));
+    assert_said(d, "web app at");
     press(d, "p");
-    assert_true(read_until(d, "without --netns"));
+    assert_said(d, "without --netns");
     assert_int_equal(0, status_of_terminal(d, &t));
     assert_restored(d, &t);
     close(t.other);
@@ -176,7 +176,7 @@ static void ctrl_c_restores_the_terminal(void **state)
     demo *d = *state;
     terminal t;
     OPEN(d, &t, "--files", FILES);
-    assert_true(read_until(d, "GET /list"));
+    assert_said(d, "GET /list");
     press(d, "\003");
     assert_int_equal(128 + SIGINT, status_of_terminal(d, &t));
     assert_restored(d, &t);
@@ -189,7 +189,7 @@ static void an_abort_restores_the_terminal(void **state)
     demo *d = *state;
     terminal t;
     OPEN(d, &t, "--files", FILES);
-    assert_true(read_until(d, "GET /list"));
+    assert_said(d, "GET /list");
     assert_true(is_quiet(&t));
     kill(t.demo, SIGABRT);
     assert_int_equal(100 + SIGABRT, status_of_terminal(d, &t));
@@ -203,7 +203,7 @@ static void ctrl_z_gives_the_terminal_back_and_going_on_takes_it(void **state)
     terminal t;
     char told = 0;
     OPEN(d, &t, "--files", FILES, "--no-kill");
-    assert_true(read_until(d, "first message"));
+    assert_said(d, "first message");
     kill(t.demo, SIGTSTP);
     assert_int_equal(1, read(t.news, &told, 1));
     assert_int_equal('s', told);
@@ -212,7 +212,7 @@ static void ctrl_z_gives_the_terminal_back_and_going_on_takes_it(void **state)
     assert_int_equal(t.before.c_lflag, now.c_lflag);
     d->used = 0;
     kill(t.demo, SIGCONT);
-    assert_true(read_until(d, "\033[H\033[2J")); /* drawn anew */
+    assert_said(d, "\033[H\033[2J"); /* drawn anew */
     assert_true(is_quiet(&t));
     press(d, "q");
     assert_int_equal(1, status_of_terminal(d, &t));

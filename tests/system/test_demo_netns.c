@@ -108,12 +108,12 @@ static void what_a_killed_demo_left_is_removed_by_the_next(void **state)
     NEEDS_NAMESPACES();
     start(d, (const char *const[]){"--json", "--files", FILES, "--netns", NULL});
     pid_t pid = d->pid;
-    assert_true(read_until(d, "GET /list"));
+    assert_said(d, "GET /list");
     assert_int_equal(5, names_of(pid)); /* three nodes, the bridge, and the interface of this host */
     kill_demo(d);
     assert_true(names_of(pid) > 0);
     pid_t next;
-    assert_int_equal(0, RUN_KNOWN(d, &next, "--json", "--files", FILES, "--netns", "--no-kill"));
+    assert_went_well(d, RUN_KNOWN(d, &next, "--json", "--files", FILES, "--netns", "--no-kill"));
     assert_names_gone(d, pid);
     assert_names_gone(d, next);
 }
@@ -132,7 +132,7 @@ static void sigterm_removes_all_even_if_a_node_hangs(void **state)
     NEEDS_NAMESPACES();
     start(d, (const char *const[]){"--json", "--files", FILES, "--netns", NULL});
     pid_t pid = d->pid;
-    assert_true(read_until(d, "bob up,"));
+    assert_said(d, "bob up,");
     stop_bob(d);
     stop_as_said(d, "web app", SIGTERM);
     assert_names_gone(d, pid);
