@@ -47,7 +47,7 @@ static void nobody_gets_one_that_is_too_small_or_much_too_large(void **state)
     (void)state;
     void *block = give(MIB);
     assert_null(tr__large_take(MIB + MIB / 2));
-    assert_null(tr__large_take(MIB / 2));
+    assert_null(tr__large_take(MIB * 5 / 8));
     assert_ptr_equal(block, tr__large_take(MIB - MIB / 8));
     free(block);
 }
