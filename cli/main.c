@@ -25,7 +25,7 @@ static const cli_command commands[] = {
     {"sim", "run a cluster in one thread, under virtual time and faults, from seeds", cli_sim},
     {"tap", "copies of the messages that an actor gets, as they come", cli_tap},
     {"top", "the busiest actors: mailboxes, messages a second, handling times", cli_top},
-    {"tx", "what happened lately to transactions, and what is in doubt", cli_tx},
+    {"tx", "what happened lately to transactions, what is in doubt; judges histories", cli_tx},
     {"up", "run the nodes of a file, and keep them up", cli_up},
     {"version", "print the version", version},
     {"why", "why an actor does not come forward: whom it waits for, to the end of the chain", cli_why},

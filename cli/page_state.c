@@ -7,7 +7,7 @@
 
 #include <troupe/actor.h>
 
-#include "cli/tx_merge.h"
+#include "cli/tx/merge.h"
 
 #define SHOWN      20 /* on the page */
 #define KEPT       80

@@ -10,7 +10,7 @@ double page_state_ms(uint64_t ns);
 /* A text; one that is no UTF-8 (a path may be any bytes) with ? for each byte beyond ASCII. */
 json_t *page_state_text(const char *text);
 
-/* ---- transactions, of what tx_merge.h put together ------------------------------------------------------- */
+/* ---- transactions, of what tx/merge.h put together ------------------------------------------------------- */
 
 /* "transactions": at most 20, newest last, those that a death fell into among them; times since `start_ns`. */
 json_t *page_state_transactions(const json_t *all, uint64_t start_ns);

@@ -70,7 +70,7 @@ typedef struct demo_incidents {
 
 /* What their managers told of them; tx.c. */
 typedef struct demo_transactions {
-    struct json_t *all; /* put together; tx_merge.h */
+    struct json_t *all; /* put together; tx/merge.h */
     tr_future asking[DEMO_TX_NODES];
     uint64_t asked_ns[DEMO_TX_NODES], told_ns[DEMO_TX_NODES]; /* told: when what was told had been asked */
     uint32_t open[DEMO_TX_NODES];                             /* branches and decisions that aren't over */

@@ -9,7 +9,7 @@
 #include "cli/demo/node.h"
 #include "cli/demo/screen.h"
 #include "cli/page_state.h"
-#include "cli/tx_merge.h"
+#include "cli/tx/merge.h"
 
 #define ASK_EVERY  TR_MILLIS(250)
 #define ASK_WITHIN TR_SECONDS(1)

@@ -15,7 +15,7 @@
 
 #include "base/err.h"
 #include "base/mem.h"
-#include "cli/tx_merge.h"
+#include "cli/tx/merge.h"
 #include "mailbox/json.h"
 
 bool up_page_wait(struct up_page *page, uint64_t until_ns)

@@ -87,7 +87,7 @@ struct up_page {
     bool stopping;
     /* The maker's, and when it has ended the main thread's: */
     up_page_facts copy;
-    struct json_t *transactions; /* tx_merge.h */
+    struct json_t *transactions; /* tx/merge.h */
     /* The main thread's: */
     up_page_asker askers[UP_NODES_MAX];
     unsigned asking; /* of them have a thread */

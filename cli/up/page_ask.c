@@ -7,7 +7,7 @@
 
 #include "base/mem.h"
 #include "cli/operator_client.h"
-#include "cli/tx_merge.h"
+#include "cli/tx/merge.h"
 #include "cli/up/page.h"
 
 #define ANSWER_WITHIN TR_SECONDS(2) /* a node needs one to find out that a loop of its own is stuck */

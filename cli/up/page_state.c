@@ -7,7 +7,7 @@
 
 #include "base/mem.h"
 #include "cli/page_state.h"
-#include "cli/tx_merge.h"
+#include "cli/tx/merge.h"
 #include "cli/up/page.h"
 
 #define SILENT_AFTER TR_SECONDS(3) /* its process runs, and doesn't answer */

@@ -311,6 +311,42 @@ static void each_property_is_checked(void **state)
     }
 }
 
+/* By that of files' histories alone, which nothing else has looked at before. */
+static void the_judge_finds_what_is_wrong_by_itself(void **state)
+{
+    static const struct {
+        void (*wrong)(void);
+        const char *text;
+    } rows[] = {
+        {lose_a_write, "the judge of histories (lines are transactions): "},
+        {say_aborted, "G1a: line"},
+        {say_committed, "lost update: line"},
+        {make_money, "wrong total: line"},
+        {swap_two, "the judge of histories (lines are transactions): internal"},
+        {swap_two_times, "commit time: line"},
+        {turn_time_back, "-realtime: line"},
+        {read_a_wrong_sum, "wrong total: line"},
+    };
+    (void)state;
+    for (size_t i = 0; i < TR_COUNT(rows); i++) {
+        tr_sim_result result;
+        tr_sim *sim = make(&sim_bank, 1, 0);
+        tr_sim_step(sim, TR_SECONDS(12));
+        tr_sim_heal_all(sim);
+        tr_sim_step(sim, TR_SECONDS(12)); /* nothing is under way any more */
+        tx_check_judged();
+        tr_sim_result_get(sim, &result);
+        assert_false(result.failed);
+        rows[i].wrong();
+        sim->current = NULL;
+        tx_check_judged();
+        tr_sim_result_get(sim, &result);
+        if (!result.failed || !strstr(result.what, rows[i].text))
+            fail_msg("row %zu: \"%s\" was expected, and the run says \"%s\"", i, rows[i].text, result.what);
+        tr_sim_destroy(sim);
+    }
+}
+
 /* What was told is on the disk of who decides, and of who prepared it: seen at the next start. */
 static void a_log_that_forgets_what_was_told_is_noticed_at_the_start(void **state)
 {
@@ -367,6 +403,7 @@ int main(void)
         cmocka_unit_test(what_was_found_once_is_not_found_again),
         cmocka_unit_test(a_seed_is_the_same_run_twice),
         cmocka_unit_test(each_property_is_checked),
+        cmocka_unit_test(the_judge_finds_what_is_wrong_by_itself),
         cmocka_unit_test(a_log_that_forgets_what_was_told_is_noticed_at_the_start),
 #ifdef TR_PLANTS
         cmocka_unit_test(planted_bugs_of_transactions_are_found),

@@ -41,7 +41,7 @@ uint32_t tx_journal_at(const char *journal, uint32_t i)
     return 0;
 }
 
-static int64_t balance_at(uint32_t place)
+int64_t tx_balance(uint32_t place)
 {
     int64_t balance = TX_START;
     const tr__kv *value = value_at(place, "balance");
@@ -231,7 +231,7 @@ void tx_check_all(void)
     int64_t sum = 0;
     for (uint32_t place = 0; place < TX_PLACES; place++) {
         count_journal(place, times[place]);
-        sum += balance_at(place);
+        sum += tx_balance(place);
     }
     if (sum != TX_PLACES * TX_START)
         tr_sim_fail(sim_now_running, "all balances are %lld, and should be %d", (long long)sum,
@@ -241,4 +241,5 @@ void tx_check_all(void)
     for (uint32_t node = 0; node < sim_now_running->node_count; node++)
         check_rest(node);
     tx_check_order();
+    tx_check_judged();
 }

@@ -78,8 +78,11 @@ void tx_check_deadlines(uint32_t node, uint32_t looks[2]);
 /* At the end: each all or nothing and as was told; sums; one order (tx_order.c); nothing is left. */
 void tx_check_all(void);
 void tx_check_order(void);
+/* The same once more, by the judge of files' histories (tx_judge.c). */
+void tx_check_judged(void);
 /* Of the journal, as bytes; *length: entries. NULL: none. */
 const char *tx_journal(uint32_t place, uint32_t *length);
 uint32_t tx_journal_at(const char *journal, uint32_t i);
+int64_t tx_balance(uint32_t place);
 
 #endif

@@ -1,5 +1,5 @@
-/* See tx_merge.h. */
-#include "cli/tx_merge.h"
+/* See merge.h. */
+#include "cli/tx/merge.h"
 #include "base/stderr_os.h"
 
 #include <stdio.h>

@@ -1,6 +1,7 @@
-/* `troupe tx list|show`: what happened lately to transactions, as the managers of this user's nodes on this machine tell
- * it (the actor "tx" of each, by its operator socket), put together by transaction. The main thread. A node that doesn't
- * answer is told on stderr, and makes the exit status 1. */
+/* `troupe tx list|show|check`. The first two: what happened lately to transactions, as the managers of this user's nodes on
+ * this machine tell it (the actor "tx" of each, by its operator socket), put together by transaction. A node that doesn't
+ * answer is told on stderr, and makes the exit status 1. The third is check.c. The main thread. */
+#include <errno.h>
 #include <getopt.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -11,18 +12,26 @@
 
 #include "cli/cli.h"
 #include "cli/colour.h"
-#include "cli/tx_merge.h"
+#include "cli/tx/check.h"
+#include "cli/tx/merge.h"
+#include "cli/tx/svg.h"
 
 static const char usage[] =
     "usage: troupe tx list [--json]     the last transactions of the nodes that run here, and what is in "
     "doubt\n"
-    "       troupe tx show ID [--json]  one of them, event by event on all nodes; the last letters of an ID "
+    "       troupe tx show ID [--json] [--svg FILE]\n"
+    "                                   one of them, event by event on all nodes; the last letters of an ID "
     "are\n"
-    "                                   enough if no other ends so\n"
-    "  Nodes remember their last 64. --json: one line, as docs/transactions.md describes it.\n";
+    "                                   enough if no other ends so. --svg: also drawn, a lane a node\n"
+    "       troupe tx check HISTORY... [--json] [--edn FILE]\n"
+    "                                   judges a history, written by a program as JSON lines: 0 nothing is "
+    "wrong,\n"
+    "                                   1 findings, 2 malformed. --edn: also write it as Jepsen does\n"
+    "  Nodes remember their last 64. --json: one line. docs/transactions.md describes that, and histories.\n";
 
 typedef struct style {
     bool json, colour;
+    const char *svg, *edn; /* paths; NULL: none */
 } style;
 
 /* ---- words --------------------------------------------------------------------------------------------- */
@@ -127,7 +136,21 @@ static void print_events(const json_t *one)
     }
 }
 
-static int show(const style *s, const json_t *all, const char *id)
+/* False: told on stderr. */
+static bool draw(const json_t *one, const char *path)
+{
+    FILE *out = fopen(path, "wb");
+    bool drawn = out && tx_svg_write(out, one), good = drawn && !ferror(out);
+    if (out && fclose(out) != 0)
+        good = false;
+    if (!good)
+        fprintf(stderr, "troupe tx show: %s: can't be written: %s\n", path,
+                out && !drawn ? "no memory" : strerror(errno));
+    return good;
+}
+
+/* The one whose id ends so. NULL: told on stderr. */
+static const json_t *find(const json_t *all, const char *id)
 {
     const json_t *one, *found = NULL;
     size_t i, matches = 0;
@@ -140,12 +163,19 @@ static int show(const style *s, const json_t *all, const char *id)
             matches++;
         }
     }
-    if (matches != 1) {
-        fprintf(stderr, "troupe tx show %s: %s\n", id,
-                matches ? "more than one transaction ends so: give more of it"
-                        : "no node that runs here remembers it: `troupe tx list` shows those they do");
+    if (matches == 1)
+        return found;
+    fprintf(stderr, "troupe tx show %s: %s\n", id,
+            matches ? "more than one transaction ends so: give more of it"
+                    : "no node that runs here remembers it: `troupe tx list` shows those they do");
+    return NULL;
+}
+
+static int show(const style *s, const json_t *all, const char *id)
+{
+    const json_t *found = find(all, id);
+    if (!found || (s->svg && !draw(found, s->svg)))
         return 1;
-    }
     if (s->json) {
         print_json(found);
         return 0;
@@ -159,24 +189,15 @@ static int show(const style *s, const json_t *all, const char *id)
 
 /* ---- the command --------------------------------------------------------------------------------------- */
 
-int cli_tx(int argc, char **argv)
+/* What was asked for, by its words behind the options. */
+static int run(const style *s, int argc, char **argv)
 {
-    static const struct option options[] = {
-        {"json", no_argument, NULL, 'j'}, {"help", no_argument, NULL, 'h'}, {NULL, 0, NULL, 0}};
-    style s = {.colour = cli_colours(STDOUT_FILENO)};
-    int option, failed = 0;
-    argv[0] = "troupe tx";
-    while ((option = getopt_long(argc, argv, "h", options, NULL)) != -1) {
-        if (option == 'j') {
-            s.json = true;
-        } else {
-            fprintf(option == 'h' ? stdout : stderr, "%s", usage);
-            return option == 'h' ? 0 : 2;
-        }
-    }
-    const char *what = optind < argc ? argv[optind] : "";
-    bool lists = strcmp(what, "list") == 0 && argc - optind == 1;
-    bool shows = strcmp(what, "show") == 0 && argc - optind == 2;
+    const char *what = argc ? argv[0] : "";
+    bool lists = strcmp(what, "list") == 0 && argc == 1 && !s->svg && !s->edn;
+    bool shows = strcmp(what, "show") == 0 && argc == 2 && !s->edn;
+    int failed = 0;
+    if (strcmp(what, "check") == 0 && argc > 1 && !s->svg)
+        return tx_check((const char *const *)argv + 1, argc - 1, s->edn, s->json);
     if (!lists && !shows) {
         fprintf(stderr, "%s", usage);
         return 2;
@@ -184,7 +205,32 @@ int cli_tx(int argc, char **argv)
     json_t *all = tx_merge_all(&failed);
     if (!all)
         return 1;
-    int status = lists ? list(&s, all) : show(&s, all, argv[optind + 1]);
+    int status = lists ? list(s, all) : show(s, all, argv[1]);
     json_decref(all);
     return failed ? 1 : status;
+}
+
+int cli_tx(int argc, char **argv)
+{
+    static const struct option options[] = {{"json", no_argument, NULL, 'j'},
+                                            {"svg", required_argument, NULL, 's'},
+                                            {"edn", required_argument, NULL, 'e'},
+                                            {"help", no_argument, NULL, 'h'},
+                                            {NULL, 0, NULL, 0}};
+    style s = {.colour = cli_colours(STDOUT_FILENO)};
+    int option;
+    argv[0] = "troupe tx";
+    while ((option = getopt_long(argc, argv, "h", options, NULL)) != -1) {
+        if (option == 'j') {
+            s.json = true;
+        } else if (option == 's') {
+            s.svg = optarg;
+        } else if (option == 'e') {
+            s.edn = optarg;
+        } else {
+            fprintf(option == 'h' ? stdout : stderr, "%s", usage);
+            return option == 'h' ? 0 : 2;
+        }
+    }
+    return run(&s, argc - optind, argv + optind);
 }
