@@ -79,7 +79,7 @@ typedef struct tx_cycle {
     bool fired[TX_STEPS_MAX];                    /* TX_POINT: it killed itself there */
     uint32_t cuts[TX_NODES_MAX][TX_NODES_MAX];   /* how many steps cut that direction */
     uint64_t doubt_ms;                           /* after the healing, until nothing was in doubt */
-    char verdict[256];                           /* of `troupe tx check`, if there is such a thing */
+    bool checked;                                /* by `troupe tx check` as well, if there is such a thing */
     uint32_t committed, aborted, unknown, asked; /* operations, and answers about outcomes */
     uint32_t log_full;                           /* of the aborted ones */
     bool failed;
@@ -88,6 +88,8 @@ typedef struct tx_cycle {
 
 /* SIGINT or SIGTERM came: all is cleaned up, and nothing said. */
 extern volatile sig_atomic_t tx_interrupted;
+/* The machine, or this process, stood still for seconds: times say nothing. */
+extern bool tx_stood_still;
 
 void tx_fail(tx_cycle *c, const char *format, ...) __attribute__((format(printf, 2, 3)));
 

@@ -21,6 +21,7 @@
 
 #define HOME_PREFIX "troupe-tx-"
 #define DISK        "size=48m,mode=0700" /* of a node whose disk becomes full: twice its log */
+#define STALL_MS    3000                 /* that a wait may take longer than it should */
 #define WORDS_MAX   48
 #define WORD_BYTES  128
 
@@ -307,20 +308,33 @@ static void hear(tx_cycle *c, uint32_t index)
     memmove(node->said, line, node->used + 1);
 }
 
+/* Wait for one of them for at most a second: as poll. What is blocked elsewhere, signals, comes in here only, so all is
+ * always cleaned up. Whether this machine stood still meanwhile, and with it all that is timed, is noted. */
+static int wait_for(struct pollfd *all, uint32_t count, uint64_t until)
+{
+    uint64_t now = real_now_ms(), left = until > now ? until - now : 0;
+    sigset_t none;
+    sigemptyset(&none);
+    left = left < 1000 ? left : 1000;
+    struct timespec in = {.tv_sec = (time_t)(left / 1000), .tv_nsec = (long)(left % 1000) * 1000000};
+    int ready = ppoll(all, count, &in, &none);
+    if (real_now_ms() > now + left + STALL_MS)
+        tx_stood_still = true;
+    return ready;
+}
+
 void tx_nodes_listen(tx_cycle *c, uint32_t ms)
 {
     uint64_t until = real_now_ms() + ms;
     if (tx_interrupted) /* while another program ran */
         tx_fail(c, "interrupted");
-    for (uint64_t now; !c->failed && (now = real_now_ms()) < until;) {
+    if (tx_stood_still)
+        tx_fail(c, "the machine stood still");
+    while (!c->failed && real_now_ms() < until) {
         struct pollfd all[TX_NODES_MAX];
-        sigset_t none;
-        uint64_t left = until - now;
-        struct timespec in = {.tv_sec = (time_t)(left / 1000), .tv_nsec = (long)(left % 1000) * 1000000};
-        sigemptyset(&none); /* only here signals come in: so all is always cleaned up */
         for (uint32_t i = 0; i < c->plan.nodes; i++)
             all[i] = (struct pollfd){.fd = c->nodes[i].pid > 0 ? c->nodes[i].says : -1, .events = POLLIN};
-        if (ppoll(all, c->plan.nodes, &in, &none) < 0) {
+        if (wait_for(all, c->plan.nodes, until) < 0) {
             tx_fail(c, "interrupted: %s", strerror(errno));
             return;
         }
@@ -340,13 +354,12 @@ static bool read_all(int from, uint64_t until, char *out, size_t room)
 {
     char piece[4096];
     size_t used = 0;
-    sigset_t none;
-    sigemptyset(&none);
     for (;;) {
         struct pollfd says = {.fd = from, .events = POLLIN};
-        uint64_t now = real_now_ms(), left = until > now ? until - now : 0;
-        struct timespec in = {.tv_sec = (time_t)(left / 1000), .tv_nsec = (long)(left % 1000) * 1000000};
-        ssize_t got = left && ppoll(&says, 1, &in, &none) == 1 ? read(from, piece, sizeof(piece)) : -1;
+        int ready = wait_for(&says, 1, until);
+        if (ready == 0 && real_now_ms() < until)
+            continue;
+        ssize_t got = ready == 1 ? read(from, piece, sizeof(piece)) : -1;
         if (got <= 0) {
             out[used] = '\0';
             return got == 0;
