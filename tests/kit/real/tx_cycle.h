@@ -62,6 +62,7 @@ typedef struct tx_node {
     int says;
     char said[512];
     size_t used;
+    bool listened;        /* once, so it has a log */
     bool done;            /* its clients have ended */
     const tx_step *armed; /* it kills itself there */
     const tx_step *next;  /* how it is armed when it is started again */

@@ -133,12 +133,18 @@ static void end_at(tx_cycle *c, uint64_t at_ms)
     }
 }
 
+/* A node that finds no place for its first log rightly ends. */
+static bool can_begin(const tx_cycle *c, const tx_step *step)
+{
+    return step->what != TX_FULL || c->nodes[step->node].listened;
+}
+
 void tx_faults_step(tx_cycle *c)
 {
     uint64_t at_ms = real_now_ms() - c->began_ms;
     end_at(c, at_ms);
     for (uint32_t i = 0; i < c->plan.count; i++)
-        if (!c->begun[i] && c->plan.steps[i].at_ms <= at_ms) {
+        if (!c->begun[i] && c->plan.steps[i].at_ms <= at_ms && can_begin(c, &c->plan.steps[i])) {
             c->begun[i] = true;
             begin(c, &c->plan.steps[i]);
         }

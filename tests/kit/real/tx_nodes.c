@@ -302,6 +302,7 @@ static void hear(tx_cycle *c, uint32_t index)
     char *line = node->said;
     for (char *over; (over = strchr(line, '\n')); line = over + 1) {
         *over = '\0';
+        node->listened = node->listened || strstr(line, " listens ");
         node->done = node->done || strstr(line, " done ");
     }
     node->used = strlen(line);
