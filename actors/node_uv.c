@@ -47,6 +47,7 @@ struct tr__driver_uv {
     _Atomic uint32_t stopping; /* calls of tr_node_stop that may still wake loops: these close after them */
     char raise_at[32];         /* tests: the point of transactions at which a signal is raised */
     int raise_signal;
+    uint32_t raise_us;           /* so long after it */
     tr__rights_file *rights;     /* what peers may do, from a file; NULL: there is none */
     _Atomic uint32_t raise_left; /* how often it comes to it until then; 0: nothing is raised */
 };
@@ -91,26 +92,39 @@ static struct tr__log_store *open_log(void *context, const char *directory, cons
     return tr__data_open_log(directory, node, wake_owner, wake_context, error);
 }
 
-static void raise_at(struct tr__driver_uv *all, const char *name, size_t length, uint32_t times, int number)
+static void raise_at(struct tr__driver_uv *all, const char *name, size_t length, uint32_t times, uint32_t us,
+                     int number)
 {
     snprintf(all->raise_at, sizeof(all->raise_at), "%.*s", (int)length, name);
     all->raise_signal = number;
+    all->raise_us = us;
     atomic_store_explicit(&all->raise_left, times, memory_order_release);
 }
 
 void tr__node_raise_at(tr_node *node, const char *name, int number)
 {
-    raise_at(node->driver, name, strlen(name), 1, number);
+    raise_at(node->driver, name, strlen(name), 1, 0, number);
 }
 
-/* A test's tool: TROUPE_TX_KILL=commit-forced (or commit-forced:3, the third time) kills the process there. */
+/* A test's tool: TROUPE_TX_KILL=commit-forced (or commit-forced:3, the third time, or commit-forced:3:500, 500 us after
+ * that) kills the process there. */
 static void read_kill_point(struct tr__driver_uv *all)
 {
     const char *wanted = getenv("TROUPE_TX_KILL");
-    const char *colon = wanted ? strchr(wanted, ':') : NULL;
+    const char *colon = wanted ? strchr(wanted, ':') : NULL, *later = colon ? strchr(colon + 1, ':') : NULL;
     if (wanted)
         raise_at(all, wanted, colon ? (size_t)(colon - wanted) : strlen(wanted),
-                 colon ? (uint32_t)atoi(colon + 1) : 1, SIGKILL);
+                 colon ? (uint32_t)atoi(colon + 1) : 1, later ? (uint32_t)atoi(later + 1) : 0, SIGKILL);
+}
+
+/* By the kernel, whatever this process does until then. */
+static void raise_later(int number, uint32_t us)
+{
+    struct sigevent event = {.sigev_notify = SIGEV_SIGNAL, .sigev_signo = number};
+    struct itimerspec in = {.it_value = {.tv_sec = us / 1000000, .tv_nsec = (long)(us % 1000000) * 1000}};
+    timer_t timer;
+    if (timer_create(CLOCK_MONOTONIC, &event, &timer) != 0 || timer_settime(timer, 0, &in, NULL) != 0)
+        raise(number);
 }
 
 static void point(void *context, const char *name)
@@ -121,7 +135,9 @@ static void point(void *context, const char *name)
     if (left == 0 || strcmp(name, all->raise_at) != 0)
         return;
     atomic_store_explicit(&all->raise_left, left - 1, memory_order_relaxed);
-    if (left == 1)
+    if (left == 1 && all->raise_us)
+        raise_later(all->raise_signal, all->raise_us);
+    else if (left == 1)
         raise(all->raise_signal);
 }
 

@@ -176,6 +176,7 @@ static void end_if_acknowledged(tr__tx *tx, tr__tx_decision *decision, bool told
             return;
     if (told) {
         tr__tx_buffer record = {0};
+        tr__tx_point_at(tx, TR__TX_POINT_BEFORE_END);
         tr__tx_put_id(&record, &decision->id);
         tr__tx_append(tx, TR__RECORD_END, true, &record, NULL, false, NULL);
         tr__tx_event(tx, &decision->id, "", "ack", "all");

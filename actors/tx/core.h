@@ -48,12 +48,16 @@ typedef struct tr__tx tr__tx;
 typedef struct tr__tx_branch tr__tx_branch;
 
 /* Where the process may be killed by a test, and the simulator crashes a node: rows of the crash table. */
-#define TR__TX_POINTS(X)                                                \
-    X(PREPARE_FORCED, "prepare-forced") /* 3: before the vote leaves */ \
-    X(VOTED, "voted")                   /* 4 */                         \
-    X(BEFORE_COMMIT, "before-commit")   /* 6: all votes are there */    \
-    X(COMMIT_FORCED, "commit-forced")   /* 8: before the answer */      \
-    X(ANSWERED, "answered")             /* 9: before COMMIT goes out */
+#define TR__TX_POINTS(X)                                                     \
+    X(BEFORE_PREPARE, "before-prepare") /* 2: nothing is written yet */      \
+    X(PREPARE_FORCED, "prepare-forced") /* 3: before the vote leaves */      \
+    X(VOTED, "voted")                   /* 4 */                              \
+    X(BEFORE_COMMIT, "before-commit")   /* 6: all votes are there */         \
+    X(COMMIT_FORCED, "commit-forced")   /* 8: before the answer */           \
+    X(ANSWERED, "answered")             /* 9: before COMMIT goes out */      \
+    X(APPLIED, "applied")               /* 10: the record isn't durable */   \
+    X(BEFORE_ACK, "before-ack")         /* 10: it is, and nobody knows it */ \
+    X(BEFORE_END, "before-end")         /* 11: all have acknowledged */
 #define TR__ENUM(name, word) TR__TX_POINT_##name,
 typedef enum tr__tx_point { TR__TX_POINTS(TR__ENUM) TR__TX_POINT_COUNT } tr__tx_point;
 #undef TR__ENUM

@@ -283,6 +283,7 @@ static void on_prepared(tr__tx *tx, tr__tx_force *force)
 static tr_err prepare(tr__tx *tx, tr__tx_branch *branch, const tr__tx_frame *frame, tr_error *error)
 {
     tr__tx_buffer record = {0}, redo = {0};
+    tr__tx_point_at(tx, TR__TX_POINT_BEFORE_PREPARE);
     branch->ts = ++tx->clock;
     tr__view_put_redo(&branch->view, &redo);
     tr__tx_put_id(&record, &branch->key.id);
@@ -347,6 +348,7 @@ static void acknowledge(tr__tx *tx, const tr_tx_id *id, const char *to, const ch
 static void on_finished(tr__tx *tx, tr__tx_force *force)
 {
     tr__tx_branch *branch = TR__TX_OF(tr__tx_branch, force, force);
+    tr__tx_point_at(tx, TR__TX_POINT_BEFORE_ACK);
     tr__tx_event(tx, &branch->key.id, branch->at->name, "ack", "");
     acknowledge(tx, &branch->key.id, branch->decider, branch->at->name);
     tr__tx_branch_end(tx, branch);
@@ -373,6 +375,7 @@ static void finish(tr__tx *tx, tr__tx_branch *branch, bool committed, uint64_t t
     tr__tx_branch_apply(tx, branch);
     tr__tx_branch_go(tx, branch, TR__BRANCH_FINISHING);
     tr__tx_unlock(tx, branch);
+    tr__tx_point_at(tx, TR__TX_POINT_APPLIED);
 }
 
 static void decided(tr__tx *tx, tr__tx_branch *branch, const tr__tx_frame *frame)

@@ -130,8 +130,8 @@ static void end(other *o)
 static void ended(other *o)
 {
     int status = 0;
-    for (int ms = 0; waitpid(o->pid, &status, WNOHANG) != o->pid; ms += 10)
-        if (ms > 20000 || poll(NULL, 0, 10) != 0)
+    for (int ms = 0; waitpid(o->pid, &status, WNOHANG) != o->pid; ms += poll(NULL, 0, 10) == 0 ? 10 : 0)
+        if (ms > 20000) /* the watchdog's signal cuts a wait short */
             fail_msg("%s still runs: it never came to where it was to be killed", o->name);
     assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
     o->pid = 0;
@@ -434,7 +434,7 @@ static void row_3_a_participant_that_ends_with_its_promise_on_the_disk_and_unhea
     as_carol(c, bob_ends_before_its_vote);
 }
 
-static tr_err bob_ends_after_its_vote(tr_actor *self, void *arg)
+static tr_err bob_ends_in_it(tr_actor *self, void *arg)
 {
     cluster *c = arg;
     TR_TRY(begin(self));
@@ -449,7 +449,39 @@ static void row_4_a_participant_that_ends_after_its_vote(void **state)
 {
     cluster *c = *state;
     start_both(c, NULL, "voted");
-    as_carol(c, bob_ends_after_its_vote);
+    as_carol(c, bob_ends_in_it);
+}
+
+static void row_2_a_participant_that_ends_before_it_promised(void **state)
+{
+    cluster *c = *state;
+    start_both(c, NULL, "before-prepare");
+    as_carol(c, bob_ends_in_it);
+}
+
+static tr_err bob_ends_when_it_is_decided(tr_actor *self, void *arg)
+{
+    cluster *c = arg;
+    TR_TRY(begin(self));
+    tr_tx_outcome out = move_when_connected(self, "alice/account", "bob/account", 40);
+    EXPECT(self, out.status == TR_TX_COMMITTED, "%s", out.text);
+    ended(&c->bob);
+    start(c, &c->bob, NULL);
+    return expect_balances(self, 60, 40);
+}
+
+static void row_10_a_participant_that_ends_before_it_acknowledged(void **state)
+{
+    cluster *c = *state;
+    start_both(c, NULL, "before-ack");
+    as_carol(c, bob_ends_when_it_is_decided);
+}
+
+static void a_vote_leaves_when_its_voter_ends_a_while_later(void **state)
+{
+    cluster *c = *state;
+    start_both(c, NULL, "voted:1:200000");
+    as_carol(c, bob_ends_when_it_is_decided);
 }
 
 /* Alice, who decides, dies in it and is started again; what became of it is `settled`. */
@@ -550,11 +582,14 @@ int main(int argc, char **argv)
         TEST(a_refusal_whose_words_are_no_utf8_is_heard_at_once),
         TEST(a_node_that_is_away_is_named_and_nothing_happens),
         TEST(the_log_is_for_its_owner_only),
+        TEST(row_2_a_participant_that_ends_before_it_promised),
         TEST(row_3_a_participant_that_ends_with_its_promise_on_the_disk_and_unheard),
         TEST(row_4_a_participant_that_ends_after_its_vote),
         TEST(row_6_a_coordinator_that_ends_before_it_decided),
         TEST(row_8_a_coordinator_that_ends_before_it_said_what_it_decided),
         TEST(row_9_a_coordinator_that_ends_before_it_told_the_others),
+        TEST(row_10_a_participant_that_ends_before_it_acknowledged),
+        TEST(a_vote_leaves_when_its_voter_ends_a_while_later),
         TEST(what_is_in_doubt_is_locked_before_anybody_is_let_in),
     };
     if (argc == 6 && strcmp(argv[1], "node") == 0)

@@ -241,7 +241,7 @@ static void what_is_in_doubt_is_locked_before_the_first_turn(void **state)
                                   .writes = 1,
                                   .body = {parties.bytes, parties.length}});
     assert_int_equal(1, figures_of(b).prepared);
-    assert_string_equal("prepare-forced voted ", b->m->points);
+    assert_string_equal("before-prepare prepare-forced voted ", b->m->points);
     manual_close(b->m);
     b->m = manual_open_tx(2, "alice", &b->disk); /* and nothing more */
     assert_int_equal(1, figures_of(b).prepared);

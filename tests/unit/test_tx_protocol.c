@@ -67,6 +67,16 @@ static cluster_transfer *killed_at(cluster *c, uint32_t node, tr__tx_point point
     return t;
 }
 
+/* The like, for what needs time: a participant's end is forced by a tick. */
+static cluster_transfer *killed_in_time(cluster *c, uint32_t node, tr__tx_point point)
+{
+    cluster_transfer *t = pay(c, 40);
+    c->nodes[node].kill_at = (int)point;
+    cluster_run(c, TR_SECONDS(1));
+    assert_null(c->nodes[node].tx);
+    return t;
+}
+
 /* ---- what a peer may not ask for ------------------------------------------------------------------------ */
 
 static void a_call_larger_than_its_callers_node_lets_go_is_refused(void **state)
@@ -375,6 +385,47 @@ static void row_9_coordinator_dies_after_its_answer(void **state)
     }
 }
 
+/* In doubt again if its record was lost, it hears of the COMMIT again, and is as it was; if not, only the ACK is missing. */
+static void row_10_participant_dies_after_applying_before_its_ack(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 0; seed < 40; seed++) {
+        cluster *c = setup_cluster(600 + seed);
+        cluster_transfer *t = killed_in_time(c, 2, seed % 2 ? TR__TX_POINT_APPLIED : TR__TX_POINT_BEFORE_ACK);
+        tr__tx_figures figures;
+        tr__tx_figures_of(c->nodes[1].tx, &figures);
+        assert_int_equal(figures.deciding, 1); /* the COMMIT is kept until it is acknowledged */
+        assert_true(cluster_start(c, 2));
+        cluster_run(c, TR_SECONDS(1));
+        assert_answer(t, TR_TX_COMMITTED, TR_TX_NONE);
+        tr__tx_figures_of(c->nodes[1].tx, &figures);
+        assert_int_equal(figures.deciding, 0);
+        assert_balances(c, 960, 1040);
+        end(c);
+    }
+}
+
+static void row_11_coordinator_dies_before_its_end(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 0; seed < 20; seed++) {
+        cluster *c = setup_cluster(700 + seed);
+        cluster_transfer *t = killed_in_time(c, 1, TR__TX_POINT_BEFORE_END);
+        cluster_run(c, TR_SECONDS(1));
+        assert_answer(t, TR_TX_COMMITTED, TR_TX_NONE);
+        assert_true(cluster_start(c, 1)); /* it tells again, and hears the ACK again */
+        cluster_run(c, TR_SECONDS(1));
+        tr__tx_figures figures;
+        tr__tx_figures_of(c->nodes[1].tx, &figures);
+        assert_int_equal(figures.deciding, 0);
+        cluster_resolve(c, t, 0);
+        cluster_run(c, TR_SECONDS(1));
+        assert_settled(t, TR_TX_COMMITTED);
+        assert_balances(c, 960, 1040);
+        end(c);
+    }
+}
+
 static void a_clock_that_was_once_far_ahead_is_right_again_after_a_restart(void **state)
 {
     (void)state;
@@ -461,6 +512,8 @@ int main(void)
         cmocka_unit_test(who_promised_nothing_is_free_at_once_when_its_coordinator_dies),
         cmocka_unit_test(row_8_coordinator_dies_with_commit_forced_before_its_answer),
         cmocka_unit_test(row_9_coordinator_dies_after_its_answer),
+        cmocka_unit_test(row_10_participant_dies_after_applying_before_its_ack),
+        cmocka_unit_test(row_11_coordinator_dies_before_its_end),
         cmocka_unit_test(a_log_that_was_replaced_never_answers_aborted),
         cmocka_unit_test(a_node_whose_log_is_full_starts_again),
         cmocka_unit_test(a_clock_that_was_once_far_ahead_is_right_again_after_a_restart),
