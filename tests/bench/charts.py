@@ -203,21 +203,21 @@ plot {", ".join(plots)}
 """)
 
 
-def hot(svg, head, points, capacity):
-    """points: (times its load, commits/s, least, most); capacity: commits/s."""
+def hot(svg, head, points):
+    """points: (times its load, % of what it carries, least, most)."""
     lines = "\n".join(" ".join(number(v) for v in point) for point in points)
-    most = max(max(point[3] for point in points), capacity)
+    most = max(100, *(point[3] for point in points))
     gnuplot(STYLE.format(width=720, height=360, svg=svg, title="A hot participant: committed against offered",
                          subtitle=subtitle(head, 720), key="bottom right Left reverse samplen 1.4") + f"""
 $d << EOD
 {lines}
 EOD
 set xlabel 'begun, times what it can carry' textcolor rgb '#17202a'
-set ylabel 'committed a second' textcolor rgb '#17202a'
+set ylabel 'committed, % of what it can carry' textcolor rgb '#17202a'
 set xrange [0:{points[-1][0] * 1.05:.3g}]
-set yrange [0:{most * 1.25:.4g}]
-plot {capacity:.6g} with lines dt 2 lc rgb '#8a949e' title 'what it can carry', \
-     $d using 1:2 with lines lw 2 lc rgb '{COLOURS["troupe"]}' notitle, \
+set yrange [0:{most * 1.15:.4g}]
+plot 70 with lines dt 2 lc rgb '#8a949e' title 'asked for', \\
+     $d using 1:2 with lines lw 2 lc rgb '{COLOURS["troupe"]}' notitle, \\
      $d using 1:2:3:4 with yerrorbars pt 7 ps 0.8 lw 1.4 lc rgb '{COLOURS["troupe"]}' title 'committed'
 """)
 
