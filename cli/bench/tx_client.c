@@ -15,16 +15,19 @@
 #include "cli/bench/tx_clients.h"
 #include "cli/cli.h"
 
-#define POLL_NS    TR_MILLIS(10) /* how exactly all begin at once */
+#define BEGIN_NS   TR_MINUTES(5) /* until all others are connected */
 #define PAUSE_NS   TR_MILLIS(10) /* before one that was aborted is tried again; doubles */
 #define PAUSES_MAX 6
+#define AT_ONCE    5 /* connect at a time: a node lets 64 from one address, in all hosts' processes, do so */
 #define STACK_SIZE (1024u * 1024)
+
+TR_MESSAGE(bench_tx_begin)
 
 typedef struct host {
     uint64_t count, first, moves;
     const char *address, *key;
     _Atomic uint64_t ready;
-    _Atomic bool go, failed;
+    _Atomic bool failed;
     pthread_mutex_t lock; /* for `sums` */
     client_sums sums;
 } host;
@@ -33,6 +36,8 @@ typedef struct client {
     host *host;
     uint64_t number;
     pthread_t thread;
+    tr_node *node; /* these two are there once it is ready */
+    tr_addr self;
     client_journal journal;
     bench_tally tally;
 } client;
@@ -98,9 +103,11 @@ static tr_err start(tr_actor *self, void *arg)
     host *h = c->host;
     const tr_found *found;
     TR_TRY(tr_await(self, tr_lookup(self, "peer/a0", CLIENT_PATIENCE), tr_found, &found));
+    c->node = tr_node_of(self);
+    c->self = tr_self(self);
     atomic_fetch_add(&h->ready, 1);
-    while (!atomic_load(&h->go))
-        TR_TRY(tr_sleep(self, POLL_NS));
+    if (!tr_receive(self, BEGIN_NS))
+        return tr_fail(self, TR_EDEADLINE, "it was never told to begin");
     uint64_t first = bench_now();
     TR_TRY(make_entries(self, c));
     uint64_t last = bench_now();
@@ -132,6 +139,12 @@ static void *run(void *arg)
     return NULL;
 }
 
+static void wait_for_ready(host *h, uint64_t count)
+{
+    while (atomic_load(&h->ready) < count && !atomic_load(&h->failed))
+        usleep(1000);
+}
+
 static bool start_all(host *h, client *clients)
 {
     pthread_attr_t attributes;
@@ -141,6 +154,7 @@ static bool start_all(host *h, client *clients)
         clients[i].host = h;
         clients[i].number = h->first + i;
         tr__histogram_reset(&clients[i].tally.took);
+        wait_for_ready(h, i < AT_ONCE ? 0 : i - AT_ONCE + 1);
         if (pthread_create(&clients[i].thread, &attributes, run, &clients[i]) != 0)
             return false;
     }
@@ -149,14 +163,15 @@ static bool start_all(host *h, client *clients)
 }
 
 /* One byte each way. */
-static bool begin_together(host *h)
+static bool begin_together(host *h, const client *clients)
 {
     char byte = 'r';
-    while (atomic_load(&h->ready) < h->count && !atomic_load(&h->failed))
-        usleep(2000);
+    wait_for_ready(h, h->count);
     if (atomic_load(&h->failed) || write(STDOUT_FILENO, &byte, 1) != 1 || read(STDIN_FILENO, &byte, 1) != 1)
         return false;
-    atomic_store(&h->go, true);
+    for (uint64_t i = 0; i < h->count; i++)
+        if (tr_post(clients[i].node, clients[i].self, bench_tx_begin) != TR_OK)
+            return false;
     return true;
 }
 
@@ -183,7 +198,7 @@ int cli_bench_clients(int argc, char **argv)
     h.moves = strtoull(argv[5], NULL, 10);
     tr__histogram_reset(&h.sums.tally.took);
     client *clients = calloc(h.count, sizeof(*clients));
-    if (!clients || !start_all(&h, clients) || !begin_together(&h))
+    if (!clients || !start_all(&h, clients) || !begin_together(&h, clients))
         return 1; /* the threads end with the process */
     for (uint64_t i = 0; i < h.count; i++)
         pthread_join(clients[i].thread, NULL);
