@@ -11,6 +11,7 @@ static cli_run version, help;
 static const cli_command commands[] = {
     {"ask", "ask an actor of a running node, in JSON", cli_ask},
     {"bench", "measure this machine: messages, actors, timers, connections", cli_bench},
+    {"bench-clients", NULL, cli_bench_clients},
     {"bench-peer", NULL, cli_bench_peer},
     {"demo", "three nodes, one job, one crash: what Troupe does, in half a minute", cli_demo},
     {"demo-node", NULL, cli_demo_node},

@@ -327,7 +327,9 @@ void tr__tx_figures_of(const tr__tx *tx, tr__tx_figures *figures)
                                 .calling = HASH_COUNT(tx->callers),
                                 .wounds = tx->wounds,
                                 .committed = tx->committed,
-                                .aborted = tx->aborted};
+                                .aborted = tx->aborted,
+                                .forces = tx->log ? tr__log_forces(tx->log) : 0,
+                                .records = tx->log ? tr__log_last(tx->log) : 0};
     for (const tr__tx_branch *branch = tx->branches; branch; branch = branch->hh.next) {
         if (branch->state != TR__BRANCH_PREPARED)
             continue;

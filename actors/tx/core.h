@@ -162,6 +162,8 @@ typedef struct tr__tx_figures {
     uint64_t committed, aborted;                    /* decided here, since the start */
     uint64_t wounds;                                /* of others, here, since the start */
     uint64_t oldest_prepared_ns;                    /* since when; 0: none */
+    uint64_t forces;                                /* of the log, since the start */
+    uint64_t records;                               /* in the log, ever */
 } tr__tx_figures;
 void tr__tx_figures_of(const tr__tx *tx, tr__tx_figures *figures);
 

@@ -170,13 +170,13 @@ static const char digits[] = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"; /* Crockford's 
 /* 128 bits as 26 digits of 5: the first holds the top 3. */
 char *tr__tx_id_format(const tr_tx_id *id, char *out)
 {
-    for (int digit = 0; digit < 26; digit++) {
-        unsigned value = 0;
-        for (int bit = digit * 5 - 2; bit < digit * 5 + 3; bit++)
-            value = value << 1 | (bit >= 0 ? id->bytes[bit / 8] >> (7 - bit % 8) & 1u : 0);
-        out[digit] = digits[value];
+    unsigned some = 0, count = 2, digit = 0; /* bits that no digit has yet: two zeros come first */
+    for (int i = 0; i < 16; i++) {
+        some = some << 8 | id->bytes[i];
+        for (count += 8; count >= 5; count -= 5)
+            out[digit++] = digits[some >> (count - 5) & 31u];
     }
-    out[26] = '\0';
+    out[digit] = '\0';
     return out;
 }
 
@@ -220,9 +220,12 @@ tr_tx_id tr__tx_id_make(uint64_t ms, uint64_t chance_high, uint64_t chance_low)
 
 void tr__tx_ticket_format(const tr_tx_id *id, const char *node, const uint8_t *log, char *out)
 {
-    char text[TR_TX_ID_TEXT], hex[2 * TR__LOG_ID_BYTES + 1];
-    for (int i = 0; i < TR__LOG_ID_BYTES; i++)
-        snprintf(hex + 2 * i, 3, "%02x", log[i]);
+    static const char hex_digits[] = "0123456789abcdef";
+    char text[TR_TX_ID_TEXT], hex[2 * TR__LOG_ID_BYTES + 1] = "";
+    for (int i = 0; i < TR__LOG_ID_BYTES; i++) {
+        hex[2 * i] = hex_digits[log[i] >> 4];
+        hex[2 * i + 1] = hex_digits[log[i] & 15];
+    }
     snprintf(out, TR_TX_TICKET_MAX, "%s@%s/%s", tr__tx_id_format(id, text), node, hex);
 }
 

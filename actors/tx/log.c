@@ -41,6 +41,7 @@ struct tr__log {
 
     tr__log_head head;
     uint64_t last, durable;
+    uint64_t forces;
     uint64_t wanted;  /* the highest LSN somebody waits for */
     uint64_t written; /* offset behind what was given to the store: where pending will begin */
     uint64_t size;    /* of the store */
@@ -141,6 +142,7 @@ void tr__log_poll(tr__log *log)
         log->size = done.size;
         log->full = done.grown != TR_OK;
         log->durable = log->flying_last;
+        log->forces += log->flying.length > 0;
         /* The next batch first: the disk works while the upcall does. */
         go_on(log);
         log->upcalls->forced(log->context, log->durable);
@@ -344,6 +346,11 @@ uint64_t tr__log_durable(const tr__log *log)
 uint64_t tr__log_last(const tr__log *log)
 {
     return log->last;
+}
+
+uint64_t tr__log_forces(const tr__log *log)
+{
+    return log->forces;
 }
 
 const uint8_t *tr__log_id(const tr__log *log)

@@ -62,6 +62,8 @@ void tr__log_poll(tr__log *log);
 /* The highest LSN known to be on the disk; the highest given; 0 = none. */
 uint64_t tr__log_durable(const tr__log *log);
 uint64_t tr__log_last(const tr__log *log);
+/* How often something was forced since the open: batches that had records and are over. */
+uint64_t tr__log_forces(const tr__log *log);
 /* TR__LOG_ID_BYTES, made once when the log was; borrowed. */
 const uint8_t *tr__log_id(const tr__log *log);
 /* Whether an append that finishes nothing would be refused with TR_EFULL now; the disk is asked again only by

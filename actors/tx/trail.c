@@ -14,7 +14,6 @@ typedef struct trail_event {
 } trail_event;
 
 struct tr__trail_transaction {
-    tr_tx_id id;
     char state[16], reason[16];
     uint32_t count;
     trail_event events[TR__TRAIL_EVENTS];
@@ -22,17 +21,20 @@ struct tr__trail_transaction {
 
 static void copy(char *out, size_t room, const char *text)
 {
-    snprintf(out, room, "%s", text ? text : "");
-    out[tr__utf8_valid(out, strlen(out))] = '\0';
+    size_t length = text ? strnlen(text, room - 1) : 0;
+    if (length)
+        memcpy(out, text, length);
+    out[length] = '\0';
+    out[tr__utf8_valid(out, length)] = '\0';
 }
 
 /* The newest first: events of one transaction come close together. NULL: it isn't there. */
 static struct tr__trail_transaction *find(const tr__tx_trail *trail, const tr_tx_id *id)
 {
     for (uint32_t i = 1; i <= trail->count; i++) {
-        struct tr__trail_transaction *t = trail->ring[(trail->next - i) % TR__TRAIL_TRANSACTIONS];
-        if (memcmp(&t->id, id, sizeof(*id)) == 0)
-            return t;
+        uint32_t place = (trail->next - i) % TR__TRAIL_TRANSACTIONS;
+        if (memcmp(&trail->ids[place], id, sizeof(*id)) == 0)
+            return trail->ring[place];
     }
     return NULL;
 }
@@ -41,12 +43,13 @@ static struct tr__trail_transaction *find(const tr__tx_trail *trail, const tr_tx
 static struct tr__trail_transaction *begin(tr__tx_trail *trail, const tr_tx_id *id)
 {
     struct tr__trail_transaction **place = &trail->ring[trail->next % TR__TRAIL_TRANSACTIONS];
+    tr_tx_id *its_id = &trail->ids[trail->next % TR__TRAIL_TRANSACTIONS];
     if (!*place && !(*place = tr__alloc(sizeof(**place))))
         return NULL;
     trail->next++;
     if (trail->count < TR__TRAIL_TRANSACTIONS)
         trail->count++;
-    (*place)->id = *id;
+    *its_id = *id;
     (*place)->count = 0;
     copy((*place)->state, sizeof((*place)->state), "open");
     (*place)->reason[0] = '\0';
@@ -115,12 +118,13 @@ static json_t *transactions_of(const tr__tx_trail *trail, uint32_t most)
 {
     json_t *all = json_array();
     for (uint32_t i = most && most < trail->count ? most : trail->count; i > 0; i--) {
-        const struct tr__trail_transaction *one = trail->ring[(trail->next - i) % TR__TRAIL_TRANSACTIONS];
+        uint32_t place = (trail->next - i) % TR__TRAIL_TRANSACTIONS;
+        const struct tr__trail_transaction *one = trail->ring[place];
         char id[TR_TX_ID_TEXT];
-        json_array_append_new(all,
-                              json_pack("{s:s, s:s, s:s, s:I, s:o}", "id", tr__tx_id_format(&one->id, id),
-                                        "state", one->state, "reason", one->reason, "began_ns",
-                                        (json_int_t)one->events[0].at_ns, "events", events_of(one)));
+        json_array_append_new(all, json_pack("{s:s, s:s, s:s, s:I, s:o}", "id",
+                                             tr__tx_id_format(&trail->ids[place], id), "state", one->state,
+                                             "reason", one->reason, "began_ns",
+                                             (json_int_t)one->events[0].at_ns, "events", events_of(one)));
     }
     return all;
 }
@@ -144,12 +148,14 @@ char *tr__trail_json(const tr__tx_trail *trail, const char *node, const tr__tx *
 {
     tr__tx_figures f;
     tr__tx_figures_of(tx, &f);
-    json_t *all =
-        json_pack("{s:s, s:{s:i, s:i, s:i, s:i, s:I, s:I, s:I}, s:o, s:o}", "node", node, "figures",
-                  "branches", (int)f.branches, "prepared", (int)f.prepared, "deciding", (int)f.deciding,
-                  "calling", (int)f.calling, "committed", (json_int_t)f.committed, "aborted",
-                  (json_int_t)f.aborted, "oldest_prepared_ns", (json_int_t)f.oldest_prepared_ns, "in_doubt",
-                  doubts_of(tx), "transactions", transactions_of(trail, most));
+    json_t *figures =
+        json_pack("{s:i, s:i, s:i, s:i, s:I, s:I, s:I, s:I, s:I, s:I}", "branches", (int)f.branches,
+                  "prepared", (int)f.prepared, "deciding", (int)f.deciding, "calling", (int)f.calling,
+                  "committed", (json_int_t)f.committed, "aborted", (json_int_t)f.aborted, "wounds",
+                  (json_int_t)f.wounds, "forces", (json_int_t)f.forces, "records", (json_int_t)f.records,
+                  "oldest_prepared_ns", (json_int_t)f.oldest_prepared_ns);
+    json_t *all = json_pack("{s:s, s:o, s:o, s:o}", "node", node, "figures", figures, "in_doubt",
+                            doubts_of(tx), "transactions", transactions_of(trail, most));
     char *text = all ? json_dumps(all, JSON_COMPACT) : NULL;
     json_decref(all);
     return text;

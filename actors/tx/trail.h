@@ -11,6 +11,7 @@
 struct tr__trail_transaction;
 
 typedef struct tr__tx_trail {
+    tr_tx_id ids[TR__TRAIL_TRANSACTIONS]; /* close together: each event looks for its own */
     struct tr__trail_transaction *ring[TR__TRAIL_TRANSACTIONS]; /* made at need, used again */
     uint32_t next, count;
 } tr__tx_trail;

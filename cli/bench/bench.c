@@ -22,7 +22,8 @@ static const bench *const benches[] = {
     &bench_pingpong,    &bench_ring,         &bench_fan_in,       &bench_counting,    &bench_spawn,
     &bench_memory,      &bench_fork_join,    &bench_fib,          &bench_ask,         &bench_timers,
     &bench_lateness,    &bench_remote_rtt,   &bench_remote_flood, &bench_remote_asks, &bench_remote_load,
-    &bench_remote_bulk, &bench_remote_mixed,
+    &bench_remote_bulk, &bench_remote_mixed, &bench_tx_force,     &bench_tx_two,      &bench_tx_one,
+    &bench_tx_read,     &bench_tx_hot,       &bench_tx_clients,
 };
 
 #define BENCHES (sizeof(benches) / sizeof(benches[0]))
@@ -32,6 +33,7 @@ static const char *const param_names[BENCH_PARAMS] = {
     [BENCH_MESSAGES] = "messages", [BENCH_N] = "n",
     [BENCH_SIZE] = "size",         [BENCH_OUTSTANDING] = "outstanding",
     [BENCH_CALLERS] = "callers",   [BENCH_WORK] = "work",
+    [BENCH_LOAD] = "load",         [BENCH_CLIENTS] = "clients",
 };
 
 #define RUNS_MAX  1000
@@ -107,23 +109,37 @@ static void progress(const char *name, uint32_t run, uint32_t runs)
         fprintf(stderr, "\r%-12s run %u of %u ", name, run, runs);
 }
 
-static int run_once(const bench *b, bench_run *run)
+static tr_err run_node(const bench *b, bench_run *run, tr_error *error)
 {
-    tr_error error = {0};
-    bench_peer peer = {0};
-    const char *join[] = {b->remote ? peer.address : NULL, NULL};
+    const char *join[] = {run->peer, NULL};
     tr_node_opts opts = {.name = "bench",
                          .loops = run->loops,
                          .join = join,
                          .key = run->key,
+                         .data = run->folder,
                          .log_level = TR_LOG_ERROR,
                          .start = b->start,
                          .arg = run};
-    tr_err err = b->remote ? bench_peer_open(&peer, run, &error) : TR_OK;
-    tr_node *node = err == TR_OK ? tr_node_create(&opts, &error) : NULL;
-    err = node ? tr_node_run(node, &error) : error.code;
+    tr_node *node = tr_node_create(&opts, error);
+    tr_err err = node ? tr_node_run(node, error) : error->code;
     tr_node_destroy(node);
+    return err;
+}
+
+static int run_once(const bench *b, bench_run *run)
+{
+    tr_error error = {0};
+    bench_peer peer = {0};
+    bench_folder folder = {0};
+    tr_err err = b->data ? bench_folder_open(&folder, &error) : TR_OK;
+    run->folder = b->data ? folder.path : NULL;
+    if (err == TR_OK && b->remote)
+        err = bench_peer_open(&peer, run, &error);
+    run->peer = b->remote ? peer.address : NULL;
+    if (err == TR_OK)
+        err = run_node(b, run, &error);
     bench_peer_close(&peer);
+    bench_folder_close(&folder);
 #ifdef __GLIBC__
     malloc_trim(0); /* the next run starts as this one did */
 #endif
@@ -216,7 +232,8 @@ static void print_help(void)
            "node of its own with --loops loops (1). What a receiver got is counted and checked. With --json "
            "one\n"
            "object a line. --key: of a benchmark between two processes, both nodes have that key (`troupe "
-           "key new`).\n\nName, parameters with their defaults, and what is measured:\n");
+           "key new`).\nWhat keeps logs does so in a folder in $TMPDIR (/var/tmp), which must be on the disk "
+           "that is meant.\n\nName, parameters with their defaults, and what is measured:\n");
     print_list(stdout);
 }
 
@@ -333,8 +350,9 @@ static const bench_takes *takes(const bench *b, int param)
 static int check_params(const bench *b, const bench_opts *opts)
 {
     if (opts->key && !(b && b->remote))
-        return bad("--key is for a benchmark between two processes: remote-rtt, remote-flood, remote-asks, "
-                   "remote-load, remote-bulk, remote-mixed");
+        return bad(
+            "--key is for a benchmark between two processes: those whose names begin with remote-, tx-two, "
+            "tx-read, tx-hot, tx-clients");
     for (int i = 0; i < BENCH_PARAMS; i++) {
         if (!opts->is_given[i])
             continue;

@@ -15,6 +15,8 @@ typedef enum bench_param {
     BENCH_OUTSTANDING,
     BENCH_CALLERS,
     BENCH_WORK,
+    BENCH_LOAD,
+    BENCH_CLIENTS,
     BENCH_PARAMS
 } bench_param;
 
@@ -29,26 +31,30 @@ typedef struct bench_metric {
 } bench_metric;
 
 #define BENCH_TAKES_MAX   3
-#define BENCH_METRICS_MAX 3
+#define BENCH_METRICS_MAX 12
 
 typedef struct bench {
     const char *name, *what;
     bench_takes takes[BENCH_TAKES_MAX]; /* the first with most == 0 ends them */
     bench_metric metrics[BENCH_METRICS_MAX];
     bool remote;                                /* a peer process is started, and the node joins it */
+    bool data;                                  /* both keep logs, in a folder that goes with the run */
     tr_err (*start)(tr_actor *self, void *run); /* a bench_run; an error: this run is no result */
 } bench;
 
 typedef struct bench_run {
     uint32_t loops;
-    const char *key; /* the file of the key that both nodes have; NULL: none */
+    const char *key;    /* the file of the key that both nodes have; NULL: none */
+    const char *folder; /* for data; NULL: it keeps none */
+    const char *peer;   /* where the other process listens; NULL: there is none */
     uint64_t given[BENCH_PARAMS];
     double values[BENCH_METRICS_MAX]; /* to be filled in, as `metrics` says */
 } bench_run;
 
 extern const bench bench_pingpong, bench_ring, bench_fan_in, bench_counting, bench_spawn, bench_memory,
     bench_fork_join, bench_fib, bench_ask, bench_timers, bench_lateness, bench_remote_rtt, bench_remote_flood,
-    bench_remote_asks, bench_remote_load, bench_remote_bulk, bench_remote_mixed;
+    bench_remote_asks, bench_remote_load, bench_remote_bulk, bench_remote_mixed, bench_tx_force, bench_tx_two,
+    bench_tx_one, bench_tx_read, bench_tx_hot, bench_tx_clients;
 
 /* What an actor tells `start` at its end: how many it handled, and how many of those were not what was due.
  */
@@ -62,10 +68,23 @@ typedef struct bench_peer {
     char address[64];
 } bench_peer;
 
-/* With the run's loops and key. */
+/* With the run's loops, key and folder. */
 tr_err bench_peer_open(bench_peer *peer, const bench_run *run, tr_error *error);
 void bench_peer_close(bench_peer *peer);
 
+/* A folder of its own for the data of one run, on a disk: in $TMPDIR, or in /var/tmp. However this process ends, also by
+ * a signal, nothing of it stays: a child waits for that and removes it. */
+typedef struct bench_folder {
+    char path[256];
+    int keeper, end; /* the child; what it waits for is that this is closed */
+} bench_folder;
+
+tr_err bench_folder_open(bench_folder *folder, tr_error *error);
+/* Waits until it is gone. Also of one that was never opened, all zero. */
+void bench_folder_close(bench_folder *folder);
+
+/* A process that has many connections may have as many descriptors as it is allowed. */
+void bench_raise_files(void);
 /* A clock, ns. */
 uint64_t bench_now(void);
 /* In `start`: wait for so many bench_done, whose counts must add up to `total`. TR_EMISMATCH, TR_EDEADLINE

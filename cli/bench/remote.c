@@ -17,6 +17,7 @@
 
 #include "base/histogram.h"
 #include "cli/bench/bench.h"
+#include "cli/bench/tx.h"
 #include "cli/cli.h"
 
 TR_MESSAGE(bench_parcel, (u64, number), (bytes, data))
@@ -68,10 +69,17 @@ static tr_spawn_opts on_last(uint32_t loops, const char *name)
     return (tr_spawn_opts){.place = TR_PLACE_LOOP, .loop = loops - 1, .name = name};
 }
 
+typedef struct peer_arg {
+    uint32_t loops;
+    bool accounts; /* it keeps a log, so it has those of the transactions */
+} peer_arg;
+
 static tr_err peer_start(tr_actor *self, void *arg)
 {
-    uint32_t loops = *(uint32_t *)arg;
-    tr_spawn_opts sink = on_last(loops, "sink"), echo = on_last(loops, "echo");
+    const peer_arg *peer = arg;
+    tr_spawn_opts sink = on_last(peer->loops, "sink"), echo = on_last(peer->loops, "echo");
+    if (peer->accounts)
+        TR_TRY(bench_tx_open_accounts(self));
     if (tr_addr_is_none(tr_spawn_with(self, &sink_def, NULL, &sink)) ||
         tr_addr_is_none(tr_spawn_with(self, &sink_def, NULL, &echo)))
         return tr_last_error(self)->code;
@@ -82,18 +90,22 @@ static tr_err peer_start(tr_actor *self, void *arg)
     return TR_OK;
 }
 
+/* LOOPS KEY DATA; "": without that. */
 int cli_bench_peer(int argc, char **argv)
 {
     prctl(PR_SET_PDEATHSIG, SIGKILL);
+    bench_raise_files();
     tr_error error = {0};
-    uint32_t loops = argc > 1 ? (uint32_t)strtoul(argv[1], NULL, 10) : 1;
+    const char *key = argc > 2 ? argv[2] : "", *data = argc > 3 ? argv[3] : "";
+    peer_arg arg = {argc > 1 ? (uint32_t)strtoul(argv[1], NULL, 10) : 1, data[0] != '\0'};
     tr_node_opts opts = {.name = "peer",
-                         .loops = loops,
+                         .loops = arg.loops,
                          .listen = "127.0.0.1:0",
-                         .key = argc > 2 ? argv[2] : NULL,
+                         .key = key[0] ? key : NULL,
+                         .data = data[0] ? data : NULL,
                          .log_level = TR_LOG_ERROR,
                          .start = peer_start,
-                         .arg = &loops};
+                         .arg = &arg};
     tr_node *node = tr_node_create(&opts, &error);
     tr_err err = node ? tr_node_run(node, &error) : error.code;
     tr_node_destroy(node);
@@ -116,7 +128,8 @@ tr_err bench_peer_open(bench_peer *peer, const bench_run *run, tr_error *error)
         dup2(out[1], STDOUT_FILENO);
         close(out[0]);
         close(out[1]);
-        execl("/proc/self/exe", "troupe", "bench-peer", loops, run->key, (char *)NULL);
+        execl("/proc/self/exe", "troupe", "bench-peer", loops, run->key ? run->key : "",
+              run->folder ? run->folder : "", (char *)NULL);
         _exit(127);
     }
     close(out[1]);

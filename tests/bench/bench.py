@@ -1,7 +1,7 @@
 """`./dev bench` without a benchmark's name: measures, and writes docs/performance.md with its charts.
 
 Stages: peers (troupe beside the peers that are installed), scaling (troupe at more loops), accounting (what the counts
-cost), remote (between two processes), overload (a receiver that gets ten times what it handles), asyncio (the table of docs/from-asyncio.md).
+cost), remote (between two processes), tx (transactions), overload (a receiver that gets ten times what it handles), asyncio (the table of docs/from-asyncio.md).
 Results are kept in build/bench/ as they come: a run that was interrupted goes on; --fresh begins anew. docs/ is written
 once all stages have results; those of a stage that isn't measured now stay, and the page says of which commit they are."""
 import argparse
@@ -17,8 +17,9 @@ import overload
 import plan
 import remote
 import report
+import tx
 
-STAGES = ("peers", "scaling", "accounting", "remote", "overload", "asyncio")
+STAGES = ("peers", "scaling", "accounting", "remote", "tx", "overload", "asyncio")
 
 
 def arguments():
@@ -59,6 +60,8 @@ def main():
             comparison.run_scaling()
         if "remote" in stages:
             remote.run(results, peers, progress, runs, small, options.only)
+        if "tx" in stages:
+            tx.run(results, progress, runs, small, options.only)
         for stage, module in (("accounting", accounting), ("overload", overload), ("asyncio", asyncio_table)):
             if stage in stages:
                 module.run(results, progress, small)
@@ -72,7 +75,7 @@ def main():
     whole = not small and not options.only and all(results.find(stage=stage) for stage in STAGES)
     docs = measure.ROOT / "docs" if whole else work  # a part of it isn't for the docs
     pictures = charts.draw_peers(results, docs) + charts.draw_scaling(results, docs)
-    pictures += remote.draw(results, docs) + overload.draw(results, docs)
+    pictures += remote.draw(results, docs) + tx.draw(results, docs) + overload.draw(results, docs)
     page = report.write(results, peers, pictures, docs / "performance.md")
     if whole:
         report.show_in_readme(results, pictures, measure.ROOT / "README.md")

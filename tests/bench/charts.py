@@ -203,6 +203,52 @@ plot {", ".join(plots)}
 """)
 
 
+def hot(svg, head, points):
+    """points: (times its load, % of what it carries, least, most)."""
+    lines = "\n".join(" ".join(number(v) for v in point) for point in points)
+    most = max(100, *(point[3] for point in points))
+    gnuplot(STYLE.format(width=720, height=360, svg=svg, title="A hot participant: committed against offered",
+                         subtitle=subtitle(head, 720), key="bottom right Left reverse samplen 1.4") + f"""
+$d << EOD
+{lines}
+EOD
+set xlabel 'begun, times what it can carry' textcolor rgb '#17202a'
+set ylabel 'committed, % of what it can carry' textcolor rgb '#17202a'
+set xrange [0:{points[-1][0] * 1.05:.3g}]
+set yrange [0:{most * 1.15:.4g}]
+plot 70 with lines dt 2 lc rgb '#8a949e' title 'asked for', \\
+     $d using 1:2 with lines lw 2 lc rgb '{COLOURS["troupe"]}' notitle, \\
+     $d using 1:2:3:4 with yerrorbars pt 7 ps 0.8 lw 1.4 lc rgb '{COLOURS["troupe"]}' title 'committed'
+""")
+
+
+def clients(svg, head, points):
+    """points: (clients, commits/s, least, most, p50 ms, p99 ms)."""
+    lines = "\n".join(" ".join(number(v) for v in point) for point in points)
+    tics = ", ".join(f'"{point[0]:,}" {point[0]}' for point in points)
+    most = max(point[3] for point in points)
+    gnuplot(STYLE.format(width=820, height=400, svg=svg, title="Client apps at one server",
+                         subtitle=subtitle(head, 820), key="outside bottom center horizontal samplen 1.6") + f"""
+$d << EOD
+{lines}
+EOD
+set xlabel 'clients' textcolor rgb '#17202a'
+set ylabel 'committed a second' textcolor rgb '#17202a'
+set y2label 'ms' textcolor rgb '#17202a'
+set border 11 lc rgb '#5a6672'
+set y2tics
+set logscale x
+set logscale y2
+set xtics ({tics})
+set xrange [{points[0][0] * 0.8:.3g}:{points[-1][0] * 1.25:.4g}]
+set yrange [0:{most * 1.25:.4g}]
+plot $d using 1:2 with lines lw 2 lc rgb '{COLOURS["troupe"]}' notitle, \
+     $d using 1:2:3:4 with yerrorbars pt 7 ps 0.8 lw 1.4 lc rgb '{COLOURS["troupe"]}' title 'committed a second', \
+     $d using 1:5 axes x1y2 with linespoints pt 6 ps 0.7 lw 1.4 lc rgb '{COLOURS["go"]}' title 'p50, ms', \
+     $d using 1:6 axes x1y2 with linespoints pt 6 ps 0.7 lw 1.4 dt 2 lc rgb '{COLOURS["erlang"]}' title 'p99, ms'
+""")
+
+
 def draw_overload(head, samples, into):
     """samples: (s, MB), of docs/performance.md's flood."""
     file = "performance-overload.svg"

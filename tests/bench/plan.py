@@ -183,6 +183,65 @@ def of_load(outstanding, peer):
     return min(most, 20_000 * outstanding)
 
 
+# ---- transactions ----
+
+@dataclass
+class Tx:
+    key: str
+    bench: str
+    params: dict
+    work: str  # one line for the reader
+
+
+TX = [
+    Tx("log, 1 a force", "tx-force", {"outstanding": 1, "n": 500},
+       "records of 200 bytes, one a force: straight to the disk, and by the log alone"),
+    Tx("log, 8 a force", "tx-force", {"outstanding": 8, "n": 500}, "by the log alone, 8 records a force"),
+    Tx("log, 64 a force", "tx-force", {"outstanding": 64, "n": 500}, "by the log alone, 64 records a force"),
+    Tx("two nodes, 1 caller", "tx-two", {"callers": 1, "messages": 2000},
+       "two processes; a transaction writes one participant on each; one after the other"),
+    Tx("two nodes, 64 callers", "tx-two", {"callers": 64, "messages": 20_000},
+       "the same by 64 callers with participants of their own"),
+    Tx("one node, 1 caller", "tx-one", {"callers": 1, "messages": 4000},
+       "a transaction writes two participants of its caller's node; one after the other"),
+    Tx("one node, 8 callers", "tx-one", {"callers": 8, "messages": 20_000}, "the same by 8 callers"),
+    Tx("one node, 64 callers", "tx-one", {"callers": 64, "messages": 40_000}, "the same by 64 callers"),
+    Tx("reads, 64 callers", "tx-read", {"callers": 64, "messages": 40_000},
+       "two processes; a transaction reads one participant on each; 64 callers"),
+]
+
+TX_LOADS = [1, 2, 3, 5, 7, 10]  # times what a hot participant can carry
+TX_HOT = {"n": 3000}
+TX_CLIENTS = [1, 3, 10, 30, 100, 300, 1000]
+TX_ENTRIES = 20_000  # of all clients together
+
+
+@dataclass
+class TxTarget:
+    key: str
+    workload: str  # of TX, or "hot" and "clients N"
+    metric: str
+    unit: str
+    at_least: float = None
+    at_most: float = None
+    of: str = ""  # another metric of the same run, of which it is a part
+
+
+TX_TARGETS = [
+    TxTarget("two nodes, 64 callers", "two nodes, 64 callers", "rate", "commits for each force of the disk alone",
+             at_least=3 / 8, of="disk"),  # 3,000 a second where one process forces 8,000
+    TxTarget("two nodes, forces, 1 caller", "two nodes, 1 caller", "forces", "a transaction", at_most=2.2),
+    TxTarget("two nodes, forces, 64 callers", "two nodes, 64 callers", "forces", "a transaction", at_most=1.1),
+    TxTarget("one node, 1 caller", "one node, 1 caller", "share", "% of the log alone, same group size", at_least=50),
+    TxTarget("one node, 8 callers", "one node, 8 callers", "share", "% of the log alone, same group size", at_least=50),
+    TxTarget("one node, 64 callers", "one node, 64 callers", "share", "% of the log alone, same group size", at_least=50),
+    TxTarget("reads, forces", "reads, 64 callers", "forces", "a transaction", at_most=0),
+    TxTarget("hot participant, 10 times its load", "hot", "rate", "% of the highest goodput", at_least=70),
+    TxTarget("10 clients", "clients 10", "agree", "journals agree", at_least=10),
+    TxTarget("1,000 clients", "clients 1000", "agree", "journals agree", at_least=1000),
+]
+
+
 def made_smaller(workload, params):
     """The same in a twentieth of the time, to try the command out."""
     small = dict(params)

@@ -7,6 +7,7 @@ import measure
 import overload
 import plan
 import remote
+import tx
 
 HEAD = """# Performance
 
@@ -164,7 +165,8 @@ def write(results, peers, pictures, path):
         text += "### From least to most\n\n" + spread(results)
     if scaling_lines(results):
         text += "## More loops\n\n" + scaling(results) + picture(pictures, "performance-scaling.svg", "Speed by loops")
-    text += remote.text(results, pictures) + accounting.text(results) + overload.text(results, pictures)
+    text += remote.text(results, pictures) + tx.text(results, pictures)
+    text += accounting.text(results) + overload.text(results, pictures)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(wrapped(text).rstrip("\n") + "\n")
     return path
@@ -194,7 +196,7 @@ def say_verdicts(results):
     lines = [(metric.label or workload.key, *compare.verdict(results, workload, metric)) for workload, metric in all_metrics()]
     lines += [(f"{one[0].key}, {one[1]}", f"{one[5]:.2f} of one loop", f"{one[6]}", one[7])
               for one in scaling_lines(results) if one[6]]
-    lines += remote.verdicts(results) + accounting.verdicts(results) + overload.verdicts(results)
+    lines += remote.verdicts(results) + tx.verdicts(results) + accounting.verdicts(results) + overload.verdicts(results)
     for name, reached, target, met in lines:
         if reached and met is not None:
             short += not met

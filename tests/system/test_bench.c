@@ -8,7 +8,11 @@
 
 #include <cmocka.h>
 
+#include <dirent.h>
+#include <fcntl.h>
 #include <jansson.h>
+#include <poll.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -62,8 +66,13 @@ static void is_result(const char *line, const char *bench, const char *metric, c
 
 typedef struct expected {
     const char *bench, *parameters;
-    const char *metrics[4], *units[4];
+    const char *metrics[13], *units[13];
 } expected;
+
+#define RATES       "rate", "p50", "p99", "forces", "group"
+#define RATE_UNITS  "commits/s", "us", "us", "a transaction", "records/force"
+#define ABORTS      "wounded", "overload", "late", "refused"
+#define ABORT_UNITS "per 1000", "per 1000", "per 1000", "per 1000"
 
 static const expected all[] = {
     {"pingpong", "--messages 100", {"round_trip"}, {"ns"}},
@@ -90,6 +99,24 @@ static const expected all[] = {
      {"us", "us", "round trips/s"}},
     {"remote-bulk", "--messages 20", {"rate"}, {"MB/s"}},
     {"remote-mixed", "--messages 20", {"p50", "p99", "rate"}, {"us", "us", "MB/s"}},
+    {"tx-force",
+     "--outstanding 8 --n 20",
+     {"disk", "rate", "p50", "p99"},
+     {"forces/s", "records/s", "us", "us"}},
+    {"tx-two", "--callers 8 --messages 100", {RATES, "disk", ABORTS}, {RATE_UNITS, "forces/s", ABORT_UNITS}},
+    {"tx-one",
+     "--callers 8 --messages 100 --actors 3",
+     {RATES, "disk", ABORTS, "log", "share"},
+     {RATE_UNITS, "forces/s", ABORT_UNITS, "records/s", "% of log"}},
+    {"tx-read", "--callers 8 --messages 100", {RATES, "disk", ABORTS}, {RATE_UNITS, "forces/s", ABORT_UNITS}},
+    {"tx-hot",
+     "--load 3 --n 100",
+     {"rate", "offered", "capacity", "share", "p50", "p99", ABORTS},
+     {"commits/s", "begun/s", "commits/s", "% of capacity", "us", "us", ABORT_UNITS}},
+    {"tx-clients",
+     "--clients 12 --messages 10",
+     {RATES, "agree", ABORTS},
+     {RATE_UNITS, "journals", ABORT_UNITS}},
 };
 
 static void run_all_with(const char *loops)
@@ -147,6 +174,108 @@ static void a_key_is_for_both_processes(void **state)
     assert_int_equal(system(words), 0);
 }
 
+/* The value of a metric in lines of JSON. */
+static double value_of(const char *lines, const char *metric)
+{
+    for (const char *line = lines; *line; line = strchr(line, '\n') + 1) {
+        json_t *object = json_loads(line, JSON_DISABLE_EOF_CHECK, NULL);
+        const char *name = json_string_value(json_object_get(object, "metric"));
+        double value = json_number_value(json_object_get(object, "value"));
+        bool found = name && strcmp(name, metric) == 0;
+        json_decref(object);
+        if (found)
+            return value;
+    }
+    fail_msg("no metric %s in %s", metric, lines);
+    return 0;
+}
+
+static void what_is_forced_is_counted(void **state)
+{
+    (void)state;
+    static char out[65536];
+    assert_int_equal(run("bench tx-two --callers 1 --messages 50 --runs 1 --json", out, sizeof(out)), 0);
+    double two = value_of(out, "forces"); /* PREPARE at one, COMMIT at the other; a few by time */
+    assert_true(two >= 2 && two < 3);
+    assert_int_equal(run("bench tx-one --callers 1 --messages 50 --runs 1 --json", out, sizeof(out)), 0);
+    double one = value_of(out, "forces");
+    assert_true(one >= 1 && one < 1.5);
+    assert_int_equal(run("bench tx-read --callers 4 --messages 50 --runs 1 --json", out, sizeof(out)), 0);
+    assert_true(value_of(out, "forces") == 0);
+    assert_int_equal(run("bench tx-clients --clients 5 --messages 5 --runs 1 --json", out, sizeof(out)), 0);
+    assert_true(value_of(out, "agree") == 5);
+}
+
+/* ---- what stays behind --------------------------------------------------------------------------------- */
+
+static int entries_in(const char *directory)
+{
+    int count = 0;
+    DIR *open = opendir(directory);
+    assert_non_null(open);
+    while (readdir(open))
+        count++;
+    closedir(open);
+    return count - 2;
+}
+
+static bool comes_to(const char *directory, int entries)
+{
+    for (int i = 0; i < 1000 && entries_in(directory) != entries; i++)
+        poll(NULL, 0, 10);
+    return entries_in(directory) == entries;
+}
+
+/* Of the only entry. */
+static void path_in(const char *directory, char *out, size_t room)
+{
+    const struct dirent *entry;
+    DIR *open = opendir(directory);
+    assert_non_null(open);
+    while ((entry = readdir(open)))
+        if (entry->d_name[0] != '.')
+            snprintf(out, room, "%s/%s", directory, entry->d_name);
+    closedir(open);
+}
+
+/* A benchmark that would take minutes, in a process group of its own. */
+static pid_t run_long(const char *directory)
+{
+    pid_t pid = fork();
+    assert_true(pid >= 0);
+    if (pid == 0) {
+        int null = open("/dev/null", O_RDWR);
+        setpgid(0, 0);
+        setenv("TMPDIR", directory, 1);
+        dup2(null, 1);
+        dup2(null, 2);
+        execl(getenv("TROUPE_BIN"), "troupe", "bench", "tx-two", "--messages", "1000000", (char *)NULL);
+        _exit(127);
+    }
+    return pid;
+}
+
+static void nothing_stays_of_one_that_was_ended(void **state)
+{
+    (void)state;
+    static const int signals[] = {SIGINT, SIGKILL};
+    for (int i = 0; i < 2; i++) {
+        char directory[] = "/var/tmp/test_bench_XXXXXX";
+        assert_non_null(mkdtemp(directory));
+        pid_t pid = run_long(directory);
+        assert_true(comes_to(directory, 1));
+        char folder[300];
+        path_in(directory, folder, sizeof(folder));
+        assert_true(comes_to(folder, 2));      /* the logs of both nodes */
+        kill(i == 0 ? -pid : pid, signals[i]); /* Ctrl-C goes to all of the group */
+        waitpid(pid, NULL, 0);
+        bool gone = comes_to(directory, 0);
+        kill(-pid, SIGKILL);
+        assert_true(gone);
+        assert_int_equal(rmdir(directory), 0);
+    }
+}
+
 static void the_table_names_what_was_measured(void **state)
 {
     (void)state;
@@ -160,7 +289,7 @@ static void the_table_names_what_was_measured(void **state)
 static void the_list_names_every_benchmark(void **state)
 {
     (void)state;
-    char out[8192];
+    static char out[16384];
     assert_int_equal(run("bench --list", out, sizeof(out)), 0);
     for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++)
         if (!strstr(out, all[i].bench))
@@ -256,6 +385,9 @@ static void what_is_wrong_on_the_command_line_is_told(void **state)
         {"bench fib --key some", "--key"},
         {"bench --key some", "--key"},
         {"bench remote-rtt --key", "--key"},
+        {"bench tx-one --key some", "--key"},
+        {"bench tx-hot --load 0", "--load 0"},
+        {"bench tx-clients --clients 1001", "--clients 1001"},
         {"nosuch", "nosuch"},
         {"--nosuch", "--nosuch"},
         {"version more", "more"},
@@ -285,6 +417,8 @@ int main(void)
         cmocka_unit_test(every_benchmark_gives_its_json),
         cmocka_unit_test(every_benchmark_runs_on_two_loops),
         cmocka_unit_test(a_key_is_for_both_processes),
+        cmocka_unit_test(what_is_forced_is_counted),
+        cmocka_unit_test(nothing_stays_of_one_that_was_ended),
         cmocka_unit_test(the_table_names_what_was_measured),
         cmocka_unit_test(the_list_names_every_benchmark),
         cmocka_unit_test(what_a_flooded_actor_was_offered_is_accounted_for),
