@@ -52,6 +52,8 @@
     X(prepared_given_up, tx_atomic, "a prepared branch is given up when its deadline has passed")            \
     X(committed_unforced, tx_durable, "committed is said before the COMMIT is forced")                       \
     X(redo_lost, tx_durable, "what a participant had committed isn't replayed")                              \
+    X(snapshot_ahead, tx_durable, "a snapshot says it has what the log may not have forced yet")             \
+    X(segment_early, tx_durable, "a segment is dropped before its snapshot is whole")                        \
     X(locks_lost, tx_order, "what is in doubt after a start isn't locked")                                   \
     X(dirty_neighbour, tx_order, "a reader gets the lock while a writer holds it")                           \
     X(prepared_wounded, tx_atomic, "a prepared branch is wounded by an older transaction")                   \
@@ -59,6 +61,7 @@
     X(wound_withheld, tx_locks, "an older transaction waits for a younger one as for any other")             \
     X(retry_as_new, tx_locks, "a transaction that is run again has a new priority")                          \
     X(outcome_forgotten, tx_resolve, "a coordinator that was started again has forgotten what it committed") \
+    X(outcome_unsaved, tx_resolve, "a snapshot doesn't have what became of transactions")                    \
     X(aborted_unwritten, tx_resolve, "who asks hears aborted, and a COMMIT that comes later goes through")
 
 #ifdef TR_PLANTS

@@ -507,6 +507,11 @@ void tr__tx_decisions_node_up(tr__tx *tx, const char *node)
                 tell_party(tx, decision, i, TR__TX_COMMITTED);
 }
 
+bool tr__tx_outcome_put(tr__tx *tx, const tr_tx_id *id, bool committed, uint64_t ts)
+{
+    return outcome_put(tx, id, committed, ts);
+}
+
 /* ---- replay -------------------------------------------------------------------------------------------- */
 
 static tr_err replay_redo(tr__tx *tx, tr__tx_reader *reader)

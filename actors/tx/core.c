@@ -166,8 +166,8 @@ static tr_err replay_name(tr__tx *tx, tr__tx_reader *reader)
     return strcmp(tx->log_of, tx->node) == 0 ? TR_OK : TR_EEXIST;
 }
 
-static tr_err on_record(void *context, uint8_t type, uint64_t lsn, const void *payload, size_t length,
-                        tr_error *error)
+tr_err tr__tx_replay(void *context, uint8_t type, uint64_t lsn, const void *payload, size_t length,
+                     tr_error *error)
 {
     static tr_err (*const replay[])(tr__tx *, tr__tx_reader *) = {
         [TR__RECORD_PREPARE] = tr__tx_replay_prepare, [TR__RECORD_FINISH] = tr__tx_replay_finish,
@@ -189,7 +189,7 @@ static tr_err on_record(void *context, uint8_t type, uint64_t lsn, const void *p
     return err == TR_OK ? TR_OK : tr__fail(error, err, "no memory to replay the transaction log");
 }
 
-static const tr__log_upcalls upcalls = {.record = on_record, .forced = on_forced, .failed = on_failed};
+static const tr__log_upcalls upcalls = {.record = tr__tx_replay, .forced = on_forced, .failed = on_failed};
 
 /* ---- life ---------------------------------------------------------------------------------------------- */
 
@@ -199,6 +199,16 @@ static void tell_recovered(tr__tx *tx)
         tr__tx_event(tx, &branch->key.id, branch->at->name, "recover", "in doubt");
     for (tr__tx_decision *decision = tx->decisions; decision; decision = decision->hh.next)
         tr__tx_event(tx, &decision->id, "", "recover", "committed");
+}
+
+/* What its snapshot has, then what the log has behind that. */
+static tr_err open_log(tr__tx *tx, const tr__log_options *options, tr_error *error)
+{
+    tr__log_base base = {0};
+    if (tx->store->snap)
+        TR_TRY(tr__tx_restore(tx, tx->store->snap, &base, error));
+    tx->log = tr__log_open(tx->store, options, base.lsn ? &base : NULL, &upcalls, tx, error);
+    return tx->log ? TR_OK : error->code;
 }
 
 tr__tx *tr__tx_open(const char *node, uint64_t id, tr__log_store *store, const tr__log_options *options,
@@ -215,7 +225,8 @@ tr__tx *tr__tx_open(const char *node, uint64_t id, tr__log_store *store, const t
     tx->context = context;
     tx->forcing_end = &tx->forcing;
     tx->clock = io->wall_ms(context) << 16;
-    if (store && !(tx->log = tr__log_open(store, options, &upcalls, tx, error))) {
+    tx->store = store;
+    if (store && open_log(tx, options, error) != TR_OK) {
         tr__tx_close(tx);
         return NULL;
     }
@@ -233,6 +244,7 @@ void tr__tx_close(tr__tx *tx)
     tr__tx_decisions_fini(tx);
     tr__tx_branches_fini(tx);
     tr__log_close(tx->log);
+    tr__snapshot_free(tx->snapshot); /* its thread went with the store */
     tr__free(tx);
 }
 
@@ -272,6 +284,7 @@ void tr__tx_poll(tr__tx *tx)
 {
     if (tx->log && !tx->dead)
         tr__log_poll(tx->log);
+    tr__tx_snapshots_go_on(tx);
 }
 
 void tr__tx_tick(tr__tx *tx)
@@ -286,6 +299,7 @@ void tr__tx_tick(tr__tx *tx)
         tx->unforced_ns = now;
         tr__log_force(tx->log, tr__log_last(tx->log));
     }
+    tr__tx_snapshots_go_on(tx);
 }
 
 bool tr__tx_waits(const tr__tx *tx)
@@ -326,6 +340,7 @@ void tr__tx_figures_of(const tr__tx *tx, tr__tx_figures *figures)
                                 .deciding = HASH_COUNT(tx->decisions),
                                 .calling = HASH_COUNT(tx->callers),
                                 .wounds = tx->wounds,
+                                .snapshots = tx->snapshots,
                                 .committed = tx->committed,
                                 .aborted = tx->aborted,
                                 .forces = tx->log ? tr__log_forces(tx->log) : 0,

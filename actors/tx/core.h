@@ -32,6 +32,7 @@
 
 #include "actors/tx/frame.h"
 #include "actors/tx/log.h"
+#include "actors/tx/snap_store.h"
 #include "actors/tx/store.h"
 
 #define TR__TX_UNDECIDED_MAX 1000                /* branches, and transactions of each role, at a time */
@@ -86,7 +87,8 @@ typedef struct tr__tx_io {
 
 /* ---- life (core.c) ------------------------------------------------------------------------------------- */
 
-/* Take the store (success; NULL: this node keeps no log, and only calls others' participants) and replay it: locks of
+/* Take the store (success; NULL: this node keeps no log, and only calls others' participants), with its snapshots if it
+ * has a store for them, and replay it: locks of
  * what is in doubt are held when this returns, so do it before anybody can connect. `id` is the node's incarnation.
  * NULL with *error: as tr__log_open. */
 tr__tx *tr__tx_open(const char *node, uint64_t id, tr__log_store *store, const tr__log_options *options,
@@ -161,6 +163,7 @@ typedef struct tr__tx_figures {
     uint32_t branches, prepared, deciding, calling; /* prepared: in doubt */
     uint64_t committed, aborted;                    /* decided here, since the start */
     uint64_t wounds;                                /* of others, here, since the start */
+    uint64_t snapshots;                             /* taken since the start */
     uint64_t oldest_prepared_ns;                    /* since when; 0: none */
     uint64_t forces;                                /* of the log, since the start */
     uint64_t records;                               /* in the log, ever */

@@ -70,12 +70,17 @@ void tr__tx_put_number(tr__tx_buffer *buffer, uint64_t number)
         memcpy(at, bytes, length);
 }
 
-void tr__tx_put_bytes(tr__tx_buffer *buffer, const void *bytes, size_t length)
+void tr__tx_put_raw(tr__tx_buffer *buffer, const void *bytes, size_t length)
 {
-    tr__tx_put_number(buffer, length);
     uint8_t *at = grow(buffer, length);
     if (at && length)
         memcpy(at, bytes, length);
+}
+
+void tr__tx_put_bytes(tr__tx_buffer *buffer, const void *bytes, size_t length)
+{
+    tr__tx_put_number(buffer, length);
+    tr__tx_put_raw(buffer, bytes, length);
 }
 
 void tr__tx_put_text(tr__tx_buffer *buffer, const char *text)

@@ -89,6 +89,8 @@ typedef struct tr__tx_buffer {
 void tr__tx_put_number(tr__tx_buffer *buffer, uint64_t number);
 void tr__tx_put_bytes(tr__tx_buffer *buffer, const void *bytes, size_t length);
 void tr__tx_put_text(tr__tx_buffer *buffer, const char *text);
+/* Without their length. */
+void tr__tx_put_raw(tr__tx_buffer *buffer, const void *bytes, size_t length);
 void tr__tx_buffer_free(tr__tx_buffer *buffer);
 
 typedef struct tr__tx_reader {

@@ -58,6 +58,7 @@ void tr__log_head_write(tr__log_head *head, uint8_t bytes[TR__LOG_HEADER_BYTES])
     memcpy(bytes + 16, head->id, sizeof head->id);
     put32(bytes + 32, head->segment);
     put64(bytes + 40, head->first_lsn);
+    put32(bytes + 48, head->before);
     uint32_t crc = tr__crc32c(0, bytes, TR__LOG_HEADER_BYTES - 4);
     put32(bytes + TR__LOG_HEADER_BYTES - 4, crc);
     derive(head, crc);
@@ -76,6 +77,7 @@ const char *tr__log_head_read(tr__log_head *head, const uint8_t bytes[TR__LOG_HE
     memcpy(head->id, bytes + 16, sizeof head->id);
     head->segment = get32(bytes + 32);
     head->first_lsn = get64(bytes + 40);
+    head->before = get32(bytes + 48);
     derive(head, crc);
     return NULL;
 }
@@ -142,7 +144,7 @@ const char *tr__log_record_read(const tr__log_head *head, uint64_t offset,
     record->chain = get32(bytes + 32);
     record->payload_crc = get32(bytes + 36);
     if (get32(bytes + 12) != head->segment || record->length > TR__LOG_PAYLOAD_MAX ||
-        record->durable >= record->lsn)
+        record->durable >= record->lsn || (record->type == TR__LOG_MARK && record->length > 0))
         return "the record's header makes no sense";
     return NULL;
 }

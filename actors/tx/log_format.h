@@ -1,8 +1,9 @@
 /* What a transaction log's bytes mean. Pure functions over bytes: any thread, no failure but what they
- * return.
+ * return. A log is a row of segments; each is
  *
- *     0      header: magic, version, log id, segment id, first LSN, CRC; written once, forced before it has a
- * name 4096   slot 0: a durable LSN; slot 1 is at 8192. Written in turn after each force, themselves unforced
+ *     0      header: magic, version, log id, segment id, first LSN, chain, CRC; written once. The first segment's
+ *            is forced before that has a name, the others' with their first batch
+ *     4096   slot 0: a durable LSN; slot 1 is at 8192. Written in turn after each force, themselves unforced
  *     12288  records, each at a multiple of 8, then zeros up to the end of the file
  *
  * All numbers are little-endian. A record is 48 bytes and its payload:
@@ -12,7 +13,9 @@
  *
  * LSNs count records from 1 without a gap. `durable` is the LSN that was durable when the record's batch was
  * written. `chain` is the header CRC of the record before (of the log's header for the first): it covers that
- * one's payload CRC and chain, so all before it. The header CRC starts from the log id and the record's own
+ * one's payload CRC and chain, so all before it. A segment's last record is a mark, which has no LSN of its own (it
+ * says the next record's) and is forced before anything is written into the next segment, whose header has its
+ * chain: so one row of checksums goes through all segments. The header CRC starts from the log id and the record's own
  * offset: bytes of another log, or of a log inside a payload, are not taken for a record. */
 #ifndef TR_ACTORS_TX_LOG_FORMAT_H
 #define TR_ACTORS_TX_LOG_FORMAT_H
@@ -20,7 +23,8 @@
 #include "actors/tx/log_store.h"
 
 #define TR__LOG_VERSION      1u
-#define TR__LOG_SEGMENT      1u /* the only one, until there are more */
+#define TR__LOG_SEGMENT      1u    /* the first one */
+#define TR__LOG_MARK         0xffu /* type of a segment's last record; it has no payload */
 #define TR__LOG_HEADER_BYTES 64
 #define TR__LOG_SLOT_BYTES   32
 #define TR__LOG_RECORD_BYTES 48
@@ -34,8 +38,9 @@ typedef struct tr__log_head {
     uint8_t id[TR__LOG_ID_BYTES];
     uint32_t segment;
     uint64_t first_lsn;
-    uint32_t chain; /* what the first record's chain is */
-    uint32_t salt;  /* what CRCs of records and slots start from */
+    uint32_t before; /* CRC of the segment before's mark; 0 in the first one */
+    uint32_t chain;  /* what the first record's chain is */
+    uint32_t salt;   /* what CRCs of records and slots start from */
 } tr__log_head;
 
 typedef struct tr__log_record {
@@ -49,7 +54,7 @@ typedef struct tr__log_record {
 /* Bytes a record takes with a payload of `length`. */
 size_t tr__log_stride(size_t length);
 
-/* From id, segment and first_lsn; sets the other two. */
+/* From id, segment, first_lsn and before; sets the other two. */
 void tr__log_head_write(tr__log_head *head, uint8_t bytes[TR__LOG_HEADER_BYTES]);
 /* NULL, or what is wrong with it, in words. With another version only `version` is set. */
 const char *tr__log_head_read(tr__log_head *head, const uint8_t bytes[TR__LOG_HEADER_BYTES]);

@@ -3,6 +3,7 @@
 #define TR_ACTORS_TX_STATE_H
 
 #include "actors/tx/core.h"
+#include "actors/tx/snapshot.h"
 
 /* What waits for an LSN to be durable: in order of LSN. Embedded. */
 typedef struct tr__tx_force {
@@ -162,6 +163,9 @@ struct tr__tx {
     const tr__tx_io *io;
     void *context;
     tr__log *log;             /* NULL: keeps none */
+    tr__log_store *store;     /* the log's */
+    tr__snapshot *snapshot;   /* that is being taken; NULL: none is */
+    uint64_t snapshot_ns;     /* none is begun before that */
     char log_of[TR_NAME_MAX]; /* while it is replayed: whose it says it is */
     uint64_t clock;
     bool dead;            /* fatal was told */
@@ -178,7 +182,7 @@ struct tr__tx {
     tr__tx_resolver *resolvers;
     tr__tx_force *forcing, **forcing_end;
     size_t bytes; /* TR__TX_BYTES_MAX */
-    uint64_t committed, aborted, wounds;
+    uint64_t committed, aborted, wounds, snapshots;
 };
 
 /* ---- core.c -------------------------------------------------------------------------------------------- */
@@ -225,6 +229,17 @@ void tr__tx_put_id(tr__tx_buffer *buffer, const tr_tx_id *id);
 tr_tx_id tr__tx_get_id(tr__tx_reader *reader);
 /* What a refused append means to a transaction. */
 tr_tx_reason tr__tx_reason_of(tr_err code);
+
+/* A record that was there at start: what the handler of its type makes of it; TR_EMISMATCH by name. */
+tr_err tr__tx_replay(void *tx, uint8_t type, uint64_t lsn, const void *payload, size_t length,
+                     tr_error *error);
+
+/* ---- restore.c ----------------------------------------------------------------------------------------- */
+
+/* All that a snapshot has, into a fresh tx; base->lsn 0: there is none. Errors by name; tx is then to be closed. */
+tr_err tr__tx_restore(tr__tx *tx, tr__snap_store *rows, tr__log_base *base, tr_error *error);
+/* Begin a snapshot if it is time; when it is taken, let the segments go. */
+void tr__tx_snapshots_go_on(tr__tx *tx);
 
 /* ---- lock.c -------------------------------------------------------------------------------------------- */
 
@@ -297,6 +312,8 @@ void tr__tx_decisions_node_up(tr__tx *tx, const char *node);
 tr_err tr__tx_replay_commit(tr__tx *tx, tr__tx_reader *reader);
 tr_err tr__tx_replay_tomb(tr__tx *tx, tr__tx_reader *reader);
 tr_err tr__tx_replay_end(tr__tx *tx, tr__tx_reader *reader);
+/* False: no memory. */
+bool tr__tx_outcome_put(tr__tx *tx, const tr_tx_id *id, bool committed, uint64_t ts);
 void tr__tx_decisions_fini(tr__tx *tx);
 
 /* ---- parties.c ----------------------------------------------------------------------------------------- */

@@ -63,6 +63,15 @@ const tr__kv *tr__store_get(const tr__store *store, const char *key, size_t key_
     return kv_find(store->entries, key, key_size);
 }
 
+bool tr__store_put(tr__store *store, const char *key, size_t key_size, const void *value, size_t size)
+{
+    tr__kv *entry = kv_make(key, key_size, value, size);
+    if (entry && kv_put(&store->entries, entry))
+        return true;
+    tr__free(entry);
+    return false;
+}
+
 /* ---- the view ------------------------------------------------------------------------------------------ */
 
 const tr__kv *tr__view_find(const tr_txview *view, const char *key, size_t key_size)

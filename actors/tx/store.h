@@ -2,8 +2,8 @@
  * data; one owner at a time: the transaction manager, and while a call runs in the participant's actor, that actor's
  * loop (the manager lends it with the lock, and waits).
  *
- * S1  What is committed changes only by tr__store_apply, whose view then is empty: so an abort frees a view, and there
- *     is no undo. */
+ * S1  Once a node runs, what is committed changes only by tr__store_apply, whose view then is empty: so an abort frees a
+ *     view, and there is no undo. */
 #ifndef TR_ACTORS_TX_STORE_H
 #define TR_ACTORS_TX_STORE_H
 
@@ -45,6 +45,9 @@ static inline const char *tr__kv_value(const tr__kv *entry)
 void tr__store_fini(tr__store *store);
 /* NULL: there is no such key. */
 const tr__kv *tr__store_get(const tr__store *store, const char *key, size_t key_size);
+
+/* At a start: what a snapshot has. False: no memory. */
+bool tr__store_put(tr__store *store, const char *key, size_t key_size, const void *value, size_t size);
 
 /* As the transaction sees it: its own writes, then what is committed. NULL: no such key. */
 const tr__kv *tr__view_find(const tr_txview *view, const char *key, size_t key_size);

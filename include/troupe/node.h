@@ -48,8 +48,9 @@ typedef struct tr_node_opts {
      * be loaded or started stops the node with that error. Ends with NULL; NULL: none. Must live as long as the
      * node. */
     const char *const *plugins;
-    /* The directory of its transaction log, NAME.txlog: made, for its owner only, if it is missing. What actors with
-     * `transact` keep is in there, for the node of that name. NULL: it keeps no log, and runs no such actors. */
+    /* The directory of its transaction log, NAME.txlog and what stands beside it: made, for its owner only, if it is
+     * missing. What actors with `transact` keep is in there, for the node of that name. NULL: it keeps no log, and runs
+     * no such actors. */
     const char *data;
     /* A key file (`troupe key new FILE`): connections are made only with nodes that have the same key, and are
      * encrypted. Read by tr_node_create, and again when `troupe key reload` says so: must live as long as the node.

@@ -65,10 +65,12 @@ static const tr__log_upcalls upcalls = {.record = record, .forced = forced, .fai
 bool log_owner_open(log_owner *owner, tr__log_store *store, const tr__log_options *options)
 {
     tr__check(!owner->log, "it is open");
-    owner->replayed = 0;
+    tr__log_base base = {.lsn = owner->base};
+    memcpy(base.id, owner->id, sizeof base.id);
+    owner->replayed = owner->base;
     owner->forced = owner->failed = 0;
     owner->error = (tr_error){0};
-    owner->log = tr__log_open(store, options, &upcalls, owner, &owner->error);
+    owner->log = tr__log_open(store, options, owner->base ? &base : NULL, &upcalls, owner, &owner->error);
     if (!owner->log) {
         store->close(store);
         return false;
@@ -78,6 +80,7 @@ bool log_owner_open(log_owner *owner, tr__log_store *store, const tr__log_option
                  (unsigned long long)owner->told, (unsigned long long)owner->replayed);
     if (tr__log_last(owner->log) != owner->replayed || tr__log_durable(owner->log) != owner->replayed)
         snprintf(owner->wrong, sizeof owner->wrong, "the log's last LSN isn't that of the last record");
+    memcpy(owner->id, tr__log_id(owner->log), sizeof owner->id);
     owner->count = owner->told = owner->replayed;
     return true;
 }

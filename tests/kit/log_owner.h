@@ -19,13 +19,15 @@ typedef struct log_owner {
     uint64_t told;     /* the highest LSN told to be durable */
     uint64_t replayed; /* in the last open */
     uint64_t next_key;
-    unsigned forced, failed; /* upcalls since open */
-    bool judge;              /* replayed records must be the model's */
-    char wrong[160];         /* what was; "" = nothing */
+    unsigned forced, failed;      /* upcalls since open */
+    uint64_t base;                /* what a snapshot has, up to this LSN; 0: there is none */
+    uint8_t id[TR__LOG_ID_BYTES]; /* of the log as it was open last */
+    bool judge;                   /* replayed records must be the model's */
+    char wrong[160];              /* what was; "" = nothing */
     tr_error error;
 } log_owner;
 
-/* Open; false with owner->error. What is replayed replaces the model's end, and counts as told. A store that
+/* Open, behind owner->base; false with owner->error. What is replayed replaces the model's end, and counts as told. A store that
  * isn't taken is closed. */
 bool log_owner_open(log_owner *owner, tr__log_store *store, const tr__log_options *options);
 void log_owner_close(log_owner *owner);

@@ -357,7 +357,7 @@ static bool notice(cluster *c)
 
 bool cluster_start(cluster *c, uint32_t node)
 {
-    const tr__log_options small = {.reserve = c->reserve, .step = 1024};
+    const tr__log_options small = {.reserve = c->reserve, .step = 1024, .segment = c->segment, .closed = 1};
     cluster_node *n = &c->nodes[node];
     assert_null(n->tx);
     n->id = ++c->lives;
@@ -500,6 +500,11 @@ static bool node_step(cluster *c, uint32_t i, uint64_t which)
         }
     if (which == 1 && !n->held && n->log.stage) {
         if (!memory_log_step(&n->log))
+            tr__tx_poll(n->tx);
+        return true;
+    }
+    if (which == 1 && !n->held && n->log.snap.step) {
+        if (!memory_snap_step(&n->log.snap))
             tr__tx_poll(n->tx);
         return true;
     }

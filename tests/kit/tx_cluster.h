@@ -99,6 +99,7 @@ struct cluster {
     uint32_t twice, lost; /* one frame of so many comes once more, later; gets lost; 0: none */
     cluster_message *late;
     uint32_t reserve; /* of logs that are opened from now on: small, so that they are full now and then */
+    uint32_t segment; /* likewise the size of their segments; 0: the default */
     cluster_transfer transfers[CLUSTER_TRANSFERS];
     uint32_t count;
     uint64_t lives;

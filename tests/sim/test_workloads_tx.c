@@ -378,6 +378,7 @@ static void planted_bugs_of_transactions_are_found(void **state)
         "presumed_early", "yes_unforced",     "prepared_given_up", "committed_unforced", "redo_lost",
         "locks_lost",     "dirty_neighbour",  "outcome_forgotten", "aborted_unwritten",  "decision_kept",
         "inquired_once",  "prepared_wounded", "lock_by_arrival",   "wound_withheld",     "retry_as_new",
+        "snapshot_ahead", "segment_early",    "outcome_unsaved",
     };
     (void)state;
     for (size_t i = 0; i < TR_COUNT(names); i++) {

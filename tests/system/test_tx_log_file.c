@@ -115,7 +115,7 @@ static bool open_at(user *u, const char *where)
     open_wakes(u);
     tr__log_store *store = tr__log_store_open_os(where, wake, u, &u->error);
     if (store) {
-        u->log = tr__log_open(store, NULL, &upcalls, u, &u->error);
+        u->log = tr__log_open(store, NULL, NULL, &upcalls, u, &u->error);
         if (u->log)
             return true;
         store->close(store);

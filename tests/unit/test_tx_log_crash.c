@@ -17,7 +17,8 @@
 
 #define STEPS 120
 
-static const tr__log_options options = {.reserve = 8192, .step = 2048};
+static const tr__log_options one_file = {.reserve = 8192, .step = 2048};
+static const tr__log_options segments = {.reserve = 4096, .step = 1024, .segment = 16 * 1024};
 static uint64_t first_seed = 1, seeds = 3000;
 
 typedef struct world {
@@ -25,6 +26,8 @@ typedef struct world {
     log_owner owner;
     tr__random random;
     uint64_t seed;
+    const tr__log_options *options;
+    unsigned made, dropped;
     unsigned gone, kills, power_cuts, failures, full; /* what happened, to see that it does */
 } world;
 
@@ -43,7 +46,7 @@ static void check(const world *w)
 static void start(world *w)
 {
     uint64_t before = w->owner.count;
-    while (!log_owner_open(&w->owner, memory_log_open(&w->disk), &options)) {
+    while (!log_owner_open(&w->owner, memory_log_open(&w->disk), w->options)) {
         check(w);
         if (w->owner.error.code != TR_EIO && w->owner.error.code != TR_ENOSPC)
             fail_msg("seed %llu: refused: %s", (unsigned long long)w->seed, w->owner.error.text);
@@ -68,6 +71,17 @@ static void crash(world *w)
     start(w);
 }
 
+/* A snapshot has what is closed; now or then the segments go. */
+static void drop(world *w)
+{
+    tr__log_closed closed = tr__log_closed_of(w->owner.log);
+    if (closed.count == 0)
+        return;
+    w->owner.base = closed.lsn;
+    if (draw(w, 2))
+        tr__log_drop(w->owner.log, closed.first + closed.count);
+}
+
 static void turn(world *w)
 {
     uint64_t what = draw(w, 100);
@@ -85,6 +99,8 @@ static void turn(world *w)
         tr__log_poll(w->owner.log);
     } else if (what < 94) {
         w->disk.space = draw(w, 2) ? 0 : w->disk.cache_size + (size_t)draw(w, 4096);
+    } else if (what < 95) {
+        drop(w);
     } else if (what < 96) {
         w->disk.fail_force_in = 1 + (unsigned)draw(w, 3);
     } else {
@@ -99,8 +115,9 @@ static void run_seed(world *w, uint64_t seed)
     memset(&w->owner, 0, sizeof w->owner);
     w->owner.judge = true;
     tr__random_init(&w->random, seed * 2);
+    w->options = seed % 2 ? &one_file : &segments;
     start(w);
-    for (unsigned step = 0; step < STEPS; step++) {
+    for (unsigned step = 0; step < (seed % 2 ? STEPS : 10 * STEPS); step++) {
         turn(w);
         check(w);
         if (w->owner.failed) {
@@ -110,6 +127,8 @@ static void run_seed(world *w, uint64_t seed)
         }
     }
     log_owner_close(&w->owner);
+    w->made += w->disk.made;
+    w->dropped += w->disk.dropped;
     memory_log_fini(&w->disk);
 }
 
@@ -121,12 +140,11 @@ static void what_was_told_is_there_and_what_is_there_is_a_prefix(void **state)
         run_seed(&w, seed);
     printf("seeds %llu to %llu: %u crashes, %u of them power cuts; records that nobody waited for went %u "
            "times; %u failed "
-           "forces or "
-           "writes; log-full %u times\n",
+           "forces or writes; log-full %u times; %u segments made, %u dropped\n",
            (unsigned long long)first_seed, (unsigned long long)(first_seed + seeds - 1), w.kills,
-           w.power_cuts, w.gone, w.failures, w.full);
+           w.power_cuts, w.gone, w.failures, w.full, w.made, w.dropped);
     if (seeds >= 1000)
-        assert_true(w.gone > 100 && w.failures > 100 && w.full > 100);
+        assert_true(w.gone > 100 && w.failures > 100 && w.full > 100 && w.made > 1000 && w.dropped > 300);
 }
 
 /* ---- damage in logs with a history of crashes ---------------------------------------------------------- */
@@ -135,11 +153,15 @@ static void what_was_told_is_there_and_what_is_there_is_a_prefix(void **state)
 static void flip_one(world *w, uint64_t seed)
 {
     uint64_t records = w->owner.replayed;
-    size_t offset = (size_t)draw(w, 2)
-                        ? TR__LOG_DATA_AT + (size_t)draw(w, w->disk.cache_size - TR__LOG_DATA_AT)
-                        : (size_t)draw(w, w->disk.cache_size);
-    w->disk.cache[offset] ^= (uint8_t)(1u << draw(w, 8));
-    if (log_owner_open(&w->owner, memory_log_open(&w->disk), &options)) {
+    memory_file *file = memory_log_file(&w->disk, 1 + (uint32_t)draw(w, w->disk.later_count + 1));
+    size_t size = file->cache_size;
+    if (size == 0)
+        return;
+    size_t offset = size > TR__LOG_DATA_AT && draw(w, 2)
+                        ? TR__LOG_DATA_AT + (size_t)draw(w, size - TR__LOG_DATA_AT)
+                        : (size_t)draw(w, size);
+    file->cache[offset] ^= (uint8_t)(1u << draw(w, 8));
+    if (log_owner_open(&w->owner, memory_log_open(&w->disk), w->options)) {
         if (w->owner.replayed != records)
             fail_msg("seed %llu: a flip at %zu left %llu of %llu records", (unsigned long long)seed, offset,
                      (unsigned long long)w->owner.replayed, (unsigned long long)records);
@@ -161,8 +183,9 @@ static void a_flip_after_any_history_is_refused_or_harmless(void **state)
         w.owner.judge = true;
         w.seed = seed;
         tr__random_init(&w.random, seed * 3);
+        w.options = seed % 2 ? &one_file : &segments;
         start(&w);
-        for (unsigned step = 0; step < STEPS; step++) {
+        for (unsigned step = 0; step < (seed % 2 ? 1 : 6) * STEPS; step++) {
             turn(&w);
             if (w.owner.failed) {
                 w.disk.fail_force_in = 0;
@@ -172,7 +195,7 @@ static void a_flip_after_any_history_is_refused_or_harmless(void **state)
         log_owner_close(&w.owner);
         w.disk.fail_force_in = w.disk.fail_write_in = 0;
         w.disk.space = 0;
-        assert_true(log_owner_open(&w.owner, memory_log_open(&w.disk), &options));
+        assert_true(log_owner_open(&w.owner, memory_log_open(&w.disk), w.options));
         log_owner_close(&w.owner);
         flip_one(&w, seed);
         memory_log_fini(&w.disk);
@@ -187,6 +210,7 @@ static void a_record_of_another_history_is_refused(void **state)
     static world w;
     memory_log_init(&w.disk, 1);
     w.owner.judge = true;
+    w.options = &one_file;
     uint64_t at = TR__LOG_DATA_AT + tr__log_stride(10);
     size_t stride = tr__log_stride(100);
     uint8_t before[65536], other[512];
@@ -216,7 +240,7 @@ static void a_record_of_another_history_is_refused(void **state)
     }
     memcpy(w.disk.cache + at, other, stride);
     w.owner.judge = false;
-    assert_false(log_owner_open(&w.owner, memory_log_open(&w.disk), &options));
+    assert_false(log_owner_open(&w.owner, memory_log_open(&w.disk), w.options));
     char where[64];
     snprintf(where, sizeof where, "at offset %llu:", (unsigned long long)(at + stride));
     assert_non_null(strstr(w.owner.error.text, where));

@@ -5,7 +5,9 @@
 #include "actors/tx/log.h"
 #include "tests/kit/sim/sim.h"
 
-const tr__log_options sim_log_sizes = {.reserve = 16 * 1024, .step = 8 * 1024};
+/* Small, so that all runs come to their ends: segments, snapshots, a full disk. */
+const tr__log_options sim_log_sizes = {
+    .reserve = 12 * 1024, .step = 2 * 1024, .segment = 16 * 1024, .closed = 1};
 
 static void on_step(void *context, uint64_t life);
 
@@ -50,6 +52,48 @@ static void begin(tr__log_store *store, const tr__log_batch *batch)
     step_in(node, time_of_step(node));
 }
 
+/* ---- snapshots ----------------------------------------------------------------------------------------- */
+
+static void on_snap_step(void *context, uint64_t life);
+
+/* Some of it takes long: a checkpoint, reading all rows. */
+static void snap_step_in(sim_node *node)
+{
+    tr_sim *sim = node->sim;
+    uint64_t delay = TR_MICROS(100) + sim_draw(sim, TR_SIM_DISK, TR_MILLIS(20));
+    if (node->disk_slow_until > sim->now)
+        delay += sim_draw(sim, TR_SIM_DISK, TR_SECONDS(1));
+    sim_event_at(sim, sim->now + delay, on_snap_step, &node->disk, node->life);
+}
+
+static void on_snap_step(void *context, uint64_t life)
+{
+    sim_node *node = (sim_node *)((char *)context - offsetof(sim_node, disk));
+    if (node->life != life || !sim_node_is_up(node) || sim_loses_power_writing(node))
+        return;
+    memory_snap_step(&node->disk.snap);
+    if (!node->disk.snap.over) {
+        snap_step_in(node);
+        return;
+    }
+    sim_node_enter(node);
+    node->disk_wake(node->disk_wake_context);
+    sim_node_leave(node);
+}
+
+static bool begin_snapshot(tr__snap_store *store, bool (*step)(void *context), void *context)
+{
+    sim_node *node = (sim_node *)((char *)store - offsetof(memory_snap, store) - offsetof(memory_log, snap) -
+                                  offsetof(sim_node, disk));
+    if (!sim_node_seam(node))
+        return false;
+    node->snap_begin(store, step, context);
+    sim_hash(node->sim, node->disk.snap.commits);
+    sim_reaches(node->sim, true, "a snapshot of a log is begun");
+    snap_step_in(node);
+    return true;
+}
+
 struct tr__log_store *sim_disk_open(void *context, const char *directory, const char *name,
                                     void (*wake)(void *context), void *wake_context, tr_error *error)
 {
@@ -60,6 +104,8 @@ struct tr__log_store *sim_disk_open(void *context, const char *directory, const 
     tr__log_store *store = memory_log_open(&node->disk);
     node->disk_begin = store->begin;
     store->begin = begin;
+    node->snap_begin = store->snap->begin;
+    store->snap->begin = begin_snapshot;
     return store;
 }
 
@@ -71,12 +117,14 @@ static void on_space(void *context, uint64_t token)
 
 void sim_disk_full(sim_node *node, uint64_t until)
 {
-    node->disk.space = node->disk.cache_size ? node->disk.cache_size : 1;
+    size_t used = memory_log_used(&node->disk);
+    node->disk.space = used ? used : 1;
     sim_event_at(node->sim, until, on_space, node, 0);
 }
 
 void sim_disk_node_died(sim_node *node, bool power)
 {
+    sim_reaches(node->sim, node->disk.snap.seals > 0, "who has a snapshot dies");
     if (!power)
         return;
     memory_log_power_cut(&node->disk);
@@ -86,10 +134,11 @@ void sim_disk_node_died(sim_node *node, bool power)
 /* ---- a flipped bit ------------------------------------------------------------------------------------- */
 
 /* Any byte that means something, mostly; behind the last record as well. */
-static size_t draw_byte(sim_node *node)
+static size_t draw_byte(tr_sim *sim, const memory_file *file)
 {
-    tr_sim *sim = node->sim;
-    size_t end = node->disk.cache_size;
+    size_t end = file->cache_size;
+    if (end <= TR__LOG_DATA_AT) /* the head, whose records were dropped */
+        return (size_t)sim_draw(sim, TR_SIM_DISK, end);
     switch (sim_draw(sim, TR_SIM_DISK, 8)) {
     case 0:
         return (size_t)sim_draw(sim, TR_SIM_DISK, TR__LOG_HEADER_BYTES);
@@ -100,7 +149,7 @@ static size_t draw_byte(sim_node *node)
     case 2:
         return (size_t)sim_draw(sim, TR_SIM_DISK, end);
     default:
-        while (end > TR__LOG_DATA_AT + 1 && !node->disk.cache[end - 1])
+        while (end > TR__LOG_DATA_AT + 1 && !file->cache[end - 1])
             end--;
         return TR__LOG_DATA_AT + (size_t)sim_draw(sim, TR_SIM_DISK, end - TR__LOG_DATA_AT);
     }
@@ -111,28 +160,48 @@ static size_t draw_byte(sim_node *node)
 static bool shall_flip(sim_node *node)
 {
     tr_sim *sim = node->sim;
-    return sim->faults_on && sim->rates.every_ns[TR_SIM_DISK] && node->disk.cache_size > TR__LOG_DATA_AT &&
+    return sim->faults_on && sim->rates.every_ns[TR_SIM_DISK] && node->disk.cache_size >= TR__LOG_DATA_AT &&
            !node->slots_lost && sim_chance(sim, TR_SIM_DISK, 3);
 }
 
+/* In the segments that are there, or, now and then, in the snapshot. */
 static void flip(sim_node *node)
 {
+    tr_sim *sim = node->sim;
     memory_log *disk = &node->disk;
-    node->flipped = (uint8_t)(1u << sim_draw(node->sim, TR_SIM_DISK, 8));
-    node->flipped_at = draw_byte(node);
-    node->wrong = disk->cache[node->flipped_at] ^= node->flipped;
-    sim_fault_happened(node->sim, TR_SIM_DISK, "%s: a bit of its log is flipped at offset %zu", node->name,
-                       node->flipped_at);
+    size_t rows = memory_snap_size(&disk->snap);
+    node->flipped = (uint8_t)(1u << sim_draw(sim, TR_SIM_DISK, 8));
+    node->flipped_segment = 0;
+    if (rows > 0 && sim_draw(sim, TR_SIM_DISK, 2) == 0) {
+        node->flipped_at = (size_t)sim_draw(sim, TR_SIM_DISK, rows);
+        memory_snap_flip(&disk->snap, node->flipped_at, node->flipped);
+    } else {
+        memory_file *file = NULL;
+        while (!file || file->cache_size == 0) {
+            node->flipped_segment = 1 + (uint32_t)sim_draw(sim, TR_SIM_DISK, disk->later_count + 1);
+            file = memory_log_file(disk, node->flipped_segment);
+        }
+        node->flipped_at = draw_byte(sim, file);
+        node->wrong = file->cache[node->flipped_at] ^= node->flipped;
+    }
+    sim_fault_happened(sim, TR_SIM_DISK, "%s: a bit of its log is flipped at offset %zu of %s %u", node->name,
+                       node->flipped_at, node->flipped_segment ? "segment" : "the snapshot",
+                       node->flipped_segment);
 }
 
 /* Where nothing else was written since. */
 static void flip_back(sim_node *node)
 {
     memory_log *disk = &node->disk;
-    if (disk->cache[node->flipped_at] == node->wrong)
-        disk->cache[node->flipped_at] ^= node->flipped;
-    if (disk->disk[node->flipped_at] == node->wrong)
-        disk->disk[node->flipped_at] ^= node->flipped;
+    memory_file *file = node->flipped_segment ? memory_log_file(disk, node->flipped_segment) : NULL;
+    if (!file) {
+        memory_snap_flip(&disk->snap, node->flipped_at, node->flipped);
+    } else if (file->cache_size > node->flipped_at) {
+        if (file->cache[node->flipped_at] == node->wrong)
+            file->cache[node->flipped_at] ^= node->flipped;
+        if (file->disk[node->flipped_at] == node->wrong)
+            file->disk[node->flipped_at] ^= node->flipped;
+    }
     node->flipped = 0;
 }
 
@@ -145,12 +214,15 @@ tr_err sim_disk_start_node(sim_node *node, tr_error *error)
     tr_err err = sim_node_start(node, error);
     flip_back(node);
     bool refused = err == TR_EMISMATCH || err == TR_EVERSION;
+    bool in_log = node->flipped_segment > 0;
     sim_reaches(node->sim, refused, "a log with a flipped bit is refused");
+    sim_reaches(node->sim, refused && !in_log, "a snapshot with a flipped bit is refused");
     sim_reaches(node->sim, err == TR_OK, "a flipped bit does a log no harm");
     if (!refused)
         return err;
     sim_trace(node->sim, node, "refuses", "%s", error->text);
-    if (!strstr(error->text, node->disk.store.name) || !strstr(error->text, "offset"))
+    if (!strstr(error->text, in_log ? node->disk.store.name : "memory.snap") ||
+        !strstr(error->text, "offset"))
         tr_sim_fail(node->sim, "%s refuses a log with a flipped bit, and doesn't say where: %s", node->name,
                     error->text);
     return sim_node_start(node, error);

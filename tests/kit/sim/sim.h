@@ -82,10 +82,12 @@ struct sim_node {
     void (*disk_wake)(void *context);
     void *disk_wake_context;
     void (*disk_begin)(struct tr__log_store *store, const struct tr__log_batch *batch);
+    bool (*snap_begin)(struct tr__snap_store *store, bool (*step)(void *context), void *context);
     uint64_t disk_slow_until;
     bool ended_itself;           /* its last life, for its log couldn't go on */
     bool slots_lost;             /* with the power, and not written again since */
-    size_t flipped_at;           /* a byte of the log, while ... */
+    uint32_t flipped_segment;    /* of the log; 0: of the snapshot */
+    size_t flipped_at;           /* a byte of it, while ... */
     uint8_t flipped, wrong;      /* ... these bits of it are wrong (0: none are), so that it is `wrong` */
     uint32_t spool_files;        /* open ones */
     uint64_t fail_allocation_in; /* the n-th one from now; 0: none */

@@ -219,10 +219,9 @@ static void check_rest(uint32_t node)
     for (const tr__tx_outcome_at *o = t->tx->outcomes; o && !tombs; o = o->hh.next)
         tombs = !o->committed;
     sim_reaches(sim_now_running, tombs, "who asked has aborted it for ever");
-    sim_reaches(sim_now_running,
-                sim_now_running->nodes[node].disk.cache_size >
-                    TR__LOG_DATA_AT + sim_log_sizes.reserve + sim_log_sizes.step,
-                "a log has grown");
+    sim_reaches(sim_now_running, sim_now_running->nodes[node].disk.made > 0, "a log has grown");
+    sim_reaches(sim_now_running, figures.snapshots > 0, "a snapshot is taken");
+    sim_reaches(sim_now_running, sim_now_running->nodes[node].disk.dropped > 0, "a segment is dropped");
 }
 
 void tx_check_all(void)

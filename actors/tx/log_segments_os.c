@@ -1,0 +1,43 @@
+/* See log_segments_os.h. */
+#include "actors/tx/log_segments_os.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/mem.h"
+
+/* "2" and on, as they are written; 0: it is none. */
+static uint32_t number_of(const char *digits)
+{
+    char *end;
+    if (*digits < '1' || *digits > '9')
+        return 0;
+    unsigned long number = strtoul(digits, &end, 10);
+    return *end || number < 2 || number >= UINT32_MAX ? 0 : (uint32_t)number;
+}
+
+bool tr__log_segments_list(const char *path, uint32_t *second, uint32_t *last)
+{
+    const char *slash = strrchr(path, '/'), *base = slash ? slash + 1 : path;
+    size_t length = strlen(base);
+    char *folder = slash ? tr__strndup(path, (size_t)(base - path)) : tr__strdup(".");
+    DIR *directory = folder ? opendir(folder) : NULL;
+    tr__free(folder);
+    *second = 0;
+    *last = 1;
+    if (!directory)
+        return false;
+    for (const struct dirent *entry; (entry = readdir(directory));) {
+        uint32_t number = strncmp(entry->d_name, base, length) == 0 && entry->d_name[length] == '.'
+                              ? number_of(entry->d_name + length + 1)
+                              : 0;
+        if (number && (!*second || number < *second))
+            *second = number;
+        if (number > *last)
+            *last = number;
+    }
+    closedir(directory);
+    return true;
+}

@@ -1,0 +1,422 @@
+/* Snapshots in SQLite, and segments as files: what a node finds when it starts, whatever was killed, missing or damaged. */
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/time.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "actors/transactions.h"
+#include "actors/tx/log_format.h"
+#include "actors/tx/state.h"
+#include "base/mem.h"
+
+#define KEYS    40
+#define SEGMENT (48u * 1024)
+
+static const tr__log_options small = {.reserve = 8192, .step = 4096, .segment = SEGMENT, .closed = 3};
+static char directory[64];
+
+/* ---- fixture ------------------------------------------------------------------------------------------- */
+
+static int fresh(void **state)
+{
+    (void)state;
+    snprintf(directory, sizeof directory, "/tmp/troupe-txsnap-XXXXXX");
+    return mkdtemp(directory) ? 0 : -1;
+}
+
+static int over(void **state)
+{
+    char command[128];
+    (void)state;
+    snprintf(command, sizeof command, "rm -rf %s", directory);
+    return system(command);
+}
+
+/* ---- helpers ------------------------------------------------------------------------------------------- */
+
+static char *path_of(const char *name)
+{
+    static char path[128];
+    snprintf(path, sizeof path, "%s/%s", directory, name);
+    return path;
+}
+
+static void wake(void *context)
+{
+    ssize_t put = write(((int *)context)[1], "", 1);
+    (void)put; /* full: it is awake */
+}
+
+static uint64_t io_now(void *context)
+{
+    struct timespec now;
+    (void)context;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+static uint64_t io_wall(void *context)
+{
+    return io_now(context) / 1000000u;
+}
+
+static void io_event(void *context, const tr_tx_id *id, const char *actor, const char *what,
+                     const char *detail)
+{
+    (void)context, (void)id, (void)actor, (void)what, (void)detail;
+}
+
+static tr_error fatal;
+
+static void io_fatal(void *context, const tr_error *error)
+{
+    (void)context;
+    fatal = *error;
+}
+
+static const tr__tx_io io = {.now = io_now, .wall_ms = io_wall, .event = io_event, .fatal = io_fatal};
+
+/* A node's state machine over real files. */
+typedef struct machine {
+    int wakes[2];
+    tr__tx *tx;
+    tr_error error;
+} machine;
+
+static tr__log_store *open_store(machine *m)
+{
+    assert_int_equal(pipe2(m->wakes, O_CLOEXEC | O_NONBLOCK), 0);
+    return tr__data_open_log(directory, "n", wake, m->wakes, &m->error);
+}
+
+static bool start(machine *m)
+{
+    *m = (machine){0};
+    fatal = (tr_error){0};
+    tr__log_store *store = open_store(m);
+    if (store && !(m->tx = tr__tx_open("n", 1, store, &small, &io, m, &m->error)))
+        store->close(store);
+    if (m->tx)
+        return true;
+    close(m->wakes[0]);
+    close(m->wakes[1]);
+    return false;
+}
+
+static void stop(machine *m)
+{
+    tr__tx_close(m->tx);
+    close(m->wakes[0]);
+    close(m->wakes[1]);
+}
+
+/* Until so many snapshots were taken, and the segments before them are gone. */
+static void wait_for_snapshots(machine *m, uint64_t count)
+{
+    char bytes[64];
+    tr__tx_figures figures = {0};
+    for (int i = 0; i < 1000; i++) {
+        struct pollfd ready = {.fd = m->wakes[0], .events = POLLIN};
+        tr__tx_poll(m->tx);
+        tr__tx_figures_of(m->tx, &figures);
+        if (fatal.code)
+            fail_msg("%s", fatal.text);
+        if (figures.snapshots >= count &&
+            m->tx->store->size(m->tx->store, TR__LOG_SEGMENT) == TR__LOG_DATA_AT &&
+            m->tx->store->size(m->tx->store, 2) == 0)
+            return;
+        poll(&ready, 1, 100);
+        while (read(m->wakes[0], bytes, sizeof bytes) > 0) {
+        }
+    }
+    fail_msg("no snapshot was taken");
+}
+
+/* What the n-th transaction writes. */
+static void commit_record(tr__tx_buffer *record, uint64_t n)
+{
+    tr_tx_id id = tr__tx_id_make(n, n, n);
+    tr__tx_buffer redo = {0};
+    char key[16], value[200];
+    snprintf(key, sizeof key, "k%u", (unsigned)(n * 7 % KEYS));
+    memset(value, 'a' + (int)(n % 26), sizeof value);
+    snprintf(value, sizeof value, "%llu", (unsigned long long)n);
+    tr__tx_put_bytes(&redo, key, strlen(key));
+    tr__tx_put_number(&redo, n % 11 != 0);
+    if (n % 11)
+        tr__tx_put_bytes(&redo, value, sizeof value);
+    tr__tx_put_id(record, &id);
+    tr__tx_put_number(record, n);
+    tr__tx_put_text(record, "n");
+    tr__tx_put_number(record, 0);
+    tr__tx_put_number(record, 1);
+    tr__tx_put_text(record, "a");
+    tr__tx_put_bytes(record, redo.bytes, redo.length);
+    tr__tx_buffer_free(&redo);
+}
+
+typedef struct writer {
+    machine m;
+    tr__log *log;
+    uint64_t durable;
+} writer;
+
+static tr_err on_record(void *context, uint8_t type, uint64_t lsn, const void *payload, size_t length,
+                        tr_error *error)
+{
+    (void)context, (void)type, (void)lsn, (void)payload, (void)length, (void)error;
+    return TR_OK;
+}
+
+static void on_forced(void *context, uint64_t durable)
+{
+    ((writer *)context)->durable = durable;
+}
+
+static void on_failed(void *context, const tr_error *error)
+{
+    (void)context;
+    fail_msg("%s", error->text);
+}
+
+static void put_record(writer *w, tr__tx_record type, tr__tx_buffer *record)
+{
+    tr__iov iov = {record->bytes, record->length};
+    struct pollfd ready = {.fd = w->m.wakes[0], .events = POLLIN};
+    uint64_t lsn;
+    char bytes[64];
+    while (tr__log_append(w->log, (uint8_t)type, false, &iov, 1, &lsn, &w->m.error) != TR_OK) {
+        assert_int_equal(w->m.error.code, TR_EAGAIN);
+        poll(&ready, 1, 1000);
+        while (read(w->m.wakes[0], bytes, sizeof bytes) > 0) {
+        }
+        tr__log_poll(w->log);
+    }
+    tr__tx_buffer_free(record);
+    if (tr__log_force(w->log, lsn))
+        return;
+    for (int i = 0; i < 100 && w->durable < lsn; i++) {
+        poll(&ready, 1, 1000);
+        while (read(w->m.wakes[0], bytes, sizeof bytes) > 0) {
+        }
+        tr__log_poll(w->log);
+    }
+    assert_true(w->durable >= lsn);
+}
+
+/* A log of so many transactions, several segments of it. */
+static void write_log(uint64_t count)
+{
+    static const tr__log_upcalls upcalls = {.record = on_record, .forced = on_forced, .failed = on_failed};
+    writer w = {0};
+    tr__log_store *store = open_store(&w.m);
+    tr__tx_buffer record = {0};
+    assert_non_null(store);
+    w.log = tr__log_open(store, &small, NULL, &upcalls, &w, &w.m.error);
+    assert_non_null(w.log);
+    tr__tx_put_text(&record, "n");
+    put_record(&w, TR__RECORD_NAME, &record);
+    for (uint64_t n = 1; n <= count; n++) {
+        commit_record(&record, n);
+        put_record(&w, TR__RECORD_COMMIT, &record);
+    }
+    assert_true(tr__log_closed_of(w.log).count >= small.closed);
+    tr__log_close(w.log);
+    close(w.m.wakes[0]);
+    close(w.m.wakes[1]);
+}
+
+/* Whether the participant has what `count` transactions left, and all of their outcomes are known. */
+static bool has_all(const machine *m, uint64_t count)
+{
+    const tr__store *a = tr__tx_state(m->tx, "a");
+    uint64_t last[KEYS] = {0};
+    for (uint64_t n = 1; n <= count; n++)
+        last[n * 7 % KEYS] = n;
+    for (unsigned k = 0; k < KEYS; k++) {
+        char key[16];
+        snprintf(key, sizeof key, "k%u", k);
+        const tr__kv *kv = a ? tr__store_get(a, key, strlen(key)) : NULL;
+        if (last[k] % 11 == 0 ? kv != NULL : !kv || strtoull(tr__kv_value(kv), NULL, 10) != last[k])
+            return false;
+    }
+    return HASH_COUNT(m->tx->outcomes) == count;
+}
+
+#define COUNT 800u
+
+/* A log whose first segments are gone, and their snapshot. */
+static void snapshot_taken(void)
+{
+    machine m;
+    write_log(COUNT);
+    if (!start(&m))
+        fail_msg("%s", m.error.text);
+    assert_true(has_all(&m, COUNT));
+    wait_for_snapshots(&m, 1);
+    stop(&m);
+}
+
+static uint8_t *read_file(const char *name, size_t *size)
+{
+    struct stat info;
+    int fd = open(path_of(name), O_RDONLY | O_CLOEXEC);
+    assert_true(fd >= 0 && fstat(fd, &info) == 0);
+    uint8_t *bytes = malloc((size_t)info.st_size + 1);
+    assert_int_equal(read(fd, bytes, (size_t)info.st_size), info.st_size);
+    close(fd);
+    *size = (size_t)info.st_size;
+    return bytes;
+}
+
+static void write_file(const char *name, const uint8_t *bytes, size_t size)
+{
+    int fd = open(path_of(name), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    assert_true(fd >= 0);
+    assert_int_equal(write(fd, bytes, size), size);
+    close(fd);
+}
+
+/* ---- tests --------------------------------------------------------------------------------------------- */
+
+static void what_went_with_its_segments_comes_back_from_the_snapshot(void **state)
+{
+    machine m;
+    struct stat info;
+    (void)state;
+    snapshot_taken();
+    assert_int_equal(stat(path_of("n.txlog"), &info), 0);
+    assert_int_equal(info.st_size, TR__LOG_DATA_AT);
+    assert_int_equal(stat(path_of("n.txsnap"), &info), 0);
+    assert_int_equal(info.st_mode & 07777, 0600);
+    assert_true(access(path_of("n.txlog.2"), F_OK) != 0 && errno == ENOENT);
+    for (int i = 0; i < 3; i++) {
+        if (!start(&m))
+            fail_msg("%s", m.error.text);
+        assert_true(has_all(&m, COUNT));
+        stop(&m);
+    }
+}
+
+static void a_file_that_is_missing_is_named(void **state)
+{
+    machine m;
+    size_t size;
+    char name[32];
+    (void)state;
+    snapshot_taken();
+    uint8_t *bytes = read_file("n.txsnap", &size);
+    unlink(path_of("n.txsnap"));
+    assert_false(start(&m));
+    assert_int_equal(m.error.code, TR_EMISMATCH);
+    assert_non_null(strstr(m.error.text, "the newest snapshot is missing"));
+    write_file("n.txsnap", bytes, size);
+    free(bytes);
+    bytes = read_file("n.txlog", &size);
+    unlink(path_of("n.txlog"));
+    assert_false(start(&m));
+    assert_int_equal(m.error.code, TR_EMISMATCH);
+    assert_non_null(strstr(m.error.text, "n.txlog is missing"));
+    assert_true(access(path_of("n.txlog"), F_OK) != 0);
+    write_file("n.txlog", bytes, size);
+    free(bytes);
+    for (uint32_t segment = 3; segment < 20; segment++) { /* all others: the newest ones */
+        snprintf(name, sizeof name, "n.txlog.%u", segment);
+        unlink(path_of(name));
+    }
+    assert_false(start(&m));
+    assert_int_equal(m.error.code, TR_EMISMATCH);
+    assert_non_null(strstr(m.error.text, "n.txlog"));
+}
+
+/* Nothing that SQLite makes of a wrong byte goes unseen: fewer rows, other rows, none. */
+static void a_damaged_snapshot_is_refused_or_whole(void **state)
+{
+    machine m;
+    size_t size;
+    unsigned refused = 0, whole = 0;
+    (void)state;
+    snapshot_taken();
+    uint8_t *bytes = read_file("n.txsnap", &size);
+    for (size_t at = 0; at < size; at += at < 100 ? 3 : 307) {
+        bytes[at] ^= (uint8_t)(1u << at % 8);
+        write_file("n.txsnap", bytes, size);
+        bytes[at] ^= (uint8_t)(1u << at % 8);
+        if (start(&m)) {
+            if (!has_all(&m, COUNT))
+                fail_msg("byte %zu: not all is there, without a word", at);
+            whole++;
+            stop(&m);
+            continue;
+        }
+        refused++;
+        if (m.error.code != TR_EMISMATCH || !strstr(m.error.text, "n.txsnap") ||
+            !strstr(m.error.text, "offset"))
+            if (!strstr(m.error.text, "the newest snapshot is missing") && m.error.code != TR_EIO)
+                fail_msg("byte %zu: %s", at, m.error.text);
+    }
+    for (size_t cut = 0; cut < size; cut += 2039) {
+        write_file("n.txsnap", bytes, cut);
+        if (start(&m)) {
+            if (!has_all(&m, COUNT))
+                fail_msg("cut at %zu: not all is there, without a word", cut);
+            stop(&m);
+        }
+    }
+    free(bytes);
+    assert_true(refused > whole);
+}
+
+static void a_kill_while_a_snapshot_is_taken_loses_nothing(void **state)
+{
+    machine m;
+    (void)state;
+    write_log(COUNT);
+    for (unsigned i = 0; i < 12; i++) {
+        pid_t child = fork();
+        assert_true(child >= 0);
+        if (child == 0) { /* the signal ends it at once, wherever it is, as SIGKILL would */
+            const struct itimerval soon = {.it_value = {.tv_usec = 1 + 2000 * (long)(i * i)}};
+            setitimer(ITIMER_REAL, &soon, NULL);
+            if (!start(&m))
+                _exit(1);
+            wait_for_snapshots(&m, 1);
+            for (;;)
+                pause();
+        }
+        int status;
+        assert_int_equal(waitpid(child, &status, 0), child);
+        assert_true(WIFSIGNALED(status));
+        if (!start(&m))
+            fail_msg("after kill %u: %s", i, m.error.text);
+        assert_true(has_all(&m, COUNT));
+        stop(&m);
+    }
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, fresh, over)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(what_went_with_its_segments_comes_back_from_the_snapshot),
+        TEST(a_file_that_is_missing_is_named),
+        TEST(a_damaged_snapshot_is_refused_or_whole),
+        TEST(a_kill_while_a_snapshot_is_taken_loses_nothing),
+    };
+    return cmocka_run_group_tests_name("tx_snap_file", tests, NULL, NULL);
+}

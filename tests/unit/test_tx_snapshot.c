@@ -1,0 +1,219 @@
+/* Snapshots that state machines take while they work: what was in a segment that is gone comes back, whatever it was. */
+#include "actors/tx/snapshot.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "actors/tx/log_format.h"
+#include "tests/kit/tx_cluster.h"
+
+#define SEGMENT 16384u
+
+/* ---- fixture ------------------------------------------------------------------------------------------- */
+
+static int fresh(void **state)
+{
+    cluster *c = calloc(1, sizeof(*c));
+    cluster_open(c, 3);
+    c->segment = SEGMENT;
+    for (uint32_t i = 0; i < CLUSTER_NODES; i++) {
+        cluster_kill(c, i, false);
+        assert_true(cluster_start(c, i));
+    }
+    *state = c;
+    return 0;
+}
+
+static int over(void **state)
+{
+    cluster_close(*state);
+    free(*state);
+    return 0;
+}
+
+/* ---- helpers ------------------------------------------------------------------------------------------- */
+
+/* n1 decides. */
+static cluster_transfer *pay(cluster *c, int64_t amount)
+{
+    return cluster_transfer_begin(c, 0, "n1/a", "n2/b", amount);
+}
+
+static void run_until_dead(cluster *c, uint32_t node, tr__tx_point point)
+{
+    c->nodes[node].kill_at = (int)point;
+    for (int i = 0; i < 100000 && c->nodes[node].tx; i++)
+        cluster_step(c);
+    assert_null(c->nodes[node].tx);
+}
+
+/* So many snapshots of that node, by transactions that nobody else has to do with; what was before is in them. */
+static void snapshots(cluster *c, uint32_t node, unsigned count)
+{
+    const memory_log *log = &c->nodes[node].log;
+    char from[8], to[8];
+    snprintf(from, sizeof from, "n%u/c", node);
+    snprintf(to, sizeof to, "n%u/d", node);
+    unsigned wanted = log->snap.seals + count, dropped = log->dropped;
+    while (log->snap.seals < wanted) {
+        cluster_transfer_begin(c, node, from, to, 1);
+        cluster_run(c, TR_MILLIS(60));
+    }
+    cluster_run(c, TR_MILLIS(200));
+    assert_true(log->dropped > dropped);
+}
+
+static tr__tx_figures figures_of(cluster *c, uint32_t node)
+{
+    tr__tx_figures figures;
+    tr__tx_figures_of(c->nodes[node].tx, &figures);
+    return figures;
+}
+
+static void start_again(cluster *c, uint32_t node)
+{
+    cluster_kill(c, node, true);
+    if (!cluster_start(c, node))
+        fail_msg("refused: %s", c->nodes[node].fatal.text);
+}
+
+/* Steps until a snapshot of that node is begun, and nothing of it done. */
+static void until_begun(cluster *c, uint32_t node)
+{
+    const memory_snap *snap = &c->nodes[node].log.snap;
+    char from[8], to[8];
+    snprintf(from, sizeof from, "n%u/c", node);
+    snprintf(to, sizeof to, "n%u/d", node);
+    while (!snap->step) {
+        cluster_transfer_begin(c, node, from, to, 1);
+        for (int i = 0; i < 2000 && !snap->step; i++)
+            if (!cluster_step(c))
+                c->now_ns += TR_MILLIS(1);
+    }
+}
+
+/* ---- tests --------------------------------------------------------------------------------------------- */
+
+static void what_was_committed_comes_back(void **state)
+{
+    cluster *c = *state;
+    pay(c, 40);
+    cluster_run(c, TR_SECONDS(1));
+    for (uint32_t node = 1; node < 3; node++) {
+        snapshots(c, node, 2);
+        start_again(c, node);
+    }
+    cluster_run(c, TR_SECONDS(1));
+    assert_int_equal(cluster_balance(c, "n1/a"), CLUSTER_START - 40);
+    assert_int_equal(cluster_balance(c, "n2/b"), CLUSTER_START + 40);
+    assert_int_equal(cluster_balance(c, "n1/c") + cluster_balance(c, "n1/d"), 2 * CLUSTER_START);
+    assert_true(cluster_balance(c, "n1/c") < CLUSTER_START);
+}
+
+static void what_is_in_doubt_comes_back_with_its_lock(void **state)
+{
+    cluster *c = *state;
+    cluster_transfer *t = pay(c, 40);
+    run_until_dead(c, 1, TR__TX_POINT_BEFORE_COMMIT);
+    assert_int_equal(figures_of(c, 2).prepared, 1);
+    snapshots(c, 2, 2);
+    start_again(c, 2);
+    assert_int_equal(figures_of(c, 2).prepared, 1);
+    tr__tx_doubt doubt;
+    assert_int_equal(tr__tx_doubts(c->nodes[2].tx, &doubt, 1), 1);
+    assert_memory_equal(&doubt.id, &t->begin.id, sizeof(doubt.id));
+    assert_string_equal(doubt.actor, "b");
+    assert_true(cluster_start(c, 1));
+    cluster_run(c, TR_SECONDS(12));
+    assert_int_equal(figures_of(c, 2).prepared, 0);
+    assert_int_equal(cluster_balance(c, "n2/b"), CLUSTER_START);
+}
+
+static void who_is_still_owed_a_commit_hears_of_it(void **state)
+{
+    cluster *c = *state;
+    pay(c, 40);
+    while (!c->nodes[1].hits[TR__TX_POINT_COMMIT_FORCED])
+        cluster_step(c);
+    cluster_partition(c, 1, 2);
+    cluster_run(c, TR_SECONDS(1));
+    assert_int_equal(figures_of(c, 1).deciding, 1);
+    snapshots(c, 1, 2);
+    start_again(c, 1);
+    assert_int_equal(figures_of(c, 1).deciding, 1);
+    assert_int_equal(cluster_balance(c, "n1/a"), CLUSTER_START - 40);
+    cluster_heal(c, 1, 2);
+    cluster_run(c, TR_SECONDS(12));
+    assert_int_equal(figures_of(c, 1).deciding, 0);
+    assert_int_equal(cluster_balance(c, "n2/b"), CLUSTER_START + 40);
+    assert_int_equal(cluster_balance(c, "n1/a"), CLUSTER_START - 40);
+}
+
+static void what_became_of_a_transaction_is_known_for_ever(void **state)
+{
+    cluster *c = *state;
+    cluster_transfer *t = pay(c, 40);
+    cluster_run(c, TR_SECONDS(1));
+    assert_int_equal(t->outcome.status, TR_TX_COMMITTED);
+    snapshots(c, 1, 2);
+    start_again(c, 1);
+    for (int i = 0; i < 2; i++) {
+        cluster_resolve(c, t, 2); /* the kit compares it with what was told */
+        cluster_run(c, TR_SECONDS(2));
+        assert_false(t->resolving);
+        assert_int_equal(t->settled, TR_TX_COMMITTED);
+    }
+}
+
+static void a_full_disk_puts_it_off(void **state)
+{
+    cluster *c = *state;
+    memory_log *log = &c->nodes[1].log;
+    until_begun(c, 1);
+    log->space = memory_log_used(log);
+    cluster_run(c, TR_SECONDS(5));
+    assert_int_equal(log->snap.seals, 0);
+    assert_int_equal(log->dropped, 0);
+    assert_int_equal(c->nodes[1].fatal.code, TR_OK);
+    log->space = 0;
+    cluster_run(c, TR_SECONDS(10));
+    snapshots(c, 1, 1);
+    start_again(c, 1);
+}
+
+static void a_closed_segment_that_is_damaged_ends_the_process_and_nothing_is_dropped(void **state)
+{
+    cluster *c = *state;
+    memory_log *log = &c->nodes[1].log;
+    until_begun(c, 1);
+    log->cache[TR__LOG_DATA_AT + 50] ^= 1;
+    for (int i = 0; i < 100000 && c->nodes[1].tx; i++)
+        if (!cluster_step(c))
+            c->now_ns += TR_MILLIS(1);
+    assert_null(c->nodes[1].tx);
+    assert_int_equal(c->nodes[1].fatal.code, TR_EMISMATCH);
+    assert_non_null(strstr(c->nodes[1].fatal.text, "memory.log is damaged at offset 12288"));
+    assert_int_equal(log->dropped, 0);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, fresh, over)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(what_was_committed_comes_back),
+        TEST(what_is_in_doubt_comes_back_with_its_lock),
+        TEST(who_is_still_owed_a_commit_hears_of_it),
+        TEST(what_became_of_a_transaction_is_known_for_ever),
+        TEST(a_full_disk_puts_it_off),
+        TEST(a_closed_segment_that_is_damaged_ends_the_process_and_nothing_is_dropped),
+    };
+    return cmocka_run_group_tests_name("tx_snapshot", tests, NULL, NULL);
+}
