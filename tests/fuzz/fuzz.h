@@ -38,6 +38,7 @@ typedef struct fuzz_target {
     X(resp)             \
     X(up_file)          \
     X(script)           \
+    X(history)          \
     X(address)
 
 #define FUZZ_DECLARE(name) extern const fuzz_target fuzz_##name;

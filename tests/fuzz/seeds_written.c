@@ -148,6 +148,44 @@ static void of_apps(void)
     }
 }
 
+/* Of each kind of finding one, and of both workloads what has none. */
+static void of_histories(void)
+{
+#define TXN(index, type, process, value)                                                  \
+    "{\"index\":" #index ",\"time\":" #index ",\"process\":" #process ",\"type\":\"" type \
+    "\",\"f\":\"txn\",\"value\":" value "}\n"
+#define APPEND "{\"workload\":\"append\"}\n"
+    static const char *const histories[] = {
+        APPEND TXN(1, "invoke", 0, "[[\"append\",\"x\",1],[\"r\",2,null]]")
+            TXN(2, "ok", 0, "[[\"append\",\"x\",1],[\"r\",2,[3]]]")
+                TXN(3, "invoke", 1, "[[\"append\",2,3],[\"r\",\"x\",null]]")
+                    TXN(4, "ok", 1, "[[\"append\",2,3],[\"r\",\"x\",[1]]]"),
+        APPEND TXN(1, "invoke", 0, "[[\"append\",1,1]]") TXN(2, "invoke", 1, "[[\"append\",1,2]]")
+            TXN(3, "info", 0, "null") TXN(4, "fail", 1, "null") TXN(5, "invoke", 2, "[[\"r\",1,null]]")
+                TXN(6, "ok", 2, "[[\"r\",1,[1,2]]]") TXN(7, "invoke", 3, "[[\"r\",1,null]]")
+                    TXN(8, "ok", 3, "[[\"r\",1,[2]]]") "{\"index\":9,\"time\":9,\"process\":1,\"type\":"
+                                                       "\"resolved\",\"of\":1,\"status\":\"committed\","
+                                                       "\"ts\":7}\n",
+        "{\"workload\":\"bank\",\"accounts\":2,\"total\":10,\"initial\":{\"a\":4,\"b\":6},\"negative\":false}"
+        "\n"
+        "{\"index\":1,\"time\":1,\"process\":0,\"type\":\"invoke\",\"f\":\"transfer\",\"value\":{\"from\":"
+        "\"a\","
+        "\"to\":\"b\",\"amount\":3},\"id\":\"i\"}\n"
+        "{\"index\":2,\"time\":2,\"process\":0,\"type\":\"ok\",\"f\":\"transfer\"}\n"
+        "{\"index\":3,\"time\":3,\"process\":0,\"type\":\"invoke\",\"f\":\"read\"}\n"
+        "{\"index\":4,\"time\":4,\"process\":0,\"type\":\"ok\",\"f\":\"read\",\"value\":{\"a\":4,\"b\":6}}"
+        "\n"};
+    static char two[2048];
+    TEXTS("history", "", histories);
+    /* Two files. */
+    int length = snprintf(two, sizeof(two), "%s%c%s", histories[0], 0, APPEND);
+    length +=
+        snprintf(two + length, sizeof(two) - (size_t)length, "%s", TXN(2, "invoke", 0, "[[\"append\",3,1]]"));
+    seed_write("history", two, (size_t)length);
+#undef APPEND
+#undef TXN
+}
+
 static void of_files(const char *target, const char *pattern)
 {
     static char bytes[64 << 10];
@@ -171,6 +209,7 @@ void seeds_written(void)
     of_people();
     of_managers();
     of_apps();
+    of_histories();
     of_files("script", "tests/scenarios/*.scenario");
     of_files("up_file", "examples/up/*.yaml");
 }

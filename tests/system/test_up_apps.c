@@ -83,9 +83,22 @@ static void a_pair_of_apps_shares_a_journal_whoever_is_killed(void **state)
     assert_int_equal(0, up_status());
 }
 
+/* A lane of each node, and the whole of it. */
+static void assert_drawn(const char *path)
+{
+    static char svg[32768];
+    FILE *from = fopen(path, "r");
+    assert_non_null(from);
+    svg[fread(svg, 1, sizeof(svg) - 1, from)] = '\0';
+    fclose(from);
+    assert_non_null(strstr(svg, "data-node=\"alice\""));
+    assert_non_null(strstr(svg, "data-node=\"bob\""));
+    assert_non_null(strstr(svg, "</svg>\n"));
+}
+
 static void tx_lists_and_shows_what_became_of_transactions(void **state)
 {
-    char out[32768], arguments[64];
+    char out[32768], arguments[256];
     (void)state;
     write_file("up.yaml", pair);
     up_start(path_of("up.yaml"), NULL);
@@ -99,6 +112,11 @@ static void tx_lists_and_shows_what_became_of_transactions(void **state)
     snprintf(arguments, sizeof(arguments), "tx show %.26s", row - 26);
     assert_says(arguments, 0, "committed");
     assert_says(arguments, 0, "lock");
+    snprintf(arguments, sizeof(arguments), "tx show %.26s --svg %s", row - 26, path_of("drawn.svg"));
+    assert_says(arguments, 0, "committed");
+    assert_drawn(path_of("drawn.svg"));
+    snprintf(arguments, sizeof(arguments), "tx show %.26s --svg /nosuch/file", row - 26);
+    assert_says(arguments, 1, "/nosuch/file: can't be written");
     assert_says("tx list --json", 0, "\"in_doubt\":[]");
     assert_says("tx show NOSUCH", 1, "no node that runs here remembers it");
     assert_says("tx lis", 2, "usage: troupe tx list");

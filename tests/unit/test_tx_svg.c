@@ -155,6 +155,26 @@ static void times_are_to_scale(void **state)
     free(svg);
 }
 
+static void a_long_pause_is_cut_out_and_says_how_long_it_was(void **state)
+{
+    char text[4096], *svg;
+    (void)state;
+    snprintf(text, sizeof(text), "%.*s,%s]}", (int)strlen(two_nodes) - 2, two_nodes,
+             EVENT(102000000, "alice", "", "ack", "all"));
+    svg = drawn(text);
+    assert_well_formed(svg);
+    assert_int_equal(count(svg, "<rect class=\"cut\""), 1);
+    assert_non_null(strstr(svg, ">100 ms<"));
+    double first = mark_at(svg, "0.000 ms: lock"), last = mark_at(svg, ">1.000 ms: ack");
+    assert_true(last > first + 500);
+    assert_true(fabs(mark_at(svg, "0.500 ms: vote") - (first + last) / 2) < 0.2);
+    assert_true(mark_at(svg, "101.000 ms: ack") > last + 40);
+    free(svg);
+    svg = drawn(two_nodes);
+    assert_int_equal(count(svg, "<rect class=\"cut\""), 0);
+    free(svg);
+}
+
 /* Where each word of a row is: no two of one level meet. */
 static void words_of_one_time_are_above_each_other(void **state)
 {
@@ -209,6 +229,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(each_node_has_a_lane_and_each_event_a_mark),
         cmocka_unit_test(times_are_to_scale),
+        cmocka_unit_test(a_long_pause_is_cut_out_and_says_how_long_it_was),
         cmocka_unit_test(words_of_one_time_are_above_each_other),
         cmocka_unit_test(names_may_be_anything_and_one_event_is_enough),
         cmocka_unit_test(a_lock_that_nobody_freed_is_held_to_the_end),
