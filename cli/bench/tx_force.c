@@ -29,7 +29,8 @@ static void remove_store(const char *folder)
 {
     char path[320];
     snprintf(path, sizeof(path), "%s/measure.txlog", folder);
-    unlink(path);
+    for (unsigned segment = 2; unlink(path) == 0; segment++)
+        snprintf(path, sizeof(path), "%s/measure.txlog.%u", folder, segment);
 }
 
 static uint8_t record[1u << 20];
@@ -40,13 +41,13 @@ tr_err bench_disk(const char *folder, uint64_t bytes, uint64_t for_ns, double *f
     tr__log_store *store = open_store(folder, &wake, error);
     if (!store)
         return error->code;
-    tr_err err = store->grow(store, DISK_BYTES, error);
-    err = err == TR_OK ? store->force(store, error) : err;
+    tr_err err = store->grow(store, 1, DISK_BYTES, error);
+    err = err == TR_OK ? store->force(store, 1, error) : err;
     uint64_t began = bench_now(), at = 0, count = 0;
     for (; err == TR_OK && bench_now() - began < for_ns; count++) {
         at = at + bytes > DISK_BYTES ? 0 : at;
-        err = store->write(store, at, record, bytes, error);
-        err = err == TR_OK ? store->force(store, error) : err;
+        err = store->write(store, 1, at, record, bytes, error);
+        err = err == TR_OK ? store->force(store, 1, error) : err;
         at += bytes;
     }
     *forces = (double)count * 1e9 / (double)(bench_now() - began);
@@ -95,7 +96,7 @@ tr_err bench_log(const char *folder, uint64_t bytes, uint64_t group, uint64_t fo
     static const tr__log_upcalls upcalls = {.record = no_record, .forced = forced, .failed = failed};
     sem_t wake;
     tr__log_store *store = open_store(folder, &wake, error);
-    tr__log *log = store ? tr__log_open(store, NULL, &upcalls, error, error) : NULL;
+    tr__log *log = store ? tr__log_open(store, NULL, NULL, &upcalls, error, error) : NULL;
     if (!log) {
         if (store)
             store->close(store);
