@@ -136,6 +136,8 @@ static void cycle(tx_cycle *c)
     wait_for_clients(c);
     ask_judge(c, out);
     if (!c->failed)
+        tx_logs_check(c);
+    if (!c->failed)
         tx_history_check(c);
     ask_checker(c, out);
 }

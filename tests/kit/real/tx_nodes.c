@@ -133,6 +133,28 @@ void tx_logs_show(const tx_cycle *c)
     }
 }
 
+/* What a node says only if something is wrong with it, or with another. */
+static bool is_bad(const char *line)
+{
+    return strncmp(line, "error: ", 7) == 0 || strstr(line, "a frame of transactions from ");
+}
+
+void tx_logs_check(tx_cycle *c)
+{
+    char path[96], *line = NULL;
+    size_t room = 0;
+    for (uint32_t i = 0; i < c->plan.nodes; i++) {
+        snprintf(path, sizeof(path), "%s/n%u.log", c->home, i);
+        FILE *file = fopen(path, "re");
+        while (file && getline(&line, &room, file) > 0)
+            if (is_bad(line))
+                tx_fail(c, "n%u: %.*s", i, (int)strcspn(line, "\n"), line);
+        if (file)
+            fclose(file);
+    }
+    free(line);
+}
+
 /* ---- a node ---------------------------------------------------------------------------------------------- */
 
 typedef struct words {
