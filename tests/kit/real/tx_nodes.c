@@ -20,7 +20,7 @@
 #include "transport/key_os.h"
 
 #define HOME_PREFIX "troupe-tx-"
-#define DISK        "size=48m,mode=0700" /* of a node whose disk becomes full: twice its log */
+#define DISK        "size=96m,mode=0700" /* of a node whose disk becomes full: more than its log grows to */
 #define STALL_MS    3000                 /* that a wait may take longer than it should */
 #define WORDS_MAX   48
 #define WORD_BYTES  128
