@@ -75,6 +75,8 @@ typedef struct tr__transactions {
     tr__pending *tick;
     bool watching; /* it hears of nodes that come and go */
     tr_msg *peers; /* the tr_node_event of their coming, the last first */
+    tr_msg *early; /* frames of nodes of whose coming we haven't heard yet, in order */
+    uint32_t early_count;
     tr__tx_client *clients;
     uint64_t sweep_ns; /* when to look for clients that were given up */
     /* Branches that nobody can execute, told after the handler. */
@@ -92,6 +94,7 @@ typedef struct tr__transactions {
 /* As tr__tx_io.may_begin. */
 bool tr__peers_may_begin(void *context, const char *node);
 tr_err tr__peers_send(void *context, const char *node, tr__tx_frame *frame, tr_error *error);
+/* Within the handler of the frame. */
 void tr__peers_frame(tr__transactions *t, const tr_msg *msg, const tr__tx_frame *frame);
 /* Within the handler of the tr_node_event, which stays as long as the node does: no memory is needed to know one. */
 void tr__peers_changed(tr__transactions *t, const tr_node_event *event);

@@ -11,6 +11,8 @@
 #include "actors/tx/manager.h"
 #include "base/err.h"
 
+#define EARLY_MAX 1000 /* frames; more are dropped, as any may be */
+
 /* The one that came last: a node that was started anew may be connected while the last one's end, or even its coming, is
  * still on its way. */
 static const tr_node_event *peer_called(const tr__transactions *t, const char *name)
@@ -88,8 +90,58 @@ static const char *wrong_with(tr__transactions *t, const tr_msg *msg, const tr__
     return NULL;
 }
 
+/* Connected, but the event of its coming, which goes by the warden, is still on its way: its frames go straight. */
+static bool is_early(tr__transactions *t, const tr_msg *msg, const tr__tx_frame *frame)
+{
+    tr_addr sender = tr_msg_sender(msg);
+    return sender.node != id_of(t, frame->from) && tr_addr_equal(sender, TR__TX_MANAGER_OF(sender.node)) &&
+           tr__remote_called(t->node->remote, frame->from) == sender.node;
+}
+
+/* Hear those of that node, if it has come (true), or forget them. */
+static void end_early(tr__transactions *t, uint64_t node, bool came)
+{
+    for (tr_msg **at = &t->early; *at;) {
+        tr_msg *msg = *at;
+        if (tr_msg_sender(msg).node != node) {
+            at = &msg->next;
+            continue;
+        }
+        *at = msg->next;
+        t->early_count--;
+        if (came)
+            tr__peers_frame(t, msg, tr__msg_body(msg));
+        tr__msg_free(tr__owner(t->self), msg);
+    }
+}
+
+/* The message is taken. Whoever went before its coming was told isn't told of: its frames are forgotten here. */
+static void keep_early(tr__transactions *t)
+{
+    tr__loop *loop = tr__owner(t->self);
+    tr_msg *msg = loop->current, **end = &t->early;
+    uint32_t ignored;
+    loop->current = NULL;
+    for (tr_msg *other = t->early, *next; other; other = next) {
+        next = other->next;
+        if (!tr__remote_connected(t->node->remote, tr_msg_sender(other).node, &ignored)) {
+            end_early(t, tr_msg_sender(other).node, false);
+            next = t->early;
+        }
+    }
+    while (*end)
+        end = &(*end)->next;
+    msg->next = NULL;
+    *end = msg;
+    t->early_count++;
+}
+
 void tr__peers_frame(tr__transactions *t, const tr_msg *msg, const tr__tx_frame *frame)
 {
+    if (t->early_count < EARLY_MAX && is_early(t, msg, frame)) {
+        keep_early(t);
+        return;
+    }
     const char *wrong = wrong_with(t, msg, frame);
     if (!wrong) {
         tr__tx_receive(t->tx, frame);
@@ -120,12 +172,14 @@ static void came(tr__transactions *t, const tr_node_event *event)
     if (before) /* another incarnation of it, before we heard of that one's end */
         tr__tx_node_down(t->tx, event->name);
     tr__tx_node_up(t->tx, event->name);
+    end_early(t, event->node, true);
 }
 
 static void went(tr__transactions *t, const tr_node_event *event)
 {
     const tr_node_event *now = peer_called(t, event->name);
     bool spoken_with = now && now->node == event->node;
+    end_early(t, event->node, false);
     tr_msg **at = &t->peers;
     while (*at && ((const tr_node_event *)tr__msg_body(*at))->node != event->node)
         at = &(*at)->next;
@@ -151,6 +205,8 @@ void tr__peers_changed(tr__transactions *t, const tr_node_event *event)
 
 void tr__peers_fini(tr__transactions *t)
 {
+    while (t->early)
+        end_early(t, tr_msg_sender(t->early).node, false);
     while (t->peers) {
         tr_msg *msg = t->peers;
         t->peers = msg->next;

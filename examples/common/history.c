@@ -18,21 +18,29 @@ static uint64_t now_ns(void)
     return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 }
 
-static FILE *open_one(const char *directory, const char *node, const char *what)
+/* It has its name when its first line is there: so whoever finds one can read it, whenever its process was killed. */
+static FILE *open_one(const char *directory, const char *node, const char *what, const char *first)
 {
-    char path[512];
+    char path[512], fresh[520];
     snprintf(path, sizeof(path), "%s/%s-%ld.%s", directory, node, (long)getpid(), what);
-    FILE *file = fopen(path, "we");
-    if (file)
-        setvbuf(file, NULL, _IOLBF, LINE_MAX_BYTES);
-    return file;
+    snprintf(fresh, sizeof(fresh), "%s.new", path);
+    FILE *file = fopen(fresh, "we");
+    if (!file)
+        return NULL;
+    setvbuf(file, NULL, _IOLBF, LINE_MAX_BYTES);
+    if (fputs(first, file) >= 0 && rename(fresh, path) == 0)
+        return file;
+    fclose(file);
+    return NULL;
 }
 
 int history_open(history *h, const char *directory, const char *node, const char *header)
 {
-    *h = (history){.lines = open_one(directory, node, "jsonl"),
-                   .tickets = open_one(directory, node, "tickets")};
-    return h->lines && h->tickets && fprintf(h->lines, "%s\n", header) > 0;
+    char first[512];
+    snprintf(first, sizeof(first), "%s\n", header);
+    *h = (history){.lines = open_one(directory, node, "jsonl", first),
+                   .tickets = open_one(directory, node, "tickets", "")};
+    return h->lines && h->tickets;
 }
 
 /* ---- an operation -------------------------------------------------------------------------------------- */

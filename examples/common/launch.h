@@ -6,7 +6,7 @@
 
 #define CLUSTER_NODE_ARGUMENTS  7 /* behind the options: as cluster.h says */
 #define CLUSTER_JUDGE_ARGUMENTS 4
-#define CLUSTER_NOTE_MAX        65536
+#define CLUSTER_NOTE_MAX        131072
 
 /* The whole program; what it returns is its exit status. */
 int launch(int argc, char **argv, const workload *w);

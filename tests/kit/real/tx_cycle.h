@@ -109,6 +109,8 @@ void tx_nodes_listen(tx_cycle *c, uint32_t ms);
 int tx_run(char *const *argv, uint32_t seconds, char *out, size_t room);
 /* The example's judge: it settles what is unknown, and reads all. As tx_run. */
 int tx_judge(tx_cycle *c, char *out, size_t room);
+/* Fails the cycle if a node's log has what it shouldn't. */
+void tx_logs_check(tx_cycle *c);
 /* The last words of a node's log, for who reads why. */
 void tx_logs_show(const tx_cycle *c);
 

@@ -20,7 +20,7 @@
 #include "transport/key_os.h"
 
 #define HOME_PREFIX "troupe-tx-"
-#define DISK        "size=48m,mode=0700" /* of a node whose disk becomes full: twice its log */
+#define DISK        "size=96m,mode=0700" /* of a node whose disk becomes full: more than its log grows to */
 #define STALL_MS    3000                 /* that a wait may take longer than it should */
 #define WORDS_MAX   48
 #define WORD_BYTES  128
@@ -131,6 +131,28 @@ void tx_logs_show(const tx_cycle *c)
         if (system(command) != 0)
             fprintf(stderr, "(none)\n");
     }
+}
+
+/* What a node says only if something is wrong with it, or with another. */
+static bool is_bad(const char *line)
+{
+    return strncmp(line, "error: ", 7) == 0 || strstr(line, "a frame of transactions from ");
+}
+
+void tx_logs_check(tx_cycle *c)
+{
+    char path[96], *line = NULL;
+    size_t room = 0;
+    for (uint32_t i = 0; i < c->plan.nodes; i++) {
+        snprintf(path, sizeof(path), "%s/n%u.log", c->home, i);
+        FILE *file = fopen(path, "re");
+        while (file && getline(&line, &room, file) > 0)
+            if (is_bad(line))
+                tx_fail(c, "n%u: %.*s", i, (int)strcspn(line, "\n"), line);
+        if (file)
+            fclose(file);
+    }
+    free(line);
 }
 
 /* ---- a node ---------------------------------------------------------------------------------------------- */

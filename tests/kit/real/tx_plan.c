@@ -38,7 +38,11 @@ static void add(tx_plan *plan, tx_fault what, tr__random *random)
     *step = (tx_step){.what = what, .node = draw(random, 0, plan->nodes - 1)};
     step->other = (step->node + draw(random, 1, plan->nodes - 1)) % plan->nodes;
     step->at_ms = draw(random, FIRST_MS, plan->load_ms - LAST_MS);
-    step->for_ms = draw(random, what == TX_FULL ? 1500 : 50, most_ms[what]); /* the reserve lasts a while */
+    step->for_ms = draw(random, 50, most_ms[what]);
+    if (what == TX_FULL) { /* the reserve lasts a while */
+        step->at_ms = FIRST_MS;
+        step->for_ms = plan->load_ms - FIRST_MS - draw(random, 0, 1000);
+    }
     if (what == TX_POINT)
         draw_point(step, plan->count == 1 ? plan->seed : tr__random_next(random), random);
 }
@@ -55,6 +59,11 @@ void tx_plan_make(tx_plan *plan, uint64_t seed, bool split)
     tr__random_init(&random, seed);
     *plan = (tx_plan){.seed = seed, .nodes = draw(&random, 3, TX_NODES_MAX), .clients = draw(&random, 2, 4)};
     tx_fault second = in_turn[seed % 6];
+    if (second == TX_FULL) { /* or the log's reserve, 16 MiB, wouldn't be used up */
+        plan->nodes = 3;
+        plan->clients = 6;
+        plan->note_bytes = split ? 131072 : 0;
+    }
     plan->workload = draw(&random, 0, 1) || second == TX_FULL ? "bank" : "append";
     plan->load_ms = draw(&random, 3500, 5000);
     plan->hears_silence = draw(&random, 0, 1);
@@ -66,8 +75,6 @@ void tx_plan_make(tx_plan *plan, uint64_t seed, bool split)
         if (what != TX_FULL && can_be(what, split)) /* that one is for one node, with notes */
             add(plan, what, &random);
     }
-    if (second == TX_FULL) /* or the reserve, 16 MiB, wouldn't be used up */
-        plan->note_bytes = 32768;
 }
 
 void tx_plan_print(const tx_plan *plan, FILE *to)
