@@ -308,6 +308,21 @@ bool tr__tx_waits(const tr__tx *tx)
            (tx->branches || tx->decisions || tx->callers || tx->resolvers || tx->forcing || tx->unforced_ns);
 }
 
+#define FEW_CALLERS 16 /* so many are looked at each time */
+
+uint64_t tr__tx_due(const tr__tx *tx, uint64_t now_ns)
+{
+    uint64_t due = UINT64_MAX, soon = now_ns + TR__TX_TICK_NS;
+    if (!tr__tx_waits(tx))
+        return due;
+    if (tx->branches || tx->decisions || tx->resolvers || tx->forcing || tx->unforced_ns ||
+        HASH_COUNT(tx->callers) > FEW_CALLERS)
+        return soon;
+    for (const tr__tx_caller *caller = tx->callers; caller; caller = caller->hh.next)
+        due = caller->begin.until_ns < due ? caller->begin.until_ns : due;
+    return due > soon ? due : soon;
+}
+
 void tr__tx_node_down(tr__tx *tx, const char *node)
 {
     tr__tx_branches_node_down(tx, node);

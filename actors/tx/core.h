@@ -101,9 +101,12 @@ bool tr__tx_has_log(const tr__tx *tx);
 void tr__tx_receive(tr__tx *tx, const tr__tx_frame *frame);
 /* The store woke us: look whether a batch is done. */
 void tr__tx_poll(tr__tx *tx);
-/* Let time act; to be called every TR__TX_TICK_NS while something waits for time (cheap to ask, after each input). */
+/* Let time act; to be called when tr__tx_due says so (cheap to ask, after each input). */
 void tr__tx_tick(tr__tx *tx);
 bool tr__tx_waits(const tr__tx *tx);
+/* When it is to be called next; UINT64_MAX: nothing waits for time. A node that only calls others has nothing to do before a
+ * deadline. */
+uint64_t tr__tx_due(const tr__tx *tx, uint64_t now_ns);
 /* A node's connection broke: what was under way there is lost, what isn't prepared for its callers is dropped. */
 void tr__tx_node_down(tr__tx *tx, const char *node);
 void tr__tx_node_up(tr__tx *tx, const char *node);

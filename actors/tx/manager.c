@@ -200,8 +200,14 @@ static void tick_soon(tr__transactions *t)
 {
     if (!t->watching)
         t->watching = tr_watch_nodes(t->self) == TR_OK;
-    if (tr__tx_waits(t->tx) || t->clients || !t->watching)
-        tr__tick_set(tr__owner(t->self), t->tick, TR__TX_TICK_NS);
+    tr__loop *loop = tr__owner(t->self);
+    uint64_t due = tr__tx_due(t->tx, loop->now_ns);
+    if (t->clients && due > t->sweep_ns)
+        due = t->sweep_ns;
+    if (!t->watching || due < loop->now_ns + TR__TX_TICK_NS)
+        due = loop->now_ns + TR__TX_TICK_NS;
+    if (due != UINT64_MAX)
+        tr__tick_by(loop, t->tick, due);
 }
 
 static tr_err init(tr_actor *self, void *state, const void *arg)

@@ -5,8 +5,6 @@
 
 #include "cli/bench/tx.h"
 
-#define CLIENT_TILLS    16 /* accounts of the server that all share, the last ones */
-#define CLIENT_TILL(n)  (BENCH_ACCOUNTS - CLIENT_TILLS + (n) % CLIENT_TILLS)
 #define CLIENTS_MAX     1000
 #define CLIENT_PATIENCE TR_SECONDS(60) /* until all are connected */
 

@@ -1,6 +1,7 @@
 """The stage `tx`: transactions beside what the disk and the log do alone, a hot participant, and client apps at one server."""
 import json
 import os
+import subprocess
 
 import charts
 import measure
@@ -18,7 +19,11 @@ def once(results, progress, workload, bench, params, number):
         return
     progress.say(f"tx: {workload}", f"run {number}" if number else "warm-up")
     words = [str(measure.TROUPE), "bench", bench, "--runs", "1", "--json", *measure.words_of(params)]
-    values = {line["metric"]: line["value"] for line in map(json.loads, measure.run(words).splitlines())}
+    try:
+        values = {line["metric"]: line["value"] for line in map(json.loads, measure.run(words).splitlines())}
+    except (RuntimeError, subprocess.TimeoutExpired) as error:
+        progress.say(f"tx: {workload} gave no result: {str(error)[-200:]}", "")
+        values = {}  # which is a verdict as well
     results.add(**key, values=values, params=params)
 
 
@@ -95,6 +100,7 @@ def reached(results, target):
         return got[0], ""
     # Of the same run, so that what the disk did then counts.
     lines = [line["values"] for line in results.find(stage=STAGE, workload=target.workload) if line["run"]]
+    lines = [line for line in lines if target.metric in line]
     value = measure.median(line[target.metric] / line[target.of] for line in lines)
     return value, f"{figure(got[0])} a second, the disk {figure(of(results, target.workload, target.of)[0])}"
 
@@ -104,6 +110,9 @@ def verdicts(results):
     for target in plan.TX_TARGETS:
         got = reached(results, target)
         if not got:
+            tried = f"hot {max(plan.TX_LOADS)}" if target.workload == "hot" else target.workload
+            if results.find(stage=STAGE, workload=tried):
+                out.append((target.key, "no run gave a result", f"{target.at_least or target.at_most}", False))
             continue
         value, made_of = got
         least = target.at_least is not None
@@ -182,8 +191,8 @@ def text(results, pictures):
             "1,000 under way, or its caller 20,000); late (the lock wait, or the deadline). Hot: every transaction writes one "
             "participant of the other node and one of 1,024 here, half of them in each order; so many are begun a second, "
             "whether or not those before are over. Clients: each is a node with a connection of its own, in up to ten "
-            "processes; a transaction writes its journal at the server and a till that others use as well, and is done again "
-            "until it is committed, in the time that is measured; at the end all journals are compared.", ""]
+            "processes; a transaction makes an entry in its journal at the server, and is done again until it is committed, in "
+            "the time that is measured; at the end all journals are compared.", ""]
     for file, alt in (("performance-tx-hot.svg", "Committed against offered, of a hot participant"),
                       ("performance-tx-clients.svg", "Committed a second and how long it took, by the number of clients")):
         if file in pictures:

@@ -528,13 +528,17 @@ bool cluster_step(cluster *c)
     return stepped;
 }
 
+/* As a manager does: nobody ticks before it says that it is due. */
 static void tick(cluster *c)
 {
+    uint64_t before = c->now_ns;
     c->now_ns += TR__TX_TICK_NS;
     for (uint32_t i = 0; i < CLUSTER_NODES; i++)
         if (c->nodes[i].tx) {
+            bool due = !tr__tx_waits(c->nodes[i].tx) || tr__tx_due(c->nodes[i].tx, before) <= c->now_ns;
             tr__tx_poll(c->nodes[i].tx);
-            tr__tx_tick(c->nodes[i].tx);
+            if (due)
+                tr__tx_tick(c->nodes[i].tx);
         }
     die_if_killed(c);
 }

@@ -120,6 +120,22 @@ static void a_transfer_commits_on_both_sides(void **state)
     end(c);
 }
 
+/* Nothing but its deadline wakes a node that only calls others. */
+static void a_caller_that_hears_nothing_gives_up_at_its_deadline(void **state)
+{
+    (void)state;
+    cluster *c = setup_cluster(1);
+    c->lost = 1; /* every frame */
+    cluster_transfer *t = pay(c, 40);
+    cluster_run(c, TR_SECONDS(1));
+    assert_int_equal(tr__tx_due(c->nodes[0].tx, c->now_ns), t->begin.until_ns);
+    cluster_run(c, t->begin.until_ns - c->now_ns - TR__TX_TICK_NS);
+    assert_false(t->refused);
+    cluster_run(c, 2 * TR__TX_TICK_NS);
+    assert_true(t->refused);
+    end(c);
+}
+
 static void a_refusal_leaves_no_effect_anywhere(void **state)
 {
     (void)state;
@@ -497,6 +513,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_call_larger_than_its_callers_node_lets_go_is_refused),
         cmocka_unit_test(a_transfer_commits_on_both_sides),
+        cmocka_unit_test(a_caller_that_hears_nothing_gives_up_at_its_deadline),
         cmocka_unit_test(a_refusal_leaves_no_effect_anywhere),
         cmocka_unit_test(what_was_committed_survives_the_power_of_all),
         cmocka_unit_test(transactions_on_one_account_follow_each_other),
