@@ -352,6 +352,7 @@ tr_err tr__log_append(tr__log *log, uint8_t type, bool finishes, const tr__iov *
 {
     uint64_t length = 0;
     bool next = false;
+    tr__check(type != TR__LOG_MARK, "a mark is the log's own");
     for (unsigned i = 0; i < count; i++) {
         length += payload[i].length;
         if (length > TR__LOG_PAYLOAD_MAX)

@@ -60,7 +60,7 @@ typedef struct tr__log_upcalls {
  * TR_ENOSPC (a new one), TR_ENOMEM, TR_EIO, or what `record` returned. Waits for the disk. */
 tr__log *tr__log_open(tr__log_store *store, const tr__log_options *options, const tr__log_base *base,
                       const tr__log_upcalls *upcalls, void *context, tr_error *error);
-/* Put a record behind the others; its payload is copied. `finishes`: it ends a transaction that is prepared,
+/* Put a record behind the others; its payload is copied. `type` isn't TR__LOG_MARK. `finishes`: it ends a transaction that is prepared,
  * or is such an end's consequence, and may use the reserve. Errors change nothing: TR_ETOOBIG (over
  * TR__LOG_PAYLOAD_MAX), TR_EFULL ("log-full": no place on the disk or by size_max; tried again with every
  * append), TR_EAGAIN (the disk is behind: after the next `forced`), TR_ENOMEM; after `failed`, its code. */

@@ -74,7 +74,7 @@ static tr_err record(void *context, uint8_t type, uint64_t lsn, const void *payl
     static uint8_t expected[20000];
     (void)error;
     bytes_of(lsn, expected);
-    u->wrong |= lsn != ++u->replayed || type != (uint8_t)lsn || length != length_of(lsn) ||
+    u->wrong |= lsn != ++u->replayed || type != (uint8_t)(lsn % 251) || length != length_of(lsn) ||
                 memcmp(payload, expected, length) != 0;
     return TR_OK;
 }
@@ -136,7 +136,7 @@ static bool append(user *u)
     uint64_t lsn = tr__log_last(u->log) + 1;
     bytes_of(lsn, bytes);
     tr__iov iov = {bytes, length_of(lsn)};
-    return tr__log_append(u->log, (uint8_t)lsn, false, &iov, 1, &lsn, &u->error) == TR_OK;
+    return tr__log_append(u->log, (uint8_t)(lsn % 251), false, &iov, 1, &lsn, &u->error) == TR_OK;
 }
 
 /* One turn: wait until the store has something. */
