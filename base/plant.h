@@ -50,6 +50,8 @@
     X(presumed_early, tx_atomic, "a coordinator that is still forcing its COMMIT says aborted")              \
     X(yes_unforced, tx_atomic, "a participant votes yes before its PREPARE is forced")                       \
     X(prepared_given_up, tx_atomic, "a prepared branch is given up when its deadline has passed")            \
+    X(sibling_presumes, tx_atomic, "a participant that knows nothing of a transaction says that it is aborted") \
+    X(sibling_keeps, tx_atomic, "a participant says aborted, and keeps its branch, which may yet be prepared")   \
     X(committed_unforced, tx_durable, "committed is said before the COMMIT is forced")                       \
     X(redo_lost, tx_durable, "what a participant had committed isn't replayed")                              \
     X(locks_lost, tx_order, "what is in doubt after a start isn't locked")                                   \

@@ -98,6 +98,7 @@ static void drop_all(tr__tx *tx, const tr__tx_caller *caller)
     for (uint32_t i = 0; i < caller->count; i++) {
         tr__tx_frame frame = tr__tx_frame_of(TR__TX_DROP, &caller->begin.id);
         frame.actor = caller->parties[i].actor;
+        frame.remaining = tr__tx_left(tx, caller->begin.until_ns);
         tr__tx_send(tx, caller->parties[i].node, &frame, NULL);
     }
 }

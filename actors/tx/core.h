@@ -5,7 +5,8 @@
  *   core.c          open and replay, frames in, time, the table of what is known
  *   lock.c          who may work on a participant, in the order of priorities: wound-wait
  *   branch.c        branches: what one transaction does with one participant here; their states and their end
- *   participant.c   calls, prepare, decisions, inquiries
+ *   participant.c   calls, prepare, decisions
+ *   doubt.c         what is in doubt: whom it asks, and what who is asked may say
  *   coordinator.c   transactions that are decided here, and what became of them
  *   caller.c        transactions that were begun here
  *   parties.c       their participants, and who of them decides
@@ -19,11 +20,14 @@
  *
  * Invariants; checks cite them:
  *   T1  A branch that wrote holds its participant's lock exclusively until it is gone.
- *   T2  A prepared branch is ended by a decision only: no time, no lost connection ends it.
+ *   T2  A prepared branch is ended by a decision only, said by who decides or by another participant: no time, no lost
+ *       connection ends it.
  *   T3  COMMITTED is said, and redo applied, only after the record that says so is durable (the coordinator's COMMIT).
  *   T4  ABORTED is said of an id without a record only by the log that would have it, and never of one that is being
  *       decided.
  *   T5  A decision never changes: what is in `outcomes` stays as it is.
+ *   T6  A participant says of what is decided elsewhere only what its log says; or ABORTED, when it gives up a branch that
+ *       has promised nothing and will never promise (a tomb sees to that). Else it doesn't know.
  *   W1 to W4  Who waits, and for whom: lock.c. */
 #ifndef TR_ACTORS_TX_CORE_H
 #define TR_ACTORS_TX_CORE_H
@@ -157,6 +161,7 @@ typedef struct tr__tx_figures {
     uint32_t branches, prepared, deciding, calling; /* prepared: in doubt */
     uint64_t committed, aborted;                    /* decided here, since the start */
     uint64_t wounds;                                /* of others, here, since the start */
+    uint64_t asked;                                 /* by other participants in doubt, since the start */
     uint64_t oldest_prepared_ns;                    /* since when; 0: none */
 } tr__tx_figures;
 void tr__tx_figures_of(const tr__tx *tx, tr__tx_figures *figures);

@@ -68,7 +68,11 @@ struct tr__tx_branch {
     char decider[TR_NAME_MAX];
     uint8_t decider_log[TR__LOG_ID_BYTES];
     uint64_t ts; /* prepared with; committed with */
+    uint8_t *parties; /* all participants, as PREPARE had them: whom else to ask */
+    size_t parties_size;
     uint64_t since_ns, retry_ns, pause_ns;
+    uint32_t asked;   /* times */
+    bool unanswered;  /* who decides was asked, and has said nothing since, or has lost its log */
     uint32_t decided; /* a verdict that came while preparing; 0: none */
 };
 
@@ -113,6 +117,7 @@ typedef struct tr__tx_tomb {
     uint64_t until_ns;
 } tr__tx_tomb;
 #define TR__TX_TOMBS_MAX 65536
+#define TR__TX_HEARD_MAX 65536 /* outcomes of others' decisions that are remembered, for who asks */
 #define TR__TX_LATE_NS   TR_SECONDS(10) /* so late, at most, comes what was sent before the deadline */
 
 /* ---- callers ------------------------------------------------------------------------------------------- */
@@ -172,13 +177,15 @@ struct tr__tx {
     tr__tx_branch *branches;
     tr__tx_decision *decisions;
     tr__tx_outcome_at *outcomes;
+    tr__tx_outcome_at *heard; /* of what was prepared here and decided elsewhere: the last ones, the oldest first */
     tr__tx_tomb *tombs;
-    uint64_t tombs_ns; /* when to look at them */
+    uint64_t tombs_ns;        /* when to look at them */
+    uint64_t tombs_missed_ns; /* until when one counts that couldn't be made */
     tr__tx_caller *callers;
     tr__tx_resolver *resolvers;
     tr__tx_force *forcing, **forcing_end;
     size_t bytes; /* TR__TX_BYTES_MAX */
-    uint64_t committed, aborted, wounds;
+    uint64_t committed, aborted, wounds, asked;
 };
 
 /* ---- core.c -------------------------------------------------------------------------------------------- */
@@ -251,6 +258,8 @@ void tr__tx_actor_unused(tr__tx *tx, tr__tx_actor *actor);
 void tr__tx_branch_go(tr__tx *tx, tr__tx_branch *branch, tr__tx_branch_state state);
 /* An unprepared one ends without effect; its calls hear why. */
 void tr__tx_branch_drop(tr__tx *tx, tr__tx_branch *branch, tr_tx_reason why);
+/* Who takes part, as bytes of frame.h: a copy is kept. False: no memory. */
+bool tr__tx_branch_knows(tr__tx_branch *branch, tr_bytes parties);
 /* Its writes become committed. */
 void tr__tx_branch_apply(tr__tx *tx, tr__tx_branch *branch);
 /* Release and forget it, without a word. */
@@ -265,7 +274,9 @@ void tr__tx_drop_text(const tr__tx_branch *branch, char *out);
 /* Answer a call: not done, and why. */
 void tr__tx_refuse_call(tr__tx *tx, const tr_tx_id *id, const char *caller, const char *actor,
                         uint32_t number, tr_tx_reason why, const char *text);
-bool tr__tx_is_entombed(tr__tx *tx, const tr_tx_id *id, const tr__tx_actor *actor);
+bool tr__tx_is_entombed(tr__tx *tx, const tr_tx_id *id, const char *actor);
+/* It is over here before anything of it has come: nothing begins until its deadline, which is so far off. */
+void tr__tx_entomb(tr__tx *tx, const tr_tx_id *id, const char *actor, uint64_t remaining_ns);
 /* Why a branch that should be there isn't. */
 tr_tx_reason tr__tx_branch_gone_why(tr__tx *tx, const tr_tx_id *id, const char *actor);
 void tr__tx_tombs_tick(tr__tx *tx, uint64_t now_ns);
@@ -279,11 +290,25 @@ void tr__tx_granted(tr__tx *tx, tr__tx_branch *branch);
 void tr__tx_on_call(tr__tx *tx, const tr__tx_frame *frame);
 void tr__tx_on_prepare(tr__tx *tx, const tr__tx_frame *frame);
 void tr__tx_on_decide(tr__tx *tx, const tr__tx_frame *frame);
-/* An answer about a branch in doubt. */
-void tr__tx_on_answer_branch(tr__tx *tx, const tr__tx_frame *frame);
 void tr__tx_on_drop(tr__tx *tx, const tr__tx_frame *frame);
+/* A prepared branch ends, as somebody said who knows; when the log takes no record now, it stays as it is. */
+void tr__tx_branch_finish(tr__tx *tx, tr__tx_branch *branch, bool committed, uint64_t ts);
 void tr__tx_branches_tick(tr__tx *tx, uint64_t now_ns);
 void tr__tx_branches_node_down(tr__tx *tx, const char *node);
+
+/* ---- doubt.c ------------------------------------------------------------------------------------------- */
+
+/* It is in doubt from now on. */
+void tr__tx_doubt_begin(tr__tx *tx, tr__tx_branch *branch);
+void tr__tx_doubt_tick(tr__tx *tx, tr__tx_branch *branch, uint64_t now_ns);
+/* An answer about a branch in doubt. */
+void tr__tx_on_answer_branch(tr__tx *tx, const tr__tx_frame *frame);
+void tr__tx_on_ask(tr__tx *tx, const tr__tx_frame *frame);
+/* Remember what became of it; as long as there is room and memory. */
+void tr__tx_heard_put(tr__tx *tx, const tr_tx_id *id, bool committed, uint64_t ts);
+void tr__tx_doubts_node_down(tr__tx *tx, const char *node);
+void tr__tx_doubts_node_up(tr__tx *tx, const char *node);
+void tr__tx_doubts_fini(tr__tx *tx);
 
 /* ---- coordinator.c ------------------------------------------------------------------------------------- */
 
