@@ -56,6 +56,7 @@
     X(redo_lost, tx_durable, "what a participant had committed isn't replayed")                              \
     X(locks_lost, tx_order, "what is in doubt after a start isn't locked")                                   \
     X(dirty_neighbour, tx_order, "a reader gets the lock while a writer holds it")                           \
+    X(read_half_asked, tx_order, "what only read is committed when the first of its participants has agreed")   \
     X(prepared_wounded, tx_atomic, "a prepared branch is wounded by an older transaction")                   \
     X(lock_by_arrival, tx_locks, "who waits for a lock gets it in the order of arrival")                     \
     X(wound_withheld, tx_locks, "an older transaction waits for a younger one as for any other")             \

@@ -278,7 +278,7 @@ static void decide_if_voted(tr__tx *tx, tr__tx_decision *decision)
     decide(tx, decision);
 }
 
-/* Our own branches join; else why one can't. */
+/* Our own branches join, and those that wrote nothing are let go; else why one can't. */
 static tr_tx_reason take_local(tr__tx *tx, tr__tx_decision *decision)
 {
     for (uint32_t i = 0; i < decision->count; i++) {
@@ -290,6 +290,12 @@ static tr_tx_reason take_local(tr__tx *tx, tr__tx_decision *decision)
             strcmp(branch->caller, decision->caller) != 0 || party->reads != branch->reads ||
             party->writes != branch->writes)
             return branch ? TR_TX_BRANCH_LOST : tr__tx_branch_gone_why(tx, &decision->id, party->actor);
+        if (!branch->view.writes) { /* as one on another node: it isn't needed any more */
+            decision->votes[i] = TR__TX_READ;
+            tr__tx_event(tx, &decision->id, party->actor, "vote", "read");
+            tr__tx_branch_end(tx, branch);
+            continue;
+        }
         decision->local[i] = true;
         decision->votes[i] = TR__TX_YES;
         tr__tx_branch_go(tx, branch, TR__BRANCH_DECIDING);
@@ -301,8 +307,8 @@ static tr_err ask_votes(tr__tx *tx, tr__tx_decision *decision, const tr__tx_fram
 {
     for (uint32_t i = 0; i < decision->count; i++) {
         const tr__tx_party *party = &decision->parties[i];
-        if (decision->local[i])
-            continue;
+        if (decision->votes[i])
+            continue; /* ours: taken above */
         tr__tx_frame frame = tr__tx_frame_of(TR__TX_PREPARE, &decision->id);
         frame.actor = party->actor;
         frame.log = (tr_bytes){tr__log_id(tx->log), TR__LOG_ID_BYTES};

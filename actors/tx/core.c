@@ -230,6 +230,7 @@ void tr__tx_close(tr__tx *tx)
     if (!tx)
         return;
     tr__tx_callers_fini(tx);
+    tr__tx_resolvers_fini(tx);
     tr__tx_decisions_fini(tx);
     tr__tx_branches_fini(tx);
     tr__tx_doubts_fini(tx);
@@ -283,6 +284,7 @@ void tr__tx_tick(tr__tx *tx)
     tr__tx_branches_tick(tx, now);
     tr__tx_decisions_tick(tx, now);
     tr__tx_callers_tick(tx, now);
+    tr__tx_resolvers_tick(tx, now);
     if (tx->unforced_ns && now - tx->unforced_ns >= TR__TX_FORCE_NS) {
         tx->unforced_ns = now;
         tr__log_force(tx->log, tr__log_last(tx->log));
@@ -308,7 +310,7 @@ void tr__tx_node_up(tr__tx *tx, const char *node)
 {
     tr__tx_doubts_node_up(tx, node);
     tr__tx_decisions_node_up(tx, node);
-    tr__tx_callers_node_up(tx, node);
+    tr__tx_resolvers_node_up(tx, node);
 }
 
 /* ---- for who looks ------------------------------------------------------------------------------------- */

@@ -9,6 +9,7 @@
  *   doubt.c         what is in doubt: whom it asks, and what who is asked may say
  *   coordinator.c   transactions that are decided here, and what became of them
  *   caller.c        transactions that were begun here
+ *   resolve.c       tickets: what became of them
  *   parties.c       their participants, and who of them decides
  *
  * A branch (tr__tx_branch_state; the table is in branch.c):
@@ -113,6 +114,7 @@ typedef struct tr__tx_begin {
     uint64_t until_ns, lock_wait_ns;
     uint64_t priority; /* of the first attempt; 0: this is the first */
     uint32_t calls;    /* made so far, as the caller counts them */
+    bool read_only;    /* a call that writes is refused */
 } tr__tx_begin;
 
 /* Call a participant, "node/actor"; the first call begins the transaction. `call` has type, fingerprint, schema, body, and

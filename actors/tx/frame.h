@@ -60,12 +60,14 @@ typedef enum tr__tx_verdict {
  *   reads, writes  calls of each sort that the branch has executed
  *   type, fingerprint, schema, body  of the user's message or reply (the schema, for a reader that declares another
  *               version of it); body of COMMIT and PREPARE: the parties (frame.c)
+ *   wrote       whether the branch has written anything so far (CALLED). Absent, from a node that doesn't say: if a call
+ *               that may has been executed
  *   priority    of the transaction (CALL): its caller's clock when it was first attempted, the less the older. Absent,
  *               from a node that knows none: the time in its id */
 TR_MESSAGE(tr__tx_frame, (u32, kind), (bytes, id), (string, from), (bytes, log), (u64, boot), (u64, clock),
            (string, actor), (u32, number), (u64, remaining), (u64, wait), (u32, reads), (u32, writes),
            (u32, status), (u32, reason), (string, text), (u64, ts), (u64, type), (u64, fingerprint),
-           (bytes, body), (optional, string, schema), (optional, u64, priority))
+           (bytes, body), (optional, string, schema), (optional, u64, priority), (optional, u32, wrote))
 
 /* Add the schema of its type, which this program declares, if it has one. Borrowed for ever. */
 void tr__tx_put_schema(tr__tx_frame *frame);

@@ -208,6 +208,8 @@ static void answer_executed(tr__tx *tx, tr__tx_branch *branch, uint32_t number)
     answer.log = (tr_bytes){tr__log_id(tx->log), TR__LOG_ID_BYTES};
     answer.reads = branch->reads;
     answer.writes = branch->writes;
+    answer.wrote.present = true;
+    answer.wrote.value = branch->view.writes != NULL;
     answer.type = branch->view.reply_type;
     answer.fingerprint = branch->view.reply_fingerprint;
     tr__tx_put_schema(&answer);

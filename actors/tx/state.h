@@ -140,6 +140,7 @@ typedef struct tr__tx_caller {
     tr__tx_caller_state state;
     tr__tx_party parties[TR_TX_PARTICIPANTS_MAX];
     uint32_t numbers[TR_TX_PARTICIPANTS_MAX]; /* calls sent */
+    bool wrote[TR_TX_PARTICIPANTS_MAX];       /* not only: was called by what may */
     bool voted[TR_TX_PARTICIPANTS_MAX];       /* while READING */
     uint8_t logs[TR_TX_PARTICIPANTS_MAX][TR__LOG_ID_BYTES];
     uint32_t count, coordinator;
@@ -339,10 +340,19 @@ void tr__tx_on_called(tr__tx *tx, const tr__tx_frame *frame);
 void tr__tx_on_outcome(tr__tx *tx, const tr__tx_frame *frame);
 /* A vote for a read-only transaction of ours: false if it is none. */
 bool tr__tx_on_read_vote(tr__tx *tx, const tr__tx_frame *frame);
-void tr__tx_on_answer_resolve(tr__tx *tx, const tr__tx_frame *frame);
 void tr__tx_callers_tick(tr__tx *tx, uint64_t now_ns);
 void tr__tx_callers_node_down(tr__tx *tx, const char *node);
-void tr__tx_callers_node_up(tr__tx *tx, const char *node);
 void tr__tx_callers_fini(tr__tx *tx);
+/* What was asked for with that token is over. */
+void tr__tx_answer_done(tr__tx *tx, void *token, tr_tx_status status, tr_tx_reason why, const char *text,
+                        const char *ticket, uint64_t ts, uint64_t priority);
+
+/* ---- resolve.c ----------------------------------------------------------------------------------------- */
+
+void tr__tx_on_answer_resolve(tr__tx *tx, const tr__tx_frame *frame);
+void tr__tx_resolvers_forget(tr__tx *tx, const void *token);
+void tr__tx_resolvers_tick(tr__tx *tx, uint64_t now_ns);
+void tr__tx_resolvers_node_up(tr__tx *tx, const char *node);
+void tr__tx_resolvers_fini(tr__tx *tx);
 
 #endif
