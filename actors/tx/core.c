@@ -329,6 +329,7 @@ void tr__tx_figures_of(const tr__tx *tx, tr__tx_figures *figures)
                                 .calling = HASH_COUNT(tx->callers),
                                 .wounds = tx->wounds,
                                 .asked = tx->asked,
+                                .alarms = tx->alarms,
                                 .committed = tx->committed,
                                 .aborted = tx->aborted};
     for (const tr__tx_branch *branch = tx->branches; branch; branch = branch->hh.next) {
@@ -338,14 +339,4 @@ void tr__tx_figures_of(const tr__tx *tx, tr__tx_figures *figures)
         if (!figures->oldest_prepared_ns || branch->since_ns < figures->oldest_prepared_ns)
             figures->oldest_prepared_ns = branch->since_ns;
     }
-}
-
-uint32_t tr__tx_doubts(const tr__tx *tx, tr__tx_doubt *out, uint32_t most)
-{
-    uint32_t count = 0; /* the table is in the order in which its branches began */
-    for (const tr__tx_branch *branch = tx->branches; branch && count < most; branch = branch->hh.next)
-        if (branch->state == TR__BRANCH_PREPARED)
-            out[count++] =
-                (tr__tx_doubt){branch->key.id, branch->at->name, branch->decider, branch->since_ns};
-    return count;
 }

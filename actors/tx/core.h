@@ -48,6 +48,7 @@
 #define TR__TX_RETRY_NS      TR_MILLIS(100) /* the first repetition; doubles up to: */
 #define TR__TX_RETRY_MAX_NS  TR_SECONDS(5)
 #define TR__TX_FORCE_NS      TR_MILLIS(100) /* nothing stays unforced for longer */
+#define TR__TX_ALARM_NS      TR_SECONDS(30) /* in doubt for so long: somebody is told */
 
 typedef struct tr__tx tr__tx;
 typedef struct tr__tx_branch tr__tx_branch;
@@ -62,6 +63,16 @@ typedef struct tr__tx_branch tr__tx_branch;
 #define TR__ENUM(name, word) TR__TX_POINT_##name,
 typedef enum tr__tx_point { TR__TX_POINTS(TR__ENUM) TR__TX_POINT_COUNT } tr__tx_point;
 #undef TR__ENUM
+
+/* A branch here that waits for a decision, with its locks. */
+typedef struct tr__tx_doubt {
+    tr_tx_id id;
+    const char *actor, *decider; /* the participant; the node that decides: borrowed */
+    uint64_t since_ns;
+    uint32_t asked;   /* times */
+    bool unanswered;  /* the node that decides hasn't answered the last time, or has lost its log */
+    uint32_t waiting; /* others, for its lock */
+} tr__tx_doubt;
 
 typedef struct tr__tx_io {
     uint64_t (*now)(void *context);     /* monotonic, ns */
@@ -80,6 +91,8 @@ typedef struct tr__tx_io {
     /* For who watches: something happened to that transaction here. */
     void (*event)(void *context, const tr_tx_id *id, const char *actor, const char *what, const char *detail);
     void (*point)(void *context, tr__tx_point point);
+    /* A branch has been in doubt for TR__TX_ALARM_NS: once for each. NULL: nobody wants to know. */
+    void (*alarm)(void *context, const tr__tx_doubt *doubt);
     /* What is on the disk is unknown, or memory for a decided transaction ran out: the process must end itself. May
      * return (in a test): nothing is done any more then. */
     void (*fatal)(void *context, const tr_error *error);
@@ -164,16 +177,11 @@ typedef struct tr__tx_figures {
     uint64_t committed, aborted;                    /* decided here, since the start */
     uint64_t wounds;                                /* of others, here, since the start */
     uint64_t asked;                                 /* by other participants in doubt, since the start */
+    uint64_t alarms;                                /* branches that were in doubt for too long, since the start */
     uint64_t oldest_prepared_ns;                    /* since when; 0: none */
 } tr__tx_figures;
 void tr__tx_figures_of(const tr__tx *tx, tr__tx_figures *figures);
 
-/* A branch here that waits for a decision, with its locks. */
-typedef struct tr__tx_doubt {
-    tr_tx_id id;
-    const char *actor, *decider; /* the participant; the node that decides: borrowed */
-    uint64_t since_ns;
-} tr__tx_doubt;
 /* The oldest ones, at most so many; how many were put. */
 uint32_t tr__tx_doubts(const tr__tx *tx, tr__tx_doubt *out, uint32_t most);
 

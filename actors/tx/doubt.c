@@ -8,7 +8,8 @@
  * have committed it, and never will: a tomb sees to it that no PREPARE is answered with yes any more) and says aborted. With
  * neither it doesn't know (T6): it may have voted "read" and gone, or have prepared in an earlier life.
  *
- * How it can fail: who decides is away and no sibling knows: then it waits, locked, for ever (T2). */
+ * How it can fail: who decides is away and no sibling knows: then it waits, locked, for ever (T2); after 30 s somebody is
+ * told. */
 #include "actors/tx/state.h"
 
 #include <string.h>
@@ -113,8 +114,46 @@ static void inquire(tr__tx *tx, tr__tx_branch *branch)
     tr__tx_pause(tx, &branch->retry_ns, &branch->pause_ns);
 }
 
+/* ---- for who looks ------------------------------------------------------------------------------------- */
+
+static tr__tx_doubt doubt_of(const tr__tx_branch *branch)
+{
+    tr__tx_doubt doubt = {.id = branch->key.id,
+                          .actor = branch->at->name,
+                          .decider = branch->decider,
+                          .since_ns = branch->since_ns,
+                          .asked = branch->asked,
+                          .unanswered = branch->unanswered};
+    for (const tr__tx_branch *b = branch->at->waiting; b; b = b->next_waiting)
+        doubt.waiting++;
+    return doubt;
+}
+
+uint32_t tr__tx_doubts(const tr__tx *tx, tr__tx_doubt *out, uint32_t most)
+{
+    uint32_t count = 0; /* the table is in the order in which its branches began */
+    for (const tr__tx_branch *branch = tx->branches; branch && count < most; branch = branch->hh.next)
+        if (branch->state == TR__BRANCH_PREPARED)
+            out[count++] = doubt_of(branch);
+    return count;
+}
+
+static void alarm_once(tr__tx *tx, tr__tx_branch *branch)
+{
+    tr__tx_doubt doubt = doubt_of(branch);
+    branch->alarmed = true;
+    tx->alarms++;
+    tr__tx_event(tx, &branch->key.id, branch->at->name, "alarm", branch->decider);
+    if (tx->io->alarm)
+        tx->io->alarm(tx->context, &doubt);
+}
+
+/* ---- time and loss ------------------------------------------------------------------------------------- */
+
 void tr__tx_doubt_tick(tr__tx *tx, tr__tx_branch *branch, uint64_t now_ns)
 {
+    if (!branch->alarmed && now_ns - branch->since_ns >= TR__TX_ALARM_NS)
+        alarm_once(tx, branch);
     if (branch->retry_ns <= now_ns && !(TR_PLANT(inquired_once) && branch->asked))
         inquire(tx, branch);
 }
@@ -134,6 +173,8 @@ void tr__tx_doubts_node_up(tr__tx *tx, const char *node)
             (branch->unanswered || strcmp(branch->decider, node) == 0))
             branch->retry_ns = 0;
 }
+
+/* ---- answers ------------------------------------------------------------------------------------------- */
 
 static bool is_sibling(const tr__tx *tx, const tr__tx_branch *branch, const char *node)
 {

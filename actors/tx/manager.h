@@ -84,6 +84,8 @@ typedef struct tr__transactions {
     } unexecuted[TR__TX_UNDECIDED_MAX];
     uint32_t unexecuted_count;
     uint64_t refused, refused_logged_ns; /* frames */
+    uint64_t alarm_logged_ns;
+    uint32_t alarms_unlogged; /* since that line */
     tr__tx_trail trail;
 } tr__transactions;
 

@@ -73,6 +73,7 @@ struct tr__tx_branch {
     uint64_t since_ns, retry_ns, pause_ns;
     uint32_t asked;   /* times */
     bool unanswered;  /* who decides was asked, and has said nothing since, or has lost its log */
+    bool alarmed;     /* that it is in doubt for so long was told */
     uint32_t decided; /* a verdict that came while preparing; 0: none */
 };
 
@@ -186,7 +187,7 @@ struct tr__tx {
     tr__tx_resolver *resolvers;
     tr__tx_force *forcing, **forcing_end;
     size_t bytes; /* TR__TX_BYTES_MAX */
-    uint64_t committed, aborted, wounds, asked;
+    uint64_t committed, aborted, wounds, asked, alarms;
 };
 
 /* ---- core.c -------------------------------------------------------------------------------------------- */

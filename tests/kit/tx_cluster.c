@@ -142,6 +142,13 @@ static void point(void *context, tr__tx_point p)
         n->die = true;
 }
 
+static void alarm_heard(void *context, const tr__tx_doubt *doubt)
+{
+    cluster_node *n = context;
+    n->alarms++;
+    n->alarm = *doubt;
+}
+
 static void fatal(void *context, const tr_error *error)
 {
     cluster_node *n = context;
@@ -238,6 +245,7 @@ static const tr__tx_io io = {.now = now,
                              .done = done,
                              .event = event,
                              .point = point,
+                             .alarm = alarm_heard,
                              .fatal = fatal};
 
 cluster_transfer *cluster_begin(cluster *c, uint32_t node)
