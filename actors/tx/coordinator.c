@@ -334,8 +334,10 @@ void tr__tx_on_commit(tr__tx *tx, const tr__tx_frame *frame)
                     outcome->committed ? "" : "aborted by who asked what became of it", outcome->ts);
         return;
     }
-    if (find(tx, &id))
+    if (find(tx, &id)) {
+        tx->late++;
         return; /* it is being decided: the answer will come */
+    }
     tr__tx_decision *decision = tx->log && HASH_COUNT(tx->decisions) < TR__TX_UNDECIDED_MAX
                                     ? make(tx, &id, TR__DECISION_VOTING)
                                     : NULL;
@@ -383,8 +385,10 @@ void tr__tx_on_vote(tr__tx *tx, const tr__tx_frame *frame)
     memcpy(&id, frame->id.data, sizeof(id));
     tr__tx_decision *decision = find(tx, &id);
     uint8_t *vote = decision && decision->state == TR__DECISION_VOTING ? vote_of(decision, frame) : NULL;
-    if (!vote || *vote)
-        return; /* late: an inquiry gives the answer */
+    if (!vote || *vote) {
+        tx->late++;
+        return; /* an inquiry gives the answer */
+    }
     if (frame->ts >> 16 > tx->io->wall_ms(tx->context) + TR__TX_SKEW_MS) {
         snprintf(text, sizeof(text), "node %s is more than 10 minutes ahead: set the clocks of both nodes",
                  frame->from);
@@ -409,8 +413,10 @@ void tr__tx_on_ack(tr__tx *tx, const tr__tx_frame *frame)
     memcpy(&id, frame->id.data, sizeof(id));
     tr__tx_decision *decision = find(tx, &id);
     uint8_t *vote = decision && decision->state == TR__DECISION_COMMITTED ? vote_of(decision, frame) : NULL;
-    if (!vote || *vote != TR__TX_YES)
+    if (!vote || *vote != TR__TX_YES) {
+        tx->late++;
         return;
+    }
     *vote = TR__TX_READ; /* nothing is owed to it any more */
     if (TR_PLANT(decision_kept))
         return;

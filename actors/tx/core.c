@@ -330,6 +330,7 @@ void tr__tx_figures_of(const tr__tx *tx, tr__tx_figures *figures)
                                 .wounds = tx->wounds,
                                 .asked = tx->asked,
                                 .alarms = tx->alarms,
+                                .late = tx->late,
                                 .committed = tx->committed,
                                 .aborted = tx->aborted};
     for (const tr__tx_branch *branch = tx->branches; branch; branch = branch->hh.next) {

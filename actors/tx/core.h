@@ -178,6 +178,7 @@ typedef struct tr__tx_figures {
     uint64_t wounds;                                /* of others, here, since the start */
     uint64_t asked;                                 /* by other participants in doubt, since the start */
     uint64_t alarms;                                /* branches that were in doubt for too long, since the start */
+    uint64_t late;                                  /* frames that came twice or when it was over, since the start */
     uint64_t oldest_prepared_ns;                    /* since when; 0: none */
 } tr__tx_figures;
 void tr__tx_figures_of(const tr__tx *tx, tr__tx_figures *figures);

@@ -149,8 +149,10 @@ void tr__tx_on_call(tr__tx *tx, const tr__tx_frame *frame)
     tr_tx_reason why = TR_TX_NONE;
     memcpy(&id, frame->id.data, sizeof(id));
     tr__tx_branch *branch = tr__tx_branch_find(tx, &id, frame->actor);
-    if (branch && (frame->number <= branch->last_number || strcmp(branch->caller, frame->from) != 0))
+    if (branch && (frame->number <= branch->last_number || strcmp(branch->caller, frame->from) != 0)) {
+        tx->late++;
         return; /* it came before; or it isn't theirs */
+    }
     size_t schema_size = frame->schema.present ? strlen(frame->schema.value) : 0;
     if (frame->body.size >
         TR_TX_REDO_MAX) { /* its caller's node refuses it; decoded it may be 64 times that */
@@ -321,6 +323,7 @@ void tr__tx_on_prepare(tr__tx *tx, const tr__tx_frame *frame)
     if (branch && branch->state > TR__BRANCH_READY) {
         if (branch->state == TR__BRANCH_PREPARED && strcmp(branch->decider, frame->from) == 0)
             vote(tx, &id, frame->from, frame->actor, TR__TX_YES, TR_TX_NONE, branch->ts);
+        tx->late++;
         return; /* else it has been asked, or told, already */
     }
     tr__tx_event(tx, &id, frame->actor, "prepare", "");
@@ -400,6 +403,7 @@ void tr__tx_on_decide(tr__tx *tx, const tr__tx_frame *frame)
     tr_tx_id id;
     memcpy(&id, frame->id.data, sizeof(id));
     tr__tx_branch *branch = tr__tx_branch_find(tx, &id, frame->actor);
+    tx->late += !branch;
     if (branch)
         decided(tx, branch, frame);
     else if (frame->status == TR__TX_COMMITTED) /* it was finished before; the ACK was lost */

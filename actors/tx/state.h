@@ -188,6 +188,7 @@ struct tr__tx {
     tr__tx_force *forcing, **forcing_end;
     size_t bytes; /* TR__TX_BYTES_MAX */
     uint64_t committed, aborted, wounds, asked, alarms;
+    uint64_t late; /* frames that came twice, or when it was over */
 };
 
 /* ---- core.c -------------------------------------------------------------------------------------------- */

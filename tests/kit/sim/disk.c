@@ -79,7 +79,7 @@ void sim_disk_node_died(sim_node *node, bool power)
 {
     if (!power)
         return;
-    memory_log_power_cut(&node->disk);
+    sim_rows_power_cut(node);
     node->slots_lost = true;
 }
 
