@@ -91,8 +91,8 @@ static void print_figures(const style *s, const json_t *all)
         json_int_t doubts = tx_number(one, "in_doubt"), alarms = tx_number(one, "alarms");
         if (!doubts && !alarms)
             continue;
-        printf("%snode %s%s  %" JSON_INTEGER_FORMAT " in doubt", colour_of(s, ""), tx_text(one, "node"), plain(s),
-               doubts);
+        printf("%snode %s%s  %" JSON_INTEGER_FORMAT " in doubt", colour_of(s, ""), tx_text(one, "node"),
+               plain(s), doubts);
         if (doubts) {
             printf(", the oldest for");
             print_ago(now_ns() - tx_number(one, "oldest_in_doubt_ns"));

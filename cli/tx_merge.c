@@ -130,11 +130,10 @@ static void replace_figures(json_t *all, const json_t *told, const char *node)
     json_t *array = json_object_get(all, "figures");
     const json_t *figures = json_object_get(told, "figures");
     remove_of(array, node);
-    json_array_append_new(array,
-                          json_pack("{s:s, s:I, s:I, s:I}", "node", node, "in_doubt",
-                                    tx_number(figures, "prepared"), "oldest_in_doubt_ns",
-                                    tx_number(figures, "oldest_prepared_ns"), "alarms",
-                                    tx_number(figures, "alarms")));
+    json_array_append_new(array, json_pack("{s:s, s:I, s:I, s:I}", "node", node, "in_doubt",
+                                           tx_number(figures, "prepared"), "oldest_in_doubt_ns",
+                                           tx_number(figures, "oldest_prepared_ns"), "alarms",
+                                           tx_number(figures, "alarms")));
 }
 
 static void replace_doubts(json_t *all, const json_t *told, const char *node)

@@ -10,7 +10,6 @@
 
 #include "base/check.h"
 #include "base/err.h"
-#include "base/plant.h"
 
 #define UNHEARD_NS TR_SECONDS(1) /* behind the deadline, by when the coordinator has said something */
 
@@ -176,7 +175,8 @@ void tr__tx_call(tr__tx *tx, const tr__tx_begin *begin, const char *path, const 
         tr__fail(&error, TR_EINVAL, "it is being committed");
     } else if (caller->begin.read_only && call->writes) {
         why = TR_TX_NOT_ALLOWED;
-        tr__fail(&error, TR_EPERM, "it was begun as read-only: \"%.80s\" can't be called by what writes", path);
+        tr__fail(&error, TR_EPERM, "it was begun as read-only: \"%.80s\" can't be called by what writes",
+                 path);
     } else if (party == UINT32_MAX) {
         why = caller->count == TR_TX_PARTICIPANTS_MAX ? TR_TX_TOO_LARGE : TR_TX_NOT_ALLOWED;
         tr__fail(&error, TR_EINVAL, "\"%.80s\": %s", path,
@@ -319,15 +319,15 @@ void tr__tx_commit(tr__tx *tx, const tr__tx_begin *begin, void *token)
     if (!caller) {
         bool empty = begin->calls == 0, late = !tr__tx_left(tx, begin->until_ns);
         tr__tx_answer_done(tx, token, empty ? TR_TX_COMMITTED : TR_TX_ABORTED,
-                    empty  ? TR_TX_NONE
-                    : late ? TR_TX_DEADLINE
-                           : TR_TX_OVERLOAD,
-                    empty ? "" : "it isn't under way on this node (any more)", "", 0, begin->priority);
+                           empty  ? TR_TX_NONE
+                           : late ? TR_TX_DEADLINE
+                                  : TR_TX_OVERLOAD,
+                           empty ? "" : "it isn't under way on this node (any more)", "", 0, begin->priority);
         return;
     }
     if (caller->state != TR__CALLER_CALLING) {
         tr__tx_answer_done(tx, token, TR_TX_UNKNOWN, TR_TX_NOT_ALLOWED,
-                    "it was committed before: wait for that answer", "", 0, 0);
+                           "it was committed before: wait for that answer", "", 0, 0);
         return;
     }
     caller->token = token;
@@ -379,7 +379,7 @@ bool tr__tx_on_read_vote(tr__tx *tx, const tr__tx_frame *frame)
     bool all = true;
     for (uint32_t i = 0; i < caller->count; i++)
         all = all && caller->voted[i];
-    if (all || TR_PLANT(read_half_asked))
+    if (all)
         finish(tx, caller, TR_TX_COMMITTED, TR_TX_NONE, "", 0);
     return true;
 }

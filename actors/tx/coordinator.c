@@ -106,7 +106,8 @@ static void tell_party(tr__tx *tx, const tr__tx_decision *decision, uint32_t i, 
     frame.log = (tr_bytes){tr__log_id(tx->log), TR__LOG_ID_BYTES};
     frame.status = verdict;
     frame.ts = decision->ts;
-    frame.remaining = tr__tx_left(tx, decision->deadline_ns); /* of an abort: for the tomb of what hasn't come */
+    frame.remaining =
+        tr__tx_left(tx, decision->deadline_ns); /* of an abort: for the tomb of what hasn't come */
     tr__tx_send(tx, decision->parties[i].node, &frame, NULL);
 }
 

@@ -48,6 +48,7 @@
 #define TR__TX_RETRY_NS      TR_MILLIS(100) /* the first repetition; doubles up to: */
 #define TR__TX_RETRY_MAX_NS  TR_SECONDS(5)
 #define TR__TX_FORCE_NS      TR_MILLIS(100) /* nothing stays unforced for longer */
+#define TR__TX_SILENT_NS     TR_SECONDS(2)  /* who decides is silent for so long: others are asked */
 #define TR__TX_ALARM_NS      TR_SECONDS(30) /* in doubt for so long: somebody is told */
 
 typedef struct tr__tx tr__tx;
@@ -176,10 +177,10 @@ typedef struct tr__tx_figures {
     uint32_t branches, prepared, deciding, calling; /* prepared: in doubt */
     uint64_t committed, aborted;                    /* decided here, since the start */
     uint64_t wounds;                                /* of others, here, since the start */
-    uint64_t asked;                                 /* by other participants in doubt, since the start */
-    uint64_t alarms;                                /* branches that were in doubt for too long, since the start */
-    uint64_t late;                                  /* frames that came twice or when it was over, since the start */
-    uint64_t oldest_prepared_ns;                    /* since when; 0: none */
+    uint64_t asked;              /* by other nodes' participants in doubt, since the start */
+    uint64_t alarms;             /* branches that were in doubt for too long, since the start */
+    uint64_t late;               /* frames that came twice or when it was over, since the start */
+    uint64_t oldest_prepared_ns; /* since when; 0: none */
 } tr__tx_figures;
 void tr__tx_figures_of(const tr__tx *tx, tr__tx_figures *figures);
 

@@ -2,7 +2,7 @@
  * silent the other participants (its siblings); and what one that is asked so may say. The owner's thread.
  *
  *     prepared ─► INQUIRE to who decides, after 100 ms, 200 ms, ... 5 s ─► committed, aborted: the end of it
- *                   └─ not connected, or silent since the last time ─► ASK to each sibling as well
+ *                   └─ not connected, or silent for 2 s ─► ASK to each sibling as well
  *
  * A sibling answers by its log's record of it, or gives up a branch that has promised nothing (so that who decides can't
  * have committed it, and never will: a tomb sees to it that no PREPARE is answered with yes any more) and says aborted. With
@@ -99,31 +99,38 @@ static void ask_siblings(tr__tx *tx, const tr__tx_branch *branch)
     }
 }
 
+/* Not just on its way, or slow: a sibling that is asked too early gives up what would be committed. */
+static bool is_silent(const tr__tx *tx, const tr__tx_branch *branch)
+{
+    return branch->log_lost || (branch->silent_ns && tr__tx_now(tx) - branch->silent_ns >= TR__TX_SILENT_NS);
+}
+
 static void inquire(tr__tx *tx, tr__tx_branch *branch)
 {
     tr__tx_frame frame = tr__tx_frame_of(TR__TX_INQUIRE, &branch->key.id);
     frame.actor = branch->at->name;
     frame.log = (tr_bytes){branch->decider_log, TR__LOG_ID_BYTES};
-    bool silent = branch->unanswered;
+    bool silent = is_silent(tx, branch);
     if (tr__tx_send(tx, branch->decider, &frame, NULL) != TR_OK)
         silent = true;
     if (silent)
         ask_siblings(tx, branch);
-    branch->unanswered = true;
+    if (!branch->silent_ns)
+        branch->silent_ns = tr__tx_now(tx);
     branch->asked++;
     tr__tx_pause(tx, &branch->retry_ns, &branch->pause_ns);
 }
 
 /* ---- for who looks ------------------------------------------------------------------------------------- */
 
-static tr__tx_doubt doubt_of(const tr__tx_branch *branch)
+static tr__tx_doubt doubt_of(const tr__tx *tx, const tr__tx_branch *branch)
 {
     tr__tx_doubt doubt = {.id = branch->key.id,
                           .actor = branch->at->name,
                           .decider = branch->decider,
                           .since_ns = branch->since_ns,
                           .asked = branch->asked,
-                          .unanswered = branch->unanswered};
+                          .unanswered = is_silent(tx, branch)};
     for (const tr__tx_branch *b = branch->at->waiting; b; b = b->next_waiting)
         doubt.waiting++;
     return doubt;
@@ -134,13 +141,13 @@ uint32_t tr__tx_doubts(const tr__tx *tx, tr__tx_doubt *out, uint32_t most)
     uint32_t count = 0; /* the table is in the order in which its branches began */
     for (const tr__tx_branch *branch = tx->branches; branch && count < most; branch = branch->hh.next)
         if (branch->state == TR__BRANCH_PREPARED)
-            out[count++] = doubt_of(branch);
+            out[count++] = doubt_of(tx, branch);
     return count;
 }
 
 static void alarm_once(tr__tx *tx, tr__tx_branch *branch)
 {
-    tr__tx_doubt doubt = doubt_of(branch);
+    tr__tx_doubt doubt = doubt_of(tx, branch);
     branch->alarmed = true;
     tx->alarms++;
     tr__tx_event(tx, &branch->key.id, branch->at->name, "alarm", branch->decider);
@@ -169,8 +176,7 @@ void tr__tx_doubts_node_down(tr__tx *tx, const char *node)
 void tr__tx_doubts_node_up(tr__tx *tx, const char *node)
 {
     for (tr__tx_branch *branch = tx->branches; branch; branch = branch->hh.next)
-        if (branch->state == TR__BRANCH_PREPARED &&
-            (branch->unanswered || strcmp(branch->decider, node) == 0))
+        if (branch->state == TR__BRANCH_PREPARED && (branch->silent_ns || strcmp(branch->decider, node) == 0))
             branch->retry_ns = 0;
 }
 
@@ -194,10 +200,12 @@ void tr__tx_on_answer_branch(tr__tx *tx, const tr__tx_frame *frame)
     if (!branch || branch->state != TR__BRANCH_PREPARED)
         return;
     bool decides = strcmp(branch->decider, frame->from) == 0;
-    if (decides)
-        branch->unanswered = frame->status == TR__TX_LOG_LOST;
-    else if (!is_sibling(tx, branch, frame->from))
+    if (decides) {
+        branch->silent_ns = 0;
+        branch->log_lost = frame->status == TR__TX_LOG_LOST;
+    } else if (!is_sibling(tx, branch, frame->from)) {
         return;
+    }
     if (frame->status == TR__TX_LOG_LOST)
         tr__tx_event(tx, &id, frame->actor, "answer", "log-lost");
     if (frame->status != TR__TX_COMMITTED && frame->status != TR__TX_ABORTED)
@@ -214,13 +222,12 @@ void tr__tx_on_answer_branch(tr__tx *tx, const tr__tx_frame *frame)
 static bool gives_up(tr__tx *tx, const tr_tx_id *id, const tr__tx_frame *frame)
 {
     tr__tx_branch *branch = tr__tx_branch_find(tx, id, frame->actor);
-    if (TR_PLANT(sibling_presumes) && !branch)
+    if ((TR_PLANT(sibling_presumes) && !branch) ||
+        (TR_PLANT(sibling_guesses) && branch && branch->state == TR__BRANCH_PREPARED))
         return true;
     if (!branch || branch->state > TR__BRANCH_READY || branch->dropped || frame->boot != tx->id ||
         tx->tombs_missed_ns > tr__tx_now(tx))
         return false;
-    if (TR_PLANT(sibling_keeps))
-        return true;
     tr__tx_branch_drop(tx, branch, TR_TX_BRANCH_LOST);
     return tr__tx_is_entombed(tx, id, frame->actor); /* not yet, if the actor has its view just now */
 }
@@ -231,7 +238,7 @@ void tr__tx_on_ask(tr__tx *tx, const tr__tx_frame *frame)
     memcpy(&id, frame->id.data, sizeof(id));
     tr__tx_frame answer = tr__tx_frame_of(TR__TX_ANSWER, &id);
     const tr__tx_outcome_at *heard = find_heard(tx, &id);
-    tx->asked++;
+    tx->asked += strcmp(frame->from, tx->node) != 0;
     answer.actor = frame->text;
     answer.status = TR__TX_DONT_KNOW;
     if (heard) {

@@ -88,12 +88,13 @@ static void io_alarm(void *context, const tr__tx_doubt *doubt)
         snprintf(others, sizeof(others), "; so have %u others since the last such line", t->alarms_unlogged);
     t->alarm_logged_ns = now;
     t->alarms_unlogged = 0;
-    tr__node_log(t->node, TR_LOG_WARN,
-                 "%s/%s is in doubt of transaction %s for %llu s: it keeps its lock, for which %u wait, and waits for "
-                 "node %s, which decides and %s%s",
-                 t->node->name, doubt->actor, tr__tx_id_format(&doubt->id, id),
-                 (unsigned long long)((now - doubt->since_ns) / TR_SECONDS(1)), doubt->waiting, doubt->decider,
-                 doubt->unanswered ? "doesn't answer" : "says that it hasn't yet", others);
+    tr__node_log(
+        t->node, TR_LOG_WARN,
+        "%s/%s is in doubt of transaction %s for %llu s: it keeps its lock, for which %u wait, and waits for "
+        "node %s, which decides and %s%s",
+        t->node->name, doubt->actor, tr__tx_id_format(&doubt->id, id),
+        (unsigned long long)((now - doubt->since_ns) / TR_SECONDS(1)), doubt->waiting, doubt->decider,
+        doubt->unanswered ? "doesn't answer" : "says that it hasn't yet", others);
 }
 
 static void io_fatal(void *context, const tr_error *error)

@@ -121,7 +121,8 @@ static tr_tx_reason begin(tr__tx *tx, const tr_tx_id *id, const tr__tx_frame *fr
     tr__tx_actor *actor = tr__tx_actor_of(tx, frame->actor);
     tr__tx_branch *branch = NULL;
     *text = "this node has no memory for it";
-    if (actor && (frame->number != 1 || tr__tx_is_entombed(tx, id, actor->name))) { /* what was before it is lost */
+    if (actor &&
+        (frame->number != 1 || tr__tx_is_entombed(tx, id, actor->name))) { /* what was before it is lost */
         why = tr__tx_branch_gone_why(tx, id, frame->actor);
         tr__tx_actor_unused(tx, actor);
         *text = why == TR_TX_WOUNDED ? "its branch was wounded by an older transaction"
@@ -211,7 +212,7 @@ static void answer_executed(tr__tx *tx, tr__tx_branch *branch, uint32_t number)
     answer.reads = branch->reads;
     answer.writes = branch->writes;
     answer.wrote.present = true;
-    answer.wrote.value = branch->view.writes != NULL;
+    answer.wrote.value = branch->view.writes != NULL && !TR_PLANT(wrote_unsaid);
     answer.type = branch->view.reply_type;
     answer.fingerprint = branch->view.reply_fingerprint;
     tr__tx_put_schema(&answer);
@@ -250,6 +251,8 @@ void tr__tx_executed(tr__tx *tx, tr__tx_branch *branch, tr_tx_reason reason, con
     tr__tx_event(tx, &branch->key.id, branch->at->name, "call", wrote ? "write" : "read");
     answer_executed(tx, branch, number);
     go_on(tx, branch);
+    if (TR_PLANT(read_released) && branch->state == TR__BRANCH_READY && !branch->writes)
+        tr__tx_unlock(tx, branch);
 }
 
 /* ---- prepare ------------------------------------------------------------------------------------------- */

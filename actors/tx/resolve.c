@@ -24,9 +24,9 @@ void tr__tx_resolve(tr__tx *tx, const char *ticket, uint64_t until_ns, void *tok
     tr__tx_resolver *resolver = tr__zalloc(sizeof(*resolver));
     if (!resolver || !tr__tx_ticket_parse(ticket, &resolver->id, resolver->node, resolver->log)) {
         tr__tx_answer_done(tx, token, TR_TX_UNKNOWN, resolver ? TR_TX_NOT_ALLOWED : TR_TX_OVERLOAD,
-                    resolver ? "that is no ticket: ID@node/log is needed, as tr_tx_outcome has it"
-                             : "no memory to ask what became of it",
-                    ticket, 0, 0);
+                           resolver ? "that is no ticket: ID@node/log is needed, as tr_tx_outcome has it"
+                                    : "no memory to ask what became of it",
+                           ticket, 0, 0);
         tr__free(resolver);
         return;
     }

@@ -67,14 +67,15 @@ struct tr__tx_branch {
     tr__tx_force force;
     char decider[TR_NAME_MAX];
     uint8_t decider_log[TR__LOG_ID_BYTES];
-    uint64_t ts; /* prepared with; committed with */
+    uint64_t ts;      /* prepared with; committed with */
     uint8_t *parties; /* all participants, as PREPARE had them: whom else to ask */
     size_t parties_size;
     uint64_t since_ns, retry_ns, pause_ns;
-    uint32_t asked;   /* times */
-    bool unanswered;  /* who decides was asked, and has said nothing since, or has lost its log */
-    bool alarmed;     /* that it is in doubt for so long was told */
-    uint32_t decided; /* a verdict that came while preparing; 0: none */
+    uint32_t asked;     /* times */
+    uint64_t silent_ns; /* since when who decides has been asked without an answer; 0: it has answered */
+    bool log_lost;      /* it has another log than it had */
+    bool alarmed;       /* that it is in doubt for so long was told */
+    uint32_t decided;   /* a verdict that came while preparing; 0: none */
 };
 
 /* ---- decisions ----------------------------------------------------------------------------------------- */
@@ -118,7 +119,7 @@ typedef struct tr__tx_tomb {
     uint64_t until_ns;
 } tr__tx_tomb;
 #define TR__TX_TOMBS_MAX 65536
-#define TR__TX_HEARD_MAX 65536 /* outcomes of others' decisions that are remembered, for who asks */
+#define TR__TX_HEARD_MAX 65536          /* outcomes of others' decisions that are remembered, for who asks */
 #define TR__TX_LATE_NS   TR_SECONDS(10) /* so late, at most, comes what was sent before the deadline */
 
 /* ---- callers ------------------------------------------------------------------------------------------- */
@@ -179,7 +180,8 @@ struct tr__tx {
     tr__tx_branch *branches;
     tr__tx_decision *decisions;
     tr__tx_outcome_at *outcomes;
-    tr__tx_outcome_at *heard; /* of what was prepared here and decided elsewhere: the last ones, the oldest first */
+    tr__tx_outcome_at
+        *heard; /* of what was prepared here and decided elsewhere: the last ones, the oldest first */
     tr__tx_tomb *tombs;
     uint64_t tombs_ns;        /* when to look at them */
     uint64_t tombs_missed_ns; /* until when one counts that couldn't be made */

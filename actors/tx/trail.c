@@ -144,12 +144,12 @@ char *tr__trail_json(const tr__tx_trail *trail, const char *node, const tr__tx *
 {
     tr__tx_figures f;
     tr__tx_figures_of(tx, &f);
-    json_t *all =
-        json_pack("{s:s, s:{s:i, s:i, s:i, s:i, s:I, s:I, s:I, s:I}, s:o, s:o}", "node", node, "figures",
-                  "branches", (int)f.branches, "prepared", (int)f.prepared, "deciding", (int)f.deciding,
-                  "calling", (int)f.calling, "committed", (json_int_t)f.committed, "aborted",
-                  (json_int_t)f.aborted, "oldest_prepared_ns", (json_int_t)f.oldest_prepared_ns, "alarms",
-                  (json_int_t)f.alarms, "in_doubt", doubts_of(tx), "transactions", transactions_of(trail, most));
+    json_t *all = json_pack("{s:s, s:{s:i, s:i, s:i, s:i, s:I, s:I, s:I, s:I}, s:o, s:o}", "node", node,
+                            "figures", "branches", (int)f.branches, "prepared", (int)f.prepared, "deciding",
+                            (int)f.deciding, "calling", (int)f.calling, "committed", (json_int_t)f.committed,
+                            "aborted", (json_int_t)f.aborted, "oldest_prepared_ns",
+                            (json_int_t)f.oldest_prepared_ns, "alarms", (json_int_t)f.alarms, "in_doubt",
+                            doubts_of(tx), "transactions", transactions_of(trail, most));
     char *text = all ? json_dumps(all, JSON_COMPACT) : NULL;
     json_decref(all);
     return text;

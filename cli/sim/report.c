@@ -106,8 +106,8 @@ static void print_sometimes(const sim_tally *t)
     for (uint32_t i = 0; i < t->sometimes_count; i++)
         if (!is_row(&t->sometimes[i]))
             printf("  %17llu  %s: %s%s\n", (unsigned long long)t->sometimes[i].seeds,
-               t->sometimes[i].scenario->name, t->sometimes[i].name,
-               sim_tally_is_missed(t, &t->sometimes[i]) ? "  NEVER" : "");
+                   t->sometimes[i].scenario->name, t->sometimes[i].name,
+                   sim_tally_is_missed(t, &t->sometimes[i]) ? "  NEVER" : "");
 }
 
 static void print_points(const sim_tally *t)

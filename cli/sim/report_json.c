@@ -60,8 +60,8 @@ static json_t *sometimes_of(const sim_tally *t)
         json_array_append_new(
             list, json_pack("{s:o, s:o, s:I, s:I, s:b}", "scenario", text_of(t->sometimes[i].scenario->name),
                             "name", text_of(t->sometimes[i].name), "seeds", (json_int_t)t->sometimes[i].seeds,
-                            "times", (json_int_t)t->sometimes[i].times,
-                            "missed", sim_tally_is_missed(t, &t->sometimes[i])));
+                            "times", (json_int_t)t->sometimes[i].times, "missed",
+                            sim_tally_is_missed(t, &t->sometimes[i])));
     return list;
 }
 

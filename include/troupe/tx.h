@@ -115,8 +115,8 @@ TR_MESSAGE(tr_tx_called)
  * {"node","figures":{...},"in_doubt":[{"id","actor","decider","since_ns"}],
  *  "transactions":[{"id","state","reason","began_ns","events":[{"at_ns","actor","what","detail"}]}]},
  * the newest last; times are of that machine's monotonic clock. figures: among others prepared (how many are in doubt
- * here), oldest_prepared_ns (since when; 0: none) and alarms (that were so for 30 s, since the start). in_doubt: what is prepared here and waits for the
- * decision of the node `decider`, with its locks. */
+ * here), oldest_prepared_ns (since when; 0: none) and alarms (that were so for 30 s, since the start). in_doubt: what is
+ * prepared here and waits for the decision of the node `decider`, with its locks. */
 TR_MESSAGE(tr_tx_list, (u32, most))
 TR_MESSAGE(tr_tx_listing, (string, json))
 

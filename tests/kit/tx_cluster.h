@@ -40,12 +40,12 @@ typedef struct cluster_node {
     uint32_t kill_after, kill_seen;
     bool die; /* at the end of this step: it was to be killed within it */
     uint64_t hits[TR__TX_POINT_COUNT];
-    tr_error fatal;    /* what it died of by itself */
-    uint32_t alarms;   /* told, since the begin */
+    tr_error fatal;     /* what it died of by itself */
+    uint32_t alarms;    /* told, since the begin */
     tr__tx_doubt alarm; /* the last; its texts are in the manager */
-    uint64_t ahead_ms; /* its host's clock is set wrong by so much */
-    bool held;         /* its log does no step: a force that doesn't end */
-    bool earlier;      /* of a version that can't be asked by siblings */
+    uint64_t ahead_ms;  /* its host's clock is set wrong by so much */
+    bool held;          /* its log does no step: a force that doesn't end */
+    bool earlier;       /* of a version that can't be asked by siblings */
 } cluster_node;
 
 /* What a transaction does with one account. */

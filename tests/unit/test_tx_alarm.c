@@ -59,11 +59,13 @@ static void what_is_in_doubt_for_30_seconds_is_told_once(void **state)
 
 static const uint8_t any_log[TR__LOG_ID_BYTES] = {9};
 
-static void bob_has_it_prepared(bank *b, tr_tx_id *id)
+static void bob_has_it_prepared(bank *b, const char *actor, tr_tx_id *id)
 {
-    tr__tx_party party = {.node = "alice", .actor = "account", .boot = b->m->node->id, .writes = 1};
+    tr__tx_party party = {.node = "alice", .boot = b->m->node->id, .writes = 1};
     tr__tx_buffer parties = {0};
     tr__tx_frame frame = bank_bob_calls(id);
+    frame.actor = actor;
+    snprintf(party.actor, sizeof(party.actor), "%s", actor);
     tr__tx_put_parties(&parties, &party, 1);
     bank_bob_is(b, true);
     bank_bob_says(b, 1, &frame);
@@ -73,7 +75,7 @@ static void bob_has_it_prepared(bank *b, tr_tx_id *id)
                                   .from = "bob",
                                   .log = {any_log, sizeof(any_log)},
                                   .boot = b->m->node->id,
-                                  .actor = "account",
+                                  .actor = actor,
                                   .remaining = TR_SECONDS(5),
                                   .writes = 1,
                                   .body = {parties.bytes, parties.length}});
@@ -95,7 +97,7 @@ static void a_line_says_who_waits_for_whom(void **state)
     tr_tx_id id;
     char text[TR_TX_ID_TEXT];
     bank *b = bank_open(1);
-    bob_has_it_prepared(b, &id);
+    bob_has_it_prepared(b, "account", &id);
     bank_bob_is(b, false);
     manual_step(b->m, TR_SECONDS(29));
     assert_null(strstr(b->m->last_log, "in doubt"));
@@ -113,11 +115,36 @@ static void a_line_says_who_waits_for_whom(void **state)
     bank_close(b);
 }
 
+/* When a node goes, all that it decides is in doubt for as long. */
+static void a_second_has_one_line_at_most(void **state)
+{
+    static const char *const names[] = {"account", "savings", "pension"};
+    (void)state;
+    tr_tx_id id;
+    bank *b = bank_open(1);
+    for (int i = 0; i < 3; i++) {
+        if (i)
+            manual_spawn_def(b->m, 0, &bank_account_def, NULL, &(tr_spawn_opts){.name = names[i]});
+        manual_step(b->m, i == 2 ? TR_SECONDS(5) : 0);
+        bob_has_it_prepared(b, names[i], &id);
+    }
+    bank_bob_is(b, false);
+    manual_step(b->m, TR_SECONDS(23));
+    uint32_t logged = b->m->logged;
+    manual_step(b->m, TR_SECONDS(4));
+    assert_int_equal(logged + 1, b->m->logged);
+    manual_step(b->m, TR_SECONDS(6));
+    assert_int_equal(logged + 2, b->m->logged);
+    assert_non_null(strstr(b->m->last_log, "alice/pension"));
+    bank_close(b);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_is_in_doubt_for_30_seconds_is_told_once),
         cmocka_unit_test(a_line_says_who_waits_for_whom),
+        cmocka_unit_test(a_second_has_one_line_at_most),
     };
     return cmocka_run_group_tests_name("tx_alarm", tests, NULL, NULL);
 }

@@ -157,7 +157,8 @@ static void row_03_participant_dies_with_prepare_forced_before_its_vote(void **s
         cluster_run(c, TR_SECONDS(1));
         assert_answer(t, TR_TX_ABORTED, TR_TX_BRANCH_LOST);
         assert_true(cluster_start(c, 2));
-        assert_int_equal(figures_of(c, 2).prepared, 1); /* in doubt, and locked, before anybody can say anything */
+        assert_int_equal(figures_of(c, 2).prepared,
+                         1); /* in doubt, and locked, before anybody can say anything */
         cluster_transfer *behind = pay(c, 1);
         cluster_run(c, TR_SECONDS(1));
         assert_answer(behind, TR_TX_COMMITTED, TR_TX_NONE);
@@ -416,7 +417,8 @@ static void row_15_frames_come_twice_and_late(void **state)
         for (int i = 0; i < 5; i++)
             pay(c, 10);
         for (int i = 0; i < 3; i++)
-            cluster_transfer_begin(c, 0, "n2/b", "n1/a", 2000); /* refused: an ABORT, and what comes behind it */
+            cluster_transfer_begin(c, 0, "n2/b", "n1/a",
+                                   2000); /* refused: an ABORT, and what comes behind it */
         cluster_run(c, TR_SECONDS(8));
         for (uint32_t i = 0; i < CLUSTER_NODES; i++)
             late += figures_of(c, i).late;

@@ -117,7 +117,8 @@ void sim_rows_power_cut(sim_node *node)
         memcpy(before, disk->disk, size);
     }
     memory_log_power_cut(disk);
-    bool torn = written && before && memcmp(written, disk->disk, size) != 0 && memcmp(before, disk->disk, size) != 0;
+    bool torn =
+        written && before && memcmp(written, disk->disk, size) != 0 && memcmp(before, disk->disk, size) != 0;
     hit(node->sim, 5, torn && node->row_torn >> 5 & 1);
     hit(node->sim, 7, torn && node->row_torn >> 7 & 1);
     node->row_torn = 0;
