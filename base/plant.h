@@ -47,15 +47,19 @@
     X(wake_lost, liveness, "a loop that sleeps isn't woken by several messages at once")                     \
     X(credit_kept, liveness, "credit isn't granted again for what was taken up")                             \
     X(inquired_once, liveness, "a branch in doubt asks for the decision once only")                          \
+    X(wrote_unsaid, liveness, "a participant that has written something doesn't say so")                     \
     X(presumed_early, tx_atomic, "a coordinator that is still forcing its COMMIT says aborted")              \
     X(yes_unforced, tx_atomic, "a participant votes yes before its PREPARE is forced")                       \
     X(prepared_given_up, tx_atomic, "a prepared branch is given up when its deadline has passed")            \
+    X(sibling_presumes, tx_atomic, "a participant that knows nothing of a transaction says aborted")         \
+    X(sibling_guesses, tx_atomic, "a participant that is in doubt itself says aborted to one that asks")     \
     X(committed_unforced, tx_durable, "committed is said before the COMMIT is forced")                       \
     X(redo_lost, tx_durable, "what a participant had committed isn't replayed")                              \
     X(snapshot_ahead, tx_durable, "a snapshot says it has what the log may not have forced yet")             \
     X(segment_early, tx_durable, "a segment is dropped before its snapshot is whole")                        \
     X(locks_lost, tx_order, "what is in doubt after a start isn't locked")                                   \
     X(dirty_neighbour, tx_order, "a reader gets the lock while a writer holds it")                           \
+    X(read_released, tx_order, "a participant that only read lets go before all calls are answered")         \
     X(prepared_wounded, tx_atomic, "a prepared branch is wounded by an older transaction")                   \
     X(lock_by_arrival, tx_locks, "who waits for a lock gets it in the order of arrival")                     \
     X(wound_withheld, tx_locks, "an older transaction waits for a younger one as for any other")             \

@@ -82,6 +82,8 @@ typedef struct tr__hello {
 #define TR__CAPABILITY_WHY     64u  /* and answers "why" (actors/operator_peer.c) */
 #define TR__CAPABILITY_REFUSE  128u /* it hears that a message was refused while that came */
 #define TR__CAPABILITY_WOUND   256u /* it knows that a transaction may be wounded (actors/tx/lock.c) */
+/* It may be asked by another participant of a transaction that is in doubt (actors/tx/doubt.c). */
+#define TR__CAPABILITY_SIBLINGS 1024u
 
 typedef struct tr__ack {
     uint64_t sequence; /* how many batches and chunks were received */

@@ -126,6 +126,7 @@ static void branch_free(tr__tx *tx, tr__tx_branch *branch)
     tx->bytes -= branch->bytes;
     tr__view_clear(&branch->view);
     HASH_DEL(tx->branches, branch);
+    tr__free(branch->parties);
     tr__free(branch);
     actor->branches--;
 }
@@ -154,44 +155,62 @@ void tr__tx_branches_fini(tr__tx *tx)
 
 /* ---- tombs --------------------------------------------------------------------------------------------- */
 
-static tr__tx_tomb *tomb_of(tr__tx *tx, const tr_tx_id *id, const tr__tx_actor *actor)
+static tr__tx_tomb *tomb_of(tr__tx *tx, const tr_tx_id *id, const char *name)
 {
-    tr__tx_tomb *tomb;
-    tr__branch_key key = key_of(id, actor);
-    HASH_FIND(hh, tx->tombs, &key, sizeof(key), tomb);
+    tr__tx_actor *actor;
+    tr__tx_tomb *tomb = NULL;
+    HASH_FIND_STR(tx->actors, name, actor);
+    if (actor) {
+        tr__branch_key key = key_of(id, actor);
+        HASH_FIND(hh, tx->tombs, &key, sizeof(key), tomb);
+    }
     return tomb;
 }
 
-bool tr__tx_is_entombed(tr__tx *tx, const tr_tx_id *id, const tr__tx_actor *actor)
+bool tr__tx_is_entombed(tr__tx *tx, const tr_tx_id *id, const char *name)
 {
-    return tomb_of(tx, id, actor) != NULL;
+    return tomb_of(tx, id, name) != NULL;
 }
 
 tr_tx_reason tr__tx_branch_gone_why(tr__tx *tx, const tr_tx_id *id, const char *name)
 {
-    tr__tx_actor *actor;
-    HASH_FIND_STR(tx->actors, name, actor);
-    const tr__tx_tomb *tomb = actor ? tomb_of(tx, id, actor) : NULL;
+    const tr__tx_tomb *tomb = tomb_of(tx, id, name);
     return tomb && tomb->why == TR_TX_WOUNDED ? TR_TX_WOUNDED : TR_TX_BRANCH_LOST;
 }
 
-/* Best effort: without one a call that comes twice begins a branch that ends at its deadline. */
-static void entomb(tr__tx *tx, const tr__tx_branch *branch)
+/* Best effort: without one a call that comes twice begins a branch that ends at its deadline. Until then nobody is told
+ * that a branch which was given up is (doubt.c). */
+static void tomb_put(tr__tx *tx, const tr__branch_key *key, tr__tx_actor *actor, tr_tx_reason why,
+                     uint64_t until_ns)
 {
-    uint64_t until = branch->deadline_ns + TR__TX_LATE_NS;
-    bool wanted = until > tr__tx_now(tx) && HASH_COUNT(tx->tombs) < TR__TX_TOMBS_MAX;
-    tr__tx_tomb *tomb = wanted ? tr__zalloc(sizeof(*tomb)) : NULL;
-    if (!tomb)
+    if (until_ns <= tr__tx_now(tx))
         return;
-    tomb->key = branch->key;
-    tomb->at = branch->at;
-    tomb->why = branch->why;
-    tomb->until_ns = until;
-    HASH_ADD(hh, tx->tombs, key, sizeof(tomb->key), tomb);
-    if (tr__hash_added(tomb))
-        tomb->at->branches++;
-    else
+    tr__tx_tomb *tomb = HASH_COUNT(tx->tombs) < TR__TX_TOMBS_MAX ? tr__zalloc(sizeof(*tomb)) : NULL;
+    if (tomb) {
+        tomb->key = *key;
+        tomb->at = actor;
+        tomb->why = why;
+        tomb->until_ns = until_ns;
+        HASH_ADD(hh, tx->tombs, key, sizeof(tomb->key), tomb);
+        if (tr__hash_added(tomb)) {
+            actor->branches++;
+            return;
+        }
         tr__free(tomb);
+    }
+    if (until_ns > tx->tombs_missed_ns)
+        tx->tombs_missed_ns = until_ns;
+}
+
+void tr__tx_entomb(tr__tx *tx, const tr_tx_id *id, const char *name, uint64_t remaining_ns)
+{
+    uint64_t left = remaining_ns < TR__TX_DEADLINE_MAX ? remaining_ns : TR__TX_DEADLINE_MAX;
+    tr__tx_actor *actor = tx->log && !tomb_of(tx, id, name) ? tr__tx_actor_of(tx, name) : NULL;
+    if (!actor)
+        return;
+    tr__branch_key key = key_of(id, actor);
+    tomb_put(tx, &key, actor, TR_TX_BRANCH_LOST, tr__tx_now(tx) + left + TR__TX_LATE_NS);
+    tr__tx_actor_unused(tx, actor);
 }
 
 void tr__tx_tombs_tick(tr__tx *tx, uint64_t now_ns)
@@ -217,7 +236,7 @@ void tr__tx_branch_end(tr__tx *tx, tr__tx_branch *branch)
 {
     tr__tx_actor *actor = branch->at;
     tr__tx_branch_go(tx, branch, TR__BRANCH_GONE);
-    entomb(tx, branch);
+    tomb_put(tx, &branch->key, actor, branch->why, branch->deadline_ns + TR__TX_LATE_NS);
     actor->branches++; /* it stays while the lock is handed on */
     tr__tx_unlock(tx, branch);
     branch_free(tx, branch);
@@ -287,6 +306,16 @@ void tr__tx_branches_wound(tr__tx *tx, const tr_tx_id *id, const tr_tx_id *wound
     tr__tx_branches_drop(tx, id, TR_TX_WOUNDED);
 }
 
+bool tr__tx_branch_knows(tr__tx_branch *branch, tr_bytes parties)
+{
+    tr__free(branch->parties);
+    branch->parties = tr__alloc(parties.size + 1);
+    branch->parties_size = branch->parties ? parties.size : 0;
+    if (branch->parties_size)
+        memcpy(branch->parties, parties.data, parties.size);
+    return branch->parties != NULL;
+}
+
 void tr__tx_branch_apply(tr__tx *tx, tr__tx_branch *branch)
 {
     if (!tr__store_apply(&branch->at->store, &branch->view)) {
@@ -307,7 +336,7 @@ tr_err tr__tx_replay_prepare(tr__tx *tx, tr__tx_reader *reader)
     tr__tx_get_text(reader, decider, sizeof(decider));
     tr_bytes log = tr__tx_get_bytes(reader);
     uint64_t ts = tr__tx_get_number(reader);
-    tr__tx_get_bytes(reader); /* the parties: for those who will ask siblings */
+    tr_bytes parties = tr__tx_get_bytes(reader);
     tr_bytes redo = tr__tx_get_bytes(reader);
     if (!tr__tx_read_all(reader) || log.size != TR__LOG_ID_BYTES || tr__tx_branch_find(tx, &id, name))
         return TR_EPROTO;
@@ -316,6 +345,8 @@ tr_err tr__tx_replay_prepare(tr__tx *tx, tr__tx_reader *reader)
     if (!branch)
         return TR_ENOMEM;
     TR_TRY(tr__view_get_redo(&branch->view, redo));
+    if (!tr__tx_branch_knows(branch, parties))
+        return TR_ENOMEM;
     tx->bytes += branch->bytes = branch->view.size;
     memcpy(branch->caller, caller, sizeof(caller));
     memcpy(branch->decider, decider, sizeof(decider));
@@ -339,6 +370,7 @@ tr_err tr__tx_replay_finish(tr__tx *tx, tr__tx_reader *reader)
     if (!tr__tx_read_all(reader) || !branch)
         return TR_EPROTO;
     tr__tx_clock_heard(tx, ts);
+    tr__tx_heard_put(tx, &id, committed, ts);
     if (committed && !TR_PLANT(redo_lost) && !tr__store_apply(&branch->at->store, &branch->view))
         return TR_ENOMEM;
     tr__tx_branch_end(tx, branch);

@@ -2,13 +2,12 @@
  * order of the calls, that was written), and what became of it comes back. The owner's thread.
  *
  * How it can fail: a call that fails breaks the transaction: it can only abort, for that reason. A commit whose
- * coordinator can't be heard any more is UNKNOWN, with a ticket; a resolver asks until it knows. */
+ * coordinator can't be heard any more is UNKNOWN, with a ticket (resolve.c). */
 #include "actors/tx/state.h"
 
 #include <stdio.h>
 #include <string.h>
 
-#include "base/buggify.h"
 #include "base/check.h"
 #include "base/err.h"
 
@@ -46,7 +45,7 @@ static void answer_call(tr__tx *tx, void *token, tr_tx_reason why, const char *t
         tx->io->called(tx->context, token, &answer);
 }
 
-static void answer_done(tr__tx *tx, void *token, tr_tx_status status, tr_tx_reason why, const char *text,
+void tr__tx_answer_done(tr__tx *tx, void *token, tr_tx_status status, tr_tx_reason why, const char *text,
                         const char *ticket, uint64_t ts, uint64_t priority)
 {
     tr_tx_done done = {.status = status,
@@ -98,6 +97,7 @@ static void drop_all(tr__tx *tx, const tr__tx_caller *caller)
     for (uint32_t i = 0; i < caller->count; i++) {
         tr__tx_frame frame = tr__tx_frame_of(TR__TX_DROP, &caller->begin.id);
         frame.actor = caller->parties[i].actor;
+        frame.remaining = tr__tx_left(tx, caller->begin.until_ns);
         tr__tx_send(tx, caller->parties[i].node, &frame, NULL);
     }
 }
@@ -112,7 +112,7 @@ static void finish(tr__tx *tx, tr__tx_caller *caller, tr_tx_status status, tr_tx
     void *token = caller->token;
     uint64_t priority = caller->begin.priority;
     forget(tx, caller);
-    answer_done(tx, token, status, why, kept, ticket, ts, priority);
+    tr__tx_answer_done(tx, token, status, why, kept, ticket, ts, priority);
 }
 
 /* ---- calls --------------------------------------------------------------------------------------------- */
@@ -173,6 +173,10 @@ void tr__tx_call(tr__tx *tx, const tr__tx_begin *begin, const char *path, const 
     } else if (caller->state != TR__CALLER_CALLING) {
         why = TR_TX_NOT_ALLOWED;
         tr__fail(&error, TR_EINVAL, "it is being committed");
+    } else if (caller->begin.read_only && call->writes) {
+        why = TR_TX_NOT_ALLOWED;
+        tr__fail(&error, TR_EPERM, "it was begun as read-only: \"%.80s\" can't be called by what writes",
+                 path);
     } else if (party == UINT32_MAX) {
         why = caller->count == TR_TX_PARTICIPANTS_MAX ? TR_TX_TOO_LARGE : TR_TX_NOT_ALLOWED;
         tr__fail(&error, TR_EINVAL, "\"%.80s\": %s", path,
@@ -201,13 +205,14 @@ static tr__tx_pending_call *pending_take(tr__tx_caller *caller, const tr__tx_fra
     return NULL;
 }
 
-static bool is_party(const tr__tx_caller *caller, const tr__tx_frame *frame)
+/* Its place among the participants; their count: it is none. */
+static uint32_t party_from(const tr__tx_caller *caller, const tr__tx_frame *frame)
 {
-    for (uint32_t i = 0; i < caller->count; i++)
-        if (strcmp(caller->parties[i].node, frame->from) == 0 &&
-            strcmp(caller->parties[i].actor, frame->actor) == 0)
-            return true;
-    return false;
+    uint32_t i = 0;
+    while (i < caller->count && (strcmp(caller->parties[i].node, frame->from) != 0 ||
+                                 strcmp(caller->parties[i].actor, frame->actor) != 0))
+        i++;
+    return i;
 }
 
 static void abort_it(tr__tx *tx, tr__tx_caller *caller, tr_tx_reason why, const char *text);
@@ -233,7 +238,8 @@ void tr__tx_on_called(tr__tx *tx, const tr__tx_frame *frame)
     uint32_t i;
     memcpy(&id, frame->id.data, sizeof(id));
     tr__tx_caller *caller = find(tx, &id);
-    if (caller && frame->number == 0 && frame->reason == TR_TX_WOUNDED && is_party(caller, frame)) {
+    if (caller && frame->number == 0 && frame->reason == TR_TX_WOUNDED &&
+        party_from(caller, frame) < caller->count) {
         wounded(tx, caller, frame->text);
         return;
     }
@@ -253,6 +259,7 @@ void tr__tx_on_called(tr__tx *tx, const tr__tx_frame *frame)
         party->boot = frame->boot;
         party->reads = frame->reads > party->reads ? frame->reads : party->reads;
         party->writes = frame->writes > party->writes ? frame->writes : party->writes;
+        caller->wrote[i] |= frame->wrote.present ? frame->wrote.value > 0 : frame->writes > 0;
         memcpy(caller->logs[i], frame->log.data, TR__LOG_ID_BYTES);
     }
     void *token = call->token;
@@ -281,6 +288,7 @@ static void commit_reads(tr__tx *tx, tr__tx_caller *caller)
         frame.actor = caller->parties[i].actor;
         frame.boot = caller->parties[i].boot;
         frame.reads = caller->parties[i].reads;
+        frame.writes = caller->parties[i].writes;
         if (tr__tx_send(tx, caller->parties[i].node, &frame, &error) != TR_OK) {
             abort_it(tx, caller, TR_TX_UNREACHABLE, error.text);
             return;
@@ -310,16 +318,16 @@ void tr__tx_commit(tr__tx *tx, const tr__tx_begin *begin, void *token)
     tr__tx_caller *caller = find(tx, &begin->id);
     if (!caller) {
         bool empty = begin->calls == 0, late = !tr__tx_left(tx, begin->until_ns);
-        answer_done(tx, token, empty ? TR_TX_COMMITTED : TR_TX_ABORTED,
-                    empty  ? TR_TX_NONE
-                    : late ? TR_TX_DEADLINE
-                           : TR_TX_OVERLOAD,
-                    empty ? "" : "it isn't under way on this node (any more)", "", 0, begin->priority);
+        tr__tx_answer_done(tx, token, empty ? TR_TX_COMMITTED : TR_TX_ABORTED,
+                           empty  ? TR_TX_NONE
+                           : late ? TR_TX_DEADLINE
+                                  : TR_TX_OVERLOAD,
+                           empty ? "" : "it isn't under way on this node (any more)", "", 0, begin->priority);
         return;
     }
     if (caller->state != TR__CALLER_CALLING) {
-        answer_done(tx, token, TR_TX_UNKNOWN, TR_TX_NOT_ALLOWED,
-                    "it was committed before: wait for that answer", "", 0, 0);
+        tr__tx_answer_done(tx, token, TR_TX_UNKNOWN, TR_TX_NOT_ALLOWED,
+                           "it was committed before: wait for that answer", "", 0, 0);
         return;
     }
     caller->token = token;
@@ -358,19 +366,19 @@ bool tr__tx_on_read_vote(tr__tx *tx, const tr__tx_frame *frame)
     tr__tx_caller *caller = find(tx, &id);
     if (!caller || caller->state != TR__CALLER_READING)
         return false;
+    uint32_t from = party_from(caller, frame);
+    if (from == caller->count || caller->voted[from])
+        return true; /* no participant; or one whose word is given */
     if (frame->status != TR__TX_READ) {
         bool wound = frame->reason == TR_TX_WOUNDED;
         abort_it(tx, caller, wound ? TR_TX_WOUNDED : TR_TX_BRANCH_LOST,
                  wound ? "what it had read an older transaction needed" : "what it had read was given up");
         return true;
     }
+    caller->voted[from] = true;
     bool all = true;
-    for (uint32_t i = 0; i < caller->count; i++) {
-        if (strcmp(caller->parties[i].node, frame->from) == 0 &&
-            strcmp(caller->parties[i].actor, frame->actor) == 0)
-            caller->voted[i] = true;
+    for (uint32_t i = 0; i < caller->count; i++)
         all = all && caller->voted[i];
-    }
     if (all)
         finish(tx, caller, TR_TX_COMMITTED, TR_TX_NONE, "", 0);
     return true;
@@ -415,69 +423,7 @@ void tr__tx_forget(tr__tx *tx, void *token)
             if (call->token == token)
                 call->token = NULL;
     }
-    for (tr__tx_resolver *resolver = tx->resolvers; resolver; resolver = resolver->next)
-        if (resolver->token == token)
-            resolver->until_ns = 0; /* it ends with the next tick, without a word */
-}
-
-/* ---- resolving ----------------------------------------------------------------------------------------- */
-
-static void ask(tr__tx *tx, tr__tx_resolver *resolver)
-{
-    tr__tx_frame frame = tr__tx_frame_of(TR__TX_INQUIRE, &resolver->id);
-    frame.actor = "";
-    frame.log = (tr_bytes){resolver->log, TR__LOG_ID_BYTES};
-    tr__tx_send(tx, resolver->node, &frame, NULL);
-    tr__tx_pause(tx, &resolver->retry_ns, &resolver->pause_ns);
-}
-
-void tr__tx_resolve(tr__tx *tx, const char *ticket, uint64_t until_ns, void *token)
-{
-    tr__tx_resolver *resolver = tr__zalloc(sizeof(*resolver));
-    if (!resolver || !tr__tx_ticket_parse(ticket, &resolver->id, resolver->node, resolver->log)) {
-        answer_done(tx, token, TR_TX_UNKNOWN, resolver ? TR_TX_NOT_ALLOWED : TR_TX_OVERLOAD,
-                    resolver ? "that is no ticket: ID@node/log is needed, as tr_tx_outcome has it"
-                             : "no memory to ask what became of it",
-                    ticket, 0, 0);
-        tr__free(resolver);
-        return;
-    }
-    snprintf(resolver->ticket, sizeof(resolver->ticket), "%s", ticket);
-    resolver->until_ns = until_ns;
-    resolver->token = token;
-    resolver->next = tx->resolvers;
-    tx->resolvers = resolver;
-    ask(tx, resolver);
-    if (TR_BUGGIFY(resolve_twice))
-        ask(tx, resolver);
-}
-
-static void resolved(tr__tx *tx, tr__tx_resolver **at, tr_tx_status status, tr_tx_reason why,
-                     const char *text, uint64_t ts)
-{
-    tr__tx_resolver *resolver = *at;
-    *at = resolver->next;
-    if (resolver->until_ns)
-        answer_done(tx, resolver->token, status, why, text, resolver->ticket, ts, 0);
-    tr__free(resolver);
-}
-
-void tr__tx_on_answer_resolve(tr__tx *tx, const tr__tx_frame *frame)
-{
-    tr__tx_resolver **at = &tx->resolvers;
-    while (*at) {
-        tr__tx_resolver *resolver = *at;
-        if (memcmp(&resolver->id, frame->id.data, sizeof(resolver->id)) != 0 ||
-            strcmp(resolver->node, frame->from) != 0 || frame->status == TR__TX_PENDING)
-            at = &resolver->next;
-        else if (frame->status == TR__TX_COMMITTED)
-            resolved(tx, at, TR_TX_COMMITTED, TR_TX_NONE, "", frame->ts);
-        else if (frame->status == TR__TX_ABORTED)
-            resolved(tx, at, TR_TX_ABORTED, TR_TX_DEADLINE, "nothing had decided it; it is aborted now", 0);
-        else
-            resolved(tx, at, TR_TX_UNKNOWN, TR_TX_LOG_LOST,
-                     "the node that decides has another log than it had: ask its operator", 0);
-    }
+    tr__tx_resolvers_forget(tx, token);
 }
 
 /* ---- time and loss ------------------------------------------------------------------------------------- */
@@ -516,17 +462,6 @@ void tr__tx_callers_tick(tr__tx *tx, uint64_t now_ns)
     {
         caller_tick(tx, caller, now_ns);
     }
-    for (tr__tx_resolver **at = &tx->resolvers; *at;) {
-        tr__tx_resolver *resolver = *at;
-        if (resolver->until_ns <= now_ns) {
-            resolved(tx, at, TR_TX_UNKNOWN, TR_TX_UNREACHABLE,
-                     "the node that decides it can't be asked now: try again", 0);
-            continue;
-        }
-        if (resolver->retry_ns <= now_ns)
-            ask(tx, resolver);
-        at = &resolver->next;
-    }
 }
 
 static void caller_node_down(tr__tx *tx, tr__tx_caller *caller, const char *node)
@@ -559,13 +494,6 @@ void tr__tx_callers_node_down(tr__tx *tx, const char *node)
     }
 }
 
-void tr__tx_callers_node_up(tr__tx *tx, const char *node)
-{
-    for (tr__tx_resolver *resolver = tx->resolvers; resolver; resolver = resolver->next)
-        if (strcmp(resolver->node, node) == 0)
-            ask(tx, resolver);
-}
-
 void tr__tx_callers_fini(tr__tx *tx)
 {
     tr__tx_caller *caller, *next;
@@ -578,10 +506,5 @@ void tr__tx_callers_fini(tr__tx *tx)
         }
         HASH_DEL(tx->callers, caller);
         tr__free(caller);
-    }
-    while (tx->resolvers) {
-        tr__tx_resolver *resolver = tx->resolvers;
-        tx->resolvers = resolver->next;
-        tr__free(resolver);
     }
 }

@@ -97,7 +97,8 @@ void tr__callers_call(tr__transactions *t, const tr_msg *msg, const tr__tx_do_ca
     tr__tx_begin begin = {.id = id_of(call->id_front, call->id_back),
                           .until_ns = until_at_most(t, call->until_ns),
                           .lock_wait_ns = call->lock_wait_ns,
-                          .calls = call->calls};
+                          .calls = call->calls,
+                          .read_only = call->read_only > 0};
     tr__tx_client *client = client_of(t, &begin.id);
     if (!may(t, msg, client))
         return;

@@ -33,7 +33,8 @@ tr_tx tr_tx_begin(tr_actor *self, const tr_tx_opts *opts)
     return (tr_tx){.self = self,
                    .id = tr__tx_id_make(seams->wall_ms(seams->context), high, tr_random(self)),
                    .until_ns = tr__now_fresh(loop) + deadline,
-                   .lock_wait_ns = opts && opts->lock_wait_ns ? opts->lock_wait_ns : LOCK_WAIT_NS};
+                   .lock_wait_ns = opts && opts->lock_wait_ns ? opts->lock_wait_ns : LOCK_WAIT_NS,
+                   .read_only = opts && opts->read_only};
 }
 
 static void id_halves(const tr_tx *tx, uint64_t *front, uint64_t *back)
@@ -71,6 +72,7 @@ tr_future tr_tx_call_body(tr_tx *tx, const char *path, tr_type *type, const void
                            .type = info->id,
                            .fingerprint = info->fingerprint,
                            .writes = type->flags & TR_WRITES ? 1 : 0,
+                           .read_only = tx->read_only,
                            .body = {bytes, tr__cbor_encode(info, body, bytes, room)}};
     id_halves(tx, &call.id_front, &call.id_back);
     tr_future future = tr_ask_body(self, manager_of(self), timeout_of(tx), &tr__tx_do_call_type, &call);

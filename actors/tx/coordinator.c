@@ -106,6 +106,8 @@ static void tell_party(tr__tx *tx, const tr__tx_decision *decision, uint32_t i, 
     frame.log = (tr_bytes){tr__log_id(tx->log), TR__LOG_ID_BYTES};
     frame.status = verdict;
     frame.ts = decision->ts;
+    frame.remaining =
+        tr__tx_left(tx, decision->deadline_ns); /* of an abort: for the tomb of what hasn't come */
     tr__tx_send(tx, decision->parties[i].node, &frame, NULL);
 }
 
@@ -278,7 +280,7 @@ static void decide_if_voted(tr__tx *tx, tr__tx_decision *decision)
     decide(tx, decision);
 }
 
-/* Our own branches join; else why one can't. */
+/* Our own branches join, and those that wrote nothing are let go; else why one can't. */
 static tr_tx_reason take_local(tr__tx *tx, tr__tx_decision *decision)
 {
     for (uint32_t i = 0; i < decision->count; i++) {
@@ -290,6 +292,12 @@ static tr_tx_reason take_local(tr__tx *tx, tr__tx_decision *decision)
             strcmp(branch->caller, decision->caller) != 0 || party->reads != branch->reads ||
             party->writes != branch->writes)
             return branch ? TR_TX_BRANCH_LOST : tr__tx_branch_gone_why(tx, &decision->id, party->actor);
+        if (!branch->view.writes) { /* as one on another node: it isn't needed any more */
+            decision->votes[i] = TR__TX_READ;
+            tr__tx_event(tx, &decision->id, party->actor, "vote", "read");
+            tr__tx_branch_end(tx, branch);
+            continue;
+        }
         decision->local[i] = true;
         decision->votes[i] = TR__TX_YES;
         tr__tx_branch_go(tx, branch, TR__BRANCH_DECIDING);
@@ -301,8 +309,8 @@ static tr_err ask_votes(tr__tx *tx, tr__tx_decision *decision, const tr__tx_fram
 {
     for (uint32_t i = 0; i < decision->count; i++) {
         const tr__tx_party *party = &decision->parties[i];
-        if (decision->local[i])
-            continue;
+        if (decision->votes[i])
+            continue; /* ours: taken above */
         tr__tx_frame frame = tr__tx_frame_of(TR__TX_PREPARE, &decision->id);
         frame.actor = party->actor;
         frame.log = (tr_bytes){tr__log_id(tx->log), TR__LOG_ID_BYTES};
@@ -328,8 +336,10 @@ void tr__tx_on_commit(tr__tx *tx, const tr__tx_frame *frame)
                     outcome->committed ? "" : "aborted by who asked what became of it", outcome->ts);
         return;
     }
-    if (find(tx, &id))
+    if (find(tx, &id)) {
+        tx->late++;
         return; /* it is being decided: the answer will come */
+    }
     tr__tx_decision *decision = tx->log && HASH_COUNT(tx->decisions) < TR__TX_UNDECIDED_MAX
                                     ? make(tx, &id, TR__DECISION_VOTING)
                                     : NULL;
@@ -377,8 +387,10 @@ void tr__tx_on_vote(tr__tx *tx, const tr__tx_frame *frame)
     memcpy(&id, frame->id.data, sizeof(id));
     tr__tx_decision *decision = find(tx, &id);
     uint8_t *vote = decision && decision->state == TR__DECISION_VOTING ? vote_of(decision, frame) : NULL;
-    if (!vote || *vote)
-        return; /* late: an inquiry gives the answer */
+    if (!vote || *vote) {
+        tx->late++;
+        return; /* an inquiry gives the answer */
+    }
     if (frame->ts >> 16 > tx->io->wall_ms(tx->context) + TR__TX_SKEW_MS) {
         snprintf(text, sizeof(text), "node %s is more than 10 minutes ahead: set the clocks of both nodes",
                  frame->from);
@@ -403,8 +415,10 @@ void tr__tx_on_ack(tr__tx *tx, const tr__tx_frame *frame)
     memcpy(&id, frame->id.data, sizeof(id));
     tr__tx_decision *decision = find(tx, &id);
     uint8_t *vote = decision && decision->state == TR__DECISION_COMMITTED ? vote_of(decision, frame) : NULL;
-    if (!vote || *vote != TR__TX_YES)
+    if (!vote || *vote != TR__TX_YES) {
+        tx->late++;
         return;
+    }
     *vote = TR__TX_READ; /* nothing is owed to it any more */
     if (TR_PLANT(decision_kept))
         return;

@@ -18,7 +18,7 @@ void tr__tx_pause(tr__tx *tx, uint64_t *retry_ns, uint64_t *pause_ns)
 {
     uint64_t pause = *pause_ns ? *pause_ns * 2 : TR__TX_RETRY_NS;
     *pause_ns = pause < TR__TX_RETRY_MAX_NS ? pause : TR__TX_RETRY_MAX_NS;
-    *retry_ns = tr__tx_now(tx) + *pause_ns / 2 + tx->io->random(tx->context) % *pause_ns;
+    *retry_ns = tr__tx_now(tx) + *pause_ns / 2 + tx->io->random(tx->context) % (*pause_ns / 2 + 1);
 }
 
 tr__tx_frame tr__tx_frame_of(tr__tx_kind kind, const tr_tx_id *id)
@@ -241,8 +241,10 @@ void tr__tx_close(tr__tx *tx)
     if (!tx)
         return;
     tr__tx_callers_fini(tx);
+    tr__tx_resolvers_fini(tx);
     tr__tx_decisions_fini(tx);
     tr__tx_branches_fini(tx);
+    tr__tx_doubts_fini(tx);
     tr__log_close(tx->log);
     tr__snapshot_free(tx->snapshot); /* its thread went with the store */
     tr__free(tx);
@@ -271,7 +273,7 @@ void tr__tx_receive(tr__tx *tx, const tr__tx_frame *frame)
         [TR__TX_PREPARE] = tr__tx_on_prepare, [TR__TX_VOTE] = tr__tx_on_vote,
         [TR__TX_DECIDE] = tr__tx_on_decide,   [TR__TX_ACK] = tr__tx_on_ack,
         [TR__TX_INQUIRE] = tr__tx_on_inquire, [TR__TX_ANSWER] = on_answer,
-        [TR__TX_DROP] = tr__tx_on_drop,
+        [TR__TX_DROP] = tr__tx_on_drop,       [TR__TX_ASK] = tr__tx_on_ask,
     };
     if (tx->dead || frame->id.size != sizeof(tr_tx_id) || frame->kind >= TR__TX_KINDS ||
         !handlers[frame->kind])
@@ -295,6 +297,7 @@ void tr__tx_tick(tr__tx *tx)
     tr__tx_branches_tick(tx, now);
     tr__tx_decisions_tick(tx, now);
     tr__tx_callers_tick(tx, now);
+    tr__tx_resolvers_tick(tx, now);
     if (tx->unforced_ns && now - tx->unforced_ns >= TR__TX_FORCE_NS) {
         tx->unforced_ns = now;
         tr__log_force(tx->log, tr__log_last(tx->log));
@@ -326,6 +329,7 @@ uint64_t tr__tx_due(const tr__tx *tx, uint64_t now_ns)
 void tr__tx_node_down(tr__tx *tx, const char *node)
 {
     tr__tx_branches_node_down(tx, node);
+    tr__tx_doubts_node_down(tx, node);
     tr__tx_decisions_node_down(tx, node);
     tr__tx_callers_node_down(tx, node);
 }
@@ -333,11 +337,9 @@ void tr__tx_node_down(tr__tx *tx, const char *node)
 /* Who waits for it asks, or is told, at once. */
 void tr__tx_node_up(tr__tx *tx, const char *node)
 {
-    for (tr__tx_branch *branch = tx->branches; branch; branch = branch->hh.next)
-        if (branch->state == TR__BRANCH_PREPARED && strcmp(branch->decider, node) == 0)
-            branch->retry_ns = 0;
+    tr__tx_doubts_node_up(tx, node);
     tr__tx_decisions_node_up(tx, node);
-    tr__tx_callers_node_up(tx, node);
+    tr__tx_resolvers_node_up(tx, node);
 }
 
 /* ---- for who looks ------------------------------------------------------------------------------------- */
@@ -356,6 +358,9 @@ void tr__tx_figures_of(const tr__tx *tx, tr__tx_figures *figures)
                                 .calling = HASH_COUNT(tx->callers),
                                 .wounds = tx->wounds,
                                 .snapshots = tx->snapshots,
+                                .asked = tx->asked,
+                                .alarms = tx->alarms,
+                                .late = tx->late,
                                 .committed = tx->committed,
                                 .aborted = tx->aborted,
                                 .forces = tx->log ? tr__log_forces(tx->log) : 0,
@@ -367,14 +372,4 @@ void tr__tx_figures_of(const tr__tx *tx, tr__tx_figures *figures)
         if (!figures->oldest_prepared_ns || branch->since_ns < figures->oldest_prepared_ns)
             figures->oldest_prepared_ns = branch->since_ns;
     }
-}
-
-uint32_t tr__tx_doubts(const tr__tx *tx, tr__tx_doubt *out, uint32_t most)
-{
-    uint32_t count = 0; /* the table is in the order in which its branches began */
-    for (const tr__tx_branch *branch = tx->branches; branch && count < most; branch = branch->hh.next)
-        if (branch->state == TR__BRANCH_PREPARED)
-            out[count++] =
-                (tr__tx_doubt){branch->key.id, branch->at->name, branch->decider, branch->since_ns};
-    return count;
 }

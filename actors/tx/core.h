@@ -5,9 +5,11 @@
  *   core.c          open and replay, frames in, time, the table of what is known
  *   lock.c          who may work on a participant, in the order of priorities: wound-wait
  *   branch.c        branches: what one transaction does with one participant here; their states and their end
- *   participant.c   calls, prepare, decisions, inquiries
+ *   participant.c   calls, prepare, decisions
+ *   doubt.c         what is in doubt: whom it asks, and what who is asked may say
  *   coordinator.c   transactions that are decided here, and what became of them
  *   caller.c        transactions that were begun here
+ *   resolve.c       tickets: what became of them
  *   parties.c       their participants, and who of them decides
  *
  * A branch (tr__tx_branch_state; the table is in branch.c):
@@ -19,11 +21,14 @@
  *
  * Invariants; checks cite them:
  *   T1  A branch that wrote holds its participant's lock exclusively until it is gone.
- *   T2  A prepared branch is ended by a decision only: no time, no lost connection ends it.
+ *   T2  A prepared branch is ended by a decision only, said by who decides or by another participant: no time, no lost
+ *       connection ends it.
  *   T3  COMMITTED is said, and redo applied, only after the record that says so is durable (the coordinator's COMMIT).
  *   T4  ABORTED is said of an id without a record only by the log that would have it, and never of one that is being
  *       decided.
  *   T5  A decision never changes: what is in `outcomes` stays as it is.
+ *   T6  A participant says of what is decided elsewhere only what its log says; or ABORTED, when it gives up a branch that
+ *       has promised nothing and will never promise (a tomb sees to that). Else it doesn't know.
  *   W1 to W4  Who waits, and for whom: lock.c. */
 #ifndef TR_ACTORS_TX_CORE_H
 #define TR_ACTORS_TX_CORE_H
@@ -44,6 +49,8 @@
 #define TR__TX_RETRY_NS      TR_MILLIS(100) /* the first repetition; doubles up to: */
 #define TR__TX_RETRY_MAX_NS  TR_SECONDS(5)
 #define TR__TX_FORCE_NS      TR_MILLIS(100) /* nothing stays unforced for longer */
+#define TR__TX_SILENT_NS     TR_SECONDS(2)  /* who decides is silent for so long: others are asked */
+#define TR__TX_ALARM_NS      TR_SECONDS(30) /* in doubt for so long: somebody is told */
 
 typedef struct tr__tx tr__tx;
 typedef struct tr__tx_branch tr__tx_branch;
@@ -63,6 +70,16 @@ typedef struct tr__tx_branch tr__tx_branch;
 typedef enum tr__tx_point { TR__TX_POINTS(TR__ENUM) TR__TX_POINT_COUNT } tr__tx_point;
 #undef TR__ENUM
 
+/* A branch here that waits for a decision, with its locks. */
+typedef struct tr__tx_doubt {
+    tr_tx_id id;
+    const char *actor, *decider; /* the participant; the node that decides: borrowed */
+    uint64_t since_ns;
+    uint32_t asked;   /* times */
+    bool unanswered;  /* the node that decides hasn't answered the last time, or has lost its log */
+    uint32_t waiting; /* others, for its lock */
+} tr__tx_doubt;
+
 typedef struct tr__tx_io {
     uint64_t (*now)(void *context);     /* monotonic, ns */
     uint64_t (*wall_ms)(void *context); /* since 1970 */
@@ -80,6 +97,8 @@ typedef struct tr__tx_io {
     /* For who watches: something happened to that transaction here. */
     void (*event)(void *context, const tr_tx_id *id, const char *actor, const char *what, const char *detail);
     void (*point)(void *context, tr__tx_point point);
+    /* A branch has been in doubt for TR__TX_ALARM_NS: once for each. NULL: nobody wants to know. */
+    void (*alarm)(void *context, const tr__tx_doubt *doubt);
     /* What is on the disk is unknown, or memory for a decided transaction ran out: the process must end itself. May
      * return (in a test): nothing is done any more then. */
     void (*fatal)(void *context, const tr_error *error);
@@ -118,6 +137,7 @@ typedef struct tr__tx_begin {
     uint64_t until_ns, lock_wait_ns;
     uint64_t priority; /* of the first attempt; 0: this is the first */
     uint32_t calls;    /* made so far, as the caller counts them */
+    bool read_only;    /* a call that writes is refused */
 } tr__tx_begin;
 
 /* Call a participant, "node/actor"; the first call begins the transaction. `call` has type, fingerprint, schema, body, and
@@ -170,15 +190,12 @@ typedef struct tr__tx_figures {
     uint64_t oldest_prepared_ns;                    /* since when; 0: none */
     uint64_t forces;                                /* of the log, since the start */
     uint64_t records;                               /* in the log, ever */
+    uint64_t asked;  /* by other nodes' participants in doubt, since the start */
+    uint64_t alarms; /* branches that were in doubt for too long, since the start */
+    uint64_t late;   /* frames that came twice or when it was over, since the start */
 } tr__tx_figures;
 void tr__tx_figures_of(const tr__tx *tx, tr__tx_figures *figures);
 
-/* A branch here that waits for a decision, with its locks. */
-typedef struct tr__tx_doubt {
-    tr_tx_id id;
-    const char *actor, *decider; /* the participant; the node that decides: borrowed */
-    uint64_t since_ns;
-} tr__tx_doubt;
 /* The oldest ones, at most so many; how many were put. */
 uint32_t tr__tx_doubts(const tr__tx *tx, tr__tx_doubt *out, uint32_t most);
 

@@ -6,6 +6,8 @@
  *     C -> P (read-only: K -> P)  PREPARE   can this branch be committed?                P -> C  VOTE
  *     C -> P                      DECIDE    it is committed, or aborted                  P -> C  ACK
  *     P -> C, or anybody -> C     INQUIRE   what became of it? (actor "": decide now)    C -> .  ANSWER
+ *     P -> another participant    ASK       we are in doubt, and who decides is silent: what do   . -> P  ANSWER
+ *                                           you know?
  *     P -> K                      CALLED    with number 0: that branch was wounded
  *     K -> P                      DROP      the caller gave it up before COMMIT
  *
@@ -29,6 +31,7 @@ typedef enum tr__tx_kind {
     TR__TX_INQUIRE,
     TR__TX_ANSWER,
     TR__TX_DROP,
+    TR__TX_ASK, /* only to a node with TR__CAPABILITY_SIBLINGS */
     TR__TX_KINDS
 } tr__tx_kind;
 
@@ -41,27 +44,30 @@ typedef enum tr__tx_verdict {
     TR__TX_LOG_LOST, /* answer: the log that could tell isn't this one */
     TR__TX_COMMITTED,
     TR__TX_ABORTED,
-    TR__TX_UNKNOWN, /* outcome: the coordinator can't be heard */
+    TR__TX_UNKNOWN,   /* outcome: the coordinator can't be heard */
+    TR__TX_DONT_KNOW, /* answer to an ASK: no record of it, and no branch that could still refuse */
     TR__TX_VERDICTS
 } tr__tx_verdict;
 
 /* One message type for all of them; what a kind doesn't use is zero.
  *   from        name of the sender's node
  *   log         id of the sender's log (CALLED, PREPARE, DECIDE), or of the one expected (INQUIRE)
- *   boot        the participant's incarnation: CALLED says it, PREPARE and COMMIT repeat it
+ *   boot        the participant's incarnation: CALLED says it, PREPARE, COMMIT and ASK repeat it
  *   clock       the sender's logical clock
- *   actor       the participant's name on its node
+ *   actor       the participant's name on its node; of an ANSWER, who had asked. text of an ASK: who asks
  *   number      of the call within its branch, from 1
- *   remaining   ns until the deadline (CALL, COMMIT, PREPARE); wait: ns for the lock (CALL)
+ *   remaining   ns until the deadline (CALL, COMMIT, PREPARE, DROP, a DECIDE that aborts); wait: ns for the lock (CALL)
  *   reads, writes  calls of each sort that the branch has executed
  *   type, fingerprint, schema, body  of the user's message or reply (the schema, for a reader that declares another
  *               version of it); body of COMMIT and PREPARE: the parties (frame.c)
+ *   wrote       whether the branch has written anything so far (CALLED). Absent, from a node that doesn't say: if a call
+ *               that may has been executed
  *   priority    of the transaction (CALL): its caller's clock when it was first attempted, the less the older. Absent,
  *               from a node that knows none: the time in its id */
 TR_MESSAGE(tr__tx_frame, (u32, kind), (bytes, id), (string, from), (bytes, log), (u64, boot), (u64, clock),
            (string, actor), (u32, number), (u64, remaining), (u64, wait), (u32, reads), (u32, writes),
            (u32, status), (u32, reason), (string, text), (u64, ts), (u64, type), (u64, fingerprint),
-           (bytes, body), (optional, string, schema), (optional, u64, priority))
+           (bytes, body), (optional, string, schema), (optional, u64, priority), (optional, u32, wrote))
 
 /* Add the schema of its type, which this program declares, if it has one. Borrowed for ever. */
 void tr__tx_put_schema(tr__tx_frame *frame);

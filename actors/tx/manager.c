@@ -13,7 +13,8 @@
 #include "base/err.h"
 #include "base/mem.h"
 
-#define MAILBOX 65535 /* places: all it can have */
+#define MAILBOX        65535 /* places: all it can have */
+#define ALARM_APART_NS TR_SECONDS(1)
 
 /* ---- the seam io --------------------------------------------------------------------------------------- */
 
@@ -73,6 +74,29 @@ static void io_point(void *context, tr__tx_point point)
         seams->point(seams->context, words[point]);
 }
 
+/* A line a second at most: when a node is away, all that it decides comes at once. */
+static void io_alarm(void *context, const tr__tx_doubt *doubt)
+{
+    tr__transactions *t = context;
+    uint64_t now = io_now(t);
+    char id[TR_TX_ID_TEXT], others[64] = "";
+    if (t->alarm_logged_ns && now - t->alarm_logged_ns < ALARM_APART_NS) {
+        t->alarms_unlogged++;
+        return;
+    }
+    if (t->alarms_unlogged)
+        snprintf(others, sizeof(others), "; so have %u others since the last such line", t->alarms_unlogged);
+    t->alarm_logged_ns = now;
+    t->alarms_unlogged = 0;
+    tr__node_log(
+        t->node, TR_LOG_WARN,
+        "%s/%s is in doubt of transaction %s for %llu s: it keeps its lock, for which %u wait, and waits for "
+        "node %s, which decides and %s%s",
+        t->node->name, doubt->actor, tr__tx_id_format(&doubt->id, id),
+        (unsigned long long)((now - doubt->since_ns) / TR_SECONDS(1)), doubt->waiting, doubt->decider,
+        doubt->unanswered ? "doesn't answer" : "says that it hasn't yet", others);
+}
+
 static void io_fatal(void *context, const tr_error *error)
 {
     tr__transactions *t = context;
@@ -93,6 +117,7 @@ static const tr__tx_io io = {.now = io_now,
                              .done = tr__callers_done,
                              .event = io_event,
                              .point = io_point,
+                             .alarm = io_alarm,
                              .fatal = io_fatal};
 
 /* ---- being woken by the log ---------------------------------------------------------------------------- */

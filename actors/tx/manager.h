@@ -26,7 +26,8 @@
 
 /* The ids are the two halves of a tr_tx_id. Asked by actors of this node. */
 TR_MESSAGE(tr__tx_do_call, (u64, id_front), (u64, id_back), (u64, until_ns), (u64, lock_wait_ns),
-           (u32, calls), (string, path), (u64, type), (u64, fingerprint), (u32, writes), (bytes, body))
+           (u32, calls), (string, path), (u64, type), (u64, fingerprint), (u32, writes), (u32, read_only),
+           (bytes, body))
 typedef enum tr__tx_what {
     TR__TX_DO_COMMIT,
     TR__TX_DO_ABORT,
@@ -86,6 +87,8 @@ typedef struct tr__transactions {
     } unexecuted[TR__TX_UNDECIDED_MAX];
     uint32_t unexecuted_count;
     uint64_t refused, refused_logged_ns; /* frames */
+    uint64_t alarm_logged_ns;
+    uint32_t alarms_unlogged; /* since that line */
     tr__tx_trail trail;
 } tr__transactions;
 

@@ -81,6 +81,11 @@ static uint64_t priority_of(const tr_tx_id *id, const tr__tx_frame *frame)
     return frame->priority.present ? frame->priority.value : tr__tx_id_ms(id) << 16;
 }
 
+static bool may_begin(tr__tx *tx, const char *node)
+{
+    return !tx->io->may_begin || tx->io->may_begin(tx->context, node);
+}
+
 /* Whether a transaction of that id may begin here now. */
 static tr_tx_reason check_begin(tr__tx *tx, const tr_tx_id *id, const tr__tx_frame *frame, const char **text)
 {
@@ -89,7 +94,7 @@ static tr_tx_reason check_begin(tr__tx *tx, const tr_tx_id *id, const tr__tx_fra
         *text = "this node keeps no log: start it with --data DIR";
         return TR_TX_NOT_ALLOWED;
     }
-    if (tx->io->may_begin && !tx->io->may_begin(tx->context, frame->from)) {
+    if (!may_begin(tx, frame->from)) {
         *text =
             "its node has no right to begin one here: transact in `may` of its entry in the rights (--allow "
             "FILE)";
@@ -116,7 +121,8 @@ static tr_tx_reason begin(tr__tx *tx, const tr_tx_id *id, const tr__tx_frame *fr
     tr__tx_actor *actor = tr__tx_actor_of(tx, frame->actor);
     tr__tx_branch *branch = NULL;
     *text = "this node has no memory for it";
-    if (actor && (frame->number != 1 || tr__tx_is_entombed(tx, id, actor))) { /* what was before it is lost */
+    if (actor &&
+        (frame->number != 1 || tr__tx_is_entombed(tx, id, actor->name))) { /* what was before it is lost */
         why = tr__tx_branch_gone_why(tx, id, frame->actor);
         tr__tx_actor_unused(tx, actor);
         *text = why == TR_TX_WOUNDED ? "its branch was wounded by an older transaction"
@@ -144,8 +150,10 @@ void tr__tx_on_call(tr__tx *tx, const tr__tx_frame *frame)
     tr_tx_reason why = TR_TX_NONE;
     memcpy(&id, frame->id.data, sizeof(id));
     tr__tx_branch *branch = tr__tx_branch_find(tx, &id, frame->actor);
-    if (branch && (frame->number <= branch->last_number || strcmp(branch->caller, frame->from) != 0))
+    if (branch && (frame->number <= branch->last_number || strcmp(branch->caller, frame->from) != 0)) {
+        tx->late++;
         return; /* it came before; or it isn't theirs */
+    }
     size_t schema_size = frame->schema.present ? strlen(frame->schema.value) : 0;
     if (frame->body.size >
         TR_TX_REDO_MAX) { /* its caller's node refuses it; decoded it may be 64 times that */
@@ -203,6 +211,8 @@ static void answer_executed(tr__tx *tx, tr__tx_branch *branch, uint32_t number)
     answer.log = (tr_bytes){tr__log_id(tx->log), TR__LOG_ID_BYTES};
     answer.reads = branch->reads;
     answer.writes = branch->writes;
+    answer.wrote.present = true;
+    answer.wrote.value = branch->view.writes != NULL && !TR_PLANT(wrote_unsaid);
     answer.type = branch->view.reply_type;
     answer.fingerprint = branch->view.reply_fingerprint;
     tr__tx_put_schema(&answer);
@@ -241,6 +251,8 @@ void tr__tx_executed(tr__tx *tx, tr__tx_branch *branch, tr_tx_reason reason, con
     tr__tx_event(tx, &branch->key.id, branch->at->name, "call", wrote ? "write" : "read");
     answer_executed(tx, branch, number);
     go_on(tx, branch);
+    if (TR_PLANT(read_released) && branch->state == TR__BRANCH_READY && !branch->writes)
+        tr__tx_unlock(tx, branch);
 }
 
 /* ---- prepare ------------------------------------------------------------------------------------------- */
@@ -260,19 +272,15 @@ static void vote(tr__tx *tx, const tr_tx_id *id, const char *to, const char *act
     tr__tx_send(tx, to, &frame, NULL);
 }
 
-static void finish(tr__tx *tx, tr__tx_branch *branch, bool committed, uint64_t ts);
-
 static void on_prepared(tr__tx *tx, tr__tx_force *force)
 {
     tr__tx_branch *branch = TR__TX_OF(tr__tx_branch, force, force);
     tr__tx_branch_go(tx, branch, TR__BRANCH_PREPARED);
-    branch->since_ns = tr__tx_now(tx);
-    /* The decision comes by itself, as a rule. */
-    branch->retry_ns = branch->since_ns + (TR_BUGGIFY(inquire_early) ? 0 : TR_SECONDS(1));
+    tr__tx_doubt_begin(tx, branch);
     tr__tx_event(tx, &branch->key.id, branch->at->name, "force", "prepare");
     tr__tx_point_at(tx, TR__TX_POINT_PREPARE_FORCED);
     if (branch->decided) {
-        finish(tx, branch, branch->decided == TR__TX_COMMITTED, branch->ts);
+        tr__tx_branch_finish(tx, branch, branch->decided == TR__TX_COMMITTED, branch->ts);
         return;
     }
     vote(tx, &branch->key.id, branch->decider, branch->at->name, TR__TX_YES, TR_TX_NONE, branch->ts);
@@ -283,6 +291,8 @@ static void on_prepared(tr__tx *tx, tr__tx_force *force)
 static tr_err prepare(tr__tx *tx, tr__tx_branch *branch, const tr__tx_frame *frame, tr_error *error)
 {
     tr__tx_buffer record = {0}, redo = {0};
+    if (!tr__tx_branch_knows(branch, frame->body))
+        return tr__fail(error, TR_ENOMEM, "no memory for the participants");
     tr__tx_point_at(tx, TR__TX_POINT_BEFORE_PREPARE);
     branch->ts = ++tx->clock;
     tr__view_put_redo(&branch->view, &redo);
@@ -317,6 +327,7 @@ void tr__tx_on_prepare(tr__tx *tx, const tr__tx_frame *frame)
     if (branch && branch->state > TR__BRANCH_READY) {
         if (branch->state == TR__BRANCH_PREPARED && strcmp(branch->decider, frame->from) == 0)
             vote(tx, &id, frame->from, frame->actor, TR__TX_YES, TR_TX_NONE, branch->ts);
+        tx->late++;
         return; /* else it has been asked, or told, already */
     }
     tr__tx_event(tx, &id, frame->actor, "prepare", "");
@@ -354,8 +365,7 @@ static void on_finished(tr__tx *tx, tr__tx_force *force)
     tr__tx_branch_end(tx, branch);
 }
 
-/* A prepared branch ends. When the log takes no record now, it stays as it is, and hears of it again. */
-static void finish(tr__tx *tx, tr__tx_branch *branch, bool committed, uint64_t ts)
+void tr__tx_branch_finish(tr__tx *tx, tr__tx_branch *branch, bool committed, uint64_t ts)
 {
     tr__tx_buffer record = {0};
     tr__tx_put_id(&record, &branch->key.id);
@@ -367,6 +377,7 @@ static void finish(tr__tx *tx, tr__tx_branch *branch, bool committed, uint64_t t
         TR_OK)
         return;
     tr__tx_event(tx, &branch->key.id, branch->at->name, "decide", committed ? "committed" : "aborted");
+    tr__tx_heard_put(tx, &branch->key.id, committed, ts);
     if (!committed) {
         tr__tx_branch_end(tx, branch);
         return;
@@ -387,7 +398,7 @@ static void decided(tr__tx *tx, tr__tx_branch *branch, const tr__tx_frame *frame
         branch->decided = frame->status; /* aborted, for we haven't voted */
         branch->ts = frame->ts;
     } else if (branch->state == TR__BRANCH_PREPARED && by_decider) {
-        finish(tx, branch, committed, frame->ts);
+        tr__tx_branch_finish(tx, branch, committed, frame->ts);
     } else if (branch->state <= TR__BRANCH_READY && !committed) {
         tr__tx_branch_drop(tx, branch, TR_TX_BRANCH_LOST);
     }
@@ -398,23 +409,13 @@ void tr__tx_on_decide(tr__tx *tx, const tr__tx_frame *frame)
     tr_tx_id id;
     memcpy(&id, frame->id.data, sizeof(id));
     tr__tx_branch *branch = tr__tx_branch_find(tx, &id, frame->actor);
+    tx->late += !branch;
     if (branch)
         decided(tx, branch, frame);
     else if (frame->status == TR__TX_COMMITTED) /* it was finished before; the ACK was lost */
         acknowledge(tx, &id, frame->from, frame->actor);
-}
-
-void tr__tx_on_answer_branch(tr__tx *tx, const tr__tx_frame *frame)
-{
-    tr_tx_id id;
-    memcpy(&id, frame->id.data, sizeof(id));
-    tr__tx_branch *branch = tr__tx_branch_find(tx, &id, frame->actor);
-    if (!branch || branch->state != TR__BRANCH_PREPARED || strcmp(branch->decider, frame->from) != 0)
-        return;
-    if (frame->status == TR__TX_LOG_LOST)
-        tr__tx_event(tx, &id, frame->actor, "answer", "log-lost");
-    else if (frame->status == TR__TX_COMMITTED || frame->status == TR__TX_ABORTED)
-        finish(tx, branch, frame->status == TR__TX_COMMITTED, frame->ts);
+    else if (frame->status == TR__TX_ABORTED)
+        tr__tx_entomb(tx, &id, frame->actor, frame->remaining);
 }
 
 void tr__tx_on_drop(tr__tx *tx, const tr__tx_frame *frame)
@@ -422,20 +423,13 @@ void tr__tx_on_drop(tr__tx *tx, const tr__tx_frame *frame)
     tr_tx_id id;
     memcpy(&id, frame->id.data, sizeof(id));
     tr__tx_branch *branch = tr__tx_branch_find(tx, &id, frame->actor);
-    if (branch && branch->state <= TR__BRANCH_READY && strcmp(branch->caller, frame->from) == 0)
+    if (!branch && may_begin(tx, frame->from))
+        tr__tx_entomb(tx, &id, frame->actor, frame->remaining);
+    else if (branch && branch->state <= TR__BRANCH_READY && strcmp(branch->caller, frame->from) == 0)
         tr__tx_branch_drop(tx, branch, TR_TX_APP);
 }
 
 /* ---- time and loss ------------------------------------------------------------------------------------- */
-
-static void inquire(tr__tx *tx, tr__tx_branch *branch)
-{
-    tr__tx_frame frame = tr__tx_frame_of(TR__TX_INQUIRE, &branch->key.id);
-    frame.actor = branch->at->name;
-    frame.log = (tr_bytes){branch->decider_log, TR__LOG_ID_BYTES};
-    tr__tx_send(tx, branch->decider, &frame, NULL);
-    tr__tx_pause(tx, &branch->retry_ns, &branch->pause_ns);
-}
 
 void tr__tx_branches_tick(tr__tx *tx, uint64_t now_ns)
 {
@@ -444,12 +438,11 @@ void tr__tx_branches_tick(tr__tx *tx, uint64_t now_ns)
     {
         if (TR_PLANT(prepared_given_up) && branch->state == TR__BRANCH_PREPARED &&
             branch->deadline_ns <= now_ns) {
-            finish(tx, branch, false, 0);
+            tr__tx_branch_finish(tx, branch, false, 0);
             continue;
         }
-        bool asks = !(TR_PLANT(inquired_once) && branch->pause_ns);
-        if (branch->state == TR__BRANCH_PREPARED && branch->retry_ns <= now_ns && asks)
-            inquire(tx, branch);
+        if (branch->state == TR__BRANCH_PREPARED)
+            tr__tx_doubt_tick(tx, branch, now_ns);
         if (branch->state > TR__BRANCH_READY || branch->dropped)
             continue;
         if (branch->deadline_ns <= now_ns)

@@ -29,11 +29,12 @@ uint32_t tr__tx_party_of(tr__tx *tx, tr__tx_caller *caller, const char *path)
     return caller->count++;
 }
 
-/* The first, in the order of the calls, that was written; fixed once a ticket has named it. UINT32_MAX: none. */
+/* The first, in the order of the calls, that was written; fixed once a ticket has named it. UINT32_MAX: none. That it was
+ * called by what may write doesn't count: where nothing was written there is nothing to force, and who decides forces. */
 uint32_t tr__tx_coordinator_of(const tr__tx_caller *caller)
 {
     for (uint32_t i = caller->ticketed ? caller->coordinator : 0; i < caller->count; i++)
-        if (caller->parties[i].writes)
+        if (caller->wrote[i])
             return i;
     return UINT32_MAX;
 }

@@ -32,14 +32,14 @@ static uint64_t id_of(tr__transactions *t, const char *name)
     return strcmp(name, t->node->name) == 0 ? t->node->id : peer ? peer->node : 0;
 }
 
-/* An earlier node drops a frame with a reason that it doesn't know. */
-static bool knows_wounds(tr__transactions *t, uint64_t id)
+/* An earlier node drops a frame with a kind or a reason that it doesn't know. */
+static bool knows(tr__transactions *t, uint64_t id, uint32_t capability)
 {
     uint32_t capabilities;
     if (id == t->node->id)
         return true;
     tr__remote_connected(t->node->remote, id, &capabilities);
-    return capabilities & TR__CAPABILITY_WOUND;
+    return capabilities & capability;
 }
 
 tr_err tr__peers_send(void *context, const char *node, tr__tx_frame *frame, tr_error *error)
@@ -48,7 +48,9 @@ tr_err tr__peers_send(void *context, const char *node, tr__tx_frame *frame, tr_e
     uint64_t id = id_of(t, node);
     if (!id || !t->self)
         return tr__fail(error, TR_ENOCONN, "node %s isn't connected", node);
-    if (frame->reason == TR_TX_WOUNDED && !knows_wounds(t, id))
+    if (frame->kind == TR__TX_ASK && !knows(t, id, TR__CAPABILITY_SIBLINGS))
+        return tr__fail(error, TR_EVERSION, "node %s can't be asked: its Troupe is an earlier one", node);
+    if (frame->reason == TR_TX_WOUNDED && !knows(t, id, TR__CAPABILITY_WOUND))
         frame->reason = TR_TX_OVERLOAD; /* which is tried again as well */
     /* To ourselves as well: through the mailbox, in order, never from within. */
     tr_err err = tr_send_body(t->self, TR__TX_MANAGER_OF(id), &tr__tx_frame_type, frame);

@@ -68,9 +68,15 @@ struct tr__tx_branch {
     tr__tx_force force;
     char decider[TR_NAME_MAX];
     uint8_t decider_log[TR__LOG_ID_BYTES];
-    uint64_t ts; /* prepared with; committed with */
+    uint64_t ts;      /* prepared with; committed with */
+    uint8_t *parties; /* all participants, as PREPARE had them: whom else to ask */
+    size_t parties_size;
     uint64_t since_ns, retry_ns, pause_ns;
-    uint32_t decided; /* a verdict that came while preparing; 0: none */
+    uint32_t asked;     /* times */
+    uint64_t silent_ns; /* since when who decides has been asked without an answer; 0: it has answered */
+    bool log_lost;      /* it has another log than it had */
+    bool alarmed;       /* that it is in doubt for so long was told */
+    uint32_t decided;   /* a verdict that came while preparing; 0: none */
 };
 
 /* ---- decisions ----------------------------------------------------------------------------------------- */
@@ -114,6 +120,7 @@ typedef struct tr__tx_tomb {
     uint64_t until_ns;
 } tr__tx_tomb;
 #define TR__TX_TOMBS_MAX 65536
+#define TR__TX_HEARD_MAX 65536          /* outcomes of others' decisions that are remembered, for who asks */
 #define TR__TX_LATE_NS   TR_SECONDS(10) /* so late, at most, comes what was sent before the deadline */
 
 /* ---- callers ------------------------------------------------------------------------------------------- */
@@ -136,6 +143,7 @@ typedef struct tr__tx_caller {
     tr__tx_caller_state state;
     tr__tx_party parties[TR_TX_PARTICIPANTS_MAX];
     uint32_t numbers[TR_TX_PARTICIPANTS_MAX]; /* calls sent */
+    bool wrote[TR_TX_PARTICIPANTS_MAX];       /* not only: was called by what may */
     bool voted[TR_TX_PARTICIPANTS_MAX];       /* while READING */
     uint8_t logs[TR_TX_PARTICIPANTS_MAX][TR__LOG_ID_BYTES];
     uint32_t count, coordinator;
@@ -176,13 +184,17 @@ struct tr__tx {
     tr__tx_branch *branches;
     tr__tx_decision *decisions;
     tr__tx_outcome_at *outcomes;
+    tr__tx_outcome_at
+        *heard; /* of what was prepared here and decided elsewhere: the last ones, the oldest first */
     tr__tx_tomb *tombs;
-    uint64_t tombs_ns; /* when to look at them */
+    uint64_t tombs_ns;        /* when to look at them */
+    uint64_t tombs_missed_ns; /* until when one counts that couldn't be made */
     tr__tx_caller *callers;
     tr__tx_resolver *resolvers;
     tr__tx_force *forcing, **forcing_end;
     size_t bytes; /* TR__TX_BYTES_MAX */
-    uint64_t committed, aborted, wounds, snapshots;
+    uint64_t committed, aborted, wounds, snapshots, asked, alarms;
+    uint64_t late; /* frames that came twice, or when it was over */
 };
 
 /* ---- core.c -------------------------------------------------------------------------------------------- */
@@ -266,6 +278,8 @@ void tr__tx_actor_unused(tr__tx *tx, tr__tx_actor *actor);
 void tr__tx_branch_go(tr__tx *tx, tr__tx_branch *branch, tr__tx_branch_state state);
 /* An unprepared one ends without effect; its calls hear why. */
 void tr__tx_branch_drop(tr__tx *tx, tr__tx_branch *branch, tr_tx_reason why);
+/* Who takes part, as bytes of frame.h: a copy is kept. False: no memory. */
+bool tr__tx_branch_knows(tr__tx_branch *branch, tr_bytes parties);
 /* Its writes become committed. */
 void tr__tx_branch_apply(tr__tx *tx, tr__tx_branch *branch);
 /* Release and forget it, without a word. */
@@ -280,7 +294,9 @@ void tr__tx_drop_text(const tr__tx_branch *branch, char *out);
 /* Answer a call: not done, and why. */
 void tr__tx_refuse_call(tr__tx *tx, const tr_tx_id *id, const char *caller, const char *actor,
                         uint32_t number, tr_tx_reason why, const char *text);
-bool tr__tx_is_entombed(tr__tx *tx, const tr_tx_id *id, const tr__tx_actor *actor);
+bool tr__tx_is_entombed(tr__tx *tx, const tr_tx_id *id, const char *actor);
+/* It is over here before anything of it has come: nothing begins until its deadline, which is so far off. */
+void tr__tx_entomb(tr__tx *tx, const tr_tx_id *id, const char *actor, uint64_t remaining_ns);
 /* Why a branch that should be there isn't. */
 tr_tx_reason tr__tx_branch_gone_why(tr__tx *tx, const tr_tx_id *id, const char *actor);
 void tr__tx_tombs_tick(tr__tx *tx, uint64_t now_ns);
@@ -294,11 +310,25 @@ void tr__tx_granted(tr__tx *tx, tr__tx_branch *branch);
 void tr__tx_on_call(tr__tx *tx, const tr__tx_frame *frame);
 void tr__tx_on_prepare(tr__tx *tx, const tr__tx_frame *frame);
 void tr__tx_on_decide(tr__tx *tx, const tr__tx_frame *frame);
-/* An answer about a branch in doubt. */
-void tr__tx_on_answer_branch(tr__tx *tx, const tr__tx_frame *frame);
 void tr__tx_on_drop(tr__tx *tx, const tr__tx_frame *frame);
+/* A prepared branch ends, as somebody said who knows; when the log takes no record now, it stays as it is. */
+void tr__tx_branch_finish(tr__tx *tx, tr__tx_branch *branch, bool committed, uint64_t ts);
 void tr__tx_branches_tick(tr__tx *tx, uint64_t now_ns);
 void tr__tx_branches_node_down(tr__tx *tx, const char *node);
+
+/* ---- doubt.c ------------------------------------------------------------------------------------------- */
+
+/* It is in doubt from now on. */
+void tr__tx_doubt_begin(tr__tx *tx, tr__tx_branch *branch);
+void tr__tx_doubt_tick(tr__tx *tx, tr__tx_branch *branch, uint64_t now_ns);
+/* An answer about a branch in doubt. */
+void tr__tx_on_answer_branch(tr__tx *tx, const tr__tx_frame *frame);
+void tr__tx_on_ask(tr__tx *tx, const tr__tx_frame *frame);
+/* Remember what became of it; as long as there is room and memory. */
+void tr__tx_heard_put(tr__tx *tx, const tr_tx_id *id, bool committed, uint64_t ts);
+void tr__tx_doubts_node_down(tr__tx *tx, const char *node);
+void tr__tx_doubts_node_up(tr__tx *tx, const char *node);
+void tr__tx_doubts_fini(tr__tx *tx);
 
 /* ---- coordinator.c ------------------------------------------------------------------------------------- */
 
@@ -331,10 +361,19 @@ void tr__tx_on_called(tr__tx *tx, const tr__tx_frame *frame);
 void tr__tx_on_outcome(tr__tx *tx, const tr__tx_frame *frame);
 /* A vote for a read-only transaction of ours: false if it is none. */
 bool tr__tx_on_read_vote(tr__tx *tx, const tr__tx_frame *frame);
-void tr__tx_on_answer_resolve(tr__tx *tx, const tr__tx_frame *frame);
 void tr__tx_callers_tick(tr__tx *tx, uint64_t now_ns);
 void tr__tx_callers_node_down(tr__tx *tx, const char *node);
-void tr__tx_callers_node_up(tr__tx *tx, const char *node);
 void tr__tx_callers_fini(tr__tx *tx);
+/* What was asked for with that token is over. */
+void tr__tx_answer_done(tr__tx *tx, void *token, tr_tx_status status, tr_tx_reason why, const char *text,
+                        const char *ticket, uint64_t ts, uint64_t priority);
+
+/* ---- resolve.c ----------------------------------------------------------------------------------------- */
+
+void tr__tx_on_answer_resolve(tr__tx *tx, const tr__tx_frame *frame);
+void tr__tx_resolvers_forget(tr__tx *tx, const void *token);
+void tr__tx_resolvers_tick(tr__tx *tx, uint64_t now_ns);
+void tr__tx_resolvers_node_up(tr__tx *tx, const char *node);
+void tr__tx_resolvers_fini(tr__tx *tx);
 
 #endif

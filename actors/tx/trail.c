@@ -149,11 +149,11 @@ char *tr__trail_json(const tr__tx_trail *trail, const char *node, const tr__tx *
     tr__tx_figures f;
     tr__tx_figures_of(tx, &f);
     json_t *figures =
-        json_pack("{s:i, s:i, s:i, s:i, s:I, s:I, s:I, s:I, s:I, s:I}", "branches", (int)f.branches,
+        json_pack("{s:i, s:i, s:i, s:i, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "branches", (int)f.branches,
                   "prepared", (int)f.prepared, "deciding", (int)f.deciding, "calling", (int)f.calling,
                   "committed", (json_int_t)f.committed, "aborted", (json_int_t)f.aborted, "wounds",
                   (json_int_t)f.wounds, "forces", (json_int_t)f.forces, "records", (json_int_t)f.records,
-                  "oldest_prepared_ns", (json_int_t)f.oldest_prepared_ns);
+                  "oldest_prepared_ns", (json_int_t)f.oldest_prepared_ns, "alarms", (json_int_t)f.alarms);
     json_t *all = json_pack("{s:s, s:o, s:o, s:o}", "node", node, "figures", figures, "in_doubt",
                             doubts_of(tx), "transactions", transactions_of(trail, most));
     char *text = all ? json_dumps(all, JSON_COMPACT) : NULL;

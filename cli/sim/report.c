@@ -5,6 +5,7 @@
 
 #include "base/buggify.h"
 #include "cli/sim/campaign.h"
+#include "tests/kit/sim/rows.h"
 
 static double seconds_since(uint64_t started)
 {
@@ -69,14 +70,44 @@ static void print_faults(const sim_tally *t)
                (unsigned long long)t->fault_seeds[i]);
 }
 
+static bool is_row(const sim_sometimes *sometimes)
+{
+    return strncmp(sometimes->name, SIM_ROW_WORD, strlen(SIM_ROW_WORD)) == 0;
+}
+
+/* Those of transactions' crash table, all scenarios together; nothing if there were no transactions. */
+static void print_rows(const sim_tally *t)
+{
+    static const char *const names[] = {
+#define ROW(number, name) name,
+        SIM_ROWS(ROW)
+#undef ROW
+    };
+    bool any = false;
+    for (uint32_t i = 0; i < t->sometimes_count; i++)
+        any = any || is_row(&t->sometimes[i]);
+    if (any)
+        printf("\ncrash table  hits  in seeds\n");
+    for (size_t row = 0; any && row < TR_COUNT(names); row++) {
+        uint64_t times = 0, seeds = 0;
+        for (uint32_t i = 0; i < t->sometimes_count; i++)
+            if (strcmp(t->sometimes[i].name, names[row]) == 0) {
+                times += t->sometimes[i].times;
+                seeds += t->sometimes[i].seeds;
+            }
+        printf("  %15llu   %7llu  %s\n", (unsigned long long)times, (unsigned long long)seeds, names[row]);
+    }
+}
+
 static void print_sometimes(const sim_tally *t)
 {
     if (t->sometimes_count)
         printf("\nsometimes  in seeds\n");
     for (uint32_t i = 0; i < t->sometimes_count; i++)
-        printf("  %17llu  %s: %s%s\n", (unsigned long long)t->sometimes[i].seeds,
-               t->sometimes[i].scenario->name, t->sometimes[i].name,
-               sim_tally_is_missed(t, &t->sometimes[i]) ? "  NEVER" : "");
+        if (!is_row(&t->sometimes[i]))
+            printf("  %17llu  %s: %s%s\n", (unsigned long long)t->sometimes[i].seeds,
+                   t->sometimes[i].scenario->name, t->sometimes[i].name,
+                   sim_tally_is_missed(t, &t->sometimes[i]) ? "  NEVER" : "");
 }
 
 static void print_points(const sim_tally *t)
@@ -145,6 +176,7 @@ void sim_report_end(sim_campaign *c)
         print_numbers(c);
     if (!c->options->one && !c->stopped) {
         print_faults(&c->tally);
+        print_rows(&c->tally);
         print_sometimes(&c->tally);
         if (!c->options->plugin)
             print_points(&c->tally);

@@ -58,9 +58,10 @@ static json_t *sometimes_of(const sim_tally *t)
     json_t *list = json_array();
     for (uint32_t i = 0; i < t->sometimes_count; i++)
         json_array_append_new(
-            list, json_pack("{s:o, s:o, s:I, s:b}", "scenario", text_of(t->sometimes[i].scenario->name),
+            list, json_pack("{s:o, s:o, s:I, s:I, s:b}", "scenario", text_of(t->sometimes[i].scenario->name),
                             "name", text_of(t->sometimes[i].name), "seeds", (json_int_t)t->sometimes[i].seeds,
-                            "missed", sim_tally_is_missed(t, &t->sometimes[i])));
+                            "times", (json_int_t)t->sometimes[i].times, "missed",
+                            sim_tally_is_missed(t, &t->sometimes[i])));
     return list;
 }
 

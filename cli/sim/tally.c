@@ -25,6 +25,7 @@ static void add_sometimes(sim_tally *t, const tr_scenario *scenario, const tr_si
         memcpy(t->sometimes[i].name, assertion->name, sizeof(assertion->name));
     }
     t->sometimes[i].seeds += assertion->held > 0;
+    t->sometimes[i].times += assertion->held;
 }
 
 void sim_tally_add(sim_tally *t, const sim_outcome *outcome)

@@ -12,6 +12,7 @@ typedef struct sim_sometimes {
     const tr_scenario *scenario;
     char name[64];
     uint64_t seeds; /* in which it held */
+    uint64_t times; /* that it held, in all */
 } sim_sometimes;
 
 typedef struct sim_tally {

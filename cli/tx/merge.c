@@ -23,7 +23,7 @@ json_int_t tx_number(const json_t *object, const char *key)
 
 json_t *tx_merge_new(void)
 {
-    return json_pack("{s:[], s:[]}", "in_doubt", "transactions");
+    return json_pack("{s:[], s:[], s:[]}", "figures", "in_doubt", "transactions");
 }
 
 /* How much a state tells: a decision is one for all, whoever tells it. */
@@ -117,13 +117,30 @@ static void add_one(json_t *all, const json_t *from, const char *node)
     add_events(to, from, node);
 }
 
+static void remove_of(json_t *array, const char *node)
+{
+    for (size_t i = json_array_size(array); i-- > 0;)
+        if (strcmp(tx_text(json_array_get(array, i), "node"), node) == 0)
+            json_array_remove(array, i);
+}
+
+/* Those of its figures that say how long who waits. */
+static void replace_figures(json_t *all, const json_t *told, const char *node)
+{
+    json_t *array = json_object_get(all, "figures");
+    const json_t *figures = json_object_get(told, "figures");
+    remove_of(array, node);
+    json_array_append_new(array, json_pack("{s:s, s:I, s:I, s:I}", "node", node, "in_doubt",
+                                           tx_number(figures, "prepared"), "oldest_in_doubt_ns",
+                                           tx_number(figures, "oldest_prepared_ns"), "alarms",
+                                           tx_number(figures, "alarms")));
+}
+
 static void replace_doubts(json_t *all, const json_t *told, const char *node)
 {
     json_t *one, *doubts = json_object_get(all, "in_doubt");
     size_t i;
-    for (i = json_array_size(doubts); i-- > 0;)
-        if (strcmp(tx_text(json_array_get(doubts, i), "node"), node) == 0)
-            json_array_remove(doubts, i);
+    remove_of(doubts, node);
     json_array_foreach(json_object_get(told, "in_doubt"), i, one)
     {
         json_object_set_new(one, "node", json_string(node));
@@ -136,6 +153,8 @@ bool tx_merge_add(json_t *all, const char *listing)
     json_t *one, *told = json_loads(listing, 0, NULL);
     const char *node = tx_text(told, "node");
     size_t i;
+    if (*node)
+        replace_figures(all, told, node);
     replace_doubts(all, told, node);
     json_array_foreach(json_object_get(told, "transactions"), i, one) add_one(all, one, node);
     bool good = *node != '\0';

@@ -9,10 +9,10 @@
 
 #include "cli/operator_client.h"
 
-/* An object {"in_doubt":[...], "transactions":[...]}, empty so far; the caller's. NULL: no memory. */
+/* An object {"figures":[...], "in_doubt":[...], "transactions":[...]}, empty so far; the caller's. NULL: no memory. */
 json_t *tx_merge_new(void);
 /* Add one node's listing (the text of a tr_tx_listing), again and again as it grows: what is there isn't doubled, and its
- * in_doubt replaces the last one's. False: it is none. */
+ * figures and in_doubt replace the last ones. False: it is none. */
 bool tx_merge_add(json_t *all, const char *listing);
 /* Ask a node's manager for its listing, all that it remembers, and wait at most timeout_ns. Its text, for tr__free(); NULL
  * with *error as of operator_request. */
@@ -22,7 +22,8 @@ json_t *tx_merge_find(const json_t *all, const char *id);
 /* Of all nodes of this user here; those that fail are told on stderr and counted in *failed. NULL: that was told. */
 json_t *tx_merge_all(int *failed);
 
-/* In "in_doubt" each has "node" besides. In "transactions" (oldest first) each has "id", "state" (committed, aborted, in
+/* "figures" has of each node "node", "in_doubt", "oldest_in_doubt_ns" (since when; 0: none) and "alarms" since its start. In
+ * "in_doubt" each has "node" besides. In "transactions" (oldest first) each has "id", "state" (committed, aborted, in
  * doubt, unknown, open: the most certain that a node told), "reason", "began_ns", "nodes", and "events" in order of time,
  * each with its "node". */
 

@@ -90,6 +90,26 @@ static void print_doubts(const style *s, const json_t *all)
     }
 }
 
+/* Nothing, where nobody waits or had to. */
+static void print_figures(const style *s, const json_t *all)
+{
+    const json_t *one;
+    size_t i;
+    json_array_foreach(json_object_get(all, "figures"), i, one)
+    {
+        json_int_t doubts = tx_number(one, "in_doubt"), alarms = tx_number(one, "alarms");
+        if (!doubts && !alarms)
+            continue;
+        printf("%snode %s%s  %" JSON_INTEGER_FORMAT " in doubt", colour_of(s, ""), tx_text(one, "node"),
+               plain(s), doubts);
+        if (doubts) {
+            printf(", the oldest for");
+            print_ago(now_ns() - tx_number(one, "oldest_in_doubt_ns"));
+        }
+        printf(", %" JSON_INTEGER_FORMAT " for more than 30 s since its start\n", alarms);
+    }
+}
+
 static void print_row(const style *s, const json_t *one)
 {
     const char *state = tx_text(one, "state");
@@ -112,6 +132,7 @@ static int list(const style *s, const json_t *all)
         print_json(all);
         return 0;
     }
+    print_figures(s, all);
     print_doubts(s, all);
     if (json_array_size(transactions) == 0)
         printf("No transaction yet on the nodes that run here.\n");

@@ -221,7 +221,7 @@ TR_FN(tr_future, tx_commit, (tr_tx * tx), (tx))
 /* Give it up: it has no effect. Nothing after tr_tx_commit. */
 TR_FN(void, tx_abort, (tr_tx * tx), (tx))
 /* The future gives a tr_tx_ticket_is: what tr_tx_resolve takes, to be kept before the commit by who may die itself; ""
- * before a call that writes was answered. It fixes the node that decides. */
+ * before a call was answered that has written something. It fixes the node that decides. */
 TR_FN(tr_future, tx_ticket, (tr_tx * tx), (tx))
 /* Find out what became of a transaction, and if nothing did, abort it. The future gives a tr_tx_done; at any time, from
  * any node, as often as one likes, always the same, but for UNKNOWN while nobody who knows can be asked within

@@ -46,6 +46,7 @@ typedef struct tr_tx_id {
 typedef struct tr_tx_opts {
     uint64_t deadline_ns;  /* for all of it, from the begin: 10 s */
     uint64_t lock_wait_ns; /* for each call's wait for another transaction: 2 s */
+    bool read_only;        /* a call of a type with TR_WRITES aborts it: not-allowed */
 } tr_tx_opts;
 
 /* A transaction under way: a value of the actor that began it. Nothing is to be freed; one that is neither committed
@@ -57,6 +58,7 @@ typedef struct tr_tx {
     uint64_t lock_wait_ns;
     uint32_t calls; /* made so far */
     bool committed; /* tr_tx_commit was called: it is, once */
+    bool read_only;
 } tr_tx;
 
 /* COMMITTED: on the disk of the node that decided, before you hear it. ABORTED: no effect, now or ever. UNKNOWN: one
@@ -112,8 +114,9 @@ TR_MESSAGE(tr_tx_called)
  * that it remembers, 64) as JSON:
  * {"node","figures":{...},"in_doubt":[{"id","actor","decider","since_ns"}],
  *  "transactions":[{"id","state","reason","began_ns","events":[{"at_ns","actor","what","detail"}]}]},
- * the newest last; times are of that machine's monotonic clock. in_doubt: what is prepared here and waits for the
- * decision of the node `decider`, with its locks. */
+ * the newest last; times are of that machine's monotonic clock. figures: among others prepared (how many are in doubt
+ * here), oldest_prepared_ns (since when; 0: none) and alarms (that were so for 30 s, since the start). in_doubt: what is
+ * prepared here and waits for the decision of the node `decider`, with its locks. */
 TR_MESSAGE(tr_tx_list, (u32, most))
 TR_MESSAGE(tr_tx_listing, (string, json))
 

@@ -97,6 +97,8 @@ static tr_err send(void *context, const char *node, tr__tx_frame *frame, tr_erro
     uint32_t from = index_of(n->name), to = index_of(node);
     if (to == CLUSTER_NODES)
         return tr__fail(error, TR_ENOCONN, "there is no node %s", node);
+    if (frame->kind == TR__TX_ASK && n->cluster->nodes[to].earlier)
+        return tr__fail(error, TR_EVERSION, "node %s is an earlier one", node);
     if (n->die || n->cluster->unheard[from][to])
         return TR_OK; /* it is dead already, or writes into a dead connection: it goes nowhere */
     if (!n->cluster->nodes[to].tx || n->cluster->cut[from][to]) {
@@ -138,6 +140,13 @@ static void point(void *context, tr__tx_point p)
     n->hits[p]++;
     if (n->kill_at == (int)p && n->kill_seen++ == n->kill_after)
         n->die = true;
+}
+
+static void alarm_heard(void *context, const tr__tx_doubt *doubt)
+{
+    cluster_node *n = context;
+    n->alarms++;
+    n->alarm = *doubt;
 }
 
 static void fatal(void *context, const tr_error *error)
@@ -236,6 +245,7 @@ static const tr__tx_io io = {.now = now,
                              .done = done,
                              .event = event,
                              .point = point,
+                             .alarm = alarm_heard,
                              .fatal = fatal};
 
 cluster_transfer *cluster_begin(cluster *c, uint32_t node)
@@ -508,7 +518,7 @@ static bool node_step(cluster *c, uint32_t i, uint64_t which)
             tr__tx_poll(n->tx);
         return true;
     }
-    if (which < 2 || !c->wires[which - 2][i])
+    if (which < 2 || !c->wires[which - 2][i] || c->clogged[which - 2][i])
         return false;
     deliver(c, (uint32_t)which - 2, i);
     return true;

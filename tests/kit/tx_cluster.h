@@ -40,9 +40,12 @@ typedef struct cluster_node {
     uint32_t kill_after, kill_seen;
     bool die; /* at the end of this step: it was to be killed within it */
     uint64_t hits[TR__TX_POINT_COUNT];
-    tr_error fatal;    /* what it died of by itself */
-    uint64_t ahead_ms; /* its host's clock is set wrong by so much */
-    bool held;         /* its log does no step: a force that doesn't end */
+    tr_error fatal;     /* what it died of by itself */
+    uint32_t alarms;    /* told, since the begin */
+    tr__tx_doubt alarm; /* the last; its texts are in the manager */
+    uint64_t ahead_ms;  /* its host's clock is set wrong by so much */
+    bool held;          /* its log does no step: a force that doesn't end */
+    bool earlier;       /* of a version that can't be asked by siblings */
 } cluster_node;
 
 /* What a transaction does with one account. */
@@ -96,6 +99,7 @@ struct cluster {
     bool
         notices_late; /* who is cut off hears so later, each side at another time; what it sends until then is lost */
     bool unheard[CLUSTER_NODES][CLUSTER_NODES]; /* the first hasn't heard that the second is gone */
+    bool clogged[CLUSTER_NODES][CLUSTER_NODES]; /* what the first sends the second stands still */
     uint32_t twice, lost; /* one frame of so many comes once more, later; gets lost; 0: none */
     cluster_message *late;
     uint32_t reserve; /* of logs that are opened from now on: small, so that they are full now and then */

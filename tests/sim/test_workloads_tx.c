@@ -375,10 +375,11 @@ static void a_log_that_forgets_what_was_told_is_noticed_at_the_start(void **stat
 static void planted_bugs_of_transactions_are_found(void **state)
 {
     static const char *const names[] = {
-        "presumed_early", "yes_unforced",     "prepared_given_up", "committed_unforced", "redo_lost",
-        "locks_lost",     "dirty_neighbour",  "outcome_forgotten", "aborted_unwritten",  "decision_kept",
-        "inquired_once",  "prepared_wounded", "lock_by_arrival",   "wound_withheld",     "retry_as_new",
-        "snapshot_ahead", "segment_early",    "outcome_unsaved",
+        "presumed_early",   "yes_unforced",     "prepared_given_up", "committed_unforced", "redo_lost",
+        "locks_lost",       "dirty_neighbour",  "outcome_forgotten", "aborted_unwritten",  "decision_kept",
+        "inquired_once",    "prepared_wounded", "lock_by_arrival",   "wound_withheld",     "retry_as_new",
+        "sibling_presumes", "sibling_guesses",  "wrote_unsaid",      "read_released",
+        "snapshot_ahead",   "segment_early",    "outcome_unsaved",
     };
     (void)state;
     for (size_t i = 0; i < TR_COUNT(names); i++) {

@@ -1,5 +1,5 @@
-/* The protocol of transactions, as a state machine over logs in memory: the crash table's rows by name. Seeds are in
- * test_tx_swarm.c. */
+/* The protocol of transactions, as a state machine over logs in memory. The crash table's rows are in test_tx_rows.c, seeds
+ * in test_tx_swarm.c. */
 #include "tests/kit/tx_cluster.h"
 
 #include <setjmp.h>
@@ -63,16 +63,6 @@ static cluster_transfer *killed_at(cluster *c, uint32_t node, tr__tx_point point
     c->nodes[node].kill_at = (int)point;
     for (int i = 0; i < 100000 && c->nodes[node].tx; i++)
         cluster_step(c);
-    assert_null(c->nodes[node].tx);
-    return t;
-}
-
-/* The like, for what needs time: a participant's end is forced by a tick. */
-static cluster_transfer *killed_in_time(cluster *c, uint32_t node, tr__tx_point point)
-{
-    cluster_transfer *t = pay(c, 40);
-    c->nodes[node].kill_at = (int)point;
-    cluster_run(c, TR_SECONDS(1));
     assert_null(c->nodes[node].tx);
     return t;
 }
@@ -231,77 +221,7 @@ static void any_allocation_may_fail(void **state)
     assert_true(nth > 10);
 }
 
-/* ---- the crash table ----------------------------------------------------------------------------------- */
-
-static void row_1_caller_dies_before_commit(void **state)
-{
-    (void)state;
-    cluster *c = setup_cluster(10);
-    cluster_transfer *t = pay(c, 40);
-    while (t->stage < 2)
-        cluster_step(c);
-    cluster_kill(c, 0, false);
-    assert_true(cluster_start(c, 0));
-    cluster_run(c, TR_SECONDS(1));
-    assert_false(t->answered);
-    assert_balances(c, 1000, 1000);
-    end(c);
-}
-
-static void row_2_participant_dies_before_prepare_is_forced(void **state)
-{
-    (void)state;
-    cluster *c = setup_cluster(11);
-    c->nodes[2].held = true;
-    cluster_transfer *t = pay(c, 40);
-    cluster_run(c, TR_MILLIS(100)); /* PREPARE is on its way to the disk, and stays there */
-    assert_false(t->answered);
-    cluster_kill(c, 2, true);
-    assert_true(cluster_start(c, 2));
-    cluster_run(c, TR_SECONDS(1));
-    assert_answer(t, TR_TX_ABORTED, TR_TX_BRANCH_LOST);
-    assert_balances(c, 1000, 1000);
-    end(c);
-}
-
-static void row_3_participant_dies_with_prepare_forced_before_its_vote(void **state)
-{
-    (void)state;
-    for (uint64_t seed = 0; seed < 20; seed++) {
-        cluster *c = setup_cluster(100 + seed);
-        cluster_transfer *t = killed_at(c, 2, TR__TX_POINT_PREPARE_FORCED);
-        cluster_run(c, TR_SECONDS(1));
-        assert_answer(t, TR_TX_ABORTED, TR_TX_BRANCH_LOST);
-        assert_true(cluster_start(c, 2));
-        tr__tx_figures figures;
-        tr__tx_figures_of(c->nodes[2].tx, &figures);
-        assert_int_equal(figures.prepared, 1); /* in doubt, and locked, before anybody can say anything */
-        cluster_transfer *behind = pay(c, 1);
-        cluster_run(c, TR_SECONDS(1));
-        assert_answer(behind, TR_TX_COMMITTED, TR_TX_NONE);
-        assert_balances(c, 999, 1001);
-        end(c);
-    }
-}
-
-static void row_4_participant_dies_after_its_yes(void **state)
-{
-    (void)state;
-    for (uint64_t seed = 0; seed < 20; seed++) {
-        cluster *c = setup_cluster(200 + seed);
-        cluster_transfer *t = killed_at(c, 2, TR__TX_POINT_VOTED);
-        cluster_run(c, TR_SECONDS(1));
-        assert_true(t->answered); /* by whether the vote got out in time */
-        assert_true(t->outcome.status != TR_TX_UNKNOWN);
-        assert_true(cluster_start(c, 2));
-        cluster_run(c, TR_SECONDS(1));
-        if (t->outcome.status == TR_TX_COMMITTED)
-            assert_balances(c, 960, 1040);
-        else
-            assert_balances(c, 1000, 1000);
-        end(c);
-    }
-}
+/* ---- nodes that die ------------------------------------------------------------------------------------ */
 
 static void a_vote_that_got_out_commits_without_its_voter(void **state)
 {
@@ -318,29 +238,6 @@ static void a_vote_that_got_out_commits_without_its_voter(void **state)
     cluster_run(c, TR_SECONDS(1));
     assert_balances(c, 960, 1040);
     end(c);
-}
-
-static void row_6_coordinator_dies_before_commit_is_forced(void **state)
-{
-    (void)state;
-    for (uint64_t seed = 0; seed < 20; seed++) {
-        cluster *c = setup_cluster(300 + seed);
-        cluster_transfer *t = killed_at(c, 1, TR__TX_POINT_BEFORE_COMMIT);
-        cluster_run(c, TR_SECONDS(15)); /* past every deadline */
-        assert_answer(t, TR_TX_UNKNOWN, TR_TX_UNREACHABLE);
-        tr__tx_figures figures;
-        tr__tx_figures_of(c->nodes[2].tx, &figures);
-        assert_int_equal(figures.prepared, 1); /* T2: it waits */
-        cluster_resolve(c, t, 0);
-        assert_true(cluster_start(c, 1));
-        cluster_run(c, TR_SECONDS(6));
-        assert_settled(t, TR_TX_ABORTED);
-        cluster_resolve(c, t, 2); /* anybody may ask, and hears the same */
-        cluster_run(c, TR_SECONDS(1));
-        assert_false(t->resolving);
-        assert_balances(c, 1000, 1000);
-        end(c);
-    }
 }
 
 static void who_promised_nothing_is_free_at_once_when_its_coordinator_dies(void **state)
@@ -361,83 +258,6 @@ static void who_promised_nothing_is_free_at_once_when_its_coordinator_dies(void 
         cluster_resolve(c, t, 0);
         cluster_run(c, TR_SECONDS(1));
         assert_settled(t, TR_TX_ABORTED);
-        end(c);
-    }
-}
-
-static void row_8_coordinator_dies_with_commit_forced_before_its_answer(void **state)
-{
-    (void)state;
-    for (uint64_t seed = 0; seed < 20; seed++) {
-        cluster *c = setup_cluster(400 + seed);
-        cluster_transfer *t = killed_at(c, 1, TR__TX_POINT_COMMIT_FORCED);
-        cluster_run(c, TR_SECONDS(1));
-        assert_answer(t, TR_TX_UNKNOWN, TR_TX_UNREACHABLE);
-        assert_true(cluster_start(c, 1));
-        cluster_resolve(c, t, 0);
-        cluster_run(c, TR_SECONDS(1));
-        assert_settled(t, TR_TX_COMMITTED);
-        assert_balances(c, 960, 1040);
-        end(c);
-    }
-}
-
-static void row_9_coordinator_dies_after_its_answer(void **state)
-{
-    (void)state;
-    for (uint64_t seed = 0; seed < 20; seed++) {
-        cluster *c = setup_cluster(500 + seed);
-        cluster_transfer *t = killed_at(c, 1, TR__TX_POINT_ANSWERED);
-        cluster_run(c, TR_SECONDS(1));
-        assert_true(t->answered); /* COMMITTED, if the answer got out */
-        assert_true(t->outcome.status != TR_TX_ABORTED);
-        tr__tx_figures figures;
-        tr__tx_figures_of(c->nodes[2].tx, &figures);
-        assert_int_equal(figures.prepared, 1); /* no stale read: it stays locked */
-        assert_true(cluster_start(c, 1));
-        cluster_run(c, TR_SECONDS(1));
-        assert_balances(c, 960, 1040);
-        end(c);
-    }
-}
-
-/* In doubt again if its record was lost, it hears of the COMMIT again, and is as it was; if not, only the ACK is missing. */
-static void row_10_participant_dies_after_applying_before_its_ack(void **state)
-{
-    (void)state;
-    for (uint64_t seed = 0; seed < 40; seed++) {
-        cluster *c = setup_cluster(600 + seed);
-        cluster_transfer *t = killed_in_time(c, 2, seed % 2 ? TR__TX_POINT_APPLIED : TR__TX_POINT_BEFORE_ACK);
-        tr__tx_figures figures;
-        tr__tx_figures_of(c->nodes[1].tx, &figures);
-        assert_int_equal(figures.deciding, 1); /* the COMMIT is kept until it is acknowledged */
-        assert_true(cluster_start(c, 2));
-        cluster_run(c, TR_SECONDS(1));
-        assert_answer(t, TR_TX_COMMITTED, TR_TX_NONE);
-        tr__tx_figures_of(c->nodes[1].tx, &figures);
-        assert_int_equal(figures.deciding, 0);
-        assert_balances(c, 960, 1040);
-        end(c);
-    }
-}
-
-static void row_11_coordinator_dies_before_its_end(void **state)
-{
-    (void)state;
-    for (uint64_t seed = 0; seed < 20; seed++) {
-        cluster *c = setup_cluster(700 + seed);
-        cluster_transfer *t = killed_in_time(c, 1, TR__TX_POINT_BEFORE_END);
-        cluster_run(c, TR_SECONDS(1));
-        assert_answer(t, TR_TX_COMMITTED, TR_TX_NONE);
-        assert_true(cluster_start(c, 1)); /* it tells again, and hears the ACK again */
-        cluster_run(c, TR_SECONDS(1));
-        tr__tx_figures figures;
-        tr__tx_figures_of(c->nodes[1].tx, &figures);
-        assert_int_equal(figures.deciding, 0);
-        cluster_resolve(c, t, 0);
-        cluster_run(c, TR_SECONDS(1));
-        assert_settled(t, TR_TX_COMMITTED);
-        assert_balances(c, 960, 1040);
         end(c);
     }
 }
@@ -520,17 +340,8 @@ int main(void)
         cmocka_unit_test(a_participant_that_is_away_is_unreachable),
         cmocka_unit_test(a_ticket_fixes_who_decides),
         cmocka_unit_test(any_allocation_may_fail),
-        cmocka_unit_test(row_1_caller_dies_before_commit),
-        cmocka_unit_test(row_2_participant_dies_before_prepare_is_forced),
-        cmocka_unit_test(row_3_participant_dies_with_prepare_forced_before_its_vote),
-        cmocka_unit_test(row_4_participant_dies_after_its_yes),
         cmocka_unit_test(a_vote_that_got_out_commits_without_its_voter),
-        cmocka_unit_test(row_6_coordinator_dies_before_commit_is_forced),
         cmocka_unit_test(who_promised_nothing_is_free_at_once_when_its_coordinator_dies),
-        cmocka_unit_test(row_8_coordinator_dies_with_commit_forced_before_its_answer),
-        cmocka_unit_test(row_9_coordinator_dies_after_its_answer),
-        cmocka_unit_test(row_10_participant_dies_after_applying_before_its_ack),
-        cmocka_unit_test(row_11_coordinator_dies_before_its_end),
         cmocka_unit_test(a_log_that_was_replaced_never_answers_aborted),
         cmocka_unit_test(a_node_whose_log_is_full_starts_again),
         cmocka_unit_test(a_clock_that_was_once_far_ahead_is_right_again_after_a_restart),

@@ -89,6 +89,30 @@ static void a_call_that_comes_again_after_its_branch_ended_begins_nothing(void *
     end(c);
 }
 
+/* What says that it is over overtakes what would begin it. */
+static void an_end_that_comes_before_its_call_leaves_a_tomb_until_the_deadline(void **state)
+{
+    (void)state;
+    for (int decided = 0; decided < 2; decided++) {
+        cluster *c = setup_cluster(12);
+        tr__tx_frame call = a_call(), over = frame_of(decided ? TR__TX_DECIDE : TR__TX_DROP);
+        over.status = decided ? TR__TX_ABORTED : 0;
+        over.remaining = TR_SECONDS(10);
+        n1_hears(c, &over);
+        n1_hears(c, &call);
+        assert_int_equal(0, figures_of(c, 1).branches);
+        cluster_run(c, TR_SECONDS(15));
+        n1_hears(c, &call);
+        assert_int_equal(0, figures_of(c, 1).branches);
+        cluster_run(c, TR_SECONDS(10));
+        n1_hears(c, &call);
+        assert_int_equal(1, figures_of(c, 1).branches);
+        over = frame_of(TR__TX_DROP);
+        n1_hears(c, &over);
+        end(c);
+    }
+}
+
 /* Whatever the first is answered, for want of memory as well. */
 static void a_commit_that_comes_again_commits_nothing_twice(void **state)
 {
@@ -131,6 +155,7 @@ static void a_branch_begins_with_the_first_call(void **state)
 
 /* ---- what was told stays true -------------------------------------------------------------------------- */
 
+/* A caller of an earlier version has it decided by who was called first by what may write. */
 static void what_wrote_nothing_after_all_resolves_as_it_was_told(void **state)
 {
     (void)state;
@@ -138,6 +163,9 @@ static void what_wrote_nothing_after_all_resolves_as_it_was_told(void **state)
     cluster_transfer *t = cluster_begin(c, 0);
     cluster_op_add(t, "n1/a", true, 0);
     cluster_op_add(t, "n2/b", true, 0);
+    while (!c->wires[1][0])
+        cluster_step(c);
+    c->wires[1][0]->frame.wrote.present = false;
     cluster_run(c, TR_SECONDS(1));
     assert_int_equal(TR_TX_COMMITTED, t->outcome.status);
     cluster_kill(c, 1, true);
@@ -318,6 +346,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_call_that_comes_again_after_its_branch_ended_begins_nothing),
+        cmocka_unit_test(an_end_that_comes_before_its_call_leaves_a_tomb_until_the_deadline),
         cmocka_unit_test(a_commit_that_comes_again_commits_nothing_twice),
         cmocka_unit_test(a_branch_begins_with_the_first_call),
         cmocka_unit_test(what_wrote_nothing_after_all_resolves_as_it_was_told),

@@ -127,7 +127,7 @@ void sim_disk_node_died(sim_node *node, bool power)
     sim_reaches(node->sim, node->disk.snap.seals > 0, "who has a snapshot dies");
     if (!power)
         return;
-    memory_log_power_cut(&node->disk);
+    sim_rows_power_cut(node);
     node->slots_lost = true;
 }
 

@@ -108,6 +108,7 @@ static void partition(tr_sim *sim)
                 if (direction != 0)
                     cut_for(sim, b, a, lasts);
             }
+    sim_rows_partition(sim);
 }
 
 static void reset_or_half_open(tr_sim *sim, tr_sim_fault fault)
@@ -125,6 +126,7 @@ static bool all_without_power(tr_sim *sim)
     if (!all)
         return false;
     sim_fault_happened(sim, TR_SIM_POWER, "all lose power");
+    sim_rows_all_lose_power(sim);
     for (uint32_t i = 0; i < sim->node_count; i++)
         sim_node_crash(&sim->nodes[i], true);
     return true;

@@ -45,6 +45,7 @@ bool sim_node_seam(sim_node *node)
         node->dead = node->dying = true;
         sim_fault_happened(node->sim, node->dying_of_power ? TR_SIM_POWER : TR_SIM_CRASH,
                            "%s dies in the middle of a turn", node->name);
+        sim_rows_node_dies(node);
     }
     return !node->dead;
 }
@@ -123,7 +124,9 @@ static void seam_point(void *context, const char *name)
     sim_reaches(node->sim, dies, words);
     if (dies)
         node->crash_after = 1;
+    node->at_point = name;
     sim_node_seam(node);
+    node->at_point = NULL;
 }
 
 static void seam_fatal(void *context)
@@ -134,6 +137,7 @@ static void seam_fatal(void *context)
     sim_trace(node->sim, node, "fatal", "its log can't go on");
     node->ended_itself = true;
     node->dying_of_power = false;
+    sim_rows_node_dies(node);
     node->dead = node->dying = true;
 }
 
@@ -407,6 +411,8 @@ void sim_node_crash(sim_node *node, bool power)
         return;
     }
     node->dying_of_power = power;
+    if (!node->dead)
+        sim_rows_node_dies(node);
     node->dead = node->dying = true;
     if (!node->turning)
         node_release(node);
@@ -427,6 +433,7 @@ void sim_node_stop(sim_node *node)
     if (!sim_node_is_up(node))
         return;
     node->stopping = true;
+    sim_rows_node_ends(node);
     sim_node_enter(node);
     unmake(node);
     sim_check_stopped(node);

@@ -6,6 +6,7 @@
  *     world.c    what is outside: commands, origins      sim_*.c   its parts, twins of what is real there
  *     check.c    what must hold of every node            probe.c   an actor that a test speaks with
  *     sums.c     the sums of both ends of a connection   script.c  a fault script
+ *     rows.c     what a fault is to transactions: which row of their crash table
  *     run.c      a scenario from its start to its end
  *
  * S1  The same seed and options are the same run, whatever compiler built it: nothing here depends on addresses, the wall
@@ -91,6 +92,8 @@ struct sim_node {
     uint8_t flipped, wrong;      /* ... these bits of it are wrong (0: none are), so that it is `wrong` */
     uint32_t spool_files;        /* open ones */
     uint64_t fail_allocation_in; /* the n-th one from now; 0: none */
+    const char *at_point;        /* where it dies just now; NULL: anywhere */
+    uint32_t row_torn;           /* bits: rows that it is if what was written is torn now */
     bool stays_down;             /* killed by hand: until it is started by hand */
 };
 
@@ -288,6 +291,18 @@ void sim_trace_log(void *node, tr_log_level level, const char *line);
 void sim_trace_assertion(void *node, uint32_t kind, bool holds, const char *name);
 /* A tr_sometimes of the simulator's own. */
 void sim_reaches(tr_sim *sim, bool holds, const char *name);
+
+/* ---- rows.c -------------------------------------------------------------------------------------------- */
+
+/* At the moment of its death, in the middle of a turn or between two. */
+void sim_rows_node_dies(sim_node *node);
+/* In order. */
+void sim_rows_node_ends(sim_node *node);
+/* Has its disk lose the power. */
+void sim_rows_power_cut(sim_node *node);
+void sim_rows_all_lose_power(tr_sim *sim);
+/* Some were just cut off. */
+void sim_rows_partition(tr_sim *sim);
 
 /* ---- run.c --------------------------------------------------------------------------------------------- */
 
