@@ -168,13 +168,13 @@ static void go_on(cluster_transfer *t)
 {
     tr__tx *tx = t->cluster->nodes[t->node].tx;
     unsigned stage = t->refused ? t->op_count : t->stage; /* a refused one is committed, which says why not */
-    const cluster_op *op = &t->ops[stage];
-    tr__tx_frame call = {.type = op->writes ? CLUSTER_MOVE : CLUSTER_READ,
-                         .writes = op->writes,
-                         .body = {&op->amount, sizeof(op->amount)}};
     t->ready = false;
     t->stage = stage + 1;
     if (stage < t->op_count) {
+        const cluster_op *op = &t->ops[stage];
+        tr__tx_frame call = {.type = op->writes ? CLUSTER_MOVE : CLUSTER_READ,
+                             .writes = op->writes,
+                             .body = {&op->amount, sizeof(op->amount)}};
         tr__tx_call(tx, &t->begin, op->path, &call, &t->token);
     } else {
         tr__tx_ticket(tx, &t->begin.id, t->ticket);
