@@ -32,6 +32,7 @@
 #define SEGMENT_LEAST    (16u * 1024)
 #define CLOSED_DEFAULT   4u
 #define PIECES           64u /* of a segment, in a snapshot's steps */
+#define PIECE_LEAST      1024u
 #define MARK_BYTES       TR__LOG_RECORD_BYTES
 #define BATCH_BYTES      (1024u * 1024) /* so much is written without being asked */
 #define BUFFER_LEAST     (16u * 1024)
@@ -384,7 +385,7 @@ tr__log_closed tr__log_closed_of(const tr__log *log)
                             .enough = log->enough,
                             .first = log->keep,
                             .lsn = log->closed,
-                            .piece = (size_t)(log->segment_bytes / PIECES)};
+                            .piece = (size_t)most_of(log->segment_bytes / PIECES, PIECE_LEAST)};
 }
 
 void tr__log_drop(tr__log *log, uint32_t keep)

@@ -410,7 +410,7 @@ void memory_log_power_cut(memory_log *m)
     file_power_cut(m, &m->file);
     for (uint32_t i = 0; i < m->later_count; i++)
         file_power_cut(m, &m->later[i]);
-    memory_snap_crash(&m->snap, m->snap.committed.count > 0 && draw(m, 4) == 0);
+    memory_snap_crash(&m->snap, m->snap.now.count > 0 && draw(m, 4) == 0);
 }
 
 void memory_log_set(memory_log *m, const uint8_t *bytes, size_t size)

@@ -10,6 +10,7 @@
 
 struct memory_row {
     size_t refs, key_size, value_size;
+    bool absent;     /* only in `undo`: there was no such row */
     uint8_t bytes[]; /* the key, then the value */
 };
 
@@ -20,6 +21,7 @@ static memory_row *row_make(tr_bytes key, tr_bytes value)
     memory_row *row = malloc(sizeof(*row) + key.size + value.size);
     tr__check(row != NULL, "no memory for the test");
     row->refs = 1;
+    row->absent = false;
     row->key_size = key.size;
     row->value_size = value.size;
     memcpy(row->bytes, key.data, key.size);
@@ -110,19 +112,55 @@ static tr_err get(tr__snap_store *store, tr_bytes key, tr_bytes *value, tr_error
     return TR_OK;
 }
 
+/* For the way back: the row, or that there was none. */
+static void note(memory_snap *m, memory_row *row)
+{
+    room_for(&m->undo, m->undo.count + 1);
+    m->undo.rows[m->undo.count++] = row;
+}
+
+/* In the place of what has its key; what that was, NULL: nothing. */
+static memory_row *set(memory_table *t, memory_row *row)
+{
+    size_t at;
+    memory_row *was = NULL;
+    if (find(t, (tr_bytes){row->bytes, row->key_size}, &at)) {
+        was = t->rows[at];
+    } else {
+        room_for(t, t->count + 1);
+        memmove(t->rows + at + 1, t->rows + at, (t->count++ - at) * sizeof(memory_row *));
+    }
+    t->rows[at] = row;
+    return was;
+}
+
+static void undo_to(memory_snap *m, size_t count)
+{
+    size_t at;
+    while (m->undo.count > count) {
+        memory_row *row = m->undo.rows[--m->undo.count], *was = NULL;
+        if (!row->absent)
+            was = set(&m->now, row);
+        else if (find(&m->now, (tr_bytes){row->bytes, row->key_size}, &at))
+            take_out(&m->now, at);
+        if (row->absent)
+            row_free(row);
+        if (was)
+            row_free(was);
+    }
+    m->committed = m->committed < count ? m->committed : count;
+}
+
 static tr_err put(tr__snap_store *store, tr_bytes key, tr_bytes value, tr_error *error)
 {
     memory_snap *m = (memory_snap *)store;
-    size_t at;
     (void)error;
-    memory_row *row = row_make(key, value);
-    if (find(&m->now, key, &at)) {
-        row_free(m->now.rows[at]);
-    } else {
-        room_for(&m->now, m->now.count + 1);
-        memmove(m->now.rows + at + 1, m->now.rows + at, (m->now.count++ - at) * sizeof(memory_row *));
+    memory_row *was = set(&m->now, row_make(key, value));
+    if (!was) {
+        was = row_make(key, (tr_bytes){NULL, 0});
+        was->absent = true;
     }
-    m->now.rows[at] = row;
+    note(m, was);
     return TR_OK;
 }
 
@@ -131,8 +169,11 @@ static tr_err del(tr__snap_store *store, tr_bytes key, tr_error *error)
     memory_snap *m = (memory_snap *)store;
     size_t at;
     (void)error;
-    if (find(&m->now, key, &at))
+    if (find(&m->now, key, &at)) {
+        m->now.rows[at]->refs++;
+        note(m, m->now.rows[at]);
         take_out(&m->now, at);
+    }
     return TR_OK;
 }
 
@@ -141,7 +182,7 @@ static tr_err commit(tr__snap_store *store, tr_error *error)
     memory_snap *m = (memory_snap *)store;
     if (*m->space)
         return tr__fail(error, TR_ENOSPC, "no space for %s", store->name);
-    table_copy(&m->committed, &m->now);
+    m->committed = m->undo.count;
     m->commits++;
     return TR_OK;
 }
@@ -149,7 +190,7 @@ static tr_err commit(tr__snap_store *store, tr_error *error)
 static void rollback(tr__snap_store *store)
 {
     memory_snap *m = (memory_snap *)store;
-    table_copy(&m->now, &m->committed);
+    undo_to(m, m->committed);
 }
 
 static tr_err seal(tr__snap_store *store, tr_error *error)
@@ -157,7 +198,9 @@ static tr_err seal(tr__snap_store *store, tr_error *error)
     memory_snap *m = (memory_snap *)store;
     if (*m->space)
         return tr__fail(error, TR_ENOSPC, "no space for %s", store->name);
-    table_copy(&m->sealed, &m->committed);
+    undo_to(m, m->committed);
+    memory_table_free(&m->undo);
+    m->committed = 0;
     m->seals++;
     return TR_OK;
 }
@@ -198,7 +241,7 @@ static void close_store(tr__snap_store *store)
     tr__check(m->is_open, "closed twice");
     m->is_open = m->over = false;
     m->step = NULL;
-    table_copy(&m->now, &m->committed);
+    undo_to(m, m->committed);
 }
 
 /* ---- the test's side ----------------------------------------------------------------------------------- */
@@ -206,8 +249,8 @@ static void close_store(tr__snap_store *store)
 void memory_snap_clear(memory_snap *m)
 {
     memory_table_free(&m->now);
-    memory_table_free(&m->committed);
-    memory_table_free(&m->sealed);
+    memory_table_free(&m->undo);
+    m->committed = 0;
 }
 
 void memory_snap_fini(memory_snap *m)
@@ -246,23 +289,21 @@ bool memory_snap_step(memory_snap *m)
 void memory_snap_crash(memory_snap *m, bool forgets)
 {
     tr__check(!m->is_open, "close first: the process dies with its host");
-    if (forgets)
-        table_copy(&m->committed, &m->sealed);
-    table_copy(&m->now, &m->committed);
+    undo_to(m, forgets ? 0 : m->committed);
 }
 
 size_t memory_snap_size(const memory_snap *m)
 {
     size_t size = 0;
-    for (size_t i = 0; i < m->committed.count; i++)
-        size += m->committed.rows[i]->key_size + m->committed.rows[i]->value_size;
+    for (size_t i = 0; i < m->now.count; i++)
+        size += m->now.rows[i]->key_size + m->now.rows[i]->value_size;
     return size;
 }
 
 void memory_snap_flip(memory_snap *m, size_t at, uint8_t bits)
 {
-    for (size_t i = 0; i < m->committed.count; i++) {
-        memory_row *row = m->committed.rows[i];
+    for (size_t i = 0; i < m->now.count; i++) {
+        memory_row *row = m->now.rows[i];
         if (at < row->key_size + row->value_size) {
             row->bytes[at] ^= bits;
             return;
@@ -273,22 +314,21 @@ void memory_snap_flip(memory_snap *m, size_t at, uint8_t bits)
 
 bool memory_snap_lose(memory_snap *m, size_t n)
 {
-    if (n >= m->committed.count)
+    if (n >= m->now.count)
         return false;
-    take_out(&m->committed, n);
-    table_copy(&m->now, &m->committed);
+    take_out(&m->now, n);
     return true;
 }
 
 memory_table memory_snap_save(const memory_snap *m)
 {
     memory_table saved = {0};
-    table_copy(&saved, &m->committed);
+    table_copy(&saved, &m->now);
     return saved;
 }
 
 void memory_snap_restore(memory_snap *m, const memory_table *saved)
 {
-    table_copy(&m->committed, saved);
+    memory_snap_clear(m);
     table_copy(&m->now, saved);
 }

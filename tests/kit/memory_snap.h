@@ -1,5 +1,5 @@
-/* The seam of actors/tx/snap_store.h in memory: rows as they are now, as the last commit left them, and as the last seal
- * did. Nothing of a job happens but by memory_snap_step. A crash leaves what was committed; or, as SQLite does behind a
+/* The seam of actors/tx/snap_store.h in memory: rows, and what leads back to how the last commit left them, and the last
+ * seal. Nothing of a job happens but by memory_snap_step. A crash leaves what was committed; or, as SQLite does behind a
  * flipped bit of its WAL, what was sealed. */
 #ifndef TR_TESTS_MEMORY_SNAP_H
 #define TR_TESTS_MEMORY_SNAP_H
@@ -15,7 +15,10 @@ typedef struct memory_table {
 
 typedef struct memory_snap {
     tr__snap_store store; /* what memory_snap_open hands out; one at a time */
-    memory_table now, committed, sealed;
+    memory_table now;
+    memory_table
+        undo; /* rows as they were before each change since the last seal; one that wasn't has no value */
+    size_t committed;    /* so many of those changes are */
     const size_t *space; /* other than 0: the disk is full, and nothing can be committed */
     unsigned commits, seals;
     bool is_open;
@@ -40,7 +43,7 @@ size_t memory_snap_size(const memory_snap *snap); /* bytes of all keys and value
 void memory_snap_flip(memory_snap *snap, size_t at, uint8_t bits);
 /* The n-th row isn't there any more; false: there is none. */
 bool memory_snap_lose(memory_snap *snap, size_t n);
-/* A copy to go back to, of what was committed; to be freed with memory_table_free. */
+/* A copy to go back to; to be freed with memory_table_free. */
 memory_table memory_snap_save(const memory_snap *snap);
 void memory_snap_restore(memory_snap *snap, const memory_table *saved);
 void memory_table_free(memory_table *table);
