@@ -274,11 +274,21 @@ void tr__tx_poll(tr__tx *tx)
         tr__log_poll(tx->log);
 }
 
+/* Also when nobody appends: who does next needs the place. */
+static void look_for_room(tr__tx *tx, uint64_t now)
+{
+    if (!tx->log || !tr__log_lacks_room(tx->log) || now < tx->room_ns)
+        return;
+    tx->room_ns = now + TR__TX_ROOM_NS;
+    tr__log_look_for_room(tx->log);
+}
+
 void tr__tx_tick(tr__tx *tx)
 {
     uint64_t now = tr__tx_now(tx);
     if (tx->dead)
         return;
+    look_for_room(tx, now);
     tr__tx_branches_tick(tx, now);
     tr__tx_decisions_tick(tx, now);
     tr__tx_callers_tick(tx, now);
@@ -291,7 +301,8 @@ void tr__tx_tick(tr__tx *tx)
 bool tr__tx_waits(const tr__tx *tx)
 {
     return !tx->dead &&
-           (tx->branches || tx->decisions || tx->callers || tx->resolvers || tx->forcing || tx->unforced_ns);
+           (tx->branches || tx->decisions || tx->callers || tx->resolvers || tx->forcing || tx->unforced_ns ||
+            (tx->log && tr__log_lacks_room(tx->log)));
 }
 
 void tr__tx_node_down(tr__tx *tx, const char *node)

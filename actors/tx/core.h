@@ -43,6 +43,7 @@
 #define TR__TX_RETRY_NS      TR_MILLIS(100) /* the first repetition; doubles up to: */
 #define TR__TX_RETRY_MAX_NS  TR_SECONDS(5)
 #define TR__TX_FORCE_NS      TR_MILLIS(100) /* nothing stays unforced for longer */
+#define TR__TX_ROOM_NS       TR_SECONDS(1)  /* a full disk is asked so often whether it has place again */
 
 typedef struct tr__tx tr__tx;
 typedef struct tr__tx_branch tr__tx_branch;
