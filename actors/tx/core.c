@@ -289,11 +289,21 @@ void tr__tx_poll(tr__tx *tx)
     tr__tx_snapshots_go_on(tx);
 }
 
+/* Also when nobody appends: who does next needs the place. */
+static void look_for_room(tr__tx *tx, uint64_t now)
+{
+    if (!tx->log || !tr__log_lacks_room(tx->log) || now < tx->room_ns)
+        return;
+    tx->room_ns = now + TR__TX_ROOM_NS;
+    tr__log_look_for_room(tx->log);
+}
+
 void tr__tx_tick(tr__tx *tx)
 {
     uint64_t now = tr__tx_now(tx);
     if (tx->dead)
         return;
+    look_for_room(tx, now);
     tr__tx_branches_tick(tx, now);
     tr__tx_decisions_tick(tx, now);
     tr__tx_callers_tick(tx, now);
@@ -307,8 +317,8 @@ void tr__tx_tick(tr__tx *tx)
 
 bool tr__tx_waits(const tr__tx *tx)
 {
-    return !tx->dead &&
-           (tx->branches || tx->decisions || tx->callers || tx->resolvers || tx->forcing || tx->unforced_ns);
+    return !tx->dead && (tx->branches || tx->decisions || tx->callers || tx->resolvers || tx->forcing ||
+                         tx->unforced_ns || (tx->log && tr__log_lacks_room(tx->log)));
 }
 
 #define FEW_CALLERS 16 /* so many are looked at each time */
@@ -319,7 +329,7 @@ uint64_t tr__tx_due(const tr__tx *tx, uint64_t now_ns)
     if (!tr__tx_waits(tx))
         return due;
     if (tx->branches || tx->decisions || tx->resolvers || tx->forcing || tx->unforced_ns ||
-        HASH_COUNT(tx->callers) > FEW_CALLERS)
+        (tx->log && tr__log_lacks_room(tx->log)) || HASH_COUNT(tx->callers) > FEW_CALLERS)
         return soon;
     for (const tr__tx_caller *caller = tx->callers; caller; caller = caller->hh.next)
         due = caller->begin.until_ns < due ? caller->begin.until_ns : due;

@@ -51,6 +51,7 @@
 #define TR__TX_FORCE_NS      TR_MILLIS(100) /* nothing stays unforced for longer */
 #define TR__TX_SILENT_NS     TR_SECONDS(2)  /* who decides is silent for so long: others are asked */
 #define TR__TX_ALARM_NS      TR_SECONDS(30) /* in doubt for so long: somebody is told */
+#define TR__TX_ROOM_NS       TR_SECONDS(1)  /* a full disk is asked so often whether it has place again */
 
 typedef struct tr__tx tr__tx;
 typedef struct tr__tx_branch tr__tx_branch;

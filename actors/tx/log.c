@@ -287,6 +287,17 @@ bool tr__log_is_full(const tr__log *log)
     return (log->full || is_at_bound(log)) && !has_room(log, false, tr__log_stride(0), &next);
 }
 
+bool tr__log_lacks_room(const tr__log *log)
+{
+    return log->full && log->size < log->size_max && log->error.code == TR_OK;
+}
+
+void tr__log_look_for_room(tr__log *log)
+{
+    if (tr__log_lacks_room(log) && !log->busy)
+        begin_batch(log);
+}
+
 static tr_err refuse(tr__log *log, bool finishes, size_t stride, tr_error *error)
 {
     if (stride > log->need)

@@ -79,9 +79,14 @@ uint64_t tr__log_last(const tr__log *log);
 uint64_t tr__log_forces(const tr__log *log);
 /* TR__LOG_ID_BYTES, made once when the log was; borrowed. */
 const uint8_t *tr__log_id(const tr__log *log);
-/* Whether an append that finishes nothing would be refused with TR_EFULL now; the disk is asked again only by
- * an append. */
+/* Whether an append that finishes nothing would be refused with TR_EFULL now; the disk is asked again by an
+ * append, or tr__log_look_for_room. */
 bool tr__log_is_full(const tr__log *log);
+/* Whether the disk had no place when the log last wanted some: as long as it says so, ask it again now and then
+ * (tr__log_look_for_room, a `forced` follows), for nobody else tells that there is place again, and the first
+ * append after that would be refused. */
+bool tr__log_lacks_room(const tr__log *log);
+void tr__log_look_for_room(tr__log *log);
 
 /* How many segments are closed and stay, how many it takes for a snapshot, and the LSN of the last record in them. All
  * they have is durable. */

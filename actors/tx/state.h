@@ -178,6 +178,7 @@ struct tr__tx {
     uint64_t clock;
     bool dead;            /* fatal was told */
     uint64_t unforced_ns; /* since when something appended may be unforced; 0: nothing is */
+    uint64_t room_ns;     /* when to ask a full disk again */
 
     tr__tx_actor *actors;
     uint32_t next_actor;

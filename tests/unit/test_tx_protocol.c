@@ -328,6 +328,27 @@ static void a_node_whose_log_is_full_starts_again(void **state)
     end(c);
 }
 
+/* It is asked now and then, so the first one after that goes through: nobody has to be refused to find out. */
+static void a_disk_that_has_place_again_takes_the_first_transaction(void **state)
+{
+    (void)state;
+    cluster *c = setup_cluster(32);
+    cluster_transfer *t = pay(c, 1);
+    c->nodes[1].log.space = c->nodes[1].log.cache_size;
+    for (int i = 0; i < 100 && t->outcome.reason != TR_TX_LOG_FULL; i++) {
+        t = pay(c, 1);
+        cluster_run(c, TR_SECONDS(1));
+    }
+    assert_answer(t, TR_TX_ABORTED, TR_TX_LOG_FULL);
+    cluster_run(c, TR_SECONDS(5));
+    c->nodes[1].log.space = 0;
+    cluster_run(c, TR_SECONDS(2));
+    t = pay(c, 1);
+    cluster_run(c, TR_SECONDS(1));
+    assert_answer(t, TR_TX_COMMITTED, TR_TX_NONE);
+    end(c);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -344,6 +365,7 @@ int main(void)
         cmocka_unit_test(who_promised_nothing_is_free_at_once_when_its_coordinator_dies),
         cmocka_unit_test(a_log_that_was_replaced_never_answers_aborted),
         cmocka_unit_test(a_node_whose_log_is_full_starts_again),
+        cmocka_unit_test(a_disk_that_has_place_again_takes_the_first_transaction),
         cmocka_unit_test(a_clock_that_was_once_far_ahead_is_right_again_after_a_restart),
     };
     return cmocka_run_group_tests_name("tx_protocol", tests, NULL, NULL);
