@@ -54,7 +54,7 @@ TR_ACTOR(lists_def, .transact = lists);
 
 static tr_err open_lists(tr_actor *self, const cluster *c)
 {
-    char name[8];
+    char name[16];
     (void)c;
     for (int i = 0; i < LISTS; i++) {
         snprintf(name, sizeof(name), "l%d", i);

@@ -38,7 +38,7 @@ TR_ACTOR(account_def, .transact = account);
 
 static tr_err open_accounts(tr_actor *self, const cluster *c)
 {
-    char name[8];
+    char name[16];
     (void)c;
     for (int i = 0; i < ACCOUNTS; i++) {
         snprintf(name, sizeof(name), "a%d", i);
