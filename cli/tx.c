@@ -12,6 +12,7 @@
 #include "cli/cli.h"
 #include "cli/colour.h"
 #include "cli/tx_merge.h"
+#include "cli/tx_operate.h"
 
 static const char usage[] =
     "usage: troupe tx list [--json]     the last transactions of the nodes that run here, and what is in "
@@ -19,6 +20,8 @@ static const char usage[] =
     "       troupe tx show ID [--json]  one of them, event by event on all nodes; the last letters of an ID "
     "are\n"
     "                                   enough if no other ends so\n"
+    "       troupe tx resolve ...       what became of one, or decide it by hand (--help)\n"
+    "       troupe tx accept ...        go on with an older copy of a log (--help)\n"
     "  Nodes remember their last 64. --json: one line, as docs/transactions.md describes it.\n";
 
 typedef struct style {
@@ -67,6 +70,14 @@ static void print_json(const json_t *object)
 
 /* ---- list ---------------------------------------------------------------------------------------------- */
 
+static void print_lost(const style *s, const json_t *all)
+{
+    const json_t *lost;
+    size_t i;
+    json_array_foreach(json_object_get(all, "log_lost"), i, lost)
+        printf("%slog lost%s  %s\n", s->colour ? "\033[31m" : "", plain(s), tx_text(lost, "text"));
+}
+
 static void print_doubts(const style *s, const json_t *all)
 {
     const json_t *doubt;
@@ -103,6 +114,7 @@ static int list(const style *s, const json_t *all)
         print_json(all);
         return 0;
     }
+    print_lost(s, all);
     print_doubts(s, all);
     if (json_array_size(transactions) == 0)
         printf("No transaction yet on the nodes that run here.\n");
@@ -165,6 +177,10 @@ int cli_tx(int argc, char **argv)
         {"json", no_argument, NULL, 'j'}, {"help", no_argument, NULL, 'h'}, {NULL, 0, NULL, 0}};
     style s = {.colour = cli_colours(STDOUT_FILENO)};
     int option, failed = 0;
+    if (argc > 1 && strcmp(argv[1], "resolve") == 0)
+        return tx_resolve_command(argc - 1, argv + 1);
+    if (argc > 1 && strcmp(argv[1], "accept") == 0)
+        return tx_accept_command(argc - 1, argv + 1);
     argv[0] = "troupe tx";
     while ((option = getopt_long(argc, argv, "h", options, NULL)) != -1) {
         if (option == 'j') {

@@ -9,7 +9,7 @@
 
 #include "cli/operator_client.h"
 
-/* An object {"in_doubt":[...], "transactions":[...]}, empty so far; the caller's. NULL: no memory. */
+/* An object {"in_doubt":[...], "log_lost":[...], "transactions":[...]}, empty so far; the caller's. NULL: no memory. */
 json_t *tx_merge_new(void);
 /* Add one node's listing (the text of a tr_tx_listing), again and again as it grows: what is there isn't doubled, and its
  * in_doubt replaces the last one's. False: it is none. */
@@ -22,7 +22,7 @@ json_t *tx_merge_find(const json_t *all, const char *id);
 /* Of all nodes of this user here; those that fail are told on stderr and counted in *failed. NULL: that was told. */
 json_t *tx_merge_all(int *failed);
 
-/* In "in_doubt" each has "node" besides. In "transactions" (oldest first) each has "id", "state" (committed, aborted, in
+/* In "in_doubt" each has "node" besides, in "log_lost" "node" and "text". In "transactions" (oldest first) each has "id", "state" (committed, aborted, in
  * doubt, unknown, open: the most certain that a node told), "reason", "began_ns", "nodes", and "events" in order of time,
  * each with its "node". */
 

@@ -89,6 +89,10 @@ static tr_tx_reason check_begin(tr__tx *tx, const tr_tx_id *id, const tr__tx_fra
         *text = "this node keeps no log: start it with --data DIR";
         return TR_TX_NOT_ALLOWED;
     }
+    if (tx->lost) {
+        *text = tx->lost_text;
+        return TR_TX_LOG_LOST;
+    }
     if (tx->io->may_begin && !tx->io->may_begin(tx->context, frame->from)) {
         *text =
             "its node has no right to begin one here: transact in `may` of its entry in the rights (--allow "
@@ -200,7 +204,7 @@ static void answer_executed(tr__tx *tx, tr__tx_branch *branch, uint32_t number)
     answer.actor = branch->at->name;
     answer.number = number;
     answer.boot = tx->id;
-    answer.log = (tr_bytes){tr__log_id(tx->log), TR__LOG_ID_BYTES};
+    answer.log = (tr_bytes){tr__tx_log_id(tx), TR__LOG_ID_BYTES};
     answer.reads = branch->reads;
     answer.writes = branch->writes;
     answer.type = branch->view.reply_type;
@@ -260,8 +264,6 @@ static void vote(tr__tx *tx, const tr_tx_id *id, const char *to, const char *act
     tr__tx_send(tx, to, &frame, NULL);
 }
 
-static void finish(tr__tx *tx, tr__tx_branch *branch, bool committed, uint64_t ts);
-
 static void on_prepared(tr__tx *tx, tr__tx_force *force)
 {
     tr__tx_branch *branch = TR__TX_OF(tr__tx_branch, force, force);
@@ -272,7 +274,7 @@ static void on_prepared(tr__tx *tx, tr__tx_force *force)
     tr__tx_event(tx, &branch->key.id, branch->at->name, "force", "prepare");
     tr__tx_point_at(tx, TR__TX_POINT_PREPARE_FORCED);
     if (branch->decided) {
-        finish(tx, branch, branch->decided == TR__TX_COMMITTED, branch->ts);
+        tr__tx_branch_finish(tx, branch, branch->decided == TR__TX_COMMITTED, branch->ts);
         return;
     }
     vote(tx, &branch->key.id, branch->decider, branch->at->name, TR__TX_YES, TR_TX_NONE, branch->ts);
@@ -352,8 +354,7 @@ static void on_finished(tr__tx *tx, tr__tx_force *force)
     tr__tx_branch_end(tx, branch);
 }
 
-/* A prepared branch ends. When the log takes no record now, it stays as it is, and hears of it again. */
-static void finish(tr__tx *tx, tr__tx_branch *branch, bool committed, uint64_t ts)
+void tr__tx_branch_finish(tr__tx *tx, tr__tx_branch *branch, bool committed, uint64_t ts)
 {
     tr__tx_buffer record = {0};
     tr__tx_put_id(&record, &branch->key.id);
@@ -384,7 +385,7 @@ static void decided(tr__tx *tx, tr__tx_branch *branch, const tr__tx_frame *frame
         branch->decided = frame->status; /* aborted, for we haven't voted */
         branch->ts = frame->ts;
     } else if (branch->state == TR__BRANCH_PREPARED && by_decider) {
-        finish(tx, branch, committed, frame->ts);
+        tr__tx_branch_finish(tx, branch, committed, frame->ts);
     } else if (branch->state <= TR__BRANCH_READY && !committed) {
         tr__tx_branch_drop(tx, branch, TR_TX_BRANCH_LOST);
     }
@@ -397,7 +398,7 @@ void tr__tx_on_decide(tr__tx *tx, const tr__tx_frame *frame)
     tr__tx_branch *branch = tr__tx_branch_find(tx, &id, frame->actor);
     if (branch)
         decided(tx, branch, frame);
-    else if (frame->status == TR__TX_COMMITTED) /* it was finished before; the ACK was lost */
+    else if (frame->status == TR__TX_COMMITTED && !tx->lost) /* it was finished before; the ACK was lost */
         acknowledge(tx, &id, frame->from, frame->actor);
 }
 
@@ -411,7 +412,7 @@ void tr__tx_on_answer_branch(tr__tx *tx, const tr__tx_frame *frame)
     if (frame->status == TR__TX_LOG_LOST)
         tr__tx_event(tx, &id, frame->actor, "answer", "log-lost");
     else if (frame->status == TR__TX_COMMITTED || frame->status == TR__TX_ABORTED)
-        finish(tx, branch, frame->status == TR__TX_COMMITTED, frame->ts);
+        tr__tx_branch_finish(tx, branch, frame->status == TR__TX_COMMITTED, frame->ts);
 }
 
 void tr__tx_on_drop(tr__tx *tx, const tr__tx_frame *frame)
@@ -441,7 +442,7 @@ void tr__tx_branches_tick(tr__tx *tx, uint64_t now_ns)
     {
         if (TR_PLANT(prepared_given_up) && branch->state == TR__BRANCH_PREPARED &&
             branch->deadline_ns <= now_ns) {
-            finish(tx, branch, false, 0);
+            tr__tx_branch_finish(tx, branch, false, 0);
             continue;
         }
         bool asks = !(TR_PLANT(inquired_once) && branch->pause_ns);
@@ -455,6 +456,16 @@ void tr__tx_branches_tick(tr__tx *tx, uint64_t now_ns)
             tr__tx_branch_drop(tx, branch, TR_TX_LOCK_TIMEOUT);
     }
     tr__tx_tombs_tick(tx, now_ns);
+}
+
+void tr__tx_branches_lost(tr__tx *tx)
+{
+    tr__tx_branch *branch, *next;
+    HASH_ITER(hh, tx->branches, branch, next)
+    {
+        if (branch->state <= TR__BRANCH_READY && !branch->dropped)
+            tr__tx_branch_drop(tx, branch, TR_TX_LOG_LOST);
+    }
 }
 
 /* Their caller can't commit them any more. */

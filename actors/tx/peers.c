@@ -30,14 +30,14 @@ static uint64_t id_of(tr__transactions *t, const char *name)
     return strcmp(name, t->node->name) == 0 ? t->node->id : peer ? peer->node : 0;
 }
 
-/* An earlier node drops a frame with a reason that it doesn't know. */
-static bool knows_wounds(tr__transactions *t, uint64_t id)
+/* An earlier node drops a frame with a reason, or of a kind, that it doesn't know. */
+static bool knows(tr__transactions *t, uint64_t id, uint32_t capability)
 {
     uint32_t capabilities;
     if (id == t->node->id)
         return true;
     tr__remote_connected(t->node->remote, id, &capabilities);
-    return capabilities & TR__CAPABILITY_WOUND;
+    return capabilities & capability;
 }
 
 tr_err tr__peers_send(void *context, const char *node, tr__tx_frame *frame, tr_error *error)
@@ -46,7 +46,11 @@ tr_err tr__peers_send(void *context, const char *node, tr__tx_frame *frame, tr_e
     uint64_t id = id_of(t, node);
     if (!id || !t->self)
         return tr__fail(error, TR_ENOCONN, "node %s isn't connected", node);
-    if (frame->reason == TR_TX_WOUNDED && !knows_wounds(t, id))
+    if (frame->kind == TR__TX_HELLO && !knows(t, id, TR__CAPABILITY_LOGS))
+        return TR_OK; /* it remembers nothing */
+    if (frame->status == TR__TX_EXPIRED && !knows(t, id, TR__CAPABILITY_LOGS))
+        frame->status = TR__TX_LOG_LOST; /* which is as unknown */
+    if (frame->reason == TR_TX_WOUNDED && !knows(t, id, TR__CAPABILITY_WOUND))
         frame->reason = TR_TX_OVERLOAD; /* which is tried again as well */
     /* To ourselves as well: through the mailbox, in order, never from within. */
     tr_err err = tr_send_body(t->self, TR__TX_MANAGER_OF(id), &tr__tx_frame_type, frame);
@@ -95,6 +99,8 @@ void tr__peers_frame(tr__transactions *t, const tr_msg *msg, const tr__tx_frame 
         tr__tx_receive(t->tx, frame);
         return;
     }
+    if (frame->kind == TR__TX_HELLO)
+        return; /* it may come before we hear of its node: then we ask for another one */
     t->refused++;
     uint64_t now = tr__owner(t->self)->now_ns;
     if (t->refused_logged_ns && now - t->refused_logged_ns < TR_SECONDS(1))
