@@ -19,7 +19,7 @@ void tr__free(void *block);                         /* NULL is fine */
 #define TR__LARGE ((size_t)128 << 10)
 void *tr__large_alloc(size_t size);
 void tr__large_free(void *block); /* NULL is fine */
-/* Those that are kept (large.c): one with room for `size`, NULL: none; false: it isn't kept, and still the caller's. */
+/* Those that are kept (large_os.c): one with room for `size`, NULL: none; false: it isn't kept, and still the caller's. */
 void *tr__large_take(size_t size);
 bool tr__large_keep(void *block);
 

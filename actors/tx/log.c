@@ -289,7 +289,9 @@ bool tr__log_is_full(const tr__log *log)
 
 bool tr__log_lacks_room(const tr__log *log)
 {
-    return log->full && log->size < log->size_max && log->error.code == TR_OK;
+    tr__log_batch batch;
+    plan_room(log, &batch);
+    return log->error.code == TR_OK && (batch.size > log->size || batch.next_size > log->next_size);
 }
 
 void tr__log_look_for_room(tr__log *log)

@@ -82,9 +82,9 @@ const uint8_t *tr__log_id(const tr__log *log);
 /* Whether an append that finishes nothing would be refused with TR_EFULL now; the disk is asked again by an
  * append, or tr__log_look_for_room. */
 bool tr__log_is_full(const tr__log *log);
-/* Whether the disk had no place when the log last wanted some: as long as it says so, ask it again now and then
- * (tr__log_look_for_room, a `forced` follows), for nobody else tells that there is place again, and the first
- * append after that would be refused. */
+/* Whether it has less room ahead than it should: so after its start, until the first batch, and when the disk had no
+ * place. As long as it says so, ask it for some now and then (tr__log_look_for_room, a `forced` follows): else the
+ * first append after that may be refused. */
 bool tr__log_lacks_room(const tr__log *log);
 void tr__log_look_for_room(tr__log *log);
 

@@ -1,4 +1,4 @@
-/* Memory of large messages (base/large.c): kept for the next one that it fits, within its bounds. */
+/* Memory of large messages (base/large_os.c): kept for the next one that it fits, within its bounds. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -215,7 +215,7 @@ static void commit_times_are_one_each_and_grow_along_a_key(void **state)
 static void many_findings_are_counted_and_the_first_of_a_kind_told(void **state)
 {
     row rows[60];
-    char calls[60][8];
+    char calls[60][16];
     (void)state;
     for (int i = 0; i < 60; i += 2) {
         snprintf(calls[i], sizeof(calls[i]), "ax%d", i);

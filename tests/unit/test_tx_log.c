@@ -460,23 +460,18 @@ static void what_is_replayed_after_a_failed_force_is_written_again(void **state)
     }
 }
 
-static void fill(void)
+static void a_full_disk_refuses_new_ones_and_lets_prepared_ones_finish(void **state)
 {
-    tr_err code;
+    (void)state;
     assert_true(open_log());
     disk.space = disk.cache_size + 4096;
+    tr_err code;
+    unsigned finished = 0;
     do {
         code = log_owner_append(&owner, 0, false);
         force_all();
     } while (code == TR_OK || code == TR_EAGAIN);
     assert_int_equal(code, TR_EFULL);
-}
-
-static void a_full_disk_refuses_new_ones_and_lets_prepared_ones_finish(void **state)
-{
-    (void)state;
-    unsigned finished = 0;
-    fill();
     assert_non_null(strstr(owner.error.text, "log-full"));
     assert_true(tr__log_is_full(owner.log));
     while (log_owner_append(&owner, 100, true) == TR_OK) {
@@ -495,16 +490,6 @@ static void a_full_disk_refuses_new_ones_and_lets_prepared_ones_finish(void **st
     append(500);
     force_all();
     assert_false(tr__log_is_full(owner.log));
-}
-
-static void a_disk_that_has_place_again_is_found_without_an_append(void **state)
-{
-    (void)state;
-    fill();
-    disk.space = 0;
-    tr__log_look_for_room(owner.log);
-    settle();
-    append(500);
 }
 
 static void the_size_bound_is_kept(void **state)
@@ -591,7 +576,6 @@ int main(void)
         TEST(a_failed_write_is_the_end),
         TEST(what_is_replayed_after_a_failed_force_is_written_again),
         TEST(a_full_disk_refuses_new_ones_and_lets_prepared_ones_finish),
-        TEST(a_disk_that_has_place_again_is_found_without_an_append),
         TEST(the_size_bound_is_kept),
         TEST(a_slow_disk_bounds_what_waits_in_memory),
         TEST(the_nth_allocation_fails_cleanly),

@@ -408,6 +408,51 @@ static void a_log_of_one_file_opens_and_goes_on(void **state)
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, fresh, over)
 
+/* ---- room ahead ---------------------------------------------------------------------------------------- */
+
+static void a_disk_that_has_place_again_is_found_without_an_append(void **state)
+{
+    (void)state;
+    assert_true(open_log());
+    disk.space = 2 * SEGMENT;
+    tr_err code;
+    do {
+        code = log_owner_append(&owner, 0, false);
+        tr__log_force(owner.log, owner.count);
+        settle();
+    } while (code == TR_OK || code == TR_EAGAIN);
+    assert_int_equal(code, TR_EFULL);
+    assert_true(tr__log_lacks_room(owner.log));
+    tr__log_look_for_room(owner.log);
+    settle();
+    assert_true(tr__log_is_full(owner.log));
+    disk.space = 0;
+    tr__log_look_for_room(owner.log);
+    settle();
+    assert_false(tr__log_lacks_room(owner.log));
+    append(500);
+}
+
+/* As torn ends are cut, and reserves used up, a log may start with little. */
+static void what_a_start_has_too_little_of_is_made_without_an_append(void **state)
+{
+    uint32_t lacked = 0;
+    (void)state;
+    for (uint32_t i = 0; i < 60; i++) {
+        assert_true(open_log());
+        lacked += tr__log_lacks_room(owner.log);
+        tr__log_look_for_room(owner.log);
+        settle();
+        assert_false(tr__log_lacks_room(owner.log));
+        assert_int_equal(log_owner_append(&owner, RESERVE / 2 - 200, false), TR_OK);
+        tr__log_force(owner.log, owner.count);
+        for (uint32_t steps = i % 6; steps > 0; steps--) /* it dies before it is longer again */
+            memory_log_step(&disk);
+        log_owner_close(&owner);
+    }
+    assert_true(lacked > 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -423,6 +468,8 @@ int main(void)
         TEST(a_missing_segment_is_named),
         TEST(a_torn_first_batch_of_a_segment_is_cut),
         TEST(a_log_of_one_file_opens_and_goes_on),
+        TEST(a_disk_that_has_place_again_is_found_without_an_append),
+        TEST(what_a_start_has_too_little_of_is_made_without_an_append),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

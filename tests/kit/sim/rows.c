@@ -106,17 +106,24 @@ void sim_rows_node_ends(sim_node *node)
         hit(node->sim, 15, tx->late);
 }
 
+/* The segment that the last batch wrote. */
+static const memory_file *last_written(const memory_log *disk)
+{
+    uint32_t later = disk->batch.segment > 1 ? disk->batch.segment - 2 : UINT32_MAX;
+    return later < disk->later_count ? &disk->later[later] : &disk->file;
+}
+
 /* What was written and not forced is lost in part. */
 void sim_rows_power_cut(sim_node *node)
 {
-    memory_log *disk = &node->disk;
+    const memory_file *disk = last_written(&node->disk);
     size_t size = disk->dirty_size;
     uint8_t *written = size ? malloc(size) : NULL, *before = size ? malloc(size) : NULL;
     if (written && before) {
         memcpy(written, disk->cache, size);
         memcpy(before, disk->disk, size);
     }
-    memory_log_power_cut(disk);
+    memory_log_power_cut(&node->disk);
     bool torn =
         written && before && memcmp(written, disk->disk, size) != 0 && memcmp(before, disk->disk, size) != 0;
     hit(node->sim, 5, torn && node->row_torn >> 5 & 1);
