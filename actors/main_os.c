@@ -31,6 +31,7 @@ static const char help[] =
     "  --phi N           and before that when so long a pause of it happens once in 10^N (default: 8)\n"
     "  --plugin FILE.so  run this plugin's actors in the node; may be repeated\n"
     "  --data DIR        keep what transactions have committed in this directory\n"
+    "  --outcomes HOURS  tell what became of a transaction for so long (default: 24)\n"
     "  --message-budget BYTES  what large messages and buffers may hold, e.g. 512M\n"
     "                    (default: a quarter of the memory)\n"
     "  --message-max BYTES     of one message from another node, 1M to 2G (default: 64M)\n"
@@ -57,6 +58,7 @@ static const struct option options[] = {
     {"help", no_argument, NULL, 'h'},
     {"plugin", required_argument, NULL, 'p'},
     {"data", required_argument, NULL, 'd'},
+    {"outcomes", required_argument, NULL, 'O'},
     {"key", required_argument, NULL, 'k'},
     {"operator", required_argument, NULL, 'o'},
     {"crash-dir", required_argument, NULL, 'C'},
@@ -188,6 +190,12 @@ static int take_number(const char *program, int option, const char *value, parse
         p->node.stop_timeout_ns = (uint64_t)(seconds * 1e9);
         return *end || !(seconds >= 0.001 && seconds <= 1e6)
                    ? bad(program, "stop-timeout", value, "seconds, from 0.001 on")
+                   : 0;
+    case 'O':
+        seconds = strtod(value, &end) * 3600;
+        p->node.outcomes_ns = (uint64_t)(seconds * 1e9);
+        return *end || !(seconds >= 3600 && seconds <= 3600 * 1e6)
+                   ? bad(program, "outcomes", value, "hours, from 1 on")
                    : 0;
     case 'b':
         return parse_bytes(value, &p->node.message_budget)

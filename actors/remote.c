@@ -351,7 +351,8 @@ tr_err tr__remote_open(tr_node *node, tr__net *net, tr_error *error)
         .advertise = opts->advertise,
         .learn = opts->learn,
         .capabilities = TR__CAPABILITY_CONFIRM | TR__CAPABILITY_LINKS | TR__CAPABILITY_CLAIMS |
-                        TR__CAPABILITY_WHY | TR__CAPABILITY_WOUND | TR__CAPABILITY_SIBLINGS,
+                        TR__CAPABILITY_WHY | TR__CAPABILITY_WOUND | TR__CAPABILITY_LOGS |
+                        TR__CAPABILITY_SIBLINGS,
         .keys = node->keys,
         .secret = node->seams.secret,
         .secret_context = node->seams.context,

@@ -64,6 +64,13 @@
     X(lock_by_arrival, tx_locks, "who waits for a lock gets it in the order of arrival")                     \
     X(wound_withheld, tx_locks, "an older transaction waits for a younger one as for any other")             \
     X(retry_as_new, tx_locks, "a transaction that is run again has a new priority")                          \
+    X(older_unnoticed, tx_lost, "a node goes on with an older copy of its log, whatever peers remember")     \
+    X(lives_unsaved, tx_lost,                                                                                \
+      "a snapshot doesn't say which of its log's records were written in which life")                        \
+    X(lost_presumed, tx_lost,                                                                                \
+      "a node with an older copy of its log presumes that what it lacks was aborted")                        \
+    X(forgotten_aborted, tx_resolve, "who asks later than outcomes are kept hears aborted")                  \
+    X(unacknowledged_forgotten, tx_atomic, "a COMMIT is forgotten by its age before all have heard of it")   \
     X(outcome_forgotten, tx_resolve, "a coordinator that was started again has forgotten what it committed") \
     X(outcome_unsaved, tx_resolve, "a snapshot doesn't have what became of transactions")                    \
     X(aborted_unwritten, tx_resolve, "who asks hears aborted, and a COMMIT that comes later goes through")

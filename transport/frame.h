@@ -82,6 +82,7 @@ typedef struct tr__hello {
 #define TR__CAPABILITY_WHY     64u  /* and answers "why" (actors/operator_peer.c) */
 #define TR__CAPABILITY_REFUSE  128u /* it hears that a message was refused while that came */
 #define TR__CAPABILITY_WOUND   256u /* it knows that a transaction may be wounded (actors/tx/lock.c) */
+#define TR__CAPABILITY_LOGS    512u /* it remembers what logs of transactions hold (actors/tx/remember.c) */
 /* It may be asked by another participant of a transaction that is in doubt (actors/tx/doubt.c). */
 #define TR__CAPABILITY_SIBLINGS 1024u
 

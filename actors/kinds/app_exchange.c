@@ -244,7 +244,7 @@ static void resolved(tr_actor *self, void *state, const tr_result *result, void 
     tr__app *app = state;
     const tr_tx_done *done = result->msg ? tr_match(result->msg, tr_tx_done) : NULL;
     (void)context;
-    if (done && done->reason == TR_TX_LOG_LOST)
+    if (done && (done->reason == TR_TX_LOG_LOST || done->reason == TR_TX_EXPIRED))
         tr__app_end_exchange(self, app, TR_EMISMATCH, "%s: %s", app->ticket, done->text);
     else if (done)
         resolved_or_done(self, app, done);

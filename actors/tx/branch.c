@@ -366,11 +366,13 @@ tr_err tr__tx_replay_finish(tr__tx *tx, tr__tx_reader *reader)
     tr_tx_id id = tr__tx_get_id(reader);
     tr__tx_get_text(reader, name, sizeof(name));
     uint64_t committed = tr__tx_get_number(reader), ts = tr__tx_get_number(reader);
+    bool by_hand = !reader->failed && reader->at < reader->end && tr__tx_get_number(reader) == 1;
     tr__tx_branch *branch = tr__tx_branch_find(tx, &id, name);
     if (!tr__tx_read_all(reader) || !branch)
         return TR_EPROTO;
     tr__tx_clock_heard(tx, ts);
-    tr__tx_heard_put(tx, &id, committed, ts);
+    if (!by_hand)
+        tr__tx_heard_put(tx, &id, committed, ts);
     if (committed && !TR_PLANT(redo_lost) && !tr__store_apply(&branch->at->store, &branch->view))
         return TR_ENOMEM;
     tr__tx_branch_end(tx, branch);

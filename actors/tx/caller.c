@@ -416,6 +416,7 @@ void tr__tx_ticket(tr__tx *tx, const tr_tx_id *id, char *out)
 
 void tr__tx_forget(tr__tx *tx, void *token)
 {
+    tr__tx_outcomes_forget_token(tx, token);
     for (tr__tx_caller *caller = tx->callers; caller; caller = caller->hh.next) {
         if (caller->token == token)
             caller->token = NULL;

@@ -258,6 +258,31 @@ void tr__callers_resolve(tr__transactions *t, const tr_msg *msg, const tr__tx_do
         tr__tx_resolve(t->tx, resolve->ticket, until_at_most(t, resolve->until_ns), token);
 }
 
+void tr__callers_decide(tr__transactions *t, const tr_msg *msg, const tr__tx_do_decide *decide)
+{
+    tr_msg *token = tr_msg_take(t->self, msg);
+    tr_log(t->self, TR_LOG_WARN, "its operator decides by hand: %s transaction %.*s",
+           decide->commit ? "commit" : "abort", TR_TX_TICKET_MAX, decide->ticket);
+    if (token)
+        tr__tx_decide_by_hand(t->tx, decide->ticket, decide->commit, token);
+}
+
+void tr__callers_accept(tr__transactions *t, const tr_msg *msg)
+{
+    tr_error error = {0};
+    uint64_t id[2];
+    for (int i = 0; i < 2; i++)
+        id[i] = tr__random_next(&t->node->loops[0]->random);
+    _Static_assert(sizeof(id) == TR__LOG_ID_BYTES, "an id is two random numbers");
+    if (tr__tx_accept_log(t->tx, (const uint8_t *)id, &error) != TR_OK) {
+        tr_reply_error(t->self, msg, error.code, "%s", error.text);
+        return;
+    }
+    tr_log(t->self, TR_LOG_WARN,
+           "its operator goes on with an older copy of the transaction log: what it lacks is lost");
+    tr_reply(t->self, msg, tr_tx_called);
+}
+
 void tr__callers_done(void *context, void *token, const tr_tx_done *done)
 {
     tr__transactions *t = context;

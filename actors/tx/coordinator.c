@@ -1,8 +1,7 @@
-/* Transactions that are decided here, and what became of them. The owner's thread.
+/* Transactions that are decided here; what became of them is in outcome.c. The owner's thread.
  *
  *   COMMIT ─► voting ─all YES or READ─► forcing ─durable─► committed ─all have acknowledged─► (an outcome)
  *               └─NO, time, a node gone─► aborted: nothing is kept, for an id without a record was aborted (T4)
- *   INQUIRE by anybody, no record ─► settling ─durable─► (an outcome: aborted)
  *
  * How it can fail: until the COMMIT record is in the log anything aborts; when it is appended only the disk decides
  * (T3), and a force that fails ends the process. */
@@ -16,21 +15,14 @@
 #include "base/err.h"
 #include "base/plant.h"
 
-static tr__tx_decision *find(tr__tx *tx, const tr_tx_id *id)
+tr__tx_decision *tr__tx_decision_find(tr__tx *tx, const tr_tx_id *id)
 {
     tr__tx_decision *decision;
     HASH_FIND(hh, tx->decisions, id, sizeof(*id), decision);
     return decision;
 }
 
-static tr__tx_outcome_at *find_outcome(tr__tx *tx, const tr_tx_id *id)
-{
-    tr__tx_outcome_at *outcome;
-    HASH_FIND(hh, tx->outcomes, id, sizeof(*id), outcome);
-    return outcome;
-}
-
-static tr__tx_decision *make(tr__tx *tx, const tr_tx_id *id, tr__tx_decision_state state)
+tr__tx_decision *tr__tx_decision_make(tr__tx *tx, const tr_tx_id *id, tr__tx_decision_state state)
 {
     tr__tx_decision *decision = tr__zalloc(sizeof(*decision));
     if (!decision)
@@ -44,44 +36,18 @@ static tr__tx_decision *make(tr__tx *tx, const tr_tx_id *id, tr__tx_decision_sta
     return NULL;
 }
 
-static void forget(tr__tx *tx, tr__tx_decision *decision)
+void tr__tx_decision_forget(tr__tx *tx, tr__tx_decision *decision)
 {
     HASH_DEL(tx->decisions, decision);
     tr__free(decision);
 }
 
-static bool outcome_put(tr__tx *tx, const tr_tx_id *id, bool committed, uint64_t ts)
-{
-    tr__tx_outcome_at *outcome = find_outcome(tx, id);
-    if (outcome) {
-        tr__check(outcome->committed == committed, "T5: a decision never changes");
-        return true;
-    }
-    outcome = tr__zalloc(sizeof(*outcome));
-    if (!outcome)
-        return false;
-    outcome->id = *id;
-    outcome->committed = committed;
-    outcome->ts = ts;
-    HASH_ADD(hh, tx->outcomes, id, sizeof(outcome->id), outcome);
-    if (tr__hash_added(outcome))
-        return true;
-    tr__free(outcome);
-    return false;
-}
-
 void tr__tx_decisions_fini(tr__tx *tx)
 {
     tr__tx_decision *decision, *next;
-    tr__tx_outcome_at *outcome, *next_outcome;
     HASH_ITER(hh, tx->decisions, decision, next)
     {
-        forget(tx, decision);
-    }
-    HASH_ITER(hh, tx->outcomes, outcome, next_outcome)
-    {
-        HASH_DEL(tx->outcomes, outcome);
-        tr__free(outcome);
+        tr__tx_decision_forget(tx, decision);
     }
 }
 
@@ -103,22 +69,12 @@ static void tell_party(tr__tx *tx, const tr__tx_decision *decision, uint32_t i, 
 {
     tr__tx_frame frame = tr__tx_frame_of(TR__TX_DECIDE, &decision->id);
     frame.actor = decision->parties[i].actor;
-    frame.log = (tr_bytes){tr__log_id(tx->log), TR__LOG_ID_BYTES};
+    frame.log = (tr_bytes){tr__tx_log_id(tx), TR__LOG_ID_BYTES};
     frame.status = verdict;
     frame.ts = decision->ts;
     frame.remaining =
         tr__tx_left(tx, decision->deadline_ns); /* of an abort: for the tomb of what hasn't come */
     tr__tx_send(tx, decision->parties[i].node, &frame, NULL);
-}
-
-static void answer(tr__tx *tx, const tr_tx_id *id, const char *to, const char *actor, tr__tx_verdict verdict,
-                   uint64_t ts)
-{
-    tr__tx_frame frame = tr__tx_frame_of(TR__TX_ANSWER, id);
-    frame.actor = actor;
-    frame.status = verdict;
-    frame.ts = ts;
-    tr__tx_send(tx, to, &frame, NULL);
 }
 
 /* ---- abort --------------------------------------------------------------------------------------------- */
@@ -149,7 +105,7 @@ static void abort_it(tr__tx *tx, tr__tx_decision *decision, tr_tx_reason why, co
             tell_party(tx, decision, i, TR__TX_ABORTED);
     }
     tell_caller(tx, &decision->id, decision->caller, TR__TX_ABORTED, why, text, 0);
-    forget(tx, decision);
+    tr__tx_decision_forget(tx, decision);
 }
 
 /* ---- commit -------------------------------------------------------------------------------------------- */
@@ -183,7 +139,7 @@ static void end_if_acknowledged(tr__tx *tx, tr__tx_decision *decision, bool told
         tr__tx_append(tx, TR__RECORD_END, true, &record, NULL, false, NULL);
         tr__tx_event(tx, &decision->id, "", "ack", "all");
     }
-    forget(tx, decision);
+    tr__tx_decision_forget(tx, decision);
 }
 
 static void apply_local(tr__tx *tx, const tr__tx_decision *decision)
@@ -217,7 +173,7 @@ static void on_commit_forced(tr__tx *tx, tr__tx_force *force)
     tr__tx_event(tx, &decision->id, "", "force", "commit");
     tr__tx_event(tx, &decision->id, "", "decide", "committed");
     tr__tx_point_at(tx, TR__TX_POINT_COMMIT_FORCED);
-    if (outcome_put(tx, &decision->id, true, decision->ts))
+    if (tr__tx_outcome_put(tx, &decision->id, true, decision->ts))
         committed(tx, decision);
     else
         tr__tx_fatal(tx, TR_ENOMEM, "no memory to remember a committed transaction");
@@ -313,7 +269,7 @@ static tr_err ask_votes(tr__tx *tx, tr__tx_decision *decision, const tr__tx_fram
             continue; /* ours: taken above */
         tr__tx_frame frame = tr__tx_frame_of(TR__TX_PREPARE, &decision->id);
         frame.actor = party->actor;
-        frame.log = (tr_bytes){tr__log_id(tx->log), TR__LOG_ID_BYTES};
+        frame.log = (tr_bytes){tr__tx_log_id(tx), TR__LOG_ID_BYTES};
         frame.boot = party->boot;
         frame.reads = party->reads;
         frame.writes = party->writes;
@@ -329,19 +285,23 @@ void tr__tx_on_commit(tr__tx *tx, const tr__tx_frame *frame)
     tr_tx_id id;
     tr_error error = {0};
     memcpy(&id, frame->id.data, sizeof(id));
-    const tr__tx_outcome_at *outcome = find_outcome(tx, &id);
+    const tr__tx_outcome_at *outcome = tr__tx_outcome_find(tx, &id);
     if (outcome) {
         tell_caller(tx, &id, frame->from, outcome->committed ? TR__TX_COMMITTED : TR__TX_ABORTED,
                     outcome->committed ? TR_TX_NONE : TR_TX_DEADLINE,
                     outcome->committed ? "" : "aborted by who asked what became of it", outcome->ts);
         return;
     }
-    if (find(tx, &id)) {
+    if (tr__tx_decision_find(tx, &id)) {
         tx->late++;
         return; /* it is being decided: the answer will come */
     }
+    if (tx->lost) {
+        tell_caller(tx, &id, frame->from, TR__TX_ABORTED, TR_TX_LOG_LOST, tx->lost_text, 0);
+        return;
+    }
     tr__tx_decision *decision = tx->log && HASH_COUNT(tx->decisions) < TR__TX_UNDECIDED_MAX
-                                    ? make(tx, &id, TR__DECISION_VOTING)
+                                    ? tr__tx_decision_make(tx, &id, TR__DECISION_VOTING)
                                     : NULL;
     if (!decision) {
         tr__tx_branches_drop(tx, &id, TR_TX_OVERLOAD); /* or a COMMIT that comes twice would go through */
@@ -385,7 +345,7 @@ void tr__tx_on_vote(tr__tx *tx, const tr__tx_frame *frame)
     if (tr__tx_on_read_vote(tx, frame))
         return;
     memcpy(&id, frame->id.data, sizeof(id));
-    tr__tx_decision *decision = find(tx, &id);
+    tr__tx_decision *decision = tr__tx_decision_find(tx, &id);
     uint8_t *vote = decision && decision->state == TR__DECISION_VOTING ? vote_of(decision, frame) : NULL;
     if (!vote || *vote) {
         tx->late++;
@@ -413,7 +373,7 @@ void tr__tx_on_ack(tr__tx *tx, const tr__tx_frame *frame)
 {
     tr_tx_id id;
     memcpy(&id, frame->id.data, sizeof(id));
-    tr__tx_decision *decision = find(tx, &id);
+    tr__tx_decision *decision = tr__tx_decision_find(tx, &id);
     uint8_t *vote = decision && decision->state == TR__DECISION_COMMITTED ? vote_of(decision, frame) : NULL;
     if (!vote || *vote != TR__TX_YES) {
         tx->late++;
@@ -423,56 +383,6 @@ void tr__tx_on_ack(tr__tx *tx, const tr__tx_frame *frame)
     if (TR_PLANT(decision_kept))
         return;
     end_if_acknowledged(tx, decision, true);
-}
-
-/* ---- inquiries ----------------------------------------------------------------------------------------- */
-
-static void on_tomb_forced(tr__tx *tx, tr__tx_force *force)
-{
-    tr__tx_decision *decision = TR__TX_OF(tr__tx_decision, force, force);
-    tr__tx_event(tx, &decision->id, "", "decide", "aborted");
-    if (!outcome_put(tx, &decision->id, false, 0)) { /* a COMMIT that comes now would go through */
-        tr__tx_fatal(tx, TR_ENOMEM, "no memory to remember an aborted transaction");
-        return;
-    }
-    tx->aborted++;
-    answer(tx, &decision->id, decision->caller, "", TR__TX_ABORTED, 0);
-    forget(tx, decision);
-}
-
-/* Nothing has decided it: from here on it is aborted, whatever comes. */
-static void settle(tr__tx *tx, const tr_tx_id *id, const char *asker)
-{
-    tr__tx_buffer record = {0};
-    tr__tx_decision *decision =
-        HASH_COUNT(tx->decisions) < TR__TX_UNDECIDED_MAX ? make(tx, id, TR__DECISION_SETTLING) : NULL;
-    if (!decision)
-        return; /* it asks again */
-    snprintf(decision->caller, sizeof(decision->caller), "%s", asker);
-    tr__tx_put_id(&record, id);
-    decision->force.then = on_tomb_forced;
-    if (tr__tx_append(tx, TR__RECORD_TOMB, false, &record, &decision->force, true, NULL) != TR_OK)
-        forget(tx, decision);
-}
-
-void tr__tx_on_inquire(tr__tx *tx, const tr__tx_frame *frame)
-{
-    tr_tx_id id;
-    memcpy(&id, frame->id.data, sizeof(id));
-    const tr__tx_outcome_at *outcome = find_outcome(tx, &id);
-    bool ours = tx->log && frame->log.size == TR__LOG_ID_BYTES &&
-                memcmp(frame->log.data, tr__log_id(tx->log), TR__LOG_ID_BYTES) == 0;
-    if (!ours)
-        answer(tx, &id, frame->from, frame->actor, TR__TX_LOG_LOST, 0);
-    else if (outcome)
-        answer(tx, &id, frame->from, frame->actor, outcome->committed ? TR__TX_COMMITTED : TR__TX_ABORTED,
-               outcome->ts);
-    else if (find(tx, &id) && !(TR_PLANT(presumed_early) && frame->actor[0]))
-        answer(tx, &id, frame->from, frame->actor, TR__TX_PENDING, 0);
-    else if (frame->actor[0] || TR_PLANT(aborted_unwritten)) /* T4 */
-        answer(tx, &id, frame->from, frame->actor, TR__TX_ABORTED, 0);
-    else
-        settle(tx, &id, frame->from);
 }
 
 /* ---- time and loss ------------------------------------------------------------------------------------- */
@@ -486,6 +396,16 @@ void tr__tx_decisions_tick(tr__tx *tx, uint64_t now_ns)
             tell_writers(tx, decision);
         else if (decision->state == TR__DECISION_VOTING && decision->deadline_ns <= now_ns)
             abort_it(tx, decision, TR_TX_DEADLINE, "not all participants had voted by the deadline");
+    }
+}
+
+void tr__tx_decisions_lost(tr__tx *tx)
+{
+    tr__tx_decision *decision, *next;
+    HASH_ITER(hh, tx->decisions, decision, next)
+    {
+        if (decision->state == TR__DECISION_VOTING)
+            abort_it(tx, decision, TR_TX_LOG_LOST, tx->lost_text);
     }
 }
 
@@ -521,11 +441,6 @@ void tr__tx_decisions_node_up(tr__tx *tx, const char *node)
                 tell_party(tx, decision, i, TR__TX_COMMITTED);
 }
 
-bool tr__tx_outcome_put(tr__tx *tx, const tr_tx_id *id, bool committed, uint64_t ts)
-{
-    return outcome_put(tx, id, committed, ts);
-}
-
 /* ---- replay -------------------------------------------------------------------------------------------- */
 
 static tr_err replay_redo(tr__tx *tx, tr__tx_reader *reader)
@@ -550,9 +465,9 @@ static tr_err replay_redo(tr__tx *tx, tr__tx_reader *reader)
 tr_err tr__tx_replay_commit(tr__tx *tx, tr__tx_reader *reader)
 {
     tr_tx_id id = tr__tx_get_id(reader);
-    if (find(tx, &id) || find_outcome(tx, &id))
+    if (tr__tx_decision_find(tx, &id) || tr__tx_outcome_find(tx, &id))
         return TR_EPROTO;
-    tr__tx_decision *decision = make(tx, &id, TR__DECISION_COMMITTED);
+    tr__tx_decision *decision = tr__tx_decision_make(tx, &id, TR__DECISION_COMMITTED);
     if (!decision)
         return TR_ENOMEM;
     decision->ts = tr__tx_get_number(reader);
@@ -574,26 +489,18 @@ tr_err tr__tx_replay_commit(tr__tx *tx, tr__tx_reader *reader)
     if (!tr__tx_read_all(reader))
         return TR_EPROTO;
     tr__tx_clock_heard(tx, decision->ts);
-    bool put = TR_PLANT(outcome_forgotten) || outcome_put(tx, &id, true, decision->ts);
+    bool put = TR_PLANT(outcome_forgotten) || tr__tx_outcome_put(tx, &id, true, decision->ts);
     if (decision->count == 0)
-        forget(tx, decision);
+        tr__tx_decision_forget(tx, decision);
     return put ? TR_OK : TR_ENOMEM;
-}
-
-tr_err tr__tx_replay_tomb(tr__tx *tx, tr__tx_reader *reader)
-{
-    tr_tx_id id = tr__tx_get_id(reader);
-    if (!tr__tx_read_all(reader))
-        return TR_EPROTO;
-    return outcome_put(tx, &id, false, 0) ? TR_OK : TR_ENOMEM;
 }
 
 tr_err tr__tx_replay_end(tr__tx *tx, tr__tx_reader *reader)
 {
     tr_tx_id id = tr__tx_get_id(reader);
-    tr__tx_decision *decision = find(tx, &id);
+    tr__tx_decision *decision = tr__tx_decision_find(tx, &id);
     if (!tr__tx_read_all(reader) || !decision)
         return TR_EPROTO;
-    forget(tx, decision);
+    tr__tx_decision_forget(tx, decision);
     return TR_OK;
 }

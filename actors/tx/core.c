@@ -38,6 +38,10 @@ tr_err tr__tx_send(tr__tx *tx, const char *node, tr__tx_frame *frame, tr_error *
     frame->text = text;
     frame->from = tx->node;
     frame->clock = ++tx->clock;
+    if (frame->kind != TR__TX_HELLO && strcmp(node, tx->node) != 0)
+        TR_TRY(tr__tx_greet(tx, node, error));
+    frame->durable.present = true;
+    frame->durable.value = tr__tx_durable_for(tx, node);
     return tx->io->send(tx->context, node, frame, error);
 }
 
@@ -110,14 +114,22 @@ static tr_err name_log(tr__tx *tx, tr_error *error)
     return tr__tx_append(tx, TR__RECORD_NAME, false, &record, NULL, false, error);
 }
 
+/* What is in each log before anything else, and then in each life of it. */
+static tr_err begin_log(tr__tx *tx, tr_error *error)
+{
+    if (tr__log_last(tx->log) == 0)
+        TR_TRY(name_log(tx, error));
+    return tx->life_lsn ? TR_OK : tr__tx_life_begin(tx, error);
+}
+
 tr_err tr__tx_append(tr__tx *tx, tr__tx_record type, bool finishes, tr__tx_buffer *buffer,
                      tr__tx_force *force, bool now, tr_error *error)
 {
     uint64_t lsn = 0;
     tr__iov payload = {buffer->bytes, buffer->length};
-    bool first = tr__log_last(tx->log) == 0 && type != TR__RECORD_NAME;
-    tr_err err = first ? name_log(tx, error) : TR_OK;
-    if (err == TR_OK && type != TR__RECORD_NAME && TR_BUGGIFY(log_busy))
+    bool begins = type == TR__RECORD_NAME || type == TR__RECORD_LIFE;
+    tr_err err = begins ? TR_OK : begin_log(tx, error);
+    if (err == TR_OK && !begins && TR_BUGGIFY(log_busy))
         err = tr__fail(error, TR_EAGAIN, "the transaction log waits for the disk");
     if (err == TR_OK)
         err = buffer->failed ? tr__fail(error, TR_ENOMEM, "no memory for a record of the log")
@@ -125,6 +137,8 @@ tr_err tr__tx_append(tr__tx *tx, tr__tx_record type, bool finishes, tr__tx_buffe
     tr__tx_buffer_free(buffer);
     if (err != TR_OK)
         return err;
+    if (type != TR__RECORD_PEER)
+        tx->meant_lsn = lsn;
     if (!tx->unforced_ns)
         tx->unforced_ns = tr__tx_now(tx);
     if (force) {
@@ -173,8 +187,12 @@ tr_err tr__tx_replay(void *context, uint8_t type, uint64_t lsn, const void *payl
         [TR__RECORD_PREPARE] = tr__tx_replay_prepare, [TR__RECORD_FINISH] = tr__tx_replay_finish,
         [TR__RECORD_COMMIT] = tr__tx_replay_commit,   [TR__RECORD_TOMB] = tr__tx_replay_tomb,
         [TR__RECORD_END] = tr__tx_replay_end,         [TR__RECORD_NAME] = replay_name,
+        [TR__RECORD_LIFE] = tr__tx_replay_life,       [TR__RECORD_PEER] = tr__tx_replay_peer,
+        [TR__RECORD_LOST] = tr__tx_replay_lost,       [TR__RECORD_ACCEPT] = tr__tx_replay_accept,
+        [TR__RECORD_FORGOT] = tr__tx_replay_forgot,
     };
     tr__tx *tx = context;
+    tx->replay_lsn = lsn;
     tr__tx_reader reader = {payload, (const uint8_t *)payload + length, false};
     tr_err err = type < TR_COUNT(replay) && replay[type] ? replay[type](tx, &reader) : TR_EPROTO;
     if (err == TR_EEXIST)
@@ -225,13 +243,14 @@ tr__tx *tr__tx_open(const char *node, uint64_t id, tr__log_store *store, const t
     tx->context = context;
     tx->forcing_end = &tx->forcing;
     tx->clock = io->wall_ms(context) << 16;
+    tr__tx_keep_outcomes(tx, TR__TX_KEEP_NS);
     tx->store = store;
     if (store && open_log(tx, options, error) != TR_OK) {
         tr__tx_close(tx);
         return NULL;
     }
-    if (store && tr__log_last(tx->log) == 0)
-        name_log(tx, NULL); /* if it can't be now, the first record does it */
+    if (store)
+        begin_log(tx, NULL); /* if it can't be now, the first record does it */
     tell_recovered(tx);
     return tx;
 }
@@ -243,8 +262,10 @@ void tr__tx_close(tr__tx *tx)
     tr__tx_callers_fini(tx);
     tr__tx_resolvers_fini(tx);
     tr__tx_decisions_fini(tx);
+    tr__tx_outcomes_fini(tx);
     tr__tx_branches_fini(tx);
     tr__tx_doubts_fini(tx);
+    tr__tx_memories_fini(tx);
     tr__log_close(tx->log);
     tr__snapshot_free(tx->snapshot); /* its thread went with the store */
     tr__free(tx);
@@ -274,10 +295,13 @@ void tr__tx_receive(tr__tx *tx, const tr__tx_frame *frame)
         [TR__TX_DECIDE] = tr__tx_on_decide,   [TR__TX_ACK] = tr__tx_on_ack,
         [TR__TX_INQUIRE] = tr__tx_on_inquire, [TR__TX_ANSWER] = on_answer,
         [TR__TX_DROP] = tr__tx_on_drop,       [TR__TX_ASK] = tr__tx_on_ask,
+        [TR__TX_HELLO] = tr__tx_on_hello,
     };
     if (tx->dead || frame->id.size != sizeof(tr_tx_id) || frame->kind >= TR__TX_KINDS ||
         !handlers[frame->kind])
         return;
+    if (frame->kind != TR__TX_HELLO && !tr__tx_heard(tx, frame))
+        return; /* as one that got lost */
     tr__tx_clock_heard(tx, frame->clock);
     handlers[frame->kind](tx, frame);
 }
@@ -308,6 +332,8 @@ void tr__tx_tick(tr__tx *tx)
     tr__tx_decisions_tick(tx, now);
     tr__tx_callers_tick(tx, now);
     tr__tx_resolvers_tick(tx, now);
+    tr__tx_memories_tick(tx, now);
+    tr__tx_outcomes_tick(tx, now);
     if (tx->unforced_ns && now - tx->unforced_ns >= TR__TX_FORCE_NS) {
         tx->unforced_ns = now;
         tr__log_force(tx->log, tr__log_last(tx->log));
@@ -318,7 +344,7 @@ void tr__tx_tick(tr__tx *tx)
 bool tr__tx_waits(const tr__tx *tx)
 {
     return !tx->dead && (tx->branches || tx->decisions || tx->callers || tx->resolvers || tx->forcing ||
-                         tx->unforced_ns || (tx->log && tr__log_lacks_room(tx->log)));
+                         tx->unforced_ns || tx->unkept || (tx->log && tr__log_lacks_room(tx->log)));
 }
 
 #define FEW_CALLERS 16 /* so many are looked at each time */
@@ -328,7 +354,7 @@ uint64_t tr__tx_due(const tr__tx *tx, uint64_t now_ns)
     uint64_t due = UINT64_MAX, soon = now_ns + TR__TX_TICK_NS;
     if (!tr__tx_waits(tx))
         return due;
-    if (tx->branches || tx->decisions || tx->resolvers || tx->forcing || tx->unforced_ns ||
+    if (tx->branches || tx->decisions || tx->resolvers || tx->forcing || tx->unforced_ns || tx->unkept ||
         (tx->log && tr__log_lacks_room(tx->log)) || HASH_COUNT(tx->callers) > FEW_CALLERS)
         return soon;
     for (const tr__tx_caller *caller = tx->callers; caller; caller = caller->hh.next)
@@ -338,6 +364,7 @@ uint64_t tr__tx_due(const tr__tx *tx, uint64_t now_ns)
 
 void tr__tx_node_down(tr__tx *tx, const char *node)
 {
+    tr__tx_peer_down(tx, node);
     tr__tx_branches_node_down(tx, node);
     tr__tx_doubts_node_down(tx, node);
     tr__tx_decisions_node_down(tx, node);
@@ -347,6 +374,7 @@ void tr__tx_node_down(tr__tx *tx, const char *node)
 /* Who waits for it asks, or is told, at once. */
 void tr__tx_node_up(tr__tx *tx, const char *node)
 {
+    tr__tx_greet(tx, node, NULL); /* if it can't be now, the first frame does it */
     tr__tx_doubts_node_up(tx, node);
     tr__tx_decisions_node_up(tx, node);
     tr__tx_resolvers_node_up(tx, node);
@@ -359,6 +387,11 @@ const tr__store *tr__tx_state(const tr__tx *tx, const char *name)
     tr__tx_actor *actor;
     HASH_FIND_STR(tx->actors, name, actor);
     return actor ? &actor->store : NULL;
+}
+
+const char *tr__tx_lost(const tr__tx *tx)
+{
+    return tx->lost ? tx->lost_text : NULL;
 }
 
 void tr__tx_figures_of(const tr__tx *tx, tr__tx_figures *figures)

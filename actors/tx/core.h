@@ -7,10 +7,12 @@
  *   branch.c        branches: what one transaction does with one participant here; their states and their end
  *   participant.c   calls, prepare, decisions
  *   doubt.c         what is in doubt: whom it asks, and what who is asked may say
- *   coordinator.c   transactions that are decided here, and what became of them
+ *   coordinator.c   transactions that are decided here
+ *   outcome.c       what became of them, and who asks; what an operator decides by hand
  *   caller.c        transactions that were begun here
  *   resolve.c       tickets: what became of them
  *   parties.c       their participants, and who of them decides
+ *   remember.c      what peers' logs were heard to hold, and whether ours is what they remember
  *
  * A branch (tr__tx_branch_state; the table is in branch.c):
  *
@@ -29,7 +31,8 @@
  *   T5  A decision never changes: what is in `outcomes` stays as it is.
  *   T6  A participant says of what is decided elsewhere only what its log says; or ABORTED, when it gives up a branch that
  *       has promised nothing and will never promise (a tomb sees to that). Else it doesn't know.
- *   W1 to W4  Who waits, and for whom: lock.c. */
+ *   W1 to W4  Who waits, and for whom: lock.c.
+ *   R1  What a peer remembers of our log is never replaced by less: remember.c. */
 #ifndef TR_ACTORS_TX_CORE_H
 #define TR_ACTORS_TX_CORE_H
 
@@ -48,10 +51,11 @@
 #define TR__TX_TICK_NS       TR_MILLIS(20)  /* how exactly time-outs are kept */
 #define TR__TX_RETRY_NS      TR_MILLIS(100) /* the first repetition; doubles up to: */
 #define TR__TX_RETRY_MAX_NS  TR_SECONDS(5)
-#define TR__TX_FORCE_NS      TR_MILLIS(100) /* nothing stays unforced for longer */
-#define TR__TX_SILENT_NS     TR_SECONDS(2)  /* who decides is silent for so long: others are asked */
-#define TR__TX_ALARM_NS      TR_SECONDS(30) /* in doubt for so long: somebody is told */
-#define TR__TX_ROOM_NS       TR_SECONDS(1)  /* a full disk is asked so often whether it has place again */
+#define TR__TX_FORCE_NS      TR_MILLIS(100)      /* nothing stays unforced for longer */
+#define TR__TX_SILENT_NS     TR_SECONDS(2)       /* who decides is silent for so long: others are asked */
+#define TR__TX_ALARM_NS      TR_SECONDS(30)      /* in doubt for so long: somebody is told */
+#define TR__TX_KEEP_NS       TR_MINUTES(24 * 60) /* outcomes, after their transactions began */
+#define TR__TX_ROOM_NS       TR_SECONDS(1) /* a full disk is asked so often whether it has place again */
 
 typedef struct tr__tx tr__tx;
 typedef struct tr__tx_branch tr__tx_branch;
@@ -75,6 +79,7 @@ typedef enum tr__tx_point { TR__TX_POINTS(TR__ENUM) TR__TX_POINT_COUNT } tr__tx_
 typedef struct tr__tx_doubt {
     tr_tx_id id;
     const char *actor, *decider; /* the participant; the node that decides: borrowed */
+    const uint8_t *decider_log;  /* and by which log: as well */
     uint64_t since_ns;
     uint32_t asked;   /* times */
     bool unanswered;  /* the node that decides hasn't answered the last time, or has lost its log */
@@ -100,6 +105,8 @@ typedef struct tr__tx_io {
     void (*point)(void *context, tr__tx_point point);
     /* A branch has been in doubt for TR__TX_ALARM_NS: once for each. NULL: nobody wants to know. */
     void (*alarm)(void *context, const tr__tx_doubt *doubt);
+    /* Our log is an older copy of itself: an operator has to hear of it. NULL: nobody wants to. */
+    void (*lost)(void *context, const char *text);
     /* What is on the disk is unknown, or memory for a decided transaction ran out: the process must end itself. May
      * return (in a test): nothing is done any more then. */
     void (*fatal)(void *context, const tr_error *error);
@@ -116,6 +123,9 @@ tr__tx *tr__tx_open(const char *node, uint64_t id, tr__log_store *store, const t
 /* Waits for the disk; tokens are forgotten, without an answer. NULL is fine. */
 void tr__tx_close(tr__tx *tx);
 bool tr__tx_has_log(const tr__tx *tx);
+/* Keep outcomes for so long after their transactions began, instead of TR__TX_KEEP_NS; who asks later hears EXPIRED. To be
+ * longer than a transaction lasts and clocks differ, or what is still under way is taken for old. */
+void tr__tx_keep_outcomes(tr__tx *tx, uint64_t duration_ns);
 
 /* A frame from the manager of `frame->from`, who is who it says. Borrowed. */
 void tr__tx_receive(tr__tx *tx, const tr__tx_frame *frame);
@@ -155,6 +165,14 @@ uint64_t tr__tx_priority(tr__tx *tx, const tr_tx_id *id);
 void tr__tx_ticket(tr__tx *tx, const tr_tx_id *id, char *out);
 /* Find out, and settle it if nothing had: `done` follows, UNKNOWN if nobody could be asked until then. */
 void tr__tx_resolve(tr__tx *tx, const char *ticket, uint64_t until_ns, void *token);
+/* An operator decides it. At the node that decides: what its log has no record of, and would not be known to have been
+ * aborted; that is written, and whoever asks hears so. At another: its branches here that are in doubt, whatever others
+ * do. `done` follows, with what is true now; UNKNOWN with the reason why it isn't decided. */
+void tr__tx_decide_by_hand(tr__tx *tx, const char *ticket, bool commits, void *token);
+/* An operator goes on with a log that is lost, as another one, of that id (16 bytes that no other log has): what it lacks is
+ * given up. Of what the old one decided and it has no record of, who asks hears LOG_LOST. TR_EINVAL: it isn't lost; else
+ * as an append. */
+tr_err tr__tx_accept_log(tr__tx *tx, const uint8_t *id, tr_error *error);
 /* Whoever asked with that token isn't there any more: nothing is answered. */
 void tr__tx_forget(tr__tx *tx, void *token);
 
@@ -182,6 +200,9 @@ void tr__tx_executed(tr__tx *tx, tr__tx_branch *branch, tr_tx_reason reason, con
 
 /* What a participant of this node has committed; NULL: no such participant ever wrote. For tests and operators. */
 const tr__store *tr__tx_state(const tr__tx *tx, const char *actor);
+
+/* What is wrong with our log, and what to do, in words; NULL: it is what peers remember. */
+const char *tr__tx_lost(const tr__tx *tx);
 
 typedef struct tr__tx_figures {
     uint32_t branches, prepared, deciding, calling; /* prepared: in doubt */

@@ -128,6 +128,7 @@ static tr__tx_doubt doubt_of(const tr__tx *tx, const tr__tx_branch *branch)
     tr__tx_doubt doubt = {.id = branch->key.id,
                           .actor = branch->at->name,
                           .decider = branch->decider,
+                          .decider_log = branch->decider_log,
                           .since_ns = branch->since_ns,
                           .asked = branch->asked,
                           .unanswered = is_silent(tx, branch)};
@@ -212,7 +213,7 @@ void tr__tx_on_answer_branch(tr__tx *tx, const tr__tx_frame *frame)
         return;
     if (!decides)
         tr__tx_event(tx, &id, frame->actor, "told by", frame->from);
-    tr__tx_branch_finish(tx, branch, frame->status == TR__TX_COMMITTED, frame->ts);
+    tr__tx_branch_finish(tx, branch, frame->status == TR__TX_COMMITTED, frame->ts, false);
 }
 
 /* ---- being asked --------------------------------------------------------------------------------------- */

@@ -10,6 +10,7 @@
  *                                           you know?
  *     P -> K                      CALLED    with number 0: that branch was wounded
  *     K -> P                      DROP      the caller gave it up before COMMIT
+ *     each -> each                HELLO     the first on a connection: our log, and what we remember of yours
  *
  * Every frame may be lost, come twice, or late: each handler is idempotent by (id, actor, sender's node). */
 #ifndef TR_ACTORS_TX_FRAME_H
@@ -31,7 +32,8 @@ typedef enum tr__tx_kind {
     TR__TX_INQUIRE,
     TR__TX_ANSWER,
     TR__TX_DROP,
-    TR__TX_ASK, /* only to a node with TR__CAPABILITY_SIBLINGS */
+    TR__TX_ASK,   /* only to a node with TR__CAPABILITY_SIBLINGS */
+    TR__TX_HELLO, /* only to a node with TR__CAPABILITY_LOGS */
     TR__TX_KINDS
 } tr__tx_kind;
 
@@ -46,6 +48,7 @@ typedef enum tr__tx_verdict {
     TR__TX_ABORTED,
     TR__TX_UNKNOWN,   /* outcome: the coordinator can't be heard */
     TR__TX_DONT_KNOW, /* answer to an ASK: no record of it, and no branch that could still refuse */
+    TR__TX_EXPIRED,   /* answer: asked too late; only to a node with TR__CAPABILITY_LOGS */
     TR__TX_VERDICTS
 } tr__tx_verdict;
 
@@ -62,12 +65,15 @@ typedef enum tr__tx_verdict {
  *               version of it); body of COMMIT and PREPARE: the parties (frame.c)
  *   wrote       whether the branch has written anything so far (CALLED). Absent, from a node that doesn't say: if a call
  *               that may has been executed
+ *   durable     how far the sender's log is on its disk, an LSN; 0: it doesn't say. Absent: from a node that never does
+ *   HELLO: log and boot are the sender's, number 1: the receiver's is wanted; body: remember.c
  *   priority    of the transaction (CALL): its caller's clock when it was first attempted, the less the older. Absent,
  *               from a node that knows none: the time in its id */
 TR_MESSAGE(tr__tx_frame, (u32, kind), (bytes, id), (string, from), (bytes, log), (u64, boot), (u64, clock),
            (string, actor), (u32, number), (u64, remaining), (u64, wait), (u32, reads), (u32, writes),
            (u32, status), (u32, reason), (string, text), (u64, ts), (u64, type), (u64, fingerprint),
-           (bytes, body), (optional, string, schema), (optional, u64, priority), (optional, u32, wrote))
+           (bytes, body), (optional, string, schema), (optional, u64, priority), (optional, u32, wrote),
+           (optional, u64, durable))
 
 /* Add the schema of its type, which this program declares, if it has one. Borrowed for ever. */
 void tr__tx_put_schema(tr__tx_frame *frame);

@@ -97,6 +97,12 @@ static void io_alarm(void *context, const tr__tx_doubt *doubt)
         doubt->unanswered ? "doesn't answer" : "says that it hasn't yet", others);
 }
 
+static void io_lost(void *context, const char *text)
+{
+    tr__transactions *t = context;
+    tr__node_log(t->node, TR_LOG_ERROR, "%s", text);
+}
+
 static void io_fatal(void *context, const tr_error *error)
 {
     tr__transactions *t = context;
@@ -118,6 +124,7 @@ static const tr__tx_io io = {.now = io_now,
                              .event = io_event,
                              .point = io_point,
                              .alarm = io_alarm,
+                             .lost = io_lost,
                              .fatal = io_fatal};
 
 /* ---- being woken by the log ---------------------------------------------------------------------------- */
@@ -204,6 +211,7 @@ static void dispatch(tr__transactions *t, const tr_msg *msg)
     const tr__tx_do_call *call;
     const tr__tx_do *what;
     const tr__tx_do_resolve *resolve;
+    const tr__tx_do_decide *decide;
     const tr_tx_list *listing;
     if (msg->kind == TR__MSG_NOTICE)
         notice(t, msg);
@@ -219,6 +227,10 @@ static void dispatch(tr__transactions *t, const tr_msg *msg)
         tr__callers_do(t, msg, what);
     else if ((resolve = tr_match(msg, tr__tx_do_resolve)))
         tr__callers_resolve(t, msg, resolve);
+    else if ((decide = tr_match(msg, tr__tx_do_decide)))
+        tr__callers_decide(t, msg, decide);
+    else if (tr_match(msg, tr__tx_do_accept))
+        tr__callers_accept(t, msg);
 }
 
 static void tick_soon(tr__transactions *t)
@@ -285,6 +297,8 @@ static tr_err open_with(tr__transactions *t, tr__log_store *store, tr_error *err
         return error->code;
     }
     t->has_log = tr__tx_has_log(t->tx);
+    if (node->opts.outcomes_ns)
+        tr__tx_keep_outcomes(t->tx, node->opts.outcomes_ns);
     tr_err err = tr__spawn(node->loops[0], &manager_def, t, &opts, &address, error);
     if (err != TR_OK) {
         tr__tx_close(t->tx);
@@ -312,6 +326,8 @@ tr_err tr__transactions_open(tr_node *node, tr_error *error)
     t->node = node;
     node->transactions = t;
     tr__log_store *store = NULL;
+    if (node->opts.outcomes_ns && node->opts.outcomes_ns < TR_MINUTES(60)) /* longer than any is under way */
+        return tr__fail(error, TR_EINVAL, "outcomes_ns: outcomes are kept for an hour at least");
     if (node->opts.data) {
         store = seams->open_log(seams->context, node->opts.data, node->name, woken, t, &why);
         if (!store)

@@ -39,6 +39,10 @@ TR_MESSAGE(tr__tx_do, (u32, what), (u64, id_front), (u64, id_back), (u64, until_
            (u32, calls), (u64, priority))
 TR_MESSAGE(tr__tx_do_resolve, (string, ticket), (u64, until_ns))
 
+/* By an operator of this node: `troupe tx resolve` and `accept`. Answered by a tr_tx_done, a tr_tx_called. */
+TR_MESSAGE(tr__tx_do_decide, (string, ticket), (bool, commit))
+TR_MESSAGE(tr__tx_do_accept)
+
 /* To a participant's actor as a TR__MSG_EXECUTE, and back as a notice: one block, so nothing can be missing for the
  * answer. `branch` is a pointer. */
 TR_MESSAGE(tr__tx_execute, (u64, branch), (u32, reason), (string, text))
@@ -108,6 +112,8 @@ void tr__peers_fini(tr__transactions *t);
 void tr__callers_call(tr__transactions *t, const tr_msg *msg, const tr__tx_do_call *call);
 void tr__callers_do(tr__transactions *t, const tr_msg *msg, const tr__tx_do *what);
 void tr__callers_resolve(tr__transactions *t, const tr_msg *msg, const tr__tx_do_resolve *resolve);
+void tr__callers_decide(tr__transactions *t, const tr_msg *msg, const tr__tx_do_decide *decide);
+void tr__callers_accept(tr__transactions *t, const tr_msg *msg);
 /* core's answers */
 void tr__callers_called(void *context, void *token, const tr__tx_frame *answer);
 void tr__callers_done(void *context, void *token, const tr_tx_done *done);

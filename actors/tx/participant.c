@@ -94,6 +94,10 @@ static tr_tx_reason check_begin(tr__tx *tx, const tr_tx_id *id, const tr__tx_fra
         *text = "this node keeps no log: start it with --data DIR";
         return TR_TX_NOT_ALLOWED;
     }
+    if (tx->lost) {
+        *text = tx->lost_text;
+        return TR_TX_LOG_LOST;
+    }
     if (!may_begin(tx, frame->from)) {
         *text =
             "its node has no right to begin one here: transact in `may` of its entry in the rights (--allow "
@@ -208,7 +212,7 @@ static void answer_executed(tr__tx *tx, tr__tx_branch *branch, uint32_t number)
     answer.actor = branch->at->name;
     answer.number = number;
     answer.boot = tx->id;
-    answer.log = (tr_bytes){tr__log_id(tx->log), TR__LOG_ID_BYTES};
+    answer.log = (tr_bytes){tr__tx_log_id(tx), TR__LOG_ID_BYTES};
     answer.reads = branch->reads;
     answer.writes = branch->writes;
     answer.wrote.present = true;
@@ -280,7 +284,7 @@ static void on_prepared(tr__tx *tx, tr__tx_force *force)
     tr__tx_event(tx, &branch->key.id, branch->at->name, "force", "prepare");
     tr__tx_point_at(tx, TR__TX_POINT_PREPARE_FORCED);
     if (branch->decided) {
-        tr__tx_branch_finish(tx, branch, branch->decided == TR__TX_COMMITTED, branch->ts);
+        tr__tx_branch_finish(tx, branch, branch->decided == TR__TX_COMMITTED, branch->ts, false);
         return;
     }
     vote(tx, &branch->key.id, branch->decider, branch->at->name, TR__TX_YES, TR_TX_NONE, branch->ts);
@@ -365,19 +369,22 @@ static void on_finished(tr__tx *tx, tr__tx_force *force)
     tr__tx_branch_end(tx, branch);
 }
 
-void tr__tx_branch_finish(tr__tx *tx, tr__tx_branch *branch, bool committed, uint64_t ts)
+void tr__tx_branch_finish(tr__tx *tx, tr__tx_branch *branch, bool committed, uint64_t ts, bool by_hand)
 {
     tr__tx_buffer record = {0};
     tr__tx_put_id(&record, &branch->key.id);
     tr__tx_put_text(&record, branch->at->name);
     tr__tx_put_number(&record, committed);
     tr__tx_put_number(&record, ts);
+    if (by_hand)
+        tr__tx_put_number(&record, 1);
     branch->force.then = on_finished;
     if (tr__tx_append(tx, TR__RECORD_FINISH, true, &record, committed ? &branch->force : NULL, false, NULL) !=
         TR_OK)
         return;
     tr__tx_event(tx, &branch->key.id, branch->at->name, "decide", committed ? "committed" : "aborted");
-    tr__tx_heard_put(tx, &branch->key.id, committed, ts);
+    if (!by_hand) /* siblings are told what was decided, not what somebody thinks */
+        tr__tx_heard_put(tx, &branch->key.id, committed, ts);
     if (!committed) {
         tr__tx_branch_end(tx, branch);
         return;
@@ -398,7 +405,7 @@ static void decided(tr__tx *tx, tr__tx_branch *branch, const tr__tx_frame *frame
         branch->decided = frame->status; /* aborted, for we haven't voted */
         branch->ts = frame->ts;
     } else if (branch->state == TR__BRANCH_PREPARED && by_decider) {
-        tr__tx_branch_finish(tx, branch, committed, frame->ts);
+        tr__tx_branch_finish(tx, branch, committed, frame->ts, false);
     } else if (branch->state <= TR__BRANCH_READY && !committed) {
         tr__tx_branch_drop(tx, branch, TR_TX_BRANCH_LOST);
     }
@@ -412,7 +419,7 @@ void tr__tx_on_decide(tr__tx *tx, const tr__tx_frame *frame)
     tx->late += !branch;
     if (branch)
         decided(tx, branch, frame);
-    else if (frame->status == TR__TX_COMMITTED) /* it was finished before; the ACK was lost */
+    else if (frame->status == TR__TX_COMMITTED && !tx->lost) /* it was finished before; the ACK was lost */
         acknowledge(tx, &id, frame->from, frame->actor);
     else if (frame->status == TR__TX_ABORTED)
         tr__tx_entomb(tx, &id, frame->actor, frame->remaining);
@@ -438,7 +445,7 @@ void tr__tx_branches_tick(tr__tx *tx, uint64_t now_ns)
     {
         if (TR_PLANT(prepared_given_up) && branch->state == TR__BRANCH_PREPARED &&
             branch->deadline_ns <= now_ns) {
-            tr__tx_branch_finish(tx, branch, false, 0);
+            tr__tx_branch_finish(tx, branch, false, 0, false);
             continue;
         }
         if (branch->state == TR__BRANCH_PREPARED)
@@ -451,6 +458,16 @@ void tr__tx_branches_tick(tr__tx *tx, uint64_t now_ns)
             tr__tx_branch_drop(tx, branch, TR_TX_LOCK_TIMEOUT);
     }
     tr__tx_tombs_tick(tx, now_ns);
+}
+
+void tr__tx_branches_lost(tr__tx *tx)
+{
+    tr__tx_branch *branch, *next;
+    HASH_ITER(hh, tx->branches, branch, next)
+    {
+        if (branch->state <= TR__BRANCH_READY && !branch->dropped)
+            tr__tx_branch_drop(tx, branch, TR_TX_LOG_LOST);
+    }
 }
 
 /* Their caller can't commit them any more. */

@@ -32,7 +32,7 @@ static uint64_t id_of(tr__transactions *t, const char *name)
     return strcmp(name, t->node->name) == 0 ? t->node->id : peer ? peer->node : 0;
 }
 
-/* An earlier node drops a frame with a kind or a reason that it doesn't know. */
+/* An earlier node drops a frame with a kind, or a reason, that it doesn't know. */
 static bool knows(tr__transactions *t, uint64_t id, uint32_t capability)
 {
     uint32_t capabilities;
@@ -50,6 +50,10 @@ tr_err tr__peers_send(void *context, const char *node, tr__tx_frame *frame, tr_e
         return tr__fail(error, TR_ENOCONN, "node %s isn't connected", node);
     if (frame->kind == TR__TX_ASK && !knows(t, id, TR__CAPABILITY_SIBLINGS))
         return tr__fail(error, TR_EVERSION, "node %s can't be asked: its Troupe is an earlier one", node);
+    if (frame->kind == TR__TX_HELLO && !knows(t, id, TR__CAPABILITY_LOGS))
+        return TR_OK; /* it remembers nothing */
+    if (frame->status == TR__TX_EXPIRED && !knows(t, id, TR__CAPABILITY_LOGS))
+        frame->status = TR__TX_LOG_LOST; /* which is as unknown */
     if (frame->reason == TR_TX_WOUNDED && !knows(t, id, TR__CAPABILITY_WOUND))
         frame->reason = TR_TX_OVERLOAD; /* which is tried again as well */
     /* To ourselves as well: through the mailbox, in order, never from within. */
@@ -149,6 +153,8 @@ void tr__peers_frame(tr__transactions *t, const tr_msg *msg, const tr__tx_frame 
         tr__tx_receive(t->tx, frame);
         return;
     }
+    if (frame->kind == TR__TX_HELLO)
+        return; /* it may come before we hear of its node: then we ask for another one */
     t->refused++;
     uint64_t now = tr__owner(t->self)->now_ns;
     if (t->refused_logged_ns && now - t->refused_logged_ns < TR_SECONDS(1))

@@ -62,9 +62,13 @@ void tr__tx_on_answer_resolve(tr__tx *tx, const tr__tx_frame *frame)
             resolved(tx, at, TR_TX_COMMITTED, TR_TX_NONE, "", frame->ts);
         else if (frame->status == TR__TX_ABORTED)
             resolved(tx, at, TR_TX_ABORTED, TR_TX_DEADLINE, "nothing had decided it; it is aborted now", 0);
+        else if (frame->status == TR__TX_EXPIRED)
+            resolved(tx, at, TR_TX_UNKNOWN, TR_TX_EXPIRED,
+                     "asked later than promised: the node that decides may have forgotten it", 0);
         else
             resolved(tx, at, TR_TX_UNKNOWN, TR_TX_LOG_LOST,
-                     "the node that decides has another log than it had: ask its operator", 0);
+                     "the node that decides has another log than it had, or an older one: ask its operator",
+                     0);
     }
 }
 

@@ -38,21 +38,52 @@ static tr_err restore_state(tr__tx *tx, tr_bytes key, tr_bytes value)
     return actor && tr__store_put(&actor->store, end + 1, left, value.data, value.size) ? TR_OK : TR_ENOMEM;
 }
 
+/* Rows that are records; 0: this one isn't. */
+static tr__tx_record record_of(char letter)
+{
+    switch (letter) {
+    case 'A':
+        return TR__RECORD_ACCEPT;
+    case 'C':
+        return TR__RECORD_COMMIT;
+    case 'F':
+        return TR__RECORD_FORGOT;
+    case 'L':
+        return TR__RECORD_LIFE;
+    case 'N':
+        return TR__RECORD_NAME;
+    case 'P':
+        return TR__RECORD_PREPARE;
+    case 'R':
+        return TR__RECORD_PEER;
+    case 'X':
+        return TR__RECORD_LOST;
+    default:
+        return (tr__tx_record)0;
+    }
+}
+
+static uint64_t lsn_of(tr_bytes key)
+{
+    uint64_t lsn = 0;
+    for (size_t i = 0; i < key.size; i++)
+        lsn = lsn << 8 | ((const uint8_t *)key.data)[i];
+    return lsn;
+}
+
 static tr_err restore_row(void *context, tr_bytes key, tr_bytes value, tr_error *error)
 {
     tr__tx *tx = context;
     char letter = ((const char *)key.data)[0];
     tr__tx_reader reader = {value.data, (const uint8_t *)value.data + value.size, false};
     tr_bytes rest = {(const char *)key.data + 1, key.size - 1};
+    tr__tx_record type = record_of(letter);
+    uint64_t lsn = letter == 'L' ? lsn_of(rest) : letter == 'R' ? tr__tx_get_number(&reader) : 0;
+    if (type && !reader.failed)
+        return tr__tx_replay(tx, (uint8_t)type, lsn, reader.at, (size_t)(reader.end - reader.at), error);
     tr_err code = letter == 'O'   ? restore_outcome(tx, rest, &reader)
                   : letter == 'S' ? restore_state(tx, rest, value)
                                   : TR_EPROTO;
-    if (letter == 'C' || letter == 'N' || letter == 'P')
-        return tr__tx_replay(tx,
-                             letter == 'C'   ? TR__RECORD_COMMIT
-                             : letter == 'N' ? TR__RECORD_NAME
-                                             : TR__RECORD_PREPARE,
-                             0, value.data, value.size, error);
     if (code == TR_EPROTO)
         return tr__fail(
             error, TR_EMISMATCH,
@@ -69,6 +100,8 @@ tr_err tr__tx_restore(tr__tx *tx, tr__snap_store *rows, tr__log_base *base, tr_e
     base->lsn = meta.lsn;
     memcpy(base->id, meta.id, sizeof base->id);
     tr__tx_clock_heard(tx, meta.clock);
+    tr__tx_outcomes_sort(tx);
+    tr__tx_memories_sort(tx);
     return TR_OK;
 }
 

@@ -1,11 +1,16 @@
 /* What a snapshot's rows mean, and how one knows that all of them are there. Keys begin with a letter:
  *
+ *     A              the ACCEPT record: what the log is called since
  *     C id           a COMMIT record, without what it writes, until all have acknowledged it
+ *     F              the FORGOT record: outcomes of what began until then may have gone from here
+ *     L lsn          a LIFE record (lsn in 8 bytes, the highest first)
  *     M              the snapshot itself: tr__snap_meta
  *     N              the NAME record: whose log it is
  *     O id           what became of a transaction
  *     P id actor     a PREPARE record, until its branch is finished
+ *     R node 0 log   the last PEER record about that log, behind its LSN
  *     S actor 0 key  what a participant keeps, by key
+ *     X              the LOST record, until an ACCEPT
  *
  * A row's value ends with a CRC of key and value. M has the number of the others and the sum of their hashes: so a row
  * that is missing, or there once more, is seen as well. */

@@ -28,6 +28,8 @@ struct tr__snap_store {
 
     /* value->data NULL: there is no such row. Borrowed until the next call. */
     tr_err (*get)(tr__snap_store *store, tr_bytes key, tr_bytes *value, tr_error *error);
+    /* The key of the first row behind `after`; key->data NULL: there is none. Borrowed until the next call. */
+    tr_err (*next)(tr__snap_store *store, tr_bytes after, tr_bytes *key, tr_error *error);
     /* Seen by `get` and `each` at once, and kept from the next `commit` on. */
     tr_err (*put)(tr__snap_store *store, tr_bytes key, tr_bytes value, tr_error *error);
     tr_err (*del)(tr__snap_store *store, tr_bytes key, tr_error *error);

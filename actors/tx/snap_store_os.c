@@ -23,7 +23,7 @@
 #include "base/err.h"
 #include "base/mem.h"
 
-enum { GET, PUT, DEL, EACH, STATEMENTS };
+enum { GET, NEXT, PUT, DEL, EACH, STATEMENTS };
 
 typedef struct os_snap {
     tr__snap_store store;
@@ -100,6 +100,7 @@ static tr_err prepare_all(os_snap *os, tr_error *error)
 {
     static const char *const sql[STATEMENTS] = {
         [GET] = "SELECT value FROM row WHERE key = ?",
+        [NEXT] = "SELECT key FROM row WHERE key > ? ORDER BY key LIMIT 1",
         [PUT] = "INSERT OR REPLACE INTO row(key, value) VALUES(?, ?)",
         [DEL] = "DELETE FROM row WHERE key = ?",
         [EACH] = "SELECT key, value FROM row ORDER BY key",
@@ -152,21 +153,38 @@ static void bind(sqlite3_stmt *statement, int at, tr_bytes bytes)
     sqlite3_bind_blob64(statement, at, bytes.size ? bytes.data : "", bytes.size, SQLITE_STATIC);
 }
 
-static tr_err get(tr__snap_store *store, tr_bytes key, tr_bytes *value, tr_error *error)
+/* What they lent is over. */
+static void let_go(os_snap *os)
 {
-    os_snap *os = (os_snap *)store;
-    sqlite3_stmt *statement = os->statements[GET];
-    *value = (tr_bytes){NULL, 0};
+    sqlite3_reset(os->statements[GET]);
+    sqlite3_reset(os->statements[NEXT]);
+}
+
+/* The first column of the row that it finds by that key; *out NULL: none. */
+static tr_err look_up(os_snap *os, int which, tr_bytes key, tr_bytes *out, tr_error *error)
+{
+    sqlite3_stmt *statement = os->statements[which];
+    *out = (tr_bytes){NULL, 0};
     if (!os->db)
         return TR_OK;
-    sqlite3_reset(statement); /* what the last one lent is over */
+    let_go(os);
     bind(statement, 1, key);
     int code = sqlite3_step(statement);
     if (code != SQLITE_ROW)
-        return finish_statement(os, GET, code, error);
+        return finish_statement(os, which, code, error);
     const void *data = sqlite3_column_blob(statement, 0);
-    *value = (tr_bytes){data ? data : "", (size_t)sqlite3_column_bytes(statement, 0)};
+    *out = (tr_bytes){data ? data : "", (size_t)sqlite3_column_bytes(statement, 0)};
     return TR_OK;
+}
+
+static tr_err get(tr__snap_store *store, tr_bytes key, tr_bytes *value, tr_error *error)
+{
+    return look_up((os_snap *)store, GET, key, value, error);
+}
+
+static tr_err next(tr__snap_store *store, tr_bytes after, tr_bytes *key, tr_error *error)
+{
+    return look_up((os_snap *)store, NEXT, after, key, error);
 }
 
 /* An empty file is an empty database; SQLite would give others the right to read it. */
@@ -183,7 +201,7 @@ static tr_err make(os_snap *os, tr_error *error)
 static tr_err begin_change(os_snap *os, tr_error *error)
 {
     if (os->db)
-        sqlite3_reset(os->statements[GET]);
+        let_go(os);
     else
         TR_TRY(make(os, error));
     if (!os->changing)
@@ -214,7 +232,7 @@ static tr_err commit(tr__snap_store *store, tr_error *error)
     os_snap *os = (os_snap *)store;
     if (!os->changing)
         return TR_OK;
-    sqlite3_reset(os->statements[GET]);
+    let_go(os);
     TR_TRY(run(os, "COMMIT", error));
     os->changing = false;
     return TR_OK;
@@ -225,7 +243,7 @@ static void rollback(tr__snap_store *store)
     os_snap *os = (os_snap *)store;
     if (!os->db)
         return;
-    sqlite3_reset(os->statements[GET]);
+    let_go(os);
     if (os->changing)
         sqlite3_exec(os->db, "ROLLBACK", NULL, NULL, NULL); /* SQLite may have done so itself */
     os->changing = false;
@@ -237,7 +255,7 @@ static tr_err seal(tr__snap_store *store, tr_error *error)
     int left = -1, back = -1;
     if (!os->db)
         return TR_OK;
-    sqlite3_reset(os->statements[GET]);
+    let_go(os);
     int code = sqlite3_wal_checkpoint_v2(os->db, NULL, SQLITE_CHECKPOINT_TRUNCATE, &left, &back);
     if (code != SQLITE_OK)
         return fail(os, code, "writing back", error);
@@ -329,6 +347,7 @@ tr__snap_store *tr__snap_store_open_os(const char *path, void (*wake)(void *cont
     snprintf(os->store.name, sizeof os->store.name, "%s%s", fits ? "" : "...",
              fits ? path : path + length - (TR__LOG_NAME_BYTES - 4));
     os->store.get = get;
+    os->store.next = next;
     os->store.put = put;
     os->store.del = del;
     os->store.commit = commit;

@@ -10,7 +10,9 @@
 #include "base/mem.h"
 #include "base/plant.h"
 
-typedef enum stage { TAKING, SEALING, VERIFYING, OVER } stage;
+#define FORGET_MOST 1024 /* rows, in a step */
+
+typedef enum stage { TAKING, FORGETTING, SEALING, VERIFYING, OVER } stage;
 
 struct tr__snapshot {
     tr__log_store *log;
@@ -20,6 +22,7 @@ struct tr__snapshot {
     stage stage;
     tr__log_walk *walk;
     tr__snap_meta meta;
+    uint64_t lsn;                  /* of the record that is being taken */
     tr__tx_buffer key, value, row; /* for use again */
     tr_error error;
 };
@@ -224,6 +227,43 @@ static tr_err take_other(tr__snapshot *s, tr__tx_record type, tr__tx_reader *rea
                                    : del(s, id_key(s, 'C', &id), error);
 }
 
+static tr_bytes letter_key(tr__snapshot *s, char letter)
+{
+    return key_of(s, letter, NULL, 0, NULL, 0);
+}
+
+static tr_err take_life(tr__snapshot *s, tr__tx_reader *reader, tr_error *error)
+{
+    uint8_t lsn[8];
+    for (int i = 0; i < 8; i++)
+        lsn[i] = (uint8_t)(s->lsn >> (56 - 8 * i));
+    if (TR_PLANT(lives_unsaved))
+        return TR_OK;
+    return put(s, key_of(s, 'L', lsn, sizeof(lsn), NULL, 0), rest_of(reader), error);
+}
+
+static tr_err take_peer(tr__snapshot *s, tr__tx_reader *reader, tr_error *error)
+{
+    char name[TR_NAME_MAX];
+    tr_bytes all = rest_of(reader);
+    tr__tx_get_text(reader, name, sizeof(name));
+    tr_bytes log = tr__tx_get_bytes(reader);
+    if (reader->failed)
+        return TR_EPROTO;
+    s->value.length = 0;
+    tr__tx_put_number(&s->value, s->lsn);
+    tr__tx_put_raw(&s->value, all.data, all.size);
+    return put(s, key_of(s, 'R', name, strlen(name) + 1, log.data, log.size),
+               (tr_bytes){s->value.bytes, s->value.length}, error);
+}
+
+/* What it is called now is what peers will compare. */
+static tr_err take_accept(tr__snapshot *s, tr__tx_reader *reader, tr_error *error)
+{
+    TR_TRY(put(s, letter_key(s, 'A'), rest_of(reader), error));
+    return del(s, letter_key(s, 'X'), error);
+}
+
 /* Without a default: a new type of record is a decision to be made here. */
 static tr_err take(tr__snapshot *s, tr__tx_record type, tr__tx_reader *reader, tr_error *error)
 {
@@ -238,6 +278,16 @@ static tr_err take(tr__snapshot *s, tr__tx_record type, tr__tx_reader *reader, t
     case TR__RECORD_END:
     case TR__RECORD_NAME:
         return take_other(s, type, reader, error);
+    case TR__RECORD_LIFE:
+        return take_life(s, reader, error);
+    case TR__RECORD_PEER:
+        return take_peer(s, reader, error);
+    case TR__RECORD_LOST:
+        return put(s, letter_key(s, 'X'), rest_of(reader), error);
+    case TR__RECORD_ACCEPT:
+        return take_accept(s, reader, error);
+    case TR__RECORD_FORGOT:
+        return put(s, letter_key(s, 'F'), rest_of(reader), error);
     }
     return TR_EPROTO;
 }
@@ -247,6 +297,7 @@ static tr_err on_record(void *context, uint8_t type, uint64_t lsn, const void *p
 {
     tr__snapshot *s = context;
     tr__tx_reader reader = {payload, (const uint8_t *)payload + length, false};
+    s->lsn = lsn;
     tr_err code = take(s, (tr__tx_record)type, &reader, error);
     s->meta.lsn = lsn;
     if (code == TR_EPROTO)
@@ -280,7 +331,43 @@ static tr_err take_some(tr__snapshot *s, tr_error *error)
         TR_TRY(tr__snap_meta_write(s->rows, &s->meta, error));
         TR_TRY(s->rows->commit(s->rows, error));
     }
-    s->stage = over ? SEALING : TAKING;
+    s->stage = over ? FORGETTING : TAKING;
+    return TR_OK;
+}
+
+/* The oldest outcome, if it may be forgotten; *over: none may. */
+static tr_err forget_one(tr__snapshot *s, uint64_t until_ms, bool *over, tr_error *error)
+{
+    tr_tx_id id;
+    tr_bytes found, outcomes = letter_key(s, 'O');
+    if (s->key.failed)
+        return tr__fail(error, TR_ENOMEM, "no memory for the snapshot %s", s->rows->name);
+    TR_TRY(s->rows->next(s->rows, outcomes, &found, error));
+    *over = !found.data || found.size != 1 + sizeof(id) || *(const char *)found.data != 'O';
+    if (*over)
+        return TR_OK;
+    memcpy(&id, (const char *)found.data + 1, sizeof(id));
+    *over = tr__tx_id_ms(&id) > until_ms;
+    return *over ? TR_OK : del(s, id_key(s, 'O', &id), error);
+}
+
+static tr_err forget_some(tr__snapshot *s, tr_error *error)
+{
+    tr_bytes value, key = letter_key(s, 'F');
+    uint64_t count = s->meta.count;
+    bool over = false;
+    if (s->key.failed)
+        return tr__fail(error, TR_ENOMEM, "no memory for the snapshot %s", s->rows->name);
+    TR_TRY(tr__snap_get(s->rows, key, &value, error));
+    tr__tx_reader reader = {value.data, (const uint8_t *)value.data + value.size, false};
+    uint64_t until_ms = value.data ? tr__tx_get_number(&reader) : 0;
+    for (int i = 0; i < FORGET_MOST && !over; i++)
+        TR_TRY(forget_one(s, until_ms, &over, error));
+    if (s->meta.count != count) {
+        TR_TRY(tr__snap_meta_write(s->rows, &s->meta, error));
+        TR_TRY(s->rows->commit(s->rows, error));
+    }
+    s->stage = over ? SEALING : FORGETTING;
     return TR_OK;
 }
 
@@ -304,9 +391,10 @@ static tr_err verify(tr__snapshot *s, tr_error *error)
 bool tr__snapshot_step(void *snapshot)
 {
     tr__snapshot *s = snapshot;
-    tr_err code = s->stage == TAKING    ? take_some(s, &s->error)
-                  : s->stage == SEALING ? seal(s, &s->error)
-                                        : verify(s, &s->error);
+    tr_err code = s->stage == TAKING       ? take_some(s, &s->error)
+                  : s->stage == FORGETTING ? forget_some(s, &s->error)
+                  : s->stage == SEALING    ? seal(s, &s->error)
+                                           : verify(s, &s->error);
     if (code != TR_OK) {
         s->error.code = code;
         s->rows->rollback(s->rows);

@@ -3,8 +3,11 @@
  * state machine, which goes on meanwhile. When all is in, it is sealed, and each row is looked at; then the segments may
  * go.
  *
- *   taking ─all records are in─► sealing ─► verifying ─► over
- *      └──────────────────────────┴──────────┴─ error: over
+ *   taking ─all records are in─► forgetting ─► sealing ─► verifying ─► over
+ *      └───────────────────────────┴─────────────┴──────────┴─ error: over
+ *
+ * Forgetting: outcomes that the log says may be forgotten go. A COMMIT that isn't acknowledged by all has a row of its own,
+ * which stays until its END.
  *
  * Each step leaves rows that are a snapshot, of the LSN that they say. Whoever has the rows; one thread at a time. */
 #ifndef TR_ACTORS_TX_SNAPSHOT_H

@@ -101,6 +101,8 @@ typedef struct tr__tx_decision {
     uint64_t deadline_ns, prep_ts, ts;
     tr__tx_force force;
     uint64_t retry_ns, pause_ns;
+    bool commits; /* SETTLING: an operator has decided so */
+    void *token;  /* SETTLING: that operator's */
 } tr__tx_decision;
 
 /* T5 */
@@ -163,6 +165,40 @@ typedef struct tr__tx_resolver {
     void *token;
 } tr__tx_resolver;
 
+/* ---- what is remembered of logs ------------------------------------------------------------------------ */
+
+/* Of our log: from `lsn` on its records are of the life of that incarnation. */
+typedef struct tr__tx_life {
+    uint64_t id, lsn;
+} tr__tx_life;
+
+typedef struct tr__memory_key {
+    char node[TR_NAME_MAX];
+    uint8_t log[TR__LOG_ID_BYTES];
+} tr__memory_key;
+
+/* Of a peer's: that record of that life was on its disk. */
+typedef struct tr__tx_memory {
+    UT_hash_handle hh;
+    tr__memory_key key;
+    uint64_t life, lsn;
+    uint64_t kept_life, kept_lsn; /* as our own log says it */
+    uint64_t kept_ns;             /* when that was last tried */
+    uint64_t at; /* of the log that was opened: the record that says so; 0: none of it does */
+} tr__tx_memory;
+
+/* A node that we speak with, until its connection breaks. */
+typedef struct tr__tx_peer {
+    UT_hash_handle hh;
+    char name[TR_NAME_MAX];
+    bool greeted, told; /* our HELLO has left; and one that says how far our log is durable */
+    bool heard;         /* its has come, and what follows is of it: */
+    bool has_log;
+    uint8_t log[TR__LOG_ID_BYTES];
+    uint64_t life;
+    uint64_t ask_ns; /* when its HELLO may be asked for again */
+} tr__tx_peer;
+
 /* ---- all of it ----------------------------------------------------------------------------------------- */
 
 struct tr__tx {
@@ -186,13 +222,32 @@ struct tr__tx {
     tr__tx_decision *decisions;
     tr__tx_outcome_at *outcomes;
     tr__tx_outcome_at
-        *heard; /* of what was prepared here and decided elsewhere: the last ones, the oldest first */
+        *heard;       /* of what was prepared here and decided elsewhere: the last ones, the oldest first */
+    uint64_t keep_ms; /* so long after its begin an outcome is kept at least */
+    uint64_t forgotten_ms; /* what is forgotten had begun by then, by its id */
+    uint64_t outcomes_ns;  /* when to look at them */
     tr__tx_tomb *tombs;
     uint64_t tombs_ns;        /* when to look at them */
     uint64_t tombs_missed_ns; /* until when one counts that couldn't be made */
     tr__tx_caller *callers;
     tr__tx_resolver *resolvers;
     tr__tx_force *forcing, **forcing_end;
+
+    tr__tx_life *lives;
+    uint32_t life_count, life_room;
+    uint64_t life_lsn; /* of this life's record; 0: it isn't in the log yet */
+    tr__tx_force life_force;
+    /* The last record that isn't about peers only: else two logs would make each other grow. */
+    uint64_t meant_lsn;
+    uint64_t replay_lsn;
+    tr__tx_memory *memories;
+    bool unkept; /* there are some that our log doesn't say yet */
+    tr__tx_peer *peers;
+    uint8_t log_id[TR__LOG_ID_BYTES]; /* that an operator gave it */
+    bool is_accepted;                 /* he has */
+    bool lost;                        /* our log is an older copy of itself */
+    char lost_text[TR_ERROR_TEXT_MAX];
+
     size_t bytes; /* TR__TX_BYTES_MAX */
     uint64_t committed, aborted, wounds, snapshots, asked, alarms;
     uint64_t late; /* frames that came twice, or when it was over */
@@ -229,9 +284,14 @@ typedef enum tr__tx_record {
     TR__RECORD_PREPARE = 1,
     TR__RECORD_FINISH, /* a prepared branch: committed or aborted */
     TR__RECORD_COMMIT,
-    TR__RECORD_TOMB, /* aborted by who asked */
-    TR__RECORD_END,  /* all parties of a COMMIT have acknowledged */
-    TR__RECORD_NAME, /* the first of each log: whose it is */
+    TR__RECORD_TOMB,   /* aborted by who asked */
+    TR__RECORD_END,    /* all parties of a COMMIT have acknowledged */
+    TR__RECORD_NAME,   /* the first of each log: whose it is */
+    TR__RECORD_LIFE,   /* a start: what follows is that incarnation's */
+    TR__RECORD_PEER,   /* what we remember of a peer's log */
+    TR__RECORD_LOST,   /* this log is an older copy of itself: a peer has said so */
+    TR__RECORD_ACCEPT, /* an operator goes on with it as another log, of that id */
+    TR__RECORD_FORGOT, /* outcomes of what began until then may be forgotten */
 } tr__tx_record;
 
 /* Append; with `force`, it is in line and `then` comes when it is durable, soon if `now`, else within
@@ -312,8 +372,9 @@ void tr__tx_on_call(tr__tx *tx, const tr__tx_frame *frame);
 void tr__tx_on_prepare(tr__tx *tx, const tr__tx_frame *frame);
 void tr__tx_on_decide(tr__tx *tx, const tr__tx_frame *frame);
 void tr__tx_on_drop(tr__tx *tx, const tr__tx_frame *frame);
-/* A prepared branch ends, as somebody said who knows; when the log takes no record now, it stays as it is. */
-void tr__tx_branch_finish(tr__tx *tx, tr__tx_branch *branch, bool committed, uint64_t ts);
+/* A prepared branch ends, as somebody said who knows, or (by_hand) an operator. When the log takes no record now, it stays
+ * as it is, and hears of it again. */
+void tr__tx_branch_finish(tr__tx *tx, tr__tx_branch *branch, bool committed, uint64_t ts, bool by_hand);
 void tr__tx_branches_tick(tr__tx *tx, uint64_t now_ns);
 void tr__tx_branches_node_down(tr__tx *tx, const char *node);
 
@@ -336,16 +397,61 @@ void tr__tx_doubts_fini(tr__tx *tx);
 void tr__tx_on_commit(tr__tx *tx, const tr__tx_frame *frame);
 void tr__tx_on_vote(tr__tx *tx, const tr__tx_frame *frame);
 void tr__tx_on_ack(tr__tx *tx, const tr__tx_frame *frame);
-void tr__tx_on_inquire(tr__tx *tx, const tr__tx_frame *frame);
 void tr__tx_decisions_tick(tr__tx *tx, uint64_t now_ns);
 void tr__tx_decisions_node_down(tr__tx *tx, const char *node);
 void tr__tx_decisions_node_up(tr__tx *tx, const char *node);
 tr_err tr__tx_replay_commit(tr__tx *tx, tr__tx_reader *reader);
-tr_err tr__tx_replay_tomb(tr__tx *tx, tr__tx_reader *reader);
 tr_err tr__tx_replay_end(tr__tx *tx, tr__tx_reader *reader);
-/* False: no memory. */
-bool tr__tx_outcome_put(tr__tx *tx, const tr_tx_id *id, bool committed, uint64_t ts);
 void tr__tx_decisions_fini(tr__tx *tx);
+tr__tx_decision *tr__tx_decision_find(tr__tx *tx, const tr_tx_id *id);
+/* NULL: no memory. */
+tr__tx_decision *tr__tx_decision_make(tr__tx *tx, const tr_tx_id *id, tr__tx_decision_state state);
+void tr__tx_decision_forget(tr__tx *tx, tr__tx_decision *decision);
+
+/* ---- outcome.c ----------------------------------------------------------------------------------------- */
+
+/* NULL: there is no record of it, or it is forgotten. */
+tr__tx_outcome_at *tr__tx_outcome_find(tr__tx *tx, const tr_tx_id *id);
+/* T5. False: no memory. */
+bool tr__tx_outcome_put(tr__tx *tx, const tr_tx_id *id, bool committed, uint64_t ts);
+void tr__tx_on_inquire(tr__tx *tx, const tr__tx_frame *frame);
+void tr__tx_outcomes_forget_token(tr__tx *tx, const void *token);
+void tr__tx_outcomes_tick(tr__tx *tx, uint64_t now_ns);
+tr_err tr__tx_replay_tomb(tr__tx *tx, tr__tx_reader *reader);
+tr_err tr__tx_replay_forgot(tr__tx *tx, tr__tx_reader *reader);
+/* In the order in which their transactions began. */
+void tr__tx_outcomes_sort(tr__tx *tx);
+void tr__tx_outcomes_fini(tr__tx *tx);
+
+/* Our log is lost: what isn't promised yet is given up. */
+void tr__tx_branches_lost(tr__tx *tx);
+void tr__tx_decisions_lost(tr__tx *tx);
+
+/* ---- remember.c ---------------------------------------------------------------------------------------- */
+
+/* The record that says whose life follows; no other one is written before it. */
+tr_err tr__tx_life_begin(tr__tx *tx, tr_error *error);
+/* HELLO has left, or leaves now: nothing goes to that node before it. */
+tr_err tr__tx_greet(tr__tx *tx, const char *node, tr_error *error);
+void tr__tx_on_hello(tr__tx *tx, const tr__tx_frame *frame);
+/* Whether a frame that is no HELLO counts: its sender's HELLO has come. Remembers what it says of its log. */
+bool tr__tx_heard(tr__tx *tx, const tr__tx_frame *frame);
+/* How far that node is told that our log is durable; 0: nothing is said. */
+uint64_t tr__tx_durable_for(const tr__tx *tx, const char *node);
+void tr__tx_peer_down(tr__tx *tx, const char *node);
+/* What our log is called, by others and in tickets. */
+static inline const uint8_t *tr__tx_log_id(const tr__tx *tx)
+{
+    return tx->is_accepted ? tx->log_id : tr__log_id(tx->log);
+}
+void tr__tx_memories_tick(tr__tx *tx, uint64_t now_ns);
+/* In the order in which our log says them. */
+void tr__tx_memories_sort(tr__tx *tx);
+tr_err tr__tx_replay_life(tr__tx *tx, tr__tx_reader *reader);
+tr_err tr__tx_replay_peer(tr__tx *tx, tr__tx_reader *reader);
+tr_err tr__tx_replay_lost(tr__tx *tx, tr__tx_reader *reader);
+tr_err tr__tx_replay_accept(tr__tx *tx, tr__tx_reader *reader);
+void tr__tx_memories_fini(tr__tx *tx);
 
 /* ---- parties.c ----------------------------------------------------------------------------------------- */
 

@@ -135,11 +135,12 @@ static json_t *doubts_of(const tr__tx *tx)
     uint32_t count = tr__tx_doubts(tx, doubts, TR__TRAIL_TRANSACTIONS);
     json_t *all = json_array();
     for (uint32_t i = 0; i < count; i++) {
-        char id[TR_TX_ID_TEXT];
-        json_array_append_new(all,
-                              json_pack("{s:s, s:s, s:s, s:I}", "id", tr__tx_id_format(&doubts[i].id, id),
-                                        "actor", doubts[i].actor, "decider", doubts[i].decider, "since_ns",
-                                        (json_int_t)doubts[i].since_ns));
+        char id[TR_TX_ID_TEXT], ticket[TR_TX_TICKET_MAX];
+        tr__tx_ticket_format(&doubts[i].id, doubts[i].decider, doubts[i].decider_log, ticket);
+        json_array_append_new(all, json_pack("{s:s, s:s, s:s, s:s, s:I}", "id",
+                                             tr__tx_id_format(&doubts[i].id, id), "actor", doubts[i].actor,
+                                             "decider", doubts[i].decider, "ticket", ticket, "since_ns",
+                                             (json_int_t)doubts[i].since_ns));
     }
     return all;
 }
@@ -156,6 +157,9 @@ char *tr__trail_json(const tr__tx_trail *trail, const char *node, const tr__tx *
                   "oldest_prepared_ns", (json_int_t)f.oldest_prepared_ns, "alarms", (json_int_t)f.alarms);
     json_t *all = json_pack("{s:s, s:o, s:o, s:o}", "node", node, "figures", figures, "in_doubt",
                             doubts_of(tx), "transactions", transactions_of(trail, most));
+    const char *lost = tr__tx_lost(tx);
+    if (all && lost)
+        json_object_set_new(all, "log_lost", json_string(lost));
     char *text = all ? json_dumps(all, JSON_COMPACT) : NULL;
     json_decref(all);
     return text;

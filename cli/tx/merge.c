@@ -23,7 +23,7 @@ json_int_t tx_number(const json_t *object, const char *key)
 
 json_t *tx_merge_new(void)
 {
-    return json_pack("{s:[], s:[], s:[]}", "figures", "in_doubt", "transactions");
+    return json_pack("{s:[], s:[], s:[], s:[]}", "figures", "in_doubt", "log_lost", "transactions");
 }
 
 /* How much a state tells: a decision is one for all, whoever tells it. */
@@ -148,6 +148,16 @@ static void replace_doubts(json_t *all, const json_t *told, const char *node)
     }
 }
 
+static void replace_lost(json_t *all, const json_t *told, const char *node)
+{
+    json_t *lost = json_object_get(all, "log_lost");
+    for (size_t i = json_array_size(lost); i-- > 0;)
+        if (strcmp(tx_text(json_array_get(lost, i), "node"), node) == 0)
+            json_array_remove(lost, i);
+    if (*tx_text(told, "log_lost"))
+        json_array_append_new(lost, json_pack("{s:s, s:s}", "node", node, "text", tx_text(told, "log_lost")));
+}
+
 bool tx_merge_add(json_t *all, const char *listing)
 {
     json_t *one, *told = json_loads(listing, 0, NULL);
@@ -156,6 +166,7 @@ bool tx_merge_add(json_t *all, const char *listing)
     if (*node)
         replace_figures(all, told, node);
     replace_doubts(all, told, node);
+    replace_lost(all, told, node);
     json_array_foreach(json_object_get(told, "transactions"), i, one) add_one(all, one, node);
     bool good = *node != '\0';
     json_decref(told);

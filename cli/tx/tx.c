@@ -1,6 +1,6 @@
-/* `troupe tx list|show|check`. The first two: what happened lately to transactions, as the managers of this user's nodes on
+/* `troupe tx list|show|check|resolve|accept`. The first two: what happened lately to transactions, as the managers of this user's nodes on
  * this machine tell it (the actor "tx" of each, by its operator socket), put together by transaction. A node that doesn't
- * answer is told on stderr, and makes the exit status 1. The third is check.c. The main thread. */
+ * answer is told on stderr, and makes the exit status 1. The others are in check.c and operate.c. The main thread. */
 #include <errno.h>
 #include <getopt.h>
 #include <inttypes.h>
@@ -14,6 +14,7 @@
 #include "cli/colour.h"
 #include "cli/tx/check.h"
 #include "cli/tx/merge.h"
+#include "cli/tx/operate.h"
 #include "cli/tx/svg.h"
 
 static const char usage[] =
@@ -27,6 +28,8 @@ static const char usage[] =
     "                                   judges a history, written by a program as JSON lines: 0 nothing is "
     "wrong,\n"
     "                                   1 findings, 2 malformed. --edn: also write it as Jepsen does\n"
+    "       troupe tx resolve ...       what became of one, or decide it by hand (--help)\n"
+    "       troupe tx accept ...        go on with an older copy of a log (--help)\n"
     "  Nodes remember their last 64. --json: one line. docs/transactions.md describes that, and histories.\n";
 
 typedef struct style {
@@ -75,6 +78,14 @@ static void print_json(const json_t *object)
 }
 
 /* ---- list ---------------------------------------------------------------------------------------------- */
+
+static void print_lost(const style *s, const json_t *all)
+{
+    const json_t *lost;
+    size_t i;
+    json_array_foreach(json_object_get(all, "log_lost"), i, lost)
+        printf("%slog lost%s  %s\n", s->colour ? "\033[31m" : "", plain(s), tx_text(lost, "text"));
+}
 
 static void print_doubts(const style *s, const json_t *all)
 {
@@ -132,6 +143,7 @@ static int list(const style *s, const json_t *all)
         print_json(all);
         return 0;
     }
+    print_lost(s, all);
     print_figures(s, all);
     print_doubts(s, all);
     if (json_array_size(transactions) == 0)
@@ -240,6 +252,10 @@ int cli_tx(int argc, char **argv)
                                             {NULL, 0, NULL, 0}};
     style s = {.colour = cli_colours(STDOUT_FILENO)};
     int option;
+    if (argc > 1 && strcmp(argv[1], "resolve") == 0)
+        return tx_resolve_command(argc - 1, argv + 1);
+    if (argc > 1 && strcmp(argv[1], "accept") == 0)
+        return tx_accept_command(argc - 1, argv + 1);
     argv[0] = "troupe tx";
     while ((option = getopt_long(argc, argv, "h", options, NULL)) != -1) {
         if (option == 'j') {

@@ -106,6 +106,9 @@ typedef struct tr_node_opts {
     const tr_rights *rights;
     uint32_t rights_count;
     const char *allow;
+    /* For how long after a transaction began its outcome is kept, if this node decided it, for who asks by its ticket
+     * (docs/transactions.md). 0: 24 h; else an hour at least. */
+    uint64_t outcomes_ns;
 } tr_node_opts;
 
 /* Why messages were dropped: the address names no living actor; its actor ended before it handled them; no place in the

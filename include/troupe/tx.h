@@ -69,19 +69,20 @@ typedef struct tr_tx {
     X(TR_TX_UNKNOWN, "unknown")
 
 /* Why not committed: the word, and what it means. */
-#define TR_TX_REASONS(X)                                                                                 \
-    X(TR_TX_NONE, "", "committed")                                                                       \
-    X(TR_TX_APP, "app", "a participant or the caller refused")                                           \
-    X(TR_TX_LOCK_TIMEOUT, "lock-timeout", "another transaction held a participant for too long")         \
-    X(TR_TX_DEADLINE, "deadline", "not decided when its deadline came")                                  \
-    X(TR_TX_BRANCH_LOST, "branch-lost", "a participant's node or actor ended before it had promised")    \
-    X(TR_TX_UNREACHABLE, "unreachable", "a participant's node isn't connected")                          \
-    X(TR_TX_OVERLOAD, "overload", "a node has too many transactions, or no memory; try again")           \
-    X(TR_TX_LOG_FULL, "log-full", "a node's log has no place on the disk")                               \
-    X(TR_TX_NOT_ALLOWED, "not-allowed", "not such an actor, not such a call")                            \
-    X(TR_TX_TOO_LARGE, "too-large", "more participants, or more written, than the limits")               \
-    X(TR_TX_LOG_LOST, "log-lost", "the node that decides has another log than it had: ask its operator") \
-    X(TR_TX_WOUNDED, "wounded", "an older transaction needed a participant that it held; try again")
+#define TR_TX_REASONS(X)                                                                              \
+    X(TR_TX_NONE, "", "committed")                                                                    \
+    X(TR_TX_APP, "app", "a participant or the caller refused")                                        \
+    X(TR_TX_LOCK_TIMEOUT, "lock-timeout", "another transaction held a participant for too long")      \
+    X(TR_TX_DEADLINE, "deadline", "not decided when its deadline came")                               \
+    X(TR_TX_BRANCH_LOST, "branch-lost", "a participant's node or actor ended before it had promised") \
+    X(TR_TX_UNREACHABLE, "unreachable", "a participant's node isn't connected")                       \
+    X(TR_TX_OVERLOAD, "overload", "a node has too many transactions, or no memory; try again")        \
+    X(TR_TX_LOG_FULL, "log-full", "a node's log has no place on the disk")                            \
+    X(TR_TX_NOT_ALLOWED, "not-allowed", "not such an actor, not such a call")                         \
+    X(TR_TX_TOO_LARGE, "too-large", "more participants, or more written, than the limits")            \
+    X(TR_TX_LOG_LOST, "log-lost", "a node's log isn't the one that it had: ask its operator")         \
+    X(TR_TX_WOUNDED, "wounded", "an older transaction needed a participant that it held; try again")  \
+    X(TR_TX_EXPIRED, "expired", "asked later than promised: what was decided may be forgotten")
 
 #define TR__ENUM(name, word) name,
 typedef enum tr_tx_status { TR_TX_STATUSES(TR__ENUM) TR_TX_STATUS_COUNT } tr_tx_status;
@@ -112,11 +113,12 @@ TR_MESSAGE(tr_tx_called)
 
 /* What happened lately: asked of a node's manager (the actor "tx" of each node), the last `most` transactions (0: all
  * that it remembers, 64) as JSON:
- * {"node","figures":{...},"in_doubt":[{"id","actor","decider","since_ns"}],
+ * {"node","figures":{...},"in_doubt":[{"id","actor","decider","ticket","since_ns"}],
  *  "transactions":[{"id","state","reason","began_ns","events":[{"at_ns","actor","what","detail"}]}]},
  * the newest last; times are of that machine's monotonic clock. figures: among others prepared (how many are in doubt
  * here), oldest_prepared_ns (since when; 0: none) and alarms (that were so for 30 s, since the start). in_doubt: what is
- * prepared here and waits for the decision of the node `decider`, with its locks. */
+ * prepared here and waits for the decision of the node `decider`, with its locks. `log_lost`, if it is there: its log is an
+ * older copy, and what to do. */
 TR_MESSAGE(tr_tx_list, (u32, most))
 TR_MESSAGE(tr_tx_listing, (string, json))
 

@@ -424,3 +424,41 @@ void memory_log_set_segment(memory_log *m, uint32_t segment, const uint8_t *byte
 {
     file_set(segment == TR__LOG_SEGMENT ? &m->file : make_segment(m, segment), bytes, size);
 }
+
+/* ---- copies ---------------------------------------------------------------------------------------------- */
+
+void memory_copy_free(memory_copy *copy)
+{
+    for (uint32_t i = 0; i < copy->count; i++)
+        free(copy->bytes[i]);
+    free(copy->bytes);
+    free(copy->sizes);
+    memory_table_free(&copy->rows);
+    *copy = (memory_copy){0};
+}
+
+void memory_log_save(memory_log *m, memory_copy *copy)
+{
+    memory_copy_free(copy);
+    copy->count = 1 + m->later_count;
+    copy->bytes = calloc(copy->count, sizeof(*copy->bytes));
+    copy->sizes = calloc(copy->count, sizeof(*copy->sizes));
+    tr__check(copy->bytes && copy->sizes, "no memory for the test");
+    for (uint32_t i = 0; i < copy->count; i++) {
+        const memory_file *file = memory_log_file(m, i + 1);
+        copy->sizes[i] = file->cache_size;
+        copy->bytes[i] = malloc(file->cache_size + 1);
+        tr__check(copy->bytes[i] != NULL, "no memory for the test");
+        if (file->cache_size)
+            memcpy(copy->bytes[i], file->cache, file->cache_size);
+    }
+    copy->rows = memory_snap_save(&m->snap);
+}
+
+void memory_log_put_back(memory_log *m, const memory_copy *copy)
+{
+    memory_log_set(m, copy->bytes[0], copy->sizes[0]);
+    for (uint32_t i = 1; i < copy->count; i++)
+        memory_log_set_segment(m, i + 1, copy->bytes[i], copy->sizes[i]);
+    memory_snap_restore(&m->snap, &copy->rows);
+}

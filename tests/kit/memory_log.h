@@ -76,4 +76,18 @@ memory_file *memory_log_file(memory_log *memory, uint32_t segment);
 /* After close: a segment is these bytes; size 0: it isn't there. */
 void memory_log_set_segment(memory_log *memory, uint32_t segment, const uint8_t *bytes, size_t size);
 
+/* ---- copies, as an operator makes them: all segments, and the snapshot ---------------------------------- */
+
+typedef struct memory_copy {
+    uint8_t **bytes;
+    size_t *sizes;
+    uint32_t count; /* of segments; 0: there is no copy */
+    memory_table rows;
+} memory_copy;
+
+/* After close. In the place of what was there; to be freed with memory_copy_free. */
+void memory_log_save(memory_log *memory, memory_copy *copy);
+void memory_log_put_back(memory_log *memory, const memory_copy *copy);
+void memory_copy_free(memory_copy *copy);
+
 #endif

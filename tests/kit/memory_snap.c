@@ -112,6 +112,18 @@ static tr_err get(tr__snap_store *store, tr_bytes key, tr_bytes *value, tr_error
     return TR_OK;
 }
 
+static tr_err next(tr__snap_store *store, tr_bytes after, tr_bytes *key, tr_error *error)
+{
+    const memory_snap *m = (memory_snap *)store;
+    size_t at;
+    (void)error;
+    if (find(&m->now, after, &at))
+        at++;
+    *key = at < m->now.count ? (tr_bytes){m->now.rows[at]->bytes, m->now.rows[at]->key_size}
+                             : (tr_bytes){NULL, 0};
+    return TR_OK;
+}
+
 /* For the way back: the row, or that there was none. */
 static void note(memory_snap *m, memory_row *row)
 {
@@ -263,6 +275,7 @@ tr__snap_store *memory_snap_open(memory_snap *m, const size_t *space)
 {
     tr__check(!m->is_open, "the store is open");
     m->store = (tr__snap_store){.get = get,
+                                .next = next,
                                 .put = put,
                                 .del = del,
                                 .commit = commit,

@@ -222,6 +222,7 @@ static void done(void *context, void *token, const tr_tx_done *d)
         return;
     if (of->resolves) {
         t->resolving = false;
+        t->resolved = (tr_tx_reason)d->reason;
     } else {
         if (!caller_lives(t))
             return;

@@ -81,9 +81,10 @@ struct cluster_transfer {
     bool refused;
     tr_tx_status settled; /* what it came to, by the answer or by resolve */
     bool is_settled, resolving;
-    uint64_t commit_ts; /* as somebody was told; 0: nobody was, or it wrote nothing */
-    uint64_t priority;  /* as its outcome says */
-    bool again;         /* a test has begun the same once more */
+    tr_tx_reason resolved; /* why who asked last didn't hear more */
+    uint64_t commit_ts;    /* as somebody was told; 0: nobody was, or it wrote nothing */
+    uint64_t priority;     /* as its outcome says */
+    bool again;            /* a test has begun the same once more */
     uint64_t begun_at,
         told_at;       /* in c->moment: when it began, when somebody heard COMMITTED (0: nobody has) */
     uint32_t resolver; /* the node that asks */

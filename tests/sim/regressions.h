@@ -33,6 +33,9 @@
       "the simulator: a crashed node's fibers counted while they returned")                                 \
     X("bank", 1383, TR_SIM_ALL_FAULTS,                                                                      \
       "run again after its deadline had passed, it had another priority: "                                  \
-      "it_keeps_it_also_when_its_deadline_has_passed_meanwhile")
+      "it_keeps_it_also_when_its_deadline_has_passed_meanwhile")                                            \
+    X("append", 4965, TR_SIM_ALL_FAULTS,                                                                    \
+      "the first transaction on a disk that had place again was refused: "                                  \
+      "a_disk_that_has_place_again_takes_the_first_transaction")
 
 #endif

@@ -73,6 +73,7 @@ static void a_call_larger_than_its_callers_node_lets_go_is_refused(void **state)
 {
     (void)state;
     cluster *c = setup_cluster(1);
+    cluster_run(c, TR_MILLIS(100)); /* all have greeted each other */
     const size_t size = TR_TX_REDO_MAX + 1;
     uint8_t *body = calloc(1, size);
     tr_tx_id id = tr__tx_id_make(1700000000000ull, 1, 1);
@@ -333,19 +334,26 @@ static void a_disk_that_has_place_again_takes_the_first_transaction(void **state
 {
     (void)state;
     cluster *c = setup_cluster(32);
-    cluster_transfer *t = pay(c, 1);
+    cluster_partition(c, 1, 0); /* or what it hears of them is written, too */
+    cluster_partition(c, 1, 2);
     c->nodes[1].log.space = c->nodes[1].log.cache_size;
-    for (int i = 0; i < 100 && t->outcome.reason != TR_TX_LOG_FULL; i++) {
-        t = pay(c, 1);
-        cluster_run(c, TR_SECONDS(1));
+    cluster_transfer *t = NULL;
+    for (int i = 0; i < 200 && (!t || t->outcome.reason != TR_TX_LOG_FULL); i++) {
+        t = cluster_begin(c, 1);
+        cluster_op_add(t, "n1/a", true, 0);
+        cluster_op_add(t, "n1/other", true, i % 2 ? 1 : -1);
+        cluster_run(c, TR_MILLIS(200));
     }
     assert_answer(t, TR_TX_ABORTED, TR_TX_LOG_FULL);
-    cluster_run(c, TR_SECONDS(5));
     c->nodes[1].log.space = 0;
     cluster_run(c, TR_SECONDS(2));
-    t = pay(c, 1);
+    t = cluster_begin(c, 1);
+    cluster_op_add(t, "n1/a", true, 0);
+    cluster_op_add(t, "n1/other", true, 1);
     cluster_run(c, TR_SECONDS(1));
     assert_answer(t, TR_TX_COMMITTED, TR_TX_NONE);
+    cluster_heal(c, 1, 0);
+    cluster_heal(c, 1, 2);
     end(c);
 }
 

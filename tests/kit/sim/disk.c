@@ -208,6 +208,8 @@ static void flip_back(sim_node *node)
 /* A bit flips while it is down: it must refuse the log and say where, or be as it was. Then the bit is put back. */
 tr_err sim_disk_start_node(sim_node *node, tr_error *error)
 {
+    if (node->sim->before_start && !node->node)
+        node->sim->before_start(node);
     if (!shall_flip(node))
         return sim_node_start(node, error);
     flip(node);

@@ -133,6 +133,8 @@ struct tr_sim {
     uint32_t node_count;
     sim_node nodes[TR_SIM_NODES_MAX];
     sim_node *current; /* whose code runs now; NULL: nobody's */
+    void (*before_start)(
+        sim_node *node); /* for a workload: it is down, and is started anew now; NULL: none */
     /* net.c */
     bool cut[TR_SIM_NODES_MAX][TR_SIM_NODES_MAX]; /* from, to */
     uint64_t cut_since[TR_SIM_NODES_MAX][TR_SIM_NODES_MAX];

@@ -191,7 +191,7 @@ static void check_record(const tx_record *record)
     if (effect && (!record->sent || record->refused))
         tr_sim_fail(sim_now_running, "transaction %u %s, and is in the journals", record->number,
                     record->sent ? "was refused" : "was never to be committed");
-    if (record->ticket[0] && !record->settled)
+    if (record->ticket[0] && !record->settled && !record->expired)
         tr_sim_fail(sim_now_running, "transaction %u has a ticket, and nobody knows what became of it",
                     record->number);
     if (record->runs && !record->over && record->life == sim_now_running->nodes[record->node].life)

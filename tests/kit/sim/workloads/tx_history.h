@@ -37,6 +37,7 @@ typedef struct tx_record {
     bool sent;            /* its COMMIT may have left: else it is aborted, whatever happens */
     bool runs;            /* somebody has begun to */
     bool over;            /* nobody waits for its answer */
+    bool expired;         /* somebody asked too late */
     bool settled;
     tr_tx_status status;
     uint64_t ts;
@@ -50,6 +51,10 @@ typedef struct tx_history {
     uint32_t count;
     uint64_t moment;
     uint32_t asked_all; /* bits: nodes that have resolved all tickets after healing */
+    uint32_t quiet;     /* bits: nodes where nobody begins or asks anything while there are faults */
+    uint32_t older;     /* bits: nodes whose log is an older copy now, so that it lacks something */
+    bool may_lose;      /* logs are put back to older copies */
+    bool may_expire;    /* outcomes are forgotten soon */
 } tx_history;
 
 /* Of this run: empty at its start. */

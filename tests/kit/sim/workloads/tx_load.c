@@ -10,6 +10,7 @@
 #define CALLERS     2  /* a node, at most */
 #define RECORDS_END 16 /* kept for after healing */
 #define LOOK_NS     TR_MILLIS(400)
+#define RECENT      24
 
 static tx_plan plan_now;
 
@@ -24,6 +25,11 @@ static bool goes_on(void)
 static uint32_t here(void)
 {
     return sim_now_running->current->index;
+}
+
+static bool is_quiet(void)
+{
+    return tx_history_now()->quiet >> here() & 1 && sim_now_running->faults_on;
 }
 
 /* One that is left, or whose caller is killed, is another actor's. */
@@ -89,7 +95,12 @@ static tr_err resolver(tr_actor *self, void *arg)
         if (tr_sleep(self, TR_MILLIS(50 + tx_draw(self, 500))) == TR_EKILLED)
             return TR_OK;
         uint32_t i = h->count ? (uint32_t)tx_draw(self, h->count) : 0;
-        if (h->count && h->records[i].ticket[0] && (!h->records[i].settled || tx_draw(self, 4) == 0))
+        if (is_quiet())
+            continue;
+        if (h->may_lose && h->count > RECENT) /* what an older copy lacks */
+            i = h->count - RECENT + i % RECENT;
+        if (h->count && h->records[i].ticket[0] &&
+            (!h->records[i].settled || h->may_lose || tx_draw(self, 4) == 0))
             tx_resolve(self, i, 1, 1);
     }
     if (tr_sleep(self, TR_SECONDS(8)) == TR_EKILLED)
@@ -120,7 +131,7 @@ static bool have_all(tr_actor *self, uint32_t index)
     made |= have(self, &tx_participant_def, "b");
     if (!(tx_history_now()->asked_all >> index & 1))
         have(self, &resolver_def, "resolver");
-    for (int i = 0; i < CALLERS && goes_on(); i++)
+    for (int i = 0; i < CALLERS && goes_on() && !is_quiet(); i++)
         have(self, &caller_def, i ? "caller" : "another");
     return made;
 }
@@ -138,7 +149,7 @@ tr_err tx_load_start(tr_actor *self, uint32_t index, tx_plan plan)
     uint32_t looks[2] = {0};
     plan_now = plan;
     tx_history_now();
-    if (sim_counts())
+    if (sim_counts() && !(tx_history_now()->older >> index & 1))
         tx_check_node(index);
     have_all(self, index);
     while (tr_sleep(self, LOOK_NS) != TR_EKILLED) {

@@ -132,6 +132,8 @@ static void reached(tr_actor *self, const tr_tx_outcome *out)
     tr_sometimes(self, out->reason == TR_TX_UNREACHABLE, "a transaction is aborted: unreachable");
     tr_sometimes(self, out->reason == TR_TX_OVERLOAD, "a transaction is aborted: overload");
     tr_sometimes(self, out->reason == TR_TX_LOG_FULL, "a transaction is aborted: log-full");
+    if (tx_history_now()->may_lose)
+        tr_sometimes(self, out->reason == TR_TX_LOG_LOST, "a transaction is aborted: log-lost");
 }
 
 static void over(tr_actor *self, tx_record *record, const tr_tx_outcome *out)
@@ -161,9 +163,17 @@ static void resolved(tr_actor *self, tx_record *record, tr_future future)
     tr_sometimes(self, out.status == TR_TX_COMMITTED, "a ticket is resolved: committed");
     tr_sometimes(self, out.status == TR_TX_ABORTED, "a ticket is resolved: aborted");
     tr_sometimes(self, out.status == TR_TX_UNKNOWN, "a ticket can't be resolved now");
-    if (out.reason == TR_TX_LOG_LOST)
+    if (tx_history_now()->may_lose)
+        tr_sometimes(self, out.reason == TR_TX_LOG_LOST, "a ticket can't be resolved: log-lost");
+    else if (out.reason == TR_TX_LOG_LOST)
         tr_sim_fail(sim_now_running, "transaction %u: no log was lost, and one is said to be",
                     record->number);
+    if (tx_history_now()->may_expire)
+        tr_sometimes(self, out.reason == TR_TX_EXPIRED, "a ticket can't be resolved: expired");
+    else if (out.reason == TR_TX_EXPIRED)
+        tr_sim_fail(sim_now_running, "transaction %u: nothing was forgotten, and it is said to be",
+                    record->number);
+    record->expired = record->expired || out.reason == TR_TX_EXPIRED;
     record->resolved++;
     tx_record_told(record, &out);
 }
