@@ -128,12 +128,15 @@ static tr_err refuse(tr__remote_peer *p, tr__right right, const char *what, tr_e
     return TR_EPERM;
 }
 
+static bool has_right(const tr_rights *rights, tr__right right, const char *what)
+{
+    return bits[right] ? rights->may & bits[right]
+                       : fits_one(right == TR__RIGHT_SPAWN ? rights->spawn : rights->names, what);
+}
+
 tr_err tr__peer_may(tr__remote_peer *p, tr__right right, const char *what, tr_error *error)
 {
-    const tr_rights *rights = p->rights;
-    bool may = bits[right] ? rights->may & bits[right]
-                           : fits_one(right == TR__RIGHT_SPAWN ? rights->spawn : rights->names, what);
-    return may ? TR_OK : refuse(p, right, what, error);
+    return has_right(p->rights, right, what) ? TR_OK : refuse(p, right, what, error);
 }
 
 tr_err tr__node_may(tr__loop *loop, uint64_t node, tr__right right, const char *what, tr_error *error)
@@ -143,6 +146,12 @@ tr_err tr__node_may(tr__loop *loop, uint64_t node, tr__right right, const char *
         return TR_OK;
     return p ? tr__peer_may(p, right, what, error)
              : tr__fail(error, TR_ENOCONN, "the node that asked isn't connected any more");
+}
+
+bool tr__node_lacks(tr__loop *loop, uint64_t node, tr__right right)
+{
+    const tr__remote_peer *p = node == loop->node->id ? NULL : tr__remote_peer_of(loop, node);
+    return p && !has_right(p->rights, right, NULL);
 }
 
 /* ---- whom it may send to ------------------------------------------------------------------------------- */

@@ -59,5 +59,7 @@ bool tr__peer_can_reach(struct tr__remote_peer *p, tr_addr to);
 /* The like for actors on loop 0: of the connected node of that id. TR_ENOCONN. */
 tr_err tr__node_reaches(tr__loop *loop, uint64_t node, tr_addr to, tr_error *error);
 tr_err tr__node_may(tr__loop *loop, uint64_t node, tr__right right, const char *what, tr_error *error);
+/* Whether it is connected and has no such right, which is one of a bit; without a refusal, for what it didn't ask for. */
+bool tr__node_lacks(tr__loop *loop, uint64_t node, tr__right right);
 
 #endif

@@ -10,6 +10,7 @@
 
 #define READ_LOCK_NS TR_MILLIS(500) /* while a put is in doubt the journal can't be read: told soon */
 #define LONGEST_NS   TR_MINUTES(10) /* that a transaction may take */
+#define READ_TRIES   20             /* of a look that older transactions take the journal from */
 
 static const tr_tx_opts brief = {.lock_wait_ns = READ_LOCK_NS};
 
@@ -43,41 +44,55 @@ static void answer_status(tr_actor *self, tr__app *app, tr__app_reading *r, tr_e
     reading_end(self, r);
 }
 
-static void status_done(tr_actor *self, void *state, const tr_result *result, void *context)
-{
-    const tr_tx_done *done = result->msg ? tr_match(result->msg, tr_tx_done) : NULL;
-    bool good = done && done->status == TR_TX_COMMITTED;
-    answer_status(self, state, context,
-                  good   ? TR_OK
-                  : done ? TR_EABORTED
-                         : result->err,
-                  done ? done->text : tr_err_word(result->err));
-}
-
-static void status_seen(tr_actor *self, void *state, const tr_result *result, void *context)
-{
-    tr__app_reading *r = context;
-    tr_error why;
-    const tr_app_seen *seen = result->msg ? tr_match(result->msg, tr_app_seen) : NULL;
-    if (seen) {
-        r->seen = (tr_app_seen){.last = seen->last, .own = seen->own, .other = seen->other};
-        memcpy(r->digest, seen->digest.data, TR__DIGEST); /* our own answer: it has that size */
-        if (tr_then(self, tr_tx_commit(&r->tx), status_done, r) == TR_OK)
-            return;
-        why = *tr_last_error(self);
-    } else {
-        tr__fail(&why, result->err, "%s", result->error ? result->error->text : tr_err_word(result->err));
-    }
-    tr_tx_abort(&r->tx);
-    answer_status(self, state, r, why.code, why.text);
-}
-
 static void got_over(tr_actor *self, void *state, const tr_result *result, void *context)
 {
     (void)self;
     (void)state;
     (void)result;
     (void)context;
+}
+
+static void look(tr_actor *self, tr__app *app, tr__app_reading *r);
+
+/* An older one took the journal while the look was under way: it is looked at again. */
+static void status_missed(tr_actor *self, void *state, const tr_result *result, void *context)
+{
+    tr__app_reading *r = context;
+    const tr_tx_done *done = result->msg ? tr_match(result->msg, tr_tx_done) : NULL;
+    if (done && done->reason == TR_TX_WOUNDED && ++r->wounded < READ_TRIES && tr_msg_remaining(self, r->ask))
+        look(self, state, r);
+    else
+        answer_status(self, state, r, done ? TR_EABORTED : result->err,
+                      done ? done->text : tr_err_word(result->err));
+}
+
+/* One look is true whatever comes of it; it is committed so that who looks sees nothing that went wrong. */
+static void status_seen(tr_actor *self, void *state, const tr_result *result, void *context)
+{
+    tr__app_reading *r = context;
+    const tr_app_seen *seen = result->msg ? tr_match(result->msg, tr_app_seen) : NULL;
+    if (seen) {
+        r->seen = (tr_app_seen){.last = seen->last, .own = seen->own, .other = seen->other};
+        memcpy(r->digest, seen->digest.data, TR__DIGEST); /* our own answer: it has that size */
+    }
+    if (tr_then(self, tr_tx_commit(&r->tx), seen ? got_over : status_missed, r) != TR_OK)
+        tr_tx_abort(&r->tx);
+    else if (!seen)
+        return; /* its end says why */
+    tr_err err = seen ? TR_OK : result->err;
+    answer_status(self, state, r, err, result->error ? result->error->text : tr_err_word(err));
+}
+
+/* Who asked for `together` waits for what is in doubt, as long as it wants to. */
+static void look(tr_actor *self, tr__app *app, tr__app_reading *r)
+{
+    uint64_t left = tr_msg_remaining(self, r->ask), most = left < LONGEST_NS ? left : LONGEST_NS;
+    const tr_tx_opts patient = {.deadline_ns = most, .lock_wait_ns = most};
+    r->tx = tr_tx_begin(self, tr_match(r->ask, tr_app_query)->together ? &patient : &brief);
+    if (tr_then(self, tr_tx_call(&r->tx, app->path, tr_app_look), status_seen, r) != TR_OK) {
+        tr_error why = *tr_last_error(self);
+        answer_status(self, app, r, why.code, why.text);
+    }
 }
 
 static void got(tr_actor *self, void *state, const tr_result *result, void *context)
@@ -114,8 +129,8 @@ static void refuse_full(tr_actor *self, const tr__app *app, const tr_msg *msg)
                    app->id, TR__APP_QUERIES_MAX);
 }
 
-/* Begin, for a kept ask. NULL: refused, and freed. */
-static tr__app_reading *read_for(tr_actor *self, tr__app *app, tr_msg *kept, const tr_tx_opts *opts)
+/* A place for a kept ask. NULL: refused, and freed. */
+static tr__app_reading *read_for(tr_actor *self, tr__app *app, tr_msg *kept)
 {
     tr__app_reading *r = free_reading(app);
     if (!r) {
@@ -124,27 +139,23 @@ static tr__app_reading *read_for(tr_actor *self, tr__app *app, tr_msg *kept, con
         return NULL;
     }
     *r = (tr__app_reading){.ask = kept};
-    r->tx = tr_tx_begin(self, opts);
     return r;
 }
 
-/* Takes the kept ask. Who asked for `together` waits for what is in doubt, as long as it wants to. */
+/* Takes the kept ask. */
 static void read_status(tr_actor *self, tr__app *app, tr_msg *kept)
 {
-    const tr_app_query *query = tr_match(kept, tr_app_query);
-    uint64_t left = tr_msg_remaining(self, kept), most = left < LONGEST_NS ? left : LONGEST_NS;
-    const tr_tx_opts patient = {.deadline_ns = most, .lock_wait_ns = most};
-    tr__app_reading *r = read_for(self, app, kept, query->together ? &patient : &brief);
-    if (r && tr_then(self, tr_tx_call(&r->tx, app->path, tr_app_look), status_seen, r) != TR_OK) {
-        tr_error why = *tr_last_error(self);
-        answer_status(self, app, r, why.code, why.text);
-    }
+    tr__app_reading *r = read_for(self, app, kept);
+    if (r)
+        look(self, app, r);
 }
 
 void tr__app_on_get(tr_actor *self, tr__app *app, const tr_msg *msg, const tr_app_get *get)
 {
     tr_msg *kept = tr_msg_take(self, msg);
-    tr__app_reading *r = kept ? read_for(self, app, kept, &brief) : NULL;
+    tr__app_reading *r = kept ? read_for(self, app, kept) : NULL;
+    if (r)
+        r->tx = tr_tx_begin(self, &brief);
     if (r &&
         tr_then(self, tr_tx_call(&r->tx, app->path, tr_app_read, .number = get->number), got, r) != TR_OK) {
         tr_reply_error(self, r->ask, tr_last_error(self)->code, "%s", tr_last_error(self)->text);

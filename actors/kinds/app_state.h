@@ -54,6 +54,7 @@ typedef struct tr__app_reading {
     tr_tx tx;
     tr_app_seen seen; /* its numbers; its texts aren't used */
     uint8_t digest[TR__DIGEST];
+    unsigned wounded; /* how often it was */
 } tr__app_reading;
 
 typedef struct tr__app {

@@ -90,8 +90,8 @@ typedef struct tr__tx_io {
     uint64_t (*now)(void *context);     /* monotonic, ns */
     uint64_t (*wall_ms)(void *context); /* since 1970 */
     uint64_t (*random)(void *context);
-    /* May that node begin transactions here? NULL: each may. */
-    bool (*may_begin)(void *context, const char *node);
+    /* May that node begin transactions here? `asks`: it wants to, so a no is counted and told. NULL: each may. */
+    bool (*may_begin)(void *context, const char *node, bool asks);
     /* To the manager of that node, ours included. An error: it has not left, and won't. */
     tr_err (*send)(void *context, const char *node, tr__tx_frame *frame, tr_error *error);
     /* Have the participant's actor execute the call at the branch's front, by `view`; tr__tx_executed follows, later:

@@ -99,7 +99,7 @@ typedef struct tr__transactions {
 /* ---- peers.c ------------------------------------------------------------------------------------------- */
 
 /* As tr__tx_io.may_begin. */
-bool tr__peers_may_begin(void *context, const char *node);
+bool tr__peers_may_begin(void *context, const char *node, bool asks);
 tr_err tr__peers_send(void *context, const char *node, tr__tx_frame *frame, tr_error *error);
 /* Within the handler of the frame. */
 void tr__peers_frame(tr__transactions *t, const tr_msg *msg, const tr__tx_frame *frame);

@@ -81,9 +81,9 @@ static uint64_t priority_of(const tr_tx_id *id, const tr__tx_frame *frame)
     return frame->priority.present ? frame->priority.value : tr__tx_id_ms(id) << 16;
 }
 
-static bool may_begin(tr__tx *tx, const char *node)
+static bool may_begin(tr__tx *tx, const char *node, bool asks)
 {
-    return !tx->io->may_begin || tx->io->may_begin(tx->context, node);
+    return !tx->io->may_begin || tx->io->may_begin(tx->context, node, asks);
 }
 
 /* Whether a transaction of that id may begin here now. */
@@ -98,7 +98,7 @@ static tr_tx_reason check_begin(tr__tx *tx, const tr_tx_id *id, const tr__tx_fra
         *text = tx->lost_text;
         return TR_TX_LOG_LOST;
     }
-    if (!may_begin(tx, frame->from)) {
+    if (!may_begin(tx, frame->from, true)) {
         *text =
             "its node has no right to begin one here: transact in `may` of its entry in the rights (--allow "
             "FILE)";
@@ -430,7 +430,7 @@ void tr__tx_on_drop(tr__tx *tx, const tr__tx_frame *frame)
     tr_tx_id id;
     memcpy(&id, frame->id.data, sizeof(id));
     tr__tx_branch *branch = tr__tx_branch_find(tx, &id, frame->actor);
-    if (!branch && may_begin(tx, frame->from))
+    if (!branch && may_begin(tx, frame->from, false))
         tr__tx_entomb(tx, &id, frame->actor, frame->remaining);
     else if (branch && branch->state <= TR__BRANCH_READY && strcmp(branch->caller, frame->from) == 0)
         tr__tx_branch_drop(tx, branch, TR_TX_APP);

@@ -63,10 +63,13 @@ tr_err tr__peers_send(void *context, const char *node, tr__tx_frame *frame, tr_e
                : tr__fail(error, err, "node %s can't be told now: %s", node, tr_last_error(t->self)->text);
 }
 
-bool tr__peers_may_begin(void *context, const char *node)
+bool tr__peers_may_begin(void *context, const char *node, bool asks)
 {
     tr__transactions *t = context;
-    return tr__node_may(t->node->loops[0], id_of(t, node), TR__RIGHT_TRANSACT, NULL, NULL) != TR_EPERM;
+    tr__loop *loop = t->node->loops[0];
+    uint64_t id = id_of(t, node);
+    return asks ? tr__node_may(loop, id, TR__RIGHT_TRANSACT, NULL, NULL) != TR_EPERM
+                : !tr__node_lacks(loop, id, TR__RIGHT_TRANSACT);
 }
 
 /* ---- what came ----------------------------------------------------------------------------------------- */

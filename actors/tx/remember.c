@@ -359,7 +359,7 @@ void tr__tx_on_hello(tr__tx *tx, const tr__tx_frame *frame)
     if (peer->has_log)
         memcpy(peer->log, frame->log.data, TR__LOG_ID_BYTES);
     /* A node that has no right to begin anything here has none to end it all either. */
-    if (tx->log && (!tx->io->may_begin || tx->io->may_begin(tx->context, frame->from)))
+    if (tx->log && (!tx->io->may_begin || tx->io->may_begin(tx->context, frame->from, false)))
         compare(tx, frame);
     note(tx, peer, frame->durable.value);
     if (frame->number)

@@ -32,24 +32,43 @@ static void die(const char *format, ...)
 
 /* ---- ports --------------------------------------------------------------------------------------------- */
 
-static int listen_on(uint16_t port, uint16_t *bound)
+/* -1: it can't be. */
+static int try_listen(uint16_t port, uint16_t *bound)
 {
     int on = 1, fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     struct sockaddr_in address = {
         .sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     socklen_t size = sizeof(address);
     setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
-    if (bind(fd, (struct sockaddr *)&address, size) != 0 || listen(fd, 64) != 0)
-        die("cannot listen on 127.0.0.1:%u: %s", port, strerror(errno));
+    if (bind(fd, (struct sockaddr *)&address, size) != 0 || listen(fd, 64) != 0) {
+        close(fd);
+        return -1;
+    }
     getsockname(fd, (struct sockaddr *)&address, &size);
     *bound = ntohs(address.sin_port);
     return fd;
 }
 
+static int listen_on(uint16_t port, uint16_t *bound)
+{
+    int fd = try_listen(port, bound);
+    if (fd < 0)
+        die("cannot listen on 127.0.0.1:%u: %s", port, strerror(errno));
+    return fd;
+}
+
+/* Below those that the kernel gives to whoever connects: a server that is started again finds it free. */
 uint16_t test_free_port(void)
 {
+    static unsigned asked;
     uint16_t port;
-    close(listen_on(0, &port));
+    int fd;
+    do
+        fd = try_listen((uint16_t)(20000 + ((unsigned)getpid() * 61 + asked++ * 17) % 12000), &port);
+    while (fd < 0 && asked < 12000);
+    if (fd < 0)
+        die("no port from 20000 to 31999 is free on 127.0.0.1");
+    close(fd);
     return port;
 }
 

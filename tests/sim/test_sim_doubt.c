@@ -114,7 +114,7 @@ static void a_campaign_hits_each_row_of_the_crash_table(void **state)
     };
     uint64_t hits[TR_COUNT(names)] = {0};
     (void)state;
-    for (uint64_t seed = 1; seed <= 60; seed++) {
+    for (uint64_t seed = 1; seed <= 120; seed++) {
         tr_sim *sim = make(seed % 2 ? &sim_bank : &sim_append, seed, TR_SIM_ALL_FAULTS);
         run(sim, seed);
         for (size_t row = 0; row < TR_COUNT(names); row++)
