@@ -214,7 +214,7 @@ static const struct {
     {"down_dropped", &sim_core_ends, 20, "never hears that"},
     {"down_twice", &sim_core_ends, 20, "hears"},
     {"monitor_late", &sim_core_ends, 20, "never hears that"},
-    {"tie_dropped", &sim_core_far, 20, "link"},
+    {"tie_dropped", &sim_core_far, 60, "link"},
     {"exit_unlinked", &sim_core_far, 20, "isn't linked any more"},
     {"link_early", &sim_core_ends, 40, "never hears of its end"},
     {"slot_reused", &sim_core_flow, 10, "an address was given"},
