@@ -12,8 +12,9 @@ typedef struct cli_command {
     cli_run *run;
 } cli_command;
 
-cli_run cli_ask, cli_bench, cli_bench_clients, cli_bench_peer, cli_demo, cli_demo_node, cli_fetch, cli_key, cli_new, cli_node,
-    cli_plugin, cli_ps, cli_run_command, cli_send, cli_sim, cli_tap, cli_top, cli_tx, cli_up, cli_why;
+cli_run cli_ask, cli_bench, cli_bench_clients, cli_bench_peer, cli_demo, cli_demo_node, cli_fetch, cli_key,
+    cli_new, cli_node, cli_plugin, cli_ps, cli_run_command, cli_send, cli_sim, cli_tap, cli_top, cli_tx,
+    cli_up, cli_why;
 
 /* How `troupe node` says that its plugins run; behind it, if it listens, CLI_NODE_LISTENS and where, up to a ';'. */
 #define CLI_NODE_RUNS    "the node runs"

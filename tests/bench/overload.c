@@ -48,7 +48,7 @@ static struct {
         restarted; /* inits of the flooded one, and when the last one's first message came */
     _Atomic bool over;
     _Atomic uint32_t left; /* senders, and who asks */
-    uint64_t *asks; /* ns each, the probe's only */
+    uint64_t *asks;        /* ns each, the probe's only */
     uint64_t ask_count, ask_failed;
     double stop_ms[STOPS];
     uint32_t stops;

@@ -34,7 +34,8 @@ static uint64_t fails_at;
 static void fill_batch(tr_actor *self, tr_addr to)
 {
     static char fill[TR__LARGE_MIN];
-    for (int full = 0, sent = 0; full < 3 && sent < 64; sent++) { /* what is open, what is spare, and one more */
+    for (int full = 0, sent = 0; full < 3 && sent < 64;
+         sent++) { /* what is open, what is spare, and one more */
         size_t length = sim_filling(tr_node_of(self), to.node, 600);
         memset(fill, 'x', length);
         fill[length] = '\0';

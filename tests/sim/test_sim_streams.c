@@ -138,7 +138,8 @@ static size_t fill_but_for; /* so many bytes of it, which monitors take; 0: ther
 static void fill_batch(tr_actor *self, const asking *a)
 {
     static char fill[TR__LARGE_MIN];
-    for (int full = 0, sent = 0; full < 3 && sent < 64; sent++) { /* what is open, what is spare, and one more */
+    for (int full = 0, sent = 0; full < 3 && sent < 64;
+         sent++) { /* what is open, what is spare, and one more */
         size_t length = sim_filling(tr_node_of(self), a->from.node, fill_but_for);
         memset(fill, 'x', length);
         fill[length] = '\0';

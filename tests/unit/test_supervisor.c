@@ -248,9 +248,8 @@ TR_ACTOR(counted_def, .receive = child_receive, .stop = count_stop);
 
 static void supervise_three(tr_actor *self, void *context)
 {
-    static const tr_child_spec children[] = {{.id = "a", .def = &counted_def},
-                                             {.id = "b", .def = &counted_def},
-                                             {.id = "c", .def = &counted_def}};
+    static const tr_child_spec children[] = {
+        {.id = "a", .def = &counted_def}, {.id = "b", .def = &counted_def}, {.id = "c", .def = &counted_def}};
     tr_addr *supervisor = context;
     *supervisor = tr_supervise(self, &(tr_supervisor_spec){.children = children, .count = 3});
     tr_trap_exit(self, true);

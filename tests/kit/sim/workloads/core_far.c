@@ -19,8 +19,9 @@ TR_MESSAGE(core_far_guest, (u64, number))
 /* Two beings, and what they said and heard of links between them. */
 typedef struct couple {
     const core_being *ends[2];
-    uint64_t links;      /* that were made, by either */
-    uint32_t may_hear[2]; /* how often that end may still hear of the other's: once for each link, not after an unlink */
+    uint64_t links; /* that were made, by either */
+    uint32_t may_hear
+        [2]; /* how often that end may still hear of the other's: once for each link, not after an unlink */
 } couple;
 
 /* One that was asked for. */
@@ -126,8 +127,8 @@ static void exit_of_being(tr_actor *self, const liver *l, const core_being *othe
     couple *c = couple_of(l->being, other);
     bool is_far = other->address.node != l->being->address.node;
     if (!c || !*may_hear(c, l->being)) {
-        core_wrong("being %u hears of the end of being %u, to whom it isn't linked any more: %s", l->being->number,
-                   other->number, e->text);
+        core_wrong("being %u hears of the end of being %u, to whom it isn't linked any more: %s",
+                   l->being->number, other->number, e->text);
         return;
     }
     --*may_hear(c, l->being);
@@ -252,7 +253,8 @@ static void check_end(const guest *g, uint32_t kind, const char *text)
 {
     bool is_far = g->address.node != g->by->address.node;
     if (kind == TR_EXIT_NO_CONNECTION ? !is_far : !g->ended && !core_memory_failed())
-        core_wrong("being %u hears that a guest has ended by %u, which it hasn't: %s", g->by->number, kind, text);
+        core_wrong("being %u hears that a guest has ended by %u, which it hasn't: %s", g->by->number, kind,
+                   text);
 }
 
 static void exited(tr_actor *self, const liver *l, const tr_exited *e)
@@ -267,7 +269,9 @@ static void exited(tr_actor *self, const liver *l, const tr_exited *e)
         exit_of_being(self, l, other, e);
     } else if (!g || !g->linked || g->heard_exit || g->gave_up) {
         core_wrong("being %u hears of the end of a guest %s: %s", l->being->number,
-                   !g ? "that it knows nothing of" : g->heard_exit ? "again" : "to which it isn't linked",
+                   !g              ? "that it knows nothing of"
+                   : g->heard_exit ? "again"
+                                   : "to which it isn't linked",
                    e->text);
     } else {
         g->heard_exit = true;
@@ -429,7 +433,8 @@ static void at_rest(void)
     for (uint32_t i = 1; i < core.count && !core_memory_failed(); i++) {
         const core_being *a = core.beings[i];
         const tr_actor *actor = core_lives(a) ? tr__slot(a->node->node, a->address.slot) : NULL;
-        for (const tr_msg *link = actor && actor->extras ? actor->extras->links : NULL; link; link = link->next) {
+        for (const tr_msg *link = actor && actor->extras ? actor->extras->links : NULL; link;
+             link = link->next) {
             const core_being *b = core_being_at(link->sender);
             if (!b || !core_lives(b) || link->ask || !link_to(b, a->address)) {
                 core_wrong("being %u has half a link to being %u at rest", a->number, b ? b->number : 0);
