@@ -58,7 +58,7 @@ static void name(FILE *out, const char *text)
 
 static void list(FILE *out, const judge_item *item)
 {
-    if (!item->known || !item->list) {
+    if (!item->known) {
         fputs("nil", out);
         return;
     }

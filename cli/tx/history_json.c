@@ -227,7 +227,8 @@ static tr_err calls(judge_history *h, history_line *line, const json_t *value, t
     }
     for (uint32_t k = 0; k < line->event.items_count; k++)
         if (line->items[k].what == JUDGE_LIST) {
-            line->items[k].list = line->values + line->items[k].value;
+            if (line->values) /* none of a line whose lists are all empty */
+                line->items[k].list = line->values + line->items[k].value;
             line->items[k].value = 0;
         }
     return TR_OK;

@@ -267,6 +267,16 @@ static void edn_is_what_jepsen_writes(void **state)
     free(edn);
 }
 
+static void a_list_with_nothing_in_it_is_no_nil(void **state)
+{
+    const char *append[] = {APPEND EVENT(1, 1, 0, invoke, CALLS("[[\"r\",2,null]]"))
+                                EVENT(2, 2, 0, ok, CALLS("[[\"r\",2,[]]]"))};
+    (void)state;
+    char *edn = edn_of(append, 1);
+    assert_non_null(strstr(edn, ":type :ok, :f :txn, :value [[:r 2 []]]}"));
+    free(edn);
+}
+
 /* ---- memory ----------------------------------------------------------------------------------------------- */
 
 static void no_memory_is_an_answer_wherever_it_is_missing(void **state)
@@ -301,6 +311,7 @@ int main(void)
         cmocka_unit_test(several_files_are_one_history_by_time),
         cmocka_unit_test(a_key_that_is_a_number_is_another_than_its_text),
         cmocka_unit_test(edn_is_what_jepsen_writes),
+        cmocka_unit_test(a_list_with_nothing_in_it_is_no_nil),
         cmocka_unit_test(no_memory_is_an_answer_wherever_it_is_missing),
     };
     return cmocka_run_group_tests_name("tx_history", tests, NULL, NULL);
