@@ -18,7 +18,7 @@
 
 #include <troupe/actor.h>
 
-#include "actors/fiber.h"
+#include "actors/fibers/fiber.h"
 #include "base/wheel.h"
 #include "mailbox/message.h"
 #include "mailbox/places.h"

@@ -5,12 +5,12 @@
 
 #include <troupe/troupe.h>
 
-#include "actors/claims.h"
+#include "actors/futures/pending.h"
 #include "actors/loop.h"
-#include "actors/pending.h"
-#include "actors/remote.h"
+#include "actors/names/claims.h"
+#include "actors/names/warden.h"
+#include "actors/remote/remote.h"
 #include "actors/send.h"
-#include "actors/warden.h"
 #include "base/err.h"
 #include "base/mem.h"
 

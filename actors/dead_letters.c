@@ -3,8 +3,8 @@
 #include <troupe/troupe.h>
 
 #include "actors/budget.h"
+#include "actors/futures/pending.h"
 #include "actors/loop.h"
-#include "actors/pending.h"
 #include "actors/transactions.h"
 #include "base/plant.h"
 

@@ -6,14 +6,14 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "actors/flow.h"
+#include "actors/futures/flow.h"
+#include "actors/futures/pending.h"
+#include "actors/futures/waiting.h"
 #include "actors/loop.h"
-#include "actors/meter.h"
-#include "actors/pending.h"
-#include "actors/remote.h"
-#include "actors/shutdown.h"
+#include "actors/operator/meter.h"
+#include "actors/remote/remote.h"
+#include "actors/supervision/shutdown.h"
 #include "actors/transactions.h"
-#include "actors/waiting.h"
 #include "base/mem.h"
 
 /* ---- blocks -------------------------------------------------------------------------------------------- */

@@ -6,11 +6,11 @@
 
 #include "actors/buffers.h"
 #include "actors/defer.h"
+#include "actors/futures/pending.h"
 #include "actors/loop.h"
 #include "actors/memory.h"
-#include "actors/pending.h"
 #include "actors/placement.h"
-#include "actors/shutdown.h"
+#include "actors/supervision/shutdown.h"
 #include "base/err.h"
 #include "base/mem.h"
 #include "base/plant.h"

@@ -7,11 +7,11 @@
 
 #include <string.h>
 
-#include "actors/meter.h"
-#include "actors/pending.h"
+#include "actors/futures/pending.h"
+#include "actors/operator/meter.h"
 #include "actors/placement.h"
-#include "actors/remote.h"
-#include "actors/shutdown.h"
+#include "actors/remote/remote.h"
+#include "actors/supervision/shutdown.h"
 #include "base/buggify.h"
 #include "base/mem.h"
 #include "base/plant.h"

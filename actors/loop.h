@@ -296,7 +296,7 @@ static inline void tr__places_back(tr__loop *loop, tr_actor *actor, uint32_t pla
         tr__places_back_slow(loop, actor);
 }
 
-/* A message came for a fiber that may be waiting for one (fiber_actor.c). */
+/* A message came for a fiber that may be waiting for one (fibers/actor.c). */
 void tr__fiber_mail(tr__loop *loop, tr_actor *actor);
 
 /* ---- running (run.c) ----------------------------------------------------------------------------------- */
@@ -414,7 +414,7 @@ tr__extras *tr__extras_of(tr__loop *loop, tr_actor *actor);
 tr_err tr__self_fail(tr_actor *self, tr_err code, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
-/* ---- fibers as actors (fiber_actor.c) ------------------------------------------------------------------ */
+/* ---- fibers as actors (fibers/actor.c) ------------------------------------------------------------------ */
 
 tr_err tr__fiber_start(tr__loop *loop, tr_actor *actor);
 void tr__fiber_run(tr__loop *loop, tr_actor *actor);

@@ -47,7 +47,7 @@ struct tr_node {
     tr_addr first;                         /* the actor of opts.start */
     tr_addr warden;                        /* the node's own actor, slot 0: names, node events */
     struct tr__transactions *transactions; /* actors/transactions.h; the manager has slot 1 */
-    tr_addr confirmer;                     /* actors/confirmed.h; slot 2 */
+    tr_addr confirmer;                     /* actors/remote/confirmed.h; slot 2 */
 
     /* Any thread: segments are appended only */
     _Atomic(tr_actor *) segments[TR__SEGMENTS_MAX];

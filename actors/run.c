@@ -1,10 +1,10 @@
 /* Running actors: the queue, the batch, the handler and what follows it. The owner's loop only; nothing
  * fails. */
 #include "actors/budget.h"
-#include "actors/flow.h"
+#include "actors/futures/flow.h"
+#include "actors/futures/pending.h"
 #include "actors/loop.h"
-#include "actors/observe.h"
-#include "actors/pending.h"
+#include "actors/operator/observe.h"
 #include "actors/transactions.h"
 #include "base/buggify.h"
 #include "base/mem.h"

@@ -6,10 +6,10 @@
 
 #include <troupe/troupe.h>
 
+#include "actors/futures/pending.h"
 #include "actors/loop.h"
-#include "actors/pending.h"
 #include "actors/placement.h"
-#include "actors/remote.h"
+#include "actors/remote/remote.h"
 #include "actors/send.h"
 #include "actors/transactions.h"
 #include "base/err.h"

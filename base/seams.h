@@ -32,7 +32,7 @@ typedef struct tr__kind_seams {
     const struct tr__http_seam *http;       /* http_source.h */
     const struct tr__file_seam *files;      /* file_sink.h */
     const struct tr__tcp_seam *tcp;         /* tcp.h */
-    const struct tr__fd_seam *fds;          /* actors/fd_watch.h */
+    const struct tr__fd_seam *fds;          /* actors/driver/fd_watch.h */
     const struct tr__sp_seam *sp;           /* sp.h */
     void *context; /* the tables' own, which they find through the loop they are given */
 } tr__kind_seams;
@@ -76,7 +76,7 @@ typedef struct tr__seams {
     uint64_t seed;
     /* Unpredictable bytes, for what must stay secret; the control thread. Only for a node with a key. */
     void (*secret)(void *context, void *bytes, size_t length);
-    /* Files for large buffers of messages from other nodes (actors/spool.h). NULL: they stay in memory. */
+    /* Files for large buffers of messages from other nodes (actors/remote/spool.h). NULL: they stay in memory. */
     const struct tr__spool_seam *spool;
     tr__kind_seams kinds;
 } tr__seams;

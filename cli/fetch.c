@@ -19,8 +19,8 @@
 #include <troupe/node.h>
 #include <troupe/troupe.h>
 
+#include "actors/driver/stopper_os.h"
 #include "actors/kinds/download_rules.h"
-#include "actors/stopper_os.h"
 #include "base/err.h"
 #include "base/mem.h"
 #include "cli/await.h"

@@ -11,7 +11,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "actors/operator.h"
+#include "actors/operator/operator.h"
 #include "base/err.h"
 #include "base/mem.h"
 #include "base/printable.h"

@@ -3,7 +3,7 @@
  *
  * C1  A buffer is live while its count is above 0; each holder, a message or an actor, counts once.
  * C2  The bytes of a node's live buffers, and of its large messages, are its account's sum: charged when one is made, taken
- *     off when it ends. One whose bytes are in a file (actors/spool.h) is charged to what files hold instead. */
+ *     off when it ends. One whose bytes are in a file (actors/remote/spool.h) is charged to what files hold instead. */
 #ifndef TR_MAILBOX_BUFFER_H
 #define TR_MAILBOX_BUFFER_H
 

@@ -19,11 +19,11 @@ typedef enum tr__msg_kind {
     /* For its futures: */
     TR__MSG_REPLY,
     TR__MSG_FAILURE, /* body tr__failure if there was room for it, else none; `error` says the code */
-    TR__MSG_ITEM, /* of a streamed ask; deadline_ns is its outflow's id (actors/flow.h). Becomes the DEMAND */
+    TR__MSG_ITEM, /* of a streamed ask; deadline_ns is its outflow's id (actors/futures/flow.h). Becomes the DEMAND */
     /* For the runtime, in order with the sender's messages: */
     TR__MSG_MONITOR, /* becomes the tr_down */
     TR__MSG_DEMONITOR,
-    TR__MSG_LINK, /* becomes the link's end: an EXIT signal. deadline_ns: the connection it goes by (actors/relations.c) */
+    TR__MSG_LINK, /* becomes the link's end: an EXIT signal. deadline_ns: the connection it goes by (actors/supervision/relations.c) */
     TR__MSG_UNLINK,   /* becomes the UNLINKED */
     TR__MSG_UNLINKED, /* the other side has taken the link back as well */
     TR__MSG_EXIT,     /* a linked actor ended. deadline_ns: the connection that was lost, 0: it did end */
@@ -39,10 +39,10 @@ typedef enum tr__msg_kind {
     TR__MSG_WANT_LEVEL,    /* becomes a tr_mailbox_level */
     TR__MSG_FORWARD,       /* an ask that was handed on; becomes a plain one */
     TR__MSG_MOVED, /* to its asker: who has it now. Becomes a cancel if nobody waits for it any more */
-    TR__MSG_PROBE, /* along who waits for whom (actors/cycle.c) */
+    TR__MSG_PROBE, /* along who waits for whom (actors/futures/cycle.c) */
     TR__MSG_CYCLE, /* the ask that it names is in a cycle; becomes its failure */
     TR__MSG_DEMAND, /* `error` more items may be sent; deadline_ns is the outflow's id. Becomes the tr_demand */
-    TR__MSG_REFUSED, /* a message of another node that isn't taken, on its way back there (remote_arrival.c) */
+    TR__MSG_REFUSED, /* a message of another node that isn't taken, on its way back there (remote/arrival.c) */
 } tr__msg_kind;
 
 /* Some share a bit: those are of kinds that are never one another. */

@@ -76,10 +76,10 @@ typedef struct tr__hello {
 
 #define TR__CAPABILITY_LANES   1u   /* it knows the bulk lane */
 #define TR__CAPABILITY_LEARN   2u   /* it wants to be told the addresses of other nodes */
-#define TR__CAPABILITY_CONFIRM 4u   /* it confirms messages (actors/confirmed.h) */
+#define TR__CAPABILITY_CONFIRM 4u   /* it confirms messages (actors/remote/confirmed.h) */
 #define TR__CAPABILITY_LINKS   16u  /* it knows links and stops between nodes, and rights that it is told */
-#define TR__CAPABILITY_CLAIMS  32u  /* its warden takes names in the cluster (actors/claims.h) */
-#define TR__CAPABILITY_WHY     64u  /* and answers "why" (actors/operator_peer.c) */
+#define TR__CAPABILITY_CLAIMS  32u  /* its warden takes names in the cluster (actors/names/claims.h) */
+#define TR__CAPABILITY_WHY     64u  /* and answers "why" (actors/operator/peer.c) */
 #define TR__CAPABILITY_REFUSE  128u /* it hears that a message was refused while that came */
 #define TR__CAPABILITY_WOUND   256u /* it knows that a transaction may be wounded (actors/tx/lock.c) */
 #define TR__CAPABILITY_LOGS    512u /* it remembers what logs of transactions hold (actors/tx/remember.c) */

@@ -24,7 +24,7 @@
 #include <stdio.h>
 #include <uv.h>
 
-#include "actors/kinds_uv.h"
+#include "actors/driver/kinds_uv.h"
 #include "base/err.h"
 #include "base/mem.h"
 

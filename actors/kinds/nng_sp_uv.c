@@ -20,8 +20,8 @@
 #include <nng/protocol/survey0/respond.h>
 #include <nng/protocol/survey0/survey.h>
 
+#include "actors/driver/kinds_uv.h"
 #include "actors/kinds/nng_sp.h"
-#include "actors/kinds_uv.h"
 #include "base/err.h"
 #include "base/mem.h"
 #include "transport/nng_err.h"

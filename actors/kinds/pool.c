@@ -15,11 +15,11 @@
 #include <troupe/groups.h>
 #include <troupe/troupe.h>
 
+#include "actors/futures/pending.h"
 #include "actors/kinds/message_like.h"
 #include "actors/loop.h"
-#include "actors/pending.h"
 #include "actors/send.h"
-#include "actors/supervisor.h"
+#include "actors/supervision/supervisor.h"
 #include "base/mem.h"
 
 #define WORKERS_MAX 1000

@@ -28,8 +28,8 @@
 
 #include <uv.h>
 
+#include "actors/driver/kinds_uv.h"
 #include "actors/kinds/process.h"
-#include "actors/kinds_uv.h"
 #include "base/err.h"
 #include "base/mem.h"
 

@@ -16,8 +16,8 @@
 #include <string.h>
 #include <uv.h>
 
+#include "actors/driver/kinds_uv.h"
 #include "actors/kinds/tcp.h"
-#include "actors/kinds_uv.h"
 #include "base/err.h"
 #include "base/mem.h"
 

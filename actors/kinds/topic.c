@@ -15,9 +15,9 @@
 #include <troupe/groups.h>
 #include <troupe/troupe.h>
 
+#include "actors/futures/pending.h"
 #include "actors/kinds/message_like.h"
 #include "actors/kinds/topic_nodes.h"
-#include "actors/pending.h"
 #include "base/mem.h"
 #include "base/plant.h"
 

@@ -10,8 +10,8 @@
 #ifndef TR_ACTORS_KINDS_TOPIC_NODES_H
 #define TR_ACTORS_KINDS_TOPIC_NODES_H
 
-#include "actors/claims.h"
-#include "actors/pending.h"
+#include "actors/futures/pending.h"
+#include "actors/names/claims.h"
 
 #define TR__FEED_WINDOW 64 /* items under way from one topic to another */
 

@@ -17,8 +17,8 @@
 
 #include <uv.h>
 
+#include "actors/driver/kinds_uv.h"
 #include "actors/kinds/worker_pool.h"
-#include "actors/kinds_uv.h"
 #include "base/err.h"
 #include "base/mem.h"
 

@@ -14,8 +14,8 @@
 
 #include <troupe/tx.h>
 
+#include "actors/futures/pending.h"
 #include "actors/loop.h"
-#include "actors/pending.h"
 #include "actors/transactions.h"
 #include "actors/tx/core.h"
 #include "actors/tx/trail.h"

@@ -6,8 +6,8 @@
 
 #include <troupe/troupe.h>
 
-#include "actors/remote.h"
-#include "actors/rights.h"
+#include "actors/remote/remote.h"
+#include "actors/remote/rights.h"
 #include "actors/tx/manager.h"
 #include "base/err.h"
 

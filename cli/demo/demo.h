@@ -8,7 +8,7 @@
 
 #include <troupe/node.h>
 
-#include "actors/stopper_os.h"
+#include "actors/driver/stopper_os.h"
 #include "cli/demo/messages.h"
 #include "cli/demo/netns.h"
 

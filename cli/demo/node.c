@@ -12,9 +12,9 @@
 
 #include <troupe/node.h>
 
+#include "actors/driver/stopper_os.h"
 #include "actors/node.h"
-#include "actors/remote.h"
-#include "actors/stopper_os.h"
+#include "actors/remote/remote.h"
 #include "base/histogram.h"
 #include "cli/cli.h"
 #include "cli/demo/files.h"

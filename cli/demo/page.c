@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "actors/node.h"
-#include "actors/remote.h"
+#include "actors/remote/remote.h"
 #include "base/mem.h"
 #include "cli/demo/page.h"
 #include "cli/demo/screen.h"

@@ -6,7 +6,7 @@
 #include <troupe/groups.h>
 
 #include "actors/adapter.h"
-#include "actors/remote_peer.h"
+#include "actors/remote/peer.h"
 #include "base/check.h"
 
 /* ---- its actors ---------------------------------------------------------------------------------------- */

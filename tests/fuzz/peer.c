@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "actors/adapter.h"
-#include "actors/remote.h"
+#include "actors/remote/remote.h"
 #include "tests/fuzz/node.h"
 #include "tests/fuzz/stranger.h"
 #include "transport/endpoint.h"

@@ -6,8 +6,8 @@
 #include <sys/stat.h>
 
 #include "actors/adapter.h"
+#include "actors/remote/wire.h"
 #include "actors/tx/log_format.h"
-#include "actors/wire.h"
 #include "base/mem.h"
 #include "mailbox/type.h"
 #include "tests/fuzz/node.h"

@@ -2,7 +2,7 @@
  * mixed with each other and with batches. For the targets frames (plain bytes), connection and peer (steps). */
 #include <string.h>
 
-#include "actors/wire.h"
+#include "actors/remote/wire.h"
 #include "mailbox/type.h"
 #include "tests/fuzz/node.h"
 #include "tests/fuzz/seeds.h"

@@ -2,7 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "actors/wire.h"
+#include "actors/remote/wire.h"
 #include "tests/fuzz/fuzz.h"
 
 static void again(const tr__record *record)

@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "actors/adapter.h"
-#include "actors/pending.h"
+#include "actors/futures/pending.h"
 #include "mailbox/buffer.h"
 #include "tests/kit/memory_log.h"
 

@@ -5,7 +5,7 @@
 
 #include <stdlib.h>
 
-#include "actors/remote_peer.h"
+#include "actors/remote/peer.h"
 #include "tests/kit/sim/sim.h"
 
 TR_MESSAGE(far_order, (u64, function), (u64, context)) /* of this process: all nodes are in it */

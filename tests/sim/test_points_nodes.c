@@ -10,7 +10,7 @@
 
 #include <cmocka.h>
 
-#include "actors/remote.h"
+#include "actors/remote/remote.h"
 #include "base/buggify.h"
 #include "base/plant.h"
 #include "tests/kit/manual.h"

@@ -9,8 +9,8 @@
 
 #include <cmocka.h>
 
-#include "actors/claims.h"
-#include "actors/remote_peer.h"
+#include "actors/names/claims.h"
+#include "actors/remote/peer.h"
 #include "tests/kit/sim/sim.h"
 #include "transport/link.h"
 

@@ -9,7 +9,7 @@
 
 #include <cmocka.h>
 
-#include "actors/confirmed.h"
+#include "actors/remote/confirmed.h"
 #include "tests/kit/sim/sim.h"
 
 TR_MESSAGE(parcel_note, (u64, n), (bytes, data))

@@ -7,7 +7,7 @@
 #include <cmocka.h>
 
 #include "actors/node.h"
-#include "actors/remote_peer.h"
+#include "actors/remote/peer.h"
 #include "actors/tx/manager.h"
 #include "tests/kit/sim/rows.h"
 #include "tests/kit/sim/sim.h"

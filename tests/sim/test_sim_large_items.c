@@ -9,7 +9,7 @@
 
 #include <cmocka.h>
 
-#include "actors/remote_peer.h"
+#include "actors/remote/peer.h"
 #include "tests/kit/sim/sim.h"
 
 /* On each node "server", "fiber" and "near" (on the loop that has the connections) answer, "asker" asks for who tells it to. */

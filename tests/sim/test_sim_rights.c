@@ -11,7 +11,7 @@
 
 #include <troupe/groups.h>
 
-#include "actors/warden.h"
+#include "actors/names/warden.h"
 #include "tests/sim/far_kit.h"
 
 static const char *const public_names[] = {"public-*", NULL}, *const only_worker[] = {"work*", NULL};

@@ -10,7 +10,7 @@
 #include <cmocka.h>
 
 #include "actors/node.h"
-#include "actors/remote_peer.h"
+#include "actors/remote/peer.h"
 #include "base/random.h"
 #include "tests/kit/sim/script_format.h"
 #include "tests/kit/sim/sim.h"

@@ -9,8 +9,8 @@
 #include <cmocka.h>
 
 #include "actors/node.h"
-#include "actors/remote_peer.h"
-#include "actors/spool.h"
+#include "actors/remote/peer.h"
+#include "actors/remote/spool.h"
 #include "base/hash.h"
 #include "base/mem.h"
 #include "tests/kit/sim/sim.h"

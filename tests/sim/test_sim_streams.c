@@ -9,7 +9,7 @@
 
 #include <cmocka.h>
 
-#include "actors/remote_peer.h"
+#include "actors/remote/peer.h"
 #include "base/mem.h"
 #include "tests/kit/sim/open_frame.h"
 #include "tests/kit/sim/sim.h"

@@ -8,7 +8,7 @@
 
 #include "tests/kit/manual.h"
 
-#include "actors/fiber_tools.h"
+#include "actors/fibers/tools.h"
 
 #if defined(TR__TOOLS_ASAN) || defined(TR__TOOLS_TSAN)
 #define FIBERS 2000

@@ -17,7 +17,7 @@
 
 #include <cmocka.h>
 
-#include "actors/spool.h"
+#include "actors/remote/spool.h"
 
 static bool nameless_fails, dies_before_unlink;
 

@@ -20,7 +20,7 @@
 #include <troupe/troupe.h>
 
 #include "actors/node.h"
-#include "actors/remote.h"
+#include "actors/remote/remote.h"
 #include "transport/endpoint.h"
 
 #define SILENCE_MS 2800  /* on a busy machine a process may get no turn for a second */

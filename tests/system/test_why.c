@@ -7,8 +7,8 @@
 #include <troupe/node.h>
 #include <troupe/troupe.h>
 
-#include "actors/operator.h"
-#include "actors/warden.h"
+#include "actors/names/warden.h"
+#include "actors/operator/operator.h"
 
 /* ---- the nodes' actors --------------------------------------------------------------------------------- */
 

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "actors/fd_watch.h"
+#include "actors/driver/fd_watch.h"
 #include "base/mem.h"
 #include "tests/kit/bank.h"
 

@@ -14,7 +14,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "actors/fiber.h"
+#include "actors/fibers/fiber.h"
 #include "base/backtrace_os.h"
 
 #ifdef __SANITIZE_THREAD__

@@ -1,4 +1,4 @@
-/* actors/cycle.c: fibers that await each other. */
+/* actors/futures/cycle.c: fibers that await each other. */
 #include <stdio.h>
 #include <string.h>
 

@@ -1,4 +1,4 @@
-/* actors/fiber_actor.c: fibers as actors: await, receive, sleep, and how they are ended. */
+/* actors/fibers/actor.c: fibers as actors: await, receive, sleep, and how they are ended. */
 #include <stdio.h>
 #include <string.h>
 

@@ -1,4 +1,4 @@
-/* actors/forward.c: asks that are handed on, on one node; actors/cancel.c: whom a cancel finds then. Between nodes:
+/* actors/futures/forward.c: asks that are handed on, on one node; actors/futures/cancel.c: whom a cancel finds then. Between nodes:
  * tests/sim/test_sim_futures.c. */
 #include <stdio.h>
 #include <string.h>

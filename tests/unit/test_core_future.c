@@ -1,4 +1,4 @@
-/* actors/future.c, pending.c: asks and answers: replies, ends, deadlines, cancels. */
+/* actors/futures/future.c, pending.c: asks and answers: replies, ends, deadlines, cancels. */
 #include <stdio.h>
 #include <string.h>
 

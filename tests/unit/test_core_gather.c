@@ -1,4 +1,4 @@
-/* actors/future.c, pending.c: gathers, timers, bounds, and asks without memory. */
+/* actors/futures/future.c, pending.c: gathers, timers, bounds, and asks without memory. */
 #include <stdio.h>
 #include <string.h>
 

@@ -1,4 +1,4 @@
-/* actors/gather.c: several futures as one: partial failure, the first of them, and one after the other. */
+/* actors/futures/gather.c: several futures as one: partial failure, the first of them, and one after the other. */
 #include <stdio.h>
 #include <string.h>
 

@@ -1,4 +1,4 @@
-/* actors/pipe.c: results that come as messages; and the time that an ask takes over from the one it is made for. */
+/* actors/futures/pipe.c: results that come as messages; and the time that an ask takes over from the one it is made for. */
 #include <stdio.h>
 #include <string.h>
 

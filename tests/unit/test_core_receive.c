@@ -1,4 +1,4 @@
-/* actors/fiber_wait.c: a fiber that receives what it wants, and leaves the rest. */
+/* actors/fibers/wait.c: a fiber that receives what it wants, and leaves the rest. */
 #include <stdio.h>
 #include <string.h>
 

@@ -1,4 +1,4 @@
-/* actors/relations.c: links and monitors, also without memory. */
+/* actors/supervision/relations.c: links and monitors, also without memory. */
 #include <stdio.h>
 #include <string.h>
 

@@ -1,4 +1,4 @@
-/* Streamed asks on one node: actors/inflow.c, actors/outflow.c, and what becomes of them when somebody pauses, gives up, ends,
+/* Streamed asks on one node: actors/futures/inflow.c, actors/futures/outflow.c, and what becomes of them when somebody pauses, gives up, ends,
  * is late, or hands them on. Between nodes: tests/sim/test_sim_streams.c. */
 #include "base/mem.h"
 #include "tests/unit/stream_fixture.h"

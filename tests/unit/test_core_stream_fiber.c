@@ -2,7 +2,7 @@
  * test_core_stream.c. */
 #include "tests/unit/stream_fixture.h"
 
-#include "actors/waiting.h"
+#include "actors/futures/waiting.h"
 #include "base/mem.h"
 
 /* ---- fibers -------------------------------------------------------------------------------------------- */

@@ -1,10 +1,10 @@
-/* actors/waiting.c: what an actor waits for, as people and the search for cycles see it. */
+/* actors/futures/waiting.c: what an actor waits for, as people and the search for cycles see it. */
 #include <stdio.h>
 #include <string.h>
 
 #include "tests/kit/manual_pair.h"
 
-#include "actors/waiting.h"
+#include "actors/futures/waiting.h"
 
 typedef struct rig {
     manual *m;

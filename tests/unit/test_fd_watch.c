@@ -13,7 +13,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "actors/fd_watch.h"
+#include "actors/driver/fd_watch.h"
 #include "tests/kit/manual.h"
 
 /* ---- a seam that the test plays ------------------------------------------------------------------------ */

@@ -1,4 +1,4 @@
-/* actors/fiber.h: order of yields, many at once, reuse of stacks, overflow. The overflow and the lack of
+/* actors/fibers/fiber.h: order of yields, many at once, reuse of stacks, overflow. The overflow and the lack of
  * memory are tried in forked children. */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -7,7 +7,7 @@
 
 #include <cmocka.h>
 
-#include "actors/fiber.h"
+#include "actors/fibers/fiber.h"
 #include "base/check.h"
 #include "base/mem.h"
 

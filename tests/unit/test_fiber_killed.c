@@ -1,4 +1,4 @@
-/* actors/fiber_wait.c: a killed fiber that pays no heed, and calls what waits again and again, whatever that returns: each
+/* actors/fibers/wait.c: a killed fiber that pays no heed, and calls what waits again and again, whatever that returns: each
  * call steps aside, so its loop goes on and its grace period passes. */
 #include <stdio.h>
 #include <string.h>

@@ -1,7 +1,7 @@
 /* Large messages between two nodes' ends: chunks, order, and ends. Over the net in memory, under stepped time. */
 #include "tests/unit/lanes_fixture.h"
 
-#include "actors/pairs.h"
+#include "actors/remote/pairs.h"
 
 /* Messages ---- */
 
@@ -46,7 +46,7 @@ static void under_a_seal_large_messages_arrive_as_well(void **state)
     assert_int_equal(f->alice.downs, 0);
 }
 
-/* What is sent is length, pair, number, filler; whoever sends keeps to what actors/remote_out.c does. */
+/* What is sent is length, pair, number, filler; whoever sends keeps to what actors/remote/out.c does. */
 typedef struct model {
     uint32_t sent[6], heard[6], wrong;
 } model;

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "actors/operator.h"
+#include "actors/operator/operator.h"
 #include "actors/send.h"
 #include "base/mem.h"
 

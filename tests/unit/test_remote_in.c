@@ -5,9 +5,9 @@
 
 #include "tests/kit/manual.h"
 
-#include "actors/pending.h"
-#include "actors/remote_peer.h"
-#include "actors/wire.h"
+#include "actors/futures/pending.h"
+#include "actors/remote/peer.h"
+#include "actors/remote/wire.h"
 #include "base/mem.h"
 
 static size_t put(uint8_t *at, tr__record record, const void *body)

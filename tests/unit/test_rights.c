@@ -10,8 +10,8 @@
 
 #include <cmocka.h>
 
-#include "actors/rights.h"
-#include "actors/rights_file_os.h"
+#include "actors/remote/rights.h"
+#include "actors/remote/rights_file_os.h"
 #include "transport/quota.h"
 
 static void a_star_stands_for_any_characters(void **state)

@@ -2,7 +2,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "actors/shutdown.h"
+#include "actors/supervision/shutdown.h"
 #include "base/mem.h"
 #include "tests/kit/manual.h"
 

@@ -15,7 +15,7 @@
 #include <troupe/node.h>
 #include <troupe/troupe.h>
 
-#include "actors/stopper_os.h"
+#include "actors/driver/stopper_os.h"
 #include "base/signals_os.h"
 
 static const int both[] = {SIGUSR1, SIGUSR2, 0};

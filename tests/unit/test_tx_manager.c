@@ -6,9 +6,9 @@
 #include <string.h>
 
 #include "actors/adapter.h"
+#include "actors/names/warden.h"
 #include "actors/tx/manager.h"
 #include "actors/tx/state.h"
-#include "actors/warden.h"
 #include "base/mem.h"
 #include "tests/kit/bank.h"
 

@@ -7,7 +7,7 @@
 
 #include <cmocka.h>
 
-#include "actors/waits.h"
+#include "actors/remote/waits.h"
 #include "base/mem.h"
 #include "base/random.h"
 

@@ -3,8 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "actors/remote.h"
-#include "actors/warden.h"
+#include "actors/names/warden.h"
+#include "actors/remote/remote.h"
 #include "base/mem.h"
 #include "tests/kit/manual.h"
 #include "tests/kit/memory_stream.h"

@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "actors/watchdog.h"
+#include "actors/supervision/watchdog.h"
 #include "tests/kit/manual.h"
 
 /* ---- fixture ------------------------------------------------------------------------------------------- */

@@ -1,8 +1,8 @@
-/* What is measured and copied only while somebody watches (actors/meter.h), as the operator's requests show it; and the
+/* What is measured and copied only while somebody watches (actors/operator/meter.h), as the operator's requests show it; and the
  * ring of what a loop did last. */
 #include "tests/unit/operator_fixture.h"
 
-#include "actors/meter.h"
+#include "actors/operator/meter.h"
 #include "base/ring.h"
 
 TR_MESSAGE(note, (u32, number), (string, text))

@@ -9,7 +9,7 @@
 
 #include <cmocka.h>
 
-#include "actors/wire.h"
+#include "actors/remote/wire.h"
 #include "base/random.h"
 
 /* ---- fixture ------------------------------------------------------------------------------------------- */

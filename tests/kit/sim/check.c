@@ -1,7 +1,7 @@
 /* What must hold of every node at any time, and of one that has stopped. See loop.h and places.h for the invariants. */
+#include "actors/futures/pending.h"
 #include "actors/node.h"
-#include "actors/pending.h"
-#include "actors/remote_peer.h"
+#include "actors/remote/peer.h"
 #include "mailbox/buffer.h"
 #include "mailbox/pool.h"
 #include "tests/kit/sim/sim.h"

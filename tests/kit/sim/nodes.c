@@ -3,8 +3,8 @@
 #include <string.h>
 
 #include "actors/node.h"
-#include "actors/remote.h"
-#include "actors/shutdown.h"
+#include "actors/remote/remote.h"
+#include "actors/supervision/shutdown.h"
 #include "base/check.h"
 #include "base/err.h"
 #include "base/mem.h"

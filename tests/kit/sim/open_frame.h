@@ -2,7 +2,7 @@
 #ifndef TR_TESTS_KIT_SIM_OPEN_FRAME_H
 #define TR_TESTS_KIT_SIM_OPEN_FRAME_H
 
-#include "actors/remote_peer.h"
+#include "actors/remote/peer.h"
 #include "transport/link.h"
 
 /* Bytes that fit in it; 0: none is open, or no such peer is there. */

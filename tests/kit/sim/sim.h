@@ -253,7 +253,7 @@ void sim_disk_node_died(sim_node *node, bool power);
 /* Start it; now and then with a bit of its log flipped, which it may refuse, and is put back then. */
 tr_err sim_disk_start_node(sim_node *node, tr_error *error);
 void sim_disk_fini(sim_node *node);
-/* Files for large messages (actors/spool.h), on the same disk: sim_spool.c. */
+/* Files for large messages (actors/remote/spool.h), on the same disk: sim_spool.c. */
 extern const struct tr__spool_seam sim_spool_seam;
 
 /* ---- world.c ------------------------------------------------------------------------------------------- */

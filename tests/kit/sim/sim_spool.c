@@ -1,9 +1,9 @@
-/* The twin of the spool's files (actors/spool.h): in memory, on the node's own disk, which may be full. They have no names, so
+/* The twin of the spool's files (actors/remote/spool.h): in memory, on the node's own disk, which may be full. They have no names, so
  * nothing of them outlives the node; and no descriptor. */
 #include <stdlib.h>
 #include <string.h>
 
-#include "actors/spool.h"
+#include "actors/remote/spool.h"
 #include "base/err.h"
 #include "tests/kit/sim/sim.h"
 

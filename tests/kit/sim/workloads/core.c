@@ -8,7 +8,7 @@
 
 #include "actors/adapter.h"
 #include "actors/loop.h"
-#include "actors/remote_peer.h"
+#include "actors/remote/peer.h"
 #include "base/check.h"
 #include "base/mem.h"
 #include "transport/link.h"

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "actors/remote_peer.h"
+#include "actors/remote/peer.h"
 #include "base/check.h"
 #include "tests/kit/sim/workloads/core.h"
 #include "tests/kit/sim/workloads/list.h"
