@@ -442,6 +442,23 @@ static void rows_that_could_not_be_opened_again_are_not_taken_for_none(void **st
     rows->close(rows);
 }
 
+/* A segment that were made anew for that would take the place of the one that is open. */
+static void a_segment_that_is_there_has_its_size_also_without_memory(void **state)
+{
+    machine m = {0};
+    (void)state;
+    write_log(COUNT);
+    tr__log_store *store = open_store(&m);
+    assert_non_null(store);
+    tr__alloc_fail_at(1);
+    uint64_t size = store->size(store, 2);
+    tr__alloc_fail_at(0);
+    assert_true(size > TR__LOG_DATA_AT);
+    store->close(store);
+    close(m.wakes[0]);
+    close(m.wakes[1]);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, fresh, over)
 
 int main(void)
@@ -452,6 +469,7 @@ int main(void)
         TEST(a_damaged_snapshot_is_refused_or_whole),
         TEST(a_kill_while_a_snapshot_is_taken_loses_nothing),
         TEST(rows_that_could_not_be_opened_again_are_not_taken_for_none),
+        TEST(a_segment_that_is_there_has_its_size_also_without_memory),
     };
     return cmocka_run_group_tests_name("tx_snap_file", tests, NULL, NULL);
 }
