@@ -373,6 +373,26 @@ static void what_is_decided_by_hand_elsewhere_is_not_told_to_siblings(void **sta
     free(c);
 }
 
+static void what_can_not_be_written_is_not_told_to_be_decided_by_hand(void **state)
+{
+    (void)state;
+    cluster *c = setup_cluster(54);
+    cluster_transfer *t = killed_at(c, 1, TR__TX_POINT_BEFORE_COMMIT);
+    assert_int_equal(in_doubt(c, 2), 1);
+    tr__alloc_fail_at(1);
+    tr__tx_decide_by_hand(c->nodes[2].tx, t->ticket, true, &t->resolve_token);
+    assert_int_equal(tr__alloc_fail_left(), 0);
+    tr__alloc_fail_at(0);
+    assert_int_equal(in_doubt(c, 2), 1);
+    assert_false(t->is_settled);
+    assert_int_equal(t->resolved, TR_TX_OVERLOAD);
+    decide_by_hand(c, 2, t, true);
+    assert_int_equal(in_doubt(c, 2), 0);
+    assert_settled(t, TR_TX_COMMITTED);
+    cluster_close(c);
+    free(c);
+}
+
 static void a_log_that_lacks_nothing_is_neither_accepted_nor_overruled(void **state)
 {
     (void)state;
@@ -405,6 +425,7 @@ int main(void)
         cmocka_unit_test(an_operator_decides_and_goes_on_with_the_older_copy),
         cmocka_unit_test(what_an_accepted_log_lacks_is_not_aborted),
         cmocka_unit_test(what_is_decided_by_hand_elsewhere_is_not_told_to_siblings),
+        cmocka_unit_test(what_can_not_be_written_is_not_told_to_be_decided_by_hand),
         cmocka_unit_test(a_log_that_lacks_nothing_is_neither_accepted_nor_overruled),
     };
     return cmocka_run_group_tests_name("tx_older", tests, NULL, NULL);
