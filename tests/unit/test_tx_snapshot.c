@@ -14,7 +14,7 @@
 #include "actors/tx/log_format.h"
 #include "actors/tx/snap_rows.h"
 #include "actors/tx/state.h"
-#include "tests/kit/tx_cluster.h"
+#include "tests/kit/tx_pay.h"
 
 #define SEGMENT 16384u
 
@@ -42,12 +42,6 @@ static int over(void **state)
 
 /* ---- helpers ------------------------------------------------------------------------------------------- */
 
-/* n1 decides. */
-static cluster_transfer *pay(cluster *c, int64_t amount)
-{
-    return cluster_transfer_begin(c, 0, "n1/a", "n2/b", amount);
-}
-
 static void run_until_dead(cluster *c, uint32_t node, tr__tx_point point)
 {
     c->nodes[node].kill_at = (int)point;
@@ -70,13 +64,6 @@ static void snapshots(cluster *c, uint32_t node, unsigned count)
     }
     cluster_run(c, TR_MILLIS(200));
     assert_true(log->dropped > dropped);
-}
-
-static tr__tx_figures figures_of(cluster *c, uint32_t node)
-{
-    tr__tx_figures figures;
-    tr__tx_figures_of(c->nodes[node].tx, &figures);
-    return figures;
 }
 
 static void start_again(cluster *c, uint32_t node)
