@@ -250,6 +250,8 @@ static tr_err take_peer(tr__snapshot *s, tr__tx_reader *reader, tr_error *error)
     tr_bytes log = tr__tx_get_bytes(reader);
     if (reader->failed)
         return TR_EPROTO;
+    if (TR_PLANT(peers_unsaved))
+        return TR_OK;
     s->value.length = 0;
     tr__tx_put_number(&s->value, s->lsn);
     tr__tx_put_raw(&s->value, all.data, all.size);
