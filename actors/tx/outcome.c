@@ -6,7 +6,7 @@
  *              it is being decided            PENDING
  *              a participant asks             ABORTED (T4)
  *              anybody else                   settling ─durable─► ABORTED, for ever; EXPIRED, if what was decided then
- *                                             may be forgotten by now
+ *                                             may be forgotten by now; nothing, if its node has no right to begin one here
  *
  * Outcomes are forgotten when their transactions began so long ago (tr__tx_keep_outcomes), by our wall clock. A COMMIT that
  * isn't acknowledged by all is kept whatever its age: so a participant in doubt can always be answered.
@@ -248,7 +248,7 @@ void tr__tx_on_inquire(tr__tx *tx, const tr__tx_frame *frame)
         answer(tx, &id, from, actor, TR__TX_ABORTED, 0);
     else if (may_be_forgotten(tx, &id) && !TR_PLANT(forgotten_aborted))
         answer(tx, &id, from, actor, TR__TX_EXPIRED, 0);
-    else
+    else if (!tx->io->may_begin || tx->io->may_begin(tx->context, from, true))
         settle_for(tx, &id, from);
 }
 

@@ -59,6 +59,32 @@ static void what_was_never_decided_is_too_late_as_well(void **state)
     end(c);
 }
 
+/* Each ticket that is settled is a record, and is remembered for a day: nobody has that made who may begin nothing. What is
+ * decided it hears. */
+static void who_has_no_right_settles_nothing(void **state)
+{
+    (void)state;
+    cluster *c = setup_cluster(3);
+    cluster_transfer *known = pay(c, 40);
+    cluster_run(c, TR_SECONDS(1));
+    cluster_transfer *open = killed_at(c, 1, TR__TX_POINT_BEFORE_COMMIT);
+    assert_true(cluster_start(c, 1));
+    cluster_run(c, TR_SECONDS(12));
+    c->nodes[0].unwelcome = true;
+    uint64_t records = figures_of(c, 1).records;
+    ask(c, known);
+    assert_settled(known, TR_TX_COMMITTED);
+    cluster_resolve(c, open, 0);
+    cluster_run(c, TR_SECONDS(12));
+    assert_false(open->is_settled);
+    assert_int_equal(open->resolved, TR_TX_UNREACHABLE);
+    assert_int_equal(figures_of(c, 1).records, records);
+    c->nodes[0].unwelcome = false;
+    ask(c, open);
+    assert_settled(open, TR_TX_ABORTED);
+    end(c);
+}
+
 static void a_commit_that_not_all_have_heard_of_is_kept_whatever_its_age(void **state)
 {
     (void)state;
@@ -107,6 +133,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(who_asks_in_time_hears_it_and_later_that_it_is_too_late),
         cmocka_unit_test(what_was_never_decided_is_too_late_as_well),
+        cmocka_unit_test(who_has_no_right_settles_nothing),
         cmocka_unit_test(a_commit_that_not_all_have_heard_of_is_kept_whatever_its_age),
         cmocka_unit_test(a_clock_that_is_set_back_makes_nothing_young_again),
     };
