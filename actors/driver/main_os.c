@@ -106,6 +106,17 @@ static int parse_log(const char *word, tr_log_level *level)
     return 2;
 }
 
+/* A number of units of so many seconds each, from `least` to `most`. False: it is none, and *ns is as it was. */
+static bool parse_span(const char *value, double unit, double least, double most, uint64_t *ns)
+{
+    char *end;
+    double number = strtod(value, &end);
+    if (end == value || *end || !(number >= least && number <= most))
+        return false;
+    *ns = (uint64_t)(number * unit * 1e9);
+    return true;
+}
+
 /* "4096", "64K", "512M", "2G"; false: it is none. */
 static bool parse_bytes(const char *text, uint64_t *bytes)
 {
@@ -179,24 +190,19 @@ static int take_number(const char *program, int option, const char *value, parse
 {
     char *end = "";
     unsigned long number;
-    double seconds;
     switch (option) {
     case 'l':
         number = strtoul(value, &end, 10);
         p->node.loops = number < 1 || number > 64 ? 0 : (uint32_t)number;
         return *end || !p->node.loops ? bad(program, "loops", value, "a number from 1 to 64") : 0;
     case 's':
-        seconds = strtod(value, &end);
-        p->node.stop_timeout_ns = (uint64_t)(seconds * 1e9);
-        return *end || !(seconds >= 0.001 && seconds <= 1e6)
-                   ? bad(program, "stop-timeout", value, "seconds, from 0.001 on")
-                   : 0;
+        return parse_span(value, 1, 0.001, 1e6, &p->node.stop_timeout_ns)
+                   ? 0
+                   : bad(program, "stop-timeout", value, "seconds, from 0.001 on");
     case 'O':
-        seconds = strtod(value, &end) * 3600;
-        p->node.outcomes_ns = (uint64_t)(seconds * 1e9);
-        return *end || !(seconds >= 3600 && seconds <= 3600 * 1e6)
-                   ? bad(program, "outcomes", value, "hours, from 1 on")
-                   : 0;
+        return parse_span(value, 3600, 1, 1e6, &p->node.outcomes_ns)
+                   ? 0
+                   : bad(program, "outcomes", value, "hours, from 1 on");
     case 'b':
         return parse_bytes(value, &p->node.message_budget)
                    ? 0

@@ -72,8 +72,8 @@ void tr__tx_put_number(tr__tx_buffer *buffer, uint64_t number)
 
 void tr__tx_put_raw(tr__tx_buffer *buffer, const void *bytes, size_t length)
 {
-    uint8_t *at = grow(buffer, length);
-    if (at && length)
+    uint8_t *at = length ? grow(buffer, length) : NULL;
+    if (at)
         memcpy(at, bytes, length);
 }
 

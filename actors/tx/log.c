@@ -186,7 +186,7 @@ static void begin_batch(tr__log *log)
         .segment = log->head.segment,
         .keep = is_to_drop(log) ? log->keep : 0,
         .offset = log->written,
-        .bytes = log->flying.bytes + log->flying_at,
+        .bytes = log->flying.bytes ? log->flying.bytes + log->flying_at : NULL,
         .length = log->flying_end - log->flying_at,
         .mark_offset = TR__LOG_SLOT_AT(log->slot),
         .mark = log->mark,

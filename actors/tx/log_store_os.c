@@ -16,6 +16,7 @@
  * kernel forgets which pages it could not write, so a second force would succeed and mean nothing. */
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -128,10 +129,10 @@ static uint64_t size_of(tr__log_store *store, uint32_t segment)
 {
     os_store *os = (os_store *)store;
     struct stat info;
-    char *path = segment == TR__LOG_SEGMENT ? NULL : tr__alloc(strlen(os->path) + SUFFIX_BYTES);
+    char
+        path[PATH_MAX + SUFFIX_BYTES]; /* no memory is needed: one that is there is never taken for missing */
     bool is_there = segment == TR__LOG_SEGMENT ? fstat(os->fd, &info) == 0
-                                               : path && stat(path_of(os, segment, "", path), &info) == 0;
-    tr__free(path);
+                                               : stat(path_of(os, segment, "", path), &info) == 0;
     return is_there && S_ISREG(info.st_mode) ? (uint64_t)info.st_size : 0;
 }
 
@@ -532,7 +533,7 @@ static tr_err start_thread(os_store *os, tr_error *error)
 
 static os_store *make_store(const char *path)
 {
-    os_store *os = tr__zalloc(sizeof *os);
+    os_store *os = strlen(path) < PATH_MAX ? tr__zalloc(sizeof *os) : NULL;
     if (!os)
         return NULL;
     os->fd = -1;

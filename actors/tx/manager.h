@@ -82,6 +82,7 @@ typedef struct tr__transactions {
     tr_msg *peers; /* the tr_node_event of their coming, the last first */
     tr_msg *early; /* frames of nodes of whose coming we haven't heard yet, in order */
     uint32_t early_count;
+    size_t early_bytes;
     tr__tx_client *clients;
     uint64_t sweep_ns; /* when to look for clients that were given up */
     /* Branches that nobody can execute, told after the handler. */

@@ -6,7 +6,8 @@
  * called again and again, not on the owner's thread, until that returns false; then the store wakes the owner, as the
  * log's store does, who calls `finished`. While there is a job, the rows are the job's alone.
  *
- * How it can fail: TR_ENOSPC, TR_ENOMEM: nothing of this step was done, after a rollback it may be tried again, later.
+ * How it can fail: TR_ENOSPC, TR_ENOMEM, TR_EADDRINUSE (another process looks at it): nothing of this step was done, after a
+ * rollback it may be tried again, later.
  * TR_EMISMATCH: it is damaged, the text names the file. TR_EIO: what is on the disk is unknown. */
 #ifndef TR_ACTORS_TX_SNAP_STORE_H
 #define TR_ACTORS_TX_SNAP_STORE_H

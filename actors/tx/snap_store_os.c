@@ -28,7 +28,8 @@ enum { GET, NEXT, PUT, DEL, EACH, STATEMENTS };
 typedef struct os_snap {
     tr__snap_store store;
     char *path;
-    sqlite3 *db; /* NULL: there is no file yet, or it is being opened anew */
+    sqlite3 *db; /* NULL: there is no file yet, or it couldn't be opened anew the last time */
+    bool made;   /* there is a file */
     sqlite3_stmt *statements[STATEMENTS];
     bool changing; /* within a transaction */
     void (*wake)(void *context);
@@ -37,8 +38,10 @@ typedef struct os_snap {
     bool (*step)(void *context); /* of the job */
     void *step_context;
     pthread_t thread;
-    bool running;         /* the owner's: there is a thread to be joined */
-    atomic_bool over;     /* release by the thread, acquire by the owner: the job's last step is over */
+    bool running; /* the owner's: there is a thread to be joined */
+    /* The job's last step is over. seq_cst: who is woken gives the wake's block back and then looks here, the thread does it
+     * the other way round (manager.c). */
+    atomic_bool over;
     atomic_bool stopping; /* relaxed: only a hint, the join orders all else */
 } os_snap;
 
@@ -46,6 +49,8 @@ typedef struct os_snap {
 
 static tr_err code_of(int code)
 {
+    if (code == SQLITE_IOERR_NOMEM)
+        return TR_ENOMEM;
     switch (code & 0xff) {
     case SQLITE_FULL:
         return TR_ENOSPC;
@@ -138,6 +143,12 @@ static tr_err connect_to(os_snap *os, tr_error *error)
     return code;
 }
 
+/* Rows that can't be read now are never taken for none: what is made of them would be a snapshot of nothing. */
+static tr_err connect_again(os_snap *os, tr_error *error)
+{
+    return os->db || !os->made ? TR_OK : connect_to(os, error);
+}
+
 /* ---- the seam ------------------------------------------------------------------------------------------ */
 
 static tr_err finish_statement(os_snap *os, int which, int code, tr_error *error)
@@ -163,10 +174,12 @@ static void let_go(os_snap *os)
 /* The first column of the row that it finds by that key; *out NULL: none. */
 static tr_err look_up(os_snap *os, int which, tr_bytes key, tr_bytes *out, tr_error *error)
 {
-    sqlite3_stmt *statement = os->statements[which];
+    sqlite3_stmt *statement;
     *out = (tr_bytes){NULL, 0};
+    TR_TRY(connect_again(os, error));
     if (!os->db)
         return TR_OK;
+    statement = os->statements[which];
     let_go(os);
     bind(statement, 1, key);
     int code = sqlite3_step(statement);
@@ -195,11 +208,13 @@ static tr_err make(os_snap *os, tr_error *error)
         return tr__fail(error, errno == ENOSPC ? TR_ENOSPC : TR_EIO, "making the snapshot %s failed: %s",
                         os->store.name, strerrordesc_np(errno));
     close(fd);
+    os->made = true;
     return connect_to(os, error);
 }
 
 static tr_err begin_change(os_snap *os, tr_error *error)
 {
+    TR_TRY(connect_again(os, error));
     if (os->db)
         let_go(os);
     else
@@ -253,6 +268,7 @@ static tr_err seal(tr__snap_store *store, tr_error *error)
 {
     os_snap *os = (os_snap *)store;
     int left = -1, back = -1;
+    TR_TRY(connect_again(os, error));
     if (!os->db)
         return TR_OK;
     let_go(os);
@@ -266,11 +282,12 @@ static tr_err seal(tr__snap_store *store, tr_error *error)
 static tr_err each(tr__snap_store *store, tr__snap_row_fn *row, void *context, tr_error *error)
 {
     os_snap *os = (os_snap *)store;
-    sqlite3_stmt *statement = os->statements[EACH];
     int code = SQLITE_DONE;
     tr_err err = TR_OK;
+    TR_TRY(connect_again(os, error));
     if (!os->db)
         return TR_OK;
+    sqlite3_stmt *statement = os->statements[EACH];
     while (err == TR_OK && (code = sqlite3_step(statement)) == SQLITE_ROW) {
         const void *key = sqlite3_column_blob(statement, 0), *value = sqlite3_column_blob(statement, 1);
         err = row(context, (tr_bytes){key ? key : "", (size_t)sqlite3_column_bytes(statement, 0)},
@@ -287,7 +304,7 @@ static void *work(void *argument)
     os_snap *os = argument;
     while (!atomic_load_explicit(&os->stopping, memory_order_relaxed) && os->step(os->step_context)) {
     }
-    atomic_store_explicit(&os->over, true, memory_order_release);
+    atomic_store(&os->over, true);
     if (!atomic_load_explicit(&os->stopping, memory_order_relaxed))
         os->wake(os->context);
     return NULL;
@@ -312,7 +329,7 @@ static bool begin(tr__snap_store *store, bool (*step)(void *context), void *cont
 static bool finished(tr__snap_store *store)
 {
     os_snap *os = (os_snap *)store;
-    if (!os->running || !atomic_load_explicit(&os->over, memory_order_acquire))
+    if (!os->running || !atomic_load(&os->over))
         return false;
     pthread_join(os->thread, NULL);
     os->running = false;
@@ -359,7 +376,8 @@ tr__snap_store *tr__snap_store_open_os(const char *path, void (*wake)(void *cont
     os->store.close = close_store;
     os->wake = wake;
     os->context = context;
-    if (stat(path, &info) == 0 && connect_to(os, error) != TR_OK) {
+    os->made = stat(path, &info) == 0;
+    if (connect_again(os, error) != TR_OK) {
         close_store(&os->store);
         return NULL;
     }

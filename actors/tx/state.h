@@ -414,6 +414,8 @@ void tr__tx_decision_forget(tr__tx *tx, tr__tx_decision *decision);
 tr__tx_outcome_at *tr__tx_outcome_find(tr__tx *tx, const tr_tx_id *id);
 /* T5. False: no memory. */
 bool tr__tx_outcome_put(tr__tx *tx, const tr_tx_id *id, bool committed, uint64_t ts);
+/* A record says otherwise than one before it: no such log, or snapshot, was ever written. */
+bool tr__tx_outcome_contradicts(tr__tx *tx, const tr_tx_id *id, bool committed);
 void tr__tx_on_inquire(tr__tx *tx, const tr__tx_frame *frame);
 void tr__tx_outcomes_forget_token(tr__tx *tx, const void *token);
 void tr__tx_outcomes_tick(tr__tx *tx, uint64_t now_ns);

@@ -408,6 +408,57 @@ static void a_kill_while_a_snapshot_is_taken_loses_nothing(void **state)
     }
 }
 
+static bool has_row(tr__snap_store *rows, const char *key, tr_err *code)
+{
+    tr_error error;
+    tr_bytes value;
+    *code = rows->get(rows, (tr_bytes){key, strlen(key)}, &value, &error);
+    return *code == TR_OK && value.data;
+}
+
+/* Between its being written back and opened anew: there may be no memory, no descriptor, or somebody looks at the file. */
+static void rows_that_could_not_be_opened_again_are_not_taken_for_none(void **state)
+{
+    char path[128], away[128];
+    tr_error error;
+    tr_err code;
+    (void)state;
+    snprintf(path, sizeof path, "%s", path_of("n.txsnap"));
+    snprintf(away, sizeof away, "%s", path_of("away"));
+    tr__snap_store *rows = tr__snap_store_open_os(path, wake, NULL, &error);
+    assert_non_null(rows);
+    assert_int_equal(rows->put(rows, (tr_bytes){"k", 1}, (tr_bytes){"v", 1}, &error), TR_OK);
+    assert_int_equal(rows->commit(rows, &error), TR_OK);
+    assert_int_equal(rename(path, away), 0);
+    assert_int_not_equal(rows->seal(rows, &error), TR_OK);
+    rows->rollback(rows);
+    assert_false(has_row(rows, "k", &code));
+    assert_int_not_equal(code, TR_OK);
+    assert_int_not_equal(rows->each(rows, NULL, NULL, &error), TR_OK);
+    assert_int_equal(rename(away, path), 0);
+    assert_true(has_row(rows, "k", &code));
+    assert_int_equal(rows->seal(rows, &error), TR_OK);
+    assert_true(has_row(rows, "k", &code));
+    rows->close(rows);
+}
+
+/* A segment that were made anew for that would take the place of the one that is open. */
+static void a_segment_that_is_there_has_its_size_also_without_memory(void **state)
+{
+    machine m = {0};
+    (void)state;
+    write_log(COUNT);
+    tr__log_store *store = open_store(&m);
+    assert_non_null(store);
+    tr__alloc_fail_at(1);
+    uint64_t size = store->size(store, 2);
+    tr__alloc_fail_at(0);
+    assert_true(size > TR__LOG_DATA_AT);
+    store->close(store);
+    close(m.wakes[0]);
+    close(m.wakes[1]);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, fresh, over)
 
 int main(void)
@@ -417,6 +468,8 @@ int main(void)
         TEST(a_file_that_is_missing_is_named),
         TEST(a_damaged_snapshot_is_refused_or_whole),
         TEST(a_kill_while_a_snapshot_is_taken_loses_nothing),
+        TEST(rows_that_could_not_be_opened_again_are_not_taken_for_none),
+        TEST(a_segment_that_is_there_has_its_size_also_without_memory),
     };
     return cmocka_run_group_tests_name("tx_snap_file", tests, NULL, NULL);
 }

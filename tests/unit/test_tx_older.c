@@ -1,71 +1,8 @@
 /* A log that isn't what it was: put back to an older copy of itself. Its node finds out by what others remember, and does
  * nothing new with it: row 14 of the crash table. Over logs in memory, as test_tx_protocol.c. */
-#include "tests/kit/tx_cluster.h"
-
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include <cmocka.h>
-
-/* ---- fixture ------------------------------------------------------------------------------------------- */
-
-/* The caller is n0, which keeps no account; a (on n1) is called first, so n1 coordinates; b is on n2. */
-static const char *const both[] = {"n1/a", "n2/b"};
-
-static cluster *setup_cluster(uint64_t seed)
-{
-    cluster *c = calloc(1, sizeof(*c));
-    cluster_open(c, seed);
-    return c;
-}
-
-static void end(cluster *c)
-{
-    cluster_run(c, TR_SECONDS(12));
-    cluster_check(c, both, 2);
-    cluster_close(c);
-    free(c);
-}
-
-static cluster_transfer *pay(cluster *c, int64_t amount)
-{
-    return cluster_transfer_begin(c, 0, "n1/a", "n2/b", amount);
-}
-
-static void assert_answer(const cluster_transfer *t, tr_tx_status status, tr_tx_reason reason)
-{
-    assert_true(t->answered);
-    assert_int_equal(t->outcome.status, status);
-    assert_int_equal(t->outcome.reason, reason);
-}
-
-static void assert_balances(cluster *c, int64_t a, int64_t b)
-{
-    assert_int_equal(cluster_balance(c, "n1/a"), a);
-    assert_int_equal(cluster_balance(c, "n2/b"), b);
-}
-
-static void assert_settled(const cluster_transfer *t, tr_tx_status status)
-{
-    assert_true(t->is_settled);
-    assert_int_equal(t->settled, status);
-}
+#include "tests/kit/tx_pay.h"
 
 /* ---- copies --------------------------------------------------------------------------------------------- */
-
-/* Run until that node was killed at that point. */
-static cluster_transfer *killed_at(cluster *c, uint32_t node, tr__tx_point point)
-{
-    cluster_transfer *t = pay(c, 40);
-    c->nodes[node].kill_at = (int)point;
-    for (int i = 0; i < 100000 && c->nodes[node].tx; i++)
-        cluster_step(c);
-    assert_null(c->nodes[node].tx);
-    return t;
-}
 
 /* As its files are now. */
 static memory_copy copy_of(cluster *c, uint32_t node)
@@ -373,6 +310,26 @@ static void what_is_decided_by_hand_elsewhere_is_not_told_to_siblings(void **sta
     free(c);
 }
 
+static void what_can_not_be_written_is_not_told_to_be_decided_by_hand(void **state)
+{
+    (void)state;
+    cluster *c = setup_cluster(54);
+    cluster_transfer *t = killed_at(c, 1, TR__TX_POINT_BEFORE_COMMIT);
+    assert_int_equal(in_doubt(c, 2), 1);
+    tr__alloc_fail_at(1);
+    tr__tx_decide_by_hand(c->nodes[2].tx, t->ticket, true, &t->resolve_token);
+    assert_int_equal(tr__alloc_fail_left(), 0);
+    tr__alloc_fail_at(0);
+    assert_int_equal(in_doubt(c, 2), 1);
+    assert_false(t->is_settled);
+    assert_int_equal(t->resolved, TR_TX_OVERLOAD);
+    decide_by_hand(c, 2, t, true);
+    assert_int_equal(in_doubt(c, 2), 0);
+    assert_settled(t, TR_TX_COMMITTED);
+    cluster_close(c);
+    free(c);
+}
+
 static void a_log_that_lacks_nothing_is_neither_accepted_nor_overruled(void **state)
 {
     (void)state;
@@ -405,6 +362,7 @@ int main(void)
         cmocka_unit_test(an_operator_decides_and_goes_on_with_the_older_copy),
         cmocka_unit_test(what_an_accepted_log_lacks_is_not_aborted),
         cmocka_unit_test(what_is_decided_by_hand_elsewhere_is_not_told_to_siblings),
+        cmocka_unit_test(what_can_not_be_written_is_not_told_to_be_decided_by_hand),
         cmocka_unit_test(a_log_that_lacks_nothing_is_neither_accepted_nor_overruled),
     };
     return cmocka_run_group_tests_name("tx_older", tests, NULL, NULL);
