@@ -182,6 +182,8 @@ struct tr__tx_call_at {
     struct tr__tx_call_at *next;
     uint32_t number;
     bool writes;
+    bool
+        migrates; /* a tr__tx_migrate of this node's own: the runtime executes it, by the actor's `migrate` */
     uint64_t type, fingerprint, lock_until_ns;
     size_t size, schema_size;
     uint8_t body[]; /* and behind it the schema */
@@ -197,6 +199,12 @@ tr_txview *tr__tx_branch_view(tr__tx_branch *branch);
 void tr__tx_executed(tr__tx *tx, tr__tx_branch *branch, tr_tx_reason reason, const char *text);
 
 /* ---- for who looks ------------------------------------------------------------------------------------- */
+
+/* Whether anything that a participant of this node keeps, or that is in doubt here, has a version. */
+bool tr__tx_has_versions(const tr__tx *tx);
+/* For each participant whose state has a version. */
+void tr__tx_versions(const tr__tx *tx, void (*fn)(void *context, const char *actor, uint32_t version),
+                     void *context);
 
 /* What a participant of this node has committed; NULL: no such participant ever wrote. For tests and operators. */
 const tr__store *tr__tx_state(const tr__tx *tx, const char *actor);

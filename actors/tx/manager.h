@@ -4,6 +4,7 @@
  *   peers.c      frames to and from other nodes' managers
  *   callers.c    what actors of this node ask: calls, commits, tickets, resolves
  *   execute.c    within participants' actors: their definitions, and a call's execution
+ *   migrate.c    before a participant's init: what it keeps is brought to its version
  *   trail.c      what happened lately, for who looks
  *
  * Loop 0 only, unless said otherwise: the manager lives there. */
@@ -73,6 +74,7 @@ typedef struct tr__transactions {
     /* Any thread */
     tr__spin defs_lock;
     struct tr__transact_wrap *defs; /* execute.c */
+    _Atomic bool versions;          /* something that participants keep here has one, or is about to */
     _Atomic(tr_msg *) wake; /* what the log's thread sends when a batch is over; NULL: it is on its way */
 
     tr__tx *tx;     /* NULL after the manager's end */
@@ -125,5 +127,13 @@ void tr__callers_fini(tr__transactions *t);
 /* ---- execute.c ----------------------------------------------------------------------------------------- */
 
 void tr__transact_defs_fini(tr__transactions *t);
+
+/* ---- migrate.c ----------------------------------------------------------------------------------------- */
+
+/* Before a call is executed, and when it was: TR_OK, or what is wrong with the version of what is kept, in words. */
+tr_err tr__version_check(const tr_actor *actor, const tr_txview *view, const char *name, tr_error *error);
+tr_err tr__version_note(const tr_actor *actor, tr_txview *view);
+/* Within the participant, with the lock: by its `migrate`, to its version. */
+tr_err tr__migrate(const tr_actor *actor, tr_txview *view, const char *name, tr_error *error);
 
 #endif

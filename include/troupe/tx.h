@@ -122,6 +122,9 @@ TR_MESSAGE(tr_tx_called)
 TR_MESSAGE(tr_tx_list, (u32, most))
 TR_MESSAGE(tr_tx_listing, (string, json))
 
+/* For tr_view_each: a key and its value, borrowed until it writes that key. Another value than TR_OK ends the walk with it. */
+typedef tr_err (*tr_view_each_fn)(tr_txview *v, const char *key, tr_bytes value, void *context);
+
 /* Do all calls of a transaction; an error aborts it (its text is the outcome's). May be run again from the start. */
 typedef tr_err (*tr_tx_body)(tr_actor *self, tr_tx *tx, void *arg);
 
