@@ -16,6 +16,7 @@
  * kernel forgets which pages it could not write, so a second force would succeed and mean nothing. */
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -47,6 +48,7 @@ typedef struct segment_file {
 
 typedef struct os_store {
     tr__log_store store;
+    char *place;                       /* `path` from the root */
     char *path, *fresh_path;           /* the second is what a new log is called until it is published */
     char *segment_path, *segment_name; /* room for two, for who has the files */
     int fd;                            /* of the first segment */
@@ -420,6 +422,7 @@ static void drop(os_store *os)
             close(os->files[i].fd);
     pthread_cond_destroy(&os->given);
     pthread_mutex_destroy(&os->mutex);
+    tr__free(os->place);
     tr__free(os->path);
     tr__free(os->fresh_path);
     tr__free(os->segment_path);
@@ -530,6 +533,19 @@ static tr_err start_thread(os_store *os, tr_error *error)
     return TR_OK;
 }
 
+/* The directory that it is relative to may be another one later. */
+static char *from_root(const char *path)
+{
+    char here[PATH_MAX];
+    if (path[0] == '/' || !getcwd(here, sizeof here))
+        return tr__strdup(path);
+    size_t room = strlen(here) + strlen(path) + 2;
+    char *place = tr__alloc(room);
+    if (place)
+        snprintf(place, room, "%s/%s", here, path);
+    return place;
+}
+
 static os_store *make_store(const char *path)
 {
     os_store *os = tr__zalloc(sizeof *os);
@@ -540,10 +556,11 @@ static os_store *make_store(const char *path)
     pthread_cond_init(&os->given, NULL);
     size_t length = strlen(path);
     os->path = tr__strdup(path);
+    os->store.path = os->place = from_root(path);
     os->fresh_path = tr__alloc(length + sizeof ".new");
     os->segment_path = tr__alloc(length + SUFFIX_BYTES);
     os->segment_name = tr__alloc(length + SUFFIX_BYTES);
-    if (!os->path || !os->fresh_path || !os->segment_path || !os->segment_name) {
+    if (!os->place || !os->path || !os->fresh_path || !os->segment_path || !os->segment_name) {
         drop(os);
         return NULL;
     }

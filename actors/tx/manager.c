@@ -213,6 +213,8 @@ static void dispatch(tr__transactions *t, const tr_msg *msg)
     const tr__tx_do_resolve *resolve;
     const tr__tx_do_decide *decide;
     const tr_tx_list *listing;
+    const tr__tx_do_hold *hold;
+    const tr__tx_do_let_go *go;
     if (msg->kind == TR__MSG_NOTICE)
         notice(t, msg);
     else if ((frame = tr_match(msg, tr__tx_frame)))
@@ -231,6 +233,10 @@ static void dispatch(tr__transactions *t, const tr_msg *msg)
         tr__callers_decide(t, msg, decide);
     else if (tr_match(msg, tr__tx_do_accept))
         tr__callers_accept(t, msg);
+    else if ((hold = tr_match(msg, tr__tx_do_hold)))
+        tr__callers_hold(t, msg, hold);
+    else if ((go = tr_match(msg, tr__tx_do_let_go)))
+        tr__callers_let_go(t, msg, go);
 }
 
 static void tick_soon(tr__transactions *t)

@@ -43,6 +43,11 @@ TR_MESSAGE(tr__tx_do_resolve, (string, ticket), (u64, until_ns))
 /* By an operator of this node: `troupe tx resolve` and `accept`. Answered by a tr_tx_done, a tr_tx_called. */
 TR_MESSAGE(tr__tx_do_decide, (string, ticket), (bool, commit))
 TR_MESSAGE(tr__tx_do_accept)
+/* `troupe tx backup`: as tr__tx_hold and tr__tx_let_go; answered by a tr__tx_is_held_so, a tr_tx_called. */
+TR_MESSAGE(tr__tx_do_hold, (u64, token))
+TR_MESSAGE(tr__tx_do_let_go, (u64, token))
+TR_MESSAGE(tr__tx_is_held_so, (u64, token), (string, path), (u32, first), (u32, last), (u64, end), (u64, lsn),
+           (string, log))
 
 /* To a participant's actor as a TR__MSG_EXECUTE, and back as a notice: one block, so nothing can be missing for the
  * answer. `branch` is a pointer. */
@@ -116,6 +121,8 @@ void tr__callers_do(tr__transactions *t, const tr_msg *msg, const tr__tx_do *wha
 void tr__callers_resolve(tr__transactions *t, const tr_msg *msg, const tr__tx_do_resolve *resolve);
 void tr__callers_decide(tr__transactions *t, const tr_msg *msg, const tr__tx_do_decide *decide);
 void tr__callers_accept(tr__transactions *t, const tr_msg *msg);
+void tr__callers_hold(tr__transactions *t, const tr_msg *msg, const tr__tx_do_hold *hold);
+void tr__callers_let_go(tr__transactions *t, const tr_msg *msg, const tr__tx_do_let_go *go);
 /* core's answers */
 void tr__callers_called(void *context, void *token, const tr__tx_frame *answer);
 void tr__callers_done(void *context, void *token, const tr_tx_done *done);

@@ -23,9 +23,10 @@
 #include "base/err.h"
 #include "base/plant.h"
 
-#define WAIT_NS      TR__TX_DEADLINE_MAX /* for what is in doubt, in one attempt */
-#define PAUSE_NS     TR_MILLIS(10)       /* between attempts; doubles, up to: */
-#define PAUSE_MAX_NS TR_SECONDS(1)
+#define WAIT_NS \
+    TR_SECONDS(10) /* for what is in doubt, in one attempt: so long is kept what an attempt left behind */
+#define PAUSE_NS     TR_MILLIS(10) /* between attempts; doubles, up to: */
+#define PAUSE_MAX_NS TR_MILLIS(100)
 
 TR_MESSAGE(tr__tx_migrator, (addr, actor), (string, name))
 

@@ -412,7 +412,7 @@ static void what_began_with_an_actor_that_was_replaced_by_a_newer_one_ends_befor
         manual_pump(b->m);
         assert_true(waits(b));
         manual_step(b->m, TR_SECONDS(12)); /* it is committed, or its deadline has passed */
-        assert_string_equal("0 1 2 ", calls);
+        assert_int_equal(3, version_of(b));
         assert_int_equal(commits ? 45 : 40, bank_balance(b));
         bank_close(b);
     }
@@ -491,7 +491,7 @@ static void whatever_allocation_fails_it_is_done_once_or_the_actor_ends(void **s
         tr__alloc_fail_at(nth);
         manual_pump(b->m);
         tr__alloc_fail_at(0);
-        manual_step(b->m, TR_SECONDS(3));
+        manual_step(b->m, TR_SECONDS(25)); /* what an attempt left behind has a deadline */
         if (!manual_actor(b->m, b->account))
             spawn_as(b, &of_3);
         if (!b->m->fatals) {
