@@ -16,7 +16,6 @@
  * kernel forgets which pages it could not write, so a second force would succeed and mean nothing. */
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -533,19 +532,6 @@ static tr_err start_thread(os_store *os, tr_error *error)
     return TR_OK;
 }
 
-/* The directory that it is relative to may be another one later. */
-static char *from_root(const char *path)
-{
-    char here[PATH_MAX];
-    if (path[0] == '/' || !getcwd(here, sizeof here))
-        return tr__strdup(path);
-    size_t room = strlen(here) + strlen(path) + 2;
-    char *place = tr__alloc(room);
-    if (place)
-        snprintf(place, room, "%s/%s", here, path);
-    return place;
-}
-
 static os_store *make_store(const char *path)
 {
     os_store *os = tr__zalloc(sizeof *os);
@@ -556,7 +542,7 @@ static os_store *make_store(const char *path)
     pthread_cond_init(&os->given, NULL);
     size_t length = strlen(path);
     os->path = tr__strdup(path);
-    os->store.path = os->place = from_root(path);
+    os->store.path = os->place = tr__path_from_root(path);
     os->fresh_path = tr__alloc(length + sizeof ".new");
     os->segment_path = tr__alloc(length + SUFFIX_BYTES);
     os->segment_name = tr__alloc(length + SUFFIX_BYTES);

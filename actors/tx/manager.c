@@ -303,6 +303,8 @@ static tr_err open_with(tr__transactions *t, tr__log_store *store, tr_error *err
         return error->code;
     }
     t->has_log = tr__tx_has_log(t->tx);
+    if (tr__tx_lost(t->tx)) /* since before this start */
+        tr__node_log(node, TR_LOG_ERROR, "%s", tr__tx_lost(t->tx));
     atomic_store_explicit(&t->versions, tr__tx_has_versions(t->tx), memory_order_relaxed);
     if (node->opts.outcomes_ns)
         tr__tx_keep_outcomes(t->tx, node->opts.outcomes_ns);
