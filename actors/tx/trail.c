@@ -145,8 +145,11 @@ static json_t *doubts_of(const tr__tx *tx)
     return all;
 }
 
+/* The first ones. */
 static void add_version(void *context, const char *actor, uint32_t version)
 {
+    if (json_array_size(context) == TR__TRAIL_TRANSACTIONS)
+        return;
     json_array_append_new(context, json_pack("{s:s, s:i}", "actor", actor, "version", (int)version));
 }
 

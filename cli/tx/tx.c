@@ -124,6 +124,26 @@ static void print_figures(const style *s, const json_t *all)
     }
 }
 
+/* Of what participants keep, if it has one: a line a node. */
+static void print_versions(const json_t *all)
+{
+    const json_t *one;
+    const char *node = "";
+    size_t i;
+    json_array_foreach(json_object_get(all, "versions"), i, one)
+    {
+        bool same = strcmp(node, tx_text(one, "node")) == 0;
+        node = tx_text(one, "node");
+        printf("%s%s/%s %" JSON_INTEGER_FORMAT,
+               same ? ", "
+               : i  ? "\nversions  "
+                    : "versions  ",
+               node, tx_text(one, "actor"), tx_number(one, "version"));
+    }
+    if (i)
+        printf("\n");
+}
+
 static void print_row(const style *s, const json_t *one)
 {
     const char *state = tx_text(one, "state");
@@ -149,6 +169,7 @@ static int list(const style *s, const json_t *all)
     print_lost(s, all);
     print_figures(s, all);
     print_doubts(s, all);
+    print_versions(all);
     if (json_array_size(transactions) == 0)
         printf("No transaction yet on the nodes that run here.\n");
     else
