@@ -14,7 +14,7 @@
 
 static char calls[64]; /* of migrate: from which version */
 static tr_err migrate_fails;
-static uint32_t started, lives;
+static uint32_t started, lives, transacted;
 
 static tr_err to_cents(tr_txview *v)
 {
@@ -56,6 +56,7 @@ static tr_err in_cents(tr_txview *v, void *state, const tr_msg *msg)
     const credit *c = tr_match(msg, credit);
     int64_t cents = tr_view_i64(v, "cents", 0);
     (void)state;
+    transacted++;
     if (c)
         return tr_view_put_i64(v, "cents", cents + 100 * c->amount);
     if (tr_match(msg, get_note))
@@ -176,6 +177,13 @@ static void what_is_written_first_has_the_version_of_its_code(void **state)
     bank_close(b);
 }
 
+static tr_err tell_key(tr_txview *v, const char *key, tr_bytes value, void *context)
+{
+    (void)v, (void)value;
+    strcat(strcat(context, key), " ");
+    return TR_OK;
+}
+
 static void all_keys_are_gone_through_in_order_and_may_be_written(void **state)
 {
     (void)state;
@@ -183,10 +191,13 @@ static void all_keys_are_gone_through_in_order_and_may_be_written(void **state)
     tr__tx_actor *actor = tr__tx_actor_of(b->m->node->transactions->tx, "account");
     tr__store_put(&actor->store, "note2", 5, "two", 3); /* the version before it is none */
     tr__store_put(&actor->store, "note", 4, "one", 3);
+    char keys[64] = "";
     tr_txview view = {.store = &actor->store, .writing = true};
     assert_int_equal(TR_OK, tr_view_put_text(&view, "note3", "three"));
     assert_int_equal(TR_OK, tr_view_put_text(&view, "note", "new"));
     assert_int_equal(TR_OK, tr__view_put_version(&view, 7));
+    assert_int_equal(TR_OK, tr_view_each(&view, tell_key, keys));
+    assert_string_equal("balance note note2 note3 ", keys);
     assert_int_equal(TR_OK, tr_view_each(&view, take_note, NULL));
     assert_string_equal("new", tr_view_text(&view, "notes/note", ""));
     assert_string_equal("two", tr_view_text(&view, "notes/note2", ""));
@@ -233,13 +244,13 @@ static void is_not_there(bank *b)
 static void a_newer_version_than_the_code_knows_is_refused_by_name(void **state)
 {
     (void)state;
-    tr_actor_def old[] = {bank_account_def, of_1()};
+    tr_actor_def old[] = {bank_account_def, of_1(), of_2};
     bank *b = open_with_40(1);
     again(b, &of_3);
     assert_int_equal(40, bank_balance(b));
     for (size_t i = 0; i < TR_COUNT(old); i++) {
-        char text[64];
-        snprintf(text, sizeof(text), "of version 3, and its code (account) of version %zu", i);
+        char text[96];
+        snprintf(text, sizeof(text), "of version 3, and its code (%s) of version %zu", old[i].name, i);
         old[i].init = init;
         again(b, &old[i]);
         manual_pump(b->m);
@@ -362,9 +373,12 @@ static void the_very_first_that_is_in_doubt_is_waited_for_as_well(void **state)
     again(b, &first);
     manual_pump(b->m);
     prepare(b, &id);
-    again(b, &of_2);
-    manual_step(b->m, TR_SECONDS(1));
-    assert_true(waits(b));
+    const tr_actor_def *const defs[] = {&bank_account_def, &of_2};
+    for (size_t i = 0; i < TR_COUNT(defs); i++) {
+        again(b, defs[i]);
+        manual_step(b->m, TR_SECONDS(1));
+        assert_true(waits(b));
+    }
     decide(b, &id, TR__TX_COMMITTED);
     assert_int_equal(40, bank_balance(b));
     assert_string_equal("1 ", calls);
@@ -473,7 +487,9 @@ static void nobody_else_can_have_a_participant_migrate(void **state)
     frame.fingerprint = info->fingerprint;
     frame.body = (tr_bytes){nothing, sizeof(nothing)};
     bank_bob_is(b, true);
+    transacted = 0;
     bank_bob_says(b, 1, &frame);
+    assert_int_equal(1, transacted); /* as any other call */
     assert_string_equal("", calls);
     bank_bob_is(b, false);
     assert_int_equal(40, bank_balance(b));
