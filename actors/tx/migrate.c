@@ -177,11 +177,21 @@ static void end(tr__loop *loop, tr_actor *actor, const tr_down *down, bool *gone
         refuse(loop, actor, down->code ? (tr_err)down->code : TR_EKILLED, down->text);
 }
 
-/* What can't wait for init: calls, the end of the migrator, which is the only one that it watches, and links. */
+/* What can't wait for init: calls, what ends it, the end of the migrator, which is the only one that it watches, and links. */
 static bool is_due(const tr_msg *msg)
 {
-    return msg->kind == TR__MSG_EXECUTE || msg->kind == TR__MSG_LINK || msg->kind == TR__MSG_UNLINK ||
-           (msg->kind == TR__MSG_NOTICE && tr_match(msg, tr_down));
+    switch ((tr__msg_kind)msg->kind) {
+    case TR__MSG_EXECUTE:
+    case TR__MSG_SHUTDOWN:
+    case TR__MSG_EXIT:
+    case TR__MSG_LINK:
+    case TR__MSG_UNLINK:
+        return true;
+    case TR__MSG_NOTICE:
+        return tr_match(msg, tr_down) != NULL;
+    default:
+        return false;
+    }
 }
 
 /* The next of them, out of its mailbox, where the rest stays (A3); NULL: there is none. */
@@ -197,23 +207,30 @@ static tr_msg *next_of(tr_actor *actor)
     return msg;
 }
 
+/* *gone: it has ended. */
+static void handle(tr__loop *loop, tr_actor *actor, tr_msg *msg, bool *gone)
+{
+    uint32_t generation = atomic_load_explicit(&actor->generation, memory_order_relaxed);
+    tr__observe(loop, actor, msg);
+    if (msg->kind != TR__MSG_NOTICE) {
+        tr__runtime_message(loop, actor, msg);
+        tr__scratch_free(loop);
+        loop->running = NULL;
+        *gone = !tr__is_generation(actor, generation);
+        return;
+    }
+    TR__COUNT(loop->counts.handled);
+    if (tr__notice_wanted(loop, actor, msg)) /* and it watches it no more */
+        end(loop, actor, tr__msg_body(msg), gone);
+    tr__msg_free(loop, msg);
+}
+
 bool tr__transact_may_start(tr__loop *loop, tr_actor *actor, bool *gone)
 {
     tr_msg *msg;
     if (!(actor->traits & TR__MIGRATING))
         return begin(loop, actor, gone);
-    while (actor->traits & TR__MIGRATING && (msg = next_of(actor))) {
-        tr__observe(loop, actor, msg);
-        if (msg->kind != TR__MSG_NOTICE) {
-            tr__runtime_message(loop, actor, msg);
-            tr__scratch_free(loop);
-            loop->running = NULL;
-            continue;
-        }
-        TR__COUNT(loop->counts.handled);
-        if (tr__notice_wanted(loop, actor, msg)) /* and it watches it no more */
-            end(loop, actor, tr__msg_body(msg), gone);
-        tr__msg_free(loop, msg);
-    }
+    while (!*gone && actor->traits & TR__MIGRATING && (msg = next_of(actor)))
+        handle(loop, actor, msg, gone);
     return !*gone && !(actor->traits & TR__MIGRATING);
 }

@@ -392,13 +392,31 @@ static void stop_it(tr_actor *self, void *context)
     tr_stop(self, *(tr_addr *)context, TR_EXIT_KILLED);
 }
 
-static void end_account(bank *b)
+static void ask_to_stop(tr_actor *self, void *context)
+{
+    tr_stop(self, *(tr_addr *)context, TR_EXIT_SHUTDOWN);
+}
+
+static void link_and_fail(tr_actor *self, void *context)
+{
+    tr_link(self, *(tr_addr *)context);
+    tr_exit(self, TR_EAPP, "it takes who is linked along");
+}
+
+static void end_account_by(bank *b, manual_fn how)
 {
     manual_puppet killer = {0};
     manual_spawn(b->m, 0, &killer, NULL);
-    manual_do(b->m, killer.address, stop_it, &b->account);
+    manual_do(b->m, killer.address, how, &b->account);
+    manual_pump(b->m);
     assert_null(manual_actor(b->m, b->account));
-    manual_do(b->m, killer.address, stop_it, &killer.address);
+    if (manual_actor(b->m, killer.address))
+        manual_do(b->m, killer.address, stop_it, &killer.address);
+}
+
+static void end_account(bank *b)
+{
+    end_account_by(b, stop_it);
 }
 
 static tr_err run_and_commit_later(tr_actor *self, script *s)
@@ -432,23 +450,26 @@ static void what_began_with_an_actor_that_was_replaced_by_a_newer_one_ends_befor
     }
 }
 
-static void who_ends_while_it_waits_takes_its_migration_along(void **state)
+static void who_ends_while_it_waits_does_so_at_once_and_takes_its_migration_along(void **state)
 {
+    static const manual_fn ways[] = {stop_it, ask_to_stop, link_and_fail};
     (void)state;
-    tr_tx_id id;
-    bank *b = open_with_40(2);
-    prepare(b, &id);
-    again(b, &of_3);
-    manual_pump(b->m);
-    assert_true(waits(b));
-    end_account(b);
-    assert_null(b->m->node->transactions->clients);
-    decide(b, &id, TR__TX_COMMITTED);
-    assert_int_equal(0, version_of(b));
-    assert_string_equal("", calls);
-    spawn_as(b, &of_3);
-    assert_int_equal(80, bank_balance(b));
-    bank_close(b);
+    for (size_t i = 0; i < TR_COUNT(ways); i++) {
+        tr_tx_id id;
+        bank *b = open_with_40(2);
+        prepare(b, &id);
+        again(b, &of_3);
+        manual_pump(b->m);
+        assert_true(waits(b));
+        end_account_by(b, ways[i]);
+        assert_null(b->m->node->transactions->clients);
+        decide(b, &id, TR__TX_COMMITTED);
+        assert_int_equal(0, version_of(b));
+        assert_string_equal("", calls);
+        spawn_as(b, &of_3);
+        assert_int_equal(80, bank_balance(b));
+        bank_close(b);
+    }
 }
 
 static void calls_that_come_meanwhile_wait_for_it(void **state)
@@ -532,7 +553,7 @@ int main(void)
         cmocka_unit_test(what_is_in_doubt_is_decided_in_its_version_first_and_others_go_on),
         cmocka_unit_test(the_very_first_that_is_in_doubt_is_waited_for_as_well),
         cmocka_unit_test(what_began_with_an_actor_that_was_replaced_by_a_newer_one_ends_before),
-        cmocka_unit_test(who_ends_while_it_waits_takes_its_migration_along),
+        cmocka_unit_test(who_ends_while_it_waits_does_so_at_once_and_takes_its_migration_along),
         cmocka_unit_test(calls_that_come_meanwhile_wait_for_it),
         cmocka_unit_test(nobody_else_can_have_a_participant_migrate),
         cmocka_unit_test(whatever_allocation_fails_it_is_done_once_or_the_actor_ends),
