@@ -71,6 +71,9 @@
     X(peers_unsaved, tx_lost, "a snapshot doesn't say what is remembered of peers' logs")                    \
     X(lost_presumed, tx_lost,                                                                                \
       "a node with an older copy of its log presumes that what it lacks was aborted")                        \
+    X(migrated_again, tx_version, "a migration of a participant's state doesn't note the version")           \
+    X(migrated_in_doubt, tx_version, "a migration doesn't wait for what is in doubt from before")            \
+    X(migration_unawaited, tx_version, "a participant begins while its state is still of an older version")  \
     X(forgotten_aborted, tx_resolve, "who asks later than outcomes are kept hears aborted")                  \
     X(unacknowledged_forgotten, tx_atomic, "a COMMIT is forgotten by its age before all have heard of it")   \
     X(outcome_forgotten, tx_resolve, "a coordinator that was started again has forgotten what it committed") \

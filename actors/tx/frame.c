@@ -256,3 +256,11 @@ bool tr__tx_ticket_parse(const char *text, tr_tx_id *id, char node[TR_NAME_MAX],
     }
     return tr__tx_id_parse(id_text, id);
 }
+
+/* ---- migrations ---------------------------------------------------------------------------------------- */
+
+bool tr__tx_is_migrate(uint64_t type)
+{
+    const tr_typeinfo *info = tr__type_of(&tr__tx_migrate_type);
+    return info && info->id == type;
+}

@@ -48,6 +48,7 @@ typedef struct segment_file {
 
 typedef struct os_store {
     tr__log_store store;
+    char *place;                       /* `path` from the root */
     char *path, *fresh_path;           /* the second is what a new log is called until it is published */
     char *segment_path, *segment_name; /* room for two, for who has the files */
     int fd;                            /* of the first segment */
@@ -421,6 +422,7 @@ static void drop(os_store *os)
             close(os->files[i].fd);
     pthread_cond_destroy(&os->given);
     pthread_mutex_destroy(&os->mutex);
+    tr__free(os->place);
     tr__free(os->path);
     tr__free(os->fresh_path);
     tr__free(os->segment_path);
@@ -541,10 +543,11 @@ static os_store *make_store(const char *path)
     pthread_cond_init(&os->given, NULL);
     size_t length = strlen(path);
     os->path = tr__strdup(path);
+    os->store.path = os->place = tr__path_from_root(path);
     os->fresh_path = tr__alloc(length + sizeof ".new");
     os->segment_path = tr__alloc(length + SUFFIX_BYTES);
     os->segment_name = tr__alloc(length + SUFFIX_BYTES);
-    if (!os->path || !os->fresh_path || !os->segment_path || !os->segment_name) {
+    if (!os->place || !os->path || !os->fresh_path || !os->segment_path || !os->segment_name) {
         drop(os);
         return NULL;
     }

@@ -196,6 +196,14 @@ void tr__tx_memories_sort(tr__tx *tx)
 static void is_lost(tr__tx *tx, const char *node, uint64_t lsn)
 {
     tx->lost = true;
+    if (!node[0]) { /* written by `troupe tx restore` */
+        snprintf(
+            tx->lost_text, sizeof(tx->lost_text),
+            "node %.32s has a log that was restored from a backup, which ends with record %llu: nobody knows "
+            "what is missing. Go on without that (troupe tx accept), or put the newest copy back",
+            tx->node, (unsigned long long)lsn);
+        return;
+    }
     snprintf(
         tx->lost_text, sizeof(tx->lost_text),
         "node %.32s has an older copy of its log: node %.32s remembers record %llu, which is gone. Put the "

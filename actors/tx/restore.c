@@ -147,6 +147,7 @@ void tr__tx_snapshots_go_on(tr__tx *tx)
     if (tx->snapshot && tx->store->snap->finished(tx->store->snap))
         end(tx);
     tr__log_closed closed = tr__log_closed_of(tx->log);
-    if (!tx->snapshot && !tx->dead && closed.count >= closed.enough && tx->snapshot_ns <= tr__tx_now(tx))
+    if (!tx->snapshot && !tx->dead && !tr__tx_is_held(tx) && closed.count >= closed.enough &&
+        tx->snapshot_ns <= tr__tx_now(tx))
         begin(tx, &closed);
 }
