@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <troupe/node.h>
 #include <troupe/troupe.h>
@@ -273,7 +274,10 @@ static int take(const char *program, int option, const char *value, parsed *p)
         return *value ? 0 : bad(program, "spool", "\"\"", "a directory is needed");
     case 'C':
         p->crash_dir = value;
-        return *value ? 0 : bad(program, "crash-dir", "\"\"", "a directory, or none");
+        return strcmp(value, "none") == 0 || access(value, W_OK | X_OK) == 0
+                   ? 0
+                   : bad(program, "crash-dir", *value ? value : "\"\"",
+                         "a directory that is there and can be written to, or none");
     case 'g':
         return parse_log(value, &p->node.log_level)
                    ? bad(program, "log", value, "one of error, warn, info, debug")
