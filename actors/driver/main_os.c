@@ -353,6 +353,7 @@ int tr_main(int argc, char **argv, tr_err (*start)(tr_actor *self, void *arg), v
     p.node.join = p.joins;
     p.node.plugins = p.plugin_count ? p.plugins : NULL;
     p.node.arg = arg ? arg : argv + optind;
+    signal(SIGXFSZ, SIG_IGN); /* a limit of the log's size is then like a full disk */
     tr_error error = {0};
     tr_node *node = tr_node_create(&p.node, &error);
     if (!node) {

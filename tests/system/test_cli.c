@@ -40,6 +40,13 @@ static void numbers_of_a_bound_are_written_out(void **state)
     assert_contains(content("err"), "a whole number from 1 to 1000000000000 is needed");
 }
 
+static void a_file_that_may_not_grow_is_an_error_and_no_signal(void **state)
+{
+    (void)state;
+    assert_int_equal(1, sh("(ulimit -f 100 && exec $T node --name ada --data log)"));
+    assert_contains(content("err"), "File too large");
+}
+
 static int set_up(void **state)
 {
     (void)state;
@@ -61,6 +68,7 @@ int main(void)
         cmocka_unit_test(help_of_a_command_is_what_the_command_says),
         cmocka_unit_test(a_word_that_a_command_does_not_know_is_named),
         cmocka_unit_test(what_could_not_be_printed_is_no_success),
+        cmocka_unit_test(a_file_that_may_not_grow_is_an_error_and_no_signal),
         cmocka_unit_test(numbers_of_a_bound_are_written_out),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
