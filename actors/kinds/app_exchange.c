@@ -81,8 +81,6 @@ static void look_done(tr_actor *self, void *state, const tr_result *result, void
     }
     app->error = (tr_error){.code = TR_OK};
     tr__app_go(self, app, TR__APP_TOGETHER);
-    tr_log(self, TR_LOG_INFO, "app %s (%s) is together with %s at entry %" PRIu64, app->name, app->id,
-           tr__app_peer_label(self, app), app->ends[0].last);
     tr__app_pump(self, app);
 }
 
@@ -136,10 +134,12 @@ static void resolved_or_done(tr_actor *self, tr__app *app, const tr_tx_done *don
     app->called = 0;
     if (done->status == TR_TX_COMMITTED) {
         tr__app_puts_done(self, app, app->ends[0].first);
-        if (app->step == TR__APP_PUTTING)
+        if (app->step == TR__APP_PUTTING) {
+            tr__app_settled(self, app);
             tr__app_go(self, app, TR__APP_TOGETHER);
-        else
+        } else {
             tr__app_part(self, app, TR_OK, "what was unknown is committed");
+        }
     } else if (done->status == TR_TX_ABORTED) {
         tr__app_part(self, app, TR_EABORTED, done->text);
     } else {

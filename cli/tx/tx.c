@@ -12,6 +12,7 @@
 
 #include "cli/cli.h"
 #include "cli/colour.h"
+#include "cli/options.h"
 #include "cli/tx/backup.h"
 #include "cli/tx/check.h"
 #include "cli/tx/merge.h"
@@ -255,10 +256,8 @@ static int run(const style *s, int argc, char **argv)
     int failed = 0;
     if (strcmp(what, "check") == 0 && argc > 1 && !s->svg)
         return tx_check((const char *const *)argv + 1, argc - 1, s->edn, s->json);
-    if (!lists && !shows) {
-        fprintf(stderr, "%s", usage);
-        return 2;
-    }
+    if (!lists && !shows)
+        return cli_bad_words("tx", argc ? what : NULL, "list, show, check, resolve, accept", usage);
     json_t *all = tx_merge_all(&failed);
     if (!all)
         return 1;

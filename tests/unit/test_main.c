@@ -66,6 +66,8 @@ static void a_bad_option_is_named_and_gives_status_2(void **state)
         {"--advertise", "here"},
         {"--message-max", "1023K"},
         {"--message-max", "2049M"},
+        {"--crash-dir", ""},
+        {"--crash-dir", "/nonexistent/reports"},
         {"--spool", ""},
         {"--spool-max", "0"},
         {"--outcomes", "0.9"},
