@@ -103,6 +103,13 @@ void tr__app_part(tr_actor *self, tr__app *app, tr_err code, const char *why)
     tr__app_later(self, app);
 }
 
+void tr__app_again(tr_actor *self, tr__app *app)
+{
+    app->batch = 0;
+    tr__app_go(self, app, app->step == TR__APP_PUTTING ? TR__APP_TOGETHER : TR__APP_APART);
+    tr__app_later(self, app);
+}
+
 void tr__app_settled(tr_actor *self, tr__app *app)
 {
     app->backoff_ns = 0;

@@ -97,6 +97,8 @@ void tr__app_end_exchange(tr_actor *self, tr__app *app, tr_err code, const char 
     __attribute__((format(printf, 4, 5)));
 /* Not now: another look after the back-off. */
 void tr__app_part(tr_actor *self, tr__app *app, tr_err code, const char *why);
+/* Nothing is wrong: the same look or put, after the back-off. */
+void tr__app_again(tr_actor *self, tr__app *app);
 /* They are together, and a put came through or none waits: the next back-off is the first again. */
 void tr__app_settled(tr_actor *self, tr__app *app);
 /* The pump does nothing more until the back-off has passed. */
