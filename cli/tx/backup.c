@@ -20,8 +20,8 @@
 #include "cli/tx/merge.h"
 
 #define ANSWER_NS  TR_SECONDS(10)
-#define RENEW_S    5  /* the node forgets after 30 */
-#define BUSY_TRIES 60 /* a second apart, while a snapshot is being taken */
+#define RENEW_S    5   /* the node forgets after 30 */
+#define BUSY_TRIES 600 /* a second apart, while a snapshot is being taken */
 #define FILES_MOST 1024
 
 static const char usage[] = "usage: troupe tx backup NODE DIRECTORY\n"
@@ -93,6 +93,8 @@ static tr_err renew(void *context, tr_error *error)
 static tr_err hold_when_free(backup *b, tr_error *error)
 {
     tr_err err = hold(b, error);
+    if (err == TR_EAGAIN)
+        fprintf(stderr, "troupe tx backup: waiting: %s\n", error->text);
     for (int i = 0; i < BUSY_TRIES && err == TR_EAGAIN; i++) {
         sleep(1);
         err = hold(b, error);
