@@ -289,6 +289,10 @@ static tr_err each(tr__snap_store *store, tr__snap_row_fn *row, void *context, t
         return TR_OK;
     sqlite3_stmt *statement = os->statements[EACH];
     while (err == TR_OK && (code = sqlite3_step(statement)) == SQLITE_ROW) {
+        if (atomic_load_explicit(&os->stopping, memory_order_relaxed)) {
+            err = tr__fail(error, TR_ECLOSED, "snapshot %s is being closed", os->store.name);
+            break;
+        }
         const void *key = sqlite3_column_blob(statement, 0), *value = sqlite3_column_blob(statement, 1);
         err = row(context, (tr_bytes){key ? key : "", (size_t)sqlite3_column_bytes(statement, 0)},
                   (tr_bytes){value ? value : "", (size_t)sqlite3_column_bytes(statement, 1)}, error);

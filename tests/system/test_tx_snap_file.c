@@ -2,9 +2,11 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <sched.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -459,6 +461,49 @@ static void a_segment_that_is_there_has_its_size_also_without_memory(void **stat
     close(m.wakes[1]);
 }
 
+#define MANY 2000u
+
+static atomic_uint rows_seen;
+
+static tr_err slow_row(void *context, tr_bytes key, tr_bytes value, tr_error *error)
+{
+    const struct timespec a_ms = {.tv_nsec = 1000000};
+    (void)context, (void)key, (void)value, (void)error;
+    atomic_fetch_add(&rows_seen, 1);
+    nanosleep(&a_ms, NULL);
+    return TR_OK;
+}
+
+static bool look_at_all(void *context)
+{
+    tr_error error;
+    tr__snap_store *rows = context;
+    rows->each(rows, slow_row, NULL, &error);
+    return false;
+}
+
+/* A node that stops doesn't wait until all of a large snapshot was looked at. */
+static void a_close_ends_a_look_at_all_rows(void **state)
+{
+    int wakes[2];
+    tr_error error;
+    (void)state;
+    assert_int_equal(pipe2(wakes, O_CLOEXEC | O_NONBLOCK), 0);
+    tr__snap_store *rows = tr__snap_store_open_os(path_of("n.txsnap"), wake, wakes, &error);
+    assert_non_null(rows);
+    for (unsigned i = 0; i < MANY; i++)
+        assert_int_equal(rows->put(rows, (tr_bytes){&i, sizeof i}, (tr_bytes){"v", 1}, &error), TR_OK);
+    assert_int_equal(rows->commit(rows, &error), TR_OK);
+    atomic_store(&rows_seen, 0);
+    assert_true(rows->begin(rows, look_at_all, rows));
+    while (!atomic_load(&rows_seen))
+        sched_yield();
+    rows->close(rows);
+    assert_in_range(atomic_load(&rows_seen), 1, MANY / 2);
+    close(wakes[0]);
+    close(wakes[1]);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, fresh, over)
 
 int main(void)
@@ -470,6 +515,7 @@ int main(void)
         TEST(a_kill_while_a_snapshot_is_taken_loses_nothing),
         TEST(rows_that_could_not_be_opened_again_are_not_taken_for_none),
         TEST(a_segment_that_is_there_has_its_size_also_without_memory),
+        TEST(a_close_ends_a_look_at_all_rows),
     };
     return cmocka_run_group_tests_name("tx_snap_file", tests, NULL, NULL);
 }
