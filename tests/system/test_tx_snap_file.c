@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/time.h>
 #include <sys/wait.h>
@@ -462,6 +463,37 @@ static void a_segment_that_is_there_has_its_size_also_without_memory(void **stat
     close(m.wakes[1]);
 }
 
+/* A quota, as a limit on the size of files is one: SQLite calls it an error of the disk. */
+static void a_file_that_may_not_grow_is_a_full_disk(void **state)
+{
+    static const uint8_t value[100000];
+    struct rlimit before, quota = {.rlim_cur = 300000};
+    tr_error error;
+    tr_err code = TR_OK;
+    (void)state;
+    tr__snap_store *rows = tr__snap_store_open_os(path_of("n.txsnap"), wake, NULL, &error);
+    assert_non_null(rows);
+    assert_int_equal(rows->put(rows, (tr_bytes){"k", 1}, (tr_bytes){"v", 1}, &error), TR_OK);
+    assert_int_equal(rows->commit(rows, &error), TR_OK);
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &before), 0);
+    quota.rlim_max = before.rlim_max;
+    signal(SIGXFSZ, SIG_IGN);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &quota), 0);
+    for (unsigned i = 0; i < 8 && code == TR_OK; i++)
+        code = rows->put(rows, (tr_bytes){&i, sizeof i}, (tr_bytes){value, sizeof value}, &error);
+    if (code == TR_OK)
+        code = rows->commit(rows, &error);
+    rows->rollback(rows);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
+    assert_int_equal(code, TR_ENOSPC);
+    assert_true(has_row(rows, "k", &code));
+    assert_int_equal(rows->put(rows, (tr_bytes){"l", 1}, (tr_bytes){value, sizeof value}, &error), TR_OK);
+    assert_int_equal(rows->commit(rows, &error), TR_OK);
+    assert_int_equal(rows->seal(rows, &error), TR_OK);
+    assert_true(has_row(rows, "l", &code));
+    rows->close(rows);
+}
+
 #define MANY 20000u
 
 static atomic_uint rows_seen;
@@ -518,6 +550,7 @@ int main(void)
         TEST(rows_that_could_not_be_opened_again_are_not_taken_for_none),
         TEST(a_segment_that_is_there_has_its_size_also_without_memory),
         TEST(a_close_ends_a_look_at_all_rows),
+        TEST(a_file_that_may_not_grow_is_a_full_disk),
     };
     return cmocka_run_group_tests_name("tx_snap_file", tests, NULL, NULL);
 }
