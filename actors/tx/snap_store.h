@@ -47,7 +47,7 @@ struct tr__snap_store {
     bool (*begin)(tr__snap_store *store, bool (*step)(void *context), void *context);
     /* Whether the job is over. False too when there is none. */
     bool (*finished)(tr__snap_store *store);
-    /* A job ends after the step that it is at; no wake after it. */
+    /* A job ends after the step that it is at, and `each` before its next row; no wake after it. */
     void (*close)(tr__snap_store *store);
 };
 

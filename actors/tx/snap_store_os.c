@@ -47,10 +47,29 @@ typedef struct os_snap {
 
 /* ---- errors -------------------------------------------------------------------------------------------- */
 
-static tr_err code_of(int code)
+static bool is_full(int system_errno)
+{
+    return system_errno == EDQUOT || system_errno == EFBIG || system_errno == ENOSPC;
+}
+
+/* SQLite knows one way in which a disk is full; what a quota says is with the file that was written. */
+static bool may_not_grow(const os_snap *os)
+{
+    int file = 0, journal = 0;
+    sqlite3_file *wal = NULL;
+    sqlite3_file_control(os->db, "main", SQLITE_FCNTL_LAST_ERRNO, &file);
+    sqlite3_file_control(os->db, "main", SQLITE_FCNTL_JOURNAL_POINTER, &wal);
+    if (wal && wal->pMethods)
+        wal->pMethods->xFileControl(wal, SQLITE_FCNTL_LAST_ERRNO, &journal);
+    return is_full(file) || is_full(journal);
+}
+
+static tr_err code_of(const os_snap *os, int code)
 {
     if (code == SQLITE_IOERR_NOMEM)
         return TR_ENOMEM;
+    if (code == SQLITE_IOERR_WRITE && os->db && may_not_grow(os))
+        return TR_ENOSPC;
     switch (code & 0xff) {
     case SQLITE_FULL:
         return TR_ENOSPC;
@@ -75,7 +94,7 @@ static tr_err code_of(int code)
 static tr_err fail(const os_snap *os, int code, const char *what, tr_error *error)
 {
     const char *text = os->db ? sqlite3_errmsg(os->db) : sqlite3_errstr(code);
-    tr_err err = code_of(code);
+    tr_err err = code_of(os, code);
     if (err == TR_EMISMATCH)
         return tr__fail(error, err, "snapshot %s is damaged (at no offset that SQLite tells): %s: %s",
                         os->store.name, what, text);
@@ -205,7 +224,7 @@ static tr_err make(os_snap *os, tr_error *error)
 {
     int fd = open(os->path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (fd < 0)
-        return tr__fail(error, errno == ENOSPC ? TR_ENOSPC : TR_EIO, "making the snapshot %s failed: %s",
+        return tr__fail(error, is_full(errno) ? TR_ENOSPC : TR_EIO, "making the snapshot %s failed: %s",
                         os->store.name, strerrordesc_np(errno));
     close(fd);
     os->made = true;
@@ -289,6 +308,10 @@ static tr_err each(tr__snap_store *store, tr__snap_row_fn *row, void *context, t
         return TR_OK;
     sqlite3_stmt *statement = os->statements[EACH];
     while (err == TR_OK && (code = sqlite3_step(statement)) == SQLITE_ROW) {
+        if (atomic_load_explicit(&os->stopping, memory_order_relaxed)) {
+            err = tr__fail(error, TR_ECLOSED, "snapshot %s is being closed", os->store.name);
+            break;
+        }
         const void *key = sqlite3_column_blob(statement, 0), *value = sqlite3_column_blob(statement, 1);
         err = row(context, (tr_bytes){key ? key : "", (size_t)sqlite3_column_bytes(statement, 0)},
                   (tr_bytes){value ? value : "", (size_t)sqlite3_column_bytes(statement, 1)}, error);

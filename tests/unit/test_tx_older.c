@@ -1,5 +1,6 @@
 /* A log that isn't what it was: put back to an older copy of itself. Its node finds out by what others remember, and does
  * nothing new with it: row 14 of the crash table. Over logs in memory, as test_tx_protocol.c. */
+#include "actors/tx/state.h"
 #include "tests/kit/tx_pay.h"
 
 /* ---- copies --------------------------------------------------------------------------------------------- */
@@ -193,6 +194,50 @@ static void logs_do_not_make_each_other_grow(void **state)
     end(c);
 }
 
+/* ---- what is remembered --------------------------------------------------------------------------------- */
+
+static uint32_t remembered(cluster *c, uint32_t node, const char *of)
+{
+    uint32_t count = 0;
+    for (const tr__tx_memory *m = c->nodes[node].tx->memories; m; m = m->hh.next)
+        count += strcmp(m->key.node, of) == 0;
+    return count;
+}
+
+static bool remembers(cluster *c, uint32_t node, const uint8_t *log)
+{
+    for (const tr__tx_memory *m = c->nodes[node].tx->memories; m; m = m->hh.next)
+        if (memcmp(m->key.log, log, TR__LOG_ID_BYTES) == 0)
+            return true;
+    return false;
+}
+
+/* A node that begins with an empty directory each time leaves the others room to remember the rest. */
+static void of_a_node_the_last_eight_logs_are_remembered(void **state)
+{
+    (void)state;
+    cluster *c = setup_cluster(55);
+    uint8_t logs[12][TR__LOG_ID_BYTES];
+    for (int i = 0; i < 12; i++) {
+        cluster_kill(c, 2, false);
+        memory_log_set(&c->nodes[2].log, NULL, 0);
+        c->nodes[2].log.published = false;
+        assert_true(cluster_start(c, 2));
+        cluster_run(c, TR_MILLIS(2500)); /* it is written */
+        memcpy(logs[i], tr__tx_log_id(c->nodes[2].tx), TR__LOG_ID_BYTES);
+    }
+    for (int life = 0; life < 2; life++) {
+        assert_int_equal(remembered(c, 0, "n2"), 8);
+        assert_int_equal(remembered(c, 0, "n1"), 1);
+        for (int i = 0; i < 12; i++)
+            assert_int_equal(remembers(c, 0, logs[i]), i >= 4);
+        cluster_kill(c, 0, false);
+        assert_true(cluster_start(c, 0));
+    }
+    cluster_close(c);
+    free(c);
+}
+
 /* ---- by hand -------------------------------------------------------------------------------------------- */
 
 static void decide_by_hand(cluster *c, uint32_t node, cluster_transfer *t, bool commits)
@@ -361,6 +406,7 @@ int main(void)
         cmocka_unit_test(logs_do_not_make_each_other_grow),
         cmocka_unit_test(an_operator_decides_and_goes_on_with_the_older_copy),
         cmocka_unit_test(what_an_accepted_log_lacks_is_not_aborted),
+        cmocka_unit_test(of_a_node_the_last_eight_logs_are_remembered),
         cmocka_unit_test(what_is_decided_by_hand_elsewhere_is_not_told_to_siblings),
         cmocka_unit_test(what_can_not_be_written_is_not_told_to_be_decided_by_hand),
         cmocka_unit_test(a_log_that_lacks_nothing_is_neither_accepted_nor_overruled),
