@@ -55,8 +55,7 @@ static tr_err looker(tr_actor *self, void *arg)
         tr_err err = tr_await(
             self, tr_ask(self, tr_whereis(self, "app"), TR_SECONDS(5), tr_app_query, .together = false),
             tr_app_status, &status);
-        /* A put that an older look wounds is tried again: so long the app is apart, and says why. */
-        if (err != TR_OK || strstr(status->error, "can't be read"))
+        if (err != TR_OK || status->error[0])
             is_wrong(err == TR_OK ? status->error : tr_last_error(self)->text);
         seen.looks++;
         tr_sleep(self, TR_MICROS(20));
