@@ -85,6 +85,8 @@ static void drop_local(tr__tx *tx, const tr__tx_decision *decision, uint32_t i)
     if (!branch)
         return;
     if (branch->state == TR__BRANCH_DECIDING) {
+        if (TR_PLANT(emit_on_abort))
+            tr__tx_emit_early(tx, &decision->id, &branch->view, tr__log_last(tx->log));
         tr__tx_event(tx, &decision->id, branch->at->name, "drop", "");
         tr__tx_branch_end(tx, branch);
     } else if (branch->state <= TR__BRANCH_READY) {
@@ -144,14 +146,18 @@ static void end_if_acknowledged(tr__tx *tx, tr__tx_decision *decision, bool told
 
 static void apply_local(tr__tx *tx, const tr__tx_decision *decision)
 {
+    uint64_t index = 0;
     for (uint32_t i = 0; i < decision->count && !tx->dead; i++) {
         tr__tx_branch *branch =
             decision->local[i] ? tr__tx_branch_find(tx, &decision->id, decision->parties[i].actor) : NULL;
         if (!branch)
             continue;
         tr__tx_branch_apply(tx, branch);
+        tr__tx_emit_commit(tx, &decision->id, branch->at->name, &branch->view, decision->lsn, &index);
         tr__tx_branch_end(tx, branch);
     }
+    if (index)
+        tr__tx_emit_now(tx);
 }
 
 static void committed(tr__tx *tx, tr__tx_decision *decision)
@@ -210,6 +216,18 @@ static void put_commit(tr__tx *tx, const tr__tx_decision *decision, tr__tx_buffe
     }
 }
 
+static void forcing(tr__tx *tx, tr__tx_decision *decision)
+{
+    decision->state = TR__DECISION_FORCING;
+    decision->lsn = decision->force.lsn;
+    for (uint32_t i = 0; i < decision->count && TR_PLANT(emit_unforced); i++) {
+        const tr__tx_branch *branch =
+            decision->local[i] ? tr__tx_branch_find(tx, &decision->id, decision->parties[i].actor) : NULL;
+        if (branch)
+            tr__tx_emit_early(tx, &decision->id, &branch->view, decision->lsn);
+    }
+}
+
 /* Also one that wrote nothing after all leaves its record: its ticket may be resolved. */
 static void decide(tr__tx *tx, tr__tx_decision *decision)
 {
@@ -223,7 +241,7 @@ static void decide(tr__tx *tx, tr__tx_decision *decision)
     if (tr__tx_append(tx, TR__RECORD_COMMIT, false, &record, &decision->force, true, &error) != TR_OK)
         abort_it(tx, decision, tr__tx_reason_of(error.code), error.text);
     else
-        decision->state = TR__DECISION_FORCING;
+        forcing(tx, decision);
     if (TR_PLANT(committed_unforced) && error.code == TR_OK)
         tell_caller(tx, &decision->id, decision->caller, TR__TX_COMMITTED, TR_TX_NONE, "", decision->ts);
 }
@@ -248,7 +266,7 @@ static tr_tx_reason take_local(tr__tx *tx, tr__tx_decision *decision)
             strcmp(branch->caller, decision->caller) != 0 || party->reads != branch->reads ||
             party->writes != branch->writes)
             return branch ? TR_TX_BRANCH_LOST : tr__tx_branch_gone_why(tx, &decision->id, party->actor);
-        if (!branch->view.writes) { /* as one on another node: it isn't needed any more */
+        if (!tr__view_has_written(&branch->view)) { /* as one on another node: it isn't needed any more */
             decision->votes[i] = TR__TX_READ;
             tr__tx_event(tx, &decision->id, party->actor, "vote", "read");
             tr__tx_branch_end(tx, branch);
@@ -443,7 +461,7 @@ void tr__tx_decisions_node_up(tr__tx *tx, const char *node)
 
 /* ---- replay -------------------------------------------------------------------------------------------- */
 
-static tr_err replay_redo(tr__tx *tx, tr__tx_reader *reader)
+static tr_err replay_redo(tr__tx *tx, const tr_tx_id *id, tr__tx_reader *reader, uint64_t *index)
 {
     char name[TR_NAME_MAX];
     tr__tx_get_text(reader, name, sizeof(name));
@@ -457,6 +475,8 @@ static tr_err replay_redo(tr__tx *tx, tr__tx_reader *reader)
     tr_err err = tr__view_get_redo(&view, redo);
     if (err == TR_OK && !tr__store_apply(&actor->store, &view))
         err = TR_ENOMEM;
+    if (err == TR_OK)
+        tr__tx_emit_commit(tx, id, name, &view, tx->replay_lsn, index);
     tr__view_clear(&view);
     tr__tx_actor_unused(tx, actor);
     return err;
@@ -484,8 +504,9 @@ tr_err tr__tx_replay_commit(tr__tx *tx, tr__tx_reader *reader)
     uint64_t redos = tr__tx_get_number(reader);
     if (redos > TR_TX_PARTICIPANTS_MAX)
         return TR_EPROTO;
+    uint64_t index = 0;
     while (redos--)
-        TR_TRY(replay_redo(tx, reader));
+        TR_TRY(replay_redo(tx, &id, reader, &index));
     if (!tr__tx_read_all(reader))
         return TR_EPROTO;
     tr__tx_clock_heard(tx, decision->ts);
