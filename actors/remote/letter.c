@@ -56,8 +56,8 @@ static tr_err look_at(const tr__letter *l, const tr_actor_def *def, const tr_typ
     if (tr__cbor_measure(*type, l->body.data, l->body.size, size, error) != TR_OK)
         return TR_EPROTO;
     if (*size > tr__remote_body_max(TR__MESSAGE_MAX) || (def && l->body.size > tr__limit_of(def)))
-        return tr__fail(error, TR_ETOOBIG, "a %s of %zu bytes is more than the receiver takes",
-                        (*type)->name, l->body.size);
+        return tr__fail(error, TR_ETOOBIG, "a %s of %zu bytes is more than the receiver takes", (*type)->name,
+                        l->body.size);
     return TR_OK;
 }
 

@@ -33,8 +33,8 @@ void tr__tx_branch_go(tr__tx *tx, tr__tx_branch *branch, tr__tx_branch_state sta
     tr__check(states[branch->state].next & 1u << state, "a branch does not go from %s to %s",
               states[branch->state].name, states[state].name);
     branch->state = state;
-    tr__check(!tr__view_has_written(&branch->view) || state == TR__BRANCH_GONE || state == TR__BRANCH_WAITING ||
-                  (branch->holds && branch->exclusive),
+    tr__check(!tr__view_has_written(&branch->view) || state == TR__BRANCH_GONE ||
+                  state == TR__BRANCH_WAITING || (branch->holds && branch->exclusive),
               "T1: a branch that wrote holds the lock");
 }
 

@@ -348,8 +348,9 @@ void tr__tx_tick(tr__tx *tx)
 
 bool tr__tx_waits(const tr__tx *tx)
 {
-    return !tx->dead && (tx->branches || tx->decisions || tx->callers || tx->resolvers || tx->forcing ||
-                         tx->unforced_ns || tx->unkept || tx->outlets || tx->deliveries || (tx->log && tr__log_lacks_room(tx->log)));
+    return !tx->dead &&
+           (tx->branches || tx->decisions || tx->callers || tx->resolvers || tx->forcing || tx->unforced_ns ||
+            tx->unkept || tx->outlets || tx->deliveries || (tx->log && tr__log_lacks_room(tx->log)));
 }
 
 #define FEW_CALLERS 16 /* so many are looked at each time */
@@ -360,8 +361,7 @@ uint64_t tr__tx_due(const tr__tx *tx, uint64_t now_ns)
     if (!tr__tx_waits(tx))
         return due;
     if (tx->branches || tx->decisions || tx->resolvers || tx->forcing || tx->unforced_ns || tx->unkept ||
-        tx->deliveries ||
-        (tx->log && tr__log_lacks_room(tx->log)) || HASH_COUNT(tx->callers) > FEW_CALLERS)
+        tx->deliveries || (tx->log && tr__log_lacks_room(tx->log)) || HASH_COUNT(tx->callers) > FEW_CALLERS)
         return soon;
     for (const tr__tx_caller *caller = tx->callers; caller; caller = caller->hh.next)
         due = caller->begin.until_ns < due ? caller->begin.until_ns : due;

@@ -92,12 +92,12 @@ typedef struct tr__tx_doubt {
 
 /* A message in our outbox; its texts are borrowed. */
 typedef struct tr__tx_emitted {
-    tr_tx_id id;             /* the transaction's */
-    const char *actor;       /* that emitted it */
-    const char *node, *to;   /* to whom */
+    tr_tx_id id;           /* the transaction's */
+    const char *actor;     /* that emitted it */
+    const char *node, *to; /* to whom */
     uint64_t since_ns;
-    const char *why;         /* it wasn't delivered yet, as was last heard: may be "" */
-    bool refused;            /* by its receiver: it isn't sent any more */
+    const char *why; /* it wasn't delivered yet, as was last heard: may be "" */
+    bool refused;    /* by its receiver: it isn't sent any more */
 } tr__tx_emitted;
 
 typedef struct tr__tx_io {
@@ -231,10 +231,10 @@ typedef struct tr__tx_figures {
     uint64_t oldest_prepared_ns;                    /* since when; 0: none */
     uint64_t forces;                                /* of the log, since the start */
     uint64_t records;                               /* in the log, ever */
-    uint64_t asked;  /* by other nodes' participants in doubt, since the start */
-    uint64_t alarms; /* branches that were in doubt for too long, since the start */
-    uint64_t late;   /* frames that came twice or when it was over, since the start */
-    uint32_t emits;  /* committed, and not delivered yet */
+    uint64_t asked;                  /* by other nodes' participants in doubt, since the start */
+    uint64_t alarms;                 /* branches that were in doubt for too long, since the start */
+    uint64_t late;                   /* frames that came twice or when it was over, since the start */
+    uint32_t emits;                  /* committed, and not delivered yet */
     uint64_t oldest_emit_ns;         /* since when; 0: none */
     uint64_t emitted, emits_refused; /* delivered; refused by their receivers; since the start */
 } tr__tx_figures;

@@ -289,8 +289,8 @@ static void seen_put(tr__tx *tx, const tr__tx_frame *frame)
 static bool was_seen(tr__tx *tx, const tr__tx_frame *frame)
 {
     const tr__tx_seen *seen = seen_find(tx, frame);
-    return seen && (frame->ts < seen->last.lsn ||
-                    (frame->ts == seen->last.lsn && frame->number <= seen->last.index));
+    return seen &&
+           (frame->ts < seen->last.lsn || (frame->ts == seen->last.lsn && frame->number <= seen->last.index));
 }
 
 void tr__tx_on_emit(tr__tx *tx, const tr__tx_frame *frame)

@@ -132,15 +132,16 @@ static void io_undelivered(void *context, const tr__tx_emitted *e)
     char id[TR_TX_ID_TEXT];
     if (e->refused)
         tr__node_log(t->node, TR_LOG_WARN,
-                     "%s/%s refused what transaction %s had %s/%s emit, so it isn't sent any more: %s", e->node,
-                     e->to, tr__tx_id_format(&e->id, id), t->node->name, e->actor, e->why);
+                     "%s/%s refused what transaction %s had %s/%s emit, so it isn't sent any more: %s",
+                     e->node, e->to, tr__tx_id_format(&e->id, id), t->node->name, e->actor, e->why);
     else
-        tr__node_log(t->node, TR_LOG_WARN,
-                     "what transaction %s had %s/%s emit is not delivered to %s/%s for %llu s, and sent again: "
-                     "%s",
-                     tr__tx_id_format(&e->id, id), t->node->name, e->actor, e->node, e->to,
-                     (unsigned long long)((io_now(t) - e->since_ns) / TR_SECONDS(1)),
-                     e->why[0] ? e->why : "no answer");
+        tr__node_log(
+            t->node, TR_LOG_WARN,
+            "what transaction %s had %s/%s emit is not delivered to %s/%s for %llu s, and sent again: "
+            "%s",
+            tr__tx_id_format(&e->id, id), t->node->name, e->actor, e->node, e->to,
+            (unsigned long long)((io_now(t) - e->since_ns) / TR_SECONDS(1)),
+            e->why[0] ? e->why : "no answer");
 }
 
 static void io_lost(void *context, const char *text)

@@ -104,8 +104,8 @@ static void remove_it(tr__tx *tx, tr__emit *emit)
 
 /* ---- sending ------------------------------------------------------------------------------------------- */
 
-static void send_it(tr__tx *tx, const tr__tx_outlet *outlet, const tr__emit *emit, uint64_t lsn,
-                    tr_error *error)
+static tr_err send_it(tr__tx *tx, const tr__tx_outlet *outlet, const tr__emit *emit, uint64_t lsn,
+                      tr_error *error)
 {
     tr__tx_frame frame = tr__tx_frame_of(TR__TX_EMIT, &emit->id);
     frame.actor = outlet->actor;
@@ -117,7 +117,7 @@ static void send_it(tr__tx *tx, const tr__tx_outlet *outlet, const tr__emit *emi
     frame.fingerprint = emit->fingerprint;
     tr__tx_put_schema(&frame);
     frame.body = (tr_bytes){tr__emit_body(emit), emit->size};
-    tr__tx_send(tx, outlet->node, &frame, error);
+    return tr__tx_send(tx, outlet->node, &frame, error);
 }
 
 /* E4. While our log is lost nothing is: what it says of these may be another copy's. */
@@ -127,8 +127,7 @@ static void send_first(tr__tx *tx, tr__tx_outlet *outlet)
     if (tx->lost)
         return;
     tr__tx_pause(tx, &outlet->retry_ns, &outlet->pause_ns);
-    send_it(tx, outlet, outlet->first, outlet->first->key.lsn, &error);
-    if (error.code)
+    if (send_it(tx, outlet, outlet->first, outlet->first->key.lsn, &error) != TR_OK)
         snprintf(outlet->why, sizeof(outlet->why), "%s", error.text);
 }
 

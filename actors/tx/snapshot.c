@@ -146,8 +146,7 @@ static tr_err apply(tr__snapshot *s, const tr_tx_id *id, tr_bytes actor, tr_byte
         tr_bytes key = tr__tx_get_bytes(&reader);
         uint64_t what = tr__tx_get_number(&reader);
         bool kept = what == TR__REDO_PUT;
-        tr_bytes value =
-            kept || what == TR__REDO_EMIT ? tr__tx_get_bytes(&reader) : (tr_bytes){NULL, 0};
+        tr_bytes value = kept || what == TR__REDO_EMIT ? tr__tx_get_bytes(&reader) : (tr_bytes){NULL, 0};
         if (reader.failed)
             return TR_EPROTO;
         if (what == TR__REDO_EMIT) {
@@ -218,7 +217,8 @@ static bool redo_of(tr_bytes prepare, tr_bytes *redo)
     return !reader.failed;
 }
 
-static tr_err apply_prepared(tr__snapshot *s, const tr_tx_id *id, tr_bytes key, tr_bytes actor, tr_error *error)
+static tr_err apply_prepared(tr__snapshot *s, const tr_tx_id *id, tr_bytes key, tr_bytes actor,
+                             tr_error *error)
 {
     tr_bytes borrowed, redo;
     tr__tx_buffer prepare = {0};

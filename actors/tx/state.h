@@ -330,14 +330,14 @@ typedef enum tr__tx_record {
     TR__RECORD_PREPARE = 1,
     TR__RECORD_FINISH, /* a prepared branch: committed or aborted */
     TR__RECORD_COMMIT,
-    TR__RECORD_TOMB,   /* aborted by who asked */
-    TR__RECORD_END,    /* all parties of a COMMIT have acknowledged */
-    TR__RECORD_NAME,   /* the first of each log: whose it is */
-    TR__RECORD_LIFE,   /* a start: what follows is that incarnation's */
-    TR__RECORD_PEER,   /* what we remember of a peer's log */
-    TR__RECORD_LOST,   /* this log is an older copy of itself: a peer has said so */
-    TR__RECORD_ACCEPT, /* an operator goes on with it as another log, of that id */
-    TR__RECORD_FORGOT, /* outcomes of what began until then may be forgotten */
+    TR__RECORD_TOMB,    /* aborted by who asked */
+    TR__RECORD_END,     /* all parties of a COMMIT have acknowledged */
+    TR__RECORD_NAME,    /* the first of each log: whose it is */
+    TR__RECORD_LIFE,    /* a start: what follows is that incarnation's */
+    TR__RECORD_PEER,    /* what we remember of a peer's log */
+    TR__RECORD_LOST,    /* this log is an older copy of itself: a peer has said so */
+    TR__RECORD_ACCEPT,  /* an operator goes on with it as another log, of that id */
+    TR__RECORD_FORGOT,  /* outcomes of what began until then may be forgotten */
     TR__RECORD_EMITTED, /* an emit was delivered, or refused by its receiver */
 } tr__tx_record;
 

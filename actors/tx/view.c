@@ -138,16 +138,17 @@ tr_err tr_view_emit_body(tr_txview *v, const char *to, tr_type *type, const void
     if (!bytes)
         return failed(v, TR_ENOMEM, "no memory to emit a %s", type->name);
     tr_bytes encoded = {bytes, tr__cbor_encode(info, body, bytes, room)};
-    tr_err err =
-        tr__view_emit(v, (tr_bytes){to, strnlen(to, TR__EMIT_PATH_MAX)}, info->id, info->fingerprint, encoded);
+    tr_err err = tr__view_emit(v, (tr_bytes){to, strnlen(to, TR__EMIT_PATH_MAX)}, info->id, info->fingerprint,
+                               encoded);
     tr__free(bytes);
-    return err == TR_OK        ? TR_OK
-           : err == TR_EINVAL  ? failed(v, err, "\"%.80s\": a %s is emitted to \"node/actor\"", to, type->name)
-           : err == TR_ETOOBIG ? failed(v, err,
-                                        "a %s of %zu bytes: what one transaction emits counts into the %u bytes "
-                                        "that it writes to one participant",
-                                        type->name, encoded.size, TR_TX_REDO_MAX)
-                               : failed(v, err, "no memory to emit a %s", type->name);
+    return err == TR_OK       ? TR_OK
+           : err == TR_EINVAL ? failed(v, err, "\"%.80s\": a %s is emitted to \"node/actor\"", to, type->name)
+           : err == TR_ETOOBIG
+               ? failed(v, err,
+                        "a %s of %zu bytes: what one transaction emits counts into the %u bytes "
+                        "that it writes to one participant",
+                        type->name, encoded.size, TR_TX_REDO_MAX)
+               : failed(v, err, "no memory to emit a %s", type->name);
 }
 
 /* ---- replying ------------------------------------------------------------------------------------------ */

@@ -23,7 +23,8 @@ json_int_t tx_number(const json_t *object, const char *key)
 
 json_t *tx_merge_new(void)
 {
-    return json_pack("{s:[], s:[], s:[], s:[]}", "figures", "in_doubt", "log_lost", "transactions");
+    return json_pack("{s:[], s:[], s:[], s:[], s:[]}", "figures", "in_doubt", "log_lost", "outbox",
+                     "transactions");
 }
 
 /* How much a state tells: a decision is one for all, whoever tells it. */
@@ -127,24 +128,31 @@ static void remove_of(json_t *array, const char *node)
 /* Those of its figures that say how long who waits. */
 static void replace_figures(json_t *all, const json_t *told, const char *node)
 {
+    static const char *const names[][2] = {{"in_doubt", "prepared"},
+                                           {"oldest_in_doubt_ns", "oldest_prepared_ns"},
+                                           {"alarms", "alarms"},
+                                           {"emits", "emits"},
+                                           {"oldest_emit_ns", "oldest_emit_ns"},
+                                           {"emits_refused", "emits_refused"}};
     json_t *array = json_object_get(all, "figures");
     const json_t *figures = json_object_get(told, "figures");
     remove_of(array, node);
-    json_array_append_new(array, json_pack("{s:s, s:I, s:I, s:I}", "node", node, "in_doubt",
-                                           tx_number(figures, "prepared"), "oldest_in_doubt_ns",
-                                           tx_number(figures, "oldest_prepared_ns"), "alarms",
-                                           tx_number(figures, "alarms")));
+    json_t *kept = json_pack("{s:s}", "node", node);
+    for (size_t i = 0; i < TR_COUNT(names); i++)
+        json_object_set_new(kept, names[i][0], json_integer(tx_number(figures, names[i][1])));
+    json_array_append_new(array, kept);
 }
 
-static void replace_doubts(json_t *all, const json_t *told, const char *node)
+/* What is in an array of that name, each with its node. */
+static void replace_all(json_t *all, const json_t *told, const char *name, const char *node)
 {
-    json_t *one, *doubts = json_object_get(all, "in_doubt");
+    json_t *one, *array = json_object_get(all, name);
     size_t i;
-    remove_of(doubts, node);
-    json_array_foreach(json_object_get(told, "in_doubt"), i, one)
+    remove_of(array, node);
+    json_array_foreach(json_object_get(told, name), i, one)
     {
         json_object_set_new(one, "node", json_string(node));
-        json_array_append(doubts, one);
+        json_array_append(array, one);
     }
 }
 
@@ -165,7 +173,8 @@ bool tx_merge_add(json_t *all, const char *listing)
     size_t i;
     if (*node)
         replace_figures(all, told, node);
-    replace_doubts(all, told, node);
+    replace_all(all, told, "in_doubt", node);
+    replace_all(all, told, "outbox", node);
     replace_lost(all, told, node);
     json_array_foreach(json_object_get(told, "transactions"), i, one) add_one(all, one, node);
     bool good = *node != '\0';

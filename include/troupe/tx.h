@@ -32,11 +32,11 @@
 
 #define TR_TX_PARTICIPANTS_MAX 16
 #define TR_TX_REDO_MAX \
-    (1024u * 1024u)          /* bytes of keys and values that one participant writes in one transaction */
-#define TR_TX_KEY_MAX    255 /* bytes of a key */
-#define TR_TX_TICKET_MAX 160 /* bytes of a ticket, with the NUL */
+    (1024u * 1024u)           /* bytes of keys and values that one participant writes in one transaction */
+#define TR_TX_KEY_MAX     255 /* bytes of a key */
+#define TR_TX_TICKET_MAX  160 /* bytes of a ticket, with the NUL */
 #define TR_TX_EMIT_ID_MAX 128 /* bytes of an emitted message's id, with the NUL */
-#define TR_TX_ID_TEXT    27  /* bytes of an id as text (26 characters of Crockford's base 32), with the NUL */
+#define TR_TX_ID_TEXT     27 /* bytes of an id as text (26 characters of Crockford's base 32), with the NUL */
 
 /* Identifies one attempt: 48 bits of milliseconds since 1970, 80 of chance. */
 typedef struct tr_tx_id {

@@ -85,6 +85,7 @@ struct cluster_transfer {
     uint64_t commit_ts;    /* as somebody was told; 0: nobody was, or it wrote nothing */
     uint64_t priority;     /* as its outcome says */
     bool again;            /* a test has begun the same once more */
+    uint32_t posted;       /* what its writes emitted, as it came to a ledger */
     uint64_t begun_at,
         told_at;       /* in c->moment: when it began, when somebody heard COMMITTED (0: nobody has) */
     uint32_t resolver; /* the node that asks */
@@ -108,6 +109,13 @@ struct cluster {
     cluster_transfer transfers[CLUSTER_TRANSFERS];
     uint32_t count;
     uint64_t lives;
+    /* Each write emits the transaction's id to "nK/audit", a participant, which notes it, and to "nK/ledger", which is none;
+     * K is drawn from the id. */
+    bool emits;
+    bool no_ledger; /* it isn't there just now */
+    uint32_t told;  /* how often somebody was told of an emit: not delivered, or refused */
+    bool told_refused;
+    char told_why[TR_ERROR_TEXT_MAX];
 };
 
 void cluster_open(cluster *c, uint64_t seed);
@@ -137,22 +145,31 @@ void cluster_resolve(cluster *c, cluster_transfer *transfer, uint32_t node);
 
 /* ---- tx_cluster_account.c ------------------------------------------------------------------------------ */
 
-enum { CLUSTER_MOVE = 1, CLUSTER_READ }; /* calls: the body is an i64; the reply to a read is an u32 */
+enum {
+    CLUSTER_MOVE = 1,
+    CLUSTER_READ,
+    CLUSTER_NOTE
+}; /* calls: the body is an i64; the reply to a read is an u32 */
 
 void cluster_execute(cluster_node *n, tr__tx_branch *branch);
+/* Where what a transaction emits goes: "nK/ACTOR", of 16 bytes. */
+void cluster_emit_path(const tr_tx_id *id, const char *actor, char *out);
 
 /* ---- tx_cluster_check.c -------------------------------------------------------------------------------- */
 
 int64_t cluster_balance(cluster *c, const char *path);
 /* How often the transaction stands in that account's journal. */
 uint32_t cluster_times_in_journal(cluster *c, const char *path, const tr_tx_id *id);
+/* How often the audit that is told of it has noted the transaction. */
+uint32_t cluster_noted(cluster *c, const tr_tx_id *id);
 /* At any time: fails the test unless lines are in the order of priorities, nobody waits for a younger one that could be
  * wounded, and a priority is the same everywhere. */
 void cluster_check_locks(cluster *c);
 /* Fails the test unless: money is conserved over `paths`; who was told COMMITTED is in all journals that it wrote, once,
  * ABORTED in none; there is one order of all that was committed, that all journals, all that was read and all times of
  * calls and answers agree with (strict serialisability); commit times grow along each journal; nothing is locked or in
- * doubt. */
+ * doubt; and, with `emits`, each write of what is committed was noted once and posted at least once, no other was, and no
+ * outbox has anything. */
 void cluster_check(cluster *c, const char *const *paths, uint32_t count);
 
 #endif

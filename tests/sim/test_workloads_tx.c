@@ -45,8 +45,8 @@ static void passes(const tr_scenario *scenario, uint64_t seed, uint32_t faults)
                  result.what);
 }
 
-static const tr_scenario *const scenarios[] = {&sim_bank, &sim_append, &sim_exchange, &sim_older,
-                                               &sim_forgetting};
+static const tr_scenario *const scenarios[] = {&sim_bank,  &sim_append,     &sim_exchange,
+                                               &sim_older, &sim_forgetting, &sim_outbox};
 
 /* ---- seeds --------------------------------------------------------------------------------------------- */
 
@@ -380,6 +380,8 @@ static const tr_scenario *scenario_of(const char *plant)
         return &sim_older;
     if (strcmp(plant, "forgotten_aborted") == 0 || strcmp(plant, "unacknowledged_forgotten") == 0)
         return &sim_forgetting;
+    if (strncmp(plant, "emit_", 5) == 0)
+        return &sim_outbox;
     return NULL;
 }
 
@@ -399,7 +401,9 @@ static void planted_bugs_of_transactions_are_found(void **state)
         "segment_early",     "outcome_unsaved",
         "older_unnoticed",   "lost_presumed",
         "forgotten_aborted", "unacknowledged_forgotten",
-        "lives_unsaved",
+        "lives_unsaved",     "emit_unforced",
+        "emit_on_abort",     "emit_unsaved",
+        "emit_unmarked",
     };
     (void)state;
     for (size_t i = 0; i < TR_COUNT(names); i++) {
