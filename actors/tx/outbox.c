@@ -145,6 +145,8 @@ void tr__tx_emit_commit(tr__tx *tx, const tr_tx_id *id, const char *actor, tr_tx
         emit->key = (tr__emit_key){lsn, (*index)++};
         emit->id = *id;
         snprintf(emit->actor, sizeof(emit->actor), "%s", actor);
+        if (tx->log) /* else it is replayed */
+            tr__tx_event(tx, id, actor, "emit", emit->bytes);
         if (!put(tx, emit)) {
             tr__free(emit);
             tr__tx_fatal(tx, TR_ENOMEM, "no memory for what a committed transaction emits");

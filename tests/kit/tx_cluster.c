@@ -157,7 +157,8 @@ static tr_err deliver_emit(void *context, const tr__tx_frame *emit, tr_error *er
     if (n->cluster->no_ledger || draws(n->cluster, n->cluster->lost))
         return tr__fail(error, TR_ENOACTOR, "no ledger runs there");
     for (uint32_t i = 0; i < n->cluster->count && !n->die; i++)
-        if (memcmp(emit->body.data, &n->cluster->transfers[i].begin.id, sizeof(tr_tx_id)) == 0)
+        if (emit->body.size == sizeof(tr_tx_id) &&
+            memcmp(emit->body.data, &n->cluster->transfers[i].begin.id, sizeof(tr_tx_id)) == 0)
             n->cluster->transfers[i].posted++;
     return TR_OK;
 }
