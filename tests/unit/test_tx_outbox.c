@@ -163,6 +163,31 @@ static void it_waits_over_starts_of_its_node(void **state)
     end(c);
 }
 
+/* Until two more segments of n0 and n1 are gone each. */
+static void drop_segments(cluster *c)
+{
+    unsigned first = c->nodes[0].log.dropped + 2, second = c->nodes[1].log.dropped + 2;
+    while (c->nodes[0].log.dropped < first || c->nodes[1].log.dropped < second) {
+        cluster_transfer_begin(c, 0, "n0/c", "n0/d", 1);
+        cluster_transfer_begin(c, 1, "n1/c", "n1/d", 1);
+        cluster_run(c, TR_MILLIS(60));
+    }
+}
+
+/* By then it would have come after 5 s only. */
+static void a_node_that_comes_back_gets_it_at_once(void **state)
+{
+    (void)state;
+    cluster *c = setup_cluster(11);
+    cluster_transfer *t = undelivered(c);
+    cluster_run(c, TR_SECONDS(40));
+    heal(c);
+    cluster_run(c, TR_MILLIS(200));
+    assert_int_equal(2, t->posted);
+    assert_int_equal(2, cluster_noted(c, &t->begin.id));
+    end(c);
+}
+
 /* Its records are in segments that are gone. */
 static void a_snapshot_keeps_what_is_not_delivered(void **state)
 {
@@ -173,11 +198,7 @@ static void a_snapshot_keeps_what_is_not_delivered(void **state)
     start_again(c, 1);
     cluster_transfer *t = undelivered(c);
     c->emits = false;
-    while (c->nodes[0].log.dropped < 2 || c->nodes[1].log.dropped < 2) {
-        cluster_transfer_begin(c, 0, "n0/c", "n0/d", 1);
-        cluster_transfer_begin(c, 1, "n1/c", "n1/d", 1);
-        cluster_run(c, TR_MILLIS(60));
-    }
+    drop_segments(c);
     start_again(c, 0);
     start_again(c, 1);
     assert_int_equal(2, figures_of(c, 0).emits);
@@ -186,7 +207,8 @@ static void a_snapshot_keeps_what_is_not_delivered(void **state)
     cluster_run(c, TR_SECONDS(1));
     assert_int_equal(2, cluster_noted(c, &t->begin.id));
     assert_int_equal(2, t->posted);
-    start_again(c, 0); /* and what is delivered isn't in it any more */
+    drop_segments(c); /* and what is delivered isn't in it any more */
+    start_again(c, 0);
     assert_int_equal(0, figures_of(c, 0).emits);
     cluster_run(c, TR_SECONDS(1));
     assert_int_equal(2, cluster_noted(c, &t->begin.id));
@@ -202,6 +224,7 @@ static void a_participant_started_anew_knows_what_it_has_executed(void **state)
     cluster_run(c, TR_SECONDS(3));
     assert_true(figures_of(c, 0).emits > 0);
     assert_int_equal(2, cluster_noted(c, &t->begin.id));
+    assert_int_equal(2, t->posted); /* nor does a mailbox get it again from a node that lives on */
     c->clogged[2][0] = c->clogged[2][1] = false;
     start_again(c, 2);
     cluster_run(c, TR_SECONDS(8));
@@ -330,6 +353,7 @@ int main(void)
         cmocka_unit_test(nothing_leaves_before_the_force),
         cmocka_unit_test(whoever_is_killed_when_it_arrives_once),
         cmocka_unit_test(it_waits_over_starts_of_its_node),
+        cmocka_unit_test(a_node_that_comes_back_gets_it_at_once),
         cmocka_unit_test(a_snapshot_keeps_what_is_not_delivered),
         cmocka_unit_test(a_participant_started_anew_knows_what_it_has_executed),
         cmocka_unit_test(one_waits_for_the_one_before_it),
