@@ -3,6 +3,9 @@
  *   COMMIT ─► voting ─all YES or READ─► forcing ─durable─► committed ─all have acknowledged─► (an outcome)
  *               └─NO, time, a node gone─► aborted: nothing is kept, for an id without a record was aborted (T4)
  *
+ * "Forcing" is a proposal to where decisions are (decision_store.h): our log, as a rule. With one that all nodes share our own
+ * participants vote like all others, by frames, and an abort is proposed as well.
+ *
  * How it can fail: until the COMMIT record is in the log anything aborts; when it is appended only the disk decides
  * (T3), and a force that fails ends the process. */
 #include "actors/tx/state.h"
@@ -95,7 +98,7 @@ static void drop_local(tr__tx *tx, const tr__tx_decision *decision, uint32_t i)
 }
 
 /* Nothing is written: an id that the log doesn't have was aborted. */
-static void abort_it(tr__tx *tx, tr__tx_decision *decision, tr_tx_reason why, const char *text)
+static void abort_now(tr__tx *tx, tr__tx_decision *decision, tr_tx_reason why, const char *text)
 {
     tr__check(decision->state == TR__DECISION_VOTING, "T5: what is in the log isn't aborted");
     tx->aborted++;
@@ -108,6 +111,22 @@ static void abort_it(tr__tx *tx, tr__tx_decision *decision, tr_tx_reason why, co
     }
     tell_caller(tx, &decision->id, decision->caller, TR__TX_ABORTED, why, text, 0);
     tr__tx_decision_forget(tx, decision);
+}
+
+/* Into a shared store a decision of an earlier life of ours may have gone: D3. */
+static void abort_it(tr__tx *tx, tr__tx_decision *decision, tr_tx_reason why, const char *text)
+{
+    tr__tx_buffer none = {0};
+    if (!tx->decided_in->shared) {
+        abort_now(tx, decision, why, text);
+        return;
+    }
+    tr__check(decision->state == TR__DECISION_VOTING, "T5: what is proposed isn't aborted");
+    decision->state = TR__DECISION_FORCING;
+    decision->commits = false;
+    decision->why = why;
+    snprintf(decision->text, sizeof(decision->text), "%s", text);
+    tr__tx_propose(tx, decision, &none, NULL);
 }
 
 /* ---- commit -------------------------------------------------------------------------------------------- */
@@ -138,7 +157,10 @@ static void end_if_acknowledged(tr__tx *tx, tr__tx_decision *decision, bool told
         tr__tx_buffer record = {0};
         tr__tx_point_at(tx, TR__TX_POINT_BEFORE_END);
         tr__tx_put_id(&record, &decision->id);
-        tr__tx_append(tx, TR__RECORD_END, true, &record, NULL, false, NULL);
+        if (decision->unrecorded)
+            tr__tx_buffer_free(&record);
+        else
+            tr__tx_append(tx, TR__RECORD_END, true, &record, NULL, false, NULL);
         tr__tx_event(tx, &decision->id, "", "ack", "all");
     }
     tr__tx_decision_forget(tx, decision);
@@ -173,12 +195,30 @@ static void committed(tr__tx *tx, tr__tx_decision *decision)
     end_if_acknowledged(tx, decision, false);
 }
 
-static void on_commit_forced(tr__tx *tx, tr__tx_force *force)
+static void put_commit(tr__tx *tx, const tr__tx_decision *decision, tr__tx_buffer *record);
+
+/* Whom we tell, over starts: if there is no room for it, they ask. */
+static void record_shared(tr__tx *tx, tr__tx_decision *decision)
 {
-    tr__tx_decision *decision = TR__TX_OF(tr__tx_decision, force, force);
+    tr__tx_buffer record = {0};
+    put_commit(tx, decision, &record);
+    decision->unrecorded = tr__tx_append(tx, TR__RECORD_COMMIT, true, &record, NULL, false, NULL) != TR_OK;
+}
+
+void tr__tx_decision_won(tr__tx *tx, tr__tx_decision *decision, bool commits, uint64_t ts)
+{
+    if (!commits) {
+        decision->state = TR__DECISION_VOTING;
+        abort_now(tx, decision, decision->why ? decision->why : TR_TX_DEADLINE,
+                  decision->why ? decision->text : "who was in doubt, or asked, had it aborted");
+        return;
+    }
+    decision->ts = ts;
     tr__tx_event(tx, &decision->id, "", "force", "commit");
     tr__tx_event(tx, &decision->id, "", "decide", "committed");
     tr__tx_point_at(tx, TR__TX_POINT_COMMIT_FORCED);
+    if (tx->decided_in->shared && !tr__tx_outcome_find(tx, &decision->id))
+        record_shared(tx, decision);
     if (tr__tx_outcome_put(tx, &decision->id, true, decision->ts))
         committed(tx, decision);
     else
@@ -237,8 +277,8 @@ static void decide(tr__tx *tx, tr__tx_decision *decision)
     decision->ts = tx->clock;
     tr__tx_point_at(tx, TR__TX_POINT_BEFORE_COMMIT);
     put_commit(tx, decision, &record);
-    decision->force.then = on_commit_forced;
-    if (tr__tx_append(tx, TR__RECORD_COMMIT, false, &record, &decision->force, true, &error) != TR_OK)
+    decision->commits = true;
+    if (tr__tx_propose(tx, decision, &record, &error) != TR_OK)
         abort_it(tx, decision, tr__tx_reason_of(error.code), error.text);
     else
         forcing(tx, decision);
@@ -259,7 +299,7 @@ static tr_tx_reason take_local(tr__tx *tx, tr__tx_decision *decision)
 {
     for (uint32_t i = 0; i < decision->count; i++) {
         const tr__tx_party *party = &decision->parties[i];
-        if (strcmp(party->node, tx->node) != 0)
+        if (strcmp(party->node, tx->node) != 0 || tx->decided_in->shared)
             continue;
         tr__tx_branch *branch = tr__tx_branch_find(tx, &decision->id, party->actor);
         if (!branch || branch->state != TR__BRANCH_READY || party->boot != tx->id ||
@@ -410,8 +450,11 @@ void tr__tx_decisions_tick(tr__tx *tx, uint64_t now_ns)
     tr__tx_decision *decision, *next;
     HASH_ITER(hh, tx->decisions, decision, next)
     {
+        bool asked = decision->state == TR__DECISION_FORCING || decision->state == TR__DECISION_SETTLING;
         if (decision->state == TR__DECISION_COMMITTED && decision->retry_ns <= now_ns)
             tell_writers(tx, decision);
+        else if (asked && tx->decided_in->shared && decision->retry_ns <= now_ns)
+            tr__tx_propose_again(tx, decision);
         else if (decision->state == TR__DECISION_VOTING && decision->deadline_ns <= now_ns)
             abort_it(tx, decision, TR_TX_DEADLINE, "not all participants had voted by the deadline");
     }

@@ -245,6 +245,7 @@ tr__tx *tr__tx_open(const char *node, uint64_t id, tr__log_store *store, const t
     tx->clock = io->wall_ms(context) << 16;
     tr__tx_keep_outcomes(tx, TR__TX_KEEP_NS);
     tx->store = store;
+    tx->decided_in = &tr__decisions_in_log;
     if (store && open_log(tx, options, error) != TR_OK) {
         tr__tx_close(tx);
         return NULL;

@@ -8,6 +8,7 @@
  *   participant.c   calls, prepare, decisions
  *   doubt.c         what is in doubt: whom it asks, and what who is asked may say
  *   coordinator.c   transactions that are decided here
+ *   decide.c        where decisions are: our log, or a store that all nodes share (decision_store.h)
  *   outcome.c       what became of them, and who asks; what an operator decides by hand
  *   caller.c        transactions that were begun here
  *   resolve.c       tickets: what became of them
@@ -33,6 +34,7 @@
  *   T5  A decision never changes: what is in `outcomes` stays as it is.
  *   T6  A participant says of what is decided elsewhere only what its log says; or ABORTED, when it gives up a branch that
  *       has promised nothing and will never promise (a tomb sees to that). Else it doesn't know.
+ *   D1 to D3  Where decisions are: decision_store.h.
  *   E1 to E4, I1, I2  What is emitted, and how often it arrives: outbox.c, inbox.c.
  *   W1 to W4  Who waits, and for whom: lock.c.
  *   R1  What a peer remembers of our log is never replaced by less: remember.c. */
@@ -63,6 +65,7 @@
 
 typedef struct tr__tx tr__tx;
 typedef struct tr__tx_branch tr__tx_branch;
+typedef struct tr__decision_store tr__decision_store;
 
 /* Where the process may be killed by a test, and the simulator crashes a node: rows of the crash table. */
 #define TR__TX_POINTS(X)                                                     \
@@ -142,6 +145,11 @@ tr__tx *tr__tx_open(const char *node, uint64_t id, tr__log_store *store, const t
 /* Waits for the disk; tokens are forgotten, without an answer. NULL is fine. */
 void tr__tx_close(tr__tx *tx);
 bool tr__tx_has_log(const tr__tx *tx);
+/* Decide in that store, which lives longer, from the begin on: all nodes of a cluster in the same one. Without this: each in its
+ * own log. */
+void tr__tx_decide_in(tr__tx *tx, tr__decision_store *store);
+/* The store's answer: what was decided of that transaction. Any number of times; not from within a call of the store's. */
+void tr__tx_decided(tr__tx *tx, const tr_tx_id *id, bool committed, uint64_t ts);
 /* Keep outcomes for so long after their transactions began, instead of TR__TX_KEEP_NS; who asks later hears EXPIRED. To be
  * longer than a transaction lasts and clocks differ, or what is still under way is taken for old. */
 void tr__tx_keep_outcomes(tr__tx *tx, uint64_t duration_ns);

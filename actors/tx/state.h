@@ -3,6 +3,7 @@
 #define TR_ACTORS_TX_STATE_H
 
 #include "actors/tx/core.h"
+#include "actors/tx/decision_store.h"
 #include "actors/tx/snapshot.h"
 
 /* What waits for an LSN to be durable: in order of LSN. Embedded. */
@@ -86,7 +87,7 @@ struct tr__tx_branch {
 
 typedef enum tr__tx_decision_state {
     TR__DECISION_VOTING,    /* PREPARE is out */
-    TR__DECISION_FORCING,   /* COMMIT is on the way to the disk */
+    TR__DECISION_FORCING,   /* COMMIT is on the way to the disk; or it, or ABORT, to the shared store */
     TR__DECISION_COMMITTED, /* the parties are being told */
     TR__DECISION_SETTLING,  /* somebody asked, nothing had decided: ABORT is on the way to the disk */
 } tr__tx_decision_state;
@@ -105,8 +106,11 @@ typedef struct tr__tx_decision {
     tr__tx_force force;
     uint64_t lsn; /* of the COMMIT */
     uint64_t retry_ns, pause_ns;
-    bool commits; /* SETTLING: an operator has decided so */
-    void *token;  /* SETTLING: that operator's */
+    bool commits;     /* what is proposed; of SETTLING: an operator wants it so */
+    bool unrecorded;  /* our log has no COMMIT of it: there was no room */
+    tr_tx_reason why; /* an ABORT is proposed: since */
+    char text[TR_ERROR_TEXT_MAX];
+    void *token; /* SETTLING: that operator's */
 } tr__tx_decision;
 
 /* T5 */
@@ -257,6 +261,7 @@ struct tr__tx {
     tr__tx_actor *actors;
     uint32_t next_actor;
     tr__tx_branch *branches;
+    tr__decision_store *decided_in; /* never NULL */
     tr__tx_decision *decisions;
     tr__tx_outcome_at *outcomes;
     tr__tx_outcome_at
@@ -438,6 +443,7 @@ void tr__tx_heard_put(tr__tx *tx, const tr_tx_id *id, bool committed, uint64_t t
 void tr__tx_doubts_node_down(tr__tx *tx, const char *node);
 void tr__tx_doubts_node_up(tr__tx *tx, const char *node);
 void tr__tx_doubts_fini(tr__tx *tx);
+void tr__tx_doubts_decided(tr__tx *tx, const tr_tx_id *id, bool committed, uint64_t ts);
 
 /* ---- coordinator.c ------------------------------------------------------------------------------------- */
 
@@ -455,12 +461,28 @@ tr__tx_decision *tr__tx_decision_find(tr__tx *tx, const tr_tx_id *id);
 tr__tx_decision *tr__tx_decision_make(tr__tx *tx, const tr_tx_id *id, tr__tx_decision_state state);
 void tr__tx_decision_forget(tr__tx *tx, tr__tx_decision *decision);
 
+/* It was proposed: what won. */
+void tr__tx_decision_won(tr__tx *tx, tr__tx_decision *decision, bool committed, uint64_t ts);
+
+/* ---- decide.c ------------------------------------------------------------------------------------------ */
+
+extern tr__decision_store tr__decisions_in_log;
+/* Propose decision->commits; the record is taken, and is written only if our log is the store. */
+tr_err tr__tx_propose(tr__tx *tx, tr__tx_decision *decision, tr__tx_buffer *record, tr_error *error);
+/* To a shared store: the answer may have been lost; for a participant that is in doubt, or who asks. */
+void tr__tx_propose_again(tr__tx *tx, tr__tx_decision *decision);
+void tr__tx_propose_abort(tr__tx *tx, const tr_tx_id *id);
+
 /* ---- outcome.c ----------------------------------------------------------------------------------------- */
 
 /* NULL: there is no record of it, or it is forgotten. */
 tr__tx_outcome_at *tr__tx_outcome_find(tr__tx *tx, const tr_tx_id *id);
 /* T5. False: no memory. */
 bool tr__tx_outcome_put(tr__tx *tx, const tr_tx_id *id, bool committed, uint64_t ts);
+/* What somebody had asked for. */
+void tr__tx_settled(tr__tx *tx, tr__tx_decision *decision, bool committed, uint64_t ts);
+/* It began so long ago that its outcome need not be kept. */
+bool tr__tx_is_old(const tr__tx *tx, const tr_tx_id *id);
 void tr__tx_on_inquire(tr__tx *tx, const tr__tx_frame *frame);
 void tr__tx_outcomes_forget_token(tr__tx *tx, const void *token);
 void tr__tx_outcomes_tick(tr__tx *tx, uint64_t now_ns);
@@ -558,6 +580,7 @@ void tr__tx_on_answer_resolve(tr__tx *tx, const tr__tx_frame *frame);
 void tr__tx_resolvers_forget(tr__tx *tx, const void *token);
 void tr__tx_resolvers_tick(tr__tx *tx, uint64_t now_ns);
 void tr__tx_resolvers_node_up(tr__tx *tx, const char *node);
+void tr__tx_resolvers_decided(tr__tx *tx, const tr_tx_id *id, bool committed, uint64_t ts);
 void tr__tx_resolvers_fini(tr__tx *tx);
 
 #endif

@@ -9,6 +9,7 @@
 #define TR_TESTS_TX_CLUSTER_H
 
 #include "actors/tx/core.h"
+#include "actors/tx/decision_store.h"
 #include "base/random.h"
 #include "tests/kit/memory_log.h"
 
@@ -28,10 +29,21 @@ typedef struct cluster_message {
     uint64_t from_life, to_life, due_ns;
 } cluster_message;
 
+/* A proposal, or a question, on its way to the store that nodes share, or the answer to it. */
+typedef struct cluster_ask {
+    struct cluster_ask *next;
+    uint32_t node;
+    uint64_t life, due_ns;
+    tr_tx_id id;
+    bool commits, looks, answered;
+    uint64_t ts;
+} cluster_ask;
+
 typedef struct cluster_node {
     cluster *cluster;
-    char name[8]; /* "n0", "n1" ... */
-    tr__tx *tx;   /* NULL: down */
+    tr__decision_store store; /* how it sees the one that is shared */
+    char name[8];             /* "n0", "n1" ... */
+    tr__tx *tx;               /* NULL: down */
     memory_log log;
     uint64_t id;
     tr__tx_branch *executing[64]; /* given to the actor, in order */
@@ -109,6 +121,18 @@ struct cluster {
     cluster_transfer transfers[CLUSTER_TRANSFERS];
     uint32_t count;
     uint64_t lives;
+    /* Decisions are in a store that nodes share (of those that start from now on): asked late, and answered late. */
+    bool shared;
+    bool store_down;                    /* it hears nothing */
+    uint64_t store_slow[CLUSTER_NODES]; /* what that node asks takes so long to get there, and longer */
+    cluster_ask *asks;
+    struct {
+        tr_tx_id id;
+        bool committed;
+        uint64_t ts;
+    } decided[2 * CLUSTER_TRANSFERS];
+    uint32_t decided_count;
+    uint32_t races[2]; /* proposals to abort that found COMMITTED; to commit that found ABORTED */
     /* Each write emits the transaction's id to "nK/audit", a participant, which notes it, and to "nK/ledger", which is none;
      * K is drawn from the id. */
     bool emits;
@@ -154,6 +178,13 @@ enum {
 void cluster_execute(cluster_node *n, tr__tx_branch *branch);
 /* Where what a transaction emits goes: "nK/ACTOR", of 16 bytes. */
 void cluster_emit_path(const tr_tx_id *id, const char *actor, char *out);
+
+/* ---- tx_cluster_store.c -------------------------------------------------------------------------------- */
+
+void cluster_store_begin(cluster_node *n);
+/* Something of it happens; false: nothing can now. */
+bool cluster_store_step(cluster *c);
+void cluster_store_end(cluster *c);
 
 /* ---- tx_cluster_check.c -------------------------------------------------------------------------------- */
 
