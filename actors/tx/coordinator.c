@@ -178,8 +178,6 @@ static void apply_local(tr__tx *tx, const tr__tx_decision *decision)
         tr__tx_emit_commit(tx, &decision->id, branch->at->name, &branch->view, decision->lsn, &index);
         tr__tx_branch_end(tx, branch);
     }
-    if (index)
-        tr__tx_emit_now(tx);
 }
 
 static void committed(tr__tx *tx, tr__tx_decision *decision)

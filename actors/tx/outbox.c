@@ -25,6 +25,8 @@
 #include "base/check.h"
 #include "base/plant.h"
 
+#define FEW 16 /* receivers that are looked at each time */
+
 /* ---- the two tables ------------------------------------------------------------------------------------ */
 
 static tr__tx_outlet *outlet_of(tr__tx *tx, const tr__emit *emit)
@@ -131,6 +133,13 @@ static void send_first(tr__tx *tx, tr__tx_outlet *outlet)
         snprintf(outlet->why, sizeof(outlet->why), "%s", error.text);
 }
 
+static void send_if_first(tr__tx *tx, const tr__emit *emit)
+{
+    tr__tx_outlet *outlet = outlet_with(tx, emit);
+    if (outlet->first == emit)
+        send_first(tx, outlet);
+}
+
 /* ---- commit -------------------------------------------------------------------------------------------- */
 
 void tr__tx_emit_commit(tr__tx *tx, const tr_tx_id *id, const char *actor, tr_txview *view, uint64_t lsn,
@@ -150,21 +159,12 @@ void tr__tx_emit_commit(tr__tx *tx, const tr_tx_id *id, const char *actor, tr_tx
         if (!put(tx, emit)) {
             tr__free(emit);
             tr__tx_fatal(tx, TR_ENOMEM, "no memory for what a committed transaction emits");
+        } else if (tx->log) {
+            send_if_first(tx, emit);
         }
     }
     if (!view->emits)
         view->last_emit = NULL;
-}
-
-/* Those that are the first to their receivers leave at once. */
-void tr__tx_emit_now(tr__tx *tx)
-{
-    tr__tx_outlet *outlet, *next;
-    HASH_ITER(hh, tx->outlets, outlet, next)
-    {
-        if (outlet->retry_ns == 0 && !tx->dead)
-            send_first(tx, outlet);
-    }
 }
 
 /* For plants only: what E1 forbids. */
@@ -276,8 +276,8 @@ void tr__tx_outbox_tick(tr__tx *tx, uint64_t now_ns)
 
 uint64_t tr__tx_outbox_due(const tr__tx *tx)
 {
-    uint64_t due = UINT64_MAX;
-    for (const tr__tx_outlet *outlet = tx->outlets; outlet; outlet = outlet->hh.next) {
+    uint64_t due = HASH_COUNT(tx->outlets) > FEW ? 0 : UINT64_MAX;
+    for (const tr__tx_outlet *outlet = tx->outlets; outlet && due; outlet = outlet->hh.next) {
         uint64_t alarm = outlet->first->alarmed ? UINT64_MAX : outlet->first->since_ns + TR__TX_ALARM_NS;
         due = outlet->retry_ns < due ? outlet->retry_ns : due;
         due = alarm < due ? alarm : due;

@@ -369,7 +369,6 @@ static void on_finished(tr__tx *tx, tr__tx_force *force)
     tr__tx_branch *branch = TR__TX_OF(tr__tx_branch, force, force);
     uint64_t index = 0;
     tr__tx_emit_commit(tx, &branch->key.id, branch->at->name, &branch->view, branch->lsn, &index);
-    tr__tx_emit_now(tx);
     tr__tx_point_at(tx, TR__TX_POINT_BEFORE_ACK);
     tr__tx_event(tx, &branch->key.id, branch->at->name, "ack", "");
     acknowledge(tx, &branch->key.id, branch->decider, branch->at->name);

@@ -528,10 +528,9 @@ void tr__tx_memories_fini(tr__tx *tx);
 tr_tx_reason tr__tx_emit_reserve(tr__tx *tx, tr__tx_branch *branch, const char **text);
 void tr__tx_emit_release(tr__tx *tx, tr__tx_branch *branch);
 /* What the view of a participant emits goes to the outbox: its transaction is committed by record `lsn`, in which *index of
- * them came before. They leave with tr__tx_emit_now. */
+ * them came before. E1: it is durable; or it is being replayed, and they leave later. */
 void tr__tx_emit_commit(tr__tx *tx, const tr_tx_id *id, const char *actor, tr_txview *view, uint64_t lsn,
                         uint64_t *index);
-void tr__tx_emit_now(tr__tx *tx);
 void tr__tx_emit_early(tr__tx *tx, const tr_tx_id *id, const tr_txview *view, uint64_t lsn);
 void tr__tx_on_emitted(tr__tx *tx, const tr__tx_frame *frame);
 void tr__tx_outbox_tick(tr__tx *tx, uint64_t now_ns);
