@@ -260,6 +260,8 @@ void tr__tx_close(tr__tx *tx)
 {
     if (!tx)
         return;
+    if (tx->decided_in->close)
+        tx->decided_in->close(tx->decided_in);
     tr__tx_callers_fini(tx);
     tr__tx_resolvers_fini(tx);
     tr__tx_decisions_fini(tx);
@@ -314,6 +316,8 @@ void tr__tx_poll(tr__tx *tx)
 {
     if (tx->log && !tx->dead)
         tr__log_poll(tx->log);
+    if (tx->decided_in->poll && !tx->dead)
+        tx->decided_in->poll(tx->decided_in, tx);
     tr__tx_snapshots_go_on(tx);
 }
 

@@ -145,7 +145,7 @@ tr__tx *tr__tx_open(const char *node, uint64_t id, tr__log_store *store, const t
 /* Waits for the disk; tokens are forgotten, without an answer. NULL is fine. */
 void tr__tx_close(tr__tx *tx);
 bool tr__tx_has_log(const tr__tx *tx);
-/* Decide in that store, which lives longer, from the begin on: all nodes of a cluster in the same one. Without this: each in its
+/* Decide in that store, which is closed with this, from the begin on: all nodes of a cluster in the same one. Without this: each in its
  * own log. */
 void tr__tx_decide_in(tr__tx *tx, tr__decision_store *store);
 /* The store's answer: what was decided of that transaction. Any number of times; not from within a call of the store's. */
@@ -156,7 +156,7 @@ void tr__tx_keep_outcomes(tr__tx *tx, uint64_t duration_ns);
 
 /* A frame from the manager of `frame->from`, who is who it says. Borrowed. */
 void tr__tx_receive(tr__tx *tx, const tr__tx_frame *frame);
-/* The store woke us: look whether a batch is done. */
+/* A store woke us: look whether a batch is done, and what was decided. */
 void tr__tx_poll(tr__tx *tx);
 /* Let time act; to be called when tr__tx_due says so (cheap to ask, after each input). */
 void tr__tx_tick(tr__tx *tx);

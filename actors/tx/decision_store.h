@@ -28,12 +28,16 @@ typedef struct tr__proposal {
 
 struct tr__decision_store {
     bool shared;
-    /* Propose. What won comes by tr__tx_decided: later, never from within this. From a shared one it may come twice, or not at
+    /* Propose. What won comes by tr__tx_decided: later, from within `poll`, never from within this. From a shared one it may come twice, or not at
      * all: who proposed proposes again. An error, of the log only: nothing was proposed. */
     tr_err (*decide)(struct tr__decision_store *store, tr__tx *tx, const tr__proposal *proposal,
                      tr_error *error);
     /* Of a shared one: the same, but it proposes nothing; no answer if nothing is decided. */
     void (*lookup)(struct tr__decision_store *store, tr__tx *tx, const tr_tx_id *id);
+    /* By tr__tx_poll, after it woke the owner as a log's store does: the answers that have come. NULL: who has it tells them. */
+    void (*poll)(struct tr__decision_store *store, tr__tx *tx);
+    /* No answer and no wake from then on. NULL: nothing is to be done. */
+    void (*close)(struct tr__decision_store *store);
 };
 
 #endif

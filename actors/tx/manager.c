@@ -333,6 +333,19 @@ static const tr_actor_def manager_def = {.name = "tx",
 
 /* ---- the node's part ----------------------------------------------------------------------------------- */
 
+/* From the begin on: nothing has been asked, or said, yet. */
+static tr_err open_decisions(tr__transactions *t, tr_error *error)
+{
+    const tr__seams *seams = &t->node->seams;
+    if (!t->has_log || !seams->open_decisions)
+        return TR_OK;
+    *error = (tr_error){0};
+    tr__decision_store *store = seams->open_decisions(seams->context, t->node->name, woken, t, error);
+    if (store)
+        tr__tx_decide_in(t->tx, store);
+    return error->code;
+}
+
 /* Takes the store. */
 static tr_err open_with(tr__transactions *t, tr__log_store *store, tr_error *error)
 {
@@ -346,6 +359,7 @@ static tr_err open_with(tr__transactions *t, tr__log_store *store, tr_error *err
         return error->code;
     }
     t->has_log = tr__tx_has_log(t->tx);
+    TR_TRY(open_decisions(t, error));
     if (node->opts.outcomes_ns)
         tr__tx_keep_outcomes(t->tx, node->opts.outcomes_ns);
     tr_err err = tr__spawn(node->loops[0], &manager_def, t, &opts, &address, error);

@@ -45,8 +45,8 @@ static void passes(const tr_scenario *scenario, uint64_t seed, uint32_t faults)
                  result.what);
 }
 
-static const tr_scenario *const scenarios[] = {&sim_bank,  &sim_append,     &sim_exchange,
-                                               &sim_older, &sim_forgetting, &sim_outbox};
+static const tr_scenario *const scenarios[] = {&sim_bank,       &sim_append, &sim_exchange, &sim_older,
+                                               &sim_forgetting, &sim_outbox, &sim_together};
 
 /* ---- seeds --------------------------------------------------------------------------------------------- */
 

@@ -7,7 +7,7 @@
 #include "tests/kit/sim/workloads/list.h"
 #include "tests/kit/sim/workloads/tx_load.h"
 
-static void plan(tr_actor *self, tx_record *record)
+void tx_plan_moves(tr_actor *self, tx_record *record)
 {
     uint32_t from = (uint32_t)tx_draw(self, TX_PLACES), to = (uint32_t)tx_draw(self, TX_PLACES - 1);
     int64_t amount = (int64_t)tx_draw(self, 80);
@@ -26,7 +26,7 @@ static void plan(tr_actor *self, tx_record *record)
 static tr_err start(tr_actor *self, uint32_t index)
 {
     tx_history_now()->emits = true;
-    return tx_load_start(self, index, plan);
+    return tx_load_start(self, index, tx_plan_moves);
 }
 
 /* ---- what must hold ------------------------------------------------------------------------------------ */

@@ -92,6 +92,8 @@ void tx_check_judged(void);
 void tx_check_emits(void);
 /* Where a transaction's number is emitted to. */
 uint32_t tx_emit_node(uint32_t number);
+/* Moves money between two places, or takes more than there is. */
+void tx_plan_moves(tr_actor *self, tx_record *record);
 /* Of the journal, as bytes; *length: entries. NULL: none. */
 const char *tx_journal(uint32_t place, uint32_t *length);
 /* The like for what another participant keeps under that key. */
