@@ -52,16 +52,22 @@ static value *find(const tr_tx_id *id)
     return NULL;
 }
 
+/* With the class of the disks'. */
+static bool is_faulty(const tr_sim *sim)
+{
+    return sim->faults_on && sim->rates.every_ns[TR_SIM_DISK] > 0;
+}
+
 /* A few ms; now and then so long that others in doubt come first. */
 static uint64_t draw_delay(tr_sim *sim)
 {
-    bool late = sim->faults_on && sim_chance(sim, TR_SIM_DISK, 4);
+    bool late = is_faulty(sim) && sim_chance(sim, TR_SIM_DISK, 3);
     return TR_MICROS(200) + sim_draw(sim, TR_SIM_DISK, late ? TR_SECONDS(6) : TR_MILLIS(4));
 }
 
 static bool lost(tr_sim *sim)
 {
-    return sim->faults_on && sim_chance(sim, TR_SIM_DISK, 30);
+    return is_faulty(sim) && sim_chance(sim, TR_SIM_DISK, 30);
 }
 
 static void on_answer(void *context, uint64_t token)
