@@ -89,7 +89,8 @@ static void drop_local(tr__tx *tx, const tr__tx_decision *decision, uint32_t i)
         return;
     if (branch->state == TR__BRANCH_DECIDING) {
         if (TR_PLANT(emit_on_abort))
-            tr__tx_emit_early(tx, &decision->id, &branch->view, tr__log_last(tx->log));
+            tr__tx_emit_commit(tx, &decision->id, branch->at->name, &branch->view, tr__log_last(tx->log),
+                               &(uint64_t){0});
         tr__tx_event(tx, &decision->id, branch->at->name, "drop", "");
         tr__tx_branch_end(tx, branch);
     } else if (branch->state <= TR__BRANCH_READY) {
@@ -166,16 +167,26 @@ static void end_if_acknowledged(tr__tx *tx, tr__tx_decision *decision, bool told
     tr__tx_decision_forget(tx, decision);
 }
 
-static void apply_local(tr__tx *tx, const tr__tx_decision *decision)
+/* Those that took part here. What they emit leaves, all with one record's number. */
+static void emit_local(tr__tx *tx, const tr__tx_decision *decision)
 {
     uint64_t index = 0;
+    for (uint32_t i = 0; i < decision->count && !tx->dead; i++) {
+        tr__tx_branch *branch =
+            decision->local[i] ? tr__tx_branch_find(tx, &decision->id, decision->parties[i].actor) : NULL;
+        if (branch)
+            tr__tx_emit_commit(tx, &decision->id, branch->at->name, &branch->view, decision->lsn, &index);
+    }
+}
+
+static void apply_local(tr__tx *tx, const tr__tx_decision *decision)
+{
     for (uint32_t i = 0; i < decision->count && !tx->dead; i++) {
         tr__tx_branch *branch =
             decision->local[i] ? tr__tx_branch_find(tx, &decision->id, decision->parties[i].actor) : NULL;
         if (!branch)
             continue;
         tr__tx_branch_apply(tx, branch);
-        tr__tx_emit_commit(tx, &decision->id, branch->at->name, &branch->view, decision->lsn, &index);
         tr__tx_branch_end(tx, branch);
     }
 }
@@ -186,6 +197,7 @@ static void committed(tr__tx *tx, tr__tx_decision *decision)
     decision->state = TR__DECISION_COMMITTED;
     tell_caller(tx, &decision->id, decision->caller, TR__TX_COMMITTED, TR_TX_NONE, "", decision->ts);
     tr__tx_point_at(tx, TR__TX_POINT_ANSWERED);
+    emit_local(tx, decision);
     apply_local(tx, decision);
     if (tx->dead)
         return;
@@ -254,18 +266,6 @@ static void put_commit(tr__tx *tx, const tr__tx_decision *decision, tr__tx_buffe
     }
 }
 
-static void forcing(tr__tx *tx, tr__tx_decision *decision)
-{
-    decision->state = TR__DECISION_FORCING;
-    decision->lsn = decision->force.lsn;
-    for (uint32_t i = 0; i < decision->count && TR_PLANT(emit_unforced); i++) {
-        const tr__tx_branch *branch =
-            decision->local[i] ? tr__tx_branch_find(tx, &decision->id, decision->parties[i].actor) : NULL;
-        if (branch)
-            tr__tx_emit_early(tx, &decision->id, &branch->view, decision->lsn);
-    }
-}
-
 /* Also one that wrote nothing after all leaves its record: its ticket may be resolved. */
 static void decide(tr__tx *tx, tr__tx_decision *decision)
 {
@@ -279,7 +279,10 @@ static void decide(tr__tx *tx, tr__tx_decision *decision)
     if (tr__tx_propose(tx, decision, &record, &error) != TR_OK)
         abort_it(tx, decision, tr__tx_reason_of(error.code), error.text);
     else
-        forcing(tx, decision);
+        decision->state = TR__DECISION_FORCING;
+    decision->lsn = decision->force.lsn;
+    if (TR_PLANT(emit_unforced) && error.code == TR_OK)
+        emit_local(tx, decision);
     if (TR_PLANT(committed_unforced) && error.code == TR_OK)
         tell_caller(tx, &decision->id, decision->caller, TR__TX_COMMITTED, TR_TX_NONE, "", decision->ts);
 }

@@ -106,14 +106,13 @@ static void remove_it(tr__tx *tx, tr__emit *emit)
 
 /* ---- sending ------------------------------------------------------------------------------------------- */
 
-static tr_err send_it(tr__tx *tx, const tr__tx_outlet *outlet, const tr__emit *emit, uint64_t lsn,
-                      tr_error *error)
+static tr_err send_it(tr__tx *tx, const tr__tx_outlet *outlet, const tr__emit *emit, tr_error *error)
 {
     tr__tx_frame frame = tr__tx_frame_of(TR__TX_EMIT, &emit->id);
     frame.actor = outlet->actor;
     frame.text = emit->actor;
     frame.log = (tr_bytes){tr__tx_log_id(tx), TR__LOG_ID_BYTES};
-    frame.ts = lsn;
+    frame.ts = emit->key.lsn;
     frame.number = (uint32_t)emit->key.index;
     frame.type = emit->type;
     frame.fingerprint = emit->fingerprint;
@@ -129,7 +128,7 @@ static void send_first(tr__tx *tx, tr__tx_outlet *outlet)
     if (tx->lost)
         return;
     tr__tx_pause(tx, &outlet->retry_ns, &outlet->pause_ns);
-    if (send_it(tx, outlet, outlet->first, outlet->first->key.lsn, &error) != TR_OK)
+    if (send_it(tx, outlet, outlet->first, &error) != TR_OK)
         snprintf(outlet->why, sizeof(outlet->why), "%s", error.text);
 }
 
@@ -165,18 +164,6 @@ void tr__tx_emit_commit(tr__tx *tx, const tr_tx_id *id, const char *actor, tr_tx
     }
     if (!view->emits)
         view->last_emit = NULL;
-}
-
-/* For plants only: what E1 forbids. */
-void tr__tx_emit_early(tr__tx *tx, const tr_tx_id *id, const tr_txview *view, uint64_t lsn)
-{
-    for (tr__emit *emit = view->emits; emit; emit = emit->next) {
-        tr__tx_outlet outlet = {0};
-        snprintf(outlet.node, sizeof(outlet.node), "%s", tx->node);
-        tr__emit_path(emit->bytes, emit->to_size, outlet.node, outlet.actor);
-        emit->id = *id;
-        send_it(tx, &outlet, emit, lsn, NULL);
-    }
 }
 
 tr_tx_reason tr__tx_emit_reserve(tr__tx *tx, tr__tx_branch *branch, const char **text)

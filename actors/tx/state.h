@@ -531,7 +531,6 @@ void tr__tx_emit_release(tr__tx *tx, tr__tx_branch *branch);
  * them came before. E1: it is durable; or it is being replayed, and they leave later. */
 void tr__tx_emit_commit(tr__tx *tx, const tr_tx_id *id, const char *actor, tr_txview *view, uint64_t lsn,
                         uint64_t *index);
-void tr__tx_emit_early(tr__tx *tx, const tr_tx_id *id, const tr_txview *view, uint64_t lsn);
 void tr__tx_on_emitted(tr__tx *tx, const tr__tx_frame *frame);
 void tr__tx_outbox_tick(tr__tx *tx, uint64_t now_ns);
 uint64_t tr__tx_outbox_due(const tr__tx *tx);
