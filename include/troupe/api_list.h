@@ -479,7 +479,7 @@ TR_FN(tr_err, release_name, (tr_actor * self, const char *name), (self, name))
  * good in both cases; but read through the descriptor, a file takes none of the process's memory. Any thread. */
 TR_FN(int, buffer_fd, (const tr_buffer *buffer), (buffer))
 
-/* ---- what transactions emit (docs/transactions.md) ------------------------------------------------------- */
+/* ---- what transactions emit (docs/outbox.md) ------------------------------------------------------------- */
 
 /* Within `transact`: send a copy of `body` (the macro tr_view_emit makes it) to the actor of that name, "node/actor" (or
  * "actor", of this node), if this transaction commits, and when that is durable: never for one that aborts, and whatever

@@ -114,7 +114,7 @@ TR_MESSAGE(tr_tx_called)
 
 /* What happened lately: asked of a node's manager (the actor "tx" of each node), the last `most` transactions (0: all
  * that it remembers, 64) as JSON:
- * {"node","figures":{...},"in_doubt":[{"id","actor","decider","ticket","since_ns"}],
+ * {"node","figures":{...},"in_doubt":[{"id","actor","decider","ticket","since_ns"}],"outbox":[{...}],
  *  "transactions":[{"id","state","reason","began_ns","events":[{"at_ns","actor","what","detail"}]}]},
  * the newest last; times are of that machine's monotonic clock. figures: among others prepared (how many are in doubt
  * here), oldest_prepared_ns (since when; 0: none) and alarms (that were so for 30 s, since the start). in_doubt: what is
