@@ -484,8 +484,8 @@ TR_FN(int, buffer_fd, (const tr_buffer *buffer), (buffer))
 /* Within `transact`: send a copy of `body` (the macro tr_view_emit makes it) to the actor of that name, "node/actor" (or
  * "actor", of this node), if this transaction commits, and when that is durable: never for one that aborts, and whatever
  * is killed. It is sent until its receiver has it: an actor with `transact` executes it once, as a transaction of its own;
- * another gets it as a message, at least once, with an id (tr_msg_emitted). Those of one node to one receiver come in the order
- * of their commits. A failed one refuses the call, as those of the view do: TR_EPERM: not in a message without TR_WRITES;
+ * another gets it as a message, at least once, with an id (tr_msg_emitted). Those of one node to one receiver come
+ * in the order of their commits. A failed one refuses the call, as those of the view do: TR_EPERM: not in a message without TR_WRITES;
  * TR_EINVAL: no such path; TR_ETOOBIG: it counts into the 1 MiB that the call's transaction writes here; TR_ENOMEM. */
 TR_FN(tr_err, view_emit_body, (tr_txview * v, const char *to, tr_type *type, const void *body),
       (v, to, type, body))
