@@ -280,7 +280,8 @@ static void decide(tr__tx *tx, tr__tx_decision *decision)
         abort_it(tx, decision, tr__tx_reason_of(error.code), error.text);
     else
         decision->state = TR__DECISION_FORCING;
-    decision->lsn = decision->force.lsn;
+    if (error.code == TR_OK)
+        decision->lsn = decision->force.lsn;
     if (TR_PLANT(emit_unforced) && error.code == TR_OK)
         emit_local(tx, decision);
     if (TR_PLANT(committed_unforced) && error.code == TR_OK)
