@@ -276,15 +276,15 @@ static void decide(tr__tx *tx, tr__tx_decision *decision)
     tr__tx_point_at(tx, TR__TX_POINT_BEFORE_COMMIT);
     put_commit(tx, decision, &record);
     decision->commits = true;
-    if (tr__tx_propose(tx, decision, &record, &error) != TR_OK)
+    if (tr__tx_propose(tx, decision, &record, &error) != TR_OK) {
         abort_it(tx, decision, tr__tx_reason_of(error.code), error.text);
-    else
-        decision->state = TR__DECISION_FORCING;
-    if (error.code == TR_OK)
-        decision->lsn = decision->force.lsn;
-    if (TR_PLANT(emit_unforced) && error.code == TR_OK)
+        return;
+    }
+    decision->state = TR__DECISION_FORCING;
+    decision->lsn = decision->force.lsn;
+    if (TR_PLANT(emit_unforced))
         emit_local(tx, decision);
-    if (TR_PLANT(committed_unforced) && error.code == TR_OK)
+    if (TR_PLANT(committed_unforced))
         tell_caller(tx, &decision->id, decision->caller, TR__TX_COMMITTED, TR_TX_NONE, "", decision->ts);
 }
 
