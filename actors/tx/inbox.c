@@ -30,7 +30,7 @@
 
 /* Among the keys of a participant, where none of its own can be: those have no NUL. */
 typedef struct mark_key {
-    char bytes[1 + TR__LOG_ID_BYTES];
+    char bytes[TR__MARK_SIZE];
 } mark_key;
 
 static mark_key mark_of(const uint8_t *log)

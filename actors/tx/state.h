@@ -252,6 +252,8 @@ struct tr__tx {
     tr__log_store *store;     /* the log's */
     tr__snapshot *snapshot;   /* that is being taken; NULL: none is */
     uint64_t snapshot_ns;     /* none is begun before that */
+    tr__tx_held held;         /* somebody copies this; token 0: nobody does */
+    uint64_t held_ns;         /* until then */
     char log_of[TR_NAME_MAX]; /* while it is replayed: whose it says it is */
     uint64_t clock;
     bool dead;            /* fatal was told */
@@ -365,6 +367,10 @@ tr_err tr__tx_replay(void *tx, uint8_t type, uint64_t lsn, const void *payload, 
 tr_err tr__tx_restore(tr__tx *tx, tr__snap_store *rows, tr__log_base *base, tr_error *error);
 /* Begin a snapshot if it is time; when it is taken, let the segments go. */
 void tr__tx_snapshots_go_on(tr__tx *tx);
+
+/* ---- hold.c -------------------------------------------------------------------------------------------- */
+
+bool tr__tx_is_held(const tr__tx *tx);
 
 /* ---- lock.c -------------------------------------------------------------------------------------------- */
 
@@ -483,6 +489,8 @@ bool tr__tx_outcome_put(tr__tx *tx, const tr_tx_id *id, bool committed, uint64_t
 void tr__tx_settled(tr__tx *tx, tr__tx_decision *decision, bool committed, uint64_t ts);
 /* It began so long ago that its outcome need not be kept. */
 bool tr__tx_is_old(const tr__tx *tx, const tr_tx_id *id);
+/* A record says otherwise than one before it: no such log, or snapshot, was ever written. */
+bool tr__tx_outcome_contradicts(tr__tx *tx, const tr_tx_id *id, bool committed);
 void tr__tx_on_inquire(tr__tx *tx, const tr__tx_frame *frame);
 void tr__tx_outcomes_forget_token(tr__tx *tx, const void *token);
 void tr__tx_outcomes_tick(tr__tx *tx, uint64_t now_ns);

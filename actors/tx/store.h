@@ -41,6 +41,13 @@ struct tr_txview {
     char text[TR_ERROR_TEXT_MAX];
 };
 
+/* A key of a NUL and a log's id: inbox.c's, which emit of that log was the last one executed here. No data of the participant's. */
+#define TR__MARK_SIZE (1 + TR__LOG_ID_BYTES)
+static inline bool tr__kv_is_mark(const tr__kv *entry)
+{
+    return entry->key_size == TR__MARK_SIZE && entry->bytes[0] == '\0';
+}
+
 static inline const char *tr__kv_value(const tr__kv *entry)
 {
     return entry->bytes + entry->key_size + 1;
@@ -49,6 +56,16 @@ static inline const char *tr__kv_value(const tr__kv *entry)
 void tr__store_fini(tr__store *store);
 /* NULL: there is no such key. */
 const tr__kv *tr__store_get(const tr__store *store, const char *key, size_t key_size);
+
+/* In what a participant keeps: the version of the rest, as a number; its NUL is in no key of an actor. So it is committed, logged
+ * and saved with what it is about. */
+#define TR__VERSION_KEY  "\0version"
+#define TR__VERSION_SIZE (sizeof(TR__VERSION_KEY) - 1)
+/* 0: none was ever given. Of the store alone, or as the transaction sees it. */
+uint32_t tr__store_version(const tr__store *store);
+uint32_t tr__view_version(const tr_txview *view);
+/* As tr__view_write. */
+tr_err tr__view_put_version(tr_txview *view, uint32_t version);
 
 /* At a start: what a snapshot has. False: no memory. */
 bool tr__store_put(tr__store *store, const char *key, size_t key_size, const void *value, size_t size);

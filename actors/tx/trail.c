@@ -160,6 +160,22 @@ static json_t *outbox_of(const tr__tx *tx)
     return all;
 }
 
+/* The first ones. */
+static void add_version(void *context, const char *actor, uint32_t version)
+{
+    if (json_array_size(context) == TR__TRAIL_TRANSACTIONS)
+        return;
+    json_array_append_new(context, json_pack("{s:s, s:i}", "actor", actor, "version", (int)version));
+}
+
+static json_t *versions_of(const tr__tx *tx)
+{
+    json_t *all = json_array();
+    if (all)
+        tr__tx_versions(tx, add_version, all);
+    return all;
+}
+
 char *tr__trail_json(const tr__tx_trail *trail, const char *node, const tr__tx *tx, uint32_t most)
 {
     tr__tx_figures f;
@@ -173,9 +189,9 @@ char *tr__trail_json(const tr__tx_trail *trail, const char *node, const tr__tx *
     json_object_update_new(figures, json_pack("{s:i, s:I, s:I, s:I}", "emits", (int)f.emits, "oldest_emit_ns",
                                               (json_int_t)f.oldest_emit_ns, "emitted", (json_int_t)f.emitted,
                                               "emits_refused", (json_int_t)f.emits_refused));
-    json_t *all =
-        json_pack("{s:s, s:o, s:o, s:o, s:o}", "node", node, "figures", figures, "in_doubt", doubts_of(tx),
-                  "outbox", outbox_of(tx), "transactions", transactions_of(trail, most));
+    json_t *all = json_pack("{s:s, s:o, s:o, s:o, s:o, s:o}", "node", node, "figures", figures, "in_doubt",
+                            doubts_of(tx), "outbox", outbox_of(tx), "versions", versions_of(tx),
+                            "transactions", transactions_of(trail, most));
     const char *lost = tr__tx_lost(tx);
     if (all && lost)
         json_object_set_new(all, "log_lost", json_string(lost));

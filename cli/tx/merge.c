@@ -23,8 +23,8 @@ json_int_t tx_number(const json_t *object, const char *key)
 
 json_t *tx_merge_new(void)
 {
-    return json_pack("{s:[], s:[], s:[], s:[], s:[]}", "figures", "in_doubt", "log_lost", "outbox",
-                     "transactions");
+    return json_pack("{s:[], s:[], s:[], s:[], s:[], s:[]}", "figures", "in_doubt", "log_lost", "outbox",
+                     "versions", "transactions");
 }
 
 /* How much a state tells: a decision is one for all, whoever tells it. */
@@ -143,16 +143,16 @@ static void replace_figures(json_t *all, const json_t *told, const char *node)
     json_array_append_new(array, kept);
 }
 
-/* What is in an array of that name, each with its node. */
-static void replace_all(json_t *all, const json_t *told, const char *name, const char *node)
+/* What it tells by that key, each with its node. */
+static void replace_rows(json_t *all, const json_t *told, const char *key, const char *node)
 {
-    json_t *one, *array = json_object_get(all, name);
+    json_t *one, *rows = json_object_get(all, key);
     size_t i;
-    remove_of(array, node);
-    json_array_foreach(json_object_get(told, name), i, one)
+    remove_of(rows, node);
+    json_array_foreach(json_object_get(told, key), i, one)
     {
         json_object_set_new(one, "node", json_string(node));
-        json_array_append(array, one);
+        json_array_append(rows, one);
     }
 }
 
@@ -173,8 +173,9 @@ bool tx_merge_add(json_t *all, const char *listing)
     size_t i;
     if (*node)
         replace_figures(all, told, node);
-    replace_all(all, told, "in_doubt", node);
-    replace_all(all, told, "outbox", node);
+    replace_rows(all, told, "in_doubt", node);
+    replace_rows(all, told, "versions", node);
+    replace_rows(all, told, "outbox", node);
     replace_lost(all, told, node);
     json_array_foreach(json_object_get(told, "transactions"), i, one) add_one(all, one, node);
     bool good = *node != '\0';

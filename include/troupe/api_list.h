@@ -479,6 +479,13 @@ TR_FN(tr_err, release_name, (tr_actor * self, const char *name), (self, name))
  * good in both cases; but read through the descriptor, a file takes none of the process's memory. Any thread. */
 TR_FN(int, buffer_fd, (const tr_buffer *buffer), (buffer))
 
+/* ---- transactions: all that a participant keeps ----------------------------------------------------------- */
+
+/* Within `transact` and `migrate`: `fn` for each key that was there when this was called, in the order of their bytes, with its value of
+ * now; not for those that `fn` has deleted meanwhile. It may write. Takes the time of a sort of all keys. TR_ENOMEM: `fn` was
+ * not called; else what `fn` returned. */
+TR_FN(tr_err, view_each, (tr_txview * v, tr_view_each_fn fn, void *context), (v, fn, context))
+
 /* ---- what transactions emit (docs/outbox.md) ------------------------------------------------------------- */
 
 /* Within `transact`: send a copy of `body` (the macro tr_view_emit makes it) to the actor of that name, "node/actor" (or

@@ -45,8 +45,8 @@ static void passes(const tr_scenario *scenario, uint64_t seed, uint32_t faults)
                  result.what);
 }
 
-static const tr_scenario *const scenarios[] = {&sim_bank,       &sim_append, &sim_exchange, &sim_older,
-                                               &sim_forgetting, &sim_outbox, &sim_together};
+static const tr_scenario *const scenarios[] = {&sim_bank,       &sim_append,  &sim_exchange, &sim_older,
+                                               &sim_forgetting, &sim_upgrade, &sim_outbox,   &sim_together};
 
 /* ---- seeds --------------------------------------------------------------------------------------------- */
 
@@ -376,12 +376,18 @@ static void a_log_that_forgets_what_was_told_is_noticed_at_the_start(void **stat
 /* NULL: it shows in both. */
 static const tr_scenario *scenario_of(const char *plant)
 {
-    if (strcmp(plant, "older_unnoticed") == 0 || strcmp(plant, "lost_presumed") == 0)
+    if (strcmp(plant, "older_unnoticed") == 0 || strcmp(plant, "lost_presumed") == 0 ||
+        strcmp(plant, "peers_unsaved") == 0)
         return &sim_older;
+    if (strcmp(plant, "reads_unasked") == 0)
+        return &sim_append;
     if (strcmp(plant, "forgotten_aborted") == 0 || strcmp(plant, "unacknowledged_forgotten") == 0)
         return &sim_forgetting;
     if (strncmp(plant, "emit_", 5) == 0)
         return &sim_outbox;
+    if (strcmp(plant, "migrated_again") == 0 || strcmp(plant, "migrated_in_doubt") == 0 ||
+        strcmp(plant, "migration_unawaited") == 0)
+        return &sim_upgrade;
     return NULL;
 }
 
@@ -401,9 +407,11 @@ static void planted_bugs_of_transactions_are_found(void **state)
         "segment_early",     "outcome_unsaved",
         "older_unnoticed",   "lost_presumed",
         "forgotten_aborted", "unacknowledged_forgotten",
-        "lives_unsaved",     "emit_unforced",
-        "emit_on_abort",     "emit_unsaved",
-        "emit_unmarked",
+        "lives_unsaved",     "reads_unasked",
+        "peers_unsaved",     "migrated_again",
+        "migrated_in_doubt", "migration_unawaited",
+        "emit_unforced",     "emit_on_abort",
+        "emit_unsaved",      "emit_unmarked",
     };
     (void)state;
     for (size_t i = 0; i < TR_COUNT(names); i++) {

@@ -162,6 +162,42 @@ static void a_participant_executes_each_once(void **state)
     bank_close(b);
 }
 
+/* What says that it was executed is no state of an earlier version. */
+static tr_err count_reads(tr_txview *v, void *state, const tr_msg *msg)
+{
+    (void)v;
+    (void)msg;
+    ++**(uint32_t **)state;
+    return TR_OK;
+}
+
+static tr_err keep_count(tr_actor *self, void *state, const void *arg)
+{
+    (void)self;
+    *(const void **)state = arg;
+    return TR_OK;
+}
+
+static void one_that_keeps_nothing_has_no_version_by_it(void **state)
+{
+    (void)state;
+    static const tr_actor_def def = {.name = "counter",
+                                     .state_size = sizeof(uint32_t *),
+                                     .init = keep_count,
+                                     .transact = count_reads,
+                                     .state_version = 3};
+    uint32_t count = 0;
+    bank *b = shop_open();
+    manual_spawn_def(b->m, 1, &def, &count, &(tr_spawn_opts){.name = "counter"});
+    manual_pump(b->m);
+    buy(b, "counter", 1);
+    buy(b, "counter", 2);
+    manual_step(b->m, TR_SECONDS(1));
+    assert_int_equal(2, count);
+    assert_int_equal(0, figures_of(b).emits);
+    bank_close(b);
+}
+
 static void a_receiver_may_come_later(void **state)
 {
     (void)state;
@@ -311,6 +347,7 @@ int main(void)
         cmocka_unit_test(an_actor_gets_it_as_a_message_with_an_id),
         cmocka_unit_test(what_nobody_emitted_has_no_id),
         cmocka_unit_test(a_participant_executes_each_once),
+        cmocka_unit_test(one_that_keeps_nothing_has_no_version_by_it),
         cmocka_unit_test(a_receiver_may_come_later),
         cmocka_unit_test(it_has_the_same_id_after_a_start),
         cmocka_unit_test(a_full_mailbox_gets_it_when_it_has_room),
