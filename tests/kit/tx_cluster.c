@@ -157,28 +157,6 @@ static void alarm_heard(void *context, const tr__tx_doubt *doubt)
     n->alarm = *doubt;
 }
 
-static tr_err deliver_emit(void *context, const tr__tx_frame *emit, tr_error *error)
-{
-    cluster_node *n = context;
-    if (strcmp(emit->actor, "ledger") != 0)
-        return TR_EMISMATCH;
-    if (n->cluster->no_ledger || draws(n->cluster, n->cluster->lost))
-        return tr__fail(error, TR_ENOACTOR, "no ledger runs there");
-    for (uint32_t i = 0; i < n->cluster->count && !n->die; i++)
-        if (emit->body.size == sizeof(tr_tx_id) &&
-            memcmp(emit->body.data, &n->cluster->transfers[i].begin.id, sizeof(tr_tx_id)) == 0)
-            n->cluster->transfers[i].posted++;
-    return TR_OK;
-}
-
-static void undelivered(void *context, const tr__tx_emitted *emitted)
-{
-    cluster *c = ((cluster_node *)context)->cluster;
-    c->told++;
-    c->told_refused = emitted->refused;
-    snprintf(c->told_why, sizeof(c->told_why), "%s", emitted->why);
-}
-
 static void fatal(void *context, const tr_error *error)
 {
     cluster_node *n = context;
@@ -278,8 +256,8 @@ static const tr__tx_io io = {.now = now,
                              .event = event,
                              .point = point,
                              .alarm = alarm_heard,
-                             .deliver = deliver_emit,
-                             .undelivered = undelivered,
+                             .deliver = cluster_deliver,
+                             .undelivered = cluster_undelivered,
                              .fatal = fatal};
 
 cluster_transfer *cluster_begin(cluster *c, uint32_t node)

@@ -177,6 +177,9 @@ enum {
 }; /* calls: the body is an i64; the reply to a read is an u32 */
 
 void cluster_execute(cluster_node *n, tr__tx_branch *branch);
+/* As tr__tx_io has them. */
+tr_err cluster_deliver(void *node, const tr__tx_frame *emit, tr_error *error);
+void cluster_undelivered(void *node, const tr__tx_emitted *emitted);
 /* Where what a transaction emits goes: "nK/ACTOR", of 16 bytes. */
 void cluster_emit_path(const tr_tx_id *id, const char *actor, char *out);
 

@@ -7,6 +7,7 @@
 
 #include <cmocka.h>
 
+#include "base/err.h"
 #include "base/mem.h"
 #include "tests/kit/tx_cluster.h"
 
@@ -108,4 +109,29 @@ void cluster_execute(cluster_node *n, tr__tx_branch *branch)
         err = err == TR_OK ? emit(view, tr__tx_branch_id(branch), "ledger") : err;
     }
     tr__tx_executed(n->tx, branch, err == TR_OK ? TR_TX_NONE : TR_TX_OVERLOAD, "no memory");
+}
+
+/* ---- what arrives ------------------------------------------------------------------------------------- */
+
+tr_err cluster_deliver(void *context, const tr__tx_frame *emit, tr_error *error)
+{
+    cluster_node *n = context;
+    if (strcmp(emit->actor, "ledger") != 0)
+        return TR_EMISMATCH;
+    if (n->cluster->no_ledger ||
+        (n->cluster->lost && tr__random_below(&n->cluster->random, n->cluster->lost) == 0))
+        return tr__fail(error, TR_ENOACTOR, "no ledger runs there");
+    for (uint32_t i = 0; i < n->cluster->count && !n->die; i++)
+        if (emit->body.size == sizeof(tr_tx_id) &&
+            memcmp(emit->body.data, &n->cluster->transfers[i].begin.id, sizeof(tr_tx_id)) == 0)
+            n->cluster->transfers[i].posted++;
+    return TR_OK;
+}
+
+void cluster_undelivered(void *context, const tr__tx_emitted *emitted)
+{
+    cluster *c = ((cluster_node *)context)->cluster;
+    c->told++;
+    c->told_refused = emitted->refused;
+    snprintf(c->told_why, sizeof(c->told_why), "%s", emitted->why);
 }
