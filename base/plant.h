@@ -54,6 +54,10 @@
     X(sibling_presumes, tx_atomic, "a participant that knows nothing of a transaction says aborted")         \
     X(sibling_guesses, tx_atomic, "a participant that is in doubt itself says aborted to one that asks")     \
     X(committed_unforced, tx_durable, "committed is said before the COMMIT is forced")                       \
+    X(emit_unforced, tx_emits, "what is emitted is sent before the COMMIT is forced")                        \
+    X(emit_on_abort, tx_emits, "what an aborted transaction emitted is sent")                                \
+    X(emit_unsaved, tx_emits, "a snapshot doesn't have what is emitted and not delivered")                   \
+    X(emit_unmarked, tx_emits, "a participant doesn't note which emitted message it has executed")           \
     X(redo_lost, tx_durable, "what a participant had committed isn't replayed")                              \
     X(snapshot_ahead, tx_durable, "a snapshot says it has what the log may not have forced yet")             \
     X(segment_early, tx_durable, "a segment is dropped before its snapshot is whole")                        \

@@ -19,6 +19,7 @@ struct tr__spool_seam;
 struct tr__tcp_seam;
 struct tr__workers_seam;
 struct tr__log_store;
+struct tr__decision_store;
 struct tr_error;
 struct tr__loop;
 struct tr_actor;
@@ -62,6 +63,11 @@ typedef struct tr__seams {
     struct tr__log_store *(*open_log)(void *context, const char *directory, const char *node,
                                       void (*wake)(void *context), void *wake_context,
                                       struct tr_error *error);
+    /* Where such a node's transactions are decided (actors/tx/decision_store.h), all nodes of a cluster in one; it calls
+     * wake(wake_context) when answers are there. Any thread may. NULL with error->code TR_OK, or no such function: each in its
+     * log. At the node's start. */
+    struct tr__decision_store *(*open_decisions)(void *context, const char *node, void (*wake)(void *context),
+                                                 void *wake_context, struct tr_error *error);
     /* Sizes of that log (actors/tx/log.h), borrowed; NULL: its defaults. */
     const struct tr__log_options *log_options;
     /* Transactions have come to the point of that name, where a test may end the process; loop 0. NULL: nothing. */

@@ -62,6 +62,8 @@ enum tr__msg_flag {
     /* Of a message or ask: beyond the budget (actors/budget.c); of a WANT_WRITABLE: who asks was refused for that. */
     TR__MSG_BEYOND = 128,
 };
+#define TR__MSG_EMITTED \
+    1 /* `error` of a message: its emit's id is at the end of its block (actors/remote/letter.c) */
 #define TR__MSG_OF_BODY (TR__MSG_VERSIONS | TR__MSG_CONVERTED) /* they stay when it is sent on */
 
 /* Its time is over: an ask's deadline, a message's time to live. */

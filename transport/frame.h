@@ -85,6 +85,7 @@ typedef struct tr__hello {
 #define TR__CAPABILITY_LOGS    512u /* it remembers what logs of transactions hold (actors/tx/remember.c) */
 /* It may be asked by another participant of a transaction that is in doubt (actors/tx/doubt.c). */
 #define TR__CAPABILITY_SIBLINGS 1024u
+#define TR__CAPABILITY_EMIT     2048u /* it takes what transactions emit (actors/tx/inbox.c) */
 
 typedef struct tr__ack {
     uint64_t sequence; /* how many batches and chunks were received */

@@ -3,10 +3,8 @@
 
 #include <string.h>
 
-#include "actors/budget.h"
-#include "actors/limits.h"
+#include "actors/remote/letter.h"
 #include "actors/remote/peer.h"
-#include "actors/send.h"
 #include "base/mem.h"
 #include "base/plant.h"
 
@@ -133,69 +131,14 @@ void tr__confirm_data_take(tr__confirmer *c, tr__confirm_peer *peer, const tr__c
     owe(c, i);
 }
 
-/* ---- into a mailbox ------------------------------------------------------------------------------------ */
-
-/* Of that node's mailboxes, the one of an actor that lives as far as can be seen from here. */
-static bool is_there(const tr__loop *loop, tr_addr to)
-{
-    const tr_actor *slot = to.node == loop->node->id ? tr__slot(loop->node, to.slot) : NULL;
-    return slot && atomic_load_explicit(&((tr_actor *)slot)->owner, memory_order_acquire) &&
-           tr__is_generation(slot, to.generation) && (!tr__is_owner(loop, slot) || tr__takes_mail(slot));
-}
-
-/* Places, and what the budget says; *msg is made with them. */
-static tr_err make_in(tr__loop *loop, tr_addr to, const tr_typeinfo *type, size_t size, tr_msg **msg)
-{
-    bool beyond;
-    if (!tr__budget_admits(loop->node, to, type, size, false, &beyond))
-        return TR_EFULL;
-    uint32_t places = tr__msg_places(size);
-    tr_err err = tr__reserve(loop, to, &places);
-    if (err == TR_OK && !places) /* it has ended on its own loop meanwhile */
-        err = TR_ENOACTOR;
-    *msg = err == TR_OK ? tr__msg_alloc(&loop->pool, loop->index, size) : NULL;
-    if (*msg) {
-        (*msg)->places = (uint16_t)places;
-        (*msg)->flags |= beyond ? TR__MSG_BEYOND : 0;
-        return TR_OK;
-    }
-    if (beyond)
-        tr__budget_leave(loop->node, to);
-    if (err != TR_OK)
-        return err;
-    tr__unreserve(loop, to, places);
-    return TR_ENOMEM;
-}
-
 tr_err tr__confirm_deliver(tr__confirmer *c, const tr__confirm_data *data)
 {
-    tr__loop *loop = tr__owner(c->self);
+    const tr__letter letter = {.to = data->to,
+                               .sender = data->from,
+                               .type = data->type,
+                               .fingerprint = data->fingerprint,
+                               .schema = data->schema,
+                               .body = data->body};
     tr_error error;
-    size_t size;
-    tr_msg *msg;
-    if (!is_there(loop, data->to))
-        return TR_ENOACTOR;
-    const tr_actor_def *def = tr__def_of(loop->node, data->to);
-    const tr_typeinfo *type =
-        tr__type_for(data->type, data->fingerprint, data->schema, strlen(data->schema), &error);
-    if (!type)
-        return TR_ETYPE;
-    if (type->notice || tr__cbor_measure(type, data->body.data, data->body.size, &size, &error) != TR_OK)
-        return TR_EPROTO;
-    if (size > tr__remote_body_max(TR__MESSAGE_MAX) || (def && data->body.size > tr__limit_of(def)))
-        return TR_ETOOBIG;
-    TR_TRY(make_in(loop, data->to, type, size, &msg));
-    msg->size = (uint32_t)size;
-    if (!tr__cbor_decode(type, data->body.data, data->body.size, loop->node->buffers, tr__msg_body(msg))) {
-        tr__unreserve(loop, data->to, msg->places);
-        if (msg->flags & TR__MSG_BEYOND)
-            tr__budget_leave(loop->node, data->to);
-        tr__msg_free(loop, msg);
-        return TR_ENOMEM;
-    }
-    msg->kind = TR__MSG_NORMAL;
-    msg->sender = data->from;
-    tr__msg_filled(msg, type);
-    tr__submit(loop, data->to, msg);
-    return TR_OK;
+    return tr__letter_put(tr__owner(c->self), &letter, &error);
 }

@@ -352,7 +352,7 @@ tr_err tr__remote_open(tr_node *node, tr__net *net, tr_error *error)
         .learn = opts->learn,
         .capabilities = TR__CAPABILITY_CONFIRM | TR__CAPABILITY_LINKS | TR__CAPABILITY_CLAIMS |
                         TR__CAPABILITY_WHY | TR__CAPABILITY_WOUND | TR__CAPABILITY_LOGS |
-                        TR__CAPABILITY_SIBLINGS,
+                        TR__CAPABILITY_SIBLINGS | TR__CAPABILITY_EMIT,
         .keys = node->keys,
         .secret = node->seams.secret,
         .secret_context = node->seams.context,

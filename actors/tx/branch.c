@@ -33,8 +33,8 @@ void tr__tx_branch_go(tr__tx *tx, tr__tx_branch *branch, tr__tx_branch_state sta
     tr__check(states[branch->state].next & 1u << state, "a branch does not go from %s to %s",
               states[branch->state].name, states[state].name);
     branch->state = state;
-    tr__check(!branch->view.writes || state == TR__BRANCH_GONE || state == TR__BRANCH_WAITING ||
-                  (branch->holds && branch->exclusive),
+    tr__check(!tr__view_has_written(&branch->view) || state == TR__BRANCH_GONE ||
+                  state == TR__BRANCH_WAITING || (branch->holds && branch->exclusive),
               "T1: a branch that wrote holds the lock");
 }
 
@@ -124,6 +124,7 @@ static void branch_free(tr__tx *tx, tr__tx_branch *branch)
     while (branch->calls)
         tr__tx_call_pop(tx, branch);
     tx->bytes -= branch->bytes;
+    tr__tx_emit_release(tx, branch);
     tr__view_clear(&branch->view);
     HASH_DEL(tx->branches, branch);
     tr__free(branch->parties);
@@ -347,7 +348,9 @@ tr_err tr__tx_replay_prepare(tr__tx *tx, tr__tx_reader *reader)
     TR_TRY(tr__view_get_redo(&branch->view, redo));
     if (!tr__tx_branch_knows(branch, parties))
         return TR_ENOMEM;
+    const char *full; /* it was let in before */
     tx->bytes += branch->bytes = branch->view.size;
+    tr__tx_emit_reserve(tx, branch, &full);
     memcpy(branch->caller, caller, sizeof(caller));
     memcpy(branch->decider, decider, sizeof(decider));
     memcpy(branch->decider_log, log.data, TR__LOG_ID_BYTES);
@@ -375,6 +378,9 @@ tr_err tr__tx_replay_finish(tr__tx *tx, tr__tx_reader *reader)
         tr__tx_heard_put(tx, &id, committed, ts);
     if (committed && !TR_PLANT(redo_lost) && !tr__store_apply(&branch->at->store, &branch->view))
         return TR_ENOMEM;
+    uint64_t index = 0;
+    if (committed)
+        tr__tx_emit_commit(tx, &id, name, &branch->view, tx->replay_lsn, &index);
     tr__tx_branch_end(tx, branch);
     return TR_OK;
 }

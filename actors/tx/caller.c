@@ -39,11 +39,17 @@ static tr__tx_caller *make(tr__tx *tx, const tr__tx_begin *begin)
 
 /* ---- answers ------------------------------------------------------------------------------------------- */
 
+/* Who called may be we, for an emit (inbox.c). */
+static void give_called(tr__tx *tx, void *token, const tr__tx_frame *answer)
+{
+    if (token && !tr__tx_delivery_called(tx, token, answer))
+        tx->io->called(tx->context, token, answer);
+}
+
 static void answer_call(tr__tx *tx, void *token, tr_tx_reason why, const char *text)
 {
     tr__tx_frame answer = {.kind = TR__TX_CALLED, .from = tx->node, .reason = why, .text = text, .actor = ""};
-    if (token)
-        tx->io->called(tx->context, token, &answer);
+    give_called(tx, token, &answer);
 }
 
 void tr__tx_answer_done(tr__tx *tx, void *token, tr_tx_status status, tr_tx_reason why, const char *text,
@@ -55,7 +61,7 @@ void tr__tx_answer_done(tr__tx *tx, void *token, tr_tx_status status, tr_tx_reas
                        .ticket = ticket,
                        .text = text,
                        .priority = {priority != 0, priority}};
-    if (token)
+    if (token && !tr__tx_delivery_done(tx, token, &done))
         tx->io->done(tx->context, token, &done);
 }
 
@@ -265,8 +271,7 @@ void tr__tx_on_called(tr__tx *tx, const tr__tx_frame *frame)
     }
     void *token = call->token;
     tr__free(call);
-    if (token)
-        tx->io->called(tx->context, token, &answer);
+    give_called(tx, token, &answer);
     if (answer.reason == TR_TX_WOUNDED)
         wounded(tx, caller, answer.text);
 }

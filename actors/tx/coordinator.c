@@ -3,6 +3,9 @@
  *   COMMIT ─► voting ─all YES or READ─► forcing ─durable─► committed ─all have acknowledged─► (an outcome)
  *               └─NO, time, a node gone─► aborted: nothing is kept, for an id without a record was aborted (T4)
  *
+ * "Forcing" is a proposal to where decisions are (decision_store.h): our log, as a rule. With one that all nodes share our own
+ * participants vote like all others, by frames, and an abort is proposed as well.
+ *
  * How it can fail: until the COMMIT record is in the log anything aborts; when it is appended only the disk decides
  * (T3), and a force that fails ends the process. */
 #include "actors/tx/state.h"
@@ -85,6 +88,9 @@ static void drop_local(tr__tx *tx, const tr__tx_decision *decision, uint32_t i)
     if (!branch)
         return;
     if (branch->state == TR__BRANCH_DECIDING) {
+        if (TR_PLANT(emit_on_abort))
+            tr__tx_emit_commit(tx, &decision->id, branch->at->name, &branch->view, tr__log_last(tx->log),
+                               &(uint64_t){0});
         tr__tx_event(tx, &decision->id, branch->at->name, "drop", "");
         tr__tx_branch_end(tx, branch);
     } else if (branch->state <= TR__BRANCH_READY) {
@@ -93,7 +99,7 @@ static void drop_local(tr__tx *tx, const tr__tx_decision *decision, uint32_t i)
 }
 
 /* Nothing is written: an id that the log doesn't have was aborted. */
-static void abort_it(tr__tx *tx, tr__tx_decision *decision, tr_tx_reason why, const char *text)
+static void abort_now(tr__tx *tx, tr__tx_decision *decision, tr_tx_reason why, const char *text)
 {
     tr__check(decision->state == TR__DECISION_VOTING, "T5: what is in the log isn't aborted");
     tx->aborted++;
@@ -106,6 +112,22 @@ static void abort_it(tr__tx *tx, tr__tx_decision *decision, tr_tx_reason why, co
     }
     tell_caller(tx, &decision->id, decision->caller, TR__TX_ABORTED, why, text, 0);
     tr__tx_decision_forget(tx, decision);
+}
+
+/* Into a shared store a decision of an earlier life of ours may have gone: D3. */
+static void abort_it(tr__tx *tx, tr__tx_decision *decision, tr_tx_reason why, const char *text)
+{
+    tr__tx_buffer none = {0};
+    if (!tx->decided_in->shared) {
+        abort_now(tx, decision, why, text);
+        return;
+    }
+    tr__check(decision->state == TR__DECISION_VOTING, "T5: what is proposed isn't aborted");
+    decision->state = TR__DECISION_FORCING;
+    decision->commits = false;
+    decision->why = why;
+    snprintf(decision->text, sizeof(decision->text), "%s", text);
+    tr__tx_propose(tx, decision, &none, NULL);
 }
 
 /* ---- commit -------------------------------------------------------------------------------------------- */
@@ -136,10 +158,25 @@ static void end_if_acknowledged(tr__tx *tx, tr__tx_decision *decision, bool told
         tr__tx_buffer record = {0};
         tr__tx_point_at(tx, TR__TX_POINT_BEFORE_END);
         tr__tx_put_id(&record, &decision->id);
-        tr__tx_append(tx, TR__RECORD_END, true, &record, NULL, false, NULL);
+        if (decision->unrecorded)
+            tr__tx_buffer_free(&record);
+        else
+            tr__tx_append(tx, TR__RECORD_END, true, &record, NULL, false, NULL);
         tr__tx_event(tx, &decision->id, "", "ack", "all");
     }
     tr__tx_decision_forget(tx, decision);
+}
+
+/* Those that took part here. What they emit leaves, all with one record's number. */
+static void emit_local(tr__tx *tx, const tr__tx_decision *decision)
+{
+    uint64_t index = 0;
+    for (uint32_t i = 0; i < decision->count && !tx->dead; i++) {
+        tr__tx_branch *branch =
+            decision->local[i] ? tr__tx_branch_find(tx, &decision->id, decision->parties[i].actor) : NULL;
+        if (branch)
+            tr__tx_emit_commit(tx, &decision->id, branch->at->name, &branch->view, decision->lsn, &index);
+    }
 }
 
 static void apply_local(tr__tx *tx, const tr__tx_decision *decision)
@@ -160,6 +197,7 @@ static void committed(tr__tx *tx, tr__tx_decision *decision)
     decision->state = TR__DECISION_COMMITTED;
     tell_caller(tx, &decision->id, decision->caller, TR__TX_COMMITTED, TR_TX_NONE, "", decision->ts);
     tr__tx_point_at(tx, TR__TX_POINT_ANSWERED);
+    emit_local(tx, decision);
     apply_local(tx, decision);
     if (tx->dead)
         return;
@@ -167,12 +205,30 @@ static void committed(tr__tx *tx, tr__tx_decision *decision)
     end_if_acknowledged(tx, decision, false);
 }
 
-static void on_commit_forced(tr__tx *tx, tr__tx_force *force)
+static void put_commit(tr__tx *tx, const tr__tx_decision *decision, tr__tx_buffer *record);
+
+/* Whom we tell, over starts: if there is no room for it, they ask. */
+static void record_shared(tr__tx *tx, tr__tx_decision *decision)
 {
-    tr__tx_decision *decision = TR__TX_OF(tr__tx_decision, force, force);
+    tr__tx_buffer record = {0};
+    put_commit(tx, decision, &record);
+    decision->unrecorded = tr__tx_append(tx, TR__RECORD_COMMIT, true, &record, NULL, false, NULL) != TR_OK;
+}
+
+void tr__tx_decision_won(tr__tx *tx, tr__tx_decision *decision, bool commits, uint64_t ts)
+{
+    if (!commits) {
+        decision->state = TR__DECISION_VOTING;
+        abort_now(tx, decision, decision->why ? decision->why : TR_TX_DEADLINE,
+                  decision->why ? decision->text : "who was in doubt, or asked, had it aborted");
+        return;
+    }
+    decision->ts = ts;
     tr__tx_event(tx, &decision->id, "", "force", "commit");
     tr__tx_event(tx, &decision->id, "", "decide", "committed");
     tr__tx_point_at(tx, TR__TX_POINT_COMMIT_FORCED);
+    if (tx->decided_in->shared && !tr__tx_outcome_find(tx, &decision->id))
+        record_shared(tx, decision);
     if (tr__tx_outcome_put(tx, &decision->id, true, decision->ts))
         committed(tx, decision);
     else
@@ -219,12 +275,16 @@ static void decide(tr__tx *tx, tr__tx_decision *decision)
     decision->ts = tx->clock;
     tr__tx_point_at(tx, TR__TX_POINT_BEFORE_COMMIT);
     put_commit(tx, decision, &record);
-    decision->force.then = on_commit_forced;
-    if (tr__tx_append(tx, TR__RECORD_COMMIT, false, &record, &decision->force, true, &error) != TR_OK)
+    decision->commits = true;
+    if (tr__tx_propose(tx, decision, &record, &error) != TR_OK) {
         abort_it(tx, decision, tr__tx_reason_of(error.code), error.text);
-    else
-        decision->state = TR__DECISION_FORCING;
-    if (TR_PLANT(committed_unforced) && error.code == TR_OK)
+        return;
+    }
+    decision->state = TR__DECISION_FORCING;
+    decision->lsn = decision->force.lsn;
+    if (TR_PLANT(emit_unforced))
+        emit_local(tx, decision);
+    if (TR_PLANT(committed_unforced))
         tell_caller(tx, &decision->id, decision->caller, TR__TX_COMMITTED, TR_TX_NONE, "", decision->ts);
 }
 
@@ -241,14 +301,14 @@ static tr_tx_reason take_local(tr__tx *tx, tr__tx_decision *decision)
 {
     for (uint32_t i = 0; i < decision->count; i++) {
         const tr__tx_party *party = &decision->parties[i];
-        if (strcmp(party->node, tx->node) != 0)
+        if (strcmp(party->node, tx->node) != 0 || tx->decided_in->shared)
             continue;
         tr__tx_branch *branch = tr__tx_branch_find(tx, &decision->id, party->actor);
         if (!branch || branch->state != TR__BRANCH_READY || party->boot != tx->id ||
             strcmp(branch->caller, decision->caller) != 0 || party->reads != branch->reads ||
             party->writes != branch->writes)
             return branch ? TR_TX_BRANCH_LOST : tr__tx_branch_gone_why(tx, &decision->id, party->actor);
-        if (!branch->view.writes) { /* as one on another node: it isn't needed any more */
+        if (!tr__view_has_written(&branch->view)) { /* as one on another node: it isn't needed any more */
             decision->votes[i] = TR__TX_READ;
             tr__tx_event(tx, &decision->id, party->actor, "vote", "read");
             tr__tx_branch_end(tx, branch);
@@ -392,8 +452,11 @@ void tr__tx_decisions_tick(tr__tx *tx, uint64_t now_ns)
     tr__tx_decision *decision, *next;
     HASH_ITER(hh, tx->decisions, decision, next)
     {
+        bool asked = decision->state == TR__DECISION_FORCING || decision->state == TR__DECISION_SETTLING;
         if (decision->state == TR__DECISION_COMMITTED && decision->retry_ns <= now_ns)
             tell_writers(tx, decision);
+        else if (asked && tx->decided_in->shared && decision->retry_ns <= now_ns)
+            tr__tx_propose_again(tx, decision);
         else if (decision->state == TR__DECISION_VOTING && decision->deadline_ns <= now_ns)
             abort_it(tx, decision, TR_TX_DEADLINE, "not all participants had voted by the deadline");
     }
@@ -443,7 +506,7 @@ void tr__tx_decisions_node_up(tr__tx *tx, const char *node)
 
 /* ---- replay -------------------------------------------------------------------------------------------- */
 
-static tr_err replay_redo(tr__tx *tx, tr__tx_reader *reader)
+static tr_err replay_redo(tr__tx *tx, const tr_tx_id *id, tr__tx_reader *reader, uint64_t *index)
 {
     char name[TR_NAME_MAX];
     tr__tx_get_text(reader, name, sizeof(name));
@@ -457,6 +520,8 @@ static tr_err replay_redo(tr__tx *tx, tr__tx_reader *reader)
     tr_err err = tr__view_get_redo(&view, redo);
     if (err == TR_OK && !tr__store_apply(&actor->store, &view))
         err = TR_ENOMEM;
+    if (err == TR_OK)
+        tr__tx_emit_commit(tx, id, name, &view, tx->replay_lsn, index);
     tr__view_clear(&view);
     tr__tx_actor_unused(tx, actor);
     return err;
@@ -484,8 +549,9 @@ tr_err tr__tx_replay_commit(tr__tx *tx, tr__tx_reader *reader)
     uint64_t redos = tr__tx_get_number(reader);
     if (redos > TR_TX_PARTICIPANTS_MAX)
         return TR_EPROTO;
+    uint64_t index = 0;
     while (redos--)
-        TR_TRY(replay_redo(tx, reader));
+        TR_TRY(replay_redo(tx, &id, reader, &index));
     if (!tr__tx_read_all(reader))
         return TR_EPROTO;
     tr__tx_clock_heard(tx, decision->ts);

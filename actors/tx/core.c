@@ -189,7 +189,7 @@ tr_err tr__tx_replay(void *context, uint8_t type, uint64_t lsn, const void *payl
         [TR__RECORD_END] = tr__tx_replay_end,         [TR__RECORD_NAME] = replay_name,
         [TR__RECORD_LIFE] = tr__tx_replay_life,       [TR__RECORD_PEER] = tr__tx_replay_peer,
         [TR__RECORD_LOST] = tr__tx_replay_lost,       [TR__RECORD_ACCEPT] = tr__tx_replay_accept,
-        [TR__RECORD_FORGOT] = tr__tx_replay_forgot,
+        [TR__RECORD_FORGOT] = tr__tx_replay_forgot,   [TR__RECORD_EMITTED] = tr__tx_replay_emitted,
     };
     tr__tx *tx = context;
     tx->replay_lsn = lsn;
@@ -245,6 +245,7 @@ tr__tx *tr__tx_open(const char *node, uint64_t id, tr__log_store *store, const t
     tx->clock = io->wall_ms(context) << 16;
     tr__tx_keep_outcomes(tx, TR__TX_KEEP_NS);
     tx->store = store;
+    tx->decided_in = &tr__decisions_in_log;
     if (store && open_log(tx, options, error) != TR_OK) {
         tr__tx_close(tx);
         return NULL;
@@ -259,6 +260,8 @@ void tr__tx_close(tr__tx *tx)
 {
     if (!tx)
         return;
+    if (tx->decided_in->close)
+        tx->decided_in->close(tx->decided_in);
     tr__tx_callers_fini(tx);
     tr__tx_resolvers_fini(tx);
     tr__tx_decisions_fini(tx);
@@ -266,6 +269,8 @@ void tr__tx_close(tr__tx *tx)
     tr__tx_branches_fini(tx);
     tr__tx_doubts_fini(tx);
     tr__tx_memories_fini(tx);
+    tr__tx_outbox_fini(tx);
+    tr__tx_inbox_fini(tx);
     tr__log_close(tx->log);
     tr__snapshot_free(tx->snapshot); /* its thread went with the store */
     tr__free(tx);
@@ -295,7 +300,8 @@ void tr__tx_receive(tr__tx *tx, const tr__tx_frame *frame)
         [TR__TX_DECIDE] = tr__tx_on_decide,   [TR__TX_ACK] = tr__tx_on_ack,
         [TR__TX_INQUIRE] = tr__tx_on_inquire, [TR__TX_ANSWER] = on_answer,
         [TR__TX_DROP] = tr__tx_on_drop,       [TR__TX_ASK] = tr__tx_on_ask,
-        [TR__TX_HELLO] = tr__tx_on_hello,
+        [TR__TX_HELLO] = tr__tx_on_hello,     [TR__TX_EMIT] = tr__tx_on_emit,
+        [TR__TX_EMITTED] = tr__tx_on_emitted,
     };
     if (tx->dead || frame->id.size != sizeof(tr_tx_id) || frame->kind >= TR__TX_KINDS ||
         !handlers[frame->kind])
@@ -310,6 +316,8 @@ void tr__tx_poll(tr__tx *tx)
 {
     if (tx->log && !tx->dead)
         tr__log_poll(tx->log);
+    if (tx->decided_in->poll && !tx->dead)
+        tx->decided_in->poll(tx->decided_in, tx);
     tr__tx_snapshots_go_on(tx);
 }
 
@@ -334,6 +342,8 @@ void tr__tx_tick(tr__tx *tx)
     tr__tx_resolvers_tick(tx, now);
     tr__tx_memories_tick(tx, now);
     tr__tx_outcomes_tick(tx, now);
+    tr__tx_deliveries_tick(tx);
+    tr__tx_outbox_tick(tx, now);
     if (tx->unforced_ns && now - tx->unforced_ns >= TR__TX_FORCE_NS) {
         tx->unforced_ns = now;
         tr__log_force(tx->log, tr__log_last(tx->log));
@@ -343,8 +353,9 @@ void tr__tx_tick(tr__tx *tx)
 
 bool tr__tx_waits(const tr__tx *tx)
 {
-    return !tx->dead && (tx->branches || tx->decisions || tx->callers || tx->resolvers || tx->forcing ||
-                         tx->unforced_ns || tx->unkept || (tx->log && tr__log_lacks_room(tx->log)));
+    return !tx->dead &&
+           (tx->branches || tx->decisions || tx->callers || tx->resolvers || tx->forcing || tx->unforced_ns ||
+            tx->unkept || tx->outlets || tx->deliveries || (tx->log && tr__log_lacks_room(tx->log)));
 }
 
 #define FEW_CALLERS 16 /* so many are looked at each time */
@@ -355,10 +366,12 @@ uint64_t tr__tx_due(const tr__tx *tx, uint64_t now_ns)
     if (!tr__tx_waits(tx))
         return due;
     if (tx->branches || tx->decisions || tx->resolvers || tx->forcing || tx->unforced_ns || tx->unkept ||
-        (tx->log && tr__log_lacks_room(tx->log)) || HASH_COUNT(tx->callers) > FEW_CALLERS)
+        tx->deliveries || (tx->log && tr__log_lacks_room(tx->log)) || HASH_COUNT(tx->callers) > FEW_CALLERS)
         return soon;
     for (const tr__tx_caller *caller = tx->callers; caller; caller = caller->hh.next)
         due = caller->begin.until_ns < due ? caller->begin.until_ns : due;
+    uint64_t emits = tr__tx_outbox_due(tx);
+    due = emits < due ? emits : due;
     return due > soon ? due : soon;
 }
 
@@ -378,6 +391,7 @@ void tr__tx_node_up(tr__tx *tx, const char *node)
     tr__tx_doubts_node_up(tx, node);
     tr__tx_decisions_node_up(tx, node);
     tr__tx_resolvers_node_up(tx, node);
+    tr__tx_outbox_node_up(tx, node);
 }
 
 /* ---- for who looks ------------------------------------------------------------------------------------- */
@@ -426,7 +440,11 @@ void tr__tx_figures_of(const tr__tx *tx, tr__tx_figures *figures)
                                 .committed = tx->committed,
                                 .aborted = tx->aborted,
                                 .forces = tx->log ? tr__log_forces(tx->log) : 0,
-                                .records = tx->log ? tr__log_last(tx->log) : 0};
+                                .records = tx->log ? tr__log_last(tx->log) : 0,
+                                .emits = HASH_COUNT(tx->emits),
+                                .oldest_emit_ns = tx->emits ? tx->emits->since_ns : 0,
+                                .emitted = tx->emitted,
+                                .emits_refused = tx->emits_refused};
     for (const tr__tx_branch *branch = tx->branches; branch; branch = branch->hh.next) {
         if (branch->state != TR__BRANCH_PREPARED)
             continue;

@@ -8,10 +8,13 @@
  *   participant.c   calls, prepare, decisions
  *   doubt.c         what is in doubt: whom it asks, and what who is asked may say
  *   coordinator.c   transactions that are decided here
+ *   decide.c        where decisions are: our log, or a store that all nodes share (decision_store.h)
  *   outcome.c       what became of them, and who asks; what an operator decides by hand
  *   caller.c        transactions that were begun here
  *   resolve.c       tickets: what became of them
  *   parties.c       their participants, and who of them decides
+ *   outbox.c        messages that leave with a commit
+ *   inbox.c         those that come
  *   hold.c          what is kept as it is while somebody copies it
  *   remember.c      what peers' logs were heard to hold, and whether ours is what they remember
  *
@@ -32,6 +35,8 @@
  *   T5  A decision never changes: what is in `outcomes` stays as it is.
  *   T6  A participant says of what is decided elsewhere only what its log says; or ABORTED, when it gives up a branch that
  *       has promised nothing and will never promise (a tomb sees to that). Else it doesn't know.
+ *   D1 to D3  Where decisions are: decision_store.h.
+ *   E1 to E4, I1, I2  What is emitted, and how often it arrives: outbox.c, inbox.c.
  *   W1 to W4  Who waits, and for whom: lock.c.
  *   R1  What a peer remembers of our log is never replaced by less: remember.c. */
 #ifndef TR_ACTORS_TX_CORE_H
@@ -46,6 +51,7 @@
 
 #define TR__TX_UNDECIDED_MAX 1000                /* branches, and transactions of each role, at a time */
 #define TR__TX_BYTES_MAX     (64u * 1024 * 1024) /* of calls that wait here, and of what branches wrote */
+#define TR__TX_EMITS_MAX     10000               /* messages that aren't delivered yet */
 #define TR__TX_CALLS_MAX     64                  /* calls of a branch that wait for their turn */
 #define TR__TX_SKEW_MS       (10u * 60u * 1000u) /* an id may be that far off our clock */
 #define TR__TX_DEADLINE_MAX  TR_MINUTES(10)
@@ -61,6 +67,7 @@
 
 typedef struct tr__tx tr__tx;
 typedef struct tr__tx_branch tr__tx_branch;
+typedef struct tr__decision_store tr__decision_store;
 
 /* Where the process may be killed by a test, and the simulator crashes a node: rows of the crash table. */
 #define TR__TX_POINTS(X)                                                     \
@@ -88,6 +95,16 @@ typedef struct tr__tx_doubt {
     uint32_t waiting; /* others, for its lock */
 } tr__tx_doubt;
 
+/* A message in our outbox; its texts are borrowed. */
+typedef struct tr__tx_emitted {
+    tr_tx_id id;           /* the transaction's */
+    const char *actor;     /* that emitted it */
+    const char *node, *to; /* to whom */
+    uint64_t since_ns;
+    const char *why; /* it wasn't delivered yet, as was last heard: may be "" */
+    bool refused;    /* by its receiver: it isn't sent any more */
+} tr__tx_emitted;
+
 typedef struct tr__tx_io {
     uint64_t (*now)(void *context);     /* monotonic, ns */
     uint64_t (*wall_ms)(void *context); /* since 1970 */
@@ -107,6 +124,11 @@ typedef struct tr__tx_io {
     void (*point)(void *context, tr__tx_point point);
     /* A branch has been in doubt for TR__TX_ALARM_NS: once for each. NULL: nobody wants to know. */
     void (*alarm)(void *context, const tr__tx_doubt *doubt);
+    /* Put an emit (an EMIT frame) into the mailbox of the actor of that name. TR_EMISMATCH: it is a participant, which executes
+     * it instead; TR_ETOOBIG: it never can be; all else: not now. */
+    tr_err (*deliver)(void *context, const tr__tx_frame *emit, tr_error *error);
+    /* An emit is in the outbox for TR__TX_ALARM_NS, or was refused: once for each. NULL: nobody wants to know. */
+    void (*undelivered)(void *context, const tr__tx_emitted *emitted);
     /* Our log is an older copy of itself: an operator has to hear of it. NULL: nobody wants to. */
     void (*lost)(void *context, const char *text);
     /* What is on the disk is unknown, or memory for a decided transaction ran out: the process must end itself. May
@@ -125,13 +147,18 @@ tr__tx *tr__tx_open(const char *node, uint64_t id, tr__log_store *store, const t
 /* Waits for the disk; tokens are forgotten, without an answer. NULL is fine. */
 void tr__tx_close(tr__tx *tx);
 bool tr__tx_has_log(const tr__tx *tx);
+/* Decide in that store, which is closed with this, from the begin on: all nodes of a cluster in the same one. Without this: each in its
+ * own log. */
+void tr__tx_decide_in(tr__tx *tx, tr__decision_store *store);
+/* The store's answer: what was decided of that transaction. Any number of times; not from within a call of the store's. */
+void tr__tx_decided(tr__tx *tx, const tr_tx_id *id, bool committed, uint64_t ts);
 /* Keep outcomes for so long after their transactions began, instead of TR__TX_KEEP_NS; who asks later hears EXPIRED. To be
  * longer than a transaction lasts and clocks differ, or what is still under way is taken for old. */
 void tr__tx_keep_outcomes(tr__tx *tx, uint64_t duration_ns);
 
 /* A frame from the manager of `frame->from`, who is who it says. Borrowed. */
 void tr__tx_receive(tr__tx *tx, const tr__tx_frame *frame);
-/* The store woke us: look whether a batch is done. */
+/* A store woke us: look whether a batch is done, and what was decided. */
 void tr__tx_poll(tr__tx *tx);
 /* Let time act; to be called when tr__tx_due says so (cheap to ask, after each input). */
 void tr__tx_tick(tr__tx *tx);
@@ -236,13 +263,18 @@ typedef struct tr__tx_figures {
     uint64_t oldest_prepared_ns;                    /* since when; 0: none */
     uint64_t forces;                                /* of the log, since the start */
     uint64_t records;                               /* in the log, ever */
-    uint64_t asked;  /* by other nodes' participants in doubt, since the start */
-    uint64_t alarms; /* branches that were in doubt for too long, since the start */
-    uint64_t late;   /* frames that came twice or when it was over, since the start */
+    uint64_t asked;                  /* by other nodes' participants in doubt, since the start */
+    uint64_t alarms;                 /* branches that were in doubt for too long, since the start */
+    uint64_t late;                   /* frames that came twice or when it was over, since the start */
+    uint32_t emits;                  /* committed, and not delivered yet */
+    uint64_t oldest_emit_ns;         /* since when; 0: none */
+    uint64_t emitted, emits_refused; /* delivered; refused by their receivers; since the start */
 } tr__tx_figures;
 void tr__tx_figures_of(const tr__tx *tx, tr__tx_figures *figures);
 
 /* The oldest ones, at most so many; how many were put. */
 uint32_t tr__tx_doubts(const tr__tx *tx, tr__tx_doubt *out, uint32_t most);
+/* What is in the outbox, likewise, receiver by receiver. */
+uint32_t tr__tx_outbox(const tr__tx *tx, tr__tx_emitted *out, uint32_t most);
 
 #endif

@@ -8,6 +8,9 @@
  * have committed it, and never will: a tomb sees to it that no PREPARE is answered with yes any more) and says aborted. With
  * neither it doesn't know (T6): it may have voted "read" and gone, or have prepared in an earlier life.
  *
+ * With a store that all nodes share it looks there when who decides is silent, and proposes to abort after 3 s
+ * (decision_store.h).
+ *
  * How it can fail: who decides is away and no sibling knows: then it waits, locked, for ever (T2); after 30 s somebody is
  * told. */
 #include "actors/tx/state.h"
@@ -105,6 +108,15 @@ static bool is_silent(const tr__tx *tx, const tr__tx_branch *branch)
     return branch->log_lost || (branch->silent_ns && tr__tx_now(tx) - branch->silent_ns >= TR__TX_SILENT_NS);
 }
 
+static void ask_store(tr__tx *tx, const tr__tx_branch *branch, bool silent)
+{
+    tr__decision_store *store = tx->decided_in;
+    if (tr__tx_now(tx) - branch->since_ns >= TR__TX_PROPOSE_NS)
+        tr__tx_propose_abort(tx, &branch->key.id);
+    else if (silent)
+        store->lookup(store, tx, &branch->key.id);
+}
+
 static void inquire(tr__tx *tx, tr__tx_branch *branch)
 {
     tr__tx_frame frame = tr__tx_frame_of(TR__TX_INQUIRE, &branch->key.id);
@@ -115,6 +127,8 @@ static void inquire(tr__tx *tx, tr__tx_branch *branch)
         silent = true;
     if (silent)
         ask_siblings(tx, branch);
+    if (tx->decided_in->shared)
+        ask_store(tx, branch, silent);
     if (!branch->silent_ns)
         branch->silent_ns = tr__tx_now(tx);
     branch->asked++;
@@ -214,6 +228,19 @@ void tr__tx_on_answer_branch(tr__tx *tx, const tr__tx_frame *frame)
     if (!decides)
         tr__tx_event(tx, &id, frame->actor, "told by", frame->from);
     tr__tx_branch_finish(tx, branch, frame->status == TR__TX_COMMITTED, frame->ts, false);
+}
+
+/* By the store. */
+void tr__tx_doubts_decided(tr__tx *tx, const tr_tx_id *id, bool committed, uint64_t ts)
+{
+    tr__tx_branch *branch, *next;
+    HASH_ITER(hh, tx->branches, branch, next)
+    {
+        if (branch->state != TR__BRANCH_PREPARED || memcmp(&branch->key.id, id, sizeof(*id)) != 0)
+            continue;
+        tr__tx_event(tx, id, branch->at->name, "told by", "the store");
+        tr__tx_branch_finish(tx, branch, committed, ts, false);
+    }
 }
 
 /* ---- being asked --------------------------------------------------------------------------------------- */

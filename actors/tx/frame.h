@@ -11,6 +11,7 @@
  *     P -> K                      CALLED    with number 0: that branch was wounded
  *     K -> P                      DROP      the caller gave it up before COMMIT
  *     each -> each                HELLO     the first on a connection: our log, and what we remember of yours
+ *     P -> a receiver's node      EMIT      a message that P emitted, and that is committed        . -> P  EMITTED
  *
  * Every frame may be lost, come twice, or late: each handler is idempotent by (id, actor, sender's node). */
 #ifndef TR_ACTORS_TX_FRAME_H
@@ -34,6 +35,8 @@ typedef enum tr__tx_kind {
     TR__TX_DROP,
     TR__TX_ASK,   /* only to a node with TR__CAPABILITY_SIBLINGS */
     TR__TX_HELLO, /* only to a node with TR__CAPABILITY_LOGS */
+    TR__TX_EMIT,  /* only to a node with TR__CAPABILITY_EMIT */
+    TR__TX_EMITTED,
     TR__TX_KINDS
 } tr__tx_kind;
 
@@ -66,6 +69,9 @@ typedef enum tr__tx_verdict {
  *   wrote       whether the branch has written anything so far (CALLED). Absent, from a node that doesn't say: if a call
  *               that may has been executed
  *   durable     how far the sender's log is on its disk, an LSN; 0: it doesn't say. Absent: from a node that never does
+ *   EMIT: id is the transaction that emitted it, text the participant, log its node's; ts and number name the emit (outbox.c);
+ *   actor is the receiver; type, fingerprint, schema, body are the message. EMITTED repeats what names it: status COMMITTED,
+ *   it was delivered; ABORTED, it was refused; PENDING, not now
  *   HELLO: log and boot are the sender's, number 1: the receiver's is wanted; body: remember.c
  *   priority    of the transaction (CALL): its caller's clock when it was first attempted, the less the older. Absent,
  *               from a node that knows none: the time in its id */

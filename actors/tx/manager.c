@@ -9,6 +9,8 @@
 #include <troupe/node.h>
 #include <troupe/troupe.h>
 
+#include "actors/limits.h"
+#include "actors/remote/letter.h"
 #include "base/check.h"
 #include "base/err.h"
 #include "base/mem.h"
@@ -97,6 +99,51 @@ static void io_alarm(void *context, const tr__tx_doubt *doubt)
         doubt->unanswered ? "doesn't answer" : "says that it hasn't yet", others);
 }
 
+/* To a name: who has it may have changed since it was emitted. */
+static tr_err io_deliver(void *context, const tr__tx_frame *emit, tr_error *error)
+{
+    tr__transactions *t = context;
+    tr__loop *loop = t->node->loops[0];
+    char op[TR_TX_ID_TEXT], id[TR_TX_EMIT_ID_MAX];
+    tr_tx_id of;
+    tr_addr to = tr__name_get(t->node, emit->actor);
+    const tr_actor_def *def = tr_addr_is_none(to) ? NULL : tr__def_of(t->node, to);
+    if (!def)
+        return tr__fail(error, TR_ENOACTOR, "node %s: no actor called %s runs there", t->node->name,
+                        emit->actor);
+    if (def->transact)
+        return TR_EMISMATCH;
+    TR_TRY(tr__peers_reach(t, emit->from, to, error));
+    memcpy(&of, emit->id.data, sizeof(of));
+    snprintf(id, sizeof(id), "%s/%.*s/%u", tr__tx_id_format(&of, op), TR_NAME_MAX, emit->text, emit->number);
+    const tr__letter letter = {.to = to,
+                               .sender = TR_ADDR_NONE,
+                               .type = emit->type,
+                               .fingerprint = emit->fingerprint,
+                               .schema = emit->schema.present ? emit->schema.value : "",
+                               .body = emit->body,
+                               .id = id};
+    return tr__letter_put(loop, &letter, error);
+}
+
+static void io_undelivered(void *context, const tr__tx_emitted *e)
+{
+    tr__transactions *t = context;
+    char id[TR_TX_ID_TEXT];
+    if (e->refused)
+        tr__node_log(t->node, TR_LOG_WARN,
+                     "%s/%s refused what transaction %s had %s/%s emit, so it isn't sent any more: %s",
+                     e->node, e->to, tr__tx_id_format(&e->id, id), t->node->name, e->actor, e->why);
+    else
+        tr__node_log(
+            t->node, TR_LOG_WARN,
+            "what transaction %s had %s/%s emit is not delivered to %s/%s for %llu s, and sent again: "
+            "%s",
+            tr__tx_id_format(&e->id, id), t->node->name, e->actor, e->node, e->to,
+            (unsigned long long)((io_now(t) - e->since_ns) / TR_SECONDS(1)),
+            e->why[0] ? e->why : "no answer");
+}
+
 static void io_lost(void *context, const char *text)
 {
     tr__transactions *t = context;
@@ -124,6 +171,8 @@ static const tr__tx_io io = {.now = io_now,
                              .event = io_event,
                              .point = io_point,
                              .alarm = io_alarm,
+                             .deliver = io_deliver,
+                             .undelivered = io_undelivered,
                              .lost = io_lost,
                              .fatal = io_fatal};
 
@@ -290,6 +339,19 @@ static const tr_actor_def manager_def = {.name = "tx",
 
 /* ---- the node's part ----------------------------------------------------------------------------------- */
 
+/* From the begin on: nothing has been asked, or said, yet. */
+static tr_err open_decisions(tr__transactions *t, tr_error *error)
+{
+    const tr__seams *seams = &t->node->seams;
+    if (!t->has_log || !seams->open_decisions)
+        return TR_OK;
+    *error = (tr_error){0};
+    tr__decision_store *store = seams->open_decisions(seams->context, t->node->name, woken, t, error);
+    if (store)
+        tr__tx_decide_in(t->tx, store);
+    return error->code;
+}
+
 /* Takes the store. */
 static tr_err open_with(tr__transactions *t, tr__log_store *store, tr_error *error)
 {
@@ -303,6 +365,7 @@ static tr_err open_with(tr__transactions *t, tr__log_store *store, tr_error *err
         return error->code;
     }
     t->has_log = tr__tx_has_log(t->tx);
+    TR_TRY(open_decisions(t, error));
     if (tr__tx_lost(t->tx)) /* since before this start */
         tr__node_log(node, TR_LOG_ERROR, "%s", tr__tx_lost(t->tx));
     atomic_store_explicit(&t->versions, tr__tx_has_versions(t->tx), memory_order_relaxed);

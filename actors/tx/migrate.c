@@ -34,7 +34,10 @@ TR_MESSAGE(tr__tx_migrator, (addr, actor), (string, name))
 
 static bool is_empty(const tr_txview *view)
 {
-    return !view->store->entries;
+    const tr__kv *entry = view->store->entries;
+    while (entry && tr__kv_is_mark(entry))
+        entry = entry->hh.next;
+    return !entry;
 }
 
 static tr_err differs(const tr_actor *actor, const char *name, uint32_t version, tr_error *error)

@@ -90,7 +90,7 @@ void tr__tx_keep_outcomes(tr__tx *tx, uint64_t duration_ns)
     tx->keep_ms = duration_ns / 1000000u;
 }
 
-static bool is_old(const tr__tx *tx, const tr_tx_id *id)
+bool tr__tx_is_old(const tr__tx *tx, const tr_tx_id *id)
 {
     return tr__tx_id_ms(id) + tx->keep_ms < tx->io->wall_ms(tx->context);
 }
@@ -98,7 +98,7 @@ static bool is_old(const tr__tx *tx, const tr_tx_id *id)
 /* Whether an outcome of that id, if there was one, may be forgotten: also when our clock was set back since. */
 static bool may_be_forgotten(const tr__tx *tx, const tr_tx_id *id)
 {
-    return tr__tx_id_ms(id) <= tx->forgotten_ms || is_old(tx, id);
+    return tr__tx_id_ms(id) <= tx->forgotten_ms || tr__tx_is_old(tx, id);
 }
 
 /* So that it is known after the next start, whatever the clock says then. It may get lost with the power: then what was
@@ -120,7 +120,7 @@ void tr__tx_outcomes_tick(tr__tx *tx, uint64_t now_ns)
     tx->outcomes_ns = now_ns + SWEEP_NS;
     HASH_ITER(hh, tx->outcomes, outcome, next)
     {
-        if (!is_old(tx, &outcome->id))
+        if (!tr__tx_is_old(tx, &outcome->id))
             break;
         tr__tx_decision *decision = tr__tx_decision_find(tx, &outcome->id);
         if (decision && !TR_PLANT(unacknowledged_forgotten))
@@ -161,10 +161,9 @@ static void tell_operator(tr__tx *tx, void *token, tr_tx_status status, tr_tx_re
         tx->io->done(tx->context, token, &done);
 }
 
-static void on_settled(tr__tx *tx, tr__tx_force *force)
+void tr__tx_settled(tr__tx *tx, tr__tx_decision *decision, bool commits, uint64_t ts)
 {
-    tr__tx_decision *decision = TR__TX_OF(tr__tx_decision, force, force);
-    bool commits = decision->commits;
+    decision->ts = commits ? ts : 0;
     tr__tx_event(tx, &decision->id, "", "decide", commits ? "committed" : "aborted");
     if (!tr__tx_outcome_put(tx, &decision->id, commits,
                             decision->ts)) { /* a COMMIT that comes now would go through */
@@ -174,7 +173,8 @@ static void on_settled(tr__tx *tx, tr__tx_force *force)
     tx->aborted += !commits;
     tx->committed += commits;
     if (decision->caller[0])
-        answer(tx, &decision->id, decision->caller, "", TR__TX_ABORTED, 0);
+        answer(tx, &decision->id, decision->caller, decision->parties[0].actor,
+               commits ? TR__TX_COMMITTED : TR__TX_ABORTED, decision->ts);
     tell_operator(tx, decision->token, commits ? TR_TX_COMMITTED : TR_TX_ABORTED,
                   commits ? TR_TX_NONE : TR_TX_APP, commits ? "" : "its operator has decided so",
                   decision->ts);
@@ -191,7 +191,6 @@ static tr__tx_decision *settle(tr__tx *tx, const tr_tx_id *id, bool commits)
     if (!decision)
         return NULL;
     decision->commits = commits;
-    decision->force.then = on_settled;
     tr__tx_put_id(&record, id);
     if (commits) { /* as coordinator.c writes it: with nobody to tell, and nothing to do here */
         decision->ts = ++tx->clock;
@@ -200,8 +199,7 @@ static tr__tx_decision *settle(tr__tx *tx, const tr_tx_id *id, bool commits)
         tr__tx_put_number(&record, 0);
         tr__tx_put_number(&record, 0);
     }
-    if (tr__tx_append(tx, commits ? TR__RECORD_COMMIT : TR__RECORD_TOMB, false, &record, &decision->force,
-                      true, NULL) == TR_OK)
+    if (tr__tx_propose(tx, decision, &record, NULL) == TR_OK)
         return decision;
     tr__tx_decision_forget(tx, decision);
     return NULL;
@@ -223,11 +221,13 @@ static bool is_ours(const tr__tx *tx, tr_bytes log)
            memcmp(log.data, tr__tx_log_id(tx), TR__LOG_ID_BYTES) == 0;
 }
 
-static void settle_for(tr__tx *tx, const tr_tx_id *id, const char *asker)
+static void settle_for(tr__tx *tx, const tr_tx_id *id, const char *asker, const char *actor)
 {
     tr__tx_decision *decision = settle(tx, id, false);
-    if (decision) /* else it asks again */
-        snprintf(decision->caller, sizeof(decision->caller), "%s", asker);
+    if (!decision)
+        return; /* it asks again */
+    snprintf(decision->caller, sizeof(decision->caller), "%s", asker);
+    snprintf(decision->parties[0].actor, sizeof(decision->parties[0].actor), "%s", actor);
 }
 
 void tr__tx_on_inquire(tr__tx *tx, const tr__tx_frame *frame)
@@ -236,20 +236,21 @@ void tr__tx_on_inquire(tr__tx *tx, const tr__tx_frame *frame)
     memcpy(&id, frame->id.data, sizeof(id));
     const tr__tx_outcome_at *outcome = tr__tx_outcome_find(tx, &id);
     const char *actor = frame->actor, *from = frame->from;
+    bool shared = tx->decided_in->shared; /* then no log of ours says that there is nothing: D3 */
     if (outcome)
         answer(tx, &id, from, actor, outcome->committed ? TR__TX_COMMITTED : TR__TX_ABORTED, outcome->ts);
-    else if (!is_ours(tx, frame->log))
+    else if (!shared && !is_ours(tx, frame->log))
         answer(tx, &id, from, actor, TR__TX_LOG_LOST, 0);
     else if (tr__tx_decision_find(tx, &id) && !(TR_PLANT(presumed_early) && actor[0]))
         answer(tx, &id, from, actor, TR__TX_PENDING, 0);
-    else if (tx->lost && !TR_PLANT(lost_presumed)) /* it may have been in what is missing */
+    else if (!shared && tx->lost && !TR_PLANT(lost_presumed)) /* it may have been in what is missing */
         answer(tx, &id, from, actor, TR__TX_LOG_LOST, 0);
-    else if (actor[0] || TR_PLANT(aborted_unwritten)) /* T4 */
+    else if ((actor[0] && !shared) || TR_PLANT(aborted_unwritten)) /* T4 */
         answer(tx, &id, from, actor, TR__TX_ABORTED, 0);
-    else if (may_be_forgotten(tx, &id) && !TR_PLANT(forgotten_aborted))
+    else if (!actor[0] && may_be_forgotten(tx, &id) && !TR_PLANT(forgotten_aborted))
         answer(tx, &id, from, actor, TR__TX_EXPIRED, 0);
-    else if (!tx->io->may_begin || tx->io->may_begin(tx->context, from, true))
-        settle_for(tx, &id, from);
+    else if (actor[0] || !tx->io->may_begin || tx->io->may_begin(tx->context, from, true))
+        settle_for(tx, &id, from, actor);
 }
 
 /* ---- by hand ------------------------------------------------------------------------------------------- */

@@ -217,7 +217,7 @@ static void answer_executed(tr__tx *tx, tr__tx_branch *branch, uint32_t number)
     answer.reads = branch->reads;
     answer.writes = branch->writes;
     answer.wrote.present = true;
-    answer.wrote.value = branch->view.writes != NULL && !TR_PLANT(wrote_unsaid);
+    answer.wrote.value = tr__view_has_written(&branch->view) && !TR_PLANT(wrote_unsaid);
     answer.type = branch->view.reply_type;
     answer.fingerprint = branch->view.reply_fingerprint;
     tr__tx_put_schema(&answer);
@@ -248,6 +248,10 @@ void tr__tx_executed(tr__tx *tx, tr__tx_branch *branch, tr_tx_reason reason, con
         text = dropped;
     }
     tr__tx_call_pop(tx, branch);
+    if (!reason && wrote)
+        reason = tr__tx_emit_mark(tx, branch, &text);
+    if (!reason)
+        reason = tr__tx_emit_reserve(tx, branch, &text);
     tx->bytes += branch->view.size - branch->bytes;
     branch->bytes = branch->view.size;
     if (!reason && wrote && tx->bytes > TR__TX_BYTES_MAX) {
@@ -354,7 +358,7 @@ void tr__tx_on_prepare(tr__tx *tx, const tr__tx_frame *frame)
         vote(tx, &id, frame->from, frame->actor, TR__TX_NO, why, 0);
         if (branch)
             tr__tx_branch_drop(tx, branch, TR_TX_BRANCH_LOST);
-    } else if (!branch->view.writes) {
+    } else if (!tr__view_has_written(&branch->view)) {
         vote(tx, &id, frame->from, frame->actor, TR__TX_READ, TR_TX_NONE, 0);
         tr__tx_branch_end(tx, branch);
     } else if (frame->log.size != TR__LOG_ID_BYTES || prepare(tx, branch, frame, &error) != TR_OK) {
@@ -376,6 +380,8 @@ static void acknowledge(tr__tx *tx, const tr_tx_id *id, const char *to, const ch
 static void on_finished(tr__tx *tx, tr__tx_force *force)
 {
     tr__tx_branch *branch = TR__TX_OF(tr__tx_branch, force, force);
+    uint64_t index = 0;
+    tr__tx_emit_commit(tx, &branch->key.id, branch->at->name, &branch->view, branch->lsn, &index);
     tr__tx_point_at(tx, TR__TX_POINT_BEFORE_ACK);
     tr__tx_event(tx, &branch->key.id, branch->at->name, "ack", "");
     acknowledge(tx, &branch->key.id, branch->decider, branch->at->name);
@@ -395,6 +401,7 @@ void tr__tx_branch_finish(tr__tx *tx, tr__tx_branch *branch, bool committed, uin
     if (tr__tx_append(tx, TR__RECORD_FINISH, true, &record, committed ? &branch->force : NULL, false, NULL) !=
         TR_OK)
         return;
+    branch->lsn = branch->force.lsn;
     tr__tx_event(tx, &branch->key.id, branch->at->name, "decide", committed ? "committed" : "aborted");
     if (!by_hand) /* siblings are told what was decided, not what somebody thinks */
         tr__tx_heard_put(tx, &branch->key.id, committed, ts);

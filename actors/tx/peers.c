@@ -52,6 +52,9 @@ tr_err tr__peers_send(void *context, const char *node, tr__tx_frame *frame, tr_e
         return tr__fail(error, TR_ENOCONN, "node %s isn't connected", node);
     if (frame->kind == TR__TX_ASK && !knows(t, id, TR__CAPABILITY_SIBLINGS))
         return tr__fail(error, TR_EVERSION, "node %s can't be asked: its Troupe is an earlier one", node);
+    if (frame->kind == TR__TX_EMIT && !knows(t, id, TR__CAPABILITY_EMIT))
+        return tr__fail(error, TR_EVERSION, "node %s takes no emitted messages: its Troupe is an earlier one",
+                        node);
     if (frame->kind == TR__TX_HELLO && !knows(t, id, TR__CAPABILITY_LOGS))
         return TR_OK; /* it remembers nothing */
     if (frame->status == TR__TX_EXPIRED && !knows(t, id, TR__CAPABILITY_LOGS))
@@ -72,6 +75,12 @@ bool tr__peers_may_begin(void *context, const char *node, bool asks)
     uint64_t id = id_of(t, node);
     return asks ? tr__node_may(loop, id, TR__RIGHT_TRANSACT, NULL, NULL) != TR_EPERM
                 : !tr__node_lacks(loop, id, TR__RIGHT_TRANSACT);
+}
+
+tr_err tr__peers_reach(tr__transactions *t, const char *node, tr_addr to, tr_error *error)
+{
+    uint64_t id = id_of(t, node);
+    return id == t->node->id ? TR_OK : tr__node_reaches(t->node->loops[0], id, to, error);
 }
 
 /* ---- what came ----------------------------------------------------------------------------------------- */

@@ -15,7 +15,9 @@ static void ask(tr__tx *tx, tr__tx_resolver *resolver)
     tr__tx_frame frame = tr__tx_frame_of(TR__TX_INQUIRE, &resolver->id);
     frame.actor = "";
     frame.log = (tr_bytes){resolver->log, TR__LOG_ID_BYTES};
-    tr__tx_send(tx, resolver->node, &frame, NULL);
+    bool silent = tr__tx_send(tx, resolver->node, &frame, NULL) != TR_OK;
+    if (silent && tx->decided_in->shared && !tr__tx_is_old(tx, &resolver->id))
+        tr__tx_propose_abort(tx, &resolver->id);
     tr__tx_pause(tx, &resolver->retry_ns, &resolver->pause_ns);
 }
 
@@ -69,6 +71,20 @@ void tr__tx_on_answer_resolve(tr__tx *tx, const tr__tx_frame *frame)
             resolved(tx, at, TR_TX_UNKNOWN, TR_TX_LOG_LOST,
                      "the node that decides has another log than it had, or an older one: ask its operator",
                      0);
+    }
+}
+
+/* By the store, which is asked while the node that decides is away. */
+void tr__tx_resolvers_decided(tr__tx *tx, const tr_tx_id *id, bool committed, uint64_t ts)
+{
+    tr__tx_resolver **at = &tx->resolvers;
+    while (*at) {
+        if (memcmp(&(*at)->id, id, sizeof(*id)) != 0)
+            at = &(*at)->next;
+        else if (committed)
+            resolved(tx, at, TR_TX_COMMITTED, TR_TX_NONE, "", ts);
+        else
+            resolved(tx, at, TR_TX_ABORTED, TR_TX_DEADLINE, "nothing had decided it; it is aborted now", 0);
     }
 }
 

@@ -84,6 +84,7 @@ static tr_err restore_row(void *context, tr_bytes key, tr_bytes value, tr_error 
     if (type && !reader.failed)
         return tr__tx_replay(tx, (uint8_t)type, lsn, reader.at, (size_t)(reader.end - reader.at), error);
     tr_err code = letter == 'O'   ? restore_outcome(tx, rest, &reader)
+                  : letter == 'E' ? tr__tx_restore_emit(tx, rest, &reader)
                   : letter == 'S' ? restore_state(tx, rest, value)
                                   : TR_EPROTO;
     if (code == TR_EPROTO)

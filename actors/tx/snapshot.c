@@ -23,6 +23,7 @@ struct tr__snapshot {
     tr__log_walk *walk;
     tr__snap_meta meta;
     uint64_t lsn;                  /* of the record that is being taken */
+    uint64_t index;                /* of the next emit of it */
     tr__tx_buffer key, value, row; /* for use again */
     tr_error error;
 };
@@ -113,16 +114,45 @@ static tr_err put_outcome(tr__snapshot *s, const tr_tx_id *id, bool committed, u
     return put(s, id_key(s, 'O', id), (tr_bytes){s->value.bytes, s->value.length}, error);
 }
 
+static tr_bytes emit_key(tr__snapshot *s, uint64_t lsn, uint64_t index)
+{
+    uint8_t key[16];
+    for (int i = 0; i < 8; i++) {
+        key[i] = (uint8_t)(lsn >> (56 - 8 * i));
+        key[8 + i] = (uint8_t)(index >> (56 - 8 * i));
+    }
+    return key_of(s, 'E', key, sizeof(key), NULL, 0);
+}
+
+/* What a participant emitted: there until it is delivered. */
+static tr_err put_emit(tr__snapshot *s, const tr_tx_id *id, tr_bytes actor, tr_bytes to, tr_bytes rest,
+                       tr_error *error)
+{
+    s->value.length = 0;
+    tr__tx_put_id(&s->value, id);
+    tr__tx_put_bytes(&s->value, actor.data, actor.size);
+    tr__tx_put_bytes(&s->value, to.data, to.size);
+    tr__tx_put_bytes(&s->value, rest.data, rest.size);
+    if (TR_PLANT(emit_unsaved))
+        return TR_OK;
+    return put(s, emit_key(s, s->lsn, s->index++), (tr_bytes){s->value.bytes, s->value.length}, error);
+}
+
 /* What a participant wrote. */
-static tr_err apply(tr__snapshot *s, tr_bytes actor, tr_bytes redo, tr_error *error)
+static tr_err apply(tr__snapshot *s, const tr_tx_id *id, tr_bytes actor, tr_bytes redo, tr_error *error)
 {
     tr__tx_reader reader = {redo.data, (const uint8_t *)redo.data + redo.size, false};
     while (reader.at < reader.end && !reader.failed) {
         tr_bytes key = tr__tx_get_bytes(&reader);
-        bool kept = tr__tx_get_number(&reader) == 1;
-        tr_bytes value = kept ? tr__tx_get_bytes(&reader) : (tr_bytes){NULL, 0};
+        uint64_t what = tr__tx_get_number(&reader);
+        bool kept = what == TR__REDO_PUT;
+        tr_bytes value = kept || what == TR__REDO_EMIT ? tr__tx_get_bytes(&reader) : (tr_bytes){NULL, 0};
         if (reader.failed)
             return TR_EPROTO;
+        if (what == TR__REDO_EMIT) {
+            TR_TRY(put_emit(s, id, actor, key, value, error));
+            continue;
+        }
         s->value.length = 0;
         tr__tx_put_raw(&s->value, "", 1);
         tr__tx_put_raw(&s->value, key.data, key.size);
@@ -146,7 +176,7 @@ static tr_err take_commit(tr__snapshot *s, tr__tx_reader *reader, tr_error *erro
     size_t before = (size_t)(reader->at - begin);
     for (uint64_t redos = tr__tx_get_number(reader); redos > 0 && !reader->failed; redos--) {
         tr_bytes actor = tr__tx_get_bytes(reader), redo = tr__tx_get_bytes(reader);
-        TR_TRY(reader->failed ? TR_EPROTO : apply(s, actor, redo, error));
+        TR_TRY(reader->failed ? TR_EPROTO : apply(s, &id, actor, redo, error));
     }
     if (reader->failed)
         return TR_EPROTO;
@@ -187,7 +217,8 @@ static bool redo_of(tr_bytes prepare, tr_bytes *redo)
     return !reader.failed;
 }
 
-static tr_err apply_prepared(tr__snapshot *s, tr_bytes key, tr_bytes actor, tr_error *error)
+static tr_err apply_prepared(tr__snapshot *s, const tr_tx_id *id, tr_bytes key, tr_bytes actor,
+                             tr_error *error)
 {
     tr_bytes borrowed, redo;
     tr__tx_buffer prepare = {0};
@@ -196,8 +227,9 @@ static tr_err apply_prepared(tr__snapshot *s, tr_bytes key, tr_bytes actor, tr_e
         return TR_EPROTO;
     tr__tx_put_raw(&prepare, borrowed.data, borrowed.size);
     tr_err code = prepare.failed ? tr__fail(error, TR_ENOMEM, "no memory for the snapshot %s", s->rows->name)
-                  : redo_of((tr_bytes){prepare.bytes, prepare.length}, &redo) ? apply(s, actor, redo, error)
-                                                                              : TR_EPROTO;
+                  : redo_of((tr_bytes){prepare.bytes, prepare.length}, &redo)
+                      ? apply(s, id, actor, redo, error)
+                      : TR_EPROTO;
     tr__tx_buffer_free(&prepare);
     return code;
 }
@@ -211,7 +243,7 @@ static tr_err take_finish(tr__snapshot *s, tr__tx_reader *reader, tr_error *erro
         return TR_EPROTO;
     hear(s, ts);
     if (committed)
-        TR_TRY(apply_prepared(s, key_of(s, 'P', &id, sizeof(id), actor.data, actor.size), actor, error));
+        TR_TRY(apply_prepared(s, &id, key_of(s, 'P', &id, sizeof(id), actor.data, actor.size), actor, error));
     return del(s, key_of(s, 'P', &id, sizeof(id), actor.data, actor.size), error);
 }
 
@@ -259,6 +291,13 @@ static tr_err take_peer(tr__snapshot *s, tr__tx_reader *reader, tr_error *error)
                (tr_bytes){s->value.bytes, s->value.length}, error);
 }
 
+static tr_err take_emitted(tr__snapshot *s, tr__tx_reader *reader, tr_error *error)
+{
+    uint64_t lsn = tr__tx_get_number(reader), index;
+    index = tr__tx_get_number(reader);
+    return reader->failed ? TR_EPROTO : del(s, emit_key(s, lsn, index), error);
+}
+
 /* What it is called now is what peers will compare. */
 static tr_err take_accept(tr__snapshot *s, tr__tx_reader *reader, tr_error *error)
 {
@@ -290,6 +329,8 @@ static tr_err take(tr__snapshot *s, tr__tx_record type, tr__tx_reader *reader, t
         return take_accept(s, reader, error);
     case TR__RECORD_FORGOT:
         return put(s, letter_key(s, 'F'), rest_of(reader), error);
+    case TR__RECORD_EMITTED:
+        return take_emitted(s, reader, error);
     }
     return TR_EPROTO;
 }
@@ -300,6 +341,7 @@ static tr_err on_record(void *context, uint8_t type, uint64_t lsn, const void *p
     tr__snapshot *s = context;
     tr__tx_reader reader = {payload, (const uint8_t *)payload + length, false};
     s->lsn = lsn;
+    s->index = 0;
     tr_err code = take(s, (tr__tx_record)type, &reader, error);
     s->meta.lsn = lsn;
     if (code == TR_EPROTO)

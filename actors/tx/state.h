@@ -3,6 +3,7 @@
 #define TR_ACTORS_TX_STATE_H
 
 #include "actors/tx/core.h"
+#include "actors/tx/decision_store.h"
 #include "actors/tx/snapshot.h"
 
 /* What waits for an LSN to be durable: in order of LSN. Embedded. */
@@ -59,13 +60,16 @@ struct tr__tx_branch {
     char caller[TR_NAME_MAX]; /* its node */
     uint64_t deadline_ns;
     tr_txview view;
-    size_t bytes; /* of the view, as counted in tx->bytes */
+    size_t bytes;        /* of the view, as counted in tx->bytes */
+    uint32_t emit_count; /* of the view, as counted in tx->emit_count */
+    size_t emit_bytes;
     uint32_t reads, writes, last_number;
     tr__tx_call_at *calls, **calls_end; /* the front one waits or runs */
     uint32_t call_count;
 
     /* from PREPARING on */
     tr__tx_force force;
+    uint64_t lsn; /* of the FINISH */
     char decider[TR_NAME_MAX];
     uint8_t decider_log[TR__LOG_ID_BYTES];
     uint64_t ts;      /* prepared with; committed with */
@@ -83,7 +87,7 @@ struct tr__tx_branch {
 
 typedef enum tr__tx_decision_state {
     TR__DECISION_VOTING,    /* PREPARE is out */
-    TR__DECISION_FORCING,   /* COMMIT is on the way to the disk */
+    TR__DECISION_FORCING,   /* COMMIT is on the way to the disk; or it, or ABORT, to the shared store */
     TR__DECISION_COMMITTED, /* the parties are being told */
     TR__DECISION_SETTLING,  /* somebody asked, nothing had decided: ABORT is on the way to the disk */
 } tr__tx_decision_state;
@@ -100,9 +104,13 @@ typedef struct tr__tx_decision {
     uint32_t count;
     uint64_t deadline_ns, prep_ts, ts;
     tr__tx_force force;
+    uint64_t lsn; /* of the COMMIT */
     uint64_t retry_ns, pause_ns;
-    bool commits; /* SETTLING: an operator has decided so */
-    void *token;  /* SETTLING: that operator's */
+    bool commits;     /* what is proposed; of SETTLING: an operator wants it so */
+    bool unrecorded;  /* our log has no COMMIT of it: there was no room */
+    tr_tx_reason why; /* an ABORT is proposed: since */
+    char text[TR_ERROR_TEXT_MAX];
+    void *token; /* SETTLING: that operator's */
 } tr__tx_decision;
 
 /* T5 */
@@ -199,6 +207,40 @@ typedef struct tr__tx_peer {
     uint64_t ask_ns; /* when its HELLO may be asked for again */
 } tr__tx_peer;
 
+/* ---- what is emitted (outbox.c, inbox.c) --------------------------------------------------------------- */
+
+/* Who is to get emits: there while there are any. */
+typedef struct tr__tx_outlet {
+    UT_hash_handle hh;
+    char path[TR__EMIT_PATH_MAX], node[TR_NAME_MAX], actor[TR_NAME_MAX];
+    tr__emit *first, *last;
+    uint64_t retry_ns, pause_ns;
+    char why[TR_ERROR_TEXT_MAX]; /* the first wasn't delivered the last time */
+} tr__tx_outlet;
+
+/* To a participant of ours, by a transaction that we call. */
+typedef struct tr__tx_delivery {
+    UT_hash_handle hh;
+    tr__tx_begin begin;
+    tr_tx_id id; /* the one that emitted it */
+    uint8_t log[TR__LOG_ID_BYTES];
+    tr__emit_key key;
+    char from[TR_NAME_MAX], actor[TR_NAME_MAX];
+    bool over; /* it was answered, and is given up with the next tick */
+} tr__tx_delivery;
+
+typedef struct tr__seen_key {
+    uint8_t log[TR__LOG_ID_BYTES];
+    char actor[TR_NAME_MAX];
+} tr__seen_key;
+
+/* The last emit of a log that was put into an actor's mailbox. */
+typedef struct tr__tx_seen {
+    UT_hash_handle hh;
+    tr__seen_key key;
+    tr__emit_key last;
+} tr__tx_seen;
+
 /* ---- all of it ----------------------------------------------------------------------------------------- */
 
 struct tr__tx {
@@ -221,6 +263,7 @@ struct tr__tx {
     tr__tx_actor *actors;
     uint32_t next_actor;
     tr__tx_branch *branches;
+    tr__decision_store *decided_in; /* never NULL */
     tr__tx_decision *decisions;
     tr__tx_outcome_at *outcomes;
     tr__tx_outcome_at
@@ -249,6 +292,14 @@ struct tr__tx {
     bool is_accepted;                 /* he has */
     bool lost;                        /* our log is an older copy of itself */
     char lost_text[TR_ERROR_TEXT_MAX];
+
+    tr__emit *emits; /* the outbox */
+    tr__tx_outlet *outlets;
+    uint32_t emit_count; /* in it and in branches: E3 */
+    size_t emit_bytes;
+    uint64_t emitted, emits_refused;
+    tr__tx_delivery *deliveries;
+    tr__tx_seen *seen;
 
     size_t bytes; /* TR__TX_BYTES_MAX */
     uint64_t committed, aborted, wounds, snapshots, asked, alarms;
@@ -286,14 +337,15 @@ typedef enum tr__tx_record {
     TR__RECORD_PREPARE = 1,
     TR__RECORD_FINISH, /* a prepared branch: committed or aborted */
     TR__RECORD_COMMIT,
-    TR__RECORD_TOMB,   /* aborted by who asked */
-    TR__RECORD_END,    /* all parties of a COMMIT have acknowledged */
-    TR__RECORD_NAME,   /* the first of each log: whose it is */
-    TR__RECORD_LIFE,   /* a start: what follows is that incarnation's */
-    TR__RECORD_PEER,   /* what we remember of a peer's log */
-    TR__RECORD_LOST,   /* this log is an older copy of itself: a peer has said so */
-    TR__RECORD_ACCEPT, /* an operator goes on with it as another log, of that id */
-    TR__RECORD_FORGOT, /* outcomes of what began until then may be forgotten */
+    TR__RECORD_TOMB,    /* aborted by who asked */
+    TR__RECORD_END,     /* all parties of a COMMIT have acknowledged */
+    TR__RECORD_NAME,    /* the first of each log: whose it is */
+    TR__RECORD_LIFE,    /* a start: what follows is that incarnation's */
+    TR__RECORD_PEER,    /* what we remember of a peer's log */
+    TR__RECORD_LOST,    /* this log is an older copy of itself: a peer has said so */
+    TR__RECORD_ACCEPT,  /* an operator goes on with it as another log, of that id */
+    TR__RECORD_FORGOT,  /* outcomes of what began until then may be forgotten */
+    TR__RECORD_EMITTED, /* an emit was delivered, or refused by its receiver */
 } tr__tx_record;
 
 /* Append; with `force`, it is in line and `then` comes when it is durable, soon if `now`, else within
@@ -397,6 +449,7 @@ void tr__tx_heard_put(tr__tx *tx, const tr_tx_id *id, bool committed, uint64_t t
 void tr__tx_doubts_node_down(tr__tx *tx, const char *node);
 void tr__tx_doubts_node_up(tr__tx *tx, const char *node);
 void tr__tx_doubts_fini(tr__tx *tx);
+void tr__tx_doubts_decided(tr__tx *tx, const tr_tx_id *id, bool committed, uint64_t ts);
 
 /* ---- coordinator.c ------------------------------------------------------------------------------------- */
 
@@ -414,12 +467,28 @@ tr__tx_decision *tr__tx_decision_find(tr__tx *tx, const tr_tx_id *id);
 tr__tx_decision *tr__tx_decision_make(tr__tx *tx, const tr_tx_id *id, tr__tx_decision_state state);
 void tr__tx_decision_forget(tr__tx *tx, tr__tx_decision *decision);
 
+/* It was proposed: what won. */
+void tr__tx_decision_won(tr__tx *tx, tr__tx_decision *decision, bool committed, uint64_t ts);
+
+/* ---- decide.c ------------------------------------------------------------------------------------------ */
+
+extern tr__decision_store tr__decisions_in_log;
+/* Propose decision->commits; the record is taken, and is written only if our log is the store. */
+tr_err tr__tx_propose(tr__tx *tx, tr__tx_decision *decision, tr__tx_buffer *record, tr_error *error);
+/* To a shared store: the answer may have been lost; for a participant that is in doubt, or who asks. */
+void tr__tx_propose_again(tr__tx *tx, tr__tx_decision *decision);
+void tr__tx_propose_abort(tr__tx *tx, const tr_tx_id *id);
+
 /* ---- outcome.c ----------------------------------------------------------------------------------------- */
 
 /* NULL: there is no record of it, or it is forgotten. */
 tr__tx_outcome_at *tr__tx_outcome_find(tr__tx *tx, const tr_tx_id *id);
 /* T5. False: no memory. */
 bool tr__tx_outcome_put(tr__tx *tx, const tr_tx_id *id, bool committed, uint64_t ts);
+/* What somebody had asked for. */
+void tr__tx_settled(tr__tx *tx, tr__tx_decision *decision, bool committed, uint64_t ts);
+/* It began so long ago that its outcome need not be kept. */
+bool tr__tx_is_old(const tr__tx *tx, const tr_tx_id *id);
 /* A record says otherwise than one before it: no such log, or snapshot, was ever written. */
 bool tr__tx_outcome_contradicts(tr__tx *tx, const tr_tx_id *id, bool committed);
 void tr__tx_on_inquire(tr__tx *tx, const tr__tx_frame *frame);
@@ -461,6 +530,34 @@ tr_err tr__tx_replay_lost(tr__tx *tx, tr__tx_reader *reader);
 tr_err tr__tx_replay_accept(tr__tx *tx, tr__tx_reader *reader);
 void tr__tx_memories_fini(tr__tx *tx);
 
+/* ---- outbox.c ------------------------------------------------------------------------------------------ */
+
+/* Count what the branch's view emits; else why not, and nothing is counted: E3. */
+tr_tx_reason tr__tx_emit_reserve(tr__tx *tx, tr__tx_branch *branch, const char **text);
+void tr__tx_emit_release(tr__tx *tx, tr__tx_branch *branch);
+/* What the view of a participant emits goes to the outbox: its transaction is committed by record `lsn`, in which *index of
+ * them came before. E1: it is durable; or it is being replayed, and they leave later. */
+void tr__tx_emit_commit(tr__tx *tx, const tr_tx_id *id, const char *actor, tr_txview *view, uint64_t lsn,
+                        uint64_t *index);
+void tr__tx_on_emitted(tr__tx *tx, const tr__tx_frame *frame);
+void tr__tx_outbox_tick(tr__tx *tx, uint64_t now_ns);
+uint64_t tr__tx_outbox_due(const tr__tx *tx);
+void tr__tx_outbox_node_up(tr__tx *tx, const char *node);
+void tr__tx_outbox_fini(tr__tx *tx);
+tr_err tr__tx_replay_emitted(tr__tx *tx, tr__tx_reader *reader);
+tr_err tr__tx_restore_emit(tr__tx *tx, tr_bytes key, tr__tx_reader *reader);
+
+/* ---- inbox.c ------------------------------------------------------------------------------------------- */
+
+void tr__tx_on_emit(tr__tx *tx, const tr__tx_frame *frame);
+/* A branch that has executed an emit notes so; else why it can't be committed, as when it had been executed before. */
+tr_tx_reason tr__tx_emit_mark(tr__tx *tx, tr__tx_branch *branch, const char **text);
+/* False: the token isn't a delivery's. */
+bool tr__tx_delivery_called(tr__tx *tx, void *token, const tr__tx_frame *called);
+bool tr__tx_delivery_done(tr__tx *tx, void *token, const tr_tx_done *done);
+void tr__tx_deliveries_tick(tr__tx *tx);
+void tr__tx_inbox_fini(tr__tx *tx);
+
 /* ---- parties.c ----------------------------------------------------------------------------------------- */
 
 /* The place of "node/actor" among the parties, taken if need be; UINT32_MAX: no such path, or too many. */
@@ -489,6 +586,7 @@ void tr__tx_on_answer_resolve(tr__tx *tx, const tr__tx_frame *frame);
 void tr__tx_resolvers_forget(tr__tx *tx, const void *token);
 void tr__tx_resolvers_tick(tr__tx *tx, uint64_t now_ns);
 void tr__tx_resolvers_node_up(tr__tx *tx, const char *node);
+void tr__tx_resolvers_decided(tr__tx *tx, const tr_tx_id *id, bool committed, uint64_t ts);
 void tr__tx_resolvers_fini(tr__tx *tx);
 
 #endif

@@ -112,9 +112,51 @@ void tr__view_drop_reply(tr_txview *view)
     view->reply_type = view->reply_fingerprint = 0;
 }
 
+static tr_err emit_add(tr_txview *view, tr__emit *emit)
+{
+    if (view->size + tr__emit_weight(emit) > TR_TX_REDO_MAX)
+        return TR_ETOOBIG;
+    if (view->last_emit)
+        view->last_emit->next = emit;
+    else
+        view->emits = emit;
+    view->last_emit = emit;
+    view->emit_count++;
+    view->emit_bytes += tr__emit_weight(emit);
+    view->size += tr__emit_weight(emit);
+    return TR_OK;
+}
+
+tr_err tr__view_emit(tr_txview *view, tr_bytes to, uint64_t type, uint64_t fingerprint, tr_bytes body)
+{
+    char node[TR_NAME_MAX], actor[TR_NAME_MAX];
+    if (!tr__emit_path(to.data, to.size, node, actor))
+        return TR_EINVAL;
+    if (body.size > TR_TX_REDO_MAX)
+        return TR_ETOOBIG;
+    tr__emit *emit = tr__emit_make(to, type, fingerprint, body);
+    tr_err err = emit ? emit_add(view, emit) : TR_ENOMEM;
+    if (err != TR_OK)
+        tr__free(emit);
+    return err;
+}
+
+static void emits_free(tr_txview *view)
+{
+    while (view->emits) {
+        tr__emit *emit = view->emits;
+        view->emits = emit->next;
+        tr__free(emit);
+    }
+    view->last_emit = NULL;
+    view->emit_count = 0;
+    view->emit_bytes = 0;
+}
+
 void tr__view_clear(tr_txview *view)
 {
     kv_free_all(&view->writes);
+    emits_free(view);
     tr__view_drop_reply(view);
     view->size = 0;
 }
@@ -153,10 +195,32 @@ void tr__view_put_redo(const tr_txview *view, tr__tx_buffer *buffer)
 {
     for (const tr__kv *entry = view->writes; entry; entry = entry->hh.next) {
         tr__tx_put_bytes(buffer, entry->bytes, entry->key_size);
-        tr__tx_put_number(buffer, entry->deleted ? 0 : 1);
+        tr__tx_put_number(buffer, entry->deleted ? TR__REDO_DEL : TR__REDO_PUT);
         if (!entry->deleted)
             tr__tx_put_bytes(buffer, tr__kv_value(entry), entry->size);
     }
+    tr__tx_buffer rest = {0};
+    for (const tr__emit *emit = view->emits; emit; emit = emit->next) {
+        rest.length = 0;
+        tr__emit_put(emit, &rest);
+        tr__tx_put_bytes(buffer, emit->bytes, emit->to_size);
+        tr__tx_put_number(buffer, TR__REDO_EMIT);
+        tr__tx_put_bytes(buffer, rest.bytes, rest.length);
+    }
+    buffer->failed = buffer->failed || rest.failed;
+    tr__tx_buffer_free(&rest);
+}
+
+static tr_err get_emit(tr_txview *view, tr_bytes to, tr_bytes rest)
+{
+    bool failed;
+    tr__emit *emit = tr__emit_get(to, rest, &failed);
+    if (!emit)
+        return failed ? TR_EPROTO : TR_ENOMEM;
+    tr_err err = emit_add(view, emit);
+    if (err != TR_OK)
+        tr__free(emit);
+    return err;
 }
 
 tr_err tr__view_get_redo(tr_txview *view, tr_bytes redo)
@@ -164,10 +228,13 @@ tr_err tr__view_get_redo(tr_txview *view, tr_bytes redo)
     tr__tx_reader reader = {redo.data, (const uint8_t *)redo.data + redo.size, false};
     while (reader.at < reader.end && !reader.failed) {
         tr_bytes key = tr__tx_get_bytes(&reader), value = {NULL, 0};
-        if (tr__tx_get_number(&reader) == 1)
+        uint64_t what = tr__tx_get_number(&reader);
+        if (what == TR__REDO_PUT || what == TR__REDO_EMIT)
             value = tr__tx_get_bytes(&reader);
-        if (!reader.failed)
-            TR_TRY(tr__view_write(view, key.data, key.size, value.data, value.size));
+        if (reader.failed)
+            break;
+        TR_TRY(what == TR__REDO_EMIT ? get_emit(view, key, value)
+                                     : tr__view_write(view, key.data, key.size, value.data, value.size));
     }
     return reader.failed ? TR_EPROTO : TR_OK;
 }
@@ -190,6 +257,6 @@ bool tr__store_apply(tr__store *store, tr_txview *view)
             return false;
         }
     }
-    view->size = 0;
+    view->size = view->emit_bytes;
     return true;
 }

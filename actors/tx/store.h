@@ -9,6 +9,7 @@
 
 #include <troupe/tx.h>
 
+#include "actors/tx/emit.h"
 #include "actors/tx/frame.h"
 #include "base/hash_table.h"
 
@@ -27,7 +28,10 @@ typedef struct tr__store {
 struct tr_txview {
     const tr__store *store;
     tr__kv *writes;
-    size_t size;  /* bytes of keys and values in them */
+    tr__emit *emits, *last_emit; /* in order */
+    uint32_t emit_count;
+    size_t emit_bytes;
+    size_t size;  /* bytes of keys and values, and of what is emitted */
     bool writing; /* the message that is executed declares TR_WRITES */
     /* What the call that runs has answered: CBOR, type by id. */
     uint64_t reply_type, reply_fingerprint;
@@ -36,6 +40,13 @@ struct tr_txview {
     tr_err error; /* the first that a view call returned */
     char text[TR_ERROR_TEXT_MAX];
 };
+
+/* A key of a NUL and a log's id: inbox.c's, which emit of that log was the last one executed here. No data of the participant's. */
+#define TR__MARK_SIZE (1 + TR__LOG_ID_BYTES)
+static inline bool tr__kv_is_mark(const tr__kv *entry)
+{
+    return entry->key_size == TR__MARK_SIZE && entry->bytes[0] == '\0';
+}
 
 static inline const char *tr__kv_value(const tr__kv *entry)
 {
@@ -63,15 +74,24 @@ bool tr__store_put(tr__store *store, const char *key, size_t key_size, const voi
 const tr__kv *tr__view_find(const tr_txview *view, const char *key, size_t key_size);
 /* TR_ENOMEM, TR_ETOOBIG: nothing changed. `value` NULL deletes. */
 tr_err tr__view_write(tr_txview *view, const char *key, size_t key_size, const void *value, size_t size);
-/* Forget what was written, and a reply. */
+/* A message for `to`, a path: TR_ENOMEM, TR_ETOOBIG, TR_EINVAL (no such path): nothing changed. */
+tr_err tr__view_emit(tr_txview *view, tr_bytes to, uint64_t type, uint64_t fingerprint, tr_bytes body);
+/* Whether there is anything to commit. */
+static inline bool tr__view_has_written(const tr_txview *view)
+{
+    return view->writes || view->emits;
+}
+/* Forget what was written and emitted, and a reply. */
 void tr__view_clear(tr_txview *view);
 void tr__view_drop_reply(tr_txview *view);
 
-/* The writes as bytes, for the log, in the order in which they were made. */
+/* The writes, then what is emitted, as bytes, for the log, each in the order in which they were made: a key, 0 and nothing, 1
+ * and a value; a path, 2 and a message. */
+enum { TR__REDO_DEL, TR__REDO_PUT, TR__REDO_EMIT };
 void tr__view_put_redo(const tr_txview *view, tr__tx_buffer *buffer);
 /* The reverse, into an empty view: TR_EPROTO, TR_ENOMEM. */
 tr_err tr__view_get_redo(tr_txview *view, tr_bytes redo);
-/* Make the writes committed ones. False: no memory, and the store is not to be used any more. */
+/* Make the writes committed ones; what is emitted stays in the view. False: no memory, and the store is not to be used any more. */
 bool tr__store_apply(tr__store *store, tr_txview *view);
 
 #endif

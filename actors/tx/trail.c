@@ -145,6 +145,21 @@ static json_t *doubts_of(const tr__tx *tx)
     return all;
 }
 
+static json_t *outbox_of(const tr__tx *tx)
+{
+    tr__tx_emitted emits[TR__TRAIL_TRANSACTIONS];
+    uint32_t count = tr__tx_outbox(tx, emits, TR__TRAIL_TRANSACTIONS);
+    json_t *all = json_array();
+    for (uint32_t i = 0; i < count; i++) {
+        char id[TR_TX_ID_TEXT];
+        json_array_append_new(all, json_pack("{s:s, s:s, s:s, s:s, s:I, s:s}", "id",
+                                             tr__tx_id_format(&emits[i].id, id), "actor", emits[i].actor,
+                                             "to_node", emits[i].node, "to", emits[i].to, "since_ns",
+                                             (json_int_t)emits[i].since_ns, "why", emits[i].why));
+    }
+    return all;
+}
+
 /* The first ones. */
 static void add_version(void *context, const char *actor, uint32_t version)
 {
@@ -171,9 +186,12 @@ char *tr__trail_json(const tr__tx_trail *trail, const char *node, const tr__tx *
                   "committed", (json_int_t)f.committed, "aborted", (json_int_t)f.aborted, "wounds",
                   (json_int_t)f.wounds, "forces", (json_int_t)f.forces, "records", (json_int_t)f.records,
                   "oldest_prepared_ns", (json_int_t)f.oldest_prepared_ns, "alarms", (json_int_t)f.alarms);
-    json_t *all =
-        json_pack("{s:s, s:o, s:o, s:o, s:o}", "node", node, "figures", figures, "in_doubt", doubts_of(tx),
-                  "versions", versions_of(tx), "transactions", transactions_of(trail, most));
+    json_object_update_new(figures, json_pack("{s:i, s:I, s:I, s:I}", "emits", (int)f.emits, "oldest_emit_ns",
+                                              (json_int_t)f.oldest_emit_ns, "emitted", (json_int_t)f.emitted,
+                                              "emits_refused", (json_int_t)f.emits_refused));
+    json_t *all = json_pack("{s:s, s:o, s:o, s:o, s:o, s:o}", "node", node, "figures", figures, "in_doubt",
+                            doubts_of(tx), "outbox", outbox_of(tx), "versions", versions_of(tx),
+                            "transactions", transactions_of(trail, most));
     const char *lost = tr__tx_lost(tx);
     if (all && lost)
         json_object_set_new(all, "log_lost", json_string(lost));

@@ -124,6 +124,34 @@ tr_err tr_view_put_text(tr_txview *v, const char *key, const char *text)
     return write_value(v, key, text, strlen(text));
 }
 
+/* ---- emitting ------------------------------------------------------------------------------------------ */
+
+tr_err tr_view_emit_body(tr_txview *v, const char *to, tr_type *type, const void *body)
+{
+    const tr_typeinfo *info = tr__type_of(type);
+    size_t room = info ? tr__cbor_bound(info, body) : 0;
+    if (!v->writing)
+        return failed(v, TR_EPERM, "a %s is emitted by a message that isn't declared with TR_WRITES",
+                      type->name);
+    if (info && info->notice)
+        return failed(v, TR_EINVAL, "a %s is sent by the runtime only", type->name);
+    uint8_t *bytes = info ? tr__alloc(room + 1) : NULL;
+    if (!bytes)
+        return failed(v, TR_ENOMEM, "no memory to emit a %s", type->name);
+    tr_bytes encoded = {bytes, tr__cbor_encode(info, body, bytes, room)};
+    tr_err err = tr__view_emit(v, (tr_bytes){to, strnlen(to, TR__EMIT_PATH_MAX)}, info->id, info->fingerprint,
+                               encoded);
+    tr__free(bytes);
+    return err == TR_OK       ? TR_OK
+           : err == TR_EINVAL ? failed(v, err, "\"%.80s\": a %s is emitted to \"node/actor\"", to, type->name)
+           : err == TR_ETOOBIG
+               ? failed(v, err,
+                        "a %s of %zu bytes: what one transaction emits counts into the %u bytes "
+                        "that it writes to one participant",
+                        type->name, encoded.size, TR_TX_REDO_MAX)
+               : failed(v, err, "no memory to emit a %s", type->name);
+}
+
 /* ---- all of it ----------------------------------------------------------------------------------------- */
 
 static size_t keys_in(const tr__kv *entries, char **at)

@@ -23,8 +23,8 @@ json_int_t tx_number(const json_t *object, const char *key)
 
 json_t *tx_merge_new(void)
 {
-    return json_pack("{s:[], s:[], s:[], s:[], s:[]}", "figures", "in_doubt", "log_lost", "versions",
-                     "transactions");
+    return json_pack("{s:[], s:[], s:[], s:[], s:[], s:[]}", "figures", "in_doubt", "log_lost", "outbox",
+                     "versions", "transactions");
 }
 
 /* How much a state tells: a decision is one for all, whoever tells it. */
@@ -128,13 +128,19 @@ static void remove_of(json_t *array, const char *node)
 /* Those of its figures that say how long who waits. */
 static void replace_figures(json_t *all, const json_t *told, const char *node)
 {
+    static const char *const names[][2] = {{"in_doubt", "prepared"},
+                                           {"oldest_in_doubt_ns", "oldest_prepared_ns"},
+                                           {"alarms", "alarms"},
+                                           {"emits", "emits"},
+                                           {"oldest_emit_ns", "oldest_emit_ns"},
+                                           {"emits_refused", "emits_refused"}};
     json_t *array = json_object_get(all, "figures");
     const json_t *figures = json_object_get(told, "figures");
     remove_of(array, node);
-    json_array_append_new(array, json_pack("{s:s, s:I, s:I, s:I}", "node", node, "in_doubt",
-                                           tx_number(figures, "prepared"), "oldest_in_doubt_ns",
-                                           tx_number(figures, "oldest_prepared_ns"), "alarms",
-                                           tx_number(figures, "alarms")));
+    json_t *kept = json_pack("{s:s}", "node", node);
+    for (size_t i = 0; i < TR_COUNT(names); i++)
+        json_object_set_new(kept, names[i][0], json_integer(tx_number(figures, names[i][1])));
+    json_array_append_new(array, kept);
 }
 
 /* What it tells by that key, each with its node. */
@@ -169,6 +175,7 @@ bool tx_merge_add(json_t *all, const char *listing)
         replace_figures(all, told, node);
     replace_rows(all, told, "in_doubt", node);
     replace_rows(all, told, "versions", node);
+    replace_rows(all, told, "outbox", node);
     replace_lost(all, told, node);
     json_array_foreach(json_object_get(told, "transactions"), i, one) add_one(all, one, node);
     bool good = *node != '\0';

@@ -105,6 +105,35 @@ static void print_doubts(const style *s, const json_t *all)
     }
 }
 
+static void print_outbox(const style *s, const json_t *all)
+{
+    const json_t *emit;
+    size_t i;
+    json_array_foreach(json_object_get(all, "outbox"), i, emit)
+    {
+        const char *why = tx_text(emit, "why");
+        printf("%semitted%s   %s  by %s/%s, not delivered to %s/%s for", colour_of(s, ""), plain(s),
+               tx_text(emit, "id"), tx_text(emit, "node"), tx_text(emit, "actor"), tx_text(emit, "to_node"),
+               tx_text(emit, "to"));
+        print_ago(now_ns() - tx_number(emit, "since_ns"));
+        printf("%s%s\n", why[0] ? ": " : "", why);
+    }
+}
+
+static void print_emits(const style *s, const json_t *one)
+{
+    json_int_t emits = tx_number(one, "emits"), refused = tx_number(one, "emits_refused");
+    if (!emits && !refused)
+        return;
+    printf("%snode %s%s  %" JSON_INTEGER_FORMAT " emitted and not delivered", colour_of(s, ""),
+           tx_text(one, "node"), plain(s), emits);
+    if (emits) {
+        printf(", the oldest for");
+        print_ago(now_ns() - tx_number(one, "oldest_emit_ns"));
+    }
+    printf(", %" JSON_INTEGER_FORMAT " refused by their receivers since its start\n", refused);
+}
+
 /* Nothing, where nobody waits or had to. */
 static void print_figures(const style *s, const json_t *all)
 {
@@ -113,6 +142,7 @@ static void print_figures(const style *s, const json_t *all)
     json_array_foreach(json_object_get(all, "figures"), i, one)
     {
         json_int_t doubts = tx_number(one, "in_doubt"), alarms = tx_number(one, "alarms");
+        print_emits(s, one);
         if (!doubts && !alarms)
             continue;
         printf("%snode %s%s  %" JSON_INTEGER_FORMAT " in doubt", colour_of(s, ""), tx_text(one, "node"),
@@ -170,6 +200,7 @@ static int list(const style *s, const json_t *all)
     print_lost(s, all);
     print_figures(s, all);
     print_doubts(s, all);
+    print_outbox(s, all);
     print_versions(all);
     if (json_array_size(transactions) == 0)
         printf("No transaction yet on the nodes that run here.\n");

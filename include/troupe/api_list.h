@@ -485,3 +485,17 @@ TR_FN(int, buffer_fd, (const tr_buffer *buffer), (buffer))
  * now; not for those that `fn` has deleted meanwhile. It may write. Takes the time of a sort of all keys. TR_ENOMEM: `fn` was
  * not called; else what `fn` returned. */
 TR_FN(tr_err, view_each, (tr_txview * v, tr_view_each_fn fn, void *context), (v, fn, context))
+
+/* ---- what transactions emit (docs/outbox.md) ------------------------------------------------------------- */
+
+/* Within `transact`: send a copy of `body` (the macro tr_view_emit makes it) to the actor of that name, "node/actor" (or
+ * "actor", of this node), if this transaction commits, and when that is durable: never for one that aborts, and whatever
+ * is killed. It is sent until its receiver has it: an actor with `transact` executes it once, as a transaction of its own;
+ * another gets it as a message, at least once, with an id (tr_msg_emitted). Those of one node to one receiver come
+ * in the order of their commits. A failed one refuses the call, as those of the view do: TR_EPERM: not in a message without TR_WRITES;
+ * TR_EINVAL: no such path; TR_ETOOBIG: it counts into the 1 MiB that the call's transaction writes here; TR_ENOMEM. */
+TR_FN(tr_err, view_emit_body, (tr_txview * v, const char *to, tr_type *type, const void *body),
+      (v, to, type, body))
+/* What names an emitted message, the same each time it comes: TRANSACTION/ACTOR/NUMBER. NULL: no transaction emitted it. As
+ * long as the message. Any thread. */
+TR_FN(const char *, msg_emitted, (const tr_msg *msg), (msg))

@@ -145,9 +145,10 @@ typedef struct tr_msg {
     uint8_t flags;        /* tr__msg_flag */
     uint8_t home;         /* the loop whose pool the block is of */
     uint8_t size_class;   /* in that pool */
-    uint8_t error;        /* a failed answer's tr_err; of a streamed ask its window, of a demand its count */
-    uint8_t routed : 1;   /* it has a route */
-    uint8_t hops : 7;     /* of an ask, how often it was handed on on this node; the most stands for more */
+    uint8_t error;      /* a failed answer's tr_err; of a streamed ask its window, of a demand its count; of a
+                             message 1: a transaction emitted it */
+    uint8_t routed : 1; /* it has a route */
+    uint8_t hops : 7;   /* of an ask, how often it was handed on on this node; the most stands for more */
     union {
         struct {
             uint16_t route, route_epoch; /* on its way to another node, by the loop that has the connection */

@@ -98,6 +98,8 @@
     tr_await((tx)->self, tr_tx_call(tx, path, type, __VA_ARGS__), reply_type, out)
 /* return tr_view_reply(v, balance, .amount = 40) */
 #define tr_view_reply(v, type, ...) tr_view_reply_body((v), &type##_type, &(type){__VA_ARGS__})
+/* return tr_view_emit(v, "alice/mailer", letter, .text = "welcome") */
+#define tr_view_emit(v, to, type, ...) tr_view_emit_body((v), (to), &type##_type, &(type){__VA_ARGS__})
 
 /* Run a node until `start`, its first actor, returns; then shut down in order. Takes the common options out
  * of argv

@@ -32,10 +32,11 @@
 
 #define TR_TX_PARTICIPANTS_MAX 16
 #define TR_TX_REDO_MAX \
-    (1024u * 1024u)          /* bytes of keys and values that one participant writes in one transaction */
-#define TR_TX_KEY_MAX    255 /* bytes of a key */
-#define TR_TX_TICKET_MAX 160 /* bytes of a ticket, with the NUL */
-#define TR_TX_ID_TEXT    27  /* bytes of an id as text (26 characters of Crockford's base 32), with the NUL */
+    (1024u * 1024u)           /* bytes of keys and values that one participant writes in one transaction */
+#define TR_TX_KEY_MAX     255 /* bytes of a key */
+#define TR_TX_TICKET_MAX  160 /* bytes of a ticket, with the NUL */
+#define TR_TX_EMIT_ID_MAX 128 /* bytes of an emitted message's id, with the NUL */
+#define TR_TX_ID_TEXT     27 /* bytes of an id as text (26 characters of Crockford's base 32), with the NUL */
 
 /* Identifies one attempt: 48 bits of milliseconds since 1970, 80 of chance. */
 typedef struct tr_tx_id {
@@ -113,7 +114,7 @@ TR_MESSAGE(tr_tx_called)
 
 /* What happened lately: asked of a node's manager (the actor "tx" of each node), the last `most` transactions (0: all
  * that it remembers, 64) as JSON:
- * {"node","figures":{...},"in_doubt":[{"id","actor","decider","ticket","since_ns"}],
+ * {"node","figures":{...},"in_doubt":[{"id","actor","decider","ticket","since_ns"}],"outbox":[{...}],
  *  "transactions":[{"id","state","reason","began_ns","events":[{"at_ns","actor","what","detail"}]}]},
  * the newest last; times are of that machine's monotonic clock. figures: among others prepared (how many are in doubt
  * here), oldest_prepared_ns (since when; 0: none) and alarms (that were so for 30 s, since the start). in_doubt: what is

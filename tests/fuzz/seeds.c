@@ -274,6 +274,7 @@ static void seed_of_log(void)
     static cluster c;
     cluster_open(&c, 1);
     for (int i = 0; i < 2; i++) {
+        c.emits = i;
         cluster_transfer_begin(&c, 0, "n1/a", "n2/b", 10);
         cluster_transfer_begin(&c, 0, "n2/b", "n1/b", 5);
         cluster_transfer_begin(&c, 1, "n1/a", "n1/b", i ? 9000 : 1);

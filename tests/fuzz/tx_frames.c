@@ -60,14 +60,15 @@ static void hear(cluster *c, const tr_tx_id *ids, fuzz_bytes *in)
     if (kind & 128) {
         frame.body.data = fuzz_some(in, fuzz_byte(in), &length);
         frame.body.size = length;
-    } else if (frame.kind == TR__TX_CALL) {
+    } else if (frame.kind == TR__TX_CALL || frame.kind == TR__TX_EMIT) {
         static const int64_t amount = 5;
         frame.body = (tr_bytes){&amount, sizeof(amount)};
     } else {
         parties_of(in, &buffer, n->id);
         frame.body = (tr_bytes){buffer.bytes, buffer.length};
     }
-    if (n->tx && !(frame.kind == TR__TX_CALL && frame.body.size != 8)) /* the account takes 8 bytes only */
+    bool is_call = frame.kind == TR__TX_CALL || frame.kind == TR__TX_EMIT;
+    if (n->tx && !(is_call && frame.body.size != 8)) /* the account takes 8 bytes only */
         tr__tx_receive(n->tx, &frame);
     tr__tx_buffer_free(&buffer);
 }
@@ -79,6 +80,7 @@ static void one(const uint8_t *bytes, size_t length)
     tr_tx_id ids[IDS];
     memset(&c, 0, sizeof(c));
     cluster_open(&c, 1);
+    c.emits = true;
     for (unsigned i = 0; i < IDS; i++)
         ids[i] = tr__tx_id_make(1700000000000ull + 1000 * i, 0x1234 + i, i);
     for (unsigned i = 0; i < STEPS_MAX && fuzz_more(&in); i++) {

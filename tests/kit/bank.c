@@ -18,7 +18,10 @@ static tr_err delete_it(tr_txview *v, const char *key, tr_bytes value, void *con
 static tr_err notes(tr_txview *v, const tr_msg *msg)
 {
     const set_note *set = tr_match(msg, set_note);
+    const emit_balance *emits = tr_match(msg, emit_balance);
     tr_bytes bytes;
+    if (emits)
+        return tr_view_emit(v, emits->to, balance_is, .amount = tr_view_i64(v, "balance", 0));
     if (set)
         return tr_view_put_text(v, "note", set->text);
     if (tr_match(msg, get_note))

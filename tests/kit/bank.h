@@ -20,6 +20,7 @@ TR_MESSAGE(write_too_much, TR_WRITES)
 TR_MESSAGE(read_note_as_number)
 TR_MESSAGE(fail_plainly)
 TR_MESSAGE(delete_note, TR_WRITES)
+TR_MESSAGE(emit_balance, TR_WRITES, (string, to))
 
 /* `run` runs in a fiber of its own; the rest is its to use. */
 typedef struct script {

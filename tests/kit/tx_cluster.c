@@ -256,6 +256,8 @@ static const tr__tx_io io = {.now = now,
                              .event = event,
                              .point = point,
                              .alarm = alarm_heard,
+                             .deliver = cluster_deliver,
+                             .undelivered = cluster_undelivered,
                              .fatal = fatal};
 
 cluster_transfer *cluster_begin(cluster *c, uint32_t node)
@@ -391,6 +393,7 @@ bool cluster_start(cluster *c, uint32_t node)
         store->close(store);
         return false;
     }
+    cluster_store_begin(n);
     for (uint32_t i = 0; i < CLUSTER_NODES; i++)
         if (i != node)
             connect(c, i, node);
@@ -455,6 +458,7 @@ void cluster_close(cluster *c)
         for (uint32_t j = 0; j < CLUSTER_NODES; j++)
             wire_clear(c, i, j);
     }
+    cluster_store_end(c);
     while (c->late) {
         cluster_message *m = c->late;
         c->late = m->next;
@@ -537,13 +541,14 @@ static bool node_step(cluster *c, uint32_t i, uint64_t which)
 bool cluster_step(cluster *c)
 {
     uint64_t kinds = CLUSTER_NODES * (2 + CLUSTER_NODES), first = tr__random_below(&c->random, kinds);
-    bool stepped =
-        (c->late && draws(c, 4) && deliver_late(c)) || (c->notices_late && draws(c, 256) && notice(c));
+    bool stepped = (c->late && draws(c, 4) && deliver_late(c)) ||
+                   (c->asks && draws(c, 4) && cluster_store_step(c)) ||
+                   (c->notices_late && draws(c, 256) && notice(c));
     for (uint64_t k = 0; k < kinds && !stepped; k++) {
         uint64_t at = (first + k) % kinds;
         stepped = node_step(c, (uint32_t)(at % CLUSTER_NODES), at / CLUSTER_NODES);
     }
-    stepped = stepped || deliver_late(c) || notice(c);
+    stepped = stepped || deliver_late(c) || cluster_store_step(c) || notice(c);
     die_if_killed(c);
     return stepped;
 }

@@ -9,6 +9,7 @@
 #define TR_TESTS_TX_CLUSTER_H
 
 #include "actors/tx/core.h"
+#include "actors/tx/decision_store.h"
 #include "base/random.h"
 #include "tests/kit/memory_log.h"
 
@@ -28,10 +29,21 @@ typedef struct cluster_message {
     uint64_t from_life, to_life, due_ns;
 } cluster_message;
 
+/* A proposal, or a question, on its way to the store that nodes share, or the answer to it. */
+typedef struct cluster_ask {
+    struct cluster_ask *next;
+    uint32_t node;
+    uint64_t life, due_ns;
+    tr_tx_id id;
+    bool commits, looks, answered;
+    uint64_t ts;
+} cluster_ask;
+
 typedef struct cluster_node {
     cluster *cluster;
-    char name[8]; /* "n0", "n1" ... */
-    tr__tx *tx;   /* NULL: down */
+    tr__decision_store store; /* how it sees the one that is shared */
+    char name[8];             /* "n0", "n1" ... */
+    tr__tx *tx;               /* NULL: down */
     memory_log log;
     uint64_t id;
     tr__tx_branch *executing[64]; /* given to the actor, in order */
@@ -86,6 +98,7 @@ struct cluster_transfer {
     uint64_t commit_ts;    /* as somebody was told; 0: nobody was, or it wrote nothing */
     uint64_t priority;     /* as its outcome says */
     bool again;            /* a test has begun the same once more */
+    uint32_t posted;       /* what its writes emitted, as it came to a ledger */
     uint64_t begun_at,
         told_at;       /* in c->moment: when it began, when somebody heard COMMITTED (0: nobody has) */
     uint32_t resolver; /* the node that asks */
@@ -109,6 +122,25 @@ struct cluster {
     cluster_transfer transfers[CLUSTER_TRANSFERS];
     uint32_t count;
     uint64_t lives;
+    /* Decisions are in a store that nodes share (of those that start from now on): asked late, and answered late. */
+    bool shared;
+    bool store_down;                    /* it hears nothing */
+    uint64_t store_slow[CLUSTER_NODES]; /* what that node asks takes so long to get there, and longer */
+    cluster_ask *asks;
+    struct {
+        tr_tx_id id;
+        bool committed;
+        uint64_t ts;
+    } decided[2 * CLUSTER_TRANSFERS];
+    uint32_t decided_count;
+    uint32_t races[2]; /* proposals to abort that found COMMITTED; to commit that found ABORTED */
+    /* Each write emits the transaction's id to "nK/audit", a participant, which notes it, and to "nK/ledger", which is none;
+     * K is drawn from the id. */
+    bool emits;
+    bool no_ledger; /* it isn't there just now */
+    uint32_t told;  /* how often somebody was told of an emit: not delivered, or refused */
+    bool told_refused;
+    char told_why[TR_ERROR_TEXT_MAX];
 };
 
 void cluster_open(cluster *c, uint64_t seed);
@@ -138,22 +170,41 @@ void cluster_resolve(cluster *c, cluster_transfer *transfer, uint32_t node);
 
 /* ---- tx_cluster_account.c ------------------------------------------------------------------------------ */
 
-enum { CLUSTER_MOVE = 1, CLUSTER_READ }; /* calls: the body is an i64; the reply to a read is an u32 */
+enum {
+    CLUSTER_MOVE = 1,
+    CLUSTER_READ,
+    CLUSTER_NOTE
+}; /* calls: the body is an i64; the reply to a read is an u32 */
 
 void cluster_execute(cluster_node *n, tr__tx_branch *branch);
+/* As tr__tx_io has them. */
+tr_err cluster_deliver(void *node, const tr__tx_frame *emit, tr_error *error);
+void cluster_undelivered(void *node, const tr__tx_emitted *emitted);
+/* Where what a transaction emits goes: "nK/ACTOR", of 16 bytes. */
+void cluster_emit_path(const tr_tx_id *id, const char *actor, char *out);
+
+/* ---- tx_cluster_store.c -------------------------------------------------------------------------------- */
+
+void cluster_store_begin(cluster_node *n);
+/* Something of it happens; false: nothing can now. */
+bool cluster_store_step(cluster *c);
+void cluster_store_end(cluster *c);
 
 /* ---- tx_cluster_check.c -------------------------------------------------------------------------------- */
 
 int64_t cluster_balance(cluster *c, const char *path);
 /* How often the transaction stands in that account's journal. */
 uint32_t cluster_times_in_journal(cluster *c, const char *path, const tr_tx_id *id);
+/* How often the audit that is told of it has noted the transaction. */
+uint32_t cluster_noted(cluster *c, const tr_tx_id *id);
 /* At any time: fails the test unless lines are in the order of priorities, nobody waits for a younger one that could be
  * wounded, and a priority is the same everywhere. */
 void cluster_check_locks(cluster *c);
 /* Fails the test unless: money is conserved over `paths`; who was told COMMITTED is in all journals that it wrote, once,
  * ABORTED in none; there is one order of all that was committed, that all journals, all that was read and all times of
  * calls and answers agree with (strict serialisability); commit times grow along each journal; nothing is locked or in
- * doubt. */
+ * doubt; and, with `emits`, each write of what is committed was noted once and posted at least once, no other was, and no
+ * outbox has anything. */
 void cluster_check(cluster *c, const char *const *paths, uint32_t count);
 
 #endif

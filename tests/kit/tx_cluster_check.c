@@ -54,6 +54,17 @@ uint32_t cluster_times_in_journal(cluster *c, const char *path, const tr_tx_id *
     return times;
 }
 
+uint32_t cluster_noted(cluster *c, const tr_tx_id *id)
+{
+    char path[16];
+    cluster_emit_path(id, "audit", path);
+    const tr__kv *notes = state_of(c, path, "notes");
+    uint32_t times = 0, length = notes ? notes->size / (uint32_t)sizeof(*id) : 0;
+    for (uint32_t i = 0; i < length; i++)
+        times += is_at(tr__kv_value(notes), i, id);
+    return times;
+}
+
 /* ---- each transaction ---------------------------------------------------------------------------------- */
 
 static uint32_t writes_to(const cluster_transfer *t, const char *path)
@@ -240,6 +251,30 @@ static void check_rest(cluster *c)
     }
 }
 
+static void check_emits(cluster *c)
+{
+    for (uint32_t i = 0; i < c->count; i++) {
+        const cluster_transfer *t = &c->transfers[i];
+        uint32_t journaled = 0, noted = cluster_noted(c, &t->begin.id);
+        for (uint32_t k = 0; k < t->op_count; k++)
+            if (t->ops[k].writes && t->ops[k].amount &&
+                cluster_times_in_journal(c, t->ops[k].path, &t->begin.id))
+                journaled++;
+        if (noted != journaled)
+            fail_msg("transaction %u has %u writes, and was noted %u times", i, journaled, noted);
+        if (t->posted < journaled || (!journaled && t->posted))
+            fail_msg("transaction %u has %u writes, and was posted %u times", i, journaled, t->posted);
+    }
+    for (uint32_t i = 0; i < CLUSTER_NODES; i++) {
+        tr__tx_figures figures;
+        tr__tx_figures_of(c->nodes[i].tx, &figures);
+        assert_int_equal(0, figures.emits);
+        assert_int_equal(0, c->nodes[i].tx->emit_count);
+        assert_int_equal(0, c->nodes[i].tx->emit_bytes);
+        assert_null(c->nodes[i].tx->deliveries);
+    }
+}
+
 void cluster_check(cluster *c, const char *const *paths, uint32_t count)
 {
     int64_t sum = 0;
@@ -256,4 +291,6 @@ void cluster_check(cluster *c, const char *const *paths, uint32_t count)
     check_order(o);
     free(o);
     check_rest(c);
+    if (c->emits)
+        check_emits(c);
 }

@@ -32,7 +32,7 @@ static void every_planted_bug_breaks_a_property_that_there_is(void **state)
 {
     static const char properties[] =
         " order at_most_once confirmed down stale sums supervisor bound leak liveness tx_atomic "
-        "tx_durable tx_order tx_locks tx_lost tx_resolve ";
+        "tx_durable tx_order tx_locks tx_lost tx_resolve tx_emits tx_version ";
     static const char *const broken[] = {
 #define TR__PROPERTY(name, property, what) " " #property " ",
         TR__PLANTED_BUGS(TR__PROPERTY)};

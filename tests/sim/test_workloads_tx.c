@@ -45,8 +45,8 @@ static void passes(const tr_scenario *scenario, uint64_t seed, uint32_t faults)
                  result.what);
 }
 
-static const tr_scenario *const scenarios[] = {&sim_bank,  &sim_append,     &sim_exchange,
-                                               &sim_older, &sim_forgetting, &sim_upgrade};
+static const tr_scenario *const scenarios[] = {&sim_bank,       &sim_append,  &sim_exchange, &sim_older,
+                                               &sim_forgetting, &sim_upgrade, &sim_outbox,   &sim_together};
 
 /* ---- seeds --------------------------------------------------------------------------------------------- */
 
@@ -383,6 +383,8 @@ static const tr_scenario *scenario_of(const char *plant)
         return &sim_append;
     if (strcmp(plant, "forgotten_aborted") == 0 || strcmp(plant, "unacknowledged_forgotten") == 0)
         return &sim_forgetting;
+    if (strncmp(plant, "emit_", 5) == 0)
+        return &sim_outbox;
     if (strcmp(plant, "migrated_again") == 0 || strcmp(plant, "migrated_in_doubt") == 0 ||
         strcmp(plant, "migration_unawaited") == 0)
         return &sim_upgrade;
@@ -408,6 +410,8 @@ static void planted_bugs_of_transactions_are_found(void **state)
         "lives_unsaved",     "reads_unasked",
         "peers_unsaved",     "migrated_again",
         "migrated_in_doubt", "migration_unawaited",
+        "emit_unforced",     "emit_on_abort",
+        "emit_unsaved",      "emit_unmarked",
     };
     (void)state;
     for (size_t i = 0; i < TR_COUNT(names); i++) {

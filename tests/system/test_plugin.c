@@ -176,9 +176,9 @@ static void a_library_without_a_good_block_is_refused(void **state)
         {"#include <troupe/troupe.h>\nint f(tr_actor *a);\nint f(tr_actor *a) { return tr_now(a) > 0; }\n",
          TR_EINVAL, "undefined symbol: tr_now"},
         {BLOCK(".magic = 1"), TR_EINVAL, "no magic number"},
-        {BLOCK(".abi_major = 1"), TR_EVERSION, "built for ABI 1.1, this node has 5.1: rebuild it"},
-        {BLOCK(".abi_major = 0"), TR_EVERSION, "built for ABI 0.1"},
-        {BLOCK(".abi_minor = 2"), TR_EVERSION, "built for ABI 5.2, this node has 5.1"},
+        {BLOCK(".abi_major = 1"), TR_EVERSION, "built for ABI 1.2, this node has 5.2: rebuild it"},
+        {BLOCK(".abi_major = 0"), TR_EVERSION, "built for ABI 0.2"},
+        {BLOCK(".abi_minor = 3"), TR_EVERSION, "built for ABI 5.3, this node has 5.2"},
         {BLOCK(".size = 40"), TR_EINVAL, "says 40 bytes"},
         {BLOCK(".size = 4000"), TR_EINVAL, "says 4000 bytes"},
         {BLOCK(".name = 0"), TR_EINVAL, "its name must be"},
@@ -214,7 +214,7 @@ static void an_older_minor_loads_and_another_major_does_not(void **state)
         fail_msg("%s", error.text);
     assert_ptr_equal(&newer, *plugin->block->host);
     newer.abi_major++;
-    assert_refused_by(&newer, file, TR_EVERSION, "built for ABI 5.1, this node has 6.2");
+    assert_refused_by(&newer, file, TR_EVERSION, "built for ABI 5.2, this node has 6.3");
 }
 
 static void two_plugins_are_two_libraries(void **state)

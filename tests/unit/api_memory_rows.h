@@ -78,6 +78,7 @@ static tr_err row_words(tr_actor *self, rig *r)
     free(json);
     assert_non_null(tr_match(msg, note));
     assert_true(tr_addr_is_none(tr_msg_sender(msg)) && tr_msg_ask_number(msg) == 0 && tr_msg_tag(msg) == 0);
+    assert_null(tr_msg_emitted(msg));
     assert_true(tr_msg_remaining(self, msg) == TR_FOREVER);
     tr_msg_free(self, &msg);
     tr_addr_format(tr_self(self), text);
@@ -381,6 +382,7 @@ static tr_err pay(tr_actor *self, tr_tx *tx, void *arg)
     TR_TRY(tr_tx_await(tx, "account", credit, .amount = 5));
     TR_TRY(tr_tx_await(tx, "account", set_note, .text = "paid"));
     TR_TRY(tr_tx_await(tx, "account", delete_note));
+    TR_TRY(tr_tx_await(tx, "account", emit_balance, .to = "account"));
     return tr_tx_await_reply(tx, "account", balance_is, &is, get_balance);
 }
 
@@ -428,7 +430,7 @@ static const struct {
     {"send_with_body notify_level", row_mailbox, row_mailbox},
     {"defer undefer become", row_become, NULL},
     {"watch_dead_letters", row_dead_letters, NULL},
-    {"match_type msg_type_name msg_sender msg_ask_number msg_remaining msg_tag msg_json fmt self state now "
+    {"match_type msg_type_name msg_sender msg_ask_number msg_remaining msg_tag msg_emitted msg_json fmt self state now "
      "random "
      "log fail "
      "last_error addr_format addr_parse err_word node_of assert_that",
@@ -458,7 +460,7 @@ static const struct {
     {"await_msg_at await_type_at receive_at receive_match_at sleep_at", NULL, row_fiber},
     {"tx_begin tx_call_body tx_commit tx_abort tx_ticket tx_resolve tx_outcome_of tx_run view_get view_put "
      "view_del "
-     "view_i64 view_put_i64 view_text view_put_text view_reply_body refuse view_each",
+     "view_i64 view_put_i64 view_text view_put_text view_reply_body view_emit_body refuse view_each",
      NULL, row_transaction_fiber},
     {"reply_body reply_error msg_take", row_reply, NULL},
 };

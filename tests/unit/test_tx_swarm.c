@@ -91,7 +91,7 @@ static void begin_one(cluster *c, uint32_t node)
 
 static void disturb_node(cluster *c, cluster_node *n, uint32_t i)
 {
-    switch (draw(c, 8)) {
+    switch (draw(c, 8 + c->shared)) {
     case 0:
         cluster_kill(c, i, draw(c, 2));
         break;
@@ -110,6 +110,10 @@ static void disturb_node(cluster *c, cluster_node *n, uint32_t i)
         break;
     case 6:
         n->log.fail_force_in = 1 + (unsigned)draw(c, 4);
+        break;
+    case 8:
+        c->store_down = !c->store_down;
+        c->store_slow[i] = draw(c, 2) ? 0 : draw(c, TR_SECONDS(5));
         break;
     default:
         tr__alloc_fail_at(1 + draw(c, 300));
@@ -161,6 +165,8 @@ static void disturb(cluster *c)
 static void heal_all(cluster *c)
 {
     c->twice = c->lost = 0;
+    c->store_down = false;
+    memset(c->store_slow, 0, sizeof(c->store_slow));
     tr__alloc_fail_at(0);
     for (uint32_t i = 0; i < CLUSTER_NODES; i++) {
         c->nodes[i].held = false;
@@ -220,11 +226,24 @@ static void disturbed_time(cluster *c)
     }
 }
 
+/* All of them decide in a store that they share. */
+static void share(cluster *c)
+{
+    c->shared = true;
+    for (uint32_t i = 0; i < CLUSTER_NODES; i++) {
+        cluster_kill(c, i, false);
+        start(c, i);
+    }
+}
+
 static void run_seed(uint64_t seed, uint64_t hits[TR__TX_POINT_COUNT])
 {
     running_seed = seed;
     cluster *c = calloc(1, sizeof(*c));
     cluster_open(c, seed);
+    if (seed % 4 == 1)
+        share(c);
+    c->emits = seed % 3 == 0;
     c->segment = seed % 2 ? 16 * 1024 : 0; /* of logs that are opened again */
     disturbed_time(c);
     heal_all(c);

@@ -295,6 +295,7 @@ static tr_node *make(sim_node *node, tr_error *error)
                        .wake_control = seam_wake_control,
                        .wall_ms = seam_wall_ms,
                        .open_log = sim_disk_open,
+                       .open_decisions = sim_decisions_open,
                        .log_options = &sim_log_sizes,
                        .point = seam_point,
                        .fatal = seam_fatal,

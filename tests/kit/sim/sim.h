@@ -6,6 +6,7 @@
  *     world.c    what is outside: commands, origins      sim_*.c   its parts, twins of what is real there
  *     check.c    what must hold of every node            probe.c   an actor that a test speaks with
  *     sums.c     the sums of both ends of a connection   script.c  a fault script
+ *     decisions.c  a store of decisions that nodes share
  *     rows.c     what a fault is to transactions: which row of their crash table
  *     run.c      a scenario from its start to its end
  *
@@ -21,6 +22,7 @@
 #include <troupe/testkit.h>
 
 #include "actors/loop.h"
+#include "actors/tx/decision_store.h"
 #include "base/buggify.h"
 #include "base/random.h"
 #include "base/seams.h"
@@ -85,6 +87,10 @@ struct sim_node {
     void (*disk_begin)(struct tr__log_store *store, const struct tr__log_batch *batch);
     bool (*snap_begin)(struct tr__snap_store *store, bool (*step)(void *context), void *context);
     uint64_t disk_slow_until;
+    tr__decision_store decided_in; /* decisions.c */
+    void (*decided_wake)(void *context);
+    void *decided_wake_context;
+    struct sim_ask *decided;     /* answers that it hasn't looked at */
     bool ended_itself;           /* its last life, for its log couldn't go on */
     bool slots_lost;             /* with the power, and not written again since */
     uint32_t flipped_segment;    /* of the log; 0: of the snapshot */
@@ -111,6 +117,7 @@ typedef struct sim_rates {
 } sim_rates;
 
 #define SIM_ASSERTIONS_MAX 256
+#define SIM_TOGETHER       "together" /* nodes of a scenario of that name decide in a store that they share */
 
 struct tr_sim {
     uint64_t number; /* of this process's simulations: what a scenario keeps in static memory is of one */
@@ -242,6 +249,8 @@ void sim_net_fini(tr_sim *sim);
 /* ---- disk.c -------------------------------------------------------------------------------------------- */
 
 void sim_disk_init(sim_node *node, uint64_t seed);
+struct tr__decision_store *sim_decisions_open(void *node, const char *name, void (*wake)(void *context),
+                                              void *wake_context, tr_error *error);
 struct tr__log_store *sim_disk_open(void *node, const char *directory, const char *name,
                                     void (*wake)(void *context), void *wake_context, tr_error *error);
 /* The logs' sizes: small, so that a run makes them grow. */

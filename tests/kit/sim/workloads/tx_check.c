@@ -17,18 +17,28 @@ static const tr__transactions *manager_of(uint32_t node)
     return sim_node_is_up(n) ? n->node->transactions : NULL;
 }
 
+static const tr__kv *value_of(uint32_t node, const char *actor, const char *key)
+{
+    const tr__transactions *t = manager_of(node);
+    const tr__store *store = t && t->tx ? tr__tx_state(t->tx, actor) : NULL;
+    return store ? tr__store_get(store, key, strlen(key)) : NULL;
+}
+
 static const tr__kv *value_at(uint32_t place, const char *key)
 {
-    const tr__transactions *t = manager_of(place / 2);
-    const tr__store *store = t && t->tx ? tr__tx_state(t->tx, strchr(tx_path(place), '/') + 1) : NULL;
-    return store ? tr__store_get(store, key, strlen(key)) : NULL;
+    return value_of(place / 2, strchr(tx_path(place), '/') + 1, key);
+}
+
+const char *tx_kept(uint32_t node, const char *actor, const char *key, uint32_t *length)
+{
+    const tr__kv *journal = value_of(node, actor, key);
+    *length = journal ? journal->size / (uint32_t)sizeof(uint32_t) : 0;
+    return journal ? tr__kv_value(journal) : NULL;
 }
 
 const char *tx_journal(uint32_t place, uint32_t *length)
 {
-    const tr__kv *journal = value_at(place, "journal");
-    *length = journal ? journal->size / (uint32_t)sizeof(uint32_t) : 0;
-    return journal ? tr__kv_value(journal) : NULL;
+    return tx_kept(place / 2, strchr(tx_path(place), '/') + 1, "journal", length);
 }
 
 uint32_t tx_journal_at(const char *journal, uint32_t i)

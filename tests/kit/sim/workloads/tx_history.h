@@ -50,11 +50,13 @@ typedef struct tx_history {
     tx_record records[TX_RECORDS];
     uint32_t count;
     uint64_t moment;
-    uint32_t asked_all; /* bits: nodes that have resolved all tickets after healing */
-    uint32_t quiet;     /* bits: nodes where nobody begins or asks anything while there are faults */
-    uint32_t older;     /* bits: nodes whose log is an older copy now, so that it lacks something */
-    bool may_lose;      /* logs are put back to older copies */
-    bool may_expire;    /* outcomes are forgotten soon */
+    uint32_t asked_all;          /* bits: nodes that have resolved all tickets after healing */
+    uint32_t quiet;              /* bits: nodes where nobody begins or asks anything while there are faults */
+    uint32_t older;              /* bits: nodes whose log is an older copy now, so that it lacks something */
+    bool may_lose;               /* logs are put back to older copies */
+    bool may_expire;             /* outcomes are forgotten soon */
+    bool emits;                  /* each write emits its transaction's number to an audit and to a ledger */
+    uint32_t posted[TX_RECORDS]; /* how often each number came to a ledger */
 } tx_history;
 
 /* Of this run: empty at its start. */
@@ -85,8 +87,17 @@ void tx_check_all(void);
 void tx_check_order(void);
 /* The same once more, by the judge of files' histories (tx_judge.c). */
 void tx_check_judged(void);
+/* What was committed is noted by an audit once for each write, what wasn't never is; the same of ledgers but at least once,
+ * and but for those of nodes that died; and no outbox has anything. */
+void tx_check_emits(void);
+/* Where a transaction's number is emitted to. */
+uint32_t tx_emit_node(uint32_t number);
+/* Moves money between two places, or takes more than there is. */
+void tx_plan_moves(tr_actor *self, tx_record *record);
 /* Of the journal, as bytes; *length: entries. NULL: none. */
 const char *tx_journal(uint32_t place, uint32_t *length);
+/* The like for what another participant keeps under that key. */
+const char *tx_kept(uint32_t node, const char *actor, const char *key, uint32_t *length);
 uint32_t tx_journal_at(const char *journal, uint32_t i);
 int64_t tx_balance(uint32_t place);
 

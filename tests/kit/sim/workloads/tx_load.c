@@ -129,6 +129,10 @@ static bool have_all(tr_actor *self, uint32_t index)
 {
     bool made = have(self, &tx_participant_def, "a");
     made |= have(self, &tx_participant_def, "b");
+    if (tx_history_now()->emits) {
+        have(self, &tx_audit_def, "audit");
+        have(self, &tx_ledger_def, "ledger");
+    }
     if (!(tx_history_now()->asked_all >> index & 1))
         have(self, &resolver_def, "resolver");
     for (int i = 0; i < CALLERS && goes_on() && !is_quiet(); i++)

@@ -16,19 +16,62 @@ TR_MESSAGE(tx_write, TR_WRITES, (u32, number), (i64, amount), (u32, padding))
 TR_MESSAGE(tx_look)
 TR_MESSAGE(tx_seen, (i64, balance), (u32, entries))
 
-static tr_err append(tr_txview *v, uint32_t number)
+static tr_err append(tr_txview *v, const char *key, uint32_t number)
 {
     uint32_t journal[JOURNAL_MAX];
     tr_bytes now;
-    tr_view_get(v, "journal", &now);
+    tr_view_get(v, key, &now);
     size_t entries = now.size / sizeof(*journal);
     if (entries == JOURNAL_MAX)
         return tr_refuse(v, "the journal is full");
     if (entries)
         memcpy(journal, now.data, now.size);
     journal[entries] = number;
-    return tr_view_put(v, "journal", journal, (entries + 1) * sizeof(*journal));
+    return tr_view_put(v, key, journal, (entries + 1) * sizeof(*journal));
 }
+
+/* ---- what is emitted ----------------------------------------------------------------------------------- */
+
+TR_MESSAGE(tx_noted, (u32, number))
+
+uint32_t tx_emit_node(uint32_t number)
+{
+    return number % (TX_PLACES / 2);
+}
+
+static tr_err emit(tr_txview *v, uint32_t number)
+{
+    char audit[16], ledger[16];
+    snprintf(audit, sizeof(audit), "n%u/audit", tx_emit_node(number));
+    snprintf(ledger, sizeof(ledger), "n%u/ledger", tx_emit_node(number));
+    TR_TRY(tr_view_emit(v, audit, tx_noted, .number = number));
+    return tr_view_emit(v, ledger, tx_noted, .number = number);
+}
+
+static tr_err audit(tr_txview *v, void *state, const tr_msg *msg)
+{
+    (void)state;
+    const tx_noted *n = tr_match(msg, tx_noted);
+    return n ? append(v, "audit", n->number) : TR_OK;
+}
+
+const tr_actor_def tx_audit_def = {.name = "audit", .transact = audit};
+
+static void ledger(tr_actor *self, void *state, const tr_msg *msg)
+{
+    (void)self;
+    (void)state;
+    const tx_noted *n = tr_match(msg, tx_noted);
+    if (!n || n->number >= TX_RECORDS || !sim_counts())
+        return;
+    tx_history_now()->posted[n->number]++;
+    if (!tr_msg_emitted(msg) || !strchr(tr_msg_emitted(msg), '/'))
+        tr_sim_fail(sim_now_running, "what transaction %u emitted has no id", n->number);
+}
+
+const tr_actor_def tx_ledger_def = {.name = "ledger", .receive = ledger};
+
+/* ---- the participant ----------------------------------------------------------------------------------- */
 
 static tr_err participant(tr_txview *v, void *state, const tr_msg *msg)
 {
@@ -47,7 +90,9 @@ static tr_err participant(tr_txview *v, void *state, const tr_msg *msg)
     balance += w->amount;
     if (balance < 0)
         return tr_refuse(v, "there is not enough");
-    TR_TRY(append(v, w->number));
+    TR_TRY(append(v, "journal", w->number));
+    if (tx_history_now()->emits)
+        TR_TRY(emit(v, w->number));
     if (w->padding)
         TR_TRY(tr_view_put(v, "padding", padding, w->padding));
     return tr_view_put(v, "balance", &balance, sizeof(balance));

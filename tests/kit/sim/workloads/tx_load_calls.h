@@ -4,6 +4,7 @@
 
 #include "tests/kit/sim/workloads/tx_load.h"
 
+extern const tr_actor_def tx_audit_def, tx_ledger_def;
 extern const tr_actor_def tx_participant_def;
 void tx_run(tr_actor *self, tx_record *record);
 void tx_by_hand(tr_actor *self, tx_record *record);
