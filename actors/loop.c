@@ -10,6 +10,7 @@
 #include "actors/futures/pending.h"
 #include "actors/operator/meter.h"
 #include "actors/placement.h"
+#include "actors/remote/records.h"
 #include "actors/remote/remote.h"
 #include "actors/supervision/shutdown.h"
 #include "base/buggify.h"
@@ -50,6 +51,7 @@ void tr__loop_fini(tr__loop *loop)
     tr__pendings_fini(loop);
     tr__becomings_fini(loop);
     tr__fiber_pool_destroy(loop->fibers);
+    tr__far_fini(loop);
     tr__free(loop->outboxes);
     tr__free(loop->blocks_home);
     tr__free(loop->slots_home);
@@ -74,7 +76,7 @@ static void inbox_take(tr__loop *loop)
     while (in_order) {
         tr_msg *msg = in_order;
         in_order = msg->next;
-        TR__COUNT(loop->counts.arrived);
+        loop->counts.arrived += tr__msg_count(msg);
         tr__deliver(loop, msg);
     }
 }
@@ -142,18 +144,33 @@ static void blocks_send_home(tr__loop *loop, tr__loop *home)
     }
 }
 
+void tr__outbox_push(tr__loop *loop, uint32_t index)
+{
+    tr__chain *out = &loop->outboxes[index];
+    if (out->head) {
+        tr_msg *newest = out->head, *oldest = out->tail;
+        out->head = out->tail = NULL;
+        tr__loop_push(loop->node->loops[index], newest, oldest);
+    }
+}
+
+/* What was written in this turn, to outboxes. */
+static void close_records(tr__loop *loop)
+{
+    tr__far_flush(loop);
+    for (uint32_t i = 0, all = tr__loops_all(loop->node); i < all; i++)
+        if (loop->outboxes[i].open)
+            tr__hand_close(loop, &loop->outboxes[i], (uint8_t)i);
+}
+
 static void flush(tr__loop *loop)
 {
+    close_records(loop);
     tr__holds_return(loop);
     for (uint32_t i = 0, all = tr__loops_all(loop->node); i < all; i++) {
         if (i == loop->index)
             continue;
-        tr__chain *out = &loop->outboxes[i];
-        if (out->head) {
-            tr_msg *newest = out->head, *oldest = out->tail;
-            out->head = out->tail = NULL;
-            tr__loop_push(loop->node->loops[i], newest, oldest);
-        }
+        tr__outbox_push(loop, i);
         blocks_send_home(loop, loop->node->loops[i]);
     }
 }
@@ -188,7 +205,7 @@ bool tr__loop_turn(tr__loop *loop)
         more |= tr__remote_has_news(loop->node->remote);
     }
     if (TR_BUGGIFY(outbox_late))
-        more = true;
+        close_records(loop), more = true;
     else
         flush(loop);
     return loop->had_more = more || loop->fresh || loop->queue || loop->retell || stopping ||
@@ -262,7 +279,7 @@ void tr__loop_end(tr__loop *loop)
     tr_msg *msg = atomic_exchange_explicit(&loop->inbox, NULL, memory_order_acquire);
     while (msg) {
         tr_msg *next = msg->next;
-        TR__COUNT(loop->counts.arrived);
+        loop->counts.arrived += tr__msg_count(msg);
         tr__drop(loop, msg, TR_DROP_SHUTDOWN);
         msg = next;
     }

@@ -84,7 +84,7 @@ static void refuse_here(tr__remote_peer *p, const tr__record *r, const tr_error 
                         here(p, r->to_slot, r->to_generation)))
         tr__node_log(loop->node, TR_LOG_DEBUG, "from node %s: %s", p->peer->name, why->text);
     if (is_ask(r))
-        tr__remote_refuse_ask(p, r, why);
+        tr__remote_refuse_ask(loop, p->peer->id, r, why);
 }
 
 /* It was counted as received. */

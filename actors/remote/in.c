@@ -93,26 +93,32 @@ void tr__remote_cut_for(tr__remote_peer *p, tr_err code, const char *what)
 }
 
 /* What a message that can't be had is answered with; the text names the field. */
-static void undecoded(tr__remote_peer *p, const tr__record *r, tr_drop why, const tr_error *error)
+void tr__remote_undecoded(tr__loop *loop, uint64_t node, const char *name, const tr_typeinfo *type,
+                          const tr__record *r, tr_drop why, const tr_error *error)
 {
-    tr__loop *loop = p->remote->loop;
-    tr_addr from = {p->peer->id, r->from_slot, r->from_generation};
+    tr_addr from = {node, r->from_slot, r->from_generation};
     tr_addr to = {loop->node->id, r->to_slot, r->to_generation};
-    const tr_typeinfo *type = tr__heard_type_of(p, r->type);
     loop->counts.dropped[why]++;
     if (tr__dead_letter(loop, why, type ? type->name : "type that isn't known here", from, to))
-        tr__node_log(loop->node, TR_LOG_DEBUG, "from node %s: %s", p->peer->name, error->text);
+        tr__node_log(loop->node, TR_LOG_DEBUG, "from node %s: %s", name, error->text);
+    if (r->kind == TR__WIRE_ASK || r->kind == TR__WIRE_STREAM_ASK)
+        tr__remote_refuse_ask(loop, node, r, error);
 }
 
-void tr__remote_refuse_ask(tr__remote_peer *p, const tr__record *r, const tr_error *error)
+static void undecoded(tr__remote_peer *p, const tr__record *r, tr_drop why, const tr_error *error)
 {
-    tr__loop *loop = p->remote->loop;
+    tr__remote_undecoded(p->remote->loop, p->peer->id, p->peer->name, tr__heard_type_of(p, r->type), r, why,
+                         error);
+}
+
+void tr__remote_refuse_ask(tr__loop *loop, uint64_t node, const tr__record *r, const tr_error *error)
+{
     tr_msg *msg = tr__msg_alloc(&loop->pool, loop->index, TR__FAILURE_ROOM);
     if (!msg)
         return; /* its deadline tells it */
     tr__reason reason = {.code = error->code};
     snprintf(reason.text, sizeof(reason.text), "%.*s", (int)sizeof(reason.text) - 1, error->text);
-    msg->sender = (tr_addr){p->peer->id, r->from_slot, r->from_generation};
+    msg->sender = (tr_addr){node, r->from_slot, r->from_generation};
     msg->ask = r->ask;
     tr__started_failed(loop, msg, &reason);
 }
@@ -174,13 +180,6 @@ static bool begin_stream(tr__remote_peer *p, const tr__record *r, tr_msg *msg)
     return false;
 }
 
-/* Nothing has to be looked at. */
-static bool is_free(const tr_rights *rights)
-{
-    const uint32_t most = TR_MAY_SEND | TR_MAY_SUBSCRIBE;
-    return (rights->may & most) == most;
-}
-
 static bool is_allowed(tr__remote_peer *p, const tr__record *r, tr_addr to, tr_error *error)
 {
     const tr_typeinfo *type = tr__heard_type_of(p, r->type), *subscribe = tr__type_of(&tr_subscribe_type);
@@ -189,14 +188,26 @@ static bool is_allowed(tr__remote_peer *p, const tr__record *r, tr_addr to, tr_e
            (!subscribes || tr__peer_may(p, TR__RIGHT_SUBSCRIBE, NULL, error) == TR_OK);
 }
 
+void tr__remote_fill(tr__loop *loop, uint64_t node, tr_msg *msg, const tr__record *r)
+{
+    bool asks = r->kind == TR__WIRE_ASK || r->kind == TR__WIRE_STREAM_ASK;
+    msg->kind = asks ? TR__MSG_ASK : TR__MSG_NORMAL;
+    msg->sender = (tr_addr){node, r->from_slot, r->from_generation};
+    msg->ask = r->ask;
+    if (r->kind != TR__WIRE_NORMAL)
+        msg->deadline_ns =
+            r->remaining_ns > UINT64_MAX - loop->now_ns ? UINT64_MAX : loop->now_ns + r->remaining_ns;
+    msg->to.slot = r->to_slot;
+    msg->to.generation = r->to_generation;
+}
+
 static void take_message(tr__remote_peer *p, const tr__record *r)
 {
     tr__loop *loop = p->remote->loop;
     tr_addr to = {loop->node->id, r->to_slot, r->to_generation};
     tr_drop why;
     tr_error error;
-    bool asks = r->kind == TR__WIRE_ASK || r->kind == TR__WIRE_STREAM_ASK;
-    bool may = __builtin_expect(is_free(p->rights), 1) || is_allowed(p, r, to, &error);
+    bool may = __builtin_expect(tr__rights_are_free(p->rights), 1) || is_allowed(p, r, to, &error);
     if (__builtin_expect(r->length > TR__LIMIT_MIN, 0) && may && tr__arrival_refuse_larger(p, r))
         return;
     tr_msg *msg = may ? tr__remote_decode(p, r, &why, &error) : NULL;
@@ -204,22 +215,13 @@ static void take_message(tr__remote_peer *p, const tr__record *r)
         why = TR_DROP_REFUSED;
     if (!msg) {
         undecoded(p, r, why, &error);
-        if (asks)
-            tr__remote_refuse_ask(p, r, &error);
         return;
     }
-    msg->kind = asks ? TR__MSG_ASK : TR__MSG_NORMAL;
-    msg->sender = (tr_addr){p->peer->id, r->from_slot, r->from_generation};
-    msg->ask = r->ask;
-    if (r->kind != TR__WIRE_NORMAL)
-        msg->deadline_ns =
-            r->remaining_ns > UINT64_MAX - loop->now_ns ? UINT64_MAX : loop->now_ns + r->remaining_ns;
+    tr__remote_fill(loop, p->peer->id, msg, r);
     if (r->kind == TR__WIRE_EXPIRING) {
         msg->flags |= TR__MSG_EXPIRES;
         atomic_store_explicit(&loop->node->expiring, true, memory_order_relaxed);
     }
-    msg->to.slot = to.slot;
-    msg->to.generation = to.generation;
     if (r->kind == TR__WIRE_STREAM_ASK && !begin_stream(p, r, msg))
         return;
     arrive(loop, to, msg);
@@ -562,10 +564,11 @@ static inline tr_err next(tr__remote_peer *p, const uint8_t *bytes, size_t lengt
 {
     tr__record record;
     if (tr__alike_get(&p->alike_in, bytes, length, used))
-        return tr__remote_take(p, &p->alike_in.record);
+        return tr__hand_on(p, &p->alike_in.record, bytes, *used) ? TR_OK
+                                                                 : tr__remote_take(p, &p->alike_in.record);
     TR_TRY(tr__wire_get(bytes, length, &record, used, error));
     tr__alike_keep(&p->alike_in, bytes, &record);
-    return tr__remote_take(p, &record);
+    return tr__hand_on(p, &record, bytes, *used) ? TR_OK : tr__remote_take(p, &record);
 }
 
 void tr__remote_take_batch(tr__remote_peer *p, const uint8_t *bytes, size_t length)

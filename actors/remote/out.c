@@ -229,6 +229,8 @@ static void leaving(tr__remote_peer *p, const tr_msg *msg)
 
 static tr__record record_of(const tr_msg *msg)
 {
+    if (msg->kind == TR__MSG_RECORDS)
+        return tr__records_first(msg);
     return (tr__record){.kind = ways[msg->kind].wire,
                         .to_slot = msg->to.slot,
                         .to_generation = msg->to.generation,
@@ -246,6 +248,8 @@ static tr_err send_now(tr__remote_peer *p, tr_msg *msg, tr__record *record, tr__
     bool waits = ways[msg->kind].waits;
     p->pair = pair;
     p->bulk_refused = p->went_along = false;
+    if (msg->kind == TR__MSG_RECORDS)
+        return tr__records_send_one(p, msg, record, pair);
     if (msg->kind == TR__MSG_MOVED && tr__stream_is_given_up(p, msg)) {
         TR__COUNT(loop->counts.handled);
         tr__moved_lost(loop, p->peer->id, msg);
@@ -297,7 +301,8 @@ static void hold(tr__remote_peer *p, tr_msg *msg)
     *p->held_end = msg;
     p->held_end = &msg->next;
     atomic_store_explicit(&p->route->blocked, true, memory_order_relaxed);
-    if (++p->held_count == TR__HELD_MAX)
+    p->held_count += tr__msg_count(msg);
+    if (p->held_count >= TR__HELD_MAX)
         held_too_many(p);
 }
 
@@ -396,9 +401,21 @@ static void send_forwarded(tr__remote_peer *p, tr_msg *msg)
         tr__submit(loop, asker, moved);
 }
 
+static void send_records(tr__remote_peer *p, tr_msg *msg)
+{
+    if (p->cut)
+        tr__drop_for(p->remote->loop, p->peer->id, msg, TR_DROP_NO_CONNECTION);
+    else if ((p->held && !TR_PLANT(held_overtaken)) || tr__records_send(p, msg) == TR_EAGAIN)
+        hold(p, msg);
+}
+
 void tr__remote_peer_send(tr__remote_peer *p, tr_msg *msg)
 {
     tr__loop *loop = p->remote->loop;
+    if (msg->kind == TR__MSG_RECORDS) {
+        send_records(p, msg);
+        return;
+    }
     if (msg->kind == TR__MSG_WANT_WRITABLE) {
         loop->counts.handled++;
         msg->next = NULL;
@@ -439,11 +456,32 @@ void tr__remote_peer_send(tr__remote_peer *p, tr_msg *msg)
     }
 }
 
+/* Of a block that is held, some may go. False: some are left. */
+static bool send_held_records(tr__remote_peer *p)
+{
+    tr_msg *msg = p->held, *next = msg->next;
+    uint32_t before = tr__msg_count(msg);
+    bool gone = tr__records_send(p, msg) == TR_OK;
+    p->held_count -= gone ? before : before - tr__msg_count(msg);
+    if (!gone)
+        return false;
+    p->remote->loop->counts.sent += TR_PLANT(held_counted_twice);
+    p->held = next;
+    if (!next)
+        p->held_end = &p->held;
+    return true;
+}
+
 /* What was held for credit of the normal lane, as far as that goes. */
 static void send_held(tr__remote_peer *p)
 {
     while (p->held) {
         tr_msg *msg = p->held, *next = msg->next;
+        if (msg->kind == TR__MSG_RECORDS) {
+            if (!send_held_records(p))
+                return;
+            continue;
+        }
         size_t weight = tr__answer_weight(msg);
         tr__record record = record_of(msg);
         tr_err err = send_in_order(p, msg, &record);

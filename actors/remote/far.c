@@ -1,0 +1,145 @@
+/* What loops other than the one with the connections write to other nodes: blocks of records, one open for each node that
+ * is written to in a turn. A node's types have numbers on its connection, which loop 0 tells it; those that it has told stand
+ * in a table that others read. A message of another type goes the long way, as a message, and with it the type is told. */
+#include <string.h>
+
+#include <troupe/troupe.h>
+
+#include "actors/remote/peer.h"
+#include "base/buggify.h"
+#include "base/mem.h"
+#include "base/plant.h"
+
+/* Beside one route. */
+typedef struct tr__far {
+    struct tr__far *next_open;
+    bool listed;       /* among the loop's that have something open */
+    uint16_t epoch;    /* of the route; all here is of that */
+    tr_msg *open;      /* NULL: nothing was written since the last one went */
+    tr__writer writer; /* likewise */
+} tr__far;
+
+/* To the outbox. */
+static void close_open(tr__loop *loop, tr__far *far)
+{
+    tr_msg *msg = far->open;
+    if (!msg)
+        return;
+    far->open = NULL;
+    msg = tr__records_fit(loop, msg);
+    tr__route *route = &loop->node->remote->routes[msg->route - 1];
+    atomic_fetch_add_explicit(&route->records, tr__records_cost(msg), memory_order_relaxed);
+    loop->counts.passed += tr__records_of(msg)->count - 1;
+    tr__to_loop(loop, 0, msg);
+}
+
+static tr__far *far_make(tr__loop *loop, size_t index)
+{
+    if (!loop->fars && !(loop->fars = tr__zalloc(TR__PEERS_MAX * sizeof(*loop->fars))))
+        return NULL;
+    return loop->fars[index] = tr__zalloc(sizeof(tr__far));
+}
+
+/* What is beside the route, of its epoch while it leads to that node; NULL: no memory, or it doesn't any more. */
+static tr__far *far_of(tr__loop *loop, size_t index, tr__route *route, uint64_t node)
+{
+    tr__far *far = loop->fars ? loop->fars[index] : NULL;
+    uint16_t epoch;
+    if (!tr__route_epoch(route, node, &epoch))
+        return NULL;
+    if (__builtin_expect(far && far->epoch == epoch, 1))
+        return far;
+    if (!far && !(far = far_make(loop, index)))
+        return NULL;
+    close_open(loop, far);
+    far->epoch = epoch;
+    far->writer = (tr__writer){0};
+    return far;
+}
+
+/* Whether the type has a number there: it is the writer's last one then. A number that was read is of the epoch if that is
+ * still the same: another connection's are written after its epoch was. */
+static bool is_told(tr__far *far, tr__route *route, tr__told *told, const tr_typeinfo *type)
+{
+    if (far->writer.last_type == type)
+        return true;
+    uint32_t count = atomic_load_explicit(&told->count, memory_order_acquire), i = 0;
+    while (i < count && atomic_load_explicit(&told->types[i], memory_order_acquire) != type)
+        i++;
+    if (i >= count || atomic_load_explicit(&route->epoch, memory_order_acquire) != far->epoch)
+        return false;
+    far->writer.last_type = type;
+    far->writer.last_number = i;
+    return true;
+}
+
+/* An open block with that room; what is full goes at once, since the connection's loop may be idle. */
+static uint8_t *place(tr__loop *loop, tr__far *far, tr__route *route, uint64_t node, const tr_typeinfo *type,
+                      uint32_t number, size_t length)
+{
+    uint8_t *at = far->open ? tr__records_place(far->open, type, number, length) : NULL;
+    if (__builtin_expect(at != NULL, 1))
+        return at;
+    bool full = far->open != NULL;
+    close_open(loop, far);
+    if (full)
+        tr__outbox_push(loop, 0);
+    far->open = tr__records_open(loop, loop->node->id, node);
+    if (!far->open)
+        return NULL;
+    far->open->routed = true;
+    far->open->route = (uint16_t)(route - loop->node->remote->routes + 1);
+    far->open->route_epoch = far->epoch;
+    if (!far->listed) {
+        far->listed = true;
+        far->next_open = loop->far_open;
+        loop->far_open = far;
+    }
+    return tr__records_place(far->open, type, number, length);
+}
+
+bool tr__far_put(tr__loop *loop, tr__route *route, tr_addr to, tr_addr from, const tr_typeinfo *type,
+                 const void *body, size_t size)
+{
+    tr__remote *remote = loop->node->remote;
+    size_t index = (size_t)(route - remote->routes);
+    tr__far *far = far_of(loop, index, route, to.node);
+    bool alike = far && tr__writer_is_alike(&far->writer, to, from, type);
+    if (!far || (!alike && !is_told(far, route, &remote->told[index], type)))
+        return false;
+    uint32_t number = alike ? far->writer.alike.record.type : far->writer.last_number;
+    size_t room = tr__cbor_room(type, body, size);
+    uint8_t *at = place(loop, far, route, to.node, type, number, TR__WIRE_HEADER_MAX + room);
+    if (!at)
+        return false;
+    size_t length = tr__writer_put(&far->writer, at, alike, to, from, type, body, room);
+    tr__records_placed(far->open, length);
+    TR__COUNT(loop->counts.accepted);
+    if (TR_BUGGIFY(batch_of_one))
+        close_open(loop, far);
+    return true;
+}
+
+void tr__far_close(tr__loop *loop, const tr__route *route)
+{
+    tr__far *far = loop->fars ? loop->fars[route - loop->node->remote->routes] : NULL;
+    if (far && !TR_PLANT(records_overtaken))
+        close_open(loop, far);
+}
+
+void tr__far_flush(tr__loop *loop)
+{
+    while (loop->far_open) {
+        tr__far *far = loop->far_open;
+        loop->far_open = far->next_open;
+        far->listed = false;
+        close_open(loop, far);
+    }
+}
+
+void tr__far_fini(tr__loop *loop)
+{
+    for (uint32_t i = 0; loop->fars && i < TR__PEERS_MAX; i++)
+        tr__free(loop->fars[i]);
+    tr__free(loop->fars);
+}
