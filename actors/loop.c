@@ -154,6 +154,15 @@ void tr__outbox_push(tr__loop *loop, uint32_t index)
     }
 }
 
+/* Without a message, so it needs no memory. As in tr__loop_push. */
+static void tell_ended(tr__loop *to)
+{
+    atomic_store_explicit(&to->ended, true, memory_order_seq_cst);
+    if (atomic_load_explicit(&to->sleeping, memory_order_seq_cst) &&
+        atomic_exchange_explicit(&to->sleeping, false, memory_order_seq_cst))
+        to->node->seams.wake(to->node->seams.context, to->index);
+}
+
 /* What was written in this turn, to outboxes. */
 static void close_records(tr__loop *loop)
 {
@@ -171,8 +180,11 @@ static void flush(tr__loop *loop)
         if (i == loop->index)
             continue;
         tr__outbox_push(loop, i);
+        if (loop->tell_ended)
+            tell_ended(loop->node->loops[i]);
         blocks_send_home(loop, loop->node->loops[i]);
     }
+    loop->tell_ended = false;
 }
 
 /* ---- the turn ------------------------------------------------------------------------------------------ */
@@ -186,7 +198,12 @@ bool tr__loop_turn(tr__loop *loop)
     atomic_store_explicit(&loop->watch.at_ns, now, memory_order_relaxed);
     loop->stamp = tr__stamp_of(now);
     tr__ring_stamp(&loop->ring, loop->stamp);
+    /* Looked at before the inbox is taken: the answers that came before an end are in that. */
+    bool ended = __builtin_expect(atomic_load_explicit(&loop->ended, memory_order_relaxed), 0) &&
+                 atomic_exchange_explicit(&loop->ended, false, memory_order_acq_rel);
     inbox_take(loop);
+    if (__builtin_expect(ended, 0))
+        tr__far_ended(loop);
     blocks_collect(loop);
     bool stopping = __builtin_expect(tr__is_stopping(loop->node), 0) && tr__shutdown_step(loop);
     bool more = tr__fire_timers(loop);
@@ -209,7 +226,9 @@ bool tr__loop_turn(tr__loop *loop)
     else
         flush(loop);
     return loop->had_more = more || loop->fresh || loop->queue || loop->retell || stopping ||
-                            loop->stop_news || atomic_load_explicit(&loop->inbox, memory_order_relaxed);
+                            loop->stop_news || loop->tell_ended ||
+                            atomic_load_explicit(&loop->ended, memory_order_relaxed) ||
+                            atomic_load_explicit(&loop->inbox, memory_order_relaxed);
 }
 
 uint64_t tr__loop_next_due(const tr__loop *loop)
@@ -223,6 +242,7 @@ uint64_t tr__loop_next_due(const tr__loop *loop)
 bool tr__loop_has_news(const tr__loop *loop)
 {
     return atomic_load_explicit(&loop->inbox, memory_order_seq_cst) ||
+           atomic_load_explicit(&loop->ended, memory_order_seq_cst) ||
            (loop->index == 0 && tr__remote_has_news(loop->node->remote));
 }
 
@@ -270,6 +290,7 @@ void tr__loop_end_actors(tr__loop *loop)
             tr__actor_finish(loop, actor, &shutdown);
     }
     atomic_store_explicit(&loop->watch.actor, NULL, memory_order_relaxed);
+    tr__far_end(loop);
     flush(loop);
 }
 

@@ -153,6 +153,7 @@ struct tr__loop {
     tr__chain *outboxes;   /* by destination loop */
     struct tr__far **fars; /* what it writes to other nodes, by route; NULL: nothing yet (remote/far.c) */
     struct tr__far *far_open;
+    bool tell_ended;         /* loop 0: to the others, behind what is in their outboxes */
     tr__block **blocks_home; /* chains of foreign blocks, by home loop */
     tr_actor **slots_home;   /* the like of slots, by run_next */
     tr__hold holds[TR__HOLD_SLOTS];
@@ -194,6 +195,7 @@ struct tr__loop {
     _Atomic(tr__block *) blocks_back;
     _Atomic(tr_actor *) slots_back;
     _Atomic bool sleeping;
+    _Atomic bool ended;        /* connections have: see tr__far_ended */
     _Atomic bool taken;        /* of one that is exclusive: an actor has it */
     _Atomic uint32_t load;     /* busy time, of TR__LOAD_FULL (placement.h) */
     _Atomic uint8_t stop_done; /* the phase of the node's end in which it has nothing left to do */

@@ -69,7 +69,7 @@ static void fail_own_ask(tr__remote_peer *p, const tr__record *r, const tr_error
         return;
     }
     tr__waits_take(&p->waits, TR__MSG_ASK, r->ask, r->to_slot, r->to_generation);
-    tr__remote_fail_wait(p, r, wait, why->code, why->text, strlen(why->text));
+    tr__remote_fail_wait(p->remote->loop, p->peer->id, r, wait, why->code, why->text, strlen(why->text));
 }
 
 /* It can't go back, for want of memory or since they wouldn't understand: it ends here. */
@@ -132,7 +132,8 @@ void tr__take_refused(tr__remote_peer *p, const tr__record *r)
     if (r->ask) {
         tr_msg *wait = tr__waits_take(&p->waits, TR__MSG_ASK, r->ask, r->to_slot, r->to_generation);
         if (wait)
-            tr__remote_fail_wait(p, r, wait, code, (const char *)r->body, r->length);
+            tr__remote_fail_wait(p->remote->loop, p->peer->id, r, wait, code, (const char *)r->body,
+                                 r->length);
         return;
     }
     const char *type = tr__told_name(p, r->type);

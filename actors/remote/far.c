@@ -13,8 +13,10 @@
 /* Beside one route. */
 typedef struct tr__far {
     struct tr__far *next_open;
-    bool listed;       /* among the loop's that have something open */
-    uint16_t epoch;    /* of the route; all here is of that */
+    bool listed;    /* among the loop's that have something open */
+    uint16_t epoch; /* of the route; all here is of that, and of that node */
+    uint64_t node;
+    tr__waits waits;   /* asks */
     tr_msg *open;      /* NULL: nothing was written since the last one went */
     tr__writer writer; /* likewise */
 } tr__far;
@@ -37,7 +39,10 @@ static tr__far *far_make(tr__loop *loop, size_t index)
 {
     if (!loop->fars && !(loop->fars = tr__zalloc(TR__PEERS_MAX * sizeof(*loop->fars))))
         return NULL;
-    return loop->fars[index] = tr__zalloc(sizeof(tr__far));
+    tr__far *far = tr__zalloc(sizeof(*far));
+    if (far)
+        far->waits.ours = true;
+    return loop->fars[index] = far;
 }
 
 /* What is beside the route, of its epoch while it leads to that node; NULL: no memory, or it doesn't any more. */
@@ -51,8 +56,11 @@ static tr__far *far_of(tr__loop *loop, size_t index, tr__route *route, uint64_t 
         return far;
     if (!far && !(far = far_make(loop, index)))
         return NULL;
+    if (far->waits.count) /* until it is told of the end (tr__far_ended) */
+        return NULL;
     close_open(loop, far);
     far->epoch = epoch;
+    far->node = node;
     far->writer = (tr__writer){0};
     return far;
 }
@@ -120,11 +128,128 @@ bool tr__far_put(tr__loop *loop, tr__route *route, tr_addr to, tr_addr from, con
     return true;
 }
 
-void tr__far_close(tr__loop *loop, const tr__route *route)
+/* How such a message is written; 0: it isn't. */
+static tr__wire_kind kind_of(const tr_msg *msg)
+{
+    if (msg->flags & ~TR__MSG_OF_BODY || msg->home & TR__HOME_HOLDS || !msg->type || !msg->type->heads ||
+        msg->size > TR__FAR_MAX)
+        return 0;
+    return msg->kind == TR__MSG_NORMAL  ? TR__WIRE_NORMAL
+           : msg->kind == TR__MSG_ASK   ? TR__WIRE_ASK /* one of an actor here: others' are handed on */
+           : msg->kind == TR__MSG_REPLY ? TR__WIRE_REPLY
+                                        : 0;
+}
+
+static tr__record record_of(const tr__loop *loop, const tr_msg *msg, tr__wire_kind kind, uint32_t number)
+{
+    uint64_t due = msg->deadline_ns, now = loop->now_ns;
+    return (tr__record){.kind = kind,
+                        .to_slot = msg->to.slot,
+                        .to_generation = msg->to.generation,
+                        .from_slot = msg->sender.slot,
+                        .from_generation = msg->sender.generation,
+                        .ask = msg->ask,
+                        .remaining_ns = due == UINT64_MAX ? due
+                                        : due > now       ? due - now
+                                                          : 0,
+                        .type = number};
+}
+
+bool tr__far_send(tr__loop *loop, tr__route *route, uint64_t node, tr_msg *msg)
+{
+    tr__remote *remote = loop->node->remote;
+    size_t index = (size_t)(route - remote->routes);
+    tr__wire_kind kind = kind_of(msg);
+    tr__far *far = kind ? far_of(loop, index, route, node) : NULL;
+    bool asks = kind == TR__WIRE_ASK;
+    if (!far || !is_told(far, route, &remote->told[index], msg->type) ||
+        (asks && !tr__waits_room(&far->waits)))
+        return false;
+    const void *body = tr__msg_body(msg);
+    uint32_t number = far->writer.last_number;
+    size_t room = tr__cbor_room(msg->type, body, msg->size);
+    uint8_t *at = place(loop, far, route, node, msg->type, number, TR__WIRE_HEADER_MAX + room);
+    if (!at)
+        return false;
+    tr__record record = record_of(loop, msg, kind, number);
+    tr__records_placed(far->open, tr__writer_put_record(at, &record, msg->type, body, room));
+    if (!asks || !tr__waits_put(&far->waits, msg))
+        tr__msg_free(loop, msg);
+    return true;
+}
+
+void tr__far_close(tr__loop *loop, const tr__route *route, const tr_msg *msg)
 {
     tr__far *far = loop->fars ? loop->fars[route - loop->node->remote->routes] : NULL;
-    if (far && !TR_PLANT(records_overtaken))
+    if (!far)
+        return;
+    if (!TR_PLANT(records_overtaken))
         close_open(loop, far);
+    tr_msg *wait = msg->kind == TR__MSG_CANCEL ? tr__waits_take(&far->waits, TR__MSG_ASK, msg->ask,
+                                                                msg->sender.slot, msg->sender.generation)
+                                               : NULL;
+    if (wait)
+        tr__msg_free(loop, wait);
+}
+
+/* ---- answers ------------------------------------------------------------------------------------------- */
+
+static tr__far *far_by(const tr__loop *loop, const tr_msg *msg)
+{
+    tr__far *far = loop->fars && msg->route ? loop->fars[msg->route - 1] : NULL;
+    return far && far->epoch == msg->route_epoch ? far : NULL;
+}
+
+tr_msg *tr__far_wait_take(tr__loop *loop, const tr_msg *records, const tr__record *r)
+{
+    tr__far *far = far_by(loop, records);
+    return far ? tr__waits_take(&far->waits, TR__MSG_ASK, r->ask, r->to_slot, r->to_generation) : NULL;
+}
+
+void tr__far_answered(tr__loop *loop, tr_msg *msg)
+{
+    tr__far *far = far_by(loop, msg);
+    tr_msg *wait =
+        far ? tr__waits_take(&far->waits, TR__MSG_ASK, msg->ask, msg->to.slot, msg->to.generation) : NULL;
+    if (!wait) { /* it may be of an actor that was started: the connection's loop knows */
+        tr__to_loop(loop, 0, msg);
+        return;
+    }
+    tr__msg_free(loop, wait);
+    msg->routed = false;
+    tr__deliver(loop, msg);
+}
+
+/* ---- ends ---------------------------------------------------------------------------------------------- */
+
+static void waits_end(tr__loop *loop, tr__far *far)
+{
+    tr_msg *msg;
+    while ((msg = tr__waits_pop(&far->waits)))
+        if (loop->stopping || TR_PLANT(ask_left))
+            tr__msg_free(loop, msg);
+        else
+            tr__fail_ask(loop, msg, far->node, TR_ENOCONN);
+    tr__waits_fini(&far->waits);
+}
+
+void tr__far_ended(tr__loop *loop)
+{
+    tr__remote *remote = loop->node->remote;
+    for (uint32_t i = 0; loop->fars && i < TR__PEERS_MAX; i++) {
+        tr__far *far = loop->fars[i];
+        uint16_t epoch;
+        if (far && far->waits.count &&
+            !(remote && tr__route_epoch(&remote->routes[i], far->node, &epoch) && epoch == far->epoch))
+            waits_end(loop, far);
+    }
+}
+
+void tr__far_end(tr__loop *loop)
+{
+    for (uint32_t i = 0; loop->fars && i < TR__PEERS_MAX; i++)
+        if (loop->fars[i])
+            waits_end(loop, loop->fars[i]);
 }
 
 void tr__far_flush(tr__loop *loop)

@@ -244,11 +244,22 @@ static void late_reply(tr__remote_peer *p, const tr__record *r, tr_addr asker)
     }
 }
 
+void tr__remote_late(tr__loop *loop, tr_msg *msg)
+{
+    tr__remote_peer *p = tr__remote_peer_of(loop, msg->sender.node);
+    loop->counts.dropped[TR_DROP_LATE_REPLY]++;
+    if (p && msg->type == tr__type_of(&tr_spawned_type))
+        tr__spawn_came(p, NULL, (tr_addr){loop->node->id, msg->to.slot, msg->to.generation}, msg);
+    tr__msg_free(loop, msg);
+}
+
 static void take_reply(tr__remote_peer *p, const tr__record *r)
 {
     tr__loop *loop = p->remote->loop;
     tr_addr to = {loop->node->id, r->to_slot, r->to_generation};
     tr_msg *wait = tr__waits_take(&p->waits, TR__MSG_ASK, r->ask, r->to_slot, r->to_generation);
+    if (!wait && tr__hand_answer(p, r))
+        return;
     if (!wait) {
         loop->counts.dropped[TR_DROP_LATE_REPLY]++;
         late_reply(p, r, to);
@@ -349,14 +360,13 @@ static void take_demand(tr__remote_peer *p, const tr__record *r)
 
 /* ---- the rest ------------------------------------------------------------------------------------------ */
 
-void tr__remote_fail_wait(tr__remote_peer *p, const tr__record *r, tr_msg *wait, tr_err code,
+void tr__remote_fail_wait(tr__loop *loop, uint64_t node, const tr__record *r, tr_msg *wait, tr_err code,
                           const char *text, size_t length)
 {
-    tr__loop *loop = p->remote->loop;
     length = length < TR_ERROR_TEXT_MAX - 1 ? length : TR_ERROR_TEXT_MAX - 1;
     tr_msg *msg = length ? tr__msg_alloc(&loop->pool, loop->index, sizeof(tr__failure) + length + 1) : NULL;
     if (!msg) {
-        tr__fail_ask(loop, wait, p->peer->id, code);
+        tr__fail_ask(loop, wait, node, code);
         return;
     }
     char *copy = (char *)tr__msg_body(msg) + sizeof(tr__failure);
@@ -366,7 +376,7 @@ void tr__remote_fail_wait(tr__remote_peer *p, const tr__record *r, tr_msg *wait,
     msg->kind = TR__MSG_FAILURE;
     tr__msg_filled(msg, tr__type_of(&tr__failure_type));
     msg->error = (uint8_t)code;
-    msg->sender = (tr_addr){p->peer->id, r->from_slot, r->from_generation};
+    msg->sender = (tr_addr){node, r->from_slot, r->from_generation};
     msg->ask = r->ask;
     tr__msg_free(loop, wait);
     tr__submit(loop, (tr_addr){loop->node->id, r->to_slot, r->to_generation}, msg);
@@ -376,13 +386,15 @@ static void take_failure(tr__remote_peer *p, const tr__record *r)
 {
     tr__loop *loop = p->remote->loop;
     tr_msg *wait = tr__waits_take(&p->waits, TR__MSG_ASK, r->ask, r->to_slot, r->to_generation);
+    if (!wait && tr__hand_answer(p, r))
+        return;
     if (!wait) {
         loop->counts.dropped[TR_DROP_LATE_REPLY]++;
         return;
     }
     tr_err code = r->code > TR_OK && r->code < TR_ERR_COUNT ? (tr_err)r->code : TR_EPROTO;
     loop->counts.handled++;
-    tr__remote_fail_wait(p, r, wait, code, (const char *)r->body, r->length);
+    tr__remote_fail_wait(loop, p->peer->id, r, wait, code, (const char *)r->body, r->length);
 }
 
 /* Of a stream this node knows better who has it (stream_moved): who gave it up may not have heard yet, and never will if the
@@ -416,9 +428,15 @@ static void take_moved(tr__remote_peer *p, const tr__record *r)
         return;
     }
     tr_msg *ask = tr__waits_take(&p->waits, TR__MSG_ASK, r->ask, r->to_slot, r->to_generation);
+    if (!ask && tr__hand_answer(p, r))
+        return;
     loop->counts.handled++;
-    if (!ask)
-        return; /* given up meanwhile */
+    if (ask) /* else it was given up meanwhile */
+        tr__remote_goes_on(loop, ask, callee);
+}
+
+void tr__remote_goes_on(tr__loop *loop, tr_msg *ask, tr_addr callee)
+{
     uint32_t places = callee.node == loop->node->id ? tr__msg_places(ask->size) : 0;
     tr_err err = places ? tr__reserve(loop, callee, &places) : TR_OK;
     if (err != TR_OK) {

@@ -63,11 +63,7 @@ static tr_err put_body(tr__remote_peer *p, tr__record *record, tr_msg *msg)
             return tr__remote_put_large(p, record, msg, bound);
     }
     TR_TRY(reserve(p, p->pair, TR__WIRE_HEADER_MAX + room, &at));
-    record->length = room;
-    size_t head = tr__wire_put(at, record);
-    record->length = tr__cbor_encode(msg->type, body, at + head, room);
-    head = tr__wire_resize(at, head, room, record->length);
-    commit(p, p->pair, head + record->length);
+    commit(p, p->pair, tr__writer_put_record(at, record, msg->type, body, room));
     return TR_OK;
 }
 
@@ -581,6 +577,7 @@ void tr__remote_peer_end(tr__remote_peer *p)
     p->route->ended_epoch = atomic_load_explicit(&p->route->epoch, memory_order_relaxed);
     atomic_store_explicit(&p->route->id, 0, memory_order_release);
     p->route->peer = NULL;
+    loop->tell_ended = true;
     waits_end(p);
     bool leak = TR_PLANT(held_leaked);
     tr_msg *lists[] = {leak ? NULL : p->held, leak ? NULL : p->bulk_held, p->wanting};

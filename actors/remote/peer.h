@@ -215,8 +215,12 @@ tr_err tr__remote_put_record(tr__remote_peer *p, tr__pair *pair, tr__record *rec
 /* One record that came, as from a batch. */
 tr_err tr__remote_take(tr__remote_peer *p, const tr__record *r);
 /* An ask of ours that waits comes to nothing: its block is taken. r: of whom, and by whom. */
-void tr__remote_fail_wait(tr__remote_peer *p, const tr__record *r, tr_msg *wait, tr_err code,
+void tr__remote_fail_wait(tr__loop *loop, uint64_t node, const tr__record *r, tr_msg *wait, tr_err code,
                           const char *text, size_t length);
+/* An answer that was handed on, and that nobody waits for there either. Takes msg. */
+void tr__remote_late(tr__loop *loop, tr_msg *msg);
+/* One that waited was handed on to an actor of another node, or of this one: its block goes there. Any loop. Takes ask. */
+void tr__remote_goes_on(tr__loop *loop, tr_msg *ask, tr_addr callee);
 /* Tell the asker, on that node, that its ask came to nothing here. Any loop. */
 void tr__remote_refuse_ask(tr__loop *loop, uint64_t node, const tr__record *r, const tr_error *error);
 /* A message of that type (NULL: it isn't known) can't be had: counted, and its asker hears. `name`: its node's, for the log.

@@ -40,7 +40,7 @@ uint8_t *tr__records_place(tr_msg *msg, const tr_typeinfo *type, uint32_t number
     tr__records *r = tr__records_of(msg);
     if (length > TR__RECORDS_BLOCK - HEAD - r->end)
         return NULL;
-    if (__builtin_expect(!has_type(r, type), 0)) {
+    if (__builtin_expect(type && !has_type(r, type), 0)) {
         if (r->type_count == TR__RECORDS_TYPES)
             return NULL;
         r->types[r->type_count].type = type;
@@ -95,12 +95,14 @@ tr_msg *tr__records_split(tr__loop *loop, tr_msg *msg, const tr__record *record,
     return one;
 }
 
-const tr_typeinfo *tr__records_type(const tr__records *r, uint32_t number)
+const tr_typeinfo *tr__records_type(const tr__records *r, const tr__record *record)
 {
     uint32_t i = 0;
-    while (i < r->type_count && r->types[i].number != number)
+    if (record->kind == TR__WIRE_FAILURE || record->kind == TR__WIRE_MOVED)
+        return NULL;
+    while (i < r->type_count && r->types[i].number != record->type)
         i++;
-    tr__check(i < r->type_count, "a record of type %u in a block without it", number);
+    tr__check(i < r->type_count, "a record of type %u in a block without it", record->type);
     return r->types[i].type;
 }
 
@@ -119,8 +121,8 @@ void tr__records_drop(tr__loop *loop, tr_msg *msg, tr_drop why)
         tr__record record;
         size_t used;
         tr__records_front(r, &record, &used);
-        const tr_typeinfo *type = tr__records_type(r, record.type);
-        tr__dead_letter(loop, why, type->name,
+        const tr_typeinfo *type = tr__records_type(r, &record);
+        tr__dead_letter(loop, why, type ? type->name : "signal",
                         (tr_addr){r->from_node, record.from_slot, record.from_generation},
                         (tr_addr){r->to_node, record.to_slot, record.to_generation});
         tr__ring_put(&loop->ring, TR__TRACE_DROP, record.to_slot, type);

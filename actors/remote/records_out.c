@@ -16,8 +16,10 @@ static void count_dropped(tr__remote_peer *p, const tr__records *r, const tr__re
 {
     tr__loop *loop = p->remote->loop;
     tr_drop why = err == TR_ENOMEM ? TR_DROP_NO_MEMORY : TR_DROP_NO_CONNECTION;
+    if (err == TR_ENOMEM && record->kind != TR__WIRE_NORMAL)
+        tr__remote_cut_for(p, TR_ENOMEM, "no memory for what it must hear");
     loop->counts.dropped[why]++;
-    tr__dead_letter(loop, why, tr__records_type(r, record->type)->name,
+    tr__dead_letter(loop, why, tr__records_type(r, record)->name,
                     (tr_addr){r->from_node, record->from_slot, record->from_generation},
                     (tr_addr){r->to_node, record->to_slot, record->to_generation});
 }

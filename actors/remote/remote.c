@@ -517,6 +517,8 @@ void tr__remote_route(tr__loop *loop, uint64_t to_node, tr_msg *msg)
         tr__drop_for(loop, to_node, msg, TR_DROP_NO_CONNECTION);
         return;
     }
+    if (loop->index != 0 && tr__far_send(loop, route, to_node, msg))
+        return;
     msg->routed = true;
     msg->route = (uint16_t)(route - remote->routes + 1);
     msg->route_epoch = epoch;
@@ -524,7 +526,7 @@ void tr__remote_route(tr__loop *loop, uint64_t to_node, tr_msg *msg)
         tr__remote_send(loop, msg);
         return;
     }
-    tr__far_close(loop, route);
+    tr__far_close(loop, route, msg);
     size_t large = large_coming(msg);
     if (large)
         atomic_fetch_add_explicit(&route->coming, large, memory_order_relaxed);
@@ -550,6 +552,14 @@ void tr__remote_arrived(tr__loop *loop, tr_msg *msg)
     tr__remote *remote = loop->node->remote;
     if (msg->kind == TR__MSG_RECORDS) {
         records_arrived(loop, msg);
+        return;
+    }
+    if (loop->index != 0) {
+        tr__far_answered(loop, msg);
+        return;
+    }
+    if (__builtin_expect(msg->kind == TR__MSG_REPLY && msg->sender.node != loop->node->id, 0)) {
+        tr__remote_late(loop, msg);
         return;
     }
     size_t large = remote ? large_coming(msg) : 0;

@@ -23,6 +23,15 @@ static __attribute__((noinline)) size_t put_head(tr__writer *w, uint8_t *at, tr_
     return head;
 }
 
+size_t tr__writer_put_record(uint8_t *at, tr__record *record, const tr_typeinfo *type, const void *body,
+                             size_t room)
+{
+    record->length = room;
+    size_t head = tr__wire_put(at, record);
+    record->length = tr__cbor_encode(type, body, at + head, room);
+    return tr__wire_resize(at, head, room, record->length) + record->length;
+}
+
 size_t tr__writer_put(tr__writer *w, uint8_t *at, bool alike, tr_addr to, tr_addr from,
                       const tr_typeinfo *type, const void *body, size_t room)
 {
