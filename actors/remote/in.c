@@ -92,35 +92,10 @@ void tr__remote_cut_for(tr__remote_peer *p, tr_err code, const char *what)
     tr__remote_cut(p, &why);
 }
 
-/* What a message that can't be had is answered with; the text names the field. */
-void tr__remote_undecoded(tr__loop *loop, uint64_t node, const char *name, const tr_typeinfo *type,
-                          const tr__record *r, tr_drop why, const tr_error *error)
-{
-    tr_addr from = {node, r->from_slot, r->from_generation};
-    tr_addr to = {loop->node->id, r->to_slot, r->to_generation};
-    loop->counts.dropped[why]++;
-    if (tr__dead_letter(loop, why, type ? type->name : "type that isn't known here", from, to))
-        tr__node_log(loop->node, TR_LOG_DEBUG, "from node %s: %s", name, error->text);
-    if (r->kind == TR__WIRE_ASK || r->kind == TR__WIRE_STREAM_ASK)
-        tr__remote_refuse_ask(loop, node, r, error);
-}
-
 static void undecoded(tr__remote_peer *p, const tr__record *r, tr_drop why, const tr_error *error)
 {
     tr__remote_undecoded(p->remote->loop, p->peer->id, p->peer->name, tr__heard_type_of(p, r->type), r, why,
                          error);
-}
-
-void tr__remote_refuse_ask(tr__loop *loop, uint64_t node, const tr__record *r, const tr_error *error)
-{
-    tr_msg *msg = tr__msg_alloc(&loop->pool, loop->index, TR__FAILURE_ROOM);
-    if (!msg)
-        return; /* its deadline tells it */
-    tr__reason reason = {.code = error->code};
-    snprintf(reason.text, sizeof(reason.text), "%.*s", (int)sizeof(reason.text) - 1, error->text);
-    msg->sender = (tr_addr){node, r->from_slot, r->from_generation};
-    msg->ask = r->ask;
-    tr__started_failed(loop, msg, &reason);
 }
 
 /* It is what it will be but for its places. Takes msg. */
@@ -360,28 +335,6 @@ static void take_demand(tr__remote_peer *p, const tr__record *r)
 
 /* ---- the rest ------------------------------------------------------------------------------------------ */
 
-void tr__remote_fail_wait(tr__loop *loop, uint64_t node, const tr__record *r, tr_msg *wait, tr_err code,
-                          const char *text, size_t length)
-{
-    length = length < TR_ERROR_TEXT_MAX - 1 ? length : TR_ERROR_TEXT_MAX - 1;
-    tr_msg *msg = length ? tr__msg_alloc(&loop->pool, loop->index, sizeof(tr__failure) + length + 1) : NULL;
-    if (!msg) {
-        tr__fail_ask(loop, wait, node, code);
-        return;
-    }
-    char *copy = (char *)tr__msg_body(msg) + sizeof(tr__failure);
-    memcpy(copy, text, length);
-    copy[length] = 0;
-    *(tr__failure *)tr__msg_body(msg) = (tr__failure){.code = code, .text = copy};
-    msg->kind = TR__MSG_FAILURE;
-    tr__msg_filled(msg, tr__type_of(&tr__failure_type));
-    msg->error = (uint8_t)code;
-    msg->sender = (tr_addr){node, r->from_slot, r->from_generation};
-    msg->ask = r->ask;
-    tr__msg_free(loop, wait);
-    tr__submit(loop, (tr_addr){loop->node->id, r->to_slot, r->to_generation}, msg);
-}
-
 static void take_failure(tr__remote_peer *p, const tr__record *r)
 {
     tr__loop *loop = p->remote->loop;
@@ -529,9 +482,6 @@ tr_err tr__remote_take(tr__remote_peer *p, const tr__record *r)
         tr__remote_cut_for(p, TR_EPROTO, "a stream's window, or its demand, is not of 1 to 255 items");
         return TR_OK;
     }
-    if (TR_PLANT(lost_midway) && r->kind == TR__WIRE_NORMAL &&
-        tr__random_below(&p->remote->loop->random, 50) == 0)
-        return TR_OK;
     p->remote->loop->counts.received++;
     if (r->kind >= TR__WIRE_LINK && r->kind <= TR__WIRE_STOP) {
         take_of_links(p, r);
@@ -576,17 +526,27 @@ tr_err tr__remote_take(tr__remote_peer *p, const tr__record *r)
     return TR_OK;
 }
 
+/* To its loop, or here. */
+static inline tr_err pass(tr__remote_peer *p, const tr__record *r, const uint8_t *bytes, size_t used)
+{
+    if (TR_PLANT(lost_midway) && r->kind == TR__WIRE_NORMAL &&
+        tr__random_below(&p->remote->loop->random, 50) == 0)
+        return TR_OK;
+    if (TR_PLANT(twice_after_reconnect) && p->route->ended_id && r->kind == TR__WIRE_NORMAL)
+        tr__hand_on(p, r, bytes, used);
+    return tr__hand_on(p, r, bytes, used) ? TR_OK : tr__remote_take(p, r);
+}
+
 /* Take the record at the front. */
 static inline tr_err next(tr__remote_peer *p, const uint8_t *bytes, size_t length, size_t *used,
                           tr_error *error)
 {
     tr__record record;
     if (tr__alike_get(&p->alike_in, bytes, length, used))
-        return tr__hand_on(p, &p->alike_in.record, bytes, *used) ? TR_OK
-                                                                 : tr__remote_take(p, &p->alike_in.record);
+        return pass(p, &p->alike_in.record, bytes, *used);
     TR_TRY(tr__wire_get(bytes, length, &record, used, error));
     tr__alike_keep(&p->alike_in, bytes, &record);
-    return tr__hand_on(p, &record, bytes, *used) ? TR_OK : tr__remote_take(p, &record);
+    return pass(p, &record, bytes, *used);
 }
 
 void tr__remote_take_batch(tr__remote_peer *p, const uint8_t *bytes, size_t length)

@@ -452,29 +452,13 @@ void tr__remote_peer_send(tr__remote_peer *p, tr_msg *msg)
     }
 }
 
-/* Of a block that is held, some may go. False: some are left. */
-static bool send_held_records(tr__remote_peer *p)
-{
-    tr_msg *msg = p->held, *next = msg->next;
-    uint32_t before = tr__msg_count(msg);
-    bool gone = tr__records_send(p, msg) == TR_OK;
-    p->held_count -= gone ? before : before - tr__msg_count(msg);
-    if (!gone)
-        return false;
-    p->remote->loop->counts.sent += TR_PLANT(held_counted_twice);
-    p->held = next;
-    if (!next)
-        p->held_end = &p->held;
-    return true;
-}
-
 /* What was held for credit of the normal lane, as far as that goes. */
 static void send_held(tr__remote_peer *p)
 {
     while (p->held) {
         tr_msg *msg = p->held, *next = msg->next;
         if (msg->kind == TR__MSG_RECORDS) {
-            if (!send_held_records(p))
+            if (!tr__records_send_held(p))
                 return;
             continue;
         }

@@ -135,6 +135,8 @@ void tr__remote_writable(tr__remote_peer *p);
 void tr__remote_cut(tr__remote_peer *p, const tr_error *why);
 /* What another loop wrote, as far as it goes. TR_OK: it is gone; TR_EAGAIN: some or all of it is left. */
 tr_err tr__records_send(tr__remote_peer *p, tr_msg *msg);
+/* Of the block that is held first, as far as it goes. False: some is left. */
+bool tr__records_send_held(tr__remote_peer *p);
 /* The record of one that was split off it, to that lane: likewise. */
 tr_err tr__records_send_one(tr__remote_peer *p, tr_msg *msg, tr__record *record, tr__pair *pair);
 /* The message as a unit of the bulk lane; `bound` as tr__cbor_bound says. TR_EAGAIN, TR_ETOOBIG, TR_ENOMEM ... */

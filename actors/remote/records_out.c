@@ -88,3 +88,18 @@ tr_err tr__records_send_one(tr__remote_peer *p, tr_msg *msg, tr__record *record,
         tr__msg_free(p->remote->loop, msg);
     return err;
 }
+
+bool tr__records_send_held(tr__remote_peer *p)
+{
+    tr_msg *msg = p->held, *next = msg->next;
+    uint32_t before = tr__msg_count(msg);
+    bool gone = tr__records_send(p, msg) == TR_OK;
+    p->held_count -= gone ? before : before - tr__msg_count(msg);
+    if (!gone)
+        return false;
+    p->remote->loop->counts.sent += TR_PLANT(held_counted_twice);
+    p->held = next;
+    if (!next)
+        p->held_end = &p->held;
+    return true;
+}
