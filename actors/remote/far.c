@@ -28,6 +28,10 @@ static void close_open(tr__loop *loop, tr__far *far)
     if (!msg)
         return;
     far->open = NULL;
+    if (!tr__records_of(msg)->count) { /* what it was opened for doesn't fit into any */
+        tr__msg_free(loop, msg);
+        return;
+    }
     msg = tr__records_fit(loop, msg);
     tr__route *route = &loop->node->remote->routes[msg->route - 1];
     atomic_fetch_add_explicit(&route->records, tr__records_cost(msg), memory_order_relaxed);

@@ -18,8 +18,10 @@ static uint8_t *place(tr__remote_peer *p, tr__loop *to, const tr_typeinfo *type,
 {
     tr__loop *loop = p->remote->loop;
     tr__chain *out = &loop->outboxes[to->index];
-    /* The numbers of types are one peer's. */
-    bool ours = out->open && tr__records_of(out->open)->from_node == p->peer->id;
+    /* The numbers of types are one connection's. */
+    uint16_t epoch = atomic_load_explicit(&p->route->epoch, memory_order_relaxed);
+    bool ours =
+        out->open && tr__records_of(out->open)->from_node == p->peer->id && out->open->route_epoch == epoch;
     uint8_t *at = ours ? tr__records_place(out->open, type, number, length) : NULL;
     if (__builtin_expect(at != NULL, 1))
         return at;
@@ -30,7 +32,7 @@ static uint8_t *place(tr__remote_peer *p, tr__loop *to, const tr_typeinfo *type,
         return NULL;
     out->open->routed = true;
     out->open->route = (uint16_t)(p->route - p->remote->routes + 1);
-    out->open->route_epoch = atomic_load_explicit(&p->route->epoch, memory_order_relaxed);
+    out->open->route_epoch = epoch;
     return tr__records_place(out->open, type, number, length);
 }
 

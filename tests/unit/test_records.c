@@ -15,7 +15,7 @@ typedef struct two {
     char address[64];
     manual_puppet here, there; /* on a's last loop, and on b's */
     uint64_t heard, wrong;     /* by the one there: marks that came, and not in turn */
-    uint64_t answered, failed[TR_ERR_COUNT];
+    uint64_t answered, large, texts, failed[TR_ERR_COUNT];
     tr_err refused; /* of the last send */
 } two;
 
@@ -64,6 +64,11 @@ static void pass(two *t)
     }
 }
 
+/* Numbers that are answered in another way. */
+#define LARGE 1000001
+#define FAILS 1000002
+static const char large_data[20000] = "large";
+
 static void on_there(tr_actor *self, manual_puppet *puppet, const tr_msg *msg)
 {
     two *t = puppet->user;
@@ -71,6 +76,10 @@ static void on_there(tr_actor *self, manual_puppet *puppet, const tr_msg *msg)
     puppet->trail[0] = '\0'; /* it is bounded */
     if (m && tr_msg_ask_number(msg) && m->n == 0)
         tr_msg_take(self, msg); /* and never answers it */
+    else if (m && m->n == LARGE)
+        tr_reply(self, msg, blob, .data = {large_data, sizeof(large_data)});
+    else if (m && m->n == FAILS)
+        tr_reply_error(self, msg, TR_EAPP, "%s", "not that one");
     else if (m && tr_msg_ask_number(msg))
         tr_reply(self, msg, mark, .n = m->n + 1);
     else if (m)
@@ -154,7 +163,10 @@ static void on_answer(tr_actor *self, void *state, const tr_result *result, void
 {
     two *t = manual_self(self)->user;
     const mark *m = result->msg ? tr_match(result->msg, mark) : NULL;
+    const blob *b = result->msg ? tr_match(result->msg, blob) : NULL;
     (void)state;
+    t->large += b && b->data.size == sizeof(large_data) && memcmp(b->data.data, "large", 6) == 0;
+    t->texts += result->err == TR_EAPP && strstr(result->error->text, "not that one") != NULL;
     t->wrong += m && m->n != (uint64_t)(uintptr_t)context + 1;
     t->answered += m != NULL;
     t->failed[result->err]++;
@@ -245,6 +257,40 @@ static void asks_of_a_loop_wait_there_and_are_answered_there(void **state)
     manual_check(t->b);
 }
 
+static void answers_that_are_large_or_errors_find_the_askers_loop(void **state)
+{
+    two *t = *state;
+    ask_of(t, 1, 1);
+    pass(t);
+    for (int i = 0; i < 3; i++) {
+        ask_of(t, LARGE, 1);
+        ask_of(t, FAILS, 1);
+    }
+    pass(t);
+    assert_int_equal(t->large, 3);
+    assert_int_equal(t->texts, 3);
+    assert_int_equal(manual_dropped(t->a, TR_DROP_LATE_REPLY), 0);
+    manual_check(t->a);
+    manual_check(t->b);
+}
+
+static void an_ask_that_is_given_up_waits_no_more(void **state)
+{
+    two *t = *state;
+    ask_of(t, 1, 1);
+    pass(t);
+    ask_of(t, 0, 1); /* which keeps it */
+    pass(t);
+    for (int i = 0; i < 60; i++)
+        pass(t); /* six seconds: its deadline is over */
+    assert_int_equal(t->failed[TR_EDEADLINE], 1);
+    memory_net_cut(&t->net);
+    pass(t);
+    assert_int_equal(t->failed[TR_ENOCONN], 0);
+    assert_int_equal(manual_dropped(t->a, TR_DROP_LATE_REPLY), 0);
+    manual_check(t->a);
+}
+
 static void asks_that_wait_for_a_connection_that_ends_fail_once(void **state)
 {
     two *t = *state;
@@ -310,6 +356,8 @@ int main(void)
         TEST(of_those_whose_connection_ended_meanwhile_each_is_counted),
         TEST(who_sends_more_than_the_connections_loop_takes_hears_it),
         TEST(asks_of_a_loop_wait_there_and_are_answered_there),
+        TEST(answers_that_are_large_or_errors_find_the_askers_loop),
+        TEST(an_ask_that_is_given_up_waits_no_more),
         TEST(asks_that_wait_for_a_connection_that_ends_fail_once),
         TEST(an_answer_that_came_before_its_connections_end_counts),
         TEST(without_memory_for_a_block_it_goes_as_a_message),
