@@ -534,7 +534,8 @@ static inline tr_err pass(tr__remote_peer *p, const tr__record *r, const uint8_t
         return TR_OK;
     if (TR_PLANT(twice_after_reconnect) && p->route->ended_id && r->kind == TR__WIRE_NORMAL)
         tr__hand_on(p, r, bytes, used);
-    return tr__hand_on(p, r, bytes, used) ? TR_OK : tr__remote_take(p, r);
+    bool elsewhere = p->others && tr__hand_on(p, r, bytes, used);
+    return elsewhere ? TR_OK : tr__remote_take(p, r);
 }
 
 /* Take the record at the front. */
@@ -552,6 +553,7 @@ static inline tr_err next(tr__remote_peer *p, const uint8_t *bytes, size_t lengt
 void tr__remote_take_batch(tr__remote_peer *p, const uint8_t *bytes, size_t length)
 {
     tr_error error = {0};
+    p->others = tr__loops_all(p->remote->loop->node) > 1;
     while (length && !p->cut) {
         size_t used;
         tr_err err = next(p, bytes, length, &used, &error);

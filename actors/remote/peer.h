@@ -108,6 +108,7 @@ typedef struct tr__remote_peer {
     tr__writer writer;
     struct tr__heard_type *heard; /* types that they told, by number */
     uint32_t heard_count, heard_room;
+    bool others;        /* the node has other loops */
     tr__alike alike_in; /* of the last message that came */
     uint64_t sent;      /* messages, on this connection */
     tr_msg *went;       /* what tells the warden of the end */

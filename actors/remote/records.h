@@ -106,11 +106,18 @@ static inline bool tr__writer_is_alike(const tr__writer *w, tr_addr to, tr_addr 
     return w->alike_type == type && r->to_slot == to.slot && r->to_generation == to.generation &&
            r->from_slot == from.slot && r->from_generation == from.generation;
 }
+/* The head of one that isn't alike; the next ones may be like it. */
+size_t tr__writer_head(tr__writer *w, uint8_t *at, tr_addr to, tr_addr from, const tr_typeinfo *type,
+                       size_t room);
 /* Write the record of that body, which takes up to `room` bytes; `at` has TR__WIRE_HEADER_MAX more. The type is the last one,
  * or it is alike. Returns its bytes. */
-size_t tr__writer_put(tr__writer *w, uint8_t *at, bool alike, tr_addr to, tr_addr from,
-                      const tr_typeinfo *type, const void *body, size_t room);
-
+static inline size_t tr__writer_put(tr__writer *w, uint8_t *at, bool alike, tr_addr to, tr_addr from,
+                                    const tr_typeinfo *type, const void *body, size_t room)
+{
+    size_t head = alike ? tr__alike_put(at, &w->alike, room) : tr__writer_head(w, at, to, from, type, room);
+    size_t length = tr__cbor_encode(type, body, at + head, room);
+    return tr__wire_resize(at, head, room, length) + length;
+}
 /* The same of any record that has a body, without a writer. */
 size_t tr__writer_put_record(uint8_t *at, tr__record *record, const tr_typeinfo *type, const void *body,
                              size_t room);

@@ -6,8 +6,7 @@
 #include "actors/remote/wire.h"
 #include "base/plant.h"
 
-/* The head of one that isn't alike; the next ones may be like it. */
-static __attribute__((noinline)) size_t put_head(tr__writer *w, uint8_t *at, tr_addr to, tr_addr from,
+__attribute__((noinline)) size_t tr__writer_head(tr__writer *w, uint8_t *at, tr_addr to, tr_addr from,
                                                  const tr_typeinfo *type, size_t room)
 {
     tr__record record = {.kind = TR__WIRE_NORMAL,
@@ -30,14 +29,6 @@ size_t tr__writer_put_record(uint8_t *at, tr__record *record, const tr_typeinfo 
     size_t head = tr__wire_put(at, record);
     record->length = tr__cbor_encode(type, body, at + head, room);
     return tr__wire_resize(at, head, room, record->length) + record->length;
-}
-
-size_t tr__writer_put(tr__writer *w, uint8_t *at, bool alike, tr_addr to, tr_addr from,
-                      const tr_typeinfo *type, const void *body, size_t room)
-{
-    size_t head = alike ? tr__alike_put(at, &w->alike, room) : put_head(w, at, to, from, type, room);
-    size_t length = tr__cbor_encode(type, body, at + head, room);
-    return tr__wire_resize(at, head, room, length) + length;
 }
 
 /* Whether its pair has something under way on the bulk lane, which it must not overtake. */
