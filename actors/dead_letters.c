@@ -5,6 +5,7 @@
 #include "actors/budget.h"
 #include "actors/futures/pending.h"
 #include "actors/loop.h"
+#include "actors/remote/records.h"
 #include "actors/transactions.h"
 #include "base/plant.h"
 
@@ -186,6 +187,10 @@ void tr__drop(tr__loop *loop, tr_msg *msg, tr_drop why)
 
 void tr__drop_for(tr__loop *loop, uint64_t node, tr_msg *msg, tr_drop why)
 {
+    if (msg->kind == TR__MSG_RECORDS) {
+        tr__records_drop(loop, msg, why);
+        return;
+    }
     /* Nothing is lost: who sent the items has answered, or fails the ask; who unlinked has ended. */
     if (msg->kind == TR__MSG_DEMAND || msg->kind == TR__MSG_UNLINKED) {
         TR__COUNT(loop->counts.handled);

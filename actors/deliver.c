@@ -11,6 +11,7 @@
 #include "actors/futures/waiting.h"
 #include "actors/loop.h"
 #include "actors/operator/meter.h"
+#include "actors/remote/records.h"
 #include "actors/remote/remote.h"
 #include "actors/supervision/shutdown.h"
 #include "actors/transactions.h"
@@ -121,6 +122,8 @@ void tr__pass(tr__loop *loop, tr_addr to, tr_msg *msg)
 void tr__to_loop(tr__loop *loop, uint8_t index, tr_msg *msg)
 {
     tr__chain *out = &loop->outboxes[index];
+    if (__builtin_expect(out->open != NULL, 0))
+        tr__hand_close(loop, out, index);
     TR__COUNT(loop->counts.passed);
     msg->next = out->head;
     if (!out->head)

@@ -10,6 +10,7 @@
 #include "actors/futures/pending.h"
 #include "actors/operator/meter.h"
 #include "actors/placement.h"
+#include "actors/remote/records.h"
 #include "actors/remote/remote.h"
 #include "actors/supervision/shutdown.h"
 #include "base/buggify.h"
@@ -50,6 +51,7 @@ void tr__loop_fini(tr__loop *loop)
     tr__pendings_fini(loop);
     tr__becomings_fini(loop);
     tr__fiber_pool_destroy(loop->fibers);
+    tr__far_fini(loop);
     tr__free(loop->outboxes);
     tr__free(loop->blocks_home);
     tr__free(loop->slots_home);
@@ -74,7 +76,7 @@ static void inbox_take(tr__loop *loop)
     while (in_order) {
         tr_msg *msg = in_order;
         in_order = msg->next;
-        TR__COUNT(loop->counts.arrived);
+        loop->counts.arrived += tr__msg_count(msg);
         tr__deliver(loop, msg);
     }
 }
@@ -142,20 +144,47 @@ static void blocks_send_home(tr__loop *loop, tr__loop *home)
     }
 }
 
+void tr__outbox_push(tr__loop *loop, uint32_t index)
+{
+    tr__chain *out = &loop->outboxes[index];
+    if (out->head) {
+        tr_msg *newest = out->head, *oldest = out->tail;
+        out->head = out->tail = NULL;
+        tr__loop_push(loop->node->loops[index], newest, oldest);
+    }
+}
+
+/* Without a message, so it needs no memory. As in tr__loop_push. */
+static void tell_ended(tr__loop *to)
+{
+    atomic_store_explicit(&to->ended, true, memory_order_seq_cst);
+    if (atomic_load_explicit(&to->sleeping, memory_order_seq_cst) &&
+        atomic_exchange_explicit(&to->sleeping, false, memory_order_seq_cst))
+        to->node->seams.wake(to->node->seams.context, to->index);
+}
+
+/* What was written in this turn, to outboxes. */
+static void close_records(tr__loop *loop)
+{
+    tr__far_flush(loop);
+    for (uint32_t i = 0, all = tr__loops_all(loop->node); i < all; i++)
+        if (loop->outboxes[i].open)
+            tr__hand_close(loop, &loop->outboxes[i], (uint8_t)i);
+}
+
 static void flush(tr__loop *loop)
 {
+    close_records(loop);
     tr__holds_return(loop);
     for (uint32_t i = 0, all = tr__loops_all(loop->node); i < all; i++) {
         if (i == loop->index)
             continue;
-        tr__chain *out = &loop->outboxes[i];
-        if (out->head) {
-            tr_msg *newest = out->head, *oldest = out->tail;
-            out->head = out->tail = NULL;
-            tr__loop_push(loop->node->loops[i], newest, oldest);
-        }
+        tr__outbox_push(loop, i);
+        if (loop->tell_ended)
+            tell_ended(loop->node->loops[i]);
         blocks_send_home(loop, loop->node->loops[i]);
     }
+    loop->tell_ended = false;
 }
 
 /* ---- the turn ------------------------------------------------------------------------------------------ */
@@ -169,7 +198,12 @@ bool tr__loop_turn(tr__loop *loop)
     atomic_store_explicit(&loop->watch.at_ns, now, memory_order_relaxed);
     loop->stamp = tr__stamp_of(now);
     tr__ring_stamp(&loop->ring, loop->stamp);
+    /* Looked at before the inbox is taken: the answers that came before an end are in that. */
+    bool ended = __builtin_expect(atomic_load_explicit(&loop->ended, memory_order_relaxed), 0) &&
+                 atomic_exchange_explicit(&loop->ended, false, memory_order_acq_rel);
     inbox_take(loop);
+    if (__builtin_expect(ended, 0))
+        tr__far_ended(loop);
     blocks_collect(loop);
     bool stopping = __builtin_expect(tr__is_stopping(loop->node), 0) && tr__shutdown_step(loop);
     bool more = tr__fire_timers(loop);
@@ -188,11 +222,13 @@ bool tr__loop_turn(tr__loop *loop)
         more |= tr__remote_has_news(loop->node->remote);
     }
     if (TR_BUGGIFY(outbox_late))
-        more = true;
+        close_records(loop), more = true;
     else
         flush(loop);
     return loop->had_more = more || loop->fresh || loop->queue || loop->retell || stopping ||
-                            loop->stop_news || atomic_load_explicit(&loop->inbox, memory_order_relaxed);
+                            loop->stop_news || loop->tell_ended ||
+                            atomic_load_explicit(&loop->ended, memory_order_relaxed) ||
+                            atomic_load_explicit(&loop->inbox, memory_order_relaxed);
 }
 
 uint64_t tr__loop_next_due(const tr__loop *loop)
@@ -206,6 +242,7 @@ uint64_t tr__loop_next_due(const tr__loop *loop)
 bool tr__loop_has_news(const tr__loop *loop)
 {
     return atomic_load_explicit(&loop->inbox, memory_order_seq_cst) ||
+           atomic_load_explicit(&loop->ended, memory_order_seq_cst) ||
            (loop->index == 0 && tr__remote_has_news(loop->node->remote));
 }
 
@@ -253,6 +290,7 @@ void tr__loop_end_actors(tr__loop *loop)
             tr__actor_finish(loop, actor, &shutdown);
     }
     atomic_store_explicit(&loop->watch.actor, NULL, memory_order_relaxed);
+    tr__far_end(loop);
     flush(loop);
 }
 
@@ -262,7 +300,7 @@ void tr__loop_end(tr__loop *loop)
     tr_msg *msg = atomic_exchange_explicit(&loop->inbox, NULL, memory_order_acquire);
     while (msg) {
         tr_msg *next = msg->next;
-        TR__COUNT(loop->counts.arrived);
+        loop->counts.arrived += tr__msg_count(msg);
         tr__drop(loop, msg, TR_DROP_SHUTDOWN);
         msg = next;
     }

@@ -63,6 +63,7 @@ typedef enum tr__trace { TR__TRACES(TR__ENUM) TR__TRACE_COUNT } tr__trace;
 
 typedef struct tr__chain {
     tr_msg *head, *tail; /* newest first */
+    tr_msg *open;        /* records for it that are being written; NULL: none (remote/records.h) */
 } tr__chain;
 
 /* Places drawn from another loop's mailbox, not yet used. */
@@ -149,7 +150,10 @@ struct tr__loop {
     tr_actor *slots_free;
     uint32_t slots_next, slots_end; /* never used ones of the newest segment */
 
-    tr__chain *outboxes;     /* by destination loop */
+    tr__chain *outboxes;   /* by destination loop */
+    struct tr__far **fars; /* what it writes to other nodes, by route; NULL: nothing yet (remote/far.c) */
+    struct tr__far *far_open;
+    bool tell_ended;         /* loop 0: to the others, behind what is in their outboxes */
     tr__block **blocks_home; /* chains of foreign blocks, by home loop */
     tr_actor **slots_home;   /* the like of slots, by run_next */
     tr__hold holds[TR__HOLD_SLOTS];
@@ -191,6 +195,7 @@ struct tr__loop {
     _Atomic(tr__block *) blocks_back;
     _Atomic(tr_actor *) slots_back;
     _Atomic bool sleeping;
+    _Atomic bool ended;        /* connections have: see tr__far_ended */
     _Atomic bool taken;        /* of one that is exclusive: an actor has it */
     _Atomic uint32_t load;     /* busy time, of TR__LOAD_FULL (placement.h) */
     _Atomic uint8_t stop_done; /* the phase of the node's end in which it has nothing left to do */
@@ -255,6 +260,8 @@ void tr__deliver(tr__loop *loop, tr_msg *msg);
 void tr__arrive(tr__loop *loop, tr_actor *actor, tr_msg *msg);
 /* Into the outbox for another loop. */
 void tr__to_loop(tr__loop *loop, uint8_t index, tr_msg *msg);
+/* What is in that outbox goes now, before the turn's end. */
+void tr__outbox_push(tr__loop *loop, uint32_t index);
 
 /* ---- places (places.c), and who hears of them (fullness.c) --------------------------------------------- */
 

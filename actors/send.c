@@ -12,6 +12,7 @@
 #include "actors/loop.h"
 #include "actors/memory.h"
 #include "actors/overflow.h"
+#include "actors/remote/records.h"
 #include "actors/remote/remote.h"
 #include "base/err.h"
 #include "base/mem.h"
@@ -159,15 +160,13 @@ void tr__unprepare(tr_actor *self, tr_addr to, tr_msg *msg)
     tr__msg_free(loop, msg);
 }
 
-#define FAR_MAX 4096
-
 /* The short way to another node; false: it isn't for this one, and nothing is done. */
 static bool send_far(tr__loop *loop, tr_actor *self, tr_addr to, const tr_typeinfo *info, const void *body)
 {
     if (!info || !info->heads || info->notice || tr__is_overrun(loop))
         return false;
     size_t size = body_size(info, body);
-    return size <= FAR_MAX && tr__remote_put(loop, to, tr__addr_of(self), info, body, size);
+    return size <= TR__FAR_MAX && tr__remote_put(loop, to, tr__addr_of(self), info, body, size);
 }
 
 tr_err tr_send_body(tr_actor *self, tr_addr to, tr_type *type, const void *body)

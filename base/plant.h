@@ -15,6 +15,7 @@
 #define TR__PLANTED_BUGS(X)                                                                                  \
     X(two_swapped, order, "two messages from another loop are handled in the wrong order")                   \
     X(held_overtaken, order, "what is sent while others are held for want of credit overtakes them")         \
+    X(records_overtaken, order, "a message overtakes those that its loop has written to that node before")   \
     X(bulk_overtaken, order, "a small message overtakes the large one that its sender sent before it")       \
     X(lost_midway, order, "a message is lost in the middle of a connection that stays up")                   \
     X(twice_after_reconnect, at_most_once, "after a reconnection messages are delivered twice")              \
@@ -35,6 +36,7 @@
     X(claim_left, stale, "a name in the cluster stays another node's when that has given it up")             \
     X(name_kept, stale, "of two nodes that both have a name in the cluster neither gives it up")             \
     X(dead_letter_uncounted, sums, "a message to an actor that has ended isn't counted")                     \
+    X(records_counted_once, sums, "many messages that are lost with their connection count as one")          \
     X(held_counted_twice, sums, "a message that was held for want of credit is counted as sent twice")       \
     X(intensity_ignored, supervisor, "a supervisor starts a child again however often it has ended")         \
     X(child_twice, supervisor, "a supervisor starts a child twice when it has ended")                        \

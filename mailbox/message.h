@@ -43,6 +43,7 @@ typedef enum tr__msg_kind {
     TR__MSG_CYCLE, /* the ask that it names is in a cycle; becomes its failure */
     TR__MSG_DEMAND, /* `error` more items may be sent; deadline_ns is the outflow's id. Becomes the tr_demand */
     TR__MSG_REFUSED, /* a message of another node that isn't taken, on its way back there (remote/arrival.c) */
+    TR__MSG_RECORDS, /* many messages, between the loop of their actors and that of a connection (remote/records.h) */
 } tr__msg_kind;
 
 /* Some share a bit: those are of kinds that are never one another. */

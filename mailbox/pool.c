@@ -6,8 +6,8 @@
 
 #include "base/mem.h"
 
-const uint16_t tr__pool_class_size[TR__POOL_CLASSES] = {32,  64,  96,   128,  192, 256,
-                                                        384, 512, 1024, 2048, 4096};
+const uint16_t tr__pool_class_size[TR__POOL_CLASSES] = {32,  64,  96,   128,  192,  256,
+                                                        384, 512, 1024, 2048, 4096, 16384};
 
 /* Index: started 32-byte units. */
 const uint8_t tr__pool_class_of[TR__POOL_MAX / 32 + 1] = {
@@ -46,7 +46,8 @@ static bool chunk_add(tr__pool *pool)
     chunk->next = *list;
     *list = chunk;
     pool->chunk_count++;
-    pool->bump = (char *)chunk + 32; /* keeps blocks aligned; what the old chunk had left is lost: < 4 KiB */
+    pool->bump =
+        (char *)chunk + 32; /* keeps blocks aligned; what the old chunk had left is lost: < a block */
     pool->bump_end = (char *)chunk + (huge ? TR__HUGE : TR__POOL_CHUNK);
     return true;
 }

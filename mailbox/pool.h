@@ -9,11 +9,12 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define TR__POOL_CLASSES 11
-#define TR__POOL_MAX     4096 /* bytes; larger blocks are plain allocations of class TR__CLASS_LARGE */
-#define TR__CLASS_LARGE  0xff
-#define TR__POOL_CHUNK   65536
-#define TR__POOL_SMALL   16 /* chunks; those after them are huge */
+#define TR__POOL_CLASSES  12
+#define TR__POOL_MAX      4096 /* bytes; larger blocks are plain allocations of class TR__CLASS_LARGE */
+#define TR__CLASS_LARGE   0xff
+#define TR__CLASS_RECORDS 11 /* by its name only: blocks of records (actors/remote/records.h) */
+#define TR__POOL_CHUNK    65536
+#define TR__POOL_SMALL    16 /* chunks; those after them are huge */
 
 typedef struct tr__block {
     struct tr__block *next;

@@ -170,6 +170,9 @@ void tr__endpoint_peer_counters(const tr__peer *peer, tr__connection_counters *c
 /* As tr__flow_reserve, commit, consumed. */
 tr_err tr__endpoint_reserve(tr__endpoint *endpoint, tr__peer *peer, size_t length, uint8_t **at);
 void tr__endpoint_commit(tr__endpoint *endpoint, tr__peer *peer, size_t length);
+/* As tr__flow_append. */
+bool tr__endpoint_append(tr__endpoint *endpoint, tr__peer *peer, const void *bytes, size_t length,
+                         uint32_t messages);
 /* tr__flow_place and tr__flow_placed. */
 uint8_t *tr__endpoint_place(tr__peer *peer, size_t length);
 void tr__endpoint_placed(tr__peer *peer, size_t length);

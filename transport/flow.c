@@ -1,6 +1,8 @@
 /* See flow.h. The home loop's thread. */
 #include "transport/flow.h"
 
+#include <string.h>
+
 #include "base/buggify.h"
 #include "base/check.h"
 #include "base/err.h"
@@ -141,14 +143,32 @@ static size_t allowance(const tr__flow *f)
     return open <= 0 ? 0 : (size_t)open < room ? (size_t)open : room;
 }
 
-void tr__flow_commit(tr__flow *f, size_t length)
+static void commit(tr__flow *f, size_t length, uint32_t messages)
 {
-    add(&f->channel->spent, tr__outgoing_commit(&f->channel->out, length));
-    add(&f->channel->messages_out, 1);
+    add(&f->channel->spent, tr__outgoing_commit(&f->channel->out, length, messages));
+    add(&f->channel->messages_out, messages);
     if (TR_BUGGIFY(batch_of_one))
         tr__outgoing_close_batch(&f->channel->out);
     else
         tr__outgoing_allow(&f->channel->out, allowance(f));
+}
+
+void tr__flow_commit(tr__flow *f, size_t length)
+{
+    commit(f, length, 1);
+}
+
+bool tr__flow_append(tr__flow *f, const void *bytes, size_t length, uint32_t messages)
+{
+    tr__channel *ch = f->channel;
+    uint8_t *at;
+    /* What goes beyond the credit must be one message. */
+    bool within = credit(f) >= (int64_t)tr__outgoing_cost(&ch->out, length);
+    if (!within || tr__flow_reserve(f, length, &at) != TR_OK)
+        return false;
+    memcpy(at, bytes, length);
+    commit(f, length, messages);
+    return true;
 }
 
 uint8_t *tr__flow_place(tr__flow *f, size_t length)

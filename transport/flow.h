@@ -66,6 +66,9 @@ tr_err tr__flow_reserve(tr__flow *flow, size_t length, uint8_t **at);
  * the other side has acknowledged it. Nothing is sent until flush, until its frame is full, or until a send under way is
  * done. */
 void tr__flow_commit(tr__flow *flow, size_t length);
+/* Many messages that stand together already: true if all are taken; false if they aren't all within the credit, or can't be
+ * now for another reason: then none is, and each is to be tried alone. */
+bool tr__flow_append(tr__flow *flow, const void *bytes, size_t length, uint32_t messages);
 /* The short way of both, for what is one of many: where a message of up to `length` bytes may be written, NULL if that is for
  * reserve to see. Then it is there. */
 uint8_t *tr__flow_place(tr__flow *flow, size_t length);

@@ -291,6 +291,15 @@ void tr__endpoint_commit(tr__endpoint *e, tr__peer *peer, size_t length)
     mark_dirty(l);
 }
 
+bool tr__endpoint_append(tr__endpoint *e, tr__peer *peer, const void *bytes, size_t length, uint32_t messages)
+{
+    tr__link *l = link_of(e, peer);
+    bool taken = tr__flow_append(&l->flow, bytes, length, messages);
+    if (taken)
+        mark_dirty(l);
+    return taken;
+}
+
 uint8_t *tr__endpoint_place(tr__peer *peer, size_t length)
 {
     return tr__flow_place(&tr__link_of_peer(peer)->flow, length);

@@ -67,13 +67,13 @@ uint8_t *tr__outgoing_reserve(tr__outgoing *out, size_t length)
     return out->open->bytes + out->open->length;
 }
 
-size_t tr__outgoing_commit(tr__outgoing *out, size_t length)
+size_t tr__outgoing_commit(tr__outgoing *out, size_t length, uint32_t messages)
 {
     tr__check(length > 0 && fits_open(out, length), "commit of %zu bytes that weren't reserved", length);
     size_t cost = tr__outgoing_cost(out, length);
     out->room = 0;
     out->open->length += (uint32_t)length;
-    out->open->messages++;
+    out->open->messages += messages;
     return cost;
 }
 

@@ -53,8 +53,8 @@ size_t tr__outgoing_cost(const tr__outgoing *out, size_t length);
 /* Room for one message of up to `length` bytes; a message larger than a normal frame gets its own. NULL: no
  * memory. Nothing is queued until commit. Home. */
 uint8_t *tr__outgoing_reserve(tr__outgoing *out, size_t length);
-/* The message of `length` (1 to what was reserved) bytes stands there; returns what it cost. Home. */
-size_t tr__outgoing_commit(tr__outgoing *out, size_t length);
+/* So many messages, `length` (1 to what was reserved) bytes in all, stand there; returns what they cost. Home. */
+size_t tr__outgoing_commit(tr__outgoing *out, size_t length, uint32_t messages);
 /* Where a message of up to `length` bytes goes in the open frame; NULL: it isn't known to fit, reserve. Then it is there. Home. */
 static inline uint8_t *tr__outgoing_place(const tr__outgoing *out, size_t length)
 {

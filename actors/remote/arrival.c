@@ -69,7 +69,7 @@ static void fail_own_ask(tr__remote_peer *p, const tr__record *r, const tr_error
         return;
     }
     tr__waits_take(&p->waits, TR__MSG_ASK, r->ask, r->to_slot, r->to_generation);
-    tr__remote_fail_wait(p, r, wait, why->code, why->text, strlen(why->text));
+    tr__remote_fail_wait(p->remote->loop, p->peer->id, r, wait, why->code, why->text, strlen(why->text));
 }
 
 /* It can't go back, for want of memory or since they wouldn't understand: it ends here. */
@@ -84,7 +84,7 @@ static void refuse_here(tr__remote_peer *p, const tr__record *r, const tr_error 
                         here(p, r->to_slot, r->to_generation)))
         tr__node_log(loop->node, TR_LOG_DEBUG, "from node %s: %s", p->peer->name, why->text);
     if (is_ask(r))
-        tr__remote_refuse_ask(p, r, why);
+        tr__remote_refuse_ask(loop, p->peer->id, r, why);
 }
 
 /* It was counted as received. */
@@ -132,7 +132,8 @@ void tr__take_refused(tr__remote_peer *p, const tr__record *r)
     if (r->ask) {
         tr_msg *wait = tr__waits_take(&p->waits, TR__MSG_ASK, r->ask, r->to_slot, r->to_generation);
         if (wait)
-            tr__remote_fail_wait(p, r, wait, code, (const char *)r->body, r->length);
+            tr__remote_fail_wait(p->remote->loop, p->peer->id, r, wait, code, (const char *)r->body,
+                                 r->length);
         return;
     }
     const char *type = tr__told_name(p, r->type);

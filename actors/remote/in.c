@@ -92,29 +92,10 @@ void tr__remote_cut_for(tr__remote_peer *p, tr_err code, const char *what)
     tr__remote_cut(p, &why);
 }
 
-/* What a message that can't be had is answered with; the text names the field. */
 static void undecoded(tr__remote_peer *p, const tr__record *r, tr_drop why, const tr_error *error)
 {
-    tr__loop *loop = p->remote->loop;
-    tr_addr from = {p->peer->id, r->from_slot, r->from_generation};
-    tr_addr to = {loop->node->id, r->to_slot, r->to_generation};
-    const tr_typeinfo *type = tr__heard_type_of(p, r->type);
-    loop->counts.dropped[why]++;
-    if (tr__dead_letter(loop, why, type ? type->name : "type that isn't known here", from, to))
-        tr__node_log(loop->node, TR_LOG_DEBUG, "from node %s: %s", p->peer->name, error->text);
-}
-
-void tr__remote_refuse_ask(tr__remote_peer *p, const tr__record *r, const tr_error *error)
-{
-    tr__loop *loop = p->remote->loop;
-    tr_msg *msg = tr__msg_alloc(&loop->pool, loop->index, TR__FAILURE_ROOM);
-    if (!msg)
-        return; /* its deadline tells it */
-    tr__reason reason = {.code = error->code};
-    snprintf(reason.text, sizeof(reason.text), "%.*s", (int)sizeof(reason.text) - 1, error->text);
-    msg->sender = (tr_addr){p->peer->id, r->from_slot, r->from_generation};
-    msg->ask = r->ask;
-    tr__started_failed(loop, msg, &reason);
+    tr__remote_undecoded(p->remote->loop, p->peer->id, p->peer->name, tr__heard_type_of(p, r->type), r, why,
+                         error);
 }
 
 /* It is what it will be but for its places. Takes msg. */
@@ -174,13 +155,6 @@ static bool begin_stream(tr__remote_peer *p, const tr__record *r, tr_msg *msg)
     return false;
 }
 
-/* Nothing has to be looked at. */
-static bool is_free(const tr_rights *rights)
-{
-    const uint32_t most = TR_MAY_SEND | TR_MAY_SUBSCRIBE;
-    return (rights->may & most) == most;
-}
-
 static bool is_allowed(tr__remote_peer *p, const tr__record *r, tr_addr to, tr_error *error)
 {
     const tr_typeinfo *type = tr__heard_type_of(p, r->type), *subscribe = tr__type_of(&tr_subscribe_type);
@@ -189,14 +163,26 @@ static bool is_allowed(tr__remote_peer *p, const tr__record *r, tr_addr to, tr_e
            (!subscribes || tr__peer_may(p, TR__RIGHT_SUBSCRIBE, NULL, error) == TR_OK);
 }
 
+void tr__remote_fill(tr__loop *loop, uint64_t node, tr_msg *msg, const tr__record *r)
+{
+    bool asks = r->kind == TR__WIRE_ASK || r->kind == TR__WIRE_STREAM_ASK;
+    msg->kind = asks ? TR__MSG_ASK : TR__MSG_NORMAL;
+    msg->sender = (tr_addr){node, r->from_slot, r->from_generation};
+    msg->ask = r->ask;
+    if (r->kind != TR__WIRE_NORMAL)
+        msg->deadline_ns =
+            r->remaining_ns > UINT64_MAX - loop->now_ns ? UINT64_MAX : loop->now_ns + r->remaining_ns;
+    msg->to.slot = r->to_slot;
+    msg->to.generation = r->to_generation;
+}
+
 static void take_message(tr__remote_peer *p, const tr__record *r)
 {
     tr__loop *loop = p->remote->loop;
     tr_addr to = {loop->node->id, r->to_slot, r->to_generation};
     tr_drop why;
     tr_error error;
-    bool asks = r->kind == TR__WIRE_ASK || r->kind == TR__WIRE_STREAM_ASK;
-    bool may = __builtin_expect(is_free(p->rights), 1) || is_allowed(p, r, to, &error);
+    bool may = __builtin_expect(tr__rights_are_free(p->rights), 1) || is_allowed(p, r, to, &error);
     if (__builtin_expect(r->length > TR__LIMIT_MIN, 0) && may && tr__arrival_refuse_larger(p, r))
         return;
     tr_msg *msg = may ? tr__remote_decode(p, r, &why, &error) : NULL;
@@ -204,22 +190,13 @@ static void take_message(tr__remote_peer *p, const tr__record *r)
         why = TR_DROP_REFUSED;
     if (!msg) {
         undecoded(p, r, why, &error);
-        if (asks)
-            tr__remote_refuse_ask(p, r, &error);
         return;
     }
-    msg->kind = asks ? TR__MSG_ASK : TR__MSG_NORMAL;
-    msg->sender = (tr_addr){p->peer->id, r->from_slot, r->from_generation};
-    msg->ask = r->ask;
-    if (r->kind != TR__WIRE_NORMAL)
-        msg->deadline_ns =
-            r->remaining_ns > UINT64_MAX - loop->now_ns ? UINT64_MAX : loop->now_ns + r->remaining_ns;
+    tr__remote_fill(loop, p->peer->id, msg, r);
     if (r->kind == TR__WIRE_EXPIRING) {
         msg->flags |= TR__MSG_EXPIRES;
         atomic_store_explicit(&loop->node->expiring, true, memory_order_relaxed);
     }
-    msg->to.slot = to.slot;
-    msg->to.generation = to.generation;
     if (r->kind == TR__WIRE_STREAM_ASK && !begin_stream(p, r, msg))
         return;
     arrive(loop, to, msg);
@@ -242,11 +219,22 @@ static void late_reply(tr__remote_peer *p, const tr__record *r, tr_addr asker)
     }
 }
 
+void tr__remote_late(tr__loop *loop, tr_msg *msg)
+{
+    tr__remote_peer *p = tr__remote_peer_of(loop, msg->sender.node);
+    loop->counts.dropped[TR_DROP_LATE_REPLY]++;
+    if (p && msg->type == tr__type_of(&tr_spawned_type))
+        tr__spawn_came(p, NULL, (tr_addr){loop->node->id, msg->to.slot, msg->to.generation}, msg);
+    tr__msg_free(loop, msg);
+}
+
 static void take_reply(tr__remote_peer *p, const tr__record *r)
 {
     tr__loop *loop = p->remote->loop;
     tr_addr to = {loop->node->id, r->to_slot, r->to_generation};
     tr_msg *wait = tr__waits_take(&p->waits, TR__MSG_ASK, r->ask, r->to_slot, r->to_generation);
+    if (!wait && tr__hand_answer(p, r))
+        return;
     if (!wait) {
         loop->counts.dropped[TR_DROP_LATE_REPLY]++;
         late_reply(p, r, to);
@@ -347,40 +335,19 @@ static void take_demand(tr__remote_peer *p, const tr__record *r)
 
 /* ---- the rest ------------------------------------------------------------------------------------------ */
 
-void tr__remote_fail_wait(tr__remote_peer *p, const tr__record *r, tr_msg *wait, tr_err code,
-                          const char *text, size_t length)
-{
-    tr__loop *loop = p->remote->loop;
-    length = length < TR_ERROR_TEXT_MAX - 1 ? length : TR_ERROR_TEXT_MAX - 1;
-    tr_msg *msg = length ? tr__msg_alloc(&loop->pool, loop->index, sizeof(tr__failure) + length + 1) : NULL;
-    if (!msg) {
-        tr__fail_ask(loop, wait, p->peer->id, code);
-        return;
-    }
-    char *copy = (char *)tr__msg_body(msg) + sizeof(tr__failure);
-    memcpy(copy, text, length);
-    copy[length] = 0;
-    *(tr__failure *)tr__msg_body(msg) = (tr__failure){.code = code, .text = copy};
-    msg->kind = TR__MSG_FAILURE;
-    tr__msg_filled(msg, tr__type_of(&tr__failure_type));
-    msg->error = (uint8_t)code;
-    msg->sender = (tr_addr){p->peer->id, r->from_slot, r->from_generation};
-    msg->ask = r->ask;
-    tr__msg_free(loop, wait);
-    tr__submit(loop, (tr_addr){loop->node->id, r->to_slot, r->to_generation}, msg);
-}
-
 static void take_failure(tr__remote_peer *p, const tr__record *r)
 {
     tr__loop *loop = p->remote->loop;
     tr_msg *wait = tr__waits_take(&p->waits, TR__MSG_ASK, r->ask, r->to_slot, r->to_generation);
+    if (!wait && tr__hand_answer(p, r))
+        return;
     if (!wait) {
         loop->counts.dropped[TR_DROP_LATE_REPLY]++;
         return;
     }
     tr_err code = r->code > TR_OK && r->code < TR_ERR_COUNT ? (tr_err)r->code : TR_EPROTO;
     loop->counts.handled++;
-    tr__remote_fail_wait(p, r, wait, code, (const char *)r->body, r->length);
+    tr__remote_fail_wait(loop, p->peer->id, r, wait, code, (const char *)r->body, r->length);
 }
 
 /* Of a stream this node knows better who has it (stream_moved): who gave it up may not have heard yet, and never will if the
@@ -414,9 +381,15 @@ static void take_moved(tr__remote_peer *p, const tr__record *r)
         return;
     }
     tr_msg *ask = tr__waits_take(&p->waits, TR__MSG_ASK, r->ask, r->to_slot, r->to_generation);
+    if (!ask && tr__hand_answer(p, r))
+        return;
     loop->counts.handled++;
-    if (!ask)
-        return; /* given up meanwhile */
+    if (ask) /* else it was given up meanwhile */
+        tr__remote_goes_on(loop, ask, callee);
+}
+
+void tr__remote_goes_on(tr__loop *loop, tr_msg *ask, tr_addr callee)
+{
     uint32_t places = callee.node == loop->node->id ? tr__msg_places(ask->size) : 0;
     tr_err err = places ? tr__reserve(loop, callee, &places) : TR_OK;
     if (err != TR_OK) {
@@ -509,9 +482,6 @@ tr_err tr__remote_take(tr__remote_peer *p, const tr__record *r)
         tr__remote_cut_for(p, TR_EPROTO, "a stream's window, or its demand, is not of 1 to 255 items");
         return TR_OK;
     }
-    if (TR_PLANT(lost_midway) && r->kind == TR__WIRE_NORMAL &&
-        tr__random_below(&p->remote->loop->random, 50) == 0)
-        return TR_OK;
     p->remote->loop->counts.received++;
     if (r->kind >= TR__WIRE_LINK && r->kind <= TR__WIRE_STOP) {
         take_of_links(p, r);
@@ -556,21 +526,34 @@ tr_err tr__remote_take(tr__remote_peer *p, const tr__record *r)
     return TR_OK;
 }
 
+/* To its loop, or here. */
+static inline tr_err pass(tr__remote_peer *p, const tr__record *r, const uint8_t *bytes, size_t used)
+{
+    if (TR_PLANT(lost_midway) && r->kind == TR__WIRE_NORMAL &&
+        tr__random_below(&p->remote->loop->random, 50) == 0)
+        return TR_OK;
+    if (TR_PLANT(twice_after_reconnect) && p->route->ended_id && r->kind == TR__WIRE_NORMAL)
+        tr__hand_on(p, r, bytes, used);
+    bool elsewhere = p->others && tr__hand_on(p, r, bytes, used);
+    return elsewhere ? TR_OK : tr__remote_take(p, r);
+}
+
 /* Take the record at the front. */
 static inline tr_err next(tr__remote_peer *p, const uint8_t *bytes, size_t length, size_t *used,
                           tr_error *error)
 {
     tr__record record;
     if (tr__alike_get(&p->alike_in, bytes, length, used))
-        return tr__remote_take(p, &p->alike_in.record);
+        return pass(p, &p->alike_in.record, bytes, *used);
     TR_TRY(tr__wire_get(bytes, length, &record, used, error));
     tr__alike_keep(&p->alike_in, bytes, &record);
-    return tr__remote_take(p, &record);
+    return pass(p, &record, bytes, *used);
 }
 
 void tr__remote_take_batch(tr__remote_peer *p, const uint8_t *bytes, size_t length)
 {
     tr_error error = {0};
+    p->others = tr__loops_all(p->remote->loop->node) > 1;
     while (length && !p->cut) {
         size_t used;
         tr_err err = next(p, bytes, length, &used, &error);

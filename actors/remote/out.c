@@ -63,11 +63,7 @@ static tr_err put_body(tr__remote_peer *p, tr__record *record, tr_msg *msg)
             return tr__remote_put_large(p, record, msg, bound);
     }
     TR_TRY(reserve(p, p->pair, TR__WIRE_HEADER_MAX + room, &at));
-    record->length = room;
-    size_t head = tr__wire_put(at, record);
-    record->length = tr__cbor_encode(msg->type, body, at + head, room);
-    head = tr__wire_resize(at, head, room, record->length);
-    commit(p, p->pair, head + record->length);
+    commit(p, p->pair, tr__writer_put_record(at, record, msg->type, body, room));
     return TR_OK;
 }
 
@@ -229,6 +225,8 @@ static void leaving(tr__remote_peer *p, const tr_msg *msg)
 
 static tr__record record_of(const tr_msg *msg)
 {
+    if (msg->kind == TR__MSG_RECORDS)
+        return tr__records_first(msg);
     return (tr__record){.kind = ways[msg->kind].wire,
                         .to_slot = msg->to.slot,
                         .to_generation = msg->to.generation,
@@ -246,6 +244,8 @@ static tr_err send_now(tr__remote_peer *p, tr_msg *msg, tr__record *record, tr__
     bool waits = ways[msg->kind].waits;
     p->pair = pair;
     p->bulk_refused = p->went_along = false;
+    if (msg->kind == TR__MSG_RECORDS)
+        return tr__records_send_one(p, msg, record, pair);
     if (msg->kind == TR__MSG_MOVED && tr__stream_is_given_up(p, msg)) {
         TR__COUNT(loop->counts.handled);
         tr__moved_lost(loop, p->peer->id, msg);
@@ -297,7 +297,8 @@ static void hold(tr__remote_peer *p, tr_msg *msg)
     *p->held_end = msg;
     p->held_end = &msg->next;
     atomic_store_explicit(&p->route->blocked, true, memory_order_relaxed);
-    if (++p->held_count == TR__HELD_MAX)
+    p->held_count += tr__msg_count(msg);
+    if (p->held_count >= TR__HELD_MAX)
         held_too_many(p);
 }
 
@@ -396,9 +397,21 @@ static void send_forwarded(tr__remote_peer *p, tr_msg *msg)
         tr__submit(loop, asker, moved);
 }
 
+static void send_records(tr__remote_peer *p, tr_msg *msg)
+{
+    if (p->cut)
+        tr__drop_for(p->remote->loop, p->peer->id, msg, TR_DROP_NO_CONNECTION);
+    else if ((p->held && !TR_PLANT(held_overtaken)) || tr__records_send(p, msg) == TR_EAGAIN)
+        hold(p, msg);
+}
+
 void tr__remote_peer_send(tr__remote_peer *p, tr_msg *msg)
 {
     tr__loop *loop = p->remote->loop;
+    if (msg->kind == TR__MSG_RECORDS) {
+        send_records(p, msg);
+        return;
+    }
     if (msg->kind == TR__MSG_WANT_WRITABLE) {
         loop->counts.handled++;
         msg->next = NULL;
@@ -444,6 +457,11 @@ static void send_held(tr__remote_peer *p)
 {
     while (p->held) {
         tr_msg *msg = p->held, *next = msg->next;
+        if (msg->kind == TR__MSG_RECORDS) {
+            if (!tr__records_send_held(p))
+                return;
+            continue;
+        }
         size_t weight = tr__answer_weight(msg);
         tr__record record = record_of(msg);
         tr_err err = send_in_order(p, msg, &record);
@@ -543,6 +561,7 @@ void tr__remote_peer_end(tr__remote_peer *p)
     p->route->ended_epoch = atomic_load_explicit(&p->route->epoch, memory_order_relaxed);
     atomic_store_explicit(&p->route->id, 0, memory_order_release);
     p->route->peer = NULL;
+    loop->tell_ended = true;
     waits_end(p);
     bool leak = TR_PLANT(held_leaked);
     tr_msg *lists[] = {leak ? NULL : p->held, leak ? NULL : p->bulk_held, p->wanting};

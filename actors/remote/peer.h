@@ -8,10 +8,12 @@
 #include "actors/limits.h"
 #include "actors/loop.h"
 #include "actors/remote/pairs.h"
+#include "actors/remote/records.h"
 #include "actors/remote/remote.h"
 #include "actors/remote/rights.h"
 #include "actors/remote/waits.h"
 #include "actors/remote/wire.h"
+#include "base/plant.h"
 #include "transport/endpoint.h"
 
 #define TR__MESSAGE_MAX \
@@ -22,7 +24,9 @@
 #define TR__HELD_MAX 65536 /* messages held without credit before the connection is cut */
 #define TR__BULK_HELD_MAX \
     1024 /* held for want of room on the bulk lane before all senders to that node wait */
-#define TR__COMING_MAX       (8u << 20) /* bytes of large messages on their way to loop 0 before all wait */
+#define TR__COMING_MAX (8u << 20) /* bytes of large messages on their way to loop 0 before all wait */
+#define TR__RECORDS_COMING_MAX \
+    (8u << 20) /* bytes of records on their way to loop 0, a message as 256 at least, likewise */
 #define TR__ANSWERS_HELD_MAX ((size_t)64 << 20) /* bytes of large answers that are held: more fail */
 #define TR__TYPES_MAX        4096               /* types told on one connection */
 #define TR__WATCHING_MAX     65536              /* monitors that one peer has here */
@@ -32,9 +36,11 @@
 typedef struct tr__route {
     _Atomic uint64_t id;
     _Atomic uint16_t epoch;
-    _Atomic bool blocked;         /* no credit: tr_send says TR_EAGAIN */
-    _Atomic bool bulk_blocked;    /* no room on the bulk lane: for large messages it does */
-    _Atomic size_t coming;        /* bytes of large messages that other loops sent, on their way to loop 0 */
+    _Atomic bool blocked;      /* no credit: tr_send says TR_EAGAIN */
+    _Atomic bool bulk_blocked; /* no room on the bulk lane: for large messages it does */
+    _Atomic size_t coming;     /* bytes of large messages that other loops sent, on their way to loop 0 */
+    _Atomic size_t
+        records; /* what other loops wrote that is on its way to loop 0; see TR__RECORDS_COMING_MAX */
     _Atomic uint64_t message_max; /* bytes of a record that it takes by that; 0: it has none */
     _Atomic uint64_t connection;  /* its number: each has a higher one than those before */
     _Atomic uint32_t may;         /* what the node there lets this one do, as far as it has said: of tr_may */
@@ -45,6 +51,21 @@ typedef struct tr__route {
     uint16_t ended_epoch;
 } tr__route;
 
+/* Its epoch while it leads to that node; false: it doesn't any more. Any loop. An epoch is written (release) behind the end of
+ * what the route led to before: who reads it and then finds the same node has that one's. */
+static inline bool tr__route_epoch(tr__route *route, uint64_t node, uint16_t *epoch)
+{
+    *epoch = atomic_load_explicit(&route->epoch, memory_order_acquire);
+    return atomic_load_explicit(&route->id, memory_order_relaxed) == node || TR_PLANT(old_incarnation);
+}
+
+/* The first types that were told on a route's connection, by number, for other loops; see route_add. */
+#define TR__TOLD_MAX 64
+typedef struct tr__told {
+    _Atomic uint32_t count;
+    _Atomic(const tr_typeinfo *) types[TR__TOLD_MAX];
+} tr__told;
+
 struct tr__remote {
     tr__loop *loop;
     tr__endpoint *endpoint;
@@ -53,6 +74,7 @@ struct tr__remote {
     uint64_t connections;               /* so far */
     _Atomic uint32_t route_count;
     tr__route routes[TR__PEERS_MAX];
+    tr__told told[TR__PEERS_MAX]; /* by route */
 };
 
 typedef struct tr__remote_peer {
@@ -82,22 +104,20 @@ typedef struct tr__remote_peer {
     bool untold;                    /* and it hasn't been told yet */
     tr__refusals refusals;
     tr__reach reach;
-    struct tr__told_type *told;   /* types that we told, by pointer */
-    const tr_typeinfo *last_type; /* the one told or looked up last, and its number */
-    uint32_t last_number;
+    struct tr__told_type *told; /* types that we told, by pointer */
+    tr__writer writer;
     struct tr__heard_type *heard; /* types that they told, by number */
     uint32_t heard_count, heard_room;
-    tr__alike alike_out,
-        alike_in; /* of the last message that went by the short way, and of the last that came */
-    const tr_typeinfo *alike_type; /* of the former */
-    uint64_t sent;                 /* messages, on this connection */
-    tr_msg *went;                  /* what tells the warden of the end */
-    bool cut; /* the connection is being ended from here: nothing goes out, nothing is taken */
+    bool others;        /* the node has other loops */
+    tr__alike alike_in; /* of the last message that came */
+    uint64_t sent;      /* messages, on this connection */
+    tr_msg *went;       /* what tells the warden of the end */
+    bool cut;           /* the connection is being ended from here: nothing goes out, nothing is taken */
     tr_msg gone;
 } tr__remote_peer;
 
-/* The peer, if the loop is its home and it isn't known to be blocked; else NULL. */
-tr__remote_peer *tr__remote_ready(tr__loop *loop, uint64_t to_node);
+/* The route to that node, if it isn't known to be blocked; else NULL. Any loop. */
+tr__route *tr__remote_ready(tr__loop *loop, uint64_t to_node);
 /* The number of a type on this connection; told at its first use, always on the normal lane: what needs it, on whatever
  * lane, is behind that. */
 tr_err tr__told_number(tr__remote_peer *p, const tr_typeinfo *type, uint32_t *number);
@@ -114,6 +134,12 @@ size_t tr__answer_weight(const tr_msg *msg);
 void tr__remote_writable(tr__remote_peer *p);
 /* End the connection and say why, to the log and to the other side; peer_down follows. */
 void tr__remote_cut(tr__remote_peer *p, const tr_error *why);
+/* What another loop wrote, as far as it goes. TR_OK: it is gone; TR_EAGAIN: some or all of it is left. */
+tr_err tr__records_send(tr__remote_peer *p, tr_msg *msg);
+/* Of the block that is held first, as far as it goes. False: some is left. */
+bool tr__records_send_held(tr__remote_peer *p);
+/* The record of one that was split off it, to that lane: likewise. */
+tr_err tr__records_send_one(tr__remote_peer *p, tr_msg *msg, tr__record *record, tr__pair *pair);
 /* The message as a unit of the bulk lane; `bound` as tr__cbor_bound says. TR_EAGAIN, TR_ETOOBIG, TR_ENOMEM ... */
 tr_err tr__remote_put_large(tr__remote_peer *p, tr__record *record, tr_msg *msg, size_t bound);
 /* Hold it for room on the bulk lane; false: no memory. */
@@ -192,10 +218,20 @@ tr_err tr__remote_put_record(tr__remote_peer *p, tr__pair *pair, tr__record *rec
 /* One record that came, as from a batch. */
 tr_err tr__remote_take(tr__remote_peer *p, const tr__record *r);
 /* An ask of ours that waits comes to nothing: its block is taken. r: of whom, and by whom. */
-void tr__remote_fail_wait(tr__remote_peer *p, const tr__record *r, tr_msg *wait, tr_err code,
+void tr__remote_fail_wait(tr__loop *loop, uint64_t node, const tr__record *r, tr_msg *wait, tr_err code,
                           const char *text, size_t length);
-/* Tell the asker that its ask came to nothing here. */
-void tr__remote_refuse_ask(tr__remote_peer *p, const tr__record *r, const tr_error *error);
+/* An answer that was handed on, and that nobody waits for there either. Takes msg. */
+void tr__remote_late(tr__loop *loop, tr_msg *msg);
+/* One that waited was handed on to an actor of another node, or of this one: its block goes there. Any loop. Takes ask. */
+void tr__remote_goes_on(tr__loop *loop, tr_msg *ask, tr_addr callee);
+/* Tell the asker, on that node, that its ask came to nothing here. Any loop. */
+void tr__remote_refuse_ask(tr__loop *loop, uint64_t node, const tr__record *r, const tr_error *error);
+/* A message of that type (NULL: it isn't known) can't be had: counted, and its asker hears. `name`: its node's, for the log.
+ * Any loop. */
+void tr__remote_undecoded(tr__loop *loop, uint64_t node, const char *name, const tr_typeinfo *type,
+                          const tr__record *r, tr_drop why, const tr_error *error);
+/* A message or ask of that node was decoded: what else its record says. Any loop. */
+void tr__remote_fill(tr__loop *loop, uint64_t node, tr_msg *msg, const tr__record *r);
 /* An item that can't be had leaves a hole: the stream ends here, and there. */
 void tr__remote_item_lost(tr__remote_peer *p, const tr__record *r, tr_err code);
 
@@ -207,6 +243,20 @@ tr_err tr__hear_type(tr__remote_peer *p, const tr__record *r);
 const tr_typeinfo *tr__heard_type_of(const tr__remote_peer *p, uint32_t number);
 /* A message of the record's type, which was told, and body, not yet of any kind. NULL: *why and *error say why not. */
 tr_msg *tr__remote_decode(tr__remote_peer *p, const tr__record *r, tr_drop *why, tr_error *error);
+/* The same of a type and a record whose message is small by tr__is_small. Any loop. */
+tr_msg *tr__remote_decode_small(tr__loop *loop, const tr_typeinfo *type, const tr__record *r, tr_drop *why,
+                                tr_error *error);
+/* Of what it sends nothing has to be looked at. */
+static inline bool tr__rights_are_free(const tr_rights *rights)
+{
+    const uint32_t most = TR_MAY_SEND | TR_MAY_SUBSCRIBE;
+    return (rights->may & most) == most;
+}
+static inline bool tr__is_small(const tr_typeinfo *type, const tr__record *r)
+{
+    return type->heads && r->length <= TR__POOL_MAX &&
+           sizeof(tr_msg) + type->size + r->length <= TR__POOL_MAX;
+}
 void tr__heard_types_end(tr__remote_peer *p);
 
 #endif

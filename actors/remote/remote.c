@@ -51,7 +51,8 @@ static tr__route *route_add(tr__remote *remote, uint64_t id, uint64_t message_ma
         atomic_store_explicit(&free_one->connection, ++remote->connections, memory_order_relaxed);
         atomic_store_explicit(&free_one->may, TR_MAY_ALL, memory_order_relaxed);
         atomic_store_explicit(&free_one->links, links, memory_order_relaxed);
-        atomic_fetch_add_explicit(&free_one->epoch, 1, memory_order_relaxed);
+        atomic_fetch_add_explicit(&free_one->epoch, 1, memory_order_release); /* see tr__route_epoch */
+        atomic_store_explicit(&remote->told[free_one - remote->routes].count, 0, memory_order_release);
         atomic_store_explicit(&free_one->id, id, memory_order_release);
     }
     return free_one;
@@ -73,13 +74,20 @@ static bool bulk_is_full(tr__route *route)
            atomic_load_explicit(&route->coming, memory_order_relaxed) >= TR__COMING_MAX;
 }
 
+/* To messages, by what loop 0 has, or by what is on its way there. */
+static bool is_full(tr__route *route)
+{
+    return atomic_load_explicit(&route->blocked, memory_order_relaxed) ||
+           atomic_load_explicit(&route->records, memory_order_relaxed) >= TR__RECORDS_COMING_MAX;
+}
+
 tr_err tr__remote_check(tr_node *node, uint64_t to_node, const tr_typeinfo *type, const void *body,
                         size_t size)
 {
     tr__route *route = node->remote ? route_of(node->remote, to_node) : NULL;
     if (!route)
         return TR_ENOCONN;
-    bool blocked = atomic_load_explicit(&route->blocked, memory_order_relaxed) || TR_BUGGIFY(send_eagain);
+    bool blocked = is_full(route) || TR_BUGGIFY(send_eagain);
     if (!blocked && __builtin_expect(bulk_is_full(route), 0))
         blocked = large_size(type, body, size) > 0;
     return blocked ? TR_EAGAIN : TR_OK;
@@ -94,13 +102,10 @@ bool tr__remote_lacks_room(tr_node *node, uint64_t to_node, const tr_typeinfo *t
     return large_size(type, body, size) > 0;
 }
 
-tr__remote_peer *tr__remote_ready(tr__loop *loop, uint64_t to_node)
+tr__route *tr__remote_ready(tr__loop *loop, uint64_t to_node)
 {
-    bool home = loop->index == 0 && loop->node->remote;
-    tr__route *route = home ? route_of(loop->node->remote, to_node) : NULL;
-    bool open =
-        route && !atomic_load_explicit(&route->blocked, memory_order_relaxed) && !TR_BUGGIFY(send_eagain);
-    return open ? route->peer : NULL;
+    tr__route *route = loop->node->remote ? route_of(loop->node->remote, to_node) : NULL;
+    return route && !is_full(route) && !TR_BUGGIFY(send_eagain) ? route : NULL;
 }
 
 bool tr__remote_fits(tr_node *node, uint64_t to_node, const tr_typeinfo *type, const void *body, size_t size,
@@ -507,26 +512,56 @@ void tr__remote_route(tr__loop *loop, uint64_t to_node, tr_msg *msg)
 {
     tr__remote *remote = loop->node->remote;
     tr__route *route = remote ? route_of(remote, to_node) : NULL;
-    if (!route) {
+    uint16_t epoch;
+    if (!route || !tr__route_epoch(route, to_node, &epoch)) {
         tr__drop_for(loop, to_node, msg, TR_DROP_NO_CONNECTION);
         return;
     }
+    if (loop->index != 0 && tr__far_send(loop, route, to_node, msg))
+        return;
     msg->routed = true;
     msg->route = (uint16_t)(route - remote->routes + 1);
-    msg->route_epoch = atomic_load_explicit(&route->epoch, memory_order_relaxed);
+    msg->route_epoch = epoch;
     if (loop->index == 0) {
         tr__remote_send(loop, msg);
         return;
     }
+    tr__far_close(loop, route, msg);
     size_t large = large_coming(msg);
     if (large)
         atomic_fetch_add_explicit(&route->coming, large, memory_order_relaxed);
     tr__to_loop(loop, 0, msg);
 }
 
+/* From an actor's loop, or to it. */
+static void records_arrived(tr__loop *loop, tr_msg *msg)
+{
+    tr__remote *remote = loop->node->remote;
+    if (loop->index != 0) {
+        tr__handed_take(loop, msg);
+        return;
+    }
+    if (remote)
+        atomic_fetch_sub_explicit(&remote->routes[msg->route - 1].records, tr__records_cost(msg),
+                                  memory_order_relaxed);
+    tr__remote_send(loop, msg);
+}
+
 void tr__remote_arrived(tr__loop *loop, tr_msg *msg)
 {
     tr__remote *remote = loop->node->remote;
+    if (msg->kind == TR__MSG_RECORDS) {
+        records_arrived(loop, msg);
+        return;
+    }
+    if (loop->index != 0) {
+        tr__far_answered(loop, msg);
+        return;
+    }
+    if (__builtin_expect(msg->kind == TR__MSG_REPLY && msg->sender.node != loop->node->id, 0)) {
+        tr__remote_late(loop, msg);
+        return;
+    }
     size_t large = remote ? large_coming(msg) : 0;
     if (large)
         atomic_fetch_sub_explicit(&remote->routes[msg->route - 1].coming, large, memory_order_relaxed);

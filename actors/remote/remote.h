@@ -23,8 +23,9 @@ bool tr__remote_lacks_room(tr_node *node, uint64_t to_node, const tr_typeinfo *t
 /* Whether it can go over the connection to that node; *most: the bytes that can. Any loop. */
 bool tr__remote_fits(tr_node *node, uint64_t to_node, const tr_typeinfo *type, const void *body, size_t size,
                      uint64_t *most);
-/* The short way of a message that is small and needs no block, from the loop that has the connections: it is written into
- * the open frame from where it stands, and counted. False, with nothing done: make a message of it. `size`: of its copy. */
+/* The short way of a message that is small and needs no block: it is written from where it stands, and counted; on the loop
+ * that has the connections into the open frame, on others into a block of records. False, with nothing done: make a message
+ * of it. `size`: of its copy. Any loop. */
 bool tr__remote_put(tr__loop *loop, tr_addr to, tr_addr from, const tr_typeinfo *type, const void *body,
                     size_t size);
 /* A message for another node, counted as accepted: on its way, or undeliverable. Takes msg. Any loop. */

@@ -14,10 +14,20 @@ typedef struct tr__told_type {
     UT_hash_handle hh;
 } told_type;
 
+/* From now on other loops write messages of it. release: who reads it sees the route's epoch as well (far.c). */
+static void publish(tr__remote_peer *p, const tr_typeinfo *type, uint32_t number)
+{
+    tr__told *told = &p->remote->told[p->route - p->remote->routes];
+    if (number >= TR__TOLD_MAX)
+        return;
+    atomic_store_explicit(&told->types[number], type, memory_order_release);
+    atomic_store_explicit(&told->count, number + 1, memory_order_release);
+}
+
 tr_err tr__told_number(tr__remote_peer *p, const tr_typeinfo *type, uint32_t *number)
 {
-    if (p->last_type == type) {
-        *number = p->last_number;
+    if (p->writer.last_type == type) {
+        *number = p->writer.last_number;
         return TR_OK;
     }
     told_type *told;
@@ -44,9 +54,10 @@ tr_err tr__told_number(tr__remote_peer *p, const tr_typeinfo *type, uint32_t *nu
             tr__remote_cut(p, &(tr_error){TR_ENOMEM, "no memory for what was told to it"});
             return TR_ENOCONN;
         }
+        publish(p, type, next);
     }
-    p->last_type = type;
-    p->last_number = *number = told->number;
+    p->writer.last_type = type;
+    p->writer.last_number = *number = told->number;
     return TR_OK;
 }
 

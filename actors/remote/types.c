@@ -126,8 +126,8 @@ static tr_msg *decode_measured(tr__remote_peer *p, const tr_typeinfo *type, cons
 }
 
 /* One that fits in a pooled block by what its bytes can become: checked and decoded in one walk. */
-static tr_msg *decode_small(tr__loop *loop, const tr_typeinfo *type, const tr__record *r, tr_drop *why,
-                            tr_error *error)
+tr_msg *tr__remote_decode_small(tr__loop *loop, const tr_typeinfo *type, const tr__record *r, tr_drop *why,
+                                tr_error *error)
 {
     size_t most = type->size + r->length, size = 0;
     tr_msg *msg = tr__msg_alloc(&loop->pool, loop->index, room_for(r, most));
@@ -154,9 +154,8 @@ tr_msg *tr__remote_decode(tr__remote_peer *p, const tr__record *r, tr_drop *why,
         tr__fail(error, TR_EPROTO, "a %s is sent by the runtime only", type->name);
         return NULL;
     }
-    bool small =
-        type->heads && r->length <= TR__POOL_MAX && sizeof(tr_msg) + type->size + r->length <= TR__POOL_MAX;
-    tr_msg *msg = small ? decode_small(loop, type, r, why, error) : decode_measured(p, type, r, why, error);
+    tr_msg *msg = tr__is_small(type, r) ? tr__remote_decode_small(loop, type, r, why, error)
+                                        : decode_measured(p, type, r, why, error);
     if (msg)
         tr__msg_filled(msg, type);
     return msg;

@@ -4,16 +4,18 @@
 #include "base/hash.h"
 #include "base/mem.h"
 
-/* Of cancels the number is a peer's choice. */
+/* Of cancels, and of asks that were handed on, the number is a peer's choice. */
 static uint32_t bucket_of(const tr__waits *waits, uint64_t number, uint32_t slot)
 {
     const uint64_t key[] = {number, slot};
+    if (waits->ours)
+        return (uint32_t)tr__hash_done(number ^ (uint64_t)slot << 32) & (waits->size - 1);
     return (uint32_t)tr__hash_secret(key, sizeof(key)) & (waits->size - 1);
 }
 
 static bool grow(tr__waits *waits)
 {
-    tr__waits bigger = {.size = waits->size ? waits->size * 2 : 64};
+    tr__waits bigger = {.size = waits->size ? waits->size * 2 : 64, .ours = waits->ours};
     bigger.buckets = tr__zalloc(bigger.size * sizeof(*bigger.buckets));
     if (!bigger.buckets)
         return waits->size != 0; /* longer chains will do */
@@ -95,5 +97,5 @@ tr_msg *tr__waits_pop(tr__waits *waits)
 void tr__waits_fini(tr__waits *waits)
 {
     tr__free(waits->buckets);
-    *waits = (tr__waits){0};
+    *waits = (tr__waits){.ours = waits->ours};
 }

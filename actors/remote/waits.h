@@ -11,6 +11,7 @@ typedef struct tr__waits {
     tr_msg **buckets; /* NULL until the first */
     uint32_t size;    /* a power of two */
     uint32_t count;
+    bool ours; /* all numbers in it are this node's own */
 } tr__waits;
 
 /* Make room for one more; false: no memory. */

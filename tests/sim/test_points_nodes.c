@@ -405,7 +405,8 @@ static void what_is_wrong_on_the_way_shows(void **state)
 static void what_is_wrong_with_breaks_shows(void **state)
 {
     static const char *const plants[] = {"down_dropped",          "ask_left",   "held_leaked",
-                                         "twice_after_reconnect", "down_twice", "old_incarnation"};
+                                         "twice_after_reconnect", "down_twice", "old_incarnation",
+                                         "records_counted_once"};
     (void)state;
     for (size_t i = 0; i < TR_COUNT(plants); i++)
         if (!found_by_seed(run_losing_seed, plants[i]))

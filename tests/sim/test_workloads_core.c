@@ -206,6 +206,7 @@ static const struct {
 } planted[] = {
     {"two_swapped", &sim_core_flow, 10, "before it on the same connection didn't"},
     {"held_overtaken", &sim_core_flow, 20, "arrived"},
+    {"records_overtaken", &sim_core_flow, 20, "arrived"},
     {"bulk_overtaken", &sim_core_flow, 20, "arrived"},
     {"bulk_overtaken", &sim_core_streams, 20, "came for item"},
     {"lost_midway", &sim_core_flow, 10, "before it on the same connection didn't"},
@@ -236,7 +237,7 @@ static const struct {
     {"confirmed_overtaken", &sim_core_confirmed, 40, "is handled behind a later one"},
     {"fed_again", &sim_cluster, 10, "news come once, and in order"},
     {"claim_left", &sim_cluster, 10, "the name"},
-    {"name_kept", &sim_cluster, 20, "the name"},
+    {"name_kept", &sim_cluster, 60, "the name"},
 };
 
 static void every_planted_bug_is_seen_and_named(void **state)

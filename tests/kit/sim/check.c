@@ -61,7 +61,7 @@ static uint64_t in_chain(const tr_msg *msg)
 {
     uint64_t count = 0;
     for (; msg; msg = msg->next)
-        count++;
+        count += tr__msg_count(msg);
     return count;
 }
 

@@ -100,6 +100,7 @@ tr_err core_note_send(tr_actor *self, core_being *from, const core_being *to, si
 /* The like with a time to live; 0: none. To a lossy one only. */
 tr_err core_note_send_for(tr_actor *self, core_being *from, const core_being *to, size_t bytes,
                           uint64_t ttl_ns);
+bool core_is_note(const tr_msg *msg);
 /* True if it is one: it is checked. */
 bool core_note_take(core_being *self, tr_actor *actor, const tr_msg *msg);
 /* NULL, or what is missing: between beings that live what was accepted in CORE_LAST has arrived. */

@@ -68,8 +68,7 @@ static tr_err init(tr_actor *self, void *state, const void *arg)
 /* What can't be set aside is taken: then nothing is aside. */
 static bool is_deferred(tr_actor *self, const mail *m, const tr_msg *msg)
 {
-    bool deferred =
-        m->shut && strcmp(tr_msg_type_name(msg), "core_note") == 0 && tr_defer(self, msg) == TR_OK;
+    bool deferred = m->shut && core_is_note(msg) && tr_defer(self, msg) == TR_OK;
     tr_sometimes(self, deferred, "a note is set aside");
     return deferred;
 }

@@ -13,6 +13,9 @@
 
 TR_MESSAGE(core_note, (u32, from), (u32, to), (u64, number), (string, text), (bytes, data), (buffer, large))
 
+/* A small one that holds no buffer: between nodes it goes the short way, beside those that are messages. */
+TR_MESSAGE(core_slip, (u32, from), (u32, to), (u64, number), (string, text), (bytes, data))
+
 typedef enum note_state { NOTE_REFUSED, NOTE_ACCEPTED, NOTE_ARRIVED } note_state;
 
 typedef struct note {
@@ -101,6 +104,13 @@ static bool is_buffer(uint64_t number, size_t bytes)
     return bytes > TR__LIMIT_MIN && number % 2;
 }
 
+#define SLIP_MAX 1000
+
+static bool is_slip(uint64_t number, size_t bytes, uint64_t ttl_ns)
+{
+    return bytes <= SLIP_MAX && ttl_ns == 0 && number / 8 % 4; /* many in a row */
+}
+
 /* ---- sending ------------------------------------------------------------------------------------------- */
 
 static bool may_be(const core_being *from, const core_being *to, tr_err err)
@@ -116,6 +126,9 @@ static tr_err send_it(tr_actor *self, const core_being *from, const core_being *
     tr_send_opts opts = {.ttl_ns = ttl_ns};
     const uint8_t *data = data_of(number, from->number, bytes);
     bool large = is_buffer(number, bytes);
+    if (is_slip(number, bytes, ttl_ns))
+        return tr_send(self, to->address, core_slip, .from = from->number, .to = to->number, .number = number,
+                       .text = text_of(number), .data = {data, bytes});
     const tr_buffer *buffer = large ? tr_buffer_make(self, data, bytes) : NULL;
     if (large && !buffer)
         return TR_ENOMEM;
@@ -210,7 +223,8 @@ static void check_note(tr_actor *actor, core_being *self, core_being *from, cons
     if (pair->over)
         core_wrong("note %llu from being %u to %u arrived when its end was known", (unsigned long long)number,
                    from->number, self->number);
-    tr_bytes data = got->large->size ? (tr_bytes){got->large->data, got->large->size} : got->data;
+    tr_bytes data =
+        got->large && got->large->size ? (tr_bytes){got->large->data, got->large->size} : got->data;
     if (strcmp(got->text, text_of(number)) != 0 || data.size != n->bytes ||
         (n->bytes && memcmp(data.data, data_of(number, from->number, n->bytes), n->bytes) != 0))
         core_wrong("note %llu from being %u to %u has another content", (unsigned long long)number,
@@ -225,9 +239,20 @@ static void check_note(tr_actor *actor, core_being *self, core_being *from, cons
     pair->arrived = number;
 }
 
+bool core_is_note(const tr_msg *msg)
+{
+    return tr_match(msg, core_note) || tr_match(msg, core_slip);
+}
+
 bool core_note_take(core_being *self, tr_actor *actor, const tr_msg *msg)
 {
     const core_note *got = tr_match(msg, core_note);
+    const core_slip *slip = got ? NULL : tr_match(msg, core_slip);
+    core_note of_slip;
+    if (slip) {
+        of_slip = (core_note){slip->from, slip->to, slip->number, slip->text, slip->data, NULL};
+        got = &of_slip;
+    }
     if (!got || !sim_counts())
         return got;
     core_being *from = got->from && got->from < core.count ? core.beings[got->from] : NULL;
