@@ -18,7 +18,6 @@
 #include <troupe/troupe.h>
 
 #include "actors/plugin/loader.h"
-#include "base/backtrace_os.h"
 
 /* ---- fixture: a directory, and plugins built into it --------------------------------------------------- */
 
@@ -227,18 +226,6 @@ static void two_plugins_are_two_libraries(void **state)
                                             &tr__host_table, &error);
     assert_string_equal("one", one->block->name);
     assert_string_equal("two", two->block->name);
-}
-
-static void stacks_tell_the_file_that_a_plugin_came_from(void **state)
-{
-    (void)state;
-    tr_error error;
-    char text[256];
-    const tr__plugin *plugin = tr__plugin_load(
-        build("stacked", PLAIN "TR_PLUGIN_EXPORT(\"other\", \"1\", &plain);"), &tr__host_table, &error);
-    assert_non_null(plugin);
-    void *frame = (void *)(uintptr_t)plugin->block->actors[0]->receive;
-    assert_text(tr__frame_text(frame, 0, text, sizeof(text)), "receive+0x0 (stacked.so+0x");
 }
 
 /* ---- in a node ----------------------------------------------------------------------------------------- */
@@ -584,7 +571,6 @@ int main(void)
         cmocka_unit_test(a_library_without_a_good_block_is_refused),
         cmocka_unit_test(an_older_minor_loads_and_another_major_does_not),
         cmocka_unit_test(two_plugins_are_two_libraries),
-        cmocka_unit_test(stacks_tell_the_file_that_a_plugin_came_from),
         cmocka_unit_test(its_actors_run_under_its_name_and_are_started_again),
         cmocka_unit_test(a_plugin_with_newer_message_types_understands_older_ones),
         cmocka_unit_test(an_actor_of_a_plugin_takes_part_in_transactions),

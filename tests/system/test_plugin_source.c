@@ -16,6 +16,8 @@
 #include <troupe/troupe.h>
 
 #include "actors/plugin/host.h"
+#include "actors/plugin/loader.h"
+#include "base/backtrace_os.h"
 
 TR_MESSAGE(greet, (string, name))
 TR_MESSAGE(greeting, (string, text))
@@ -92,8 +94,25 @@ static void the_same_source_answers_from_a_plugin(void **state)
     tr_node_destroy(node);
 }
 
+static void stacks_tell_the_file_that_a_plugin_came_from(void **state)
+{
+    (void)state;
+    tr_error error = {0};
+    char text[256], tail[64];
+    build("umask 022; cc");
+    const tr__plugin *plugin = tr__plugin_load(library, &tr__host_table, &error);
+    unlink(library);
+    if (!plugin)
+        fail_msg("%s", error.text);
+    snprintf(tail, sizeof(tail), "greeter+0x0 (%s+0x", strrchr(library, '/') + 1);
+    tr__frame_text((void *)(uintptr_t)plugin->block->actors[0]->receive, 0, text, sizeof(text));
+    if (!strstr(text, tail))
+        fail_msg("%s", text);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(the_same_source_answers_from_a_plugin)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(the_same_source_answers_from_a_plugin),
+                                       cmocka_unit_test(stacks_tell_the_file_that_a_plugin_came_from)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
