@@ -84,12 +84,6 @@ typedef struct tr__transactions {
     uint32_t early_count;
     tr__tx_client *clients;
     uint64_t sweep_ns; /* when to look for clients that were given up */
-    /* Branches that nobody can execute, told after the handler. */
-    struct {
-        tr__tx_branch *branch;
-        tr_tx_reason why;
-    } unexecuted[TR__TX_UNDECIDED_MAX];
-    uint32_t unexecuted_count;
     uint64_t refused, refused_logged_ns; /* frames */
     uint64_t alarm_logged_ns;
     uint32_t alarms_unlogged; /* since that line */

@@ -44,8 +44,20 @@ typedef struct tr__branch_key {
     uint32_t actor;
 } tr__branch_key;
 
+/* A transaction that has branches here: what is counted against TR__TX_UNDECIDED_MAX. */
+typedef struct tr__tx_local {
+    UT_hash_handle hh;
+    tr_tx_id id;
+    tr__tx_branch *branches; /* by next_local */
+    uint32_t count;          /* of them: TR_TX_PARTICIPANTS_MAX at most */
+} tr__tx_local;
+
 struct tr__tx_branch {
     UT_hash_handle hh;
+    tr__tx_local *local; /* its transaction */
+    tr__tx_branch *next_local;
+    tr__tx_branch *next_unexecuted;
+    tr_tx_reason unexecuted; /* why nobody could; NONE: it is in no such line */
     tr__branch_key key;
     tr__tx_actor *at;
     tr__tx_branch_state state;
@@ -219,6 +231,8 @@ struct tr__tx {
     tr__tx_actor *actors;
     uint32_t next_actor;
     tr__tx_branch *branches;
+    tr__tx_local *locals;
+    tr__tx_branch *unexecuted; /* by next_unexecuted */
     tr__tx_decision *decisions;
     tr__tx_outcome_at *outcomes;
     tr__tx_outcome_at
@@ -330,6 +344,8 @@ void tr__tx_unlock(tr__tx *tx, tr__tx_branch *branch);
 
 /* NULL: there is none. */
 tr__tx_branch *tr__tx_branch_find(tr__tx *tx, const tr_tx_id *id, const char *actor);
+/* NULL: it has no branch here. */
+tr__tx_local *tr__tx_local_find(tr__tx *tx, const tr_tx_id *id);
 /* Ready, with nothing in it; NULL: no memory. */
 tr__tx_branch *tr__tx_branch_make(tr__tx *tx, const tr_tx_id *id, tr__tx_actor *actor);
 /* Made if need be; NULL: no memory. Unused ones go with tr__tx_actor_unused. */
