@@ -319,6 +319,10 @@ void tr__tx_drop_text(const tr__tx_branch *branch, char *out)
 {
     if (branch->why == TR_TX_WOUNDED)
         tr__tx_wounded_text(&branch->wounder, out);
+    else if (branch->crowded)
+        snprintf(out, TR_ERROR_TEXT_MAX,
+                 "%u others wait for it, more than it gets through in the lock wait: try again",
+                 branch->at->waiting_count);
     else
         snprintf(out, TR_ERROR_TEXT_MAX, "%s",
                  branch->why == TR_TX_LOCK_TIMEOUT ? "another transaction held it for too long" : "given up");

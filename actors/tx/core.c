@@ -260,6 +260,7 @@ void tr__tx_close(tr__tx *tx)
     if (!tx)
         return;
     tr__tx_callers_fini(tx);
+    tr__tx_crowds_fini(tx);
     tr__tx_resolvers_fini(tx);
     tr__tx_decisions_fini(tx);
     tr__tx_outcomes_fini(tx);

@@ -12,6 +12,7 @@
  *   caller.c        transactions that were begun here
  *   resolve.c       tickets: what became of them
  *   parties.c       their participants, and who of them decides
+ *   crowd.c         participants that had too much to do just now
  *   remember.c      what peers' logs were heard to hold, and whether ours is what they remember
  *
  * A branch (tr__tx_branch_state; the table is in branch.c):

@@ -322,6 +322,7 @@ tr_err tr__transactions_open(tr_node *node, tr_error *error)
     wake->type = tr__type_of(&tr__tx_wake_type);
     atomic_store(&t->wake, wake);
     t->node = node;
+    tr__door_open(t);
     node->transactions = t;
     tr__log_store *store = NULL;
     if (node->opts.outcomes_ns && node->opts.outcomes_ns < TR_MINUTES(60)) /* longer than any is under way */

@@ -37,6 +37,9 @@ static void go_on(tr__tx *tx, tr__tx_branch *branch)
     if (!branch->calls) {
         if (branch->state != TR__BRANCH_READY)
             tr__tx_branch_go(tx, branch, TR__BRANCH_READY);
+    } else if (tr__tx_line_is_too_long(tx, branch)) {
+        branch->crowded = true;
+        tr__tx_branch_drop(tx, branch, TR_TX_OVERLOAD);
     } else {
         tr__tx_branch_go(tx, branch, TR__BRANCH_WAITING);
         if (tr__tx_lock(tx, branch, branch->calls->writes))
