@@ -16,11 +16,12 @@
 
 /* ---- fixture ------------------------------------------------------------------------------------------- */
 
-#define WAIT TR_SECONDS(2)
+static uint64_t lock_wait_ns;
 
 static cluster *setup_cluster(uint64_t seed)
 {
     cluster *c = calloc(1, sizeof(*c));
+    lock_wait_ns = TR_SECONDS(2);
     cluster_open(c, seed);
     return c;
 }
@@ -52,7 +53,7 @@ static void n1_hears(cluster *c, tr__tx_kind kind, uint64_t number, const char *
     frame.actor = actor;
     frame.number = 1;
     frame.remaining = TR_SECONDS(10);
-    frame.wait = WAIT;
+    frame.wait = lock_wait_ns;
     frame.writes = 1;
     frame.type = CLUSTER_MOVE;
     frame.body = (tr_bytes){&amount, sizeof(amount)};
@@ -235,6 +236,7 @@ static void a_line_that_stood_still_lets_some_wait_and_more_when_it_moves(void *
 {
     (void)state;
     cluster *c = setup_cluster(8);
+    lock_wait_ns = TR_MILLIS(500);
     n1_is_called(c, 1, "a");
     n1_is_called(c, 2, "a");
     settle(c);
