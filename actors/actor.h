@@ -15,6 +15,8 @@
 #define TR_ACTORS_ACTOR_H
 
 #include <stdatomic.h>
+#include <stddef.h>
+#include <string.h>
 
 #include <troupe/actor.h>
 
@@ -47,6 +49,7 @@ typedef enum tr__trait {
     TR__SUPERVISED = 8, /* its supervisor stops it, nobody else */
     TR__SYSTEM = 16,    /* the node's own: stays to the node's end */
     TR__AWAITED = 32,   /* its loop counts its end (shutdown.h) */
+    TR__MIGRATING = 64, /* COMING, until what it keeps is of its version (tx/migrate.c) */
 } tr__trait;
 
 /* Why it ended, or will end when the handler returns. */
@@ -169,6 +172,13 @@ enum tr__mail {
 static inline const tr_actor_def *tr__def_seen(const tr_actor *actor)
 {
     return __atomic_load_n(&actor->def, __ATOMIC_RELAXED);
+}
+
+/* That of a plugin that was built when there was no state_version may end before `migrate`; what was padding is 0 in it. */
+static inline void tr__def_copy(tr_actor_def *to, const tr_actor_def *from)
+{
+    memset(to, 0, sizeof(*to));
+    memcpy(to, from, from->state_version ? sizeof(*to) : offsetof(tr_actor_def, migrate));
 }
 
 /* Read by any loop that sends, also while the slot's home opens it anew: then the places' word refuses. */

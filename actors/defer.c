@@ -117,7 +117,8 @@ static const tr_actor_def *becoming_make(tr__loop *loop, const tr_actor_def *own
     while (found && found->own != own)
         found = found->next;
     if (!found && (found = tr__alloc(sizeof(*found)))) {
-        *found = (struct tr__becoming){.next = loop->becomings, .own = own, .def = *own};
+        *found = (struct tr__becoming){.next = loop->becomings, .own = own};
+        tr__def_copy(&found->def, own);
         found->def.receive = receive_as_it_became;
         loop->becomings = found;
     }

@@ -214,6 +214,8 @@ void tr__arrive(tr__loop *loop, tr_actor *actor, tr_msg *msg)
         return;
     }
     tr__enqueue(loop, actor, msg);
+    if (__builtin_expect(actor->traits & TR__MIGRATING, 0)) /* whatever else it keeps until its init */
+        tr__wake(loop, actor);
 }
 
 /* Its receiver has ended. When the node stops actors end before others that still send to them: no address was wrong. */

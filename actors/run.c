@@ -386,7 +386,12 @@ static inline void run(tr__loop *loop, tr_actor *actor)
     if (__builtin_expect(actor->state == TR__ACTOR_COMING, 0)) {
         tr__watch_type(loop, NULL);
         tr__ring_put(&loop->ring, TR__TRACE_START, actor->index, actor->def);
-        bool gone = !tr__actor_init(loop, actor);
+        bool gone = false;
+        if (actor->def->transact && !tr__transact_may_start(loop, actor, &gone)) {
+            count_step(loop);
+            return;
+        }
+        gone = !tr__actor_init(loop, actor);
         count_step(loop);
         if (gone)
             return;

@@ -18,6 +18,9 @@ void tr__transactions_free(tr_node *node);
 /* A definition with `transact` is to be spawned under that name (NULL: none): TR_EINVAL if it can't be. *def becomes one
  * with a receive, if it has none. Any loop. */
 tr_err tr__transact_def(tr_node *node, const tr_actor_def **def, const char *name, tr_error *error);
+/* Whether a participant that is COMING may have its init now; else what it keeps is to be brought to its version first, and it
+ * waits: call it again whenever it runs. False with *gone: that can't be, and it has ended (TR_EVERSION and the like). */
+bool tr__transact_may_start(tr__loop *loop, tr_actor *actor, bool *gone);
 /* A TR__MSG_EXECUTE, whose turn it is, or that nobody can execute. Only the manager of this node makes these, no
  * message of an actor or a peer has that kind; so the pointer in it is good. Takes msg: it goes back as a notice. */
 void tr__transact_execute(tr__loop *loop, tr_actor *actor, tr_msg *msg);

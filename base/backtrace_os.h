@@ -47,6 +47,11 @@ size_t tr__traced_take(tr__traced *traced, unsigned timeout_ms, void **frames, s
 /* The like of the calling thread, its caller first: also in a handler of a fault, once any thread has entered. */
 size_t tr__backtrace_here(void **frames, size_t room);
 
+#define TR__MODULE_MAX 64 /* bytes of such a name, with the NUL */
+
+/* The last part of a path that the linker tells of; of a plugin's copy in memory ("/proc/self/fd/7") that of the file that was
+ * copied. Cut to `room`. Fit for a signal's handler. Returns text. */
+const char *tr__module_name(const char *path, char *text, size_t room);
 /* "function+0x1a (program+0x4a1f)": what tr__traced_take gave at `index`, for people. The name is from the symbol table
  * of the file, so static functions have theirs; without one (a stripped file) it is the part in brackets alone, which
  * `addr2line -e program 0x4a1f` takes. Reads files: not in a handler. Returns text. */

@@ -36,6 +36,7 @@
     X(inquire_early, "a prepared branch asks for the decision without waiting for it") \
     X(resolve_twice, "who asks what became of a transaction asks twice")               \
     X(decide_twice, "a participant is told twice that it is committed")                \
+    X(wound_untold, "who is wounded isn't told at once")                               \
     X(bulk_late, "a large message that was accepted waits for room that is there")
 
 #ifdef TR_BUGGIFY_POINTS

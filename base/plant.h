@@ -60,6 +60,7 @@
     X(locks_lost, tx_order, "what is in doubt after a start isn't locked")                                   \
     X(dirty_neighbour, tx_order, "a reader gets the lock while a writer holds it")                           \
     X(read_released, tx_order, "a participant that only read lets go before all calls are answered")         \
+    X(reads_unasked, tx_order, "what only reads is committed without asking whether all of it stood")        \
     X(prepared_wounded, tx_atomic, "a prepared branch is wounded by an older transaction")                   \
     X(lock_by_arrival, tx_locks, "who waits for a lock gets it in the order of arrival")                     \
     X(wound_withheld, tx_locks, "an older transaction waits for a younger one as for any other")             \
@@ -67,8 +68,12 @@
     X(older_unnoticed, tx_lost, "a node goes on with an older copy of its log, whatever peers remember")     \
     X(lives_unsaved, tx_lost,                                                                                \
       "a snapshot doesn't say which of its log's records were written in which life")                        \
+    X(peers_unsaved, tx_lost, "a snapshot doesn't say what is remembered of peers' logs")                    \
     X(lost_presumed, tx_lost,                                                                                \
       "a node with an older copy of its log presumes that what it lacks was aborted")                        \
+    X(migrated_again, tx_version, "a migration of a participant's state doesn't note the version")           \
+    X(migrated_in_doubt, tx_version, "a migration doesn't wait for what is in doubt from before")            \
+    X(migration_unawaited, tx_version, "a participant begins while its state is still of an older version")  \
     X(forgotten_aborted, tx_resolve, "who asks later than outcomes are kept hears aborted")                  \
     X(unacknowledged_forgotten, tx_atomic, "a COMMIT is forgotten by its age before all have heard of it")   \
     X(outcome_forgotten, tx_resolve, "a coordinator that was started again has forgotten what it committed") \

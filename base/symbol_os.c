@@ -75,6 +75,28 @@ static const char *function_at(const file *f, uint64_t address, uint64_t *offset
     return name;
 }
 
+const char *tr__module_name(const char *path, char *text, size_t room)
+{
+    static const char memory[] = "/memfd:", gone[] = " (deleted)";
+    char target[TR__MODULE_MAX + sizeof(memory) + sizeof(gone)];
+    const char *slash = strrchr(path, '/');
+    ssize_t length =
+        strncmp(path, "/proc/self/fd/", 14) == 0 ? readlink(path, target, sizeof(target) - 1) : -1;
+    target[length > 0 ? length : 0] = '\0';
+    if (strncmp(target, memory, sizeof(memory) - 1) == 0) {
+        char *end = strstr(target, gone);
+        if (end)
+            *end = '\0';
+        path = target + sizeof(memory) - 1;
+    } else if (slash) {
+        path = slash + 1;
+    }
+    size_t used = strnlen(path, room - 1);
+    memcpy(text, path, used);
+    text[used] = '\0';
+    return text;
+}
+
 const char *tr__frame_text(void *frame, size_t index, char *text, size_t room)
 {
     /* A return address may lie behind the end of the function that called. */
@@ -88,8 +110,8 @@ const char *tr__frame_text(void *frame, size_t index, char *text, size_t room)
     uint64_t address = (uint64_t)(uintptr_t)in_call - map->l_addr, offset = 0;
     bool program = !map->l_name || !map->l_name[0];
     const char *path = program ? "/proc/self/exe" : map->l_name;
-    const char *slash = about.dli_fname ? strrchr(about.dli_fname, '/') : NULL;
-    const char *module = slash ? slash + 1 : about.dli_fname ? about.dli_fname : "?";
+    char module[TR__MODULE_MAX];
+    tr__module_name(about.dli_fname ? about.dli_fname : "?", module, sizeof(module));
     file f;
     const char *name = file_map(&f, path) ? function_at(&f, address, &offset) : NULL;
     if (name)

@@ -6,6 +6,7 @@
 #include "base/stderr_os.h"
 #include "cli/cli.h"
 #include "cli/operator_client.h"
+#include "cli/options.h"
 #include "transport/key_os.h"
 
 #define ANSWER_NS TR_SECONDS(5)
@@ -106,6 +107,5 @@ int cli_key(int argc, char **argv)
         return change(tr__key_drop, argv[2]);
     if (argc > 2 && strcmp(what, "reload") == 0)
         return reload_each(argv + 2);
-    fprintf(stderr, "%s", usage);
-    return 2;
+    return cli_bad_words("key", argc > 1 ? what : NULL, "new, show, add, swap, drop, reload", usage);
 }

@@ -10,6 +10,7 @@
 
 #include "cli/cli.h"
 #include "cli/new.h"
+#include "cli/options.h"
 
 #define NAME_MAX_BYTES 40
 
@@ -28,7 +29,7 @@ static int bad_name(const char *name)
     fprintf(
         stderr,
         "troupe new: \"%s\" can't be a plugin's name: at most %d of a-z, 0-9 and '_', a letter first, and "
-        "not beginning with \"tr_\"\n",
+        "not \"tr\" nor beginning with \"tr_\"\n",
         name, NAME_MAX_BYTES);
     return 2;
 }
@@ -138,10 +139,8 @@ int cli_new(int argc, char **argv)
         printf("%s", usage);
         return 0;
     }
-    if (argc != 3 || strcmp(argv[1], "plugin") != 0) {
-        fprintf(stderr, "%s", usage);
-        return 2;
-    }
+    if (argc != 3 || strcmp(argv[1], "plugin") != 0)
+        return cli_bad_words("new", argc > 1 ? argv[1] : NULL, "plugin", usage);
     int status = take_name(&w, argv[2]);
     int installed = find_prefix(&w);
     if (status == 0)
@@ -152,10 +151,10 @@ int cli_new(int argc, char **argv)
         "made %s/: its README.md has the commands. Next:\n\n  cd %s && cmake --workflow --preset default\n",
         w.name, w.name);
     if (!installed)
-        printf(
-            "\nThis troupe runs from where it was built, so the folder expects Troupe in /usr/local. Install "
-            "it "
-            "there\n(cmake --install BUILD), or put your prefix into %s/CMakePresets.json and README.md.\n",
-            w.name);
+        printf("\nThis troupe runs from where it was built, so the folder expects Troupe in /usr/local: "
+               "install it\n"
+               "there (cmake --install build/release), or put your prefix into %s/CMakePresets.json and "
+               "README.md.\n",
+               w.name);
     return 0;
 }

@@ -26,7 +26,26 @@ bool cli_number(const char *command, const char *option, const char *text, doubl
         *out = value;
         return true;
     }
-    fprintf(stderr, "troupe %s: %s \"%s\": a %snumber from %g to %g is needed\n", command, option, text,
+    fprintf(stderr, "troupe %s: %s \"%s\": a %snumber from %.15g to %.15g is needed\n", command, option, text,
             whole ? "whole " : "", least, most);
     return false;
+}
+
+static bool is_known(const char *word, const char *known)
+{
+    size_t length = strlen(word);
+    for (const char *at = known; at; at = strchr(at, ' ')) {
+        at += *at == ' ';
+        if (strncmp(at, word, length) == 0 && (at[length] == ',' || !at[length]))
+            return true;
+    }
+    return false;
+}
+
+int cli_bad_words(const char *command, const char *word, const char *known, const char *usage)
+{
+    if (word && !is_known(word, known))
+        fprintf(stderr, "troupe %s: \"%s\" is none of: %s\n", command, word, known);
+    fputs(usage, stderr);
+    return 2;
 }

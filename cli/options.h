@@ -12,4 +12,8 @@ int cli_bad_option(const char *command, int option, char *const *argv);
 bool cli_number(const char *command, const char *option, const char *text, double least, double most,
                 bool whole, double *out);
 
+/* The words behind a command are wrong: the usage, and before it, if the first is none of `known` ("list, show"), that. The
+ * exit status, 2. `word` may be NULL. */
+int cli_bad_words(const char *command, const char *word, const char *known, const char *usage);
+
 #endif

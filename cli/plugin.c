@@ -5,6 +5,7 @@
 
 #include "actors/plugin/loader.h"
 #include "cli/cli.h"
+#include "cli/options.h"
 #include "mailbox/type.h"
 
 static const char usage[] =
@@ -54,6 +55,5 @@ int cli_plugin(int argc, char **argv)
     }
     if (argc == 3 && strcmp(argv[1], "check") == 0)
         return check(argv[2]);
-    fprintf(stderr, "%s", usage);
-    return 2;
+    return cli_bad_words("plugin", argc > 1 ? argv[1] : NULL, "check", usage);
 }

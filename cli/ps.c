@@ -94,10 +94,10 @@ static void print_peers(const json_t *loops)
     size_t i;
     json_array_foreach(peers, i, peer)
     {
-        printf("  connected to %s%s%s (%s dialled), messages: %" JSON_INTEGER_FORMAT
+        printf("  connected to %s%s%s (%s), messages: %" JSON_INTEGER_FORMAT
                " out, %" JSON_INTEGER_FORMAT " in\n",
                text(peer, "name"), *text(peer, "address") ? " at " : "", text(peer, "address"),
-               json_is_true(json_object_get(peer, "dialled")) ? "this one" : "it",
+               json_is_true(json_object_get(peer, "dialled")) ? "dialled" : "accepted",
                number(peer, "messages_out"), number(peer, "messages_in"));
         print_bounds(peer);
     }

@@ -42,7 +42,7 @@ static void draw(const top *t)
         top_table(t, TOP_ROWS_MAX, (size_t)(COLS > 0 ? COLS : 1), put_line, &left);
     char keys[160];
     snprintf(keys, sizeof(keys),
-             "q quit  sort: b busy  r rate  m mail  a age  9 p99  (by %s)  +/- faster, slower",
+             "q quit  sort: b busy r rate m mail a age 9 p99 (by %s)  +/- faster, slower",
              top_key_word(t->key));
     attron(A_DIM);
     mvaddnstr(LINES - 1, 0, keys, COLS > 1 ? COLS - 1 : 1); /* not the last cell: it would scroll */

@@ -424,7 +424,8 @@ static tr_err overdue(const tr__connection *c, tr_error *why)
     const tr__connection_config *config = c->config;
     uint64_t in_state = c->now_ns - c->entered_ns;
     if (c->state < TR__CONNECTION_UP && c->now_ns - c->begun_ns >= config->handshake_ns)
-        return tr__fail(why, TR_EDEADLINE, "no handshake within %.1f s; is it a node of Troupe?",
+        return tr__fail(why, TR_EDEADLINE,
+                        "no handshake within %.1f s; is that node stopped, or no node of Troupe?",
                         (double)config->handshake_ns / 1e9);
     if (c->stuck)
         return tr__fail(why, TR_EFULL, "node %s took nothing for %.1f s of the %zu bytes that wait for it",

@@ -416,8 +416,9 @@ static tr_err listen_failed(int result, const char *url, tr_error *error)
                         "cannot listen on %.80s: another program listens there; choose another port by "
                         "--listen HOST:PORT (port 0 takes a free one)",
                         url + 6);
-    return tr__fail(error, code, "cannot listen on %.80s: %s; --listen HOST:PORT sets the address", url + 6,
-                    nng_strerror(result));
+    const char *hint = result == NNG_ENOFILES ? "more open files are needed (ulimit -n)"
+                                              : "--listen HOST:PORT sets the address";
+    return tr__fail(error, code, "cannot listen on %.80s: %s; %s", url + 6, nng_strerror(result), hint);
 }
 
 static tr_err net_listen(tr__net *net, const tr__net_address *address, tr__accepted_fn *upcall, void *context,

@@ -165,7 +165,7 @@ tr_err tr__control_start(tr__control *control, tr_error *error)
     uv_timer_start(&control->watchdog, look, LOOK_MS, look_every_ms(control));
     uv_timer_start(&control->due, on_due, 0, 0);
     if (pthread_create(&control->thread, NULL, thread_main, control) != 0)
-        return tr__fail(error, TR_EAGAIN, "can't start the control thread");
+        return tr__fail(error, TR_EAGAIN, "can't start the control thread: see ulimit -u");
     control->started = true;
     return TR_OK;
 }

@@ -1,6 +1,7 @@
 /* See fault_os.h. All from "what is told" on, up to the handler, runs in it: only system calls, and memory of its own. */
 #include "actors/driver/fault_os.h"
 
+#include <dlfcn.h>
 #include <execinfo.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -326,6 +327,24 @@ static void put_head(out *o, const tr_node *node, const siginfo_t *info)
 }
 
 /* `info` NULL: of a fault there was none, but an actor is stuck. */
+/* The linker knows a plugin by a descriptor's path only: which files those are. */
+static void put_plugins(out *file, void *const *frames, size_t count)
+{
+    const char *last = "";
+    for (size_t i = 0; i < count; i++) {
+        char name[TR__MODULE_MAX];
+        Dl_info about;
+        if (!dladdr(frames[i], &about) || !about.dli_fname || strcmp(about.dli_fname, last) == 0 ||
+            strncmp(about.dli_fname, "/proc/self/fd/", 14) != 0)
+            continue;
+        last = about.dli_fname;
+        put(file, last);
+        put(file, " is ");
+        put(file, tr__module_name(last, name, sizeof(name)));
+        put(file, "\n");
+    }
+}
+
 static void report(const watched *w, const tr_node *node, const siginfo_t *info, const tr__loop *loop,
                    void **frames, size_t count)
 {
@@ -351,6 +370,7 @@ static void report(const watched *w, const tr_node *node, const siginfo_t *info,
     put(&file, "\nbacktrace (`addr2line -f -e PROGRAM 0x...` names a line for what is in brackets):\n");
     flush(&file);
     backtrace_symbols_fd(frames, (int)count, file.fd);
+    put_plugins(&file, frames, count);
     if (loop)
         put_ring(&file, loop);
     flush(&file);

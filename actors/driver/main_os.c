@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <troupe/node.h>
 #include <troupe/troupe.h>
@@ -17,36 +18,48 @@
 #define PLUGINS_MAX 64
 
 static const char help[] =
-    "  --name NAME       this node's name, unique in its cluster (default: node)\n"
-    "  --cluster NAME    nodes of other clusters are refused (default: troupe)\n"
-    "  --loops N         loops, each a thread of its own (default: 1)\n"
-    "  --listen ADDR     accept other nodes on HOST:PORT (0: a free port), beyond loopback with --key only\n"
+    "who this node is, and whom it talks with\n"
+    "  --name NAME       its name, unique in the cluster (default: node)\n"
+    "  --cluster NAME    the cluster's name; nodes of others are refused (default: troupe)\n"
+    "  --listen ADDR     accept other nodes on HOST:PORT (port 0: a free one); beyond loopback with --key "
+    "only\n"
     "  --join ADDR       connect to the node that listens there, and stay connected; may be repeated\n"
-    "  --key FILE        talk only with nodes that have this key, encrypted (troupe key new FILE)\n"
-    "  --allow FILE      what each peer may do here: look-ups, spawns, stops (default: all but spawns)\n"
-    "  --advertise ADDR  where others reach this node, if that isn't what it listens on\n"
-    "  --learn on        connect to the nodes that peers with --learn on know as well (default: off)\n"
-    "  --heartbeat MS    say something to each peer at least that often (default: 500)\n"
-    "  --silence S       a peer that says nothing for S seconds is down (default: 5)\n"
-    "  --phi N           and before that when so long a pause of it happens once in 10^N (default: 8)\n"
+    "  --advertise ADDR  where others reach this node, if that isn't where it listens\n"
+    "  --learn on        connect also to nodes that peers with --learn on tell of (default: off)\n"
+    "  --key FILE        talk only with nodes that have this key, encrypted (`troupe key new FILE` makes "
+    "one)\n"
+    "  --allow FILE      what each peer may do here (default: everything but starting actors)\n"
+    "  --heartbeat MS    send each peer something at least this often (default: 500)\n"
+    "  --silence S       a peer that isn't heard for S seconds is down (default: 5)\n"
+    "  --phi N           or earlier: after a pause so long that it is as rare as 1 in 10^N (default: 8)\n"
+    "\n"
+    "what it runs and keeps\n"
+    "  --loops N         threads that run actors (default: 1)\n"
     "  --plugin FILE.so  run this plugin's actors in the node; may be repeated\n"
-    "  --data DIR        keep what transactions have committed in this directory\n"
-    "  --outcomes HOURS  tell what became of a transaction for so long (default: 24)\n"
-    "  --message-budget BYTES  what large messages and buffers may hold, e.g. 512M\n"
-    "                    (default: a quarter of the memory)\n"
-    "  --message-max BYTES     of one message from another node, 1M to 2G (default: 64M)\n"
-    "  --spool DIR       where large buffers of messages from other nodes come in files, if their receivers\n"
-    "                    want that (default: /var/tmp)\n"
-    "  --spool-max BYTES       that these files may hold (default: 4G)\n"
-    "  --operator WHAT   socket: let `troupe ps` and the like reach this node by its name; or none\n"
+    "  --data DIR        keep here what transactions have committed; without it nothing can take part in "
+    "one\n"
+    "  --outcomes HOURS  how long it remembers what became of a transaction (default: 24)\n"
+    "  --message-budget BYTES\n"
+    "                    memory for large messages and buffers, e.g. 512M (default: a quarter of all)\n"
+    "  --message-max BYTES\n"
+    "                    the largest message taken from another node, 1M to 2G (default: 64M)\n"
+    "  --spool DIR       where large buffers from other nodes become files, if their receivers want files\n"
+    "                    (default: /var/tmp)\n"
+    "  --spool-max BYTES\n"
+    "                    how much these files may take together (default: 4G)\n"
+    "\n"
+    "how it is watched, and how it ends\n"
+    "  --operator WHAT   socket: `troupe ps` and the like reach this node by its name; none: they don't\n"
     "                    (default: socket if --name is given)\n"
-    "  --stop-timeout S  what hasn't stopped S seconds after it was asked to is killed (default: 10);\n"
-    "                    a handler that doesn't return a second later ends the process, with status 70\n"
-    "  --crash-dir DIR   where a fault leaves a report (default: that of --data, else $TMPDIR or /tmp); or "
-    "none\n"
-    "  --watchdog MS     name actors that hold their loop for longer in the log (default: 50; 0: don't)\n"
-    "  --overrun MS      and stop those that hold it for that long (default: 0, don't)\n"
-    "  --log LEVEL       error, warn, info or debug (default: warn)\n";
+    "  --log LEVEL       error, warn, info or debug (default: warn)\n"
+    "  --watchdog MS     log which actor holds its loop for longer than that (default: 50; 0: off)\n"
+    "  --overrun MS      stop an actor that holds its loop for that long (default: 0, off)\n"
+    "  --stop-timeout S  kill what hasn't stopped S seconds after it was told to (default: 10); a handler "
+    "that\n"
+    "                    doesn't return for another second ends the process with status 70\n"
+    "  --crash-dir DIR   where a crash leaves a report, or none (default: that of --data, else $TMPDIR or "
+    "/tmp)\n"
+    "  --help            this text\n";
 
 static const struct option options[] = {
     {"name", required_argument, NULL, 'n'},
@@ -104,6 +117,17 @@ static int parse_log(const char *word, tr_log_level *level)
             return 0;
         }
     return 2;
+}
+
+/* A number of units of so many seconds each, from `least` to `most`. False: it is none, and *ns is as it was. */
+static bool parse_span(const char *value, double unit, double least, double most, uint64_t *ns)
+{
+    char *end;
+    double number = strtod(value, &end);
+    if (end == value || *end || !(number >= least && number <= most))
+        return false;
+    *ns = (uint64_t)(number * unit * 1e9);
+    return true;
 }
 
 /* "4096", "64K", "512M", "2G"; false: it is none. */
@@ -179,24 +203,19 @@ static int take_number(const char *program, int option, const char *value, parse
 {
     char *end = "";
     unsigned long number;
-    double seconds;
     switch (option) {
     case 'l':
         number = strtoul(value, &end, 10);
         p->node.loops = number < 1 || number > 64 ? 0 : (uint32_t)number;
         return *end || !p->node.loops ? bad(program, "loops", value, "a number from 1 to 64") : 0;
     case 's':
-        seconds = strtod(value, &end);
-        p->node.stop_timeout_ns = (uint64_t)(seconds * 1e9);
-        return *end || !(seconds >= 0.001 && seconds <= 1e6)
-                   ? bad(program, "stop-timeout", value, "seconds, from 0.001 on")
-                   : 0;
+        return parse_span(value, 1, 0.001, 1e6, &p->node.stop_timeout_ns)
+                   ? 0
+                   : bad(program, "stop-timeout", value, "seconds, from 0.001 on");
     case 'O':
-        seconds = strtod(value, &end) * 3600;
-        p->node.outcomes_ns = (uint64_t)(seconds * 1e9);
-        return *end || !(seconds >= 3600 && seconds <= 3600 * 1e6)
-                   ? bad(program, "outcomes", value, "hours, from 1 on")
-                   : 0;
+        return parse_span(value, 3600, 1, 1e6, &p->node.outcomes_ns)
+                   ? 0
+                   : bad(program, "outcomes", value, "hours, from 1 on");
     case 'b':
         return parse_bytes(value, &p->node.message_budget)
                    ? 0
@@ -273,7 +292,10 @@ static int take(const char *program, int option, const char *value, parsed *p)
         return *value ? 0 : bad(program, "spool", "\"\"", "a directory is needed");
     case 'C':
         p->crash_dir = value;
-        return *value ? 0 : bad(program, "crash-dir", "\"\"", "a directory, or none");
+        return strcmp(value, "none") == 0 || access(value, W_OK | X_OK) == 0
+                   ? 0
+                   : bad(program, "crash-dir", *value ? value : "\"\"",
+                         "a directory that is there and can be written to, or none");
     case 'g':
         return parse_log(value, &p->node.log_level)
                    ? bad(program, "log", value, "one of error, warn, info, debug")
@@ -328,7 +350,7 @@ int tr_main(int argc, char **argv, tr_err (*start)(tr_actor *self, void *arg), v
     if (status != 0)
         return status;
     if (p.help) {
-        printf("usage: %s [options] [arguments]\n%s", program, help);
+        printf("usage: %s [options] [arguments]\n\n%s", program, help);
         return 0;
     }
     if (check_listen(program, &p.node) != 0)
@@ -337,6 +359,7 @@ int tr_main(int argc, char **argv, tr_err (*start)(tr_actor *self, void *arg), v
     p.node.join = p.joins;
     p.node.plugins = p.plugin_count ? p.plugins : NULL;
     p.node.arg = arg ? arg : argv + optind;
+    signal(SIGXFSZ, SIG_IGN); /* a limit of the log's size is then like a full disk */
     tr_error error = {0};
     tr_node *node = tr_node_create(&p.node, &error);
     if (!node) {

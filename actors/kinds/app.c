@@ -6,6 +6,7 @@
  * After whatever happened, tr__app_pump() looks for the next thing to do. How it can fail: what breaks the agreement of
  * the journals ends the exchange (tr__app_end_exchange); what may be otherwise the next time, such as a node that is
  * away, makes the two part (tr__app_part) and look again after a back-off. */
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -88,16 +89,34 @@ void tr__app_later(tr_actor *self, tr__app *app)
 
 void tr__app_part(tr_actor *self, tr__app *app, tr_err code, const char *why)
 {
-    /* Not again and again the same while the peer is away. */
-    if (strcmp(app->error.text, why) != 0)
+    /* Not again and again the same while the peer is away, or nothing can be put. */
+    if (app->settled || strcmp(app->apart, why) != 0)
         tr_log(self, TR_LOG_INFO, "app %s (%s) is apart from %s: %s", app->name, app->id,
                tr__app_peer_label(self, app), why);
+    app->settled = false;
+    snprintf(app->apart, sizeof(app->apart), "%s", why);
     if (why != app->error.text)
         tr__fail(&app->error, code, "%s", why);
     app->batch = 0;
     if (app->step != TR__APP_APART)
         tr__app_go(self, app, TR__APP_APART);
     tr__app_later(self, app);
+}
+
+void tr__app_again(tr_actor *self, tr__app *app)
+{
+    app->batch = 0;
+    tr__app_go(self, app, app->step == TR__APP_PUTTING ? TR__APP_TOGETHER : TR__APP_APART);
+    tr__app_later(self, app);
+}
+
+void tr__app_settled(tr_actor *self, tr__app *app)
+{
+    app->backoff_ns = 0;
+    if (!app->settled)
+        tr_log(self, TR_LOG_INFO, "app %s (%s) is together with %s at entry %" PRIu64, app->name, app->id,
+               tr__app_peer_label(self, app), app->ends[0].last);
+    app->settled = true;
 }
 
 void tr__app_pump(tr_actor *self, tr__app *app)
@@ -109,9 +128,10 @@ void tr__app_pump(tr_actor *self, tr__app *app)
         tr__app_look(self, app);
         break;
     case TR__APP_TOGETHER:
-        app->backoff_ns = 0;
         tr__app_answer_queries(self, app);
         tr__app_exchange(self, app);
+        if (app->step == TR__APP_TOGETHER) /* and nothing waits */
+            tr__app_settled(self, app);
         break;
     case TR__APP_RESOLVING:
         if (!app->called)

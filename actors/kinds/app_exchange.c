@@ -3,8 +3,8 @@
  * (P3), so two apps that put at once wait for each other in one place.
  *
  * How it can fail: a participant that refuses (TR_EAPP), or journals that don't end alike, end the exchange. All else
- * (a node away, a lock held too long) aborts, and is tried again after a back-off. An outcome that isn't known is asked
- * for until it is (P2). */
+ * (a node away, a lock held too long) aborts, and is tried again after a back-off; that an older transaction came first is
+ * nobody's news. An outcome that isn't known is asked for until it is (P2). */
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -27,16 +27,30 @@ static const char *text_of(const tr_result *result)
     return result->error && result->error->text[0] ? result->error->text : tr_err_word(result->err);
 }
 
-/* A call failed, or a future couldn't be had. */
+static void look_done(tr_actor *self, void *state, const tr_result *result, void *context);
+static void put_done(tr_actor *self, void *state, const tr_result *result, void *context);
+
+/* A call failed, or a future couldn't be had. Of a transaction that can only abort, its end says why. */
 static void failed(tr_actor *self, tr__app *app, tr_err err, const char *text)
 {
     tr_error why; /* a copy: the text may be the last error's, which the next failing call overwrites */
     tr__fail(&why, err, "%s", text);
+    if (err == TR_EABORTED && tr_then(self, tr_tx_commit(&app->tx),
+                                      app->step == TR__APP_PUTTING ? put_done : look_done, NULL) == TR_OK)
+        return;
     tr_tx_abort(&app->tx);
     if (err == TR_EAPP || err == TR_ETYPE)
         tr__app_end_exchange(self, app, err, "%s", why.text);
     else
         tr__app_part(self, app, err, why.text);
+}
+
+static void aborted(tr_actor *self, tr__app *app, const tr_tx_done *done)
+{
+    if (done->reason == TR_TX_WOUNDED && app->step != TR__APP_RESOLVING)
+        tr__app_again(self, app);
+    else
+        tr__app_part(self, app, TR_EABORTED, done->text);
 }
 
 static void next(tr_actor *self, tr__app *app, tr_future future, tr_then_fn then)
@@ -75,14 +89,16 @@ static void look_done(tr_actor *self, void *state, const tr_result *result, void
     tr__app *app = state;
     const tr_tx_done *done = result->msg ? tr_match(result->msg, tr_tx_done) : NULL;
     (void)context;
-    if (!done || done->status != TR_TX_COMMITTED) {
-        tr__app_part(self, app, done ? TR_EABORTED : result->err, done ? done->text : text_of(result));
+    if (!done) {
+        tr__app_part(self, app, result->err, text_of(result));
+        return;
+    }
+    if (done->status != TR_TX_COMMITTED) {
+        aborted(self, app, done);
         return;
     }
     app->error = (tr_error){.code = TR_OK};
     tr__app_go(self, app, TR__APP_TOGETHER);
-    tr_log(self, TR_LOG_INFO, "app %s (%s) is together with %s at entry %" PRIu64, app->name, app->id,
-           tr__app_peer_label(self, app), app->ends[0].last);
     tr__app_pump(self, app);
 }
 
@@ -136,12 +152,14 @@ static void resolved_or_done(tr_actor *self, tr__app *app, const tr_tx_done *don
     app->called = 0;
     if (done->status == TR_TX_COMMITTED) {
         tr__app_puts_done(self, app, app->ends[0].first);
-        if (app->step == TR__APP_PUTTING)
+        if (app->step == TR__APP_PUTTING) {
+            tr__app_settled(self, app);
             tr__app_go(self, app, TR__APP_TOGETHER);
-        else
+        } else {
             tr__app_part(self, app, TR_OK, "what was unknown is committed");
+        }
     } else if (done->status == TR_TX_ABORTED) {
-        tr__app_part(self, app, TR_EABORTED, done->text);
+        aborted(self, app, done);
     } else {
         tr__fail(&app->error, TR_EABORTED, "what became of %s isn't known yet: %s", app->ticket, done->text);
         if (app->step == TR__APP_PUTTING) {

@@ -63,7 +63,9 @@ typedef struct tr__app {
     char path[TR__APP_PATH_MAX], peer_path[TR__APP_PATH_MAX];
     char peer_name[TR__APP_NAME_MAX + 1], peer_id[TR__APP_ID_MAX + 1]; /* "" until it was seen */
     tr_error error;                                                    /* why stopped, or apart */
-    uint64_t backoff_ns;
+    char apart[TR_ERROR_TEXT_MAX]; /* and why the log was told so the last time */
+    bool settled;                  /* together since, and nothing that waited was refused */
+    uint64_t backoff_ns;           /* grows until that is so: that the journals agree isn't enough */
     bool ticking;
 
     /* The transaction with the peer: one at a time, a look or a put. */
@@ -95,6 +97,10 @@ void tr__app_end_exchange(tr_actor *self, tr__app *app, tr_err code, const char 
     __attribute__((format(printf, 4, 5)));
 /* Not now: another look after the back-off. */
 void tr__app_part(tr_actor *self, tr__app *app, tr_err code, const char *why);
+/* Nothing is wrong: the same look or put, after the back-off. */
+void tr__app_again(tr_actor *self, tr__app *app);
+/* They are together, and a put came through or none waits: the next back-off is the first again. */
+void tr__app_settled(tr_actor *self, tr__app *app);
 /* The pump does nothing more until the back-off has passed. */
 void tr__app_later(tr_actor *self, tr__app *app);
 /* "app bob (b1)", or what is known of it. */

@@ -180,7 +180,7 @@ static tr_err translate(tr__http_get *get, CURLcode result, char *text, size_t r
         snprintf(text, room, "no memory to watch a socket");
         return TR_ECLOSED;
     case CURLE_OUT_OF_MEMORY:
-        snprintf(text, room, "no memory for the transfer");
+        snprintf(text, room, "no memory for the transfer, or a line of the answer's head is above 100 KB");
         return TR_ENOMEM;
     default:
         snprintf(text, room, "%.160s", why);

@@ -65,9 +65,11 @@ static tr_err find(tr_actor *self, const tr__operator_job *job, tr_addr *address
     }
     *address = tr_whereis(self, name);
     if (tr_addr_is_none(*address))
-        return tr_fail(self, TR_ENOTFOUND,
-                       "no actor of node %s is called \"%.63s\"; `troupe ps %s` lists them", node->name, name,
-                       node->name);
+        return tr_fail(
+            self, TR_ENOTFOUND,
+            "no actor of node %s is called \"%.63s\"; `troupe ps %s` lists them, with the address of "
+            "one that has no name",
+            node->name, name, node->name);
     return TR_OK;
 }
 

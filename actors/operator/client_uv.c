@@ -4,7 +4,7 @@
  *        └──request──► WAITING ──each loop answered, or time is up──► ┘        └──a broken frame's──► closed
  *
  * It has one request at a time: no byte of it is read meanwhile, so what it makes us hold is one frame, one answer and
- * TR__OPERATOR_READ bytes. Clients beyond CLIENTS_MAX are turned away. A loop that doesn't answer in time is told as such;
+ * TR__OPERATOR_READ bytes. Clients beyond the bound are turned away. A loop that doesn't answer in time is told as such;
  * its answer, when it comes, is dropped.
  *
  * Failures: one that breaks the framing hears why and is closed; others are served. */
@@ -21,7 +21,6 @@
 #include "base/mem.h"
 #include "mailbox/json.h"
 
-#define CLIENTS_MAX 32
 #define MARGIN \
     TR_MILLIS(500) /* beyond a request's own time-out, so that the loop's words for it come first */
 
@@ -286,7 +285,7 @@ static void handle_text(tr__operator_client *c, const char *text, size_t length)
 
 void tr__operator_take_request(tr__operator_socket *s, uint64_t number, const char *text)
 {
-    tr__operator_client *c = s->client_count < CLIENTS_MAX ? tr__zalloc(sizeof(*c)) : NULL;
+    tr__operator_client *c = s->client_count < TR__OPERATOR_CLIENTS_MAX ? tr__zalloc(sizeof(*c)) : NULL;
     if (!c)
         return; /* its asker's deadline tells it */
     c->socket = s;
@@ -378,9 +377,10 @@ void tr__operator_accept(uv_stream_t *listener, int status)
     if (uv_accept(listener, (uv_stream_t *)&c->pipe) != 0 || uv_fileno((uv_handle_t *)&c->pipe, &fd) != 0 ||
         !tr__operator_peer_allowed(fd)) {
         tr__operator_client_close(c);
-    } else if (s->client_count > CLIENTS_MAX) {
+    } else if (s->client_count > TR__OPERATOR_CLIENTS_MAX) {
         tr_error error;
-        tr__fail(&error, TR_EFULL, "%d others are connected to this node's operator socket", CLIENTS_MAX);
+        tr__fail(&error, TR_EFULL, "%d others are connected to this node's operator socket",
+                 TR__OPERATOR_CLIENTS_MAX);
         refuse(c, &error, true);
     } else {
         look_at_bytes(c);

@@ -209,8 +209,14 @@ static void stop(tr_actor *self, void *s)
         job_free(self, ((state *)s)->jobs);
 }
 
-static const tr_actor_def operator_def = {
-    .name = "operator", .state_size = sizeof(state), .receive = receive, .stop = stop};
+/* A place a KiB: a request of each client, as large as a frame may be, and the runtime's own messages. */
+#define PLACES (TR__OPERATOR_CLIENTS_MAX * (TR__OPERATOR_FRAME_MAX / 1024 + 1) + 1024)
+
+static const tr_actor_def operator_def = {.name = "operator",
+                                          .state_size = sizeof(state),
+                                          .mailbox_places = PLACES,
+                                          .receive = receive,
+                                          .stop = stop};
 
 tr_err tr__operator_begin(tr_node *node, tr_error *error)
 {

@@ -20,6 +20,7 @@
 #include <unistd.h>
 
 #include "actors/plugin/loader.h"
+#include "base/backtrace_os.h"
 #include "base/err.h"
 
 #define FILE_MAX ((off_t)256 << 20)
@@ -116,7 +117,9 @@ static tr_err private_copy(const char *file, const char *shown, int *copy, tr_er
         return fail_errno(error, errno, shown, "can't be opened");
     off_t size = 0;
     tr_err err = check_file(fd, shown, &size, error);
-    if (err == TR_OK && (*copy = memfd_create("troupe-plugin", MFD_CLOEXEC | MFD_ALLOW_SEALING)) < 0)
+    char name[TR__MODULE_MAX]; /* what stacks say (tr__module_name) */
+    tr__module_name(file, name, sizeof(name));
+    if (err == TR_OK && (*copy = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING)) < 0)
         err = fail_errno(error, errno, shown, "no memory file for its copy");
     if (err == TR_OK && (err = copy_into(*copy, fd, size, shown, error)) != TR_OK)
         close(*copy);

@@ -68,7 +68,7 @@ static tr_err init(tr_actor *self, void *state, const void *arg)
     for (uint32_t i = 0; i < m->plugin->actor_count; i++) {
         tr__plugin_actor *actor = &m->plugin->actors[i];
         actor->manager = tr_self(self);
-        actor->def = *actor->own;
+        tr__def_copy(&actor->def, actor->own);
         actor->def.init = init_around;
         actor->def.run = actor->own->run ? run_around : NULL;
         actor->def.arg_type = NULL;

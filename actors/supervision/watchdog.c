@@ -20,9 +20,9 @@ static void describe(tr_node *node, tr_actor *actor, const tr_actor_def *def, co
     char where[TR_ADDR_TEXT_MAX], name[TR_NAME_MAX];
     tr__addr_format(address, where);
     bool named = tr__name_of(node, address, name);
-    snprintf(text, room, "actor %.60s%s%s%s %s has been handling %s", def ? def->name : "?",
-             named ? " \"" : "", named ? name : "", named ? "\"" : "", where,
-             type ? type->name : "no message");
+    snprintf(text, room, "actor %.60s%s%s%s %s has been %s%s", def ? def->name : "?", named ? " \"" : "",
+             named ? name : "", named ? "\"" : "", where, type ? "handling " : "in its init or body",
+             type ? type->name : "");
 }
 
 bool tr__held_by(tr_node *node, uint32_t index, tr__holding *held)

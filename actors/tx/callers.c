@@ -290,6 +290,30 @@ void tr__callers_accept(tr__transactions *t, const tr_msg *msg)
     tr_reply(t->self, msg, tr_tx_called);
 }
 
+void tr__callers_hold(tr__transactions *t, const tr_msg *msg, const tr__tx_do_hold *hold)
+{
+    tr__tx_held held;
+    tr_error error = {0};
+    char log[2 * TR__LOG_ID_BYTES + 1];
+    if (tr__tx_hold(t->tx, hold->token, &held, &error) != TR_OK) {
+        tr_reply_error(t->self, msg, error.code, "%s", error.text);
+        return;
+    }
+    for (int i = 0; i < TR__LOG_ID_BYTES; i++)
+        snprintf(log + 2 * i, 3, "%02x", held.log[i]);
+    tr_reply(t->self, msg, tr__tx_is_held_so, .token = held.token, .path = held.path ? held.path : "",
+             .first = held.first, .last = held.last, .end = held.end, .lsn = held.lsn, .log = log);
+}
+
+void tr__callers_let_go(tr__transactions *t, const tr_msg *msg, const tr__tx_do_let_go *go)
+{
+    tr_error error = {0};
+    if (tr__tx_let_go(t->tx, go->token, &error) == TR_OK)
+        tr_reply(t->self, msg, tr_tx_called);
+    else
+        tr_reply_error(t->self, msg, error.code, "%s", error.text);
+}
+
 void tr__callers_done(void *context, void *token, const tr_tx_done *done)
 {
     tr__transactions *t = context;

@@ -390,6 +390,25 @@ const tr__store *tr__tx_state(const tr__tx *tx, const char *name)
     return actor ? &actor->store : NULL;
 }
 
+bool tr__tx_has_versions(const tr__tx *tx)
+{
+    for (const tr__tx_actor *actor = tx->actors; actor; actor = actor->hh.next)
+        if (tr__store_version(&actor->store))
+            return true;
+    for (const tr__tx_branch *branch = tx->branches; branch; branch = branch->hh.next)
+        if (branch->state == TR__BRANCH_PREPARED && tr__view_version(&branch->view))
+            return true;
+    return false;
+}
+
+void tr__tx_versions(const tr__tx *tx, void (*fn)(void *context, const char *actor, uint32_t version),
+                     void *context)
+{
+    for (const tr__tx_actor *actor = tx->actors; actor; actor = actor->hh.next)
+        if (tr__store_version(&actor->store))
+            fn(context, actor->name, tr__store_version(&actor->store));
+}
+
 const char *tr__tx_lost(const tr__tx *tx)
 {
     return tx->lost ? tx->lost_text : NULL;

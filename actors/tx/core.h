@@ -13,6 +13,7 @@
  *   resolve.c       tickets: what became of them
  *   parties.c       their participants, and who of them decides
  *   crowd.c         participants that had too much to do just now
+ *   hold.c          what is kept as it is while somebody copies it
  *   remember.c      what peers' logs were heard to hold, and whether ours is what they remember
  *
  * A branch (tr__tx_branch_state; the table is in branch.c):
@@ -56,6 +57,7 @@
 #define TR__TX_SILENT_NS     TR_SECONDS(2)       /* who decides is silent for so long: others are asked */
 #define TR__TX_ALARM_NS      TR_SECONDS(30)      /* in doubt for so long: somebody is told */
 #define TR__TX_KEEP_NS       TR_MINUTES(24 * 60) /* outcomes, after their transactions began */
+#define TR__TX_HOLD_NS       TR_SECONDS(30) /* a copy of the log that nobody goes on with is forgotten after that */
 #define TR__TX_ROOM_NS       TR_SECONDS(1) /* a full disk is asked so often whether it has place again */
 
 typedef struct tr__tx tr__tx;
@@ -174,6 +176,20 @@ void tr__tx_decide_by_hand(tr__tx *tx, const char *ticket, bool commits, void *t
  * given up. Of what the old one decided and it has no record of, who asks hears LOG_LOST. TR_EINVAL: it isn't lost; else
  * as an append. */
 tr_err tr__tx_accept_log(tr__tx *tx, const uint8_t *id, tr_error *error);
+/* What may be copied: the log up to `lsn`, which ends in segment `last` at offset `end`, and what was put into its snapshot. */
+typedef struct tr__tx_held {
+    uint64_t token;
+    const char *path; /* the log's, from the root; NULL: it is no file. Borrowed */
+    uint32_t first, last;
+    uint64_t end, lsn;
+    const uint8_t *log; /* its id */
+} tr__tx_held;
+/* Have nothing of that go or change, for TR__TX_HOLD_NS from now: no snapshot is taken meanwhile. `token` 0: begin. Else
+ * go on with the one that it names, *held is as it was then. TR_EAGAIN: a snapshot is being taken, or somebody else copies; TR_ENOTFOUND: it isn't
+ * held any more, and what was copied may not fit together; TR_EINVAL: this node keeps no log. */
+tr_err tr__tx_hold(tr__tx *tx, uint64_t token, tr__tx_held *held, tr_error *error);
+/* TR_ENOTFOUND as above. */
+tr_err tr__tx_let_go(tr__tx *tx, uint64_t token, tr_error *error);
 /* Whoever asked with that token isn't there any more: nothing is answered. */
 void tr__tx_forget(tr__tx *tx, void *token);
 
@@ -183,6 +199,8 @@ struct tr__tx_call_at {
     struct tr__tx_call_at *next;
     uint32_t number;
     bool writes;
+    bool
+        migrates; /* a tr__tx_migrate of this node's own: the runtime executes it, by the actor's `migrate` */
     uint64_t type, fingerprint, lock_until_ns;
     size_t size, schema_size;
     uint8_t body[]; /* and behind it the schema */
@@ -202,6 +220,12 @@ void tr__tx_unexecuted(tr__tx *tx, tr__tx_branch *branch, tr_tx_reason reason);
 tr__tx_branch *tr__tx_unexecuted_next(tr__tx *tx, tr_tx_reason *reason);
 
 /* ---- for who looks ------------------------------------------------------------------------------------- */
+
+/* Whether anything that a participant of this node keeps, or that is in doubt here, has a version. */
+bool tr__tx_has_versions(const tr__tx *tx);
+/* For each participant whose state has a version. */
+void tr__tx_versions(const tr__tx *tx, void (*fn)(void *context, const char *actor, uint32_t version),
+                     void *context);
 
 /* What a participant of this node has committed; NULL: no such participant ever wrote. For tests and operators. */
 const tr__store *tr__tx_state(const tr__tx *tx, const char *actor);

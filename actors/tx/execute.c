@@ -39,7 +39,8 @@ static const tr_actor_def *wrap_of(tr__transactions *t, const tr_actor_def *def)
     while (found && found->own != def)
         found = found->next;
     if (!found && made) {
-        *made = (wrap){.next = t->defs, .own = def, .def = *def};
+        *made = (wrap){.next = t->defs, .own = def};
+        tr__def_copy(&made->def, def);
         made->def.receive = receive_nothing;
         t->defs = found = made;
         made = NULL;
@@ -142,30 +143,62 @@ static tr_msg *decode(tr__loop *loop, const tr__tx_call_at *call, verdict *why)
     return msg;
 }
 
+/* By what the view says, then by what the code returned. */
+static verdict judge(const tr_txview *view, tr_err err, const char *name, const char *what)
+{
+    if (view->error)
+        return refused(reason_of(view->error), "%s", view->text);
+    return err == TR_OK ? (verdict){.reason = TR_TX_NONE}
+                        : refused(TR_TX_APP, "%s, executing a %s: %s", name, what, tr__err_meaning(err));
+}
+
+static void open_view(tr_txview *view, bool writes)
+{
+    tr__view_drop_reply(view);
+    view->writing = writes;
+    view->error = TR_OK;
+    view->text[0] = '\0';
+}
+
+static verdict migrate(tr__loop *loop, tr_actor *actor, tr__tx_branch *branch)
+{
+    tr_error error = {0};
+    tr_txview *view = tr__tx_branch_view(branch);
+    open_view(view, true);
+    loop->running = actor;
+    tr_err err = tr__migrate(actor, view, tr__tx_branch_actor(branch), &error);
+    return err == TR_OK ? (verdict){.reason = TR_TX_NONE}
+                        : refused(err == TR_EVERSION ? TR_TX_NOT_ALLOWED : reason_of(err), "%s", error.text);
+}
+
 static verdict execute(tr__loop *loop, tr_actor *actor, tr__tx_branch *branch)
 {
     verdict v = {.reason = TR_TX_NONE};
+    tr_error error = {0};
     const tr__tx_call_at *call = tr__tx_branch_call(branch);
     tr_txview *view = tr__tx_branch_view(branch);
     if (!actor->def->transact)
         return refused(TR_TX_NOT_ALLOWED,
                        "%s on node %s takes no part in transactions (%s has no `transact`)",
                        tr__tx_branch_actor(branch), loop->node->name, actor->def->name);
+    if (call->migrates)
+        return migrate(loop, actor, branch);
+    if (actor->traits & TR__MIGRATING) /* one that was called before the migration was */
+        return refused(TR_TX_OVERLOAD,
+                       "what %s on node %s keeps is being brought to another version: try again",
+                       tr__tx_branch_actor(branch), loop->node->name);
+    if (tr__version_check(actor, view, tr__tx_branch_actor(branch), &error) != TR_OK)
+        return refused(TR_TX_NOT_ALLOWED, "%s", error.text);
     tr_msg *msg = decode(loop, call, &v);
     if (!msg)
         return v;
-    tr__view_drop_reply(view);
-    view->writing = call->writes;
-    view->error = TR_OK;
-    view->text[0] = '\0';
+    open_view(view, call->writes);
     loop->running = actor;
     tr__watch_type(loop, msg);
     tr_err err = actor->def->transact(view, actor->state_block, msg);
-    if (view->error)
-        v = refused(reason_of(view->error), "%s", view->text);
-    else if (err != TR_OK)
-        v = refused(TR_TX_APP, "%s, executing a %s: %s", tr__tx_branch_actor(branch), msg->type->name,
-                    tr__err_meaning(err));
+    if (!view->error && err == TR_OK)
+        view->error = tr__version_note(actor, view);
+    v = judge(view, err, tr__tx_branch_actor(branch), msg->type->name);
     tr__msg_free(loop, msg);
     return v;
 }

@@ -72,8 +72,8 @@ void tr__tx_put_number(tr__tx_buffer *buffer, uint64_t number)
 
 void tr__tx_put_raw(tr__tx_buffer *buffer, const void *bytes, size_t length)
 {
-    uint8_t *at = grow(buffer, length);
-    if (at && length)
+    uint8_t *at = length ? grow(buffer, length) : NULL;
+    if (at)
         memcpy(at, bytes, length);
 }
 
@@ -255,4 +255,12 @@ bool tr__tx_ticket_parse(const char *text, tr_tx_id *id, char node[TR_NAME_MAX],
         log[i] = (uint8_t)(high << 4 | low);
     }
     return tr__tx_id_parse(id_text, id);
+}
+
+/* ---- migrations ---------------------------------------------------------------------------------------- */
+
+bool tr__tx_is_migrate(uint64_t type)
+{
+    const tr_typeinfo *info = tr__type_of(&tr__tx_migrate_type);
+    return info && info->id == type;
 }

@@ -122,6 +122,13 @@ void tr__tx_put_parties(tr__tx_buffer *buffer, const tr__tx_party *parties, uint
 /* False: malformed, none, or too many. `parties` has room for TR_TX_PARTICIPANTS_MAX. */
 bool tr__tx_get_parties(tr_bytes bytes, tr__tx_party *parties, uint32_t *count);
 
+/* ---- migrations ---------------------------------------------------------------------------------------- */
+
+/* What a node has its own participants execute before their init, in a transaction like any other: bring what you keep to your
+ * version. (migrate.c) */
+TR_MESSAGE(tr__tx_migrate, TR_WRITES)
+bool tr__tx_is_migrate(uint64_t type);
+
 /* ---- ids and tickets ----------------------------------------------------------------------------------- */
 
 /* As text; `out` has TR_TX_ID_TEXT bytes. Returns out. */

@@ -13,6 +13,7 @@
 
 #include <utlist.h>
 
+#include "base/buggify.h"
 #include "base/check.h"
 #include "base/plant.h"
 
@@ -177,8 +178,29 @@ static void wound(tr__tx *tx, tr__tx_branch *victim, const tr__tx_branch *by)
         return;
     }
     tr__tx_wounded_text(&by->key.id, text);
-    tr__tx_refuse_call(tx, &id, victim->caller, victim->at->name, 0, TR_TX_WOUNDED, text);
+    if (!TR_BUGGIFY(wound_untold)) /* what gets lost is said by the votes */
+        tr__tx_refuse_call(tx, &id, victim->caller, victim->at->name, 0, TR_TX_WOUNDED, text);
     tr__tx_branches_wound(tx, &id, &by->key.id);
+}
+
+static void take_out(tr__tx_branch *branch)
+{
+    tr__tx_branch **at;
+    leave_line(branch);
+    for (at = &branch->at->holders; branch->holds && *at; at = &(*at)->next_holder)
+        if (*at == branch) {
+            *at = branch->next_holder;
+            break;
+        }
+    branch->holds = branch->exclusive = false;
+}
+
+/* A planted bug: who migrates doesn't wait for what is in doubt. */
+static void let_go_of_doubt(const tr__tx_branch *branch)
+{
+    tr__tx_branch *holder = branch->at->holders;
+    if (branch->calls && branch->calls->migrates && holder && holder->state == TR__BRANCH_PREPARED)
+        take_out(holder);
 }
 
 bool tr__tx_lock(tr__tx *tx, tr__tx_branch *branch, bool exclusive)
@@ -186,6 +208,8 @@ bool tr__tx_lock(tr__tx *tx, tr__tx_branch *branch, bool exclusive)
     if (branch->holds && (branch->exclusive || !exclusive))
         return true;
     branch->wants_exclusive = exclusive;
+    if (TR_PLANT(migrated_in_doubt))
+        let_go_of_doubt(branch);
     const tr__tx_branch *first = branch->at->waiting;
     if ((!first || tr__tx_is_older(branch, first)) && may_hold(branch)) {
         hold(branch);
@@ -199,18 +223,6 @@ bool tr__tx_lock(tr__tx *tx, tr__tx_branch *branch, bool exclusive)
            (victim = tr__tx_in_the_way(branch)))
         wound(tx, victim, branch);
     return false;
-}
-
-static void take_out(tr__tx_branch *branch)
-{
-    tr__tx_branch **at;
-    leave_line(branch);
-    for (at = &branch->at->holders; branch->holds && *at; at = &(*at)->next_holder)
-        if (*at == branch) {
-            *at = branch->next_holder;
-            break;
-        }
-    branch->holds = branch->exclusive = false;
 }
 
 void tr__tx_unlock(tr__tx *tx, tr__tx_branch *branch)

@@ -74,6 +74,8 @@ struct tr__log {
     bool busy;            /* a batch is under way */
     bool dropping;        /* with it segments go */
     uint64_t flying_last; /* its last LSN */
+    uint32_t settled;     /* the segment where what is durable ends, */
+    uint64_t settled_end; /* and there, before its mark */
     uint8_t mark[TR__LOG_SLOT_BYTES], head_bytes[TR__LOG_HEADER_BYTES];
     tr_error error; /* once it failed: why */
 };
@@ -186,7 +188,7 @@ static void begin_batch(tr__log *log)
         .segment = log->head.segment,
         .keep = is_to_drop(log) ? log->keep : 0,
         .offset = log->written,
-        .bytes = log->flying.bytes + log->flying_at,
+        .bytes = log->flying.bytes ? log->flying.bytes + log->flying_at : NULL,
         .length = log->flying_end - log->flying_at,
         .mark_offset = TR__LOG_SLOT_AT(log->slot),
         .mark = log->mark,
@@ -238,6 +240,8 @@ void tr__log_poll(tr__log *log)
             log->oldest = log->keep;
         log->full = done.grown != TR_OK;
         log->durable = log->flying_last;
+        log->settled = log->head.segment;
+        log->settled_end = log->written - (log->marked ? MARK_BYTES : 0);
         log->forces += log->flying.length > 0;
         /* The next batch first: the disk works while the upcall does. */
         go_on(log);
@@ -409,6 +413,15 @@ void tr__log_drop(tr__log *log, uint32_t keep)
     go_on(log);
 }
 
+tr__log_settled tr__log_settled_of(const tr__log *log)
+{
+    return (tr__log_settled){.oldest = log->oldest,
+                             .segment = log->settled,
+                             .end = log->settled_end,
+                             .lsn = log->durable,
+                             .dropping = log->keep > log->oldest};
+}
+
 /* ---- open, close --------------------------------------------------------------------------------------- */
 
 /* A new log is whole and forced before it has its name. */
@@ -463,7 +476,8 @@ static void take(tr__log *log, const tr__log_found *found)
     log->oldest = log->keep = found->oldest;
     log->closed = found->head.first_lsn - 1;
     log->last = log->durable = log->wanted = log->flying_last = found->last;
-    log->written = log->tail = found->end;
+    log->written = log->tail = log->settled_end = found->end;
+    log->settled = found->head.segment;
     log->size = found->size;
     log->next_size = found->next_size;
     log->limit = most_of(log->segment_bytes, found->end + MARK_BYTES);

@@ -101,6 +101,15 @@ tr__log_closed tr__log_closed_of(const tr__log *log);
  * batch, which begins now if none is under way; nothing is told. */
 void tr__log_drop(tr__log *log, uint32_t keep);
 
+/* Where what is durable ends: in this segment, at this offset, with this LSN. What is before it doesn't change, but for the
+ * slots, and stays as long as no segment is dropped. */
+typedef struct tr__log_settled {
+    uint32_t oldest, segment;
+    uint64_t end, lsn;
+    bool dropping; /* segments are about to go */
+} tr__log_settled;
+tr__log_settled tr__log_settled_of(const tr__log *log);
+
 /* Waits for the batch under way, without an upcall. What was appended and not forced is gone, as in a crash.
  * Closes the store. NULL is fine. */
 void tr__log_close(tr__log *log);

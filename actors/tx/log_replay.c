@@ -494,6 +494,7 @@ static tr_err walk_first(tr__log_walk *walk, tr_error *error)
     const char *wrong;
     reader *r = &walk->r;
     turn_to(r, TR__LOG_SEGMENT);
+    r->size = r->size < TR__LOG_DATA_AT ? r->size : TR__LOG_DATA_AT; /* its records may go just now */
     TR_TRY(look(r, 0, TR__LOG_HEADER_BYTES, &bytes, error));
     wrong = bytes ? tr__log_head_read(&walk->first, bytes) : "the file ends within its header";
     if (wrong)

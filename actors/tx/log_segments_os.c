@@ -3,8 +3,11 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <limits.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/mem.h"
 
@@ -40,4 +43,16 @@ bool tr__log_segments_list(const char *path, uint32_t *second, uint32_t *last)
     }
     closedir(directory);
     return true;
+}
+
+char *tr__path_from_root(const char *path)
+{
+    char here[PATH_MAX];
+    if (path[0] == '/' || !getcwd(here, sizeof here))
+        return tr__strdup(path);
+    size_t room = strlen(here) + strlen(path) + 2;
+    char *place = tr__alloc(room);
+    if (place)
+        snprintf(place, room, "%s/%s", here, path);
+    return place;
 }

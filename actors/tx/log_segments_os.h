@@ -8,4 +8,7 @@
 /* PATH.2, PATH.3 and so on: the lowest number there is (0: none), and the highest (1: none). False with errno. */
 bool tr__log_segments_list(const char *path, uint32_t *second, uint32_t *last);
 
+/* The same path, not relative to a directory that may be another one later; for tr__free(). NULL: no memory. */
+char *tr__path_from_root(const char *path);
+
 #endif

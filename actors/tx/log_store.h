@@ -56,6 +56,7 @@ typedef struct tr__log_store tr__log_store;
 struct tr__log_store {
     char name[TR__LOG_NAME_BYTES]; /* for errors: the path, or its end */
     bool is_new;
+    const char *path; /* the first segment's, from the root; NULL: it is no file */
     struct tr__snap_store
         *snap; /* for snapshots (snap_store.h); closed with this one. NULL: there are none */
     uint32_t second,

@@ -16,6 +16,7 @@
  * kernel forgets which pages it could not write, so a second force would succeed and mean nothing. */
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -47,6 +48,7 @@ typedef struct segment_file {
 
 typedef struct os_store {
     tr__log_store store;
+    char *place;                       /* `path` from the root */
     char *path, *fresh_path;           /* the second is what a new log is called until it is published */
     char *segment_path, *segment_name; /* room for two, for who has the files */
     int fd;                            /* of the first segment */
@@ -128,10 +130,10 @@ static uint64_t size_of(tr__log_store *store, uint32_t segment)
 {
     os_store *os = (os_store *)store;
     struct stat info;
-    char *path = segment == TR__LOG_SEGMENT ? NULL : tr__alloc(strlen(os->path) + SUFFIX_BYTES);
+    char
+        path[PATH_MAX + SUFFIX_BYTES]; /* no memory is needed: one that is there is never taken for missing */
     bool is_there = segment == TR__LOG_SEGMENT ? fstat(os->fd, &info) == 0
-                                               : path && stat(path_of(os, segment, "", path), &info) == 0;
-    tr__free(path);
+                                               : stat(path_of(os, segment, "", path), &info) == 0;
     return is_there && S_ISREG(info.st_mode) ? (uint64_t)info.st_size : 0;
 }
 
@@ -420,6 +422,7 @@ static void drop(os_store *os)
             close(os->files[i].fd);
     pthread_cond_destroy(&os->given);
     pthread_mutex_destroy(&os->mutex);
+    tr__free(os->place);
     tr__free(os->path);
     tr__free(os->fresh_path);
     tr__free(os->segment_path);
@@ -532,7 +535,7 @@ static tr_err start_thread(os_store *os, tr_error *error)
 
 static os_store *make_store(const char *path)
 {
-    os_store *os = tr__zalloc(sizeof *os);
+    os_store *os = strlen(path) < PATH_MAX ? tr__zalloc(sizeof *os) : NULL;
     if (!os)
         return NULL;
     os->fd = -1;
@@ -540,10 +543,11 @@ static os_store *make_store(const char *path)
     pthread_cond_init(&os->given, NULL);
     size_t length = strlen(path);
     os->path = tr__strdup(path);
+    os->store.path = os->place = tr__path_from_root(path);
     os->fresh_path = tr__alloc(length + sizeof ".new");
     os->segment_path = tr__alloc(length + SUFFIX_BYTES);
     os->segment_name = tr__alloc(length + SUFFIX_BYTES);
-    if (!os->path || !os->fresh_path || !os->segment_path || !os->segment_name) {
+    if (!os->place || !os->path || !os->fresh_path || !os->segment_path || !os->segment_name) {
         drop(os);
         return NULL;
     }

@@ -211,6 +211,8 @@ static void dispatch(tr__transactions *t, const tr_msg *msg)
     const tr__tx_do_resolve *resolve;
     const tr__tx_do_decide *decide;
     const tr_tx_list *listing;
+    const tr__tx_do_hold *hold;
+    const tr__tx_do_let_go *go;
     if (msg->kind == TR__MSG_NOTICE)
         notice(t, msg);
     else if ((frame = tr_match(msg, tr__tx_frame)))
@@ -229,6 +231,10 @@ static void dispatch(tr__transactions *t, const tr_msg *msg)
         tr__callers_decide(t, msg, decide);
     else if (tr_match(msg, tr__tx_do_accept))
         tr__callers_accept(t, msg);
+    else if ((hold = tr_match(msg, tr__tx_do_hold)))
+        tr__callers_hold(t, msg, hold);
+    else if ((go = tr_match(msg, tr__tx_do_let_go)))
+        tr__callers_let_go(t, msg, go);
 }
 
 static void tick_soon(tr__transactions *t)
@@ -295,6 +301,9 @@ static tr_err open_with(tr__transactions *t, tr__log_store *store, tr_error *err
         return error->code;
     }
     t->has_log = tr__tx_has_log(t->tx);
+    if (tr__tx_lost(t->tx)) /* since before this start */
+        tr__node_log(node, TR_LOG_ERROR, "%s", tr__tx_lost(t->tx));
+    atomic_store_explicit(&t->versions, tr__tx_has_versions(t->tx), memory_order_relaxed);
     if (node->opts.outcomes_ns)
         tr__tx_keep_outcomes(t->tx, node->opts.outcomes_ns);
     tr_err err = tr__spawn(node->loops[0], &manager_def, t, &opts, &address, error);

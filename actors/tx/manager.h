@@ -5,6 +5,7 @@
  *   door.c       whether one more may begin, before the manager is asked
  *   callers.c    what actors of this node ask: calls, commits, tickets, resolves
  *   execute.c    within participants' actors: their definitions, and a call's execution
+ *   migrate.c    before a participant's init: what it keeps is brought to its version
  *   trail.c      what happened lately, for who looks
  *
  * Loop 0 only, unless said otherwise: the manager lives there. */
@@ -43,6 +44,11 @@ TR_MESSAGE(tr__tx_do_resolve, (string, ticket), (u64, until_ns))
 /* By an operator of this node: `troupe tx resolve` and `accept`. Answered by a tr_tx_done, a tr_tx_called. */
 TR_MESSAGE(tr__tx_do_decide, (string, ticket), (bool, commit))
 TR_MESSAGE(tr__tx_do_accept)
+/* `troupe tx backup`: as tr__tx_hold and tr__tx_let_go; answered by a tr__tx_is_held_so, a tr_tx_called. */
+TR_MESSAGE(tr__tx_do_hold, (u64, token))
+TR_MESSAGE(tr__tx_do_let_go, (u64, token))
+TR_MESSAGE(tr__tx_is_held_so, (u64, token), (string, path), (u32, first), (u32, last), (u64, end), (u64, lsn),
+           (string, log))
 
 /* To a participant's actor as a TR__MSG_EXECUTE, and back as a notice: one block, so nothing can be missing for the
  * answer. `branch` is a pointer. */
@@ -76,6 +82,7 @@ typedef struct tr__transactions {
     /* Any thread */
     tr__spin defs_lock;
     struct tr__transact_wrap *defs; /* execute.c */
+    _Atomic bool versions;          /* something that participants keep here has one, or is about to */
     _Atomic(tr_msg *) wake; /* what the log's thread sends when a batch is over; NULL: it is on its way */
     _Atomic uint32_t client_count; /* of `clients` */
     _Atomic int32_t retry_budget;  /* as tr__retry_earned has it */
@@ -87,6 +94,7 @@ typedef struct tr__transactions {
     tr_msg *peers[TR__TX_PEER_LINES]; /* the tr_node_event of their coming, by name, the last first */
     tr_msg *early;                    /* frames of nodes of whose coming we haven't heard yet, in order */
     uint32_t early_count;
+    size_t early_bytes;
     tr__tx_client *clients;
     uint64_t sweep_ns;                   /* when to look for clients that were given up */
     uint64_t refused, refused_logged_ns; /* frames */
@@ -123,6 +131,8 @@ void tr__callers_do(tr__transactions *t, const tr_msg *msg, const tr__tx_do *wha
 void tr__callers_resolve(tr__transactions *t, const tr_msg *msg, const tr__tx_do_resolve *resolve);
 void tr__callers_decide(tr__transactions *t, const tr_msg *msg, const tr__tx_do_decide *decide);
 void tr__callers_accept(tr__transactions *t, const tr_msg *msg);
+void tr__callers_hold(tr__transactions *t, const tr_msg *msg, const tr__tx_do_hold *hold);
+void tr__callers_let_go(tr__transactions *t, const tr_msg *msg, const tr__tx_do_let_go *go);
 /* core's answers */
 void tr__callers_called(void *context, void *token, const tr__tx_frame *answer);
 void tr__callers_done(void *context, void *token, const tr_tx_done *done);
@@ -134,5 +144,13 @@ void tr__callers_fini(tr__transactions *t);
 /* ---- execute.c ----------------------------------------------------------------------------------------- */
 
 void tr__transact_defs_fini(tr__transactions *t);
+
+/* ---- migrate.c ----------------------------------------------------------------------------------------- */
+
+/* Before a call is executed, and when it was: TR_OK, or what is wrong with the version of what is kept, in words. */
+tr_err tr__version_check(const tr_actor *actor, const tr_txview *view, const char *name, tr_error *error);
+tr_err tr__version_note(const tr_actor *actor, tr_txview *view);
+/* Within the participant, with the lock: by its `migrate`, to its version. */
+tr_err tr__migrate(const tr_actor *actor, tr_txview *view, const char *name, tr_error *error);
 
 #endif

@@ -6,7 +6,7 @@
  *              it is being decided            PENDING
  *              a participant asks             ABORTED (T4)
  *              anybody else                   settling ─durable─► ABORTED, for ever; EXPIRED, if what was decided then
- *                                             may be forgotten by now
+ *                                             may be forgotten by now; nothing, if its node has no right to begin one here
  *
  * Outcomes are forgotten when their transactions began so long ago (tr__tx_keep_outcomes), by our wall clock. A COMMIT that
  * isn't acknowledged by all is kept whatever its age: so a participant in doubt can always be answered.
@@ -50,6 +50,12 @@ bool tr__tx_outcome_put(tr__tx *tx, const tr_tx_id *id, bool committed, uint64_t
         return true;
     tr__free(outcome);
     return false;
+}
+
+bool tr__tx_outcome_contradicts(tr__tx *tx, const tr_tx_id *id, bool committed)
+{
+    const tr__tx_outcome_at *outcome = tr__tx_outcome_find(tx, id);
+    return outcome && outcome->committed != committed;
 }
 
 static int by_begin(const tr__tx_outcome_at *a, const tr__tx_outcome_at *b)
@@ -204,7 +210,7 @@ static tr__tx_decision *settle(tr__tx *tx, const tr_tx_id *id, bool commits)
 tr_err tr__tx_replay_tomb(tr__tx *tx, tr__tx_reader *reader)
 {
     tr_tx_id id = tr__tx_get_id(reader);
-    if (!tr__tx_read_all(reader))
+    if (!tr__tx_read_all(reader) || tr__tx_outcome_contradicts(tx, &id, false))
         return TR_EPROTO;
     return tr__tx_outcome_put(tx, &id, false, 0) ? TR_OK : TR_ENOMEM;
 }
@@ -242,11 +248,13 @@ void tr__tx_on_inquire(tr__tx *tx, const tr__tx_frame *frame)
         answer(tx, &id, from, actor, TR__TX_ABORTED, 0);
     else if (may_be_forgotten(tx, &id) && !TR_PLANT(forgotten_aborted))
         answer(tx, &id, from, actor, TR__TX_EXPIRED, 0);
-    else
+    else if (!tx->io->may_begin || tx->io->may_begin(tx->context, from, true))
         settle_for(tx, &id, from);
 }
 
 /* ---- by hand ------------------------------------------------------------------------------------------- */
+
+static const char unwritten[] = "it can't be written into the log now: try again";
 
 void tr__tx_outcomes_forget_token(tr__tx *tx, const void *token)
 {
@@ -255,18 +263,29 @@ void tr__tx_outcomes_forget_token(tr__tx *tx, const void *token)
             decision->token = NULL;
 }
 
-/* The branches of it here that are in doubt; how many. What can't be written now stays as it is. */
-static uint32_t finish_here(tr__tx *tx, const tr_tx_id *id, bool commits)
+static bool is_in_doubt(tr__tx *tx, const tr_tx_id *id, const char *actor)
+{
+    const tr__tx_branch *branch = tr__tx_branch_find(tx, id, actor);
+    return branch && branch->state == TR__BRANCH_PREPARED;
+}
+
+/* The branches of it here that are in doubt; how many there were, and how many still are: what can't be written now stays
+ * as it is. */
+static uint32_t finish_here(tr__tx *tx, const tr_tx_id *id, bool commits, uint32_t *left)
 {
     uint32_t count = 0;
+    char actor[TR_NAME_MAX];
     tr__tx_branch *branch, *next;
+    *left = 0;
     HASH_ITER(hh, tx->branches, branch, next)
     {
         if (branch->state != TR__BRANCH_PREPARED || memcmp(&branch->key.id, id, sizeof(*id)) != 0)
             continue;
         uint64_t ts = ++tx->clock;
         tr__tx_event(tx, id, branch->at->name, "by hand", commits ? "committed" : "aborted");
+        snprintf(actor, sizeof(actor), "%s", branch->at->name);
         tr__tx_branch_finish(tx, branch, commits, commits ? ts : 0, true);
+        *left += is_in_doubt(tx, id, actor);
         count++;
     }
     if (count)
@@ -305,8 +324,20 @@ static void decide_at_decider(tr__tx *tx, const tr_tx_id *id, const uint8_t *log
     if (decision)
         decision->token = token;
     else
-        tell_operator(tx, token, TR_TX_UNKNOWN, TR_TX_OVERLOAD,
-                      "it can't be written into the log now: try again", 0);
+        tell_operator(tx, token, TR_TX_UNKNOWN, TR_TX_OVERLOAD, unwritten, 0);
+}
+
+static void decide_here(tr__tx *tx, const tr_tx_id *id, bool commits, void *token)
+{
+    uint32_t left, count = finish_here(tx, id, commits, &left);
+    if (left)
+        tell_operator(tx, token, TR_TX_UNKNOWN, TR_TX_OVERLOAD, unwritten, 0);
+    else if (count)
+        tell_operator(tx, token, commits ? TR_TX_COMMITTED : TR_TX_ABORTED, commits ? TR_TX_NONE : TR_TX_APP,
+                      "on this node only", 0);
+    else
+        tell_operator(tx, token, TR_TX_UNKNOWN, TR_TX_NOT_ALLOWED, "nothing of it is in doubt on this node",
+                      0);
 }
 
 void tr__tx_decide_by_hand(tr__tx *tx, const char *ticket, bool commits, void *token)
@@ -320,10 +351,6 @@ void tr__tx_decide_by_hand(tr__tx *tx, const char *ticket, bool commits, void *t
         tell_operator(tx, token, TR_TX_UNKNOWN, TR_TX_NOT_ALLOWED, "this node keeps no log", 0);
     else if (strcmp(node, tx->node) == 0)
         decide_at_decider(tx, &id, log, commits, token);
-    else if (finish_here(tx, &id, commits))
-        tell_operator(tx, token, commits ? TR_TX_COMMITTED : TR_TX_ABORTED, commits ? TR_TX_NONE : TR_TX_APP,
-                      "on this node only", 0);
     else
-        tell_operator(tx, token, TR_TX_UNKNOWN, TR_TX_NOT_ALLOWED, "nothing of it is in doubt on this node",
-                      0);
+        decide_here(tx, &id, commits, token);
 }

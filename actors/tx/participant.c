@@ -57,6 +57,7 @@ static bool call_put(tr__tx *tx, tr__tx_branch *branch, const tr__tx_frame *fram
     uint64_t now = tr__tx_now(tx);
     call->number = frame->number;
     call->writes = frame->writes > 0;
+    call->migrates = tr__tx_is_migrate(frame->type) && strcmp(frame->from, tx->node) == 0;
     call->type = frame->type;
     call->fingerprint = frame->fingerprint;
     call->lock_until_ns = frame->wait < TR__TX_DEADLINE_MAX ? now + frame->wait : now + TR__TX_DEADLINE_MAX;
@@ -241,11 +242,20 @@ static void answer_executed(tr__tx *tx, tr__tx_branch *branch, uint32_t number)
     tr__tx_send(tx, branch->caller, &answer, NULL);
 }
 
+static void migrated(tr__tx *tx, const tr__tx_branch *branch)
+{
+    char versions[48];
+    snprintf(versions, sizeof(versions), "version %u to %u", tr__store_version(&branch->at->store),
+             tr__view_version(&branch->view));
+    tr__tx_event(tx, &branch->key.id, branch->at->name, "migrate",
+                 branch->view.writes ? versions : "nothing");
+}
+
 void tr__tx_executed(tr__tx *tx, tr__tx_branch *branch, tr_tx_reason reason, const char *text)
 {
     tr__check(branch->state == TR__BRANCH_EXECUTING && branch->calls, "only a call that runs can have run");
     uint32_t number = branch->calls->number;
-    bool wrote = branch->calls->writes;
+    bool wrote = branch->calls->writes, migrates = branch->calls->migrates;
     char dropped[TR_ERROR_TEXT_MAX];
     if (tx->dead)
         return;
@@ -269,7 +279,10 @@ void tr__tx_executed(tr__tx *tx, tr__tx_branch *branch, tr_tx_reason reason, con
     }
     branch->reads += !wrote;
     branch->writes += wrote;
-    tr__tx_event(tx, &branch->key.id, branch->at->name, "call", wrote ? "write" : "read");
+    if (migrates)
+        migrated(tx, branch);
+    else
+        tr__tx_event(tx, &branch->key.id, branch->at->name, "call", wrote ? "write" : "read");
     answer_executed(tx, branch, number);
     go_on(tx, branch);
     if (TR_PLANT(read_released) && branch->state == TR__BRANCH_READY && !branch->writes)

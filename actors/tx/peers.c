@@ -11,7 +11,9 @@
 #include "actors/tx/manager.h"
 #include "base/err.h"
 
-#define EARLY_MAX 1000 /* frames; more are dropped, as any may be */
+/* Early frames, and their bytes; more are dropped, as any may be. */
+#define EARLY_MAX       1000
+#define EARLY_BYTES_MAX TR__TX_BYTES_MAX
 
 static tr_msg **line_of(const tr__transactions *t, const char *name)
 {
@@ -113,6 +115,11 @@ static bool is_early(tr__transactions *t, const tr_msg *msg, const tr__tx_frame 
            tr__remote_called(t->node->remote, frame->from) == sender.node;
 }
 
+static size_t weight_of(const tr__tx_frame *frame)
+{
+    return sizeof(*frame) + frame->body.size;
+}
+
 /* Hear those of that node, if it has come (true), or forget them. */
 static void end_early(tr__transactions *t, uint64_t node, bool came)
 {
@@ -123,9 +130,11 @@ static void end_early(tr__transactions *t, uint64_t node, bool came)
             continue;
         }
         *at = msg->next;
+        const tr__tx_frame *frame = tr__msg_body(msg);
         t->early_count--;
+        t->early_bytes -= weight_of(frame);
         if (came)
-            tr__peers_frame(t, msg, tr__msg_body(msg));
+            tr__peers_frame(t, msg, frame);
         tr__msg_free(tr__owner(t->self), msg);
     }
 }
@@ -149,11 +158,17 @@ static void keep_early(tr__transactions *t)
     msg->next = NULL;
     *end = msg;
     t->early_count++;
+    t->early_bytes += weight_of(tr__msg_body(msg));
+}
+
+static bool has_early_room(const tr__transactions *t, const tr__tx_frame *frame)
+{
+    return t->early_count < EARLY_MAX && t->early_bytes + weight_of(frame) <= EARLY_BYTES_MAX;
 }
 
 void tr__peers_frame(tr__transactions *t, const tr_msg *msg, const tr__tx_frame *frame)
 {
-    if (t->early_count < EARLY_MAX && is_early(t, msg, frame)) {
+    if (has_early_room(t, frame) && is_early(t, msg, frame)) {
         keep_early(t);
         return;
     }

@@ -27,7 +27,7 @@
 
 #define KEEP_NS      TR_SECONDS(1) /* between two records about one log */
 #define MEMORIES_MAX 1024
-#define TOLD_MAX     8 /* logs of one node that a HELLO tells of */
+#define TOLD_MAX     8 /* logs of one node that are remembered, and that a HELLO tells of */
 
 /* A HELLO that says how far our log is durable, unless a frame to that node has said so, or none may. */
 static void tell(tr__tx *tx, tr__tx_peer *peer)
@@ -101,6 +101,36 @@ static bool has(const tr__tx *tx, uint64_t life, uint64_t lsn)
 
 /* ---- what we remember of others ------------------------------------------------------------------------ */
 
+/* How many logs of that node there are, and the one that goes first: as they were heard of; while they are read, which is
+ * in any order, by the record that says so. */
+static uint32_t count_of(const tr__tx *tx, const char *node, tr__tx_memory **oldest)
+{
+    uint32_t count = 0;
+    *oldest = NULL;
+    for (tr__tx_memory *m = tx->memories; m; m = m->hh.next) {
+        if (strcmp(m->key.node, node) != 0)
+            continue;
+        if (!*oldest || (!tx->log && m->at < (*oldest)->at))
+            *oldest = m;
+        count++;
+    }
+    return count;
+}
+
+/* A HELLO tells of so many of a node only: the others take the room of what is told to other nodes. */
+static bool make_room(tr__tx *tx, const char *node)
+{
+    tr__tx_memory *oldest;
+    if (count_of(tx, node, &oldest) < TOLD_MAX)
+        return HASH_COUNT(tx->memories) < MEMORIES_MAX;
+    if (!tx->log && oldest->at > tx->replay_lsn)
+        return false;
+    HASH_DEL(tx->memories, oldest);
+    tr__free(oldest);
+    return true;
+}
+
+/* NULL: no memory, or no room. */
 static tr__tx_memory *memory_of(tr__tx *tx, const char *node, const uint8_t *log)
 {
     tr__memory_key key;
@@ -111,7 +141,7 @@ static tr__tx_memory *memory_of(tr__tx *tx, const char *node, const uint8_t *log
     HASH_FIND(hh, tx->memories, &key, sizeof(key), memory);
     if (memory)
         return memory;
-    memory = HASH_COUNT(tx->memories) < MEMORIES_MAX ? tr__zalloc(sizeof(*memory)) : NULL;
+    memory = make_room(tx, node) ? tr__zalloc(sizeof(*memory)) : NULL;
     if (!memory)
         return NULL;
     memory->key = key;
@@ -172,13 +202,14 @@ tr_err tr__tx_replay_peer(tr__tx *tx, tr__tx_reader *reader)
     uint64_t life = tr__tx_get_number(reader), lsn = tr__tx_get_number(reader);
     if (!tr__tx_read_all(reader) || log.size != TR__LOG_ID_BYTES)
         return TR_EPROTO;
-    tr__tx_memory *memory = memory_of(tx, node, log.data);
+    tr__tx_memory *oldest, *memory = memory_of(tx, node, log.data);
     if (memory) {
         memory->life = memory->kept_life = life;
         memory->lsn = memory->kept_lsn = lsn;
         memory->at = tx->replay_lsn;
     }
-    return memory || HASH_COUNT(tx->memories) == MEMORIES_MAX ? TR_OK : TR_ENOMEM;
+    bool room = HASH_COUNT(tx->memories) < MEMORIES_MAX && count_of(tx, node, &oldest) < TOLD_MAX;
+    return memory || !room ? TR_OK : TR_ENOMEM;
 }
 
 static int by_record(const tr__tx_memory *a, const tr__tx_memory *b)
@@ -196,6 +227,14 @@ void tr__tx_memories_sort(tr__tx *tx)
 static void is_lost(tr__tx *tx, const char *node, uint64_t lsn)
 {
     tx->lost = true;
+    if (!node[0]) { /* written by `troupe tx restore` */
+        snprintf(
+            tx->lost_text, sizeof(tx->lost_text),
+            "node %.32s has a log that was restored from a backup, which ends with record %llu: nobody knows "
+            "what is missing. Go on without that (troupe tx accept), or put the newest copy back",
+            tx->node, (unsigned long long)lsn);
+        return;
+    }
     snprintf(
         tx->lost_text, sizeof(tx->lost_text),
         "node %.32s has an older copy of its log: node %.32s remembers record %llu, which is gone. Put the "
@@ -307,14 +346,10 @@ void tr__tx_peer_down(tr__tx *tx, const char *node)
 
 static void put_told(const tr__tx *tx, const char *node, tr__tx_buffer *out)
 {
-    uint32_t count = 0, left;
-    for (const tr__tx_memory *m = tx->memories; m; m = m->hh.next)
-        count += strcmp(m->key.node, node) == 0;
-    left = count > TOLD_MAX ? count - TOLD_MAX
-                            : 0; /* the first ones: they are in the order in which they were heard of */
-    tr__tx_put_number(out, count - left);
+    tr__tx_memory *oldest;
+    tr__tx_put_number(out, count_of(tx, node, &oldest));
     for (const tr__tx_memory *m = tx->memories; m; m = m->hh.next) {
-        if (strcmp(m->key.node, node) != 0 || (left && left--))
+        if (strcmp(m->key.node, node) != 0)
             continue;
         tr__tx_put_bytes(out, m->key.log, TR__LOG_ID_BYTES);
         tr__tx_put_number(out, m->life);

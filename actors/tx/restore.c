@@ -2,8 +2,8 @@
  * begun when enough segments are closed, after which those go. Taking it is snapshot.c's, on a thread of the seam's. The
  * owner's thread.
  *
- * How it can fail: at start, by name. Later, a disk that is full, or no memory, only puts it off, and the log gets longer
- * meanwhile; what is damaged, or unknown, ends the process (io->fatal), as in the log. */
+ * How it can fail: at start, by name. Later, a disk that is full, no memory, or somebody who looks at the rows, only puts it
+ * off, and the log gets longer meanwhile; what is damaged, or unknown, ends the process (io->fatal), as in the log. */
 #include <string.h>
 
 #include "actors/tx/snap_rows.h"
@@ -23,6 +23,8 @@ static tr_err restore_outcome(tr__tx *tx, tr_bytes id, tr__tx_reader *reader)
     if (id.size != sizeof(key) || committed > 1 || !tr__tx_read_all(reader))
         return TR_EPROTO;
     memcpy(&key, id.data, sizeof(key));
+    if (tr__tx_outcome_contradicts(tx, &key, committed))
+        return TR_EPROTO;
     return tr__tx_outcome_put(tx, &key, committed, ts) ? TR_OK : TR_ENOMEM;
 }
 
@@ -74,9 +76,9 @@ static uint64_t lsn_of(tr_bytes key)
 static tr_err restore_row(void *context, tr_bytes key, tr_bytes value, tr_error *error)
 {
     tr__tx *tx = context;
-    char letter = ((const char *)key.data)[0];
+    char letter = key.size ? ((const char *)key.data)[0] : '\0';
     tr__tx_reader reader = {value.data, (const uint8_t *)value.data + value.size, false};
-    tr_bytes rest = {(const char *)key.data + 1, key.size - 1};
+    tr_bytes rest = {(const char *)key.data + 1, key.size ? key.size - 1 : 0};
     tr__tx_record type = record_of(letter);
     uint64_t lsn = letter == 'L' ? lsn_of(rest) : letter == 'R' ? tr__tx_get_number(&reader) : 0;
     if (type && !reader.failed)
@@ -133,7 +135,7 @@ static void end(tr__tx *tx)
         tx->snapshots++;
         tx->snapshot_ns = 0;
         tr__log_drop(tx->log, keep);
-    } else if (code != TR_ENOSPC && code != TR_ENOMEM) {
+    } else if (code != TR_ENOSPC && code != TR_ENOMEM && code != TR_EADDRINUSE) {
         tr__tx_fatal(tx, code, "%s", error.text);
     }
 }
@@ -145,6 +147,7 @@ void tr__tx_snapshots_go_on(tr__tx *tx)
     if (tx->snapshot && tx->store->snap->finished(tx->store->snap))
         end(tx);
     tr__log_closed closed = tr__log_closed_of(tx->log);
-    if (!tx->snapshot && !tx->dead && closed.count >= closed.enough && tx->snapshot_ns <= tr__tx_now(tx))
+    if (!tx->snapshot && !tx->dead && !tr__tx_is_held(tx) && closed.count >= closed.enough &&
+        tx->snapshot_ns <= tr__tx_now(tx))
         begin(tx, &closed);
 }

@@ -6,7 +6,8 @@
  * called again and again, not on the owner's thread, until that returns false; then the store wakes the owner, as the
  * log's store does, who calls `finished`. While there is a job, the rows are the job's alone.
  *
- * How it can fail: TR_ENOSPC, TR_ENOMEM: nothing of this step was done, after a rollback it may be tried again, later.
+ * How it can fail: TR_ENOSPC, TR_ENOMEM, TR_EADDRINUSE (another process looks at it): nothing of this step was done, after a
+ * rollback it may be tried again, later.
  * TR_EMISMATCH: it is damaged, the text names the file. TR_EIO: what is on the disk is unknown. */
 #ifndef TR_ACTORS_TX_SNAP_STORE_H
 #define TR_ACTORS_TX_SNAP_STORE_H
@@ -46,7 +47,7 @@ struct tr__snap_store {
     bool (*begin)(tr__snap_store *store, bool (*step)(void *context), void *context);
     /* Whether the job is over. False too when there is none. */
     bool (*finished)(tr__snap_store *store);
-    /* A job ends after the step that it is at; no wake after it. */
+    /* A job ends after the step that it is at, and `each` before its next row; no wake after it. */
     void (*close)(tr__snap_store *store);
 };
 

@@ -28,7 +28,8 @@ enum { GET, NEXT, PUT, DEL, EACH, STATEMENTS };
 typedef struct os_snap {
     tr__snap_store store;
     char *path;
-    sqlite3 *db; /* NULL: there is no file yet, or it is being opened anew */
+    sqlite3 *db; /* NULL: there is no file yet, or it couldn't be opened anew the last time */
+    bool made;   /* there is a file */
     sqlite3_stmt *statements[STATEMENTS];
     bool changing; /* within a transaction */
     void (*wake)(void *context);
@@ -37,15 +38,38 @@ typedef struct os_snap {
     bool (*step)(void *context); /* of the job */
     void *step_context;
     pthread_t thread;
-    bool running;         /* the owner's: there is a thread to be joined */
-    atomic_bool over;     /* release by the thread, acquire by the owner: the job's last step is over */
+    bool running; /* the owner's: there is a thread to be joined */
+    /* The job's last step is over. seq_cst: who is woken gives the wake's block back and then looks here, the thread does it
+     * the other way round (manager.c). */
+    atomic_bool over;
     atomic_bool stopping; /* relaxed: only a hint, the join orders all else */
 } os_snap;
 
 /* ---- errors -------------------------------------------------------------------------------------------- */
 
-static tr_err code_of(int code)
+static bool is_full(int system_errno)
 {
+    return system_errno == EDQUOT || system_errno == EFBIG || system_errno == ENOSPC;
+}
+
+/* SQLite knows one way in which a disk is full; what a quota says is with the file that was written. */
+static bool may_not_grow(const os_snap *os)
+{
+    int file = 0, journal = 0;
+    sqlite3_file *wal = NULL;
+    sqlite3_file_control(os->db, "main", SQLITE_FCNTL_LAST_ERRNO, &file);
+    sqlite3_file_control(os->db, "main", SQLITE_FCNTL_JOURNAL_POINTER, &wal);
+    if (wal && wal->pMethods)
+        wal->pMethods->xFileControl(wal, SQLITE_FCNTL_LAST_ERRNO, &journal);
+    return is_full(file) || is_full(journal);
+}
+
+static tr_err code_of(const os_snap *os, int code)
+{
+    if (code == SQLITE_IOERR_NOMEM)
+        return TR_ENOMEM;
+    if (code == SQLITE_IOERR_WRITE && os->db && may_not_grow(os))
+        return TR_ENOSPC;
     switch (code & 0xff) {
     case SQLITE_FULL:
         return TR_ENOSPC;
@@ -70,7 +94,7 @@ static tr_err code_of(int code)
 static tr_err fail(const os_snap *os, int code, const char *what, tr_error *error)
 {
     const char *text = os->db ? sqlite3_errmsg(os->db) : sqlite3_errstr(code);
-    tr_err err = code_of(code);
+    tr_err err = code_of(os, code);
     if (err == TR_EMISMATCH)
         return tr__fail(error, err, "snapshot %s is damaged (at no offset that SQLite tells): %s: %s",
                         os->store.name, what, text);
@@ -138,6 +162,12 @@ static tr_err connect_to(os_snap *os, tr_error *error)
     return code;
 }
 
+/* Rows that can't be read now are never taken for none: what is made of them would be a snapshot of nothing. */
+static tr_err connect_again(os_snap *os, tr_error *error)
+{
+    return os->db || !os->made ? TR_OK : connect_to(os, error);
+}
+
 /* ---- the seam ------------------------------------------------------------------------------------------ */
 
 static tr_err finish_statement(os_snap *os, int which, int code, tr_error *error)
@@ -163,10 +193,12 @@ static void let_go(os_snap *os)
 /* The first column of the row that it finds by that key; *out NULL: none. */
 static tr_err look_up(os_snap *os, int which, tr_bytes key, tr_bytes *out, tr_error *error)
 {
-    sqlite3_stmt *statement = os->statements[which];
+    sqlite3_stmt *statement;
     *out = (tr_bytes){NULL, 0};
+    TR_TRY(connect_again(os, error));
     if (!os->db)
         return TR_OK;
+    statement = os->statements[which];
     let_go(os);
     bind(statement, 1, key);
     int code = sqlite3_step(statement);
@@ -192,14 +224,16 @@ static tr_err make(os_snap *os, tr_error *error)
 {
     int fd = open(os->path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (fd < 0)
-        return tr__fail(error, errno == ENOSPC ? TR_ENOSPC : TR_EIO, "making the snapshot %s failed: %s",
+        return tr__fail(error, is_full(errno) ? TR_ENOSPC : TR_EIO, "making the snapshot %s failed: %s",
                         os->store.name, strerrordesc_np(errno));
     close(fd);
+    os->made = true;
     return connect_to(os, error);
 }
 
 static tr_err begin_change(os_snap *os, tr_error *error)
 {
+    TR_TRY(connect_again(os, error));
     if (os->db)
         let_go(os);
     else
@@ -253,6 +287,7 @@ static tr_err seal(tr__snap_store *store, tr_error *error)
 {
     os_snap *os = (os_snap *)store;
     int left = -1, back = -1;
+    TR_TRY(connect_again(os, error));
     if (!os->db)
         return TR_OK;
     let_go(os);
@@ -266,12 +301,17 @@ static tr_err seal(tr__snap_store *store, tr_error *error)
 static tr_err each(tr__snap_store *store, tr__snap_row_fn *row, void *context, tr_error *error)
 {
     os_snap *os = (os_snap *)store;
-    sqlite3_stmt *statement = os->statements[EACH];
     int code = SQLITE_DONE;
     tr_err err = TR_OK;
+    TR_TRY(connect_again(os, error));
     if (!os->db)
         return TR_OK;
+    sqlite3_stmt *statement = os->statements[EACH];
     while (err == TR_OK && (code = sqlite3_step(statement)) == SQLITE_ROW) {
+        if (atomic_load_explicit(&os->stopping, memory_order_relaxed)) {
+            err = tr__fail(error, TR_ECLOSED, "snapshot %s is being closed", os->store.name);
+            break;
+        }
         const void *key = sqlite3_column_blob(statement, 0), *value = sqlite3_column_blob(statement, 1);
         err = row(context, (tr_bytes){key ? key : "", (size_t)sqlite3_column_bytes(statement, 0)},
                   (tr_bytes){value ? value : "", (size_t)sqlite3_column_bytes(statement, 1)}, error);
@@ -287,7 +327,7 @@ static void *work(void *argument)
     os_snap *os = argument;
     while (!atomic_load_explicit(&os->stopping, memory_order_relaxed) && os->step(os->step_context)) {
     }
-    atomic_store_explicit(&os->over, true, memory_order_release);
+    atomic_store(&os->over, true);
     if (!atomic_load_explicit(&os->stopping, memory_order_relaxed))
         os->wake(os->context);
     return NULL;
@@ -312,7 +352,7 @@ static bool begin(tr__snap_store *store, bool (*step)(void *context), void *cont
 static bool finished(tr__snap_store *store)
 {
     os_snap *os = (os_snap *)store;
-    if (!os->running || !atomic_load_explicit(&os->over, memory_order_acquire))
+    if (!os->running || !atomic_load(&os->over))
         return false;
     pthread_join(os->thread, NULL);
     os->running = false;
@@ -359,7 +399,8 @@ tr__snap_store *tr__snap_store_open_os(const char *path, void (*wake)(void *cont
     os->store.close = close_store;
     os->wake = wake;
     os->context = context;
-    if (stat(path, &info) == 0 && connect_to(os, error) != TR_OK) {
+    os->made = stat(path, &info) == 0;
+    if (connect_again(os, error) != TR_OK) {
         close_store(&os->store);
         return NULL;
     }

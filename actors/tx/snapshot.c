@@ -250,6 +250,8 @@ static tr_err take_peer(tr__snapshot *s, tr__tx_reader *reader, tr_error *error)
     tr_bytes log = tr__tx_get_bytes(reader);
     if (reader->failed)
         return TR_EPROTO;
+    if (TR_PLANT(peers_unsaved))
+        return TR_OK;
     s->value.length = 0;
     tr__tx_put_number(&s->value, s->lsn);
     tr__tx_put_raw(&s->value, all.data, all.size);
@@ -351,6 +353,12 @@ static tr_err forget_one(tr__snapshot *s, uint64_t until_ms, bool *over, tr_erro
     return *over ? TR_OK : del(s, id_key(s, 'O', &id), error);
 }
 
+static uint64_t number_of(tr_bytes bytes)
+{
+    tr__tx_reader reader = {bytes.data, (const uint8_t *)bytes.data + bytes.size, false};
+    return tr__tx_get_number(&reader);
+}
+
 static tr_err forget_some(tr__snapshot *s, tr_error *error)
 {
     tr_bytes value, key = letter_key(s, 'F');
@@ -359,8 +367,7 @@ static tr_err forget_some(tr__snapshot *s, tr_error *error)
     if (s->key.failed)
         return tr__fail(error, TR_ENOMEM, "no memory for the snapshot %s", s->rows->name);
     TR_TRY(tr__snap_get(s->rows, key, &value, error));
-    tr__tx_reader reader = {value.data, (const uint8_t *)value.data + value.size, false};
-    uint64_t until_ms = value.data ? tr__tx_get_number(&reader) : 0;
+    uint64_t until_ms = value.data ? number_of(value) : 0;
     for (int i = 0; i < FORGET_MOST && !over; i++)
         TR_TRY(forget_one(s, until_ms, &over, error));
     if (s->meta.count != count) {

@@ -239,6 +239,8 @@ struct tr__tx {
     tr__log_store *store;     /* the log's */
     tr__snapshot *snapshot;   /* that is being taken; NULL: none is */
     uint64_t snapshot_ns;     /* none is begun before that */
+    tr__tx_held held;         /* somebody copies this; token 0: nobody does */
+    uint64_t held_ns;         /* until then */
     char log_of[TR_NAME_MAX]; /* while it is replayed: whose it says it is */
     uint64_t clock;
     bool dead;            /* fatal was told */
@@ -346,6 +348,10 @@ tr_err tr__tx_restore(tr__tx *tx, tr__snap_store *rows, tr__log_base *base, tr_e
 /* Begin a snapshot if it is time; when it is taken, let the segments go. */
 void tr__tx_snapshots_go_on(tr__tx *tx);
 
+/* ---- hold.c -------------------------------------------------------------------------------------------- */
+
+bool tr__tx_is_held(const tr__tx *tx);
+
 /* ---- lock.c -------------------------------------------------------------------------------------------- */
 
 /* By priority. */
@@ -451,6 +457,8 @@ void tr__tx_decision_forget(tr__tx *tx, tr__tx_decision *decision);
 tr__tx_outcome_at *tr__tx_outcome_find(tr__tx *tx, const tr_tx_id *id);
 /* T5. False: no memory. */
 bool tr__tx_outcome_put(tr__tx *tx, const tr_tx_id *id, bool committed, uint64_t ts);
+/* A record says otherwise than one before it: no such log, or snapshot, was ever written. */
+bool tr__tx_outcome_contradicts(tr__tx *tx, const tr_tx_id *id, bool committed);
 void tr__tx_on_inquire(tr__tx *tx, const tr__tx_frame *frame);
 void tr__tx_outcomes_forget_token(tr__tx *tx, const void *token);
 void tr__tx_outcomes_tick(tr__tx *tx, uint64_t now_ns);

@@ -119,6 +119,34 @@ void tr__view_clear(tr_txview *view)
     view->size = 0;
 }
 
+/* ---- the version --------------------------------------------------------------------------------------- */
+
+static uint32_t version_in(const tr__kv *entry)
+{
+    uint32_t version = 0;
+    for (uint32_t i = entry ? entry->size : 0; i > 0; i--)
+        version = version << 8 | (uint8_t)tr__kv_value(entry)[i - 1];
+    return version;
+}
+
+uint32_t tr__store_version(const tr__store *store)
+{
+    return version_in(tr__store_get(store, TR__VERSION_KEY, TR__VERSION_SIZE));
+}
+
+uint32_t tr__view_version(const tr_txview *view)
+{
+    return version_in(tr__view_find(view, TR__VERSION_KEY, TR__VERSION_SIZE));
+}
+
+tr_err tr__view_put_version(tr_txview *view, uint32_t version)
+{
+    uint8_t bytes[4];
+    for (int i = 0; i < 4; i++)
+        bytes[i] = (uint8_t)(version >> 8 * i);
+    return tr__view_write(view, TR__VERSION_KEY, TR__VERSION_SIZE, bytes, sizeof(bytes));
+}
+
 /* ---- redo ---------------------------------------------------------------------------------------------- */
 
 void tr__view_put_redo(const tr_txview *view, tr__tx_buffer *buffer)

@@ -46,6 +46,16 @@ void tr__store_fini(tr__store *store);
 /* NULL: there is no such key. */
 const tr__kv *tr__store_get(const tr__store *store, const char *key, size_t key_size);
 
+/* In what a participant keeps: the version of the rest, as a number; its NUL is in no key of an actor. So it is committed, logged
+ * and saved with what it is about. */
+#define TR__VERSION_KEY  "\0version"
+#define TR__VERSION_SIZE (sizeof(TR__VERSION_KEY) - 1)
+/* 0: none was ever given. Of the store alone, or as the transaction sees it. */
+uint32_t tr__store_version(const tr__store *store);
+uint32_t tr__view_version(const tr_txview *view);
+/* As tr__view_write. */
+tr_err tr__view_put_version(tr_txview *view, uint32_t version);
+
 /* At a start: what a snapshot has. False: no memory. */
 bool tr__store_put(tr__store *store, const char *key, size_t key_size, const void *value, size_t size);
 

@@ -145,6 +145,22 @@ static json_t *doubts_of(const tr__tx *tx)
     return all;
 }
 
+/* The first ones. */
+static void add_version(void *context, const char *actor, uint32_t version)
+{
+    if (json_array_size(context) == TR__TRAIL_TRANSACTIONS)
+        return;
+    json_array_append_new(context, json_pack("{s:s, s:i}", "actor", actor, "version", (int)version));
+}
+
+static json_t *versions_of(const tr__tx *tx)
+{
+    json_t *all = json_array();
+    if (all)
+        tr__tx_versions(tx, add_version, all);
+    return all;
+}
+
 char *tr__trail_json(const tr__tx_trail *trail, const char *node, const tr__tx *tx, uint32_t most)
 {
     tr__tx_figures f;
@@ -155,8 +171,9 @@ char *tr__trail_json(const tr__tx_trail *trail, const char *node, const tr__tx *
                   "committed", (json_int_t)f.committed, "aborted", (json_int_t)f.aborted, "wounds",
                   (json_int_t)f.wounds, "forces", (json_int_t)f.forces, "records", (json_int_t)f.records,
                   "oldest_prepared_ns", (json_int_t)f.oldest_prepared_ns, "alarms", (json_int_t)f.alarms);
-    json_t *all = json_pack("{s:s, s:o, s:o, s:o}", "node", node, "figures", figures, "in_doubt",
-                            doubts_of(tx), "transactions", transactions_of(trail, most));
+    json_t *all =
+        json_pack("{s:s, s:o, s:o, s:o, s:o}", "node", node, "figures", figures, "in_doubt", doubts_of(tx),
+                  "versions", versions_of(tx), "transactions", transactions_of(trail, most));
     const char *lost = tr__tx_lost(tx);
     if (all && lost)
         json_object_set_new(all, "log_lost", json_string(lost));

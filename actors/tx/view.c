@@ -2,6 +2,7 @@
  * stays in the view, and refuses the call whatever the code makes of it. */
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <troupe/troupe.h>
@@ -121,6 +122,61 @@ tr_err tr_view_put_i64(tr_txview *v, const char *key, int64_t number)
 tr_err tr_view_put_text(tr_txview *v, const char *key, const char *text)
 {
     return write_value(v, key, text, strlen(text));
+}
+
+/* ---- all of it ----------------------------------------------------------------------------------------- */
+
+static size_t keys_in(const tr__kv *entries, char **at)
+{
+    size_t bytes = 0;
+    for (const tr__kv *entry = entries; entry; entry = entry->hh.next) {
+        if (entry->deleted || entry->bytes[0] == '\0')
+            continue;
+        if (*at)
+            *at = (char *)memcpy(*at, entry->bytes, entry->key_size + 1) + entry->key_size + 1;
+        bytes += entry->key_size + 1;
+    }
+    return bytes;
+}
+
+static int by_bytes(const void *a, const void *b)
+{
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+/* Copies of all keys, one behind the other, and an array of them in front, in order; those that a transaction wrote anew may be
+ * there twice. NULL: no memory. */
+static const char **keys_sorted(const tr_txview *v, size_t *count)
+{
+    char *none = NULL;
+    size_t most = HASH_COUNT(v->store->entries) + HASH_COUNT(v->writes);
+    size_t bytes = keys_in(v->store->entries, &none) + keys_in(v->writes, &none);
+    const char **keys = tr__alloc(most * sizeof(*keys) + bytes + 1);
+    if (!keys)
+        return NULL;
+    char *text = (char *)(keys + most), *end = text;
+    keys_in(v->store->entries, &end);
+    keys_in(v->writes, &end);
+    for (*count = 0; text < end; text += strlen(text) + 1)
+        keys[(*count)++] = text;
+    qsort(keys, *count, sizeof(*keys), by_bytes);
+    return keys;
+}
+
+tr_err tr_view_each(tr_txview *v, tr_view_each_fn fn, void *context)
+{
+    size_t count;
+    tr_err err = TR_OK;
+    const char **keys = keys_sorted(v, &count);
+    if (!keys)
+        return failed(v, TR_ENOMEM, "no memory for the list of all keys");
+    for (size_t i = 0; i < count && err == TR_OK; i++) {
+        const tr__kv *found = tr__view_find(v, keys[i], strlen(keys[i]));
+        if (found && (i == 0 || strcmp(keys[i], keys[i - 1]) != 0))
+            err = fn(v, keys[i], (tr_bytes){tr__kv_value(found), found->size}, context);
+    }
+    tr__free(keys);
+    return err;
 }
 
 /* ---- replying ------------------------------------------------------------------------------------------ */

@@ -61,7 +61,7 @@ static void nodes(const demo *d, demo_frame *f)
 {
     for (int i = 0; i < DEMO_NODES; i++) {
         const demo_child *c = &d->children[i];
-        bool dead = !c->up && c->hellos > 0;
+        bool ended = !c->up && d->ending, dead = !c->up && !ended && c->hellos > 0;
         const char *mark = f->screen->utf8 ? (dead    ? "✖"
                                               : c->up ? "●"
                                                       : "○")
@@ -72,6 +72,8 @@ static void nodes(const demo *d, demo_frame *f)
         const char *port = strrchr(c->listen, ':');
         if (dead)
             demo_frame_add(f, INK_RED, narrow(f) ? " down" : c->pid ? " cut off      " : " killed       ");
+        else if (ended)
+            demo_frame_add(f, INK_DIM, narrow(f) ? " ended" : " ended        ");
         else if (c->up && narrow(f))
             demo_frame_add(f, INK_DIM, " %s", port ? port : "");
         else if (c->up)

@@ -23,7 +23,8 @@ json_int_t tx_number(const json_t *object, const char *key)
 
 json_t *tx_merge_new(void)
 {
-    return json_pack("{s:[], s:[], s:[], s:[]}", "figures", "in_doubt", "log_lost", "transactions");
+    return json_pack("{s:[], s:[], s:[], s:[], s:[]}", "figures", "in_doubt", "log_lost", "versions",
+                     "transactions");
 }
 
 /* How much a state tells: a decision is one for all, whoever tells it. */
@@ -136,15 +137,16 @@ static void replace_figures(json_t *all, const json_t *told, const char *node)
                                            tx_number(figures, "alarms")));
 }
 
-static void replace_doubts(json_t *all, const json_t *told, const char *node)
+/* What it tells by that key, each with its node. */
+static void replace_rows(json_t *all, const json_t *told, const char *key, const char *node)
 {
-    json_t *one, *doubts = json_object_get(all, "in_doubt");
+    json_t *one, *rows = json_object_get(all, key);
     size_t i;
-    remove_of(doubts, node);
-    json_array_foreach(json_object_get(told, "in_doubt"), i, one)
+    remove_of(rows, node);
+    json_array_foreach(json_object_get(told, key), i, one)
     {
         json_object_set_new(one, "node", json_string(node));
-        json_array_append(doubts, one);
+        json_array_append(rows, one);
     }
 }
 
@@ -165,7 +167,8 @@ bool tx_merge_add(json_t *all, const char *listing)
     size_t i;
     if (*node)
         replace_figures(all, told, node);
-    replace_doubts(all, told, node);
+    replace_rows(all, told, "in_doubt", node);
+    replace_rows(all, told, "versions", node);
     replace_lost(all, told, node);
     json_array_foreach(json_object_get(told, "transactions"), i, one) add_one(all, one, node);
     bool good = *node != '\0';

@@ -9,7 +9,7 @@
 
 #include "cli/operator_client.h"
 
-/* An object {"figures":[...], "in_doubt":[...], "log_lost":[...], "transactions":[...]}, empty so far; the caller's. NULL:
+/* An object {"figures":[...], "in_doubt":[...], "log_lost":[...], "versions":[...], "transactions":[...]}, empty so far; the caller's. NULL:
  * no memory. */
 json_t *tx_merge_new(void);
 /* Add one node's listing (the text of a tr_tx_listing), again and again as it grows: what is there isn't doubled, and its
@@ -24,7 +24,7 @@ json_t *tx_merge_find(const json_t *all, const char *id);
 json_t *tx_merge_all(int *failed);
 
 /* "figures" has of each node "node", "in_doubt", "oldest_in_doubt_ns" (since when; 0: none) and "alarms" since its start. In
- * "in_doubt" each has "node" besides, in "log_lost" "node" and "text". In "transactions" (oldest first) each has "id", "state" (committed, aborted, in
+ * "in_doubt" each has "node" besides, in "log_lost" "node" and "text", in "versions" "node", "actor" and "version". In "transactions" (oldest first) each has "id", "state" (committed, aborted, in
  * doubt, unknown, open: the most certain that a node told), "reason", "began_ns", "nodes", and "events" in order of time,
  * each with its "node". */
 

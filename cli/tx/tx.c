@@ -1,6 +1,6 @@
-/* `troupe tx list|show|check|resolve|accept`. The first two: what happened lately to transactions, as the managers of this user's nodes on
+/* `troupe tx list|show|check|resolve|accept|backup|restore`. The first two: what happened lately to transactions, as the managers of this user's nodes on
  * this machine tell it (the actor "tx" of each, by its operator socket), put together by transaction. A node that doesn't
- * answer is told on stderr, and makes the exit status 1. The others are in check.c and operate.c. The main thread. */
+ * answer is told on stderr, and makes the exit status 1. The others are in check.c, operate.c, backup.c and restore.c. The main thread. */
 #include <errno.h>
 #include <getopt.h>
 #include <inttypes.h>
@@ -12,6 +12,8 @@
 
 #include "cli/cli.h"
 #include "cli/colour.h"
+#include "cli/options.h"
+#include "cli/tx/backup.h"
 #include "cli/tx/check.h"
 #include "cli/tx/merge.h"
 #include "cli/tx/operate.h"
@@ -30,6 +32,8 @@ static const char usage[] =
     "                                   1 findings, 2 malformed. --edn: also write it as Jepsen does\n"
     "       troupe tx resolve ...       what became of one, or decide it by hand (--help)\n"
     "       troupe tx accept ...        go on with an older copy of a log (--help)\n"
+    "       troupe tx backup ...        copy what a node's transactions keep, while it runs (--help)\n"
+    "       troupe tx restore ...       make a node's data directory of a backup (--help)\n"
     "  Nodes remember their last 64. --json: one line. docs/transactions.md describes that, and histories.\n";
 
 typedef struct style {
@@ -121,6 +125,26 @@ static void print_figures(const style *s, const json_t *all)
     }
 }
 
+/* Of what participants keep, if it has one: a line a node. */
+static void print_versions(const json_t *all)
+{
+    const json_t *one;
+    const char *node = "";
+    size_t i;
+    json_array_foreach(json_object_get(all, "versions"), i, one)
+    {
+        bool same = strcmp(node, tx_text(one, "node")) == 0;
+        node = tx_text(one, "node");
+        printf("%s%s/%s %" JSON_INTEGER_FORMAT,
+               same ? ", "
+               : i  ? "\nversions  "
+                    : "versions  ",
+               node, tx_text(one, "actor"), tx_number(one, "version"));
+    }
+    if (i)
+        printf("\n");
+}
+
 static void print_row(const style *s, const json_t *one)
 {
     const char *state = tx_text(one, "state");
@@ -146,6 +170,7 @@ static int list(const style *s, const json_t *all)
     print_lost(s, all);
     print_figures(s, all);
     print_doubts(s, all);
+    print_versions(all);
     if (json_array_size(transactions) == 0)
         printf("No transaction yet on the nodes that run here.\n");
     else
@@ -231,10 +256,8 @@ static int run(const style *s, int argc, char **argv)
     int failed = 0;
     if (strcmp(what, "check") == 0 && argc > 1 && !s->svg)
         return tx_check((const char *const *)argv + 1, argc - 1, s->edn, s->json);
-    if (!lists && !shows) {
-        fprintf(stderr, "%s", usage);
-        return 2;
-    }
+    if (!lists && !shows)
+        return cli_bad_words("tx", argc ? what : NULL, "list, show, check, resolve, accept", usage);
     json_t *all = tx_merge_all(&failed);
     if (!all)
         return 1;
@@ -256,6 +279,10 @@ int cli_tx(int argc, char **argv)
         return tx_resolve_command(argc - 1, argv + 1);
     if (argc > 1 && strcmp(argv[1], "accept") == 0)
         return tx_accept_command(argc - 1, argv + 1);
+    if (argc > 1 && strcmp(argv[1], "backup") == 0)
+        return tx_backup_command(argc - 1, argv + 1);
+    if (argc > 1 && strcmp(argv[1], "restore") == 0)
+        return tx_restore_command(argc - 1, argv + 1);
     argv[0] = "troupe tx";
     while ((option = getopt_long(argc, argv, "h", options, NULL)) != -1) {
         if (option == 'j') {

@@ -66,6 +66,9 @@ typedef struct tr_actor_def {
     uint32_t mailbox_places; /* 0 = 1,024; at most 65,535; a message takes one a started KiB */
     tr_overflow overflow;    /* when there is no place left */
     uint32_t stack_size;     /* a fiber's, bytes; 0 = 64 KiB */
+    /* Of what `transact` keeps: the version in which this code reads and writes it, 1 and up; 0: none was ever given. What is there
+     * of a lower one goes through `migrate` before init; with a higher one the actor isn't started (TR_EVERSION). */
+    uint32_t state_version;
     /* For each call of a transaction (troupe/tx.h); not with `run`. `msg` and `v` are borrowed for the call; the state
      * that counts is what `v` reaches. An error aborts the transaction; tr_refuse gives it a text. Such an actor is
      * spawned under a name, on a node that keeps a log. It may have no `receive`: plain messages are then dropped, and
@@ -89,6 +92,11 @@ typedef struct tr_actor_def {
      * gone with the buffer. Not those in lists or nested structs; at most 4 a message. 0: never; less than 128 KiB counts as
      * that. (tr_node_opts.spool, docs/large-messages.md) */
     size_t spool_above;
+    /* With a state_version: makes the state of version `from` one of from + 1, by `v`, in which it may read and write all keys
+     * (tr_view_each). Called for each version between, in one transaction, on the actor's loop, while nobody else can have the
+     * state; it may be called again if the node dies meanwhile, with the old state. It doesn't wait, and what it does elsewhere isn't
+     * undone. An error, or a failed call of `v`, and the actor isn't started; the state stays as it was. */
+    tr_err (*migrate)(tr_txview *v, uint32_t from);
 } tr_actor_def;
 
 #define TR_ACTOR(def_, ...) static const tr_actor_def def_ = {.name = #def_, __VA_ARGS__}

@@ -478,3 +478,10 @@ TR_FN(tr_err, release_name, (tr_actor * self, const char *name), (self, name))
  * somebody holds that: don't close it, write to it or move its position. -1: the bytes are in memory only. buffer->data is
  * good in both cases; but read through the descriptor, a file takes none of the process's memory. Any thread. */
 TR_FN(int, buffer_fd, (const tr_buffer *buffer), (buffer))
+
+/* ---- transactions: all that a participant keeps ----------------------------------------------------------- */
+
+/* Within `transact` and `migrate`: `fn` for each key that was there when this was called, in the order of their bytes, with its value of
+ * now; not for those that `fn` has deleted meanwhile. It may write. Takes the time of a sort of all keys. TR_ENOMEM: `fn` was
+ * not called; else what `fn` returned. */
+TR_FN(tr_err, view_each, (tr_txview * v, tr_view_each_fn fn, void *context), (v, fn, context))

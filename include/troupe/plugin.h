@@ -14,7 +14,7 @@
 #include <troupe/tx.h>
 
 #define TR_ABI_MAJOR 5 /* another: the plugin is refused */
-#define TR_ABI_MINOR 0 /* functions are only appended; a plugin built for an older minor still loads */
+#define TR_ABI_MINOR 1 /* functions are only appended; a plugin built for an older minor still loads */
 
 /* One entry a function of api_list.h; the printf-like ones as their va_list form. Size-prefixed: an older
  * plugin sees the front of it. */

@@ -117,10 +117,14 @@ TR_MESSAGE(tr_tx_called)
  *  "transactions":[{"id","state","reason","began_ns","events":[{"at_ns","actor","what","detail"}]}]},
  * the newest last; times are of that machine's monotonic clock. figures: among others prepared (how many are in doubt
  * here), oldest_prepared_ns (since when; 0: none) and alarms (that were so for 30 s, since the start). in_doubt: what is
- * prepared here and waits for the decision of the node `decider`, with its locks. `log_lost`, if it is there: its log is an
+ * prepared here and waits for the decision of the node `decider`, with its locks. versions: {"actor","version"} of what is kept
+ * here, if it has one, at most 64. `log_lost`, if it is there: its log is an
  * older copy, and what to do. */
 TR_MESSAGE(tr_tx_list, (u32, most))
 TR_MESSAGE(tr_tx_listing, (string, json))
+
+/* For tr_view_each: a key and its value, borrowed until it writes that key. Another value than TR_OK ends the walk with it. */
+typedef tr_err (*tr_view_each_fn)(tr_txview *v, const char *key, tr_bytes value, void *context);
 
 /* Do all calls of a transaction; an error aborts it (its text is the outcome's). May be run again from the start. */
 typedef tr_err (*tr_tx_body)(tr_actor *self, tr_tx *tx, void *arg);

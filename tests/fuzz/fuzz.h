@@ -32,6 +32,7 @@ typedef struct fuzz_target {
     X(schema)           \
     X(operator)         \
     X(tx_log)           \
+    X(tx_snap)          \
     X(tx_frames)        \
     X(journal)          \
     X(http)             \

@@ -8,6 +8,8 @@
 #include "actors/adapter.h"
 #include "actors/remote/wire.h"
 #include "actors/tx/log_format.h"
+#include "actors/tx/log_replay.h"
+#include "actors/tx/snap_rows.h"
 #include "base/mem.h"
 #include "mailbox/type.h"
 #include "tests/fuzz/node.h"
@@ -296,6 +298,84 @@ static void seed_of_log(void)
     cluster_close(&c);
 }
 
+/* ---- its snapshots, and the records that they are made of ------------------------------------------------- */
+
+static tr__tx_buffer put_down;
+
+static tr_err put_row(void *context, tr_bytes key, tr_bytes value, tr_error *error)
+{
+    (void)context, (void)error;
+    const uint8_t sizes[] = {(uint8_t)key.size, (uint8_t)value.size, (uint8_t)(value.size >> 8)};
+    tr__tx_put_raw(&put_down, sizes, sizeof(sizes));
+    tr__tx_put_raw(&put_down, key.data, key.size);
+    tr__tx_put_raw(&put_down, value.data, value.size);
+    return TR_OK;
+}
+
+static tr_err put_record(void *context, uint8_t type, uint64_t lsn, const void *payload, size_t length,
+                         tr_error *error)
+{
+    (void)context, (void)lsn, (void)error;
+    const uint8_t front[] = {type, (uint8_t)length, (uint8_t)(length >> 8)};
+    tr__tx_put_raw(&put_down, front, sizeof(front));
+    tr__tx_put_raw(&put_down, payload, length);
+    return TR_OK;
+}
+
+static void put_how(uint8_t how)
+{
+    put_down.length = 0;
+    tr__tx_put_raw(&put_down, &how, 1);
+}
+
+/* Of n1, while something is in doubt there, and something is owed; as it is on the disk. */
+static void seeds_of_snapshot(cluster *c)
+{
+    memory_log *disk = &c->nodes[1].log;
+    tr__log_found found;
+    tr__snap_meta meta;
+    tr_error error;
+    cluster_kill(c, 1, false);
+    tr__log_store *store = memory_log_open(disk);
+    put_how(3);
+    if (tr__snap_read(store->snap, &meta, put_row, NULL, &error) == TR_OK)
+        seed_write("tx_snap", put_down.bytes, put_down.length);
+    put_how(1);
+    if (store->snap->each(store->snap, put_row, NULL, &error) == TR_OK)
+        seed_write("tx_snap", put_down.bytes, put_down.length);
+    put_how(0);
+    tr__log_base base = {.lsn = meta.lsn};
+    memcpy(base.id, meta.id, sizeof(base.id));
+    if (tr__log_scan(store, meta.lsn ? &base : NULL, &found, &error) == TR_OK &&
+        tr__log_replay(store, &found, 0, put_record, NULL, &error) == TR_OK)
+        seed_write("tx_snap", put_down.bytes, put_down.length);
+    store->close(store);
+    cluster_start(c, 1);
+}
+
+static void seeds_of_snapshots(void)
+{
+    static cluster c;
+    cluster_open(&c, 1);
+    c.segment = 16384;
+    for (uint32_t i = 0; i < CLUSTER_NODES; i++) {
+        cluster_kill(&c, i, false);
+        cluster_start(&c, i);
+    }
+    for (int i = 0; i < 40; i++) {
+        cluster_transfer_begin(&c, 0, i % 2 ? "n1/a" : "n2/b", i % 2 ? "n2/b" : "n1/a", 10);
+        cluster_run(&c, TR_MILLIS(60));
+        if (i % 10 == 9) {
+            cluster_transfer_begin(&c, 0, "n2/b", "n1/a", 3);
+            for (int step = 0; step < 40 + i; step++)
+                cluster_step(&c);
+            seeds_of_snapshot(&c);
+        }
+    }
+    cluster_close(&c);
+    tr__tx_buffer_free(&put_down);
+}
+
 int main(int argc, char **argv)
 {
     if (argc != 2) {
@@ -310,6 +390,7 @@ int main(int argc, char **argv)
     seeds_of_types();
     seeds_of_chunks();
     seed_of_log();
+    seeds_of_snapshots();
     seeds_written();
     return 0;
 }

@@ -9,6 +9,12 @@
 #include "actors/adapter.h"
 #include "actors/tx/manager.h"
 
+static tr_err delete_it(tr_txview *v, const char *key, tr_bytes value, void *context)
+{
+    (void)value;
+    return strcmp(key, context) == 0 ? tr_view_del(v, key) : TR_OK;
+}
+
 static tr_err notes(tr_txview *v, const tr_msg *msg)
 {
     const set_note *set = tr_match(msg, set_note);
@@ -18,7 +24,7 @@ static tr_err notes(tr_txview *v, const tr_msg *msg)
     if (tr_match(msg, get_note))
         return tr_view_reply(v, note_is, .text = tr_view_text(v, "note", "none"));
     if (tr_match(msg, delete_note))
-        return tr_view_del(v, "note");
+        return tr_view_each(v, delete_it, "note");
     if (tr_match(msg, read_note_as_number))
         return tr_view_get(v, "note", &bytes) == TR_OK && tr_view_i64(v, "note", -1) == -1 ? TR_OK : TR_EAPP;
     if (tr_match(msg, put_in_a_read))

@@ -194,6 +194,8 @@ static tr_err commit(tr__snap_store *store, tr_error *error)
     memory_snap *m = (memory_snap *)store;
     if (*m->space)
         return tr__fail(error, TR_ENOSPC, "no space for %s", store->name);
+    if (m->fails)
+        return tr__fail(error, m->fails, "%s can't be committed", store->name);
     m->committed = m->undo.count;
     m->commits++;
     return TR_OK;

@@ -20,6 +20,7 @@ typedef struct memory_snap {
         undo; /* rows as they were before each change since the last seal; one that wasn't has no value */
     size_t committed;    /* so many of those changes are */
     const size_t *space; /* other than 0: the disk is full, and nothing can be committed */
+    tr_err fails;        /* other than TR_OK: what a commit fails with */
     unsigned commits, seals;
     bool is_open;
 

@@ -117,6 +117,14 @@ static tr_err send(void *context, const char *node, tr__tx_frame *frame, tr_erro
     return TR_OK;
 }
 
+static bool may_begin(void *context, const char *node, bool asks)
+{
+    const cluster_node *n = context;
+    uint32_t from = index_of(node);
+    (void)asks;
+    return from == CLUSTER_NODES || from == index_of(n->name) || !n->cluster->nodes[from].unwelcome;
+}
+
 static void execute(void *context, tr__tx_branch *branch)
 {
     cluster_node *n = context;
@@ -240,6 +248,7 @@ static void done(void *context, void *token, const tr_tx_done *d)
 static const tr__tx_io io = {.now = now,
                              .wall_ms = wall_ms,
                              .random = chance,
+                             .may_begin = may_begin,
                              .send = send,
                              .execute = execute,
                              .called = called,

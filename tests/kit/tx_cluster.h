@@ -46,6 +46,7 @@ typedef struct cluster_node {
     uint64_t ahead_ms;  /* its host's clock is set wrong by so much */
     bool held;          /* its log does no step: a force that doesn't end */
     bool earlier;       /* of a version that can't be asked by siblings */
+    bool unwelcome;     /* it has no right to begin anything elsewhere */
 } cluster_node;
 
 /* What a transaction does with one account. */

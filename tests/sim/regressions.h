@@ -36,6 +36,9 @@
       "it_keeps_it_also_when_its_deadline_has_passed_meanwhile")                                            \
     X("append", 4965, TR_SIM_ALL_FAULTS,                                                                    \
       "the first transaction on a disk that had place again was refused: "                                  \
-      "a_disk_that_has_place_again_takes_the_first_transaction")
+      "a_disk_that_has_place_again_takes_the_first_transaction")                                            \
+    X("append", 1000058, TR_SIM_ALL_FAULTS,                                                                 \
+      "a sibling that was asked while who decides was only slow gave up what would be committed: "          \
+      "as_long_as_who_decides_answers_nobody_else_is_asked")
 
 #endif

@@ -45,8 +45,8 @@ static void passes(const tr_scenario *scenario, uint64_t seed, uint32_t faults)
                  result.what);
 }
 
-static const tr_scenario *const scenarios[] = {&sim_bank, &sim_append, &sim_exchange, &sim_older,
-                                               &sim_forgetting};
+static const tr_scenario *const scenarios[] = {&sim_bank,  &sim_append,     &sim_exchange,
+                                               &sim_older, &sim_forgetting, &sim_upgrade};
 
 /* ---- seeds --------------------------------------------------------------------------------------------- */
 
@@ -376,10 +376,16 @@ static void a_log_that_forgets_what_was_told_is_noticed_at_the_start(void **stat
 /* NULL: it shows in both. */
 static const tr_scenario *scenario_of(const char *plant)
 {
-    if (strcmp(plant, "older_unnoticed") == 0 || strcmp(plant, "lost_presumed") == 0)
+    if (strcmp(plant, "older_unnoticed") == 0 || strcmp(plant, "lost_presumed") == 0 ||
+        strcmp(plant, "peers_unsaved") == 0)
         return &sim_older;
+    if (strcmp(plant, "reads_unasked") == 0)
+        return &sim_append;
     if (strcmp(plant, "forgotten_aborted") == 0 || strcmp(plant, "unacknowledged_forgotten") == 0)
         return &sim_forgetting;
+    if (strcmp(plant, "migrated_again") == 0 || strcmp(plant, "migrated_in_doubt") == 0 ||
+        strcmp(plant, "migration_unawaited") == 0)
+        return &sim_upgrade;
     return NULL;
 }
 
@@ -399,7 +405,9 @@ static void planted_bugs_of_transactions_are_found(void **state)
         "segment_early",     "outcome_unsaved",
         "older_unnoticed",   "lost_presumed",
         "forgotten_aborted", "unacknowledged_forgotten",
-        "lives_unsaved",
+        "lives_unsaved",     "reads_unasked",
+        "peers_unsaved",     "migrated_again",
+        "migrated_in_doubt", "migration_unawaited",
     };
     (void)state;
     for (size_t i = 0; i < TR_COUNT(names); i++) {

@@ -157,6 +157,17 @@ static void q_quits_in_order_and_restores_the_terminal(void **state)
     assert_nothing_left(d);
 }
 
+static void nodes_that_have_ended_are_not_called_killed(void **state)
+{
+    demo *d = *state;
+    terminal t;
+    OPEN(d, &t, "--files", "10", "--no-kill");
+    assert_int_equal(0, status_of_terminal(d, &t));
+    assert_non_null(strstr(d->output, " ended        "));
+    assert_null(strstr(d->output, " killed       "));
+    assert_null(strstr(d->output, " cut off      "));
+}
+
 static void p_without_namespaces_says_why_not(void **state)
 {
     demo *d = *state;
@@ -225,6 +236,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(k_kills_bob_as_often_as_it_is_pressed),
         TEST(q_quits_in_order_and_restores_the_terminal),
+        TEST(nodes_that_have_ended_are_not_called_killed),
         TEST(p_without_namespaces_says_why_not),
         TEST(ctrl_c_restores_the_terminal),
         TEST(an_abort_restores_the_terminal),

@@ -320,6 +320,29 @@ static void text_that_is_no_request_is_answered_and_the_connection_stays(void **
     node_end(&ada, SIGTERM);
 }
 
+static void a_request_as_large_as_a_frame_may_be_is_answered(void **state)
+{
+    static char much[TR__OPERATOR_FRAME_MAX - 100];
+    part ada;
+    tr_error error;
+    json_t *answer;
+    (void)state;
+    START(&ada, "--name", "ada");
+    next_line(&ada);
+    operator_client *client = operator_open("ada", &error);
+    assert_non_null(client);
+    memset(much, 'x', sizeof(much) - 1);
+    json_t *request = json_pack("{s:s, s:s}", "do", "ps", "much", much);
+    assert_int_equal(TR_OK, operator_request(client, request, TR_SECONDS(15), &answer, &error));
+    json_t *loop = json_array_get(json_object_get(answer, "loops"), 0);
+    assert_non_null(loop);
+    assert_null(json_object_get(loop, "silent")); /* "it has much to do" */
+    json_decref(answer);
+    json_decref(request);
+    operator_close(client);
+    node_end(&ada, SIGTERM);
+}
+
 static void more_clients_than_are_served_are_turned_away(void **state)
 {
     part ada;
@@ -381,4 +404,5 @@ OPERATOR_MAIN(start, TEST(without_a_node_ps_says_how_to_start_one),
               TEST(a_directory_that_others_may_enter_is_not_used),
               TEST(garbage_is_told_and_closed_and_the_node_lives),
               TEST(text_that_is_no_request_is_answered_and_the_connection_stays),
+              TEST(a_request_as_large_as_a_frame_may_be_is_answered),
               TEST(more_clients_than_are_served_are_turned_away), TEST(another_user_is_refused))

@@ -18,6 +18,7 @@
 #include <troupe/troupe.h>
 
 #include "actors/plugin/loader.h"
+#include "base/backtrace_os.h"
 
 /* ---- fixture: a directory, and plugins built into it --------------------------------------------------- */
 
@@ -175,9 +176,9 @@ static void a_library_without_a_good_block_is_refused(void **state)
         {"#include <troupe/troupe.h>\nint f(tr_actor *a);\nint f(tr_actor *a) { return tr_now(a) > 0; }\n",
          TR_EINVAL, "undefined symbol: tr_now"},
         {BLOCK(".magic = 1"), TR_EINVAL, "no magic number"},
-        {BLOCK(".abi_major = 1"), TR_EVERSION, "built for ABI 1.0, this node has 5.0: rebuild it"},
-        {BLOCK(".abi_major = 0"), TR_EVERSION, "built for ABI 0.0"},
-        {BLOCK(".abi_minor = 1"), TR_EVERSION, "built for ABI 5.1, this node has 5.0"},
+        {BLOCK(".abi_major = 1"), TR_EVERSION, "built for ABI 1.1, this node has 5.1: rebuild it"},
+        {BLOCK(".abi_major = 0"), TR_EVERSION, "built for ABI 0.1"},
+        {BLOCK(".abi_minor = 2"), TR_EVERSION, "built for ABI 5.2, this node has 5.1"},
         {BLOCK(".size = 40"), TR_EINVAL, "says 40 bytes"},
         {BLOCK(".size = 4000"), TR_EINVAL, "says 4000 bytes"},
         {BLOCK(".name = 0"), TR_EINVAL, "its name must be"},
@@ -213,7 +214,7 @@ static void an_older_minor_loads_and_another_major_does_not(void **state)
         fail_msg("%s", error.text);
     assert_ptr_equal(&newer, *plugin->block->host);
     newer.abi_major++;
-    assert_refused_by(&newer, file, TR_EVERSION, "built for ABI 5.0, this node has 6.1");
+    assert_refused_by(&newer, file, TR_EVERSION, "built for ABI 5.1, this node has 6.2");
 }
 
 static void two_plugins_are_two_libraries(void **state)
@@ -226,6 +227,18 @@ static void two_plugins_are_two_libraries(void **state)
                                             &tr__host_table, &error);
     assert_string_equal("one", one->block->name);
     assert_string_equal("two", two->block->name);
+}
+
+static void stacks_tell_the_file_that_a_plugin_came_from(void **state)
+{
+    (void)state;
+    tr_error error;
+    char text[256];
+    const tr__plugin *plugin = tr__plugin_load(
+        build("stacked", PLAIN "TR_PLUGIN_EXPORT(\"other\", \"1\", &plain);"), &tr__host_table, &error);
+    assert_non_null(plugin);
+    void *frame = (void *)(uintptr_t)plugin->block->actors[0]->receive;
+    assert_text(tr__frame_text(frame, 0, text, sizeof(text)), "receive+0x0 (stacked.so+0x");
 }
 
 /* ---- in a node ----------------------------------------------------------------------------------------- */
@@ -380,6 +393,80 @@ static void an_actor_of_a_plugin_takes_part_in_transactions(void **state)
         fail_msg("%s", error.text);
 }
 
+/* Of the version `more` says, which keeps so many times its number more than the one before. */
+static char *build_stock(const char *name, const char *more)
+{
+    char source[2048];
+    snprintf(source, sizeof(source),
+             "#define TR_PLUGIN\n#include <troupe/troupe.h>\n"
+             "TR_MESSAGE(add, TR_WRITES, (i64, number))\nTR_MESSAGE(sum_is, (i64, number))\n"
+             "static tr_err ten_times(tr_txview *v, const char *key, tr_bytes value, void *context)\n"
+             "{ return tr_view_put_i64(v, key, 10 * tr_view_i64(v, key, 0)); }\n"
+             "static __attribute__((unused)) tr_err migrate(tr_txview *v, uint32_t from)\n"
+             "{ return tr_view_each(v, ten_times, NULL); }\n"
+             "static tr_err transact(tr_txview *v, void *state, const tr_msg *msg)\n"
+             "{ const add *a = tr_match(msg, add); int64_t sum = tr_view_i64(v, \"stock\", 0);\n"
+             "  TR_TRY(tr_view_reply(v, sum_is, .number = sum + a->number));\n"
+             "  return tr_view_put_i64(v, \"stock\", sum + a->number); }\n"
+             "TR_ACTOR(stock, .transact = transact%s);\nTR_PLUGIN_EXPORT(\"stock\", \"1\", &stock);\n",
+             more);
+    return strdup(build(name, source));
+}
+
+static int64_t stock_wanted;
+
+static tr_err add_three(tr_actor *self, tr_tx *tx, void *arg)
+{
+    const sum_is *sum;
+    (void)self;
+    TR_TRY(tr_tx_await_reply(tx, "stock", sum_is, &sum, add, .number = 3));
+    *(int64_t *)arg = sum->number;
+    return TR_OK;
+}
+
+static tr_err add_to_stock(tr_actor *self, void *arg)
+{
+    int64_t sum = 0;
+    (void)arg;
+    tr_tx_outcome out = tr_tx_run(self, add_three, &sum, NULL);
+    return out.status == TR_TX_COMMITTED && sum == stock_wanted
+               ? TR_OK
+               : tr_fail(self, TR_EAPP, "%d: %s", (int)sum, out.text);
+}
+
+static void a_newer_plugin_in_its_place_migrates_what_its_actors_keep(void **state)
+{
+    static const struct {
+        const char *more;
+        int64_t wanted; /* 0: it doesn't start */
+    } rows[] = {
+        {"", 3},
+        {"", 6},
+        {", .state_version = 2, .migrate = migrate", 603},
+        {", .state_version = 1, .migrate = migrate", 0},
+        {"", 0},
+        {", .state_version = 3, .migrate = migrate", 6033},
+        {", .state_version = 3", 6036},
+        {", .state_version = 4", 0},
+    };
+    (void)state;
+    data = directory;
+    for (size_t i = 0; i < TR_COUNT(rows); i++) {
+        char name[16];
+        tr_error error;
+        snprintf(name, sizeof(name), "stock%zu", i);
+        char *const file = build_stock(name, rows[i].more);
+        stock_wanted = rows[i].wanted;
+        tr_err err = run_node(add_to_stock, 1 + i % 2, (const char *const[]){file, NULL}, &error);
+        if (err != (rows[i].wanted ? TR_OK : TR_EVERSION))
+            fail_msg("row %zu: %s", i, error.text);
+        if (!rows[i].wanted)
+            assert_text(error.text, "what stock keeps is of version ");
+        free(file);
+    }
+    data = NULL;
+}
+
 static tr_err never(tr_actor *self, void *arg)
 {
     (void)arg;
@@ -511,9 +598,11 @@ int main(void)
         cmocka_unit_test(a_library_without_a_good_block_is_refused),
         cmocka_unit_test(an_older_minor_loads_and_another_major_does_not),
         cmocka_unit_test(two_plugins_are_two_libraries),
+        cmocka_unit_test(stacks_tell_the_file_that_a_plugin_came_from),
         cmocka_unit_test(its_actors_run_under_its_name_and_are_started_again),
         cmocka_unit_test(a_plugin_with_newer_message_types_understands_older_ones),
         cmocka_unit_test(an_actor_of_a_plugin_takes_part_in_transactions),
+        cmocka_unit_test(a_newer_plugin_in_its_place_migrates_what_its_actors_keep),
         cmocka_unit_test(an_init_that_fails_stops_the_node_and_is_named),
         cmocka_unit_test(a_name_that_is_taken_and_a_missing_file_stop_the_node),
         cmocka_unit_test(a_plugin_that_keeps_ending_stops_the_node),

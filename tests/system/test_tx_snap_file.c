@@ -2,14 +2,17 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <sched.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/time.h>
 #include <sys/wait.h>
@@ -21,6 +24,7 @@
 #include "actors/transactions.h"
 #include "actors/tx/log_format.h"
 #include "actors/tx/state.h"
+#include "base/hash.h"
 #include "base/mem.h"
 
 #define KEYS    40
@@ -408,6 +412,132 @@ static void a_kill_while_a_snapshot_is_taken_loses_nothing(void **state)
     }
 }
 
+static bool has_row(tr__snap_store *rows, const char *key, tr_err *code)
+{
+    tr_error error;
+    tr_bytes value;
+    *code = rows->get(rows, (tr_bytes){key, strlen(key)}, &value, &error);
+    return *code == TR_OK && value.data;
+}
+
+/* Between its being written back and opened anew: there may be no memory, no descriptor, or somebody looks at the file. */
+static void rows_that_could_not_be_opened_again_are_not_taken_for_none(void **state)
+{
+    char path[128], away[128];
+    tr_error error;
+    tr_err code;
+    (void)state;
+    snprintf(path, sizeof path, "%s", path_of("n.txsnap"));
+    snprintf(away, sizeof away, "%s", path_of("away"));
+    tr__snap_store *rows = tr__snap_store_open_os(path, wake, NULL, &error);
+    assert_non_null(rows);
+    assert_int_equal(rows->put(rows, (tr_bytes){"k", 1}, (tr_bytes){"v", 1}, &error), TR_OK);
+    assert_int_equal(rows->commit(rows, &error), TR_OK);
+    assert_int_equal(rename(path, away), 0);
+    assert_int_not_equal(rows->seal(rows, &error), TR_OK);
+    rows->rollback(rows);
+    assert_false(has_row(rows, "k", &code));
+    assert_int_not_equal(code, TR_OK);
+    assert_int_not_equal(rows->each(rows, NULL, NULL, &error), TR_OK);
+    assert_int_equal(rename(away, path), 0);
+    assert_true(has_row(rows, "k", &code));
+    assert_int_equal(rows->seal(rows, &error), TR_OK);
+    assert_true(has_row(rows, "k", &code));
+    rows->close(rows);
+}
+
+/* A segment that were made anew for that would take the place of the one that is open. */
+static void a_segment_that_is_there_has_its_size_also_without_memory(void **state)
+{
+    machine m = {0};
+    (void)state;
+    write_log(COUNT);
+    tr__log_store *store = open_store(&m);
+    assert_non_null(store);
+    tr__alloc_fail_at(1);
+    uint64_t size = store->size(store, 2);
+    tr__alloc_fail_at(0);
+    assert_true(size > TR__LOG_DATA_AT);
+    store->close(store);
+    close(m.wakes[0]);
+    close(m.wakes[1]);
+}
+
+/* A quota, as a limit on the size of files is one: SQLite calls it an error of the disk. */
+static void a_file_that_may_not_grow_is_a_full_disk(void **state)
+{
+    static const uint8_t value[100000];
+    struct rlimit before, quota = {.rlim_cur = 300000};
+    tr_error error;
+    tr_err code = TR_OK;
+    (void)state;
+    tr__snap_store *rows = tr__snap_store_open_os(path_of("n.txsnap"), wake, NULL, &error);
+    assert_non_null(rows);
+    assert_int_equal(rows->put(rows, (tr_bytes){"k", 1}, (tr_bytes){"v", 1}, &error), TR_OK);
+    assert_int_equal(rows->commit(rows, &error), TR_OK);
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &before), 0);
+    quota.rlim_max = before.rlim_max;
+    signal(SIGXFSZ, SIG_IGN);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &quota), 0);
+    for (unsigned i = 0; i < 8 && code == TR_OK; i++)
+        code = rows->put(rows, (tr_bytes){&i, sizeof i}, (tr_bytes){value, sizeof value}, &error);
+    if (code == TR_OK)
+        code = rows->commit(rows, &error);
+    rows->rollback(rows);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
+    assert_int_equal(code, TR_ENOSPC);
+    assert_true(has_row(rows, "k", &code));
+    assert_int_equal(rows->put(rows, (tr_bytes){"l", 1}, (tr_bytes){value, sizeof value}, &error), TR_OK);
+    assert_int_equal(rows->commit(rows, &error), TR_OK);
+    assert_int_equal(rows->seal(rows, &error), TR_OK);
+    assert_true(has_row(rows, "l", &code));
+    rows->close(rows);
+}
+
+#define MANY 20000u
+
+static atomic_uint rows_seen;
+
+static tr_err slow_row(void *context, tr_bytes key, tr_bytes value, tr_error *error)
+{
+    static uint8_t much[1u << 20]; /* to look at: a second or more for all rows */
+    static volatile uint32_t crc;
+    (void)context, (void)key, (void)value, (void)error;
+    atomic_fetch_add(&rows_seen, 1);
+    crc = tr__crc32c(crc, much, sizeof much);
+    return TR_OK;
+}
+
+static bool look_at_all(void *context)
+{
+    tr_error error;
+    tr__snap_store *rows = context;
+    rows->each(rows, slow_row, NULL, &error);
+    return false;
+}
+
+/* A node that stops doesn't wait until all of a large snapshot was looked at. */
+static void a_close_ends_a_look_at_all_rows(void **state)
+{
+    int wakes[2];
+    tr_error error;
+    (void)state;
+    assert_int_equal(pipe2(wakes, O_CLOEXEC | O_NONBLOCK), 0);
+    tr__snap_store *rows = tr__snap_store_open_os(path_of("n.txsnap"), wake, wakes, &error);
+    assert_non_null(rows);
+    for (unsigned i = 0; i < MANY; i++)
+        assert_int_equal(rows->put(rows, (tr_bytes){&i, sizeof i}, (tr_bytes){"v", 1}, &error), TR_OK);
+    assert_int_equal(rows->commit(rows, &error), TR_OK);
+    atomic_store(&rows_seen, 0);
+    assert_true(rows->begin(rows, look_at_all, rows));
+    while (!atomic_load(&rows_seen))
+        sched_yield();
+    rows->close(rows);
+    assert_in_range(atomic_load(&rows_seen), 1, MANY - 1);
+    close(wakes[0]);
+    close(wakes[1]);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, fresh, over)
 
 int main(void)
@@ -417,6 +547,10 @@ int main(void)
         TEST(a_file_that_is_missing_is_named),
         TEST(a_damaged_snapshot_is_refused_or_whole),
         TEST(a_kill_while_a_snapshot_is_taken_loses_nothing),
+        TEST(rows_that_could_not_be_opened_again_are_not_taken_for_none),
+        TEST(a_segment_that_is_there_has_its_size_also_without_memory),
+        TEST(a_close_ends_a_look_at_all_rows),
+        TEST(a_file_that_may_not_grow_is_a_full_disk),
     };
     return cmocka_run_group_tests_name("tx_snap_file", tests, NULL, NULL);
 }

@@ -458,7 +458,7 @@ static const struct {
     {"await_msg_at await_type_at receive_at receive_match_at sleep_at", NULL, row_fiber},
     {"tx_begin tx_call_body tx_commit tx_abort tx_ticket tx_resolve tx_outcome_of tx_run view_get view_put "
      "view_del "
-     "view_i64 view_put_i64 view_text view_put_text view_reply_body refuse",
+     "view_i64 view_put_i64 view_text view_put_text view_reply_body refuse view_each",
      NULL, row_transaction_fiber},
     {"reply_body reply_error msg_take", row_reply, NULL},
 };

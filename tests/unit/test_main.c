@@ -10,6 +10,7 @@
 
 #include <cmocka.h>
 
+#include <troupe/node.h>
 #include <troupe/troupe.h>
 
 static tr_err start(tr_actor *self, void *arg)
@@ -65,8 +66,17 @@ static void a_bad_option_is_named_and_gives_status_2(void **state)
         {"--advertise", "here"},
         {"--message-max", "1023K"},
         {"--message-max", "2049M"},
+        {"--crash-dir", ""},
+        {"--crash-dir", "/nonexistent/reports"},
         {"--spool", ""},
         {"--spool-max", "0"},
+        {"--outcomes", "0.9"},
+        {"--outcomes", "1000001"},
+        {"--outcomes", "nan"},
+        {"--outcomes", "24h"},
+        {"--outcomes", "1e300"},
+        {"--stop-timeout", "inf"},
+        {"--stop-timeout", "0"},
     };
     for (size_t i = 0; i < TR_COUNT(wrong); i++) {
         char out[1024];
@@ -87,11 +97,25 @@ static void a_directory_that_cannot_be_had_is_named_and_nothing_runs(void **stat
                                 "directory; choose a directory that can be written to (--spool)"));
 }
 
+/* Longer than any transaction is under way: else who asks in time could hear that it is too late. */
+static void outcomes_are_kept_for_an_hour_at_least(void **state)
+{
+    tr_error error;
+    (void)state;
+    assert_null(tr_node_create(&(tr_node_opts){.outcomes_ns = TR_MINUTES(60) - 1}, &error));
+    assert_int_equal(TR_EINVAL, error.code);
+    assert_non_null(strstr(error.text, "outcomes_ns: outcomes are kept for an hour at least"));
+    tr_node *node = tr_node_create(&(tr_node_opts){.outcomes_ns = TR_MINUTES(60)}, &error);
+    assert_non_null(node);
+    tr_node_destroy(node);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_bad_option_is_named_and_gives_status_2),
         cmocka_unit_test(a_directory_that_cannot_be_had_is_named_and_nothing_runs),
+        cmocka_unit_test(outcomes_are_kept_for_an_hour_at_least),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,24 +1,12 @@
 /* What is in doubt for too long: somebody is told, once, who waits for whom. */
 #include <inttypes.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 
 #include "actors/adapter.h"
 #include "actors/tx/manager.h"
 #include "tests/kit/bank.h"
-#include "tests/kit/tx_cluster.h"
+#include "tests/kit/tx_pay.h"
 
 /* ---- the state machine --------------------------------------------------------------------------------- */
-
-static const char *const both[] = {"n1/a", "n2/b"};
-
-static tr__tx_figures figures_of(cluster *c, uint32_t node)
-{
-    tr__tx_figures figures;
-    tr__tx_figures_of(c->nodes[node].tx, &figures);
-    return figures;
-}
 
 static void what_is_in_doubt_for_30_seconds_is_told_once(void **state)
 {

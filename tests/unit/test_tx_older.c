@@ -1,71 +1,9 @@
 /* A log that isn't what it was: put back to an older copy of itself. Its node finds out by what others remember, and does
  * nothing new with it: row 14 of the crash table. Over logs in memory, as test_tx_protocol.c. */
-#include "tests/kit/tx_cluster.h"
-
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include <cmocka.h>
-
-/* ---- fixture ------------------------------------------------------------------------------------------- */
-
-/* The caller is n0, which keeps no account; a (on n1) is called first, so n1 coordinates; b is on n2. */
-static const char *const both[] = {"n1/a", "n2/b"};
-
-static cluster *setup_cluster(uint64_t seed)
-{
-    cluster *c = calloc(1, sizeof(*c));
-    cluster_open(c, seed);
-    return c;
-}
-
-static void end(cluster *c)
-{
-    cluster_run(c, TR_SECONDS(12));
-    cluster_check(c, both, 2);
-    cluster_close(c);
-    free(c);
-}
-
-static cluster_transfer *pay(cluster *c, int64_t amount)
-{
-    return cluster_transfer_begin(c, 0, "n1/a", "n2/b", amount);
-}
-
-static void assert_answer(const cluster_transfer *t, tr_tx_status status, tr_tx_reason reason)
-{
-    assert_true(t->answered);
-    assert_int_equal(t->outcome.status, status);
-    assert_int_equal(t->outcome.reason, reason);
-}
-
-static void assert_balances(cluster *c, int64_t a, int64_t b)
-{
-    assert_int_equal(cluster_balance(c, "n1/a"), a);
-    assert_int_equal(cluster_balance(c, "n2/b"), b);
-}
-
-static void assert_settled(const cluster_transfer *t, tr_tx_status status)
-{
-    assert_true(t->is_settled);
-    assert_int_equal(t->settled, status);
-}
+#include "actors/tx/state.h"
+#include "tests/kit/tx_pay.h"
 
 /* ---- copies --------------------------------------------------------------------------------------------- */
-
-/* Run until that node was killed at that point. */
-static cluster_transfer *killed_at(cluster *c, uint32_t node, tr__tx_point point)
-{
-    cluster_transfer *t = pay(c, 40);
-    c->nodes[node].kill_at = (int)point;
-    for (int i = 0; i < 100000 && c->nodes[node].tx; i++)
-        cluster_step(c);
-    assert_null(c->nodes[node].tx);
-    return t;
-}
 
 /* As its files are now. */
 static memory_copy copy_of(cluster *c, uint32_t node)
@@ -256,6 +194,50 @@ static void logs_do_not_make_each_other_grow(void **state)
     end(c);
 }
 
+/* ---- what is remembered --------------------------------------------------------------------------------- */
+
+static uint32_t remembered(cluster *c, uint32_t node, const char *of)
+{
+    uint32_t count = 0;
+    for (const tr__tx_memory *m = c->nodes[node].tx->memories; m; m = m->hh.next)
+        count += strcmp(m->key.node, of) == 0;
+    return count;
+}
+
+static bool remembers(cluster *c, uint32_t node, const uint8_t *log)
+{
+    for (const tr__tx_memory *m = c->nodes[node].tx->memories; m; m = m->hh.next)
+        if (memcmp(m->key.log, log, TR__LOG_ID_BYTES) == 0)
+            return true;
+    return false;
+}
+
+/* A node that begins with an empty directory each time leaves the others room to remember the rest. */
+static void of_a_node_the_last_eight_logs_are_remembered(void **state)
+{
+    (void)state;
+    cluster *c = setup_cluster(55);
+    uint8_t logs[12][TR__LOG_ID_BYTES];
+    for (int i = 0; i < 12; i++) {
+        cluster_kill(c, 2, false);
+        memory_log_set(&c->nodes[2].log, NULL, 0);
+        c->nodes[2].log.published = false;
+        assert_true(cluster_start(c, 2));
+        cluster_run(c, TR_MILLIS(2500)); /* it is written */
+        memcpy(logs[i], tr__tx_log_id(c->nodes[2].tx), TR__LOG_ID_BYTES);
+    }
+    for (int life = 0; life < 2; life++) {
+        assert_int_equal(remembered(c, 0, "n2"), 8);
+        assert_int_equal(remembered(c, 0, "n1"), 1);
+        for (int i = 0; i < 12; i++)
+            assert_int_equal(remembers(c, 0, logs[i]), i >= 4);
+        cluster_kill(c, 0, false);
+        assert_true(cluster_start(c, 0));
+    }
+    cluster_close(c);
+    free(c);
+}
+
 /* ---- by hand -------------------------------------------------------------------------------------------- */
 
 static void decide_by_hand(cluster *c, uint32_t node, cluster_transfer *t, bool commits)
@@ -373,6 +355,26 @@ static void what_is_decided_by_hand_elsewhere_is_not_told_to_siblings(void **sta
     free(c);
 }
 
+static void what_can_not_be_written_is_not_told_to_be_decided_by_hand(void **state)
+{
+    (void)state;
+    cluster *c = setup_cluster(54);
+    cluster_transfer *t = killed_at(c, 1, TR__TX_POINT_BEFORE_COMMIT);
+    assert_int_equal(in_doubt(c, 2), 1);
+    tr__alloc_fail_at(1);
+    tr__tx_decide_by_hand(c->nodes[2].tx, t->ticket, true, &t->resolve_token);
+    assert_int_equal(tr__alloc_fail_left(), 0);
+    tr__alloc_fail_at(0);
+    assert_int_equal(in_doubt(c, 2), 1);
+    assert_false(t->is_settled);
+    assert_int_equal(t->resolved, TR_TX_OVERLOAD);
+    decide_by_hand(c, 2, t, true);
+    assert_int_equal(in_doubt(c, 2), 0);
+    assert_settled(t, TR_TX_COMMITTED);
+    cluster_close(c);
+    free(c);
+}
+
 static void a_log_that_lacks_nothing_is_neither_accepted_nor_overruled(void **state)
 {
     (void)state;
@@ -404,7 +406,9 @@ int main(void)
         cmocka_unit_test(logs_do_not_make_each_other_grow),
         cmocka_unit_test(an_operator_decides_and_goes_on_with_the_older_copy),
         cmocka_unit_test(what_an_accepted_log_lacks_is_not_aborted),
+        cmocka_unit_test(of_a_node_the_last_eight_logs_are_remembered),
         cmocka_unit_test(what_is_decided_by_hand_elsewhere_is_not_told_to_siblings),
+        cmocka_unit_test(what_can_not_be_written_is_not_told_to_be_decided_by_hand),
         cmocka_unit_test(a_log_that_lacks_nothing_is_neither_accepted_nor_overruled),
     };
     return cmocka_run_group_tests_name("tx_older", tests, NULL, NULL);

@@ -1,62 +1,8 @@
 /* Outcomes that are forgotten after a time: who asks later hears EXPIRED and never anything untrue, and what somebody still
  * needs is kept. Over logs in memory, as test_tx_protocol.c. */
-#include "tests/kit/tx_cluster.h"
-
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include <cmocka.h>
+#include "tests/kit/tx_pay.h"
 
 /* ---- fixture ------------------------------------------------------------------------------------------- */
-
-/* The caller is n0, which keeps no account; a (on n1) is called first, so n1 coordinates; b is on n2. */
-static const char *const both[] = {"n1/a", "n2/b"};
-
-static cluster *setup_cluster(uint64_t seed)
-{
-    cluster *c = calloc(1, sizeof(*c));
-    cluster_open(c, seed);
-    return c;
-}
-
-static void end(cluster *c)
-{
-    cluster_run(c, TR_SECONDS(12));
-    cluster_check(c, both, 2);
-    cluster_close(c);
-    free(c);
-}
-
-static cluster_transfer *pay(cluster *c, int64_t amount)
-{
-    return cluster_transfer_begin(c, 0, "n1/a", "n2/b", amount);
-}
-
-static void assert_balances(cluster *c, int64_t a, int64_t b)
-{
-    assert_int_equal(cluster_balance(c, "n1/a"), a);
-    assert_int_equal(cluster_balance(c, "n2/b"), b);
-}
-
-static void assert_settled(const cluster_transfer *t, tr_tx_status status)
-{
-    assert_true(t->is_settled);
-    assert_int_equal(t->settled, status);
-}
-
-/* Run until that node was killed at that point. */
-static cluster_transfer *killed_at(cluster *c, uint32_t node, tr__tx_point point)
-{
-    cluster_transfer *t = pay(c, 40);
-    c->nodes[node].kill_at = (int)point;
-    for (int i = 0; i < 100000 && c->nodes[node].tx; i++)
-        cluster_step(c);
-    assert_null(c->nodes[node].tx);
-    return t;
-}
 
 #define KEEP TR_SECONDS(20)
 
@@ -113,6 +59,32 @@ static void what_was_never_decided_is_too_late_as_well(void **state)
     end(c);
 }
 
+/* Each ticket that is settled is a record, and is remembered for a day: nobody has that made who may begin nothing. What is
+ * decided it hears. */
+static void who_has_no_right_settles_nothing(void **state)
+{
+    (void)state;
+    cluster *c = setup_cluster(3);
+    cluster_transfer *known = pay(c, 40);
+    cluster_run(c, TR_SECONDS(1));
+    cluster_transfer *open = killed_at(c, 1, TR__TX_POINT_BEFORE_COMMIT);
+    assert_true(cluster_start(c, 1));
+    cluster_run(c, TR_SECONDS(12));
+    c->nodes[0].unwelcome = true;
+    uint64_t records = figures_of(c, 1).records;
+    ask(c, known);
+    assert_settled(known, TR_TX_COMMITTED);
+    cluster_resolve(c, open, 0);
+    cluster_run(c, TR_SECONDS(12));
+    assert_false(open->is_settled);
+    assert_int_equal(open->resolved, TR_TX_UNREACHABLE);
+    assert_int_equal(figures_of(c, 1).records, records);
+    c->nodes[0].unwelcome = false;
+    ask(c, open);
+    assert_settled(open, TR_TX_ABORTED);
+    end(c);
+}
+
 static void a_commit_that_not_all_have_heard_of_is_kept_whatever_its_age(void **state)
 {
     (void)state;
@@ -161,6 +133,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(who_asks_in_time_hears_it_and_later_that_it_is_too_late),
         cmocka_unit_test(what_was_never_decided_is_too_late_as_well),
+        cmocka_unit_test(who_has_no_right_settles_nothing),
         cmocka_unit_test(a_commit_that_not_all_have_heard_of_is_kept_whatever_its_age),
         cmocka_unit_test(a_clock_that_is_set_back_makes_nothing_young_again),
     };

@@ -1,72 +1,13 @@
 /* The crash table of transactions, row by row: who dies when, what is there after the restart, what the others do meanwhile,
  * what the caller hears. Row 14, a disk that is lost, is in test_tx_protocol.c; row 16, a log that is damaged, in
  * test_tx_damage.c. */
-#include "tests/kit/tx_cluster.h"
-
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include <cmocka.h>
+#include "tests/kit/tx_pay.h"
 
 #include "actors/tx/state.h"
 
 #define SEEDS 20
 
-/* ---- fixture ------------------------------------------------------------------------------------------- */
-
-/* The caller is n0, which keeps no account; a (on n1) is called first, so n1 decides; b is on n2. */
-static const char *const both[] = {"n1/a", "n2/b"};
-
-static cluster *setup_cluster(uint64_t seed)
-{
-    cluster *c = calloc(1, sizeof(*c));
-    cluster_open(c, seed);
-    return c;
-}
-
-static void end(cluster *c)
-{
-    cluster_run(c, TR_SECONDS(12));
-    cluster_check(c, both, 2);
-    cluster_close(c);
-    free(c);
-}
-
-static cluster_transfer *pay(cluster *c, int64_t amount)
-{
-    return cluster_transfer_begin(c, 0, "n1/a", "n2/b", amount);
-}
-
-static tr__tx_figures figures_of(cluster *c, uint32_t node)
-{
-    tr__tx_figures figures;
-    tr__tx_figures_of(c->nodes[node].tx, &figures);
-    return figures;
-}
-
 /* ---- assertions ---------------------------------------------------------------------------------------- */
-
-static void assert_answer(const cluster_transfer *t, tr_tx_status status, tr_tx_reason reason)
-{
-    assert_true(t->answered);
-    assert_int_equal(t->outcome.status, status);
-    assert_int_equal(t->outcome.reason, reason);
-}
-
-static void assert_balances(cluster *c, int64_t a, int64_t b)
-{
-    assert_int_equal(cluster_balance(c, "n1/a"), a);
-    assert_int_equal(cluster_balance(c, "n2/b"), b);
-}
-
-static void assert_settled(const cluster_transfer *t, tr_tx_status status)
-{
-    assert_true(t->is_settled);
-    assert_int_equal(t->settled, status);
-}
 
 /* Committed and on both sides, or neither. */
 static void assert_as_settled(cluster *c, const cluster_transfer *t)
@@ -79,17 +20,6 @@ static void assert_as_settled(cluster *c, const cluster_transfer *t)
 }
 
 /* ---- helpers ------------------------------------------------------------------------------------------- */
-
-/* Run until that node was killed at that point. */
-static cluster_transfer *killed_at(cluster *c, uint32_t node, tr__tx_point point)
-{
-    cluster_transfer *t = pay(c, 40);
-    c->nodes[node].kill_at = (int)point;
-    for (int i = 0; i < 100000 && c->nodes[node].tx; i++)
-        cluster_step(c);
-    assert_null(c->nodes[node].tx);
-    return t;
-}
 
 /* The batch that is on its way to that disk is written, in part or all of it, and not forced when the power goes. */
 static void lose_power_while_writing(cluster *c, uint32_t node)

@@ -10,6 +10,7 @@
 
 #include <cmocka.h>
 
+#include "actors/tx/log_replay.h"
 #include "tests/kit/log_owner.h"
 #include "tests/kit/tx_cluster.h"
 #include "tests/unit/tx_log_one_file.h"
@@ -410,6 +411,41 @@ static void a_log_of_one_file_opens_and_goes_on(void **state)
     free(bytes);
 }
 
+/* The head's records go just when a walk over later segments looks at the head. */
+static uint64_t size_before_the_cut(tr__log_store *store, uint32_t segment)
+{
+    (void)store;
+    return segment == 1 ? SEGMENT : memory_log_file(&disk, segment)->cache_size;
+}
+
+static tr_err take_none(void *context, uint8_t type, uint64_t lsn, const void *payload, size_t length,
+                        tr_error *error)
+{
+    (void)context, (void)type, (void)lsn, (void)payload, (void)length, (void)error;
+    return TR_OK;
+}
+
+static void a_walk_does_not_mind_that_the_head_is_cut_meanwhile(void **state)
+{
+    bool walked = false;
+    tr_error error;
+    (void)state;
+    assert_true(open_log());
+    close_segments(2);
+    tr__log_drop(owner.log, 2);
+    close_segments(2);
+    assert_int_equal(memory_log_file(&disk, 1)->cache_size, TR__LOG_DATA_AT);
+    tr__log_closed closed = tr__log_closed_of(owner.log);
+    assert_int_equal(closed.first, 2);
+    tr__log_walk *walk = tr__log_walk_open(&disk.store, 2, 3, 0, closed.lsn, &error);
+    assert_non_null(walk);
+    disk.store.size = size_before_the_cut;
+    if (tr__log_walk_go(walk, SIZE_MAX, take_none, NULL, &walked, &error) != TR_OK)
+        fail_msg("%s", error.text);
+    assert_true(walked);
+    tr__log_walk_close(walk);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, fresh, over)
 
 /* ---- room ahead ---------------------------------------------------------------------------------------- */
@@ -470,6 +506,7 @@ int main(void)
         TEST(a_flipped_byte_in_any_segment_is_refused_or_harmless),
         TEST(a_segment_cut_anywhere_is_refused_or_whole),
         TEST(a_missing_segment_is_named),
+        TEST(a_walk_does_not_mind_that_the_head_is_cut_meanwhile),
         TEST(a_torn_first_batch_of_a_segment_is_cut),
         TEST(a_log_of_one_file_opens_and_goes_on),
         TEST(a_disk_that_has_place_again_is_found_without_an_append),

@@ -12,8 +12,9 @@
 #include <cmocka.h>
 
 #include "actors/tx/log_format.h"
+#include "actors/tx/snap_rows.h"
 #include "actors/tx/state.h"
-#include "tests/kit/tx_cluster.h"
+#include "tests/kit/tx_pay.h"
 
 #define SEGMENT 16384u
 
@@ -41,12 +42,6 @@ static int over(void **state)
 
 /* ---- helpers ------------------------------------------------------------------------------------------- */
 
-/* n1 decides. */
-static cluster_transfer *pay(cluster *c, int64_t amount)
-{
-    return cluster_transfer_begin(c, 0, "n1/a", "n2/b", amount);
-}
-
 static void run_until_dead(cluster *c, uint32_t node, tr__tx_point point)
 {
     c->nodes[node].kill_at = (int)point;
@@ -69,13 +64,6 @@ static void snapshots(cluster *c, uint32_t node, unsigned count)
     }
     cluster_run(c, TR_MILLIS(200));
     assert_true(log->dropped > dropped);
-}
-
-static tr__tx_figures figures_of(cluster *c, uint32_t node)
-{
-    tr__tx_figures figures;
-    tr__tx_figures_of(c->nodes[node].tx, &figures);
-    return figures;
 }
 
 static void start_again(cluster *c, uint32_t node)
@@ -187,6 +175,69 @@ static void a_full_disk_puts_it_off(void **state)
     cluster_run(c, TR_SECONDS(10));
     snapshots(c, 1, 1);
     start_again(c, 1);
+}
+
+static void who_has_the_rows_open_puts_it_off(void **state)
+{
+    static const tr_err passing[] = {TR_EADDRINUSE, TR_ENOMEM};
+    cluster *c = *state;
+    memory_snap *snap = &c->nodes[1].log.snap;
+    for (size_t i = 0; i < TR_COUNT(passing); i++) {
+        unsigned seals = snap->seals;
+        until_begun(c, 1);
+        snap->fails = passing[i];
+        cluster_run(c, TR_SECONDS(5));
+        assert_int_equal(snap->seals, seals);
+        assert_int_equal(c->nodes[1].fatal.code, TR_OK);
+        snap->fails = TR_OK;
+        cluster_run(c, TR_SECONDS(10));
+        snapshots(c, 1, 1);
+    }
+    start_again(c, 1);
+}
+
+/* Whoever wrote it: both can't be. */
+static void a_log_that_says_two_things_of_one_transaction_is_refused(void **state)
+{
+    cluster *c = *state;
+    cluster_transfer *t = pay(c, 40);
+    tr__tx_buffer record = {0};
+    cluster_run(c, TR_SECONDS(1));
+    tr__tx_put_id(&record, &t->begin.id);
+    assert_int_equal(
+        tr__tx_append(c->nodes[1].tx, TR__RECORD_TOMB, false, &record, NULL, true, &c->nodes[1].fatal),
+        TR_OK);
+    cluster_run(c, TR_SECONDS(1));
+    cluster_kill(c, 1, false);
+    assert_false(cluster_start(c, 1));
+    assert_int_equal(c->nodes[1].fatal.code, TR_EMISMATCH);
+    assert_non_null(strstr(c->nodes[1].fatal.text, "makes no sense"));
+}
+
+static void a_snapshot_that_says_two_things_of_one_transaction_is_refused(void **state)
+{
+    cluster *c = *state;
+    cluster_transfer *t = pay(c, 40);
+    tr__snap_store *rows = &c->nodes[1].log.snap.store;
+    tr__snap_meta meta;
+    tr_error error;
+    tr__tx_buffer row = {0};
+    char key[1 + sizeof(tr_tx_id)] = {'O'};
+    while (!c->nodes[1].hits[TR__TX_POINT_COMMIT_FORCED])
+        cluster_step(c);
+    cluster_partition(c, 1, 2);
+    snapshots(c, 1, 2);
+    memcpy(key + 1, &t->begin.id, sizeof(tr_tx_id));
+    assert_int_equal(tr__snap_meta_read(rows, &meta, &error), TR_OK);
+    assert_int_equal(
+        tr__snap_put(rows, &meta, (tr_bytes){key, sizeof key}, (tr_bytes){"\0\0", 2}, &row, &error), TR_OK);
+    assert_int_equal(tr__snap_meta_write(rows, &meta, &error), TR_OK);
+    assert_int_equal(rows->commit(rows, &error), TR_OK);
+    tr__tx_buffer_free(&row);
+    cluster_kill(c, 1, false);
+    assert_false(cluster_start(c, 1));
+    assert_int_equal(c->nodes[1].fatal.code, TR_EMISMATCH);
+    assert_non_null(strstr(c->nodes[1].fatal.text, "makes no sense"));
 }
 
 static void a_closed_segment_that_is_damaged_ends_the_process_and_nothing_is_dropped(void **state)
@@ -384,6 +435,9 @@ int main(void)
         TEST(a_log_that_was_accepted_stays_so),
         TEST(what_is_forgotten_goes_from_the_snapshot_and_what_is_owed_does_not),
         TEST(a_full_disk_puts_it_off),
+        TEST(who_has_the_rows_open_puts_it_off),
+        TEST(a_log_that_says_two_things_of_one_transaction_is_refused),
+        TEST(a_snapshot_that_says_two_things_of_one_transaction_is_refused),
         TEST(a_closed_segment_that_is_damaged_ends_the_process_and_nothing_is_dropped),
     };
     return cmocka_run_group_tests_name("tx_snapshot", tests, NULL, NULL);

@@ -1,35 +1,9 @@
 /* Wound-wait: who waits for a lock, for whom, and who is told to go. The state machine over logs in memory, by steps. */
-#include "tests/kit/tx_cluster.h"
-
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include <cmocka.h>
+#include "tests/kit/tx_pay.h"
 
 #include "actors/tx/state.h"
 
 /* ---- fixture ------------------------------------------------------------------------------------------- */
-
-/* As in test_tx_protocol.c: a on n1, b on n2; no caller waits for a lock wait here (2 s), or it failed. */
-static const char *const both[] = {"n1/a", "n2/b"};
-
-static cluster *setup_cluster(uint64_t seed)
-{
-    cluster *c = calloc(1, sizeof(*c));
-    cluster_open(c, seed);
-    return c;
-}
-
-static void end(cluster *c)
-{
-    cluster_run(c, TR_SECONDS(12));
-    cluster_check(c, both, 2);
-    cluster_close(c);
-    free(c);
-}
 
 static void steps(cluster *c, uint64_t duration_ns)
 {

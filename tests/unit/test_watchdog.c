@@ -289,7 +289,7 @@ static void real_log(void *context, tr_log_level level, const char *line)
     pthread_mutex_lock(&r->lock);
     snprintf(r->log + strlen(r->log), sizeof(r->log) - strlen(r->log), "%s\n", line);
     pthread_mutex_unlock(&r->lock);
-    if (strstr(line, "in start_that_computes") || strstr(line, "has been handling"))
+    if (strstr(line, "in start_that_computes") || strstr(line, "has been in its init or body"))
         atomic_store(&r->named, true);
 }
 
@@ -323,6 +323,7 @@ static void a_real_node_names_the_function_that_holds_a_loop(void **state)
     assert_int_equal(TR_OK, tr_node_run(node, &error));
     tr_node_destroy(node);
     assert_non_null(strstr(r.log, "loop 0: actor start "));
+    assert_non_null(strstr(r.log, " has been in its init or body for "));
     assert_non_null(strstr(r.log, " ms; the loop's other actors wait"));
 #ifndef __SANITIZE_THREAD__ /* which keeps signals back while a thread computes */
     assert_non_null(strstr(r.log, "loop 0:   in start_that_computes+0x"));

@@ -20,6 +20,7 @@ extern const tr_scenario sim_bank;
 extern const tr_scenario sim_append;
 extern const tr_scenario sim_older;
 extern const tr_scenario sim_forgetting;
+extern const tr_scenario sim_upgrade;
 extern const tr_scenario sim_exchange;
 extern const tr_scenario sim_parcels;
 

@@ -2,8 +2,9 @@
  * operator who meant it well. Its peers remember what it had, so with the older copy nothing may be begun, decided or
  * told that the newest one doesn't know: then all promises of the bank hold.
  *
- * What no peer remembers can't be noticed; so the older copy is put back only when both do, durably, and n1 itself begins
- * nothing and asks for nothing as long as there are faults. */
+ * What no peer remembers can't be noticed; so the older copy is put back only when both have been seen to remember, durably,
+ * and n1 itself begins nothing and asks for nothing as long as there are faults. Now and then it is away for longer, the
+ * others go on meanwhile, until what they remember is in their snapshots only, and are started again before it comes. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,6 +24,7 @@ static struct {
     memory_copy older, newest;
     uint64_t older_life;        /* the older one was taken when that life had ended */
     uint64_t incarnation, life; /* of the victim's last one that began its work */
+    uint64_t known[3]; /* that incarnation both peers have been seen to remember: they do from then on */
     uint64_t swaps;
 } now;
 
@@ -42,6 +44,13 @@ static bool remembers(const sim_node *peer)
         if (strcmp(m->key.node, "n1") == 0 && m->kept_life == now.incarnation)
             return true;
     return false;
+}
+
+static void look_at_peers(tr_sim *sim)
+{
+    for (uint32_t peer = 0; peer < 3; peer++)
+        if (peer != VICTIM && now.incarnation && remembers(&sim->nodes[peer]))
+            now.known[peer] = now.incarnation;
 }
 
 static bool is_older(void)
@@ -85,8 +94,9 @@ static void before_start(sim_node *node)
     tr_sim *sim = node->sim;
     if (node->index != VICTIM)
         return;
+    look_at_peers(sim);
     bool known = now.older.count && now.incarnation && now.older_life < now.life &&
-                 remembers(&sim->nodes[0]) && remembers(&sim->nodes[2]);
+                 now.known[0] == now.incarnation && now.known[2] == now.incarnation;
     sim_reaches(sim, is_older(), "the newest copy of a log is put back");
     if (is_older()) {
         put_newest(node);
@@ -99,14 +109,37 @@ static void before_start(sim_node *node)
     }
 }
 
+/* What the peers remember is behind their own starts now. */
+static void on_back(void *context, uint64_t token)
+{
+    tr_sim *sim = context;
+    (void)token;
+    sim_reaches(sim, sim->faults_on, "peers of who is long away are started again");
+    for (uint32_t peer = 0; peer < 3 && sim->faults_on; peer++)
+        if (peer != VICTIM)
+            sim_node_crash(&sim->nodes[peer], false);
+    sim->nodes[VICTIM].stays_down = false;
+    sim_restart_in(&sim->nodes[VICTIM], TR_MILLIS(200));
+}
+
+static void be_long_away(tr_sim *sim)
+{
+    sim->nodes[VICTIM].stays_down = true;
+    sim_event_at(sim, sim->now + TR_SECONDS(3), on_back, sim, 0);
+}
+
 static void on_kill(void *context, uint64_t token)
 {
     tr_sim *sim = context;
     (void)token;
     if (!sim->faults_on)
         return;
-    if (!is_older())
+    look_at_peers(sim);
+    if (!is_older() && !sim->nodes[VICTIM].stays_down) {
+        if (tr__random_below(&sim->schedule, 4) == 0)
+            be_long_away(sim);
         sim_node_crash(&sim->nodes[VICTIM], tr__random_below(&sim->schedule, 4) == 0);
+    }
     sim_event_at(sim, sim->now + TR_SECONDS(1) + tr__random_below(&sim->schedule, TR_SECONDS(2)), on_kill,
                  sim, 0);
 }
@@ -136,6 +169,7 @@ static tr_err start(tr_actor *self, uint32_t index)
     if (now.run != sim->number) {
         now.run = sim->number;
         now.incarnation = now.life = now.older_life = now.swaps = 0;
+        memset(now.known, 0, sizeof(now.known));
         memory_copy_free(&now.older);
         sim->before_start = before_start;
         h->quiet = 1u << VICTIM;
