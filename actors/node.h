@@ -63,6 +63,7 @@ struct tr_node {
     _Atomic uint32_t posting;               /* calls of tr_post that go on */
     _Atomic uint64_t stuck, claims_refused, /* names that peers claimed and that weren't taken (claims.h) */
         overruns;                /* actors that the watchdog named, and that were told to stop and heard it */
+    _Atomic bool budgeted;       /* some definition that was spawned has an overrun_ns of its own */
     struct tr__buffers *buffers; /* the account of counted buffers (mailbox/buffer.h) */
 
     /* Under the lock */

@@ -107,6 +107,8 @@ tr_err tr__spawn(tr__loop *loop, const tr_actor_def *def, const void *arg, const
 {
     if (__builtin_expect(def->transact != NULL, 0))
         TR_TRY(tr__transact_def(loop->node, &def, opts ? opts->name : NULL, error));
+    if (__builtin_expect(def->overrun_ns != 0 && def->overrun_ns != TR_FOREVER, 0))
+        atomic_store_explicit(&loop->node->budgeted, true, memory_order_relaxed);
     if (!def->receive == !def->run)
         return tr__fail(error, TR_EINVAL, "actor definition %s: give either receive or run", def->name);
     if (def->memory_max && def->state_size > def->memory_max)

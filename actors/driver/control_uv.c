@@ -15,6 +15,7 @@
 #include "base/err.h"
 
 #define LOOK_MS      10
+#define SELDOM_MS    100 /* while nobody wants to know of less; of a budget it then hears so late, once */
 #define STUCK_NS     TR_SECONDS(1) /* that a handler may still take when the node's end is due */
 #define STATUS_STUCK 70            /* of the process then */
 
@@ -82,10 +83,20 @@ static void look_at_end(tr__control *control, uint64_t now)
     }
 }
 
+/* A process may have a thousand nodes, and each look wakes a thread. */
+static uint64_t look_every_ms(const tr__control *control)
+{
+    tr_node *node = control->node;
+    bool wanted = node->opts.watchdog_ns != TR_FOREVER || node->opts.overrun_ns ||
+                  atomic_load_explicit(&node->budgeted, memory_order_relaxed);
+    return wanted ? LOOK_MS : SELDOM_MS;
+}
+
 static void look(uv_timer_t *timer)
 {
     tr__control *control = timer->data;
     uint64_t now = uv_hrtime();
+    uv_timer_set_repeat(timer, look_every_ms(control));
     tr__watchdog_look(&control->watch, now);
     look_at_end(control, now);
 }
@@ -151,7 +162,7 @@ tr_err tr__control_open(tr__control *control, tr_node *node, tr_error *error)
 
 tr_err tr__control_start(tr__control *control, tr_error *error)
 {
-    uv_timer_start(&control->watchdog, look, LOOK_MS, LOOK_MS);
+    uv_timer_start(&control->watchdog, look, LOOK_MS, look_every_ms(control));
     uv_timer_start(&control->due, on_due, 0, 0);
     if (pthread_create(&control->thread, NULL, thread_main, control) != 0)
         return tr__fail(error, TR_EAGAIN, "can't start the control thread: see ulimit -u");

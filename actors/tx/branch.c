@@ -88,11 +88,61 @@ tr__tx_branch *tr__tx_branch_find(tr__tx *tx, const tr_tx_id *id, const char *na
     return branch;
 }
 
+tr__tx_local *tr__tx_local_find(tr__tx *tx, const tr_tx_id *id)
+{
+    tr__tx_local *local;
+    HASH_FIND(hh, tx->locals, id, sizeof(*id), local);
+    return local;
+}
+
+static tr__tx_local *local_of(tr__tx *tx, const tr_tx_id *id)
+{
+    tr__tx_local *local = tr__tx_local_find(tx, id);
+    if (local || !(local = tr__zalloc(sizeof(*local))))
+        return local;
+    local->id = *id;
+    HASH_ADD(hh, tx->locals, id, sizeof(local->id), local);
+    if (tr__hash_added(local))
+        return local;
+    tr__free(local);
+    return NULL;
+}
+
+static void local_unused(tr__tx *tx, tr__tx_local *local)
+{
+    if (local->branches)
+        return;
+    HASH_DEL(tx->locals, local);
+    tr__free(local);
+}
+
+static void local_put(tr__tx_local *local, tr__tx_branch *branch)
+{
+    branch->local = local;
+    branch->next_local = local->branches;
+    local->branches = branch;
+    local->count++;
+}
+
+static void local_take(tr__tx *tx, tr__tx_branch *branch)
+{
+    tr__tx_branch **at = &branch->local->branches;
+    while (*at != branch)
+        at = &(*at)->next_local;
+    *at = branch->next_local;
+    branch->local->count--;
+    local_unused(tx, branch->local);
+}
+
 tr__tx_branch *tr__tx_branch_make(tr__tx *tx, const tr_tx_id *id, tr__tx_actor *actor)
 {
-    tr__tx_branch *branch = tr__zalloc(sizeof(*branch));
-    if (!branch)
+    tr__tx_local *local = local_of(tx, id);
+    tr__tx_branch *branch = local ? tr__zalloc(sizeof(*branch)) : NULL;
+    if (!branch) {
+        if (local)
+            local_unused(tx, local);
         return NULL;
+    }
     branch->key = key_of(id, actor);
     branch->at = actor;
     branch->state = TR__BRANCH_READY;
@@ -101,8 +151,10 @@ tr__tx_branch *tr__tx_branch_make(tr__tx *tx, const tr_tx_id *id, tr__tx_actor *
     HASH_ADD(hh, tx->branches, key, sizeof(branch->key), branch);
     if (!tr__hash_added(branch)) {
         tr__free(branch);
+        local_unused(tx, local);
         return NULL;
     }
+    local_put(local, branch);
     actor->branches++;
     return branch;
 }
@@ -126,6 +178,7 @@ static void branch_free(tr__tx *tx, tr__tx_branch *branch)
     tx->bytes -= branch->bytes;
     tr__tx_emit_release(tx, branch);
     tr__view_clear(&branch->view);
+    local_take(tx, branch);
     HASH_DEL(tx->branches, branch);
     tr__free(branch->parties);
     tr__free(branch);
@@ -267,6 +320,10 @@ void tr__tx_drop_text(const tr__tx_branch *branch, char *out)
 {
     if (branch->why == TR_TX_WOUNDED)
         tr__tx_wounded_text(&branch->wounder, out);
+    else if (branch->crowded)
+        snprintf(out, TR_ERROR_TEXT_MAX,
+                 "%u others wait for it, more than it gets through in the lock wait: try again",
+                 branch->at->waiting_count);
     else
         snprintf(out, TR_ERROR_TEXT_MAX, "%s",
                  branch->why == TR_TX_LOCK_TIMEOUT ? "another transaction held it for too long" : "given up");
@@ -290,20 +347,20 @@ void tr__tx_branch_drop(tr__tx *tx, tr__tx_branch *branch, tr_tx_reason why)
 
 void tr__tx_branches_drop(tr__tx *tx, const tr_tx_id *id, tr_tx_reason why)
 {
-    tr__tx_branch *branch, *next;
-    HASH_ITER(hh, tx->branches, branch, next)
-    {
-        if (branch->state <= TR__BRANCH_READY && !branch->dropped &&
-            memcmp(&branch->key.id, id, sizeof(*id)) == 0)
+    const tr__tx_local *local = tr__tx_local_find(tx, id);
+    tr__tx_branch *branch = local ? local->branches : NULL;
+    for (tr__tx_branch *next; branch; branch = next) {
+        next = branch->next_local;
+        if (branch->state <= TR__BRANCH_READY && !branch->dropped)
             tr__tx_branch_drop(tx, branch, why);
     }
 }
 
 void tr__tx_branches_wound(tr__tx *tx, const tr_tx_id *id, const tr_tx_id *wounder)
 {
-    for (tr__tx_branch *branch = tx->branches; branch; branch = branch->hh.next)
-        if (memcmp(&branch->key.id, id, sizeof(*id)) == 0)
-            branch->wounder = *wounder;
+    const tr__tx_local *local = tr__tx_local_find(tx, id);
+    for (tr__tx_branch *branch = local ? local->branches : NULL; branch; branch = branch->next_local)
+        branch->wounder = *wounder;
     tr__tx_branches_drop(tx, id, TR_TX_WOUNDED);
 }
 

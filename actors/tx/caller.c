@@ -102,6 +102,8 @@ static void forget(tr__tx *tx, tr__tx_caller *caller)
 static void drop_all(tr__tx *tx, const tr__tx_caller *caller)
 {
     for (uint32_t i = 0; i < caller->count; i++) {
+        if (!caller->numbers[i])
+            continue; /* it was never called */
         tr__tx_frame frame = tr__tx_frame_of(TR__TX_DROP, &caller->begin.id);
         frame.actor = caller->parties[i].actor;
         frame.remaining = tr__tx_left(tx, caller->begin.until_ns);
@@ -132,13 +134,19 @@ static tr_tx_reason send_call(tr__tx *tx, tr__tx_caller *caller, uint32_t party,
         tr__fail(error, TR_EDEADLINE, "its deadline has passed");
         return TR_TX_DEADLINE;
     }
+    const tr__tx_party *to = &caller->parties[party];
+    if (!caller->numbers[party] && tr__tx_is_crowded(tx, to, caller->begin.priority)) {
+        tr__fail(error, TR_EABORTED, "%s on node %s had too much to do just now: try again", to->actor,
+                 to->node);
+        return TR_TX_OVERLOAD;
+    }
     tr__tx_pending_call *pending = tr__zalloc(sizeof(*pending));
     if (!pending) {
         tr__fail(error, TR_ENOMEM, "no memory for the call");
         return TR_TX_OVERLOAD;
     }
     tr__tx_frame frame = tr__tx_frame_of(TR__TX_CALL, &caller->begin.id);
-    frame.actor = caller->parties[party].actor;
+    frame.actor = to->actor;
     frame.number = caller->numbers[party] + 1;
     frame.remaining = left;
     frame.wait = caller->begin.lock_wait_ns;
@@ -149,7 +157,7 @@ static tr_tx_reason send_call(tr__tx *tx, tr__tx_caller *caller, uint32_t party,
     frame.fingerprint = call->fingerprint;
     frame.schema = call->schema;
     frame.body = call->body;
-    if (tr__tx_send(tx, caller->parties[party].node, &frame, error) != TR_OK) {
+    if (tr__tx_send(tx, to->node, &frame, error) != TR_OK) {
         tr__free(pending);
         return TR_TX_UNREACHABLE;
     }
@@ -260,6 +268,8 @@ void tr__tx_on_called(tr__tx *tx, const tr__tx_frame *frame)
         answer.reason = TR_TX_BRANCH_LOST;
         answer.text = "its node was started anew";
     }
+    if (answer.reason == TR_TX_OVERLOAD && frame->number == 1 && strcmp(party->node, tx->node) != 0)
+        tr__tx_crowd_put(tx, party, caller->begin.priority);
     if (answer.reason) {
         break_it(tx, caller, answer.reason, answer.text);
     } else {

@@ -45,11 +45,17 @@ static tr__tx_client *client_of(tr__transactions *t, const tr_tx_id *id)
     return client;
 }
 
+static void note_count(tr__transactions *t)
+{
+    atomic_store_explicit(&t->client_count, HASH_COUNT(t->clients), memory_order_relaxed);
+}
+
 static void client_remove(tr__transactions *t, tr__tx_client *client)
 {
     if (client->monitor)
         tr_demonitor(t->self, client->monitor);
     HASH_DEL(t->clients, client);
+    note_count(t);
     tr__free(client);
 }
 
@@ -74,6 +80,7 @@ static tr__tx_client *client_add(tr__transactions *t, const tr_tx_id *id, tr_add
         tr__free(client);
         return NULL;
     }
+    note_count(t);
     client->monitor = tr_monitor(t->self, caller);
     if (client->monitor)
         return client;

@@ -15,6 +15,7 @@
     TR_SECONDS(10) /* the manager answers in time itself: the ask's own deadline is for its bugs */
 #define RUNS_MAX   5
 #define BACKOFF_NS TR_MILLIS(10) /* doubles */
+#define BUSY_PART  32            /* the same for overload, of the lock wait: in all about as long as that */
 #define AGE_MAX_NS TR_MINUTES(9) /* an older priority would be refused: TR__TX_SKEW_MS */
 
 static tr_addr manager_of(tr_actor *self)
@@ -201,6 +202,10 @@ static tr_err begin_again(tr_tx *tx, uint64_t priority)
 static tr_tx_outcome run_once(tr_actor *self, tr_tx_body body, void *arg, const tr_tx_opts *opts,
                               uint64_t *priority)
 {
+    tr__transactions *t = tr__owner(self)->node->transactions;
+    if (!tr__door_is_open(t, *priority != 0))
+        return outcome(TR_TX_ABORTED, TR_TX_OVERLOAD,
+                       "this node has as many transactions under way as it may: try again");
     tr_tx tx = tr_tx_begin(self, opts);
     if (begin_again(&tx, *priority) != TR_OK)
         return outcome(TR_TX_ABORTED, TR_TX_OVERLOAD, tr_last_error(self)->text);
@@ -226,9 +231,18 @@ static tr_tx_outcome run_once(tr_actor *self, tr_tx_body body, void *arg, const 
     return out;
 }
 
-static bool is_worth_another(const tr_tx_outcome *out)
+static bool is_worth_another(tr__transactions *t, const tr_tx_outcome *out)
 {
-    return out->status == TR_TX_ABORTED && (out->reason == TR_TX_WOUNDED || out->reason == TR_TX_OVERLOAD);
+    return out->status == TR_TX_ABORTED &&
+           (out->reason == TR_TX_WOUNDED || (out->reason == TR_TX_OVERLOAD && tr__retry_spent(t)));
+}
+
+/* Who was wounded needs what soon is free; where there is too much to do, time has to pass. */
+static uint64_t pause_of(const tr_tx_outcome *out, const tr_tx_opts *opts)
+{
+    uint64_t wait = opts && opts->lock_wait_ns ? opts->lock_wait_ns : LOCK_WAIT_NS;
+    uint64_t busy = (wait < TR__TX_DEADLINE_MAX ? wait : TR__TX_DEADLINE_MAX) / BUSY_PART;
+    return out->reason == TR_TX_OVERLOAD && busy > BACKOFF_NS ? busy : BACKOFF_NS;
 }
 
 tr_tx_outcome tr_tx_run(tr_actor *self, tr_tx_body body, void *arg, const tr_tx_opts *opts)
@@ -237,9 +251,11 @@ tr_tx_outcome tr_tx_run(tr_actor *self, tr_tx_body body, void *arg, const tr_tx_
         return outcome(TR_TX_ABORTED, TR_TX_NOT_ALLOWED,
                        "tr_tx_run waits, so only an actor with `run` can call it");
     uint64_t priority = 0, first = tr__now_fresh(tr__owner(self));
+    tr__transactions *t = tr__owner(self)->node->transactions;
+    tr__retry_earned(t);
     tr_tx_outcome out = run_once(self, body, arg, opts, &priority);
-    for (int run = 1; run < RUNS_MAX && is_worth_another(&out); run++) {
-        uint64_t pause = BACKOFF_NS << run;
+    for (int run = 1; run < RUNS_MAX && is_worth_another(t, &out); run++) {
+        uint64_t pause = pause_of(&out, opts) << run;
         if (tr_sleep(self, pause / 2 + tr_random(self) % pause) != TR_OK ||
             tr__now_fresh(tr__owner(self)) - first > AGE_MAX_NS)
             break;

@@ -263,6 +263,7 @@ void tr__tx_close(tr__tx *tx)
     if (tx->decided_in->close)
         tx->decided_in->close(tx->decided_in);
     tr__tx_callers_fini(tx);
+    tr__tx_crowds_fini(tx);
     tr__tx_resolvers_fini(tx);
     tr__tx_decisions_fini(tx);
     tr__tx_outcomes_fini(tx);

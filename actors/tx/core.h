@@ -15,6 +15,7 @@
  *   parties.c       their participants, and who of them decides
  *   outbox.c        messages that leave with a commit
  *   inbox.c         those that come
+ *   crowd.c         participants that had too much to do just now
  *   hold.c          what is kept as it is while somebody copies it
  *   remember.c      what peers' logs were heard to hold, and whether ours is what they remember
  *
@@ -49,7 +50,7 @@
 #include "actors/tx/snap_store.h"
 #include "actors/tx/store.h"
 
-#define TR__TX_UNDECIDED_MAX 1000                /* branches, and transactions of each role, at a time */
+#define TR__TX_UNDECIDED_MAX 1000                /* transactions of each role at a time */
 #define TR__TX_BYTES_MAX     (64u * 1024 * 1024) /* of calls that wait here, and of what branches wrote */
 #define TR__TX_EMITS_MAX     10000               /* messages that aren't delivered yet */
 #define TR__TX_CALLS_MAX     64                  /* calls of a branch that wait for their turn */
@@ -114,7 +115,7 @@ typedef struct tr__tx_io {
     /* To the manager of that node, ours included. An error: it has not left, and won't. */
     tr_err (*send)(void *context, const char *node, tr__tx_frame *frame, tr_error *error);
     /* Have the participant's actor execute the call at the branch's front, by `view`; tr__tx_executed follows, later:
-     * never from within this. */
+     * never from within this. If nobody can, say so by tr__tx_unexecuted, from within this. */
     void (*execute)(void *context, tr__tx_branch *branch);
     /* A call, a commit, a resolve that was given with `token` is answered, once. Neither calls back into this. */
     void (*called)(void *context, void *token, const tr__tx_frame *answer);
@@ -240,6 +241,10 @@ const tr__tx_call_at *tr__tx_branch_call(const tr__tx_branch *branch);
 tr_txview *tr__tx_branch_view(tr__tx_branch *branch);
 /* It has been: reason 0, the reply is in the view; or why not. The branch may be gone after this. */
 void tr__tx_executed(tr__tx *tx, tr__tx_branch *branch, tr_tx_reason reason, const char *text);
+/* Nobody can, for that reason: the branch is kept, for tr__tx_executed. */
+void tr__tx_unexecuted(tr__tx *tx, tr__tx_branch *branch, tr_tx_reason reason);
+/* The next that is kept so, taken; NULL: none is. To be asked for behind each input. */
+tr__tx_branch *tr__tx_unexecuted_next(tr__tx *tx, tr_tx_reason *reason);
 
 /* ---- for who looks ------------------------------------------------------------------------------------- */
 

@@ -11,9 +11,23 @@
 
 #include <string.h>
 
+#include <utlist.h>
+
 #include "base/buggify.h"
 #include "base/check.h"
 #include "base/plant.h"
+
+/* A short line may take half of a lock wait: as many callers as there usually are all get their turn. A long one is of a load
+ * that comes whether or not it is served: it gets no shorter by waiting, each that waits may hold other locks, and is wounded
+ * for them, so it is kept at a sixteenth. */
+#define LINE_MIN   2 /* so many may always wait: or nobody would see that it moves again */
+#define LINE_SHORT 16
+#define SHORT_PART 2
+#define LONG_PART  16
+#define LONG_LEAST_NS \
+    TR_MILLIS(25)     /* longer than its refusals are remembered (crowd.c), or it would run empty meanwhile */
+#define PACE_OVER   8 /* grants */
+#define PACE_MAX_NS TR_SECONDS(1) /* a longer one counts so */
 
 bool tr__tx_is_older(const tr__tx_branch *branch, const tr__tx_branch *other)
 {
@@ -41,13 +55,96 @@ static void hold(tr__tx_branch *branch)
     tr__check_slow(!branch->exclusive || !branch->next_holder, "T1: an exclusive lock is one branch's");
 }
 
-static void wait_in_line(tr__tx_branch *branch)
+/* ---- the line ------------------------------------------------------------------------------------------ */
+
+/* The last of the line that is older, and how many are; NULL: none is. Most that come are younger than all. */
+static tr__tx_branch *older_than(const tr__tx_branch *branch, uint32_t *count)
 {
-    tr__tx_branch **at = &branch->at->waiting;
-    while (*at && (TR_PLANT(lock_by_arrival) || tr__tx_is_older(*at, branch)))
-        at = &(*at)->next_waiting;
-    branch->next_waiting = *at;
-    *at = branch;
+    tr__tx_branch *first = branch->at->waiting, *at = first ? first->prev_waiting : NULL;
+    *count = branch->at->waiting_count;
+    while (at && !TR_PLANT(lock_by_arrival) && tr__tx_is_older(branch, at)) {
+        --*count;
+        at = at == first ? NULL : at->prev_waiting;
+    }
+    return at;
+}
+
+static void wait_in_line(tr__tx *tx, tr__tx_branch *branch)
+{
+    uint32_t count;
+    tr__tx_actor *actor = branch->at;
+    tr__tx_branch *before = older_than(branch, &count);
+    if (!actor->waiting)
+        actor->moved_ns = tr__tx_now(tx);
+    if (before)
+        DL_APPEND_ELEM2(actor->waiting, before, branch, prev_waiting, next_waiting);
+    else
+        DL_PREPEND2(actor->waiting, branch, prev_waiting, next_waiting);
+    actor->waiting_count++;
+}
+
+static void leave_line(tr__tx_branch *branch)
+{
+    if (!branch->prev_waiting)
+        return;
+    DL_DELETE2(branch->at->waiting, branch, prev_waiting, next_waiting);
+    branch->prev_waiting = branch->next_waiting = NULL;
+    branch->at->waiting_count--;
+}
+
+/* Its first goes. A holder that is in doubt for long says nothing of how it moves otherwise. */
+static void note_pace(tr__tx *tx, tr__tx_actor *actor)
+{
+    uint64_t now = tr__tx_now(tx), took = now - actor->moved_ns;
+    took = took < PACE_MAX_NS ? took : PACE_MAX_NS;
+    actor->pace_ns = actor->pace_ns ? (actor->pace_ns * (PACE_OVER - 1) + took) / PACE_OVER : took;
+    actor->moved_ns = now;
+}
+
+/* What has done something here is let be. */
+static bool is_new(const tr__tx_branch *branch)
+{
+    return !branch->holds && !branch->reads && !branch->writes;
+}
+
+/* How long the next one waits behind so many. */
+static uint64_t takes(const tr__tx_actor *actor, uint32_t count)
+{
+    return count < LINE_MIN ? 0 : count * actor->pace_ns;
+}
+
+/* What it may take of the time that it has, where so many go first. */
+static uint64_t may_take(tr__tx *tx, const tr__tx_branch *branch, uint32_t count)
+{
+    uint64_t left = tr__tx_left(tx, branch->calls->lock_until_ns), most = left / SHORT_PART;
+    if (count < LINE_SHORT)
+        return most;
+    uint64_t part = left / LONG_PART > LONG_LEAST_NS ? left / LONG_PART : LONG_LEAST_NS;
+    return part < most ? part : most;
+}
+
+bool tr__tx_line_is_too_long(tr__tx *tx, const tr__tx_branch *branch)
+{
+    uint32_t count;
+    if (!is_new(branch) || branch->at->waiting_count < LINE_MIN)
+        return false;
+    older_than(branch, &count);
+    return takes(branch->at, count) > may_take(tx, branch, count);
+}
+
+/* That one came before the last, who would now wait for twice as long as it was let in for. */
+static void turn_away(tr__tx *tx, const tr__tx_branch *branch)
+{
+    const tr__tx_actor *actor = branch->at;
+    tr__tx_branch *last;
+    uint32_t count;
+    while ((last = actor->waiting->prev_waiting) != branch && is_new(last)) {
+        count = actor->waiting_count - 1;
+        if (takes(actor, count) <= 2 * may_take(tx, last, count))
+            return;
+        last->crowded = true;
+        tr__tx_branch_drop(tx, last, TR_TX_OVERLOAD);
+    }
 }
 
 /* ---- wounds -------------------------------------------------------------------------------------------- */
@@ -88,11 +185,8 @@ static void wound(tr__tx *tx, tr__tx_branch *victim, const tr__tx_branch *by)
 
 static void take_out(tr__tx_branch *branch)
 {
-    tr__tx_branch **at = &branch->at->waiting;
-    while (*at && *at != branch)
-        at = &(*at)->next_waiting;
-    if (*at)
-        *at = branch->next_waiting;
+    tr__tx_branch **at;
+    leave_line(branch);
     for (at = &branch->at->holders; branch->holds && *at; at = &(*at)->next_holder)
         if (*at == branch) {
             *at = branch->next_holder;
@@ -121,7 +215,8 @@ bool tr__tx_lock(tr__tx *tx, tr__tx_branch *branch, bool exclusive)
         hold(branch);
         return true;
     }
-    wait_in_line(branch);
+    wait_in_line(tx, branch);
+    turn_away(tx, branch);
     /* Who goes grants what it held, perhaps to this one. */
     tr__tx_branch *victim;
     while (!TR_PLANT(wound_withheld) && branch->state == TR__BRANCH_WAITING &&
@@ -136,7 +231,8 @@ void tr__tx_unlock(tr__tx *tx, tr__tx_branch *branch)
     take_out(branch);
     while (actor->waiting && may_hold(actor->waiting)) {
         tr__tx_branch *next = actor->waiting;
-        actor->waiting = next->next_waiting;
+        leave_line(next);
+        note_pace(tx, actor);
         hold(next);
         tr__tx_granted(tx, next);
     }

@@ -46,9 +46,7 @@ static void io_execute(void *context, tr__tx_branch *branch)
     tr_msg *msg =
         info && !tr_addr_is_none(to) ? tr__msg_alloc(&loop->pool, loop->index, TR__TX_EXECUTE_ROOM) : NULL;
     if (!msg) {
-        tr__check(t->unexecuted_count < TR__TX_UNDECIDED_MAX, "more branches execute than there are");
-        t->unexecuted[t->unexecuted_count].branch = branch;
-        t->unexecuted[t->unexecuted_count++].why = tr_addr_is_none(to) ? TR_TX_BRANCH_LOST : TR_TX_OVERLOAD;
+        tr__tx_unexecuted(t->tx, branch, tr_addr_is_none(to) ? TR_TX_BRANCH_LOST : TR_TX_OVERLOAD);
         return;
     }
     msg->kind = TR__MSG_EXECUTE;
@@ -207,9 +205,9 @@ static void wake_came(tr__transactions *t)
 
 static void tell_unexecuted(tr__transactions *t)
 {
-    while (t->unexecuted_count) {
-        tr__tx_branch *branch = t->unexecuted[--t->unexecuted_count].branch;
-        tr_tx_reason why = t->unexecuted[t->unexecuted_count].why;
+    tr_tx_reason why;
+    tr__tx_branch *branch;
+    while ((branch = tr__tx_unexecuted_next(t->tx, &why))) {
         char text[TR_ERROR_TEXT_MAX];
         snprintf(text, sizeof(text),
                  why == TR_TX_OVERLOAD ? "node %s has no memory to have %s execute it"
@@ -396,6 +394,7 @@ tr_err tr__transactions_open(tr_node *node, tr_error *error)
     wake->type = tr__type_of(&tr__tx_wake_type);
     atomic_store(&t->wake, wake);
     t->node = node;
+    tr__door_open(t);
     node->transactions = t;
     tr__log_store *store = NULL;
     if (node->opts.outcomes_ns && node->opts.outcomes_ns < TR_MINUTES(60)) /* longer than any is under way */

@@ -2,6 +2,7 @@
  *
  *   manager.c    its life, its dispatch, the seam io
  *   peers.c      frames to and from other nodes' managers
+ *   door.c       whether one more may begin, before the manager is asked
  *   callers.c    what actors of this node ask: calls, commits, tickets, resolves
  *   execute.c    within participants' actors: their definitions, and a call's execution
  *   migrate.c    before a participant's init: what it keeps is brought to its version
@@ -60,6 +61,8 @@ TR_MESSAGE(tr__tx_tick_now)
 
 /* ---- the manager --------------------------------------------------------------------------------------- */
 
+#define TR__TX_PEER_LINES 256 /* places that need no memory; a node's name says which */
+
 /* A transaction that an actor of this node has begun. */
 typedef struct tr__tx_client {
     UT_hash_handle hh;
@@ -81,23 +84,19 @@ typedef struct tr__transactions {
     struct tr__transact_wrap *defs; /* execute.c */
     _Atomic bool versions;          /* something that participants keep here has one, or is about to */
     _Atomic(tr_msg *) wake; /* what the log's thread sends when a batch is over; NULL: it is on its way */
+    _Atomic uint32_t client_count; /* of `clients` */
+    _Atomic int32_t retry_budget;  /* as tr__retry_earned has it */
 
     tr__tx *tx;     /* NULL after the manager's end */
     tr_actor *self; /* NULL until its init */
     tr__pending *tick;
-    bool watching; /* it hears of nodes that come and go */
-    tr_msg *peers; /* the tr_node_event of their coming, the last first */
-    tr_msg *early; /* frames of nodes of whose coming we haven't heard yet, in order */
+    bool watching;                    /* it hears of nodes that come and go */
+    tr_msg *peers[TR__TX_PEER_LINES]; /* the tr_node_event of their coming, by name, the last first */
+    tr_msg *early;                    /* frames of nodes of whose coming we haven't heard yet, in order */
     uint32_t early_count;
     size_t early_bytes;
     tr__tx_client *clients;
-    uint64_t sweep_ns; /* when to look for clients that were given up */
-    /* Branches that nobody can execute, told after the handler. */
-    struct {
-        tr__tx_branch *branch;
-        tr_tx_reason why;
-    } unexecuted[TR__TX_UNDECIDED_MAX];
-    uint32_t unexecuted_count;
+    uint64_t sweep_ns;                   /* when to look for clients that were given up */
     uint64_t refused, refused_logged_ns; /* frames */
     uint64_t alarm_logged_ns;
     uint32_t alarms_unlogged; /* since that line */
@@ -116,6 +115,16 @@ void tr__peers_frame(tr__transactions *t, const tr_msg *msg, const tr__tx_frame 
 /* Within the handler of the tr_node_event, which stays as long as the node does: no memory is needed to know one. */
 void tr__peers_changed(tr__transactions *t, const tr_node_event *event);
 void tr__peers_fini(tr__transactions *t);
+
+/* ---- door.c: any thread -------------------------------------------------------------------------------- */
+
+void tr__door_open(tr__transactions *t);
+/* Whether one more may begin now that is run for the first time, or again. To be asked before anything is sent to the manager,
+ * who has the last word. */
+bool tr__door_is_open(tr__transactions *t, bool again);
+/* A first attempt began; one that was refused for overload may be tried again, and that is counted. */
+void tr__retry_earned(tr__transactions *t);
+bool tr__retry_spent(tr__transactions *t);
 
 /* ---- callers.c ----------------------------------------------------------------------------------------- */
 

@@ -37,6 +37,9 @@ static void go_on(tr__tx *tx, tr__tx_branch *branch)
     if (!branch->calls) {
         if (branch->state != TR__BRANCH_READY)
             tr__tx_branch_go(tx, branch, TR__BRANCH_READY);
+    } else if (tr__tx_line_is_too_long(tx, branch)) {
+        branch->crowded = true;
+        tr__tx_branch_drop(tx, branch, TR_TX_OVERLOAD);
     } else {
         tr__tx_branch_go(tx, branch, TR__BRANCH_WAITING);
         if (tr__tx_lock(tx, branch, branch->calls->writes))
@@ -87,6 +90,21 @@ static bool may_begin(tr__tx *tx, const char *node, bool asks)
     return !tx->io->may_begin || tx->io->may_begin(tx->context, node, asks);
 }
 
+/* One more branch: of a transaction that is here already as long as it has participants, of another one if there aren't too
+ * many. So branches have a bound as well. */
+static tr_tx_reason check_room(tr__tx *tx, const tr_tx_id *id, const char **text)
+{
+    const tr__tx_local *local = tr__tx_local_find(tx, id);
+    if (local && local->count == TR_TX_PARTICIPANTS_MAX) {
+        *text = "16 participants are the most";
+        return TR_TX_TOO_LARGE;
+    }
+    if (local || HASH_COUNT(tx->locals) < TR__TX_UNDECIDED_MAX)
+        return TR_TX_NONE;
+    *text = "this node takes part in 1,000 transactions already: try again";
+    return TR_TX_OVERLOAD;
+}
+
 /* Whether a transaction of that id may begin here now. */
 static tr_tx_reason check_begin(tr__tx *tx, const tr_tx_id *id, const tr__tx_frame *frame, const char **text)
 {
@@ -113,8 +131,7 @@ static tr_tx_reason check_begin(tr__tx *tx, const tr_tx_id *id, const tr__tx_fra
         *text = "its priority is more than 10 minutes off this node's clock: set the clocks of both nodes";
         return TR_TX_NOT_ALLOWED;
     }
-    *text = "this node has 1,000 transactions under way: try again";
-    return HASH_COUNT(tx->branches) < TR__TX_UNDECIDED_MAX ? TR_TX_NONE : TR_TX_OVERLOAD;
+    return check_room(tx, id, text);
 }
 
 static tr_tx_reason begin(tr__tx *tx, const tr_tx_id *id, const tr__tx_frame *frame, tr__tx_branch **out,
@@ -274,6 +291,24 @@ void tr__tx_executed(tr__tx *tx, tr__tx_branch *branch, tr_tx_reason reason, con
     go_on(tx, branch);
     if (TR_PLANT(read_released) && branch->state == TR__BRANCH_READY && !branch->writes)
         tr__tx_unlock(tx, branch);
+}
+
+void tr__tx_unexecuted(tr__tx *tx, tr__tx_branch *branch, tr_tx_reason reason)
+{
+    branch->unexecuted = reason;
+    branch->next_unexecuted = tx->unexecuted;
+    tx->unexecuted = branch;
+}
+
+tr__tx_branch *tr__tx_unexecuted_next(tr__tx *tx, tr_tx_reason *reason)
+{
+    tr__tx_branch *branch = tx->unexecuted;
+    if (!branch)
+        return NULL;
+    tx->unexecuted = branch->next_unexecuted;
+    *reason = branch->unexecuted;
+    branch->unexecuted = TR_TX_NONE;
+    return branch;
 }
 
 /* ---- prepare ------------------------------------------------------------------------------------------- */

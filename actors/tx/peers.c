@@ -15,11 +15,17 @@
 #define EARLY_MAX       1000
 #define EARLY_BYTES_MAX TR__TX_BYTES_MAX
 
+static tr_msg **line_of(const tr__transactions *t, const char *name)
+{
+    uint64_t hash = tr__hash_secret(name, strlen(name));
+    return (tr_msg **)&t->peers[hash % TR__TX_PEER_LINES];
+}
+
 /* The one that came last: a node that was started anew may be connected while the last one's end, or even its coming, is
  * still on its way. */
 static const tr_node_event *peer_called(const tr__transactions *t, const char *name)
 {
-    for (const tr_msg *msg = t->peers; msg; msg = msg->next) {
+    for (const tr_msg *msg = *line_of(t, name); msg; msg = msg->next) {
         const tr_node_event *peer = tr__msg_body(msg);
         if (strcmp(peer->name, name) == 0)
             return peer;
@@ -202,8 +208,9 @@ static void came(tr__transactions *t, const tr_node_event *event)
         return;
     tr_msg *msg = loop->current; /* taken */
     loop->current = NULL;
-    msg->next = t->peers;
-    t->peers = msg;
+    tr_msg **line = line_of(t, event->name);
+    msg->next = *line;
+    *line = msg;
     if (before) /* another incarnation of it, before we heard of that one's end */
         tr__tx_node_down(t->tx, event->name);
     tr__tx_node_up(t->tx, event->name);
@@ -215,7 +222,7 @@ static void went(tr__transactions *t, const tr_node_event *event)
     const tr_node_event *now = peer_called(t, event->name);
     bool spoken_with = now && now->node == event->node;
     end_early(t, event->node, false);
-    tr_msg **at = &t->peers;
+    tr_msg **at = line_of(t, event->name);
     while (*at && ((const tr_node_event *)tr__msg_body(*at))->node != event->node)
         at = &(*at)->next;
     if (!*at)
@@ -242,9 +249,10 @@ void tr__peers_fini(tr__transactions *t)
 {
     while (t->early)
         end_early(t, tr_msg_sender(t->early).node, false);
-    while (t->peers) {
-        tr_msg *msg = t->peers;
-        t->peers = msg->next;
-        tr__msg_free(tr__owner(t->self), msg);
-    }
+    for (size_t i = 0; i < TR_COUNT(t->peers); i++)
+        while (t->peers[i]) {
+            tr_msg *msg = t->peers[i];
+            t->peers[i] = msg->next;
+            tr__msg_free(tr__owner(t->self), msg);
+        }
 }

@@ -26,6 +26,9 @@ typedef struct tr__tx_actor {
     tr__store store;
     tr__tx_branch *holders; /* one, or several that share */
     tr__tx_branch *waiting; /* for the lock, the oldest transaction first: W1 */
+    uint32_t waiting_count;
+    uint64_t moved_ns; /* when the first of the line was granted, or came */
+    uint64_t pace_ns;  /* from one grant to the next, on average, while there is a line */
 } tr__tx_actor;
 
 typedef enum tr__tx_branch_state {
@@ -45,19 +48,33 @@ typedef struct tr__branch_key {
     uint32_t actor;
 } tr__branch_key;
 
+/* A transaction that has branches here: what is counted against TR__TX_UNDECIDED_MAX. */
+typedef struct tr__tx_local {
+    UT_hash_handle hh;
+    tr_tx_id id;
+    tr__tx_branch *branches; /* by next_local */
+    uint32_t count;          /* of them: TR_TX_PARTICIPANTS_MAX at most */
+} tr__tx_local;
+
 struct tr__tx_branch {
     UT_hash_handle hh;
+    tr__tx_local *local; /* its transaction */
+    tr__tx_branch *next_local;
+    tr__tx_branch *next_unexecuted;
+    tr_tx_reason unexecuted; /* why nobody could; NONE: it is in no such line */
     tr__branch_key key;
     tr__tx_actor *at;
     tr__tx_branch_state state;
     bool holds, exclusive; /* the lock; what it has, or waits for */
     bool wants_exclusive;
     bool dropped; /* while it executed: it goes when that is over */
+    bool crowded; /* it goes, for the line was too long for it */
     tr_tx_reason why;
     tr_tx_id wounder;  /* with TR_TX_WOUNDED */
     uint64_t priority; /* W3; of one that came back from the log 0 */
-    tr__tx_branch *next_holder, *next_waiting;
-    char caller[TR_NAME_MAX]; /* its node */
+    tr__tx_branch *next_holder;
+    tr__tx_branch *prev_waiting, *next_waiting; /* as utlist.h has it; prev NULL: it isn't in line */
+    char caller[TR_NAME_MAX];                   /* its node */
     uint64_t deadline_ns;
     tr_txview view;
     size_t bytes;        /* of the view, as counted in tx->bytes */
@@ -164,6 +181,18 @@ typedef struct tr__tx_caller {
     char text[TR_ERROR_TEXT_MAX];
 } tr__tx_caller;
 
+typedef struct tr__crowd_key {
+    char node[TR_NAME_MAX], actor[TR_NAME_MAX];
+} tr__crowd_key;
+
+/* A participant that had too much to do just now. */
+typedef struct tr__tx_crowd {
+    UT_hash_handle hh;
+    tr__crowd_key key;
+    uint64_t priority; /* of the oldest that it refused: older ones may try */
+    uint64_t until_ns;
+} tr__tx_crowd;
+
 typedef struct tr__tx_resolver {
     struct tr__tx_resolver *next;
     tr_tx_id id;
@@ -264,6 +293,8 @@ struct tr__tx {
     uint32_t next_actor;
     tr__tx_branch *branches;
     tr__decision_store *decided_in; /* never NULL */
+    tr__tx_local *locals;
+    tr__tx_branch *unexecuted; /* by next_unexecuted */
     tr__tx_decision *decisions;
     tr__tx_outcome_at *outcomes;
     tr__tx_outcome_at
@@ -275,6 +306,7 @@ struct tr__tx {
     uint64_t tombs_ns;        /* when to look at them */
     uint64_t tombs_missed_ns; /* until when one counts that couldn't be made */
     tr__tx_caller *callers;
+    tr__tx_crowd *crowds;
     tr__tx_resolver *resolvers;
     tr__tx_force *forcing, **forcing_end;
 
@@ -381,6 +413,9 @@ bool tr__tx_is_older(const tr__tx_branch *branch, const tr__tx_branch *other);
 bool tr__tx_lock(tr__tx *tx, tr__tx_branch *branch, bool exclusive);
 /* For who looks: a younger holder that a waiting branch should have wounded; NULL: W2 holds. */
 tr__tx_branch *tr__tx_in_the_way(const tr__tx_branch *branch);
+/* Whether the line is too long for it, as it moves, so that it is refused and doesn't wait. Nobody is for the first two; nor who
+ * has done something here. */
+bool tr__tx_line_is_too_long(tr__tx *tx, const tr__tx_branch *branch);
 /* It neither holds nor waits any more; those behind it are granted. */
 void tr__tx_unlock(tr__tx *tx, tr__tx_branch *branch);
 
@@ -388,6 +423,8 @@ void tr__tx_unlock(tr__tx *tx, tr__tx_branch *branch);
 
 /* NULL: there is none. */
 tr__tx_branch *tr__tx_branch_find(tr__tx *tx, const tr_tx_id *id, const char *actor);
+/* NULL: it has no branch here. */
+tr__tx_local *tr__tx_local_find(tr__tx *tx, const tr_tx_id *id);
 /* Ready, with nothing in it; NULL: no memory. */
 tr__tx_branch *tr__tx_branch_make(tr__tx *tx, const tr_tx_id *id, tr__tx_actor *actor);
 /* Made if need be; NULL: no memory. Unused ones go with tr__tx_actor_unused. */
@@ -566,6 +603,14 @@ uint32_t tr__tx_party_of(tr__tx *tx, tr__tx_caller *caller, const char *path);
 uint32_t tr__tx_coordinator_of(const tr__tx_caller *caller);
 /* TR_TX_TICKET_MAX bytes; "": none. */
 void tr__tx_ticket_of(const tr__tx_caller *caller, char *out);
+
+/* ---- crowd.c ------------------------------------------------------------------------------------------- */
+
+/* It has refused a transaction of that priority, for it has too much to do. */
+void tr__tx_crowd_put(tr__tx *tx, const tr__tx_party *party, uint64_t priority);
+/* Whether it would refuse one of that priority now, as far as we know. */
+bool tr__tx_is_crowded(tr__tx *tx, const tr__tx_party *party, uint64_t priority);
+void tr__tx_crowds_fini(tr__tx *tx);
 
 /* ---- caller.c ------------------------------------------------------------------------------------------ */
 

@@ -9,7 +9,7 @@
 #include "base/histogram.h"
 #include "cli/bench/bench.h"
 
-#define BENCH_ACCOUNTS 1024 /* on each node: a0 to a1023 */
+#define BENCH_ACCOUNTS 1024 /* on each node: a0 to a1023, and as many that begin with b */
 #define BENCH_RECORD   200  /* bytes of a typical record of the log */
 
 /* ---- accounts (tx_account.c) --------------------------------------------------------------------------- */
@@ -31,6 +31,8 @@ typedef struct bench_tx_path {
 } bench_tx_path;
 /* "peer/a7", or "a7" here. */
 bench_tx_path bench_tx_account(bool at_peer, uint64_t number);
+/* "peer/b7" */
+bench_tx_path bench_tx_second(uint64_t number);
 /* What an account has, by a transaction. */
 tr_err bench_tx_audited(tr_actor *self, bench_tx_path path, bench_tx_is *is);
 /* Entries and balances of accounts `first` and so many behind it, added to *sum. */

@@ -55,8 +55,8 @@ TR_ACTOR(account_def, .transact = account);
 tr_err bench_tx_open_accounts(tr_actor *self)
 {
     char name[24];
-    for (uint64_t i = 0; i < BENCH_ACCOUNTS; i++) {
-        snprintf(name, sizeof(name), "a%" PRIu64, i);
+    for (uint64_t i = 0; i < 2 * BENCH_ACCOUNTS; i++) {
+        snprintf(name, sizeof(name), "%c%" PRIu64, i < BENCH_ACCOUNTS ? 'a' : 'b', i % BENCH_ACCOUNTS);
         tr_spawn_opts opts = {.name = name, .place = TR_PLACE_SPREAD};
         if (tr_addr_is_none(tr_spawn_with(self, &account_def, NULL, &opts)))
             return tr_last_error(self)->code;
@@ -68,6 +68,13 @@ bench_tx_path bench_tx_account(bool at_peer, uint64_t number)
 {
     bench_tx_path path;
     snprintf(path.text, sizeof(path.text), "%sa%" PRIu64, at_peer ? "peer/" : "", number);
+    return path;
+}
+
+bench_tx_path bench_tx_second(uint64_t number)
+{
+    bench_tx_path path;
+    snprintf(path.text, sizeof(path.text), "peer/b%" PRIu64, number);
     return path;
 }
 

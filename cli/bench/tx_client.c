@@ -1,6 +1,6 @@
 /* `troupe bench-clients`: some of the client apps of tx-clients, in one process. Each is a node of its own with a thread and a
- * connection of its own; it enters amounts into its journal at the server, one transaction after the other, and keeps the
- * same journal itself. What the threads share is under `lock` or atomic. */
+ * connection of its own; it enters amounts into its journal at the server, and takes them from a second participant there, one
+ * transaction after the other, and keeps the same journal itself. What the threads share is under `lock` or atomic. */
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -45,7 +45,7 @@ typedef struct client {
 /* ---- a client's work ----------------------------------------------------------------------------------- */
 
 typedef struct entry {
-    bench_tx_path journal;
+    bench_tx_path journal, second;
     uint64_t number;
     int64_t amount;
 } entry;
@@ -54,7 +54,8 @@ static tr_err body(tr_actor *self, tr_tx *tx, void *arg)
 {
     const entry *e = arg;
     (void)self;
-    return tr_tx_await(tx, e->journal.text, bench_tx_add, .number = e->number, .amount = e->amount);
+    TR_TRY(tr_tx_await(tx, e->journal.text, bench_tx_add, .number = e->number, .amount = e->amount));
+    return tr_tx_await(tx, e->second.text, bench_tx_add, .number = 0, .amount = -e->amount);
 }
 
 /* Until it is committed: an entry that was aborted hasn't happened, and one that is unknown is asked for. */
@@ -83,7 +84,7 @@ static tr_err enter(tr_actor *self, client *c, entry *e)
 static tr_err make_entries(tr_actor *self, client *c)
 {
     client_journal *j = &c->journal;
-    entry e = {.journal = bench_tx_account(true, c->number)};
+    entry e = {.journal = bench_tx_account(true, c->number), .second = bench_tx_second(c->number)};
     for (uint64_t n = 1; n <= c->host->moves; n++) {
         e.number = n;
         e.amount = (int64_t)(tr_random(self) % 1000);

@@ -1,6 +1,6 @@
 /* Client apps at one server: up to ten processes (`troupe bench-clients`, tx_client.c) have so many between them, each a node
- * with a connection of its own. Every entry is a transaction, which writes the client's journal at the server. In the end the
- * journal that each client kept must be what the server has. */
+ * with a connection of its own. Every entry is a transaction, which writes two participants at the server: the client's journal,
+ * and another that the amount is taken from. In the end the journal that each client kept must be what the server has. */
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -31,6 +31,7 @@ typedef struct crowd {
     uint64_t hosts;
     host host[HOSTS_MAX];
     client_sums all;
+    double dialled; /* s until all were connected */
     bench_tx_figures before, after;
 } crowd;
 
@@ -122,14 +123,31 @@ static tr_err open_hosts(tr_actor *self, crowd *c)
 
 static tr_err play(tr_actor *self, crowd *c)
 {
+    uint64_t began = bench_now();
     TR_TRY(open_hosts(self, c));
     TR_TRY(hear(self, c, false, CLIENT_PATIENCE));
+    c->dialled = (double)(bench_now() - began) / 1e9;
     TR_TRY(bench_tx_figures_now(self, true, &c->before));
     for (uint64_t i = 0; i < c->hosts; i++)
         if (write(c->host[i].in, "g", 1) != 1)
             return tr_fail(self, TR_EIO, "a process of clients has ended: this run is no result");
     TR_TRY(hear(self, c, true, DONE_WITHIN));
     return bench_tx_figures_now(self, true, &c->after);
+}
+
+static tr_err audit_client(tr_actor *self, const crowd *c, uint64_t number, const client_journal *theirs)
+{
+    bench_tx_is ours, second;
+    TR_TRY(bench_tx_audited(self, bench_tx_account(true, number), &ours));
+    TR_TRY(bench_tx_audited(self, bench_tx_second(number), &second));
+    if (ours.entries == c->run->given[BENCH_MESSAGES] && ours.entries == theirs->entries &&
+        ours.digest == theirs->digest && ours.balance == theirs->balance && second.entries == ours.entries &&
+        second.balance == -ours.balance)
+        return TR_OK;
+    return tr_fail(self, TR_EMISMATCH,
+                   "the journal of client %" PRIu64 " has %" PRIu64 " entries, the server's %" PRIu64
+                   ", the second participant %" PRIu64 ", and they aren't the same: this run is no result",
+                   number, theirs->entries, ours.entries, second.entries);
 }
 
 /* What one process of clients has told. */
@@ -142,15 +160,8 @@ static tr_err audit(tr_actor *self, crowd *c, const host *h)
     c->all.last_ns = c->all.last_ns > sums.last_ns ? c->all.last_ns : sums.last_ns;
     for (uint64_t i = 0; i < h->count; i++) {
         client_journal theirs;
-        bench_tx_is ours;
         memcpy(&theirs, h->bytes + 1 + sizeof(sums) + i * sizeof(theirs), sizeof(theirs));
-        TR_TRY(bench_tx_audited(self, bench_tx_account(true, h->first + i), &ours));
-        if (ours.entries != c->run->given[BENCH_MESSAGES] || ours.entries != theirs.entries ||
-            ours.digest != theirs.digest || ours.balance != theirs.balance)
-            return tr_fail(self, TR_EMISMATCH,
-                           "the journal of client %" PRIu64 " has %" PRIu64 " entries, the server's %" PRIu64
-                           ", and they aren't the same: this run is no result",
-                           h->first + i, theirs.entries, ours.entries);
+        TR_TRY(audit_client(self, c, h->first + i, &theirs));
     }
     return TR_OK;
 }
@@ -179,6 +190,7 @@ static void fill(const crowd *c)
     values[4] = forces > 0 ? (double)(c->after.records - c->before.records) / forces : 0;
     values[5] = (double)c->run->given[BENCH_CLIENTS]; /* or check has failed */
     bench_tally_aborted(&c->all.tally, values + 6);
+    values[10] = c->dialled;
 }
 
 static tr_err start(tr_actor *self, void *arg)
@@ -208,7 +220,8 @@ const bench bench_tx_clients = {
                 {"forces", "a transaction"},
                 {"group", "records/force"},
                 {"agree", "journals"},
-                BENCH_TX_ABORTED},
+                BENCH_TX_ABORTED,
+                {"connect", "s"}},
     .remote = true,
     .data = true,
     .start = start,

@@ -231,8 +231,8 @@ TR_FN(tr_future, tx_resolve, (tr_actor * self, const char *ticket, uint64_t time
 /* Fibers only: wait for the future of tr_tx_commit or tr_tx_resolve. If it fails the outcome is UNKNOWN, without a
  * ticket, and the text says how. */
 TR_FN(tr_tx_outcome, tx_outcome_of, (tr_actor * self, tr_future future), (self, future))
-/* Fibers only: begin, call body(self, tx, arg), commit; all again, up to 5 times, when it was wounded by an older one or a
- * node had too much to do. The body's error aborts it and is the outcome's text. `opts` may be NULL; they are for each
+/* Fibers only: begin, call body(self, tx, arg), commit; all again, up to 5 times, when it was wounded by an older one or there
+ * was too much to do (of these half as many as are begun, and 500). The body's error aborts it and is the outcome's text. `opts` may be NULL; they are for each
  * time. */
 TR_FN(tr_tx_outcome, tx_run, (tr_actor * self, tr_tx_body body, void *arg, const tr_tx_opts *opts),
       (self, body, arg, opts))

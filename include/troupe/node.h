@@ -63,7 +63,8 @@ typedef struct tr_node_opts {
      * there. Handlers of these signals are set, and what was to be done follows. NULL: none. */
     const char *crash_dir;
     /* An actor that holds its loop for that long is named in the log, with its stack, at level warn: again at twice, four
-     * times that, and when it gave way. Looked at every 10 ms. 0: 50 ms; TR_FOREVER: never. */
+     * times that, and when it gave way. Looked at every 10 ms (100 without it and
+     * budgets). 0: 50 ms; TR_FOREVER: never. */
     uint64_t watchdog_ns;
     /* One that holds its loop for that long is told to stop: its next call that sends, asks, spawns or sets a
      * timer fails with TR_EKILLED (a fiber's waits then as well), and it ends with TR_EXIT_OVERRUN when its handler

@@ -115,8 +115,8 @@ static const expected all[] = {
      {"commits/s", "begun/s", "commits/s", "% of capacity", "us", "us", ABORT_UNITS}},
     {"tx-clients",
      "--clients 12 --messages 10",
-     {RATES, "agree", ABORTS},
-     {RATE_UNITS, "journals", ABORT_UNITS}},
+     {RATES, "agree", ABORTS, "connect"},
+     {RATE_UNITS, "journals", ABORT_UNITS, "s"}},
 };
 
 static void run_all_with(const char *loops)

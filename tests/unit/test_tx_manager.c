@@ -241,6 +241,15 @@ static void a_manager_that_could_not_be_told_of_a_node_hears_of_it_later(void **
     }
 }
 
+static bool knows_a_peer(const manual *m)
+{
+    const tr__transactions *t = m->node->transactions;
+    for (size_t i = 0; i < TR_COUNT(t->peers); i++)
+        if (t->peers[i])
+            return true;
+    return false;
+}
+
 static void nor_does_it_stay_deaf_if_it_could_not_ask_to_be_told(void **state)
 {
     (void)state;
@@ -250,7 +259,7 @@ static void nor_does_it_stay_deaf_if_it_could_not_ask_to_be_told(void **state)
         pump_failing(m, nth);
         tr__node_changed_tell(loop, tr__node_changed_make(loop, "bob", 22, true), "");
         manual_step(m, TR_SECONDS(1));
-        assert_non_null(m->node->transactions->peers);
+        assert_true(knows_a_peer(m));
         manual_close(m);
     }
 }

@@ -319,7 +319,7 @@ static void a_caller_that_dies_leaves_nothing_locked(void **state)
     }
 }
 
-/* ---- bounds -------------------------------------------------------------------------------------------- */
+/* ---- priorities ---------------------------------------------------------------------------------------- */
 
 static tr_tx_id id_of(cluster *c, uint64_t number)
 {
@@ -350,28 +350,6 @@ static uint32_t refusals(cluster *c, tr_tx_reason why, const char *text)
     for (cluster_message *m = c->wires[1][0]; m; m = m->next)
         count += m->frame.kind == TR__TX_CALLED && m->frame.reason == why && strstr(m->frame.text, text);
     return count;
-}
-
-static void more_than_a_thousand_are_refused(void **state)
-{
-    (void)state;
-    cluster *c = setup_cluster(8);
-    for (uint64_t i = 0; i < 1500; i++) {
-        tr_tx_id id = id_of(c, i);
-        uint64_t priority = (1700000000000ull << 16) + i;
-        call_as_n0(c, &id, &priority);
-    }
-    tr__tx_figures figures;
-    tr__tx_figures_of(c->nodes[1].tx, &figures);
-    assert_int_equal(1000, figures.branches);
-    assert_int_equal(500, refusals(c, TR_TX_OVERLOAD, "1,000 transactions under way"));
-    cluster_run(c, TR_SECONDS(3));
-    cluster_transfer *t = cluster_transfer_begin(c, 0, "n1/c", "n2/b", 1); /* those of n0 are at their end */
-    cluster_run(c, TR_SECONDS(4));
-    assert_true(t->answered);
-    assert_int_equal(0, branches(c));
-    cluster_close(c);
-    free(c);
 }
 
 static void a_priority_ten_minutes_off_is_refused_by_name(void **state)
@@ -451,7 +429,6 @@ int main(void)
         cmocka_unit_test(a_wound_that_crosses_the_commit_aborts_it),
         cmocka_unit_test(what_is_prepared_is_not_wounded),
         cmocka_unit_test(a_caller_that_dies_leaves_nothing_locked),
-        cmocka_unit_test(more_than_a_thousand_are_refused),
         cmocka_unit_test(a_priority_ten_minutes_off_is_refused_by_name),
         cmocka_unit_test(a_priority_is_in_the_id_if_nobody_says_it_and_is_never_altered),
         cmocka_unit_test(a_clock_that_was_far_ahead_is_not_in_priorities),
