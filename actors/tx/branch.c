@@ -1,6 +1,6 @@
 /* Branches as things: their states, where they are found, how they end, and how they come back from the log. What they
  * do is in participant.c. The owner's thread. */
-#include "actors/tx/state.h"
+#include "actors/tx/internal.h"
 
 #include <stdio.h>
 #include <string.h>

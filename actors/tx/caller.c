@@ -3,7 +3,7 @@
  *
  * How it can fail: a call that fails breaks the transaction: it can only abort, for that reason. A commit whose
  * coordinator can't be heard any more is UNKNOWN, with a ticket (resolve.c). */
-#include "actors/tx/state.h"
+#include "actors/tx/internal.h"
 
 #include <stdio.h>
 #include <string.h>

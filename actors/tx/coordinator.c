@@ -8,7 +8,7 @@
  *
  * How it can fail: until the COMMIT record is in the log anything aborts; when it is appended only the disk decides
  * (T3), and a force that fails ends the process. */
-#include "actors/tx/state.h"
+#include "actors/tx/internal.h"
 
 #include <stdio.h>
 #include <string.h>

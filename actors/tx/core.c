@@ -7,7 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "actors/tx/state.h"
+#include "actors/tx/internal.h"
 #include "base/buggify.h"
 #include "base/err.h"
 #include "mailbox/utf8.h"

@@ -2,7 +2,7 @@
  * refused here, before anything is sent. So of a load far beyond what one can carry little reaches it, and the little is
  * refused by it as cheaply as by us. Older transactions than the one that was refused may try: its line is by priority.
  * The owner's thread. Nothing can fail: what isn't remembered is asked for. */
-#include "actors/tx/state.h"
+#include "actors/tx/internal.h"
 
 #include <stdio.h>
 #include <string.h>

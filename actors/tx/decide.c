@@ -4,7 +4,7 @@
 
 #include <string.h>
 
-#include "actors/tx/state.h"
+#include "actors/tx/internal.h"
 
 /* ---- the log as a store -------------------------------------------------------------------------------- */
 

@@ -13,7 +13,7 @@
  *
  * How it can fail: who decides is away and no sibling knows: then it waits, locked, for ever (T2); after 30 s somebody is
  * told. */
-#include "actors/tx/state.h"
+#include "actors/tx/internal.h"
 
 #include <string.h>
 

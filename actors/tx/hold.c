@@ -4,7 +4,7 @@
  *
  * How it can fail: whoever copies may end without a word, so a hold ends by itself; and he asks at the end whether it still
  * was one. A node that starts again holds nothing. */
-#include "actors/tx/state.h"
+#include "actors/tx/internal.h"
 
 #include "base/err.h"
 

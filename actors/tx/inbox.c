@@ -12,7 +12,7 @@
  *
  * A mailbox may get one twice: when its node, or this one, was started anew between the two, or memory for the table of what
  * was put there was missing. */
-#include "actors/tx/state.h"
+#include "actors/tx/internal.h"
 
 #include <stdio.h>
 #include <string.h>

@@ -7,7 +7,7 @@
  * W2  Nobody waits for a younger one that can be wounded.
  * W3  A priority stays what the caller said it is, and who is run again keeps it.
  * W4  What is prepared, or being decided, isn't wounded. */
-#include "actors/tx/state.h"
+#include "actors/tx/internal.h"
 
 #include <string.h>
 

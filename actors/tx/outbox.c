@@ -16,7 +16,7 @@
  *
  * How it can fail: a receiver that can't take it now gets it again, for ever; one that refuses it ends it (counted and told).
  * No memory for what is committed ends the process, as elsewhere. */
-#include "actors/tx/state.h"
+#include "actors/tx/internal.h"
 
 #include <stdio.h>
 #include <string.h>

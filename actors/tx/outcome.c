@@ -12,7 +12,7 @@
  * isn't acknowledged by all is kept whatever its age: so a participant in doubt can always be answered.
  *
  * How it can fail: what can't be settled now, for want of room or memory, is asked for again. */
-#include "actors/tx/state.h"
+#include "actors/tx/internal.h"
 
 #include <stdio.h>
 #include <string.h>

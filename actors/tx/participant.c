@@ -3,7 +3,7 @@
  *
  * How it can fail: whatever goes wrong before PREPARE is durable ends the branch without effect, and the caller hears
  * why with its next answer, or by the vote. After that nothing ends it but a decision (T2). */
-#include "actors/tx/state.h"
+#include "actors/tx/internal.h"
 
 #include <stdio.h>
 #include <string.h>

@@ -1,6 +1,6 @@
 /* The participants of a transaction, as its caller counts them: who they are, which of them decides, and the ticket that
  * says so. The owner's thread. */
-#include "actors/tx/state.h"
+#include "actors/tx/internal.h"
 
 #include <stdio.h>
 #include <string.h>

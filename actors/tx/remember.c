@@ -16,7 +16,7 @@
  *
  * How it can fail: what can't be kept, for want of memory or of room in the log, isn't noticed later; nothing else depends
  * on it. Not noticed as well: what no peer that we meet has heard of, and what was answered before we met one that has. */
-#include "actors/tx/state.h"
+#include "actors/tx/internal.h"
 
 #include <stdio.h>
 #include <string.h>

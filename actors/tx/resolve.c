@@ -2,7 +2,7 @@
  * again until it answers, or the asker's time is over. The owner's thread.
  *
  * How it can fail: nobody answers in time, or the log that could isn't there any more: UNKNOWN. */
-#include "actors/tx/state.h"
+#include "actors/tx/internal.h"
 
 #include <stdio.h>
 #include <string.h>

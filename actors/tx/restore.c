@@ -6,9 +6,9 @@
  * off, and the log gets longer meanwhile; what is damaged, or unknown, ends the process (io->fatal), as in the log. */
 #include <string.h>
 
+#include "actors/tx/internal.h"
 #include "actors/tx/snap_rows.h"
 #include "actors/tx/snapshot.h"
-#include "actors/tx/state.h"
 #include "base/err.h"
 #include "base/plant.h"
 

@@ -3,9 +3,9 @@
 
 #include <string.h>
 
+#include "actors/tx/internal.h"
 #include "actors/tx/log_replay.h"
 #include "actors/tx/snap_rows.h"
-#include "actors/tx/state.h"
 #include "base/err.h"
 #include "base/mem.h"
 #include "base/plant.h"

@@ -1,8 +1,8 @@
 /* What a transaction waits for, for `troupe why`: reads the manager's state. Loop 0. */
 #include <string.h>
 
+#include "actors/tx/internal.h"
 #include "actors/tx/manager.h"
-#include "actors/tx/state.h"
 
 static json_t *ms_since(const tr__tx *tx, uint64_t since_ns)
 {

@@ -8,9 +8,9 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "actors/tx/internal.h"
 #include "actors/tx/log_replay.h"
 #include "actors/tx/snap_rows.h"
-#include "actors/tx/state.h"
 #include "base/err.h"
 
 tr_err tx_set_slots(const char *path, uint64_t lsn, tr_error *error)

@@ -1,4 +1,4 @@
-/* Histories as files: JSON lines (docs/transactions.md has the format), one or several merged by time, into what judge.h
+/* Histories as files: JSON lines (docs/histories.md has the format), one or several merged by time, into what judge.h
  * judges; and the same as Jepsen's EDN. The main thread. */
 #ifndef TR_CLI_TX_HISTORY_H
 #define TR_CLI_TX_HISTORY_H

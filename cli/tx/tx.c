@@ -34,7 +34,7 @@ static const char usage[] =
     "       troupe tx accept ...        go on with an older copy of a log (--help)\n"
     "       troupe tx backup ...        copy what a node's transactions keep, while it runs (--help)\n"
     "       troupe tx restore ...       make a node's data directory of a backup (--help)\n"
-    "  Nodes remember their last 64. --json: one line. docs/transactions.md describes that, and histories.\n";
+    "  Nodes remember their last 64. --json: one line. docs/transactions.md, histories.md.\n";
 
 typedef struct style {
     bool json, colour;

@@ -6,9 +6,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "actors/tx/internal.h"
 #include "actors/tx/log_replay.h"
 #include "actors/tx/snap_rows.h"
-#include "actors/tx/state.h"
 #include "base/hash.h"
 #include "base/mem.h"
 #include "tests/fuzz/fuzz.h"

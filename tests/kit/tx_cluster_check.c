@@ -7,7 +7,7 @@
 
 #include <cmocka.h>
 
-#include "actors/tx/state.h"
+#include "actors/tx/internal.h"
 #include "tests/kit/tx_cluster.h"
 
 /* ---- looking ------------------------------------------------------------------------------------------- */

@@ -9,8 +9,8 @@
 
 #include "actors/node.h"
 #include "actors/remote/peer.h"
+#include "actors/tx/internal.h"
 #include "actors/tx/manager.h"
-#include "actors/tx/state.h"
 #include "tests/kit/sim/sim.h"
 #include "tests/kit/sim/workloads/list.h"
 #include "tests/kit/sim/workloads/tx_load.h"

@@ -9,8 +9,8 @@
 #include <cmocka.h>
 
 #include "actors/node.h"
+#include "actors/tx/internal.h"
 #include "actors/tx/manager.h"
-#include "actors/tx/state.h"
 #include "base/plant.h"
 #include "tests/kit/sim/sim.h"
 #include "tests/kit/sim/workloads/list.h"

@@ -22,8 +22,8 @@
 #include <cmocka.h>
 
 #include "actors/transactions.h"
+#include "actors/tx/internal.h"
 #include "actors/tx/log_format.h"
-#include "actors/tx/state.h"
 #include "base/hash.h"
 #include "base/mem.h"
 

@@ -10,8 +10,8 @@
 
 #include <cmocka.h>
 
+#include "actors/tx/internal.h"
 #include "actors/tx/manager.h"
-#include "actors/tx/state.h"
 #include "base/mem.h"
 
 /* ---- fixture ------------------------------------------------------------------------------------------- */

@@ -10,8 +10,8 @@
 #include <troupe/troupe.h>
 
 #include "actors/node.h"
+#include "actors/tx/internal.h"
 #include "actors/tx/manager.h"
-#include "actors/tx/state.h"
 #include "base/mem.h"
 #include "tests/kit/bank.h"
 

@@ -10,7 +10,7 @@
 
 #include <cmocka.h>
 
-#include "actors/tx/state.h"
+#include "actors/tx/internal.h"
 
 /* ---- fixture ------------------------------------------------------------------------------------------- */
 

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "actors/tx/state.h"
+#include "actors/tx/internal.h"
 #include "tests/kit/tx_cluster.h"
 
 #include <setjmp.h>

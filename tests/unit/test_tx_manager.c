@@ -7,8 +7,8 @@
 
 #include "actors/adapter.h"
 #include "actors/names/warden.h"
+#include "actors/tx/internal.h"
 #include "actors/tx/manager.h"
-#include "actors/tx/state.h"
 #include "base/mem.h"
 #include "tests/kit/bank.h"
 

@@ -1,6 +1,6 @@
 /* A log that isn't what it was: put back to an older copy of itself. Its node finds out by what others remember, and does
  * nothing new with it: row 14 of the crash table. Over logs in memory, as test_tx_protocol.c. */
-#include "actors/tx/state.h"
+#include "actors/tx/internal.h"
 #include "tests/kit/tx_pay.h"
 
 /* ---- copies --------------------------------------------------------------------------------------------- */

@@ -11,7 +11,7 @@
 
 #include <cmocka.h>
 
-#include "actors/tx/state.h"
+#include "actors/tx/internal.h"
 #include "base/mem.h"
 
 static const char *const all[] = {"n0/a", "n1/b"};

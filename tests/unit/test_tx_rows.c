@@ -3,7 +3,7 @@
  * test_tx_damage.c. */
 #include "tests/kit/tx_pay.h"
 
-#include "actors/tx/state.h"
+#include "actors/tx/internal.h"
 
 #define SEEDS 20
 

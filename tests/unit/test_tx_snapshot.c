@@ -11,9 +11,9 @@
 
 #include <cmocka.h>
 
+#include "actors/tx/internal.h"
 #include "actors/tx/log_format.h"
 #include "actors/tx/snap_rows.h"
-#include "actors/tx/state.h"
 #include "tests/kit/tx_pay.h"
 
 #define SEGMENT 16384u

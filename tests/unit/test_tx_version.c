@@ -5,8 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "actors/tx/internal.h"
 #include "actors/tx/manager.h"
-#include "actors/tx/state.h"
 #include "base/mem.h"
 #include "tests/kit/bank.h"
 

@@ -1,7 +1,7 @@
 /* Wound-wait: who waits for a lock, for whom, and who is told to go. The state machine over logs in memory, by steps. */
 #include "tests/kit/tx_pay.h"
 
-#include "actors/tx/state.h"
+#include "actors/tx/internal.h"
 
 /* ---- fixture ------------------------------------------------------------------------------------------- */
 

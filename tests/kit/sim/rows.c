@@ -6,8 +6,8 @@
 #include <string.h>
 
 #include "actors/node.h"
+#include "actors/tx/internal.h"
 #include "actors/tx/manager.h"
-#include "actors/tx/state.h"
 #include "tests/kit/sim/sim.h"
 
 static void hit(tr_sim *sim, uint32_t row, uint64_t times)

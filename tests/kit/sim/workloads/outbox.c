@@ -1,8 +1,8 @@
 /* A bank whose accounts emit what they did, to audits, which are participants, and to ledgers, which aren't: what is committed
  * arrives, nothing else does, and once at an audit. */
 #include "actors/node.h"
+#include "actors/tx/internal.h"
 #include "actors/tx/manager.h"
-#include "actors/tx/state.h"
 #include "tests/kit/sim/sim.h"
 #include "tests/kit/sim/workloads/list.h"
 #include "tests/kit/sim/workloads/tx_load.h"

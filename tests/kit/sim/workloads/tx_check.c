@@ -3,9 +3,9 @@
 #include <string.h>
 
 #include "actors/node.h"
+#include "actors/tx/internal.h"
 #include "actors/tx/log.h"
 #include "actors/tx/manager.h"
-#include "actors/tx/state.h"
 #include "tests/kit/sim/sim.h"
 #include "tests/kit/sim/workloads/tx_history.h"
 

@@ -6,8 +6,8 @@
 #include <string.h>
 
 #include "actors/node.h"
+#include "actors/tx/internal.h"
 #include "actors/tx/manager.h"
-#include "actors/tx/state.h"
 #include "tests/kit/sim/sim.h"
 #include "tests/kit/sim/workloads/list.h"
 #include "tests/kit/sim/workloads/tx_load.h"
