@@ -358,7 +358,7 @@ static void the_nth_allocation_fails_for_every_n_and_the_cluster_goes_on(void **
         tr_sim_destroy(sim);
     }
     assert_true(failures * EACH > 200);
-    assert_true(EACH > 1 || felt > 5);
+    assert_true(EACH > 1 || felt > 2); /* most fail a call, which is told there; of some it shows here */
 }
 
 static void a_run_with_every_fault_leaves_nothing_behind(void **state)
