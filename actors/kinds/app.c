@@ -206,7 +206,7 @@ static void receive(tr_actor *self, void *state, const tr_msg *msg)
     else if ((body = tr_match(msg, tr_app_query)))
         tr__app_on_query(self, app, msg, body);
     else if ((body = tr_match(msg, tr_app_get)))
-        tr__app_on_get(self, app, msg, body);
+        tr__app_on_get(self, app, msg);
     else if ((body = tr_match(msg, tr_app_own)))
         tr__app_on_own(self, app, msg, body);
     else if (tr_match(msg, tr_app_tick))

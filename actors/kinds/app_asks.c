@@ -52,14 +52,20 @@ static void got_over(tr_actor *self, void *state, const tr_result *result, void 
     (void)context;
 }
 
+/* An older one took the journal while it was read: it is read again. */
+static bool reads_again(tr_actor *self, tr__app_reading *r, const tr_tx_done *done)
+{
+    return done && done->reason == TR_TX_WOUNDED && ++r->wounded < READ_TRIES &&
+           tr_msg_remaining(self, r->ask) > 0;
+}
+
 static void look(tr_actor *self, tr__app *app, tr__app_reading *r);
 
-/* An older one took the journal while the look was under way: it is looked at again. */
 static void status_missed(tr_actor *self, void *state, const tr_result *result, void *context)
 {
     tr__app_reading *r = context;
     const tr_tx_done *done = result->msg ? tr_match(result->msg, tr_tx_done) : NULL;
-    if (done && done->reason == TR_TX_WOUNDED && ++r->wounded < READ_TRIES && tr_msg_remaining(self, r->ask))
+    if (reads_again(self, r, done))
         look(self, state, r);
     else
         answer_status(self, state, r, done ? TR_EABORTED : result->err,
@@ -95,12 +101,29 @@ static void look(tr_actor *self, tr__app *app, tr__app_reading *r)
     }
 }
 
+static void read_entry(tr_actor *self, tr__app *app, tr__app_reading *r);
+
+static void get_missed(tr_actor *self, void *state, const tr_result *result, void *context)
+{
+    tr__app_reading *r = context;
+    const tr_tx_done *done = result->msg ? tr_match(result->msg, tr_tx_done) : NULL;
+    if (reads_again(self, r, done)) {
+        read_entry(self, state, r);
+        return;
+    }
+    tr_reply_error(self, r->ask, done ? TR_EABORTED : result->err, "%s",
+                   done ? done->text : tr_err_word(result->err));
+    reading_end(self, r);
+}
+
 static void got(tr_actor *self, void *state, const tr_result *result, void *context)
 {
     const tr__app *app = state;
     tr__app_reading *r = context;
     const tr_app_get *get = tr_match(r->ask, tr_app_get);
     const tr_app_item *item = result->msg ? tr_match(result->msg, tr_app_item) : NULL;
+    if (result->err == TR_EABORTED && tr_then(self, tr_tx_commit(&r->tx), get_missed, r) == TR_OK)
+        return; /* its end says why */
     if (item && item->number)
         tr_reply_body(self, r->ask, &tr_app_item_type, item);
     else if (item)
@@ -113,6 +136,16 @@ static void got(tr_actor *self, void *state, const tr_result *result, void *cont
     if (!item || tr_then(self, tr_tx_commit(&r->tx), got_over, NULL) != TR_OK)
         tr_tx_abort(&r->tx);
     reading_end(self, r);
+}
+
+static void read_entry(tr_actor *self, tr__app *app, tr__app_reading *r)
+{
+    uint64_t number = tr_match(r->ask, tr_app_get)->number;
+    r->tx = tr_tx_begin(self, &brief);
+    if (tr_then(self, tr_tx_call(&r->tx, app->path, tr_app_read, .number = number), got, r) != TR_OK) {
+        tr_reply_error(self, r->ask, tr_last_error(self)->code, "%s", tr_last_error(self)->text);
+        reading_end(self, r);
+    }
 }
 
 static tr__app_reading *free_reading(tr__app *app)
@@ -150,17 +183,12 @@ static void read_status(tr_actor *self, tr__app *app, tr_msg *kept)
         look(self, app, r);
 }
 
-void tr__app_on_get(tr_actor *self, tr__app *app, const tr_msg *msg, const tr_app_get *get)
+void tr__app_on_get(tr_actor *self, tr__app *app, const tr_msg *msg)
 {
     tr_msg *kept = tr_msg_take(self, msg);
     tr__app_reading *r = kept ? read_for(self, app, kept) : NULL;
     if (r)
-        r->tx = tr_tx_begin(self, &brief);
-    if (r &&
-        tr_then(self, tr_tx_call(&r->tx, app->path, tr_app_read, .number = get->number), got, r) != TR_OK) {
-        tr_reply_error(self, r->ask, tr_last_error(self)->code, "%s", tr_last_error(self)->text);
-        reading_end(self, r);
-    }
+        read_entry(self, app, r);
 }
 
 /* ---- together ------------------------------------------------------------------------------------------ */

@@ -138,7 +138,7 @@ tr_err tr__app_transact(tr_txview *v, void *state, const tr_msg *msg);
 /* ---- app_asks.c ---------------------------------------------------------------------------------------- */
 
 void tr__app_on_query(tr_actor *self, tr__app *app, const tr_msg *msg, const tr_app_query *query);
-void tr__app_on_get(tr_actor *self, tr__app *app, const tr_msg *msg, const tr_app_get *get);
+void tr__app_on_get(tr_actor *self, tr__app *app, const tr_msg *msg);
 void tr__app_on_own(tr_actor *self, tr__app *app, const tr_msg *msg, const tr_app_own *own);
 void tr__app_on_exited(tr_actor *self, tr__app *app, const tr_exited *exited);
 void tr__app_query_canceled(tr_actor *self, tr__app *app, const tr_canceled *canceled);

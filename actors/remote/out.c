@@ -241,11 +241,11 @@ static tr__record record_of(const tr_msg *msg)
 static tr_err send_now(tr__remote_peer *p, tr_msg *msg, tr__record *record, tr__pair *pair)
 {
     tr__loop *loop = p->remote->loop;
-    bool waits = ways[msg->kind].waits;
     p->pair = pair;
     p->bulk_refused = p->went_along = false;
     if (msg->kind == TR__MSG_RECORDS)
         return tr__records_send_one(p, msg, record, pair);
+    bool waits = ways[msg->kind].waits;
     if (msg->kind == TR__MSG_MOVED && tr__stream_is_given_up(p, msg)) {
         TR__COUNT(loop->counts.handled);
         tr__moved_lost(loop, p->peer->id, msg);

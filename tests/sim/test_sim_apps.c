@@ -58,6 +58,11 @@ static tr_err looker(tr_actor *self, void *arg)
         if (err != TR_OK || status->error[0])
             is_wrong(err == TR_OK ? status->error : tr_last_error(self)->text);
         seen.looks++;
+        const tr_app_item *item;
+        err = tr_await(self, tr_ask(self, tr_whereis(self, "app"), TR_SECONDS(5), tr_app_get, .number = 1),
+                       tr_app_item, &item);
+        if (err != TR_OK && err != TR_ENOTFOUND)
+            is_wrong(tr_last_error(self)->text);
         tr_sleep(self, TR_MICROS(20));
     }
     return TR_OK;
