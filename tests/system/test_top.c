@@ -84,12 +84,12 @@ static void a_batch_as_json_has_rates_and_percentiles(void **state)
     assert_printed("no node \"ada\" runs here");
 }
 
-/* What the program writes to the terminal, until `text` comes. */
+static size_t used; /* of what is printed, since the program has the terminal */
+
+/* What the program writes to the terminal, until `text` has come: what is there already isn't drawn again. */
 static void until_on_screen(int terminal, const char *text)
 {
-    size_t used = 0;
     struct pollfd ready = {.fd = terminal, .events = POLLIN};
-    memset(printed, 0, sizeof(printed));
     while (!strstr(printed, text)) {
         if (used == sizeof(printed) - 1 || poll(&ready, 1, WITHIN_MS) != 1)
             fail_msg("\"%s\" isn't on the screen: %s", text, printed);
@@ -106,6 +106,8 @@ static void until_on_screen(int terminal, const char *text)
 static int top_on_a_terminal(struct winsize *size, pid_t *pid)
 {
     int terminal;
+    used = 0;
+    memset(printed, 0, sizeof(printed));
     *pid = forkpty(&terminal, NULL, NULL, size);
     if (*pid == 0) {
         setenv("TERM", "xterm", 1);
