@@ -85,7 +85,8 @@ TR_FN(void, demonitor, (tr_actor * self, uint64_t monitor), (self, monitor))
  * way, once. Who is linked already stays so. TR_EPERM: its node doesn't let this one (what comes of that later is told by
  * an exit as well); TR_EVERSION; TR_EFULL (4,096 links); TR_ENOMEM. */
 TR_FN(tr_err, link, (tr_actor * self, tr_addr to), (self, to))
-/* From now on neither hears of the other's end. TR_ENOMEM: nothing has changed. */
+/* From now on neither hears of the other's end. Of one that it isn't linked with: nothing, and a link that the other is making
+ * just now stays. TR_ENOMEM: nothing has changed. */
 TR_FN(tr_err, unlink, (tr_actor * self, tr_addr to), (self, to))
 TR_FN(void, trap_exit, (tr_actor * self, bool on), (self, on))
 /* Give this actor a name, unique on its node, until it ends. TR_EEXIST, TR_EINVAL (empty, too long, or with

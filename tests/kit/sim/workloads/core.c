@@ -143,6 +143,23 @@ void core_exit(tr_actor *self, core_being *being, tr_err code)
     tr_exit(self, code, "being %u has had enough", being->number);
 }
 
+/* ---- links --------------------------------------------------------------------------------------------- */
+
+const tr_msg *core_link_to(const core_being *from, tr_addr to)
+{
+    const tr_actor *actor = tr__slot(from->node->node, from->address.slot);
+    const tr_msg *link = actor->extras ? actor->extras->links : NULL;
+    while (link && !tr_addr_equal(link->sender, to))
+        link = link->next;
+    return link;
+}
+
+bool core_is_linked(const core_being *from, tr_addr to)
+{
+    const tr_msg *link = core_link_to(from, to);
+    return link && !link->ask;
+}
+
 /* ---- connections --------------------------------------------------------------------------------------- */
 
 uint64_t core_connection(const core_being *from, tr_addr to)

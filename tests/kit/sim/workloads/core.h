@@ -84,6 +84,11 @@ uint64_t core_connection(const core_being *from, tr_addr to);
  * network saw the end of, does so a while before its end is told. */
 bool core_connection_is_over(const core_being *from, tr_addr to, uint64_t then);
 
+/* What it has of a link to that one; NULL: nothing. */
+const tr_msg *core_link_to(const core_being *from, tr_addr to);
+/* Whether an unlink of its own would end a link; else one that the other side makes may be on its way, and stays. */
+bool core_is_linked(const core_being *from, tr_addr to);
+
 /* A fiber's body for a scenario's start: spawns the beings, `count` of them, each with its slot as a number for its
  * argument; whoever has ended is spawned again. Until it is killed. */
 tr_err core_keep(tr_actor *self, uint32_t node, const tr_actor_def *const *defs, uint32_t count);

@@ -174,9 +174,10 @@ static void link_one(tr_actor *self, const mortal *m, core_being *to)
 static void unlink_one(tr_actor *self, const mortal *m, const core_being *to)
 {
     tie *t = tie_of(m->being, to, true);
+    bool linked = t && core_is_linked(m->being, to->address);
     if (!t || tr_unlink(self, to->address) != TR_OK)
         return;
-    t->off = true;
+    t->off = linked;
 }
 
 static void exited(tr_actor *self, const mortal *m, const tr_exited *e)

@@ -80,25 +80,9 @@ static uint32_t *may_hear(couple *c, const core_being *of)
     return &c->may_hear[c->ends[1] == of];
 }
 
-/* What it has of a link to that one; NULL: nothing. */
-static const tr_msg *link_to(const core_being *from, tr_addr to)
-{
-    const tr_actor *actor = tr__slot(from->node->node, from->address.slot);
-    const tr_msg *link = actor->extras ? actor->extras->links : NULL;
-    while (link && !tr_addr_equal(link->sender, to))
-        link = link->next;
-    return link;
-}
-
-static bool is_linked(const core_being *from, tr_addr to)
-{
-    const tr_msg *link = link_to(from, to);
-    return link && !link->ask;
-}
-
 static void link_one(tr_actor *self, const liver *l, core_being *to)
 {
-    if (!sim_counts() || is_linked(l->being, to->address) || tr_link(self, to->address) != TR_OK)
+    if (!sim_counts() || core_is_linked(l->being, to->address) || tr_link(self, to->address) != TR_OK)
         return;
     couple *c = couple_of(l->being, to);
     if (!c) {
@@ -117,7 +101,7 @@ static void link_one(tr_actor *self, const liver *l, core_being *to)
 static void unlink_one(tr_actor *self, const liver *l, const core_being *to)
 {
     couple *c = couple_of(l->being, to);
-    bool linked = sim_counts() && is_linked(l->being, to->address); /* else one may be on its way */
+    bool linked = sim_counts() && core_is_linked(l->being, to->address); /* else one may be on its way */
     if (c && tr_unlink(self, to->address) == TR_OK && linked)
         *may_hear(c, l->being) = 0;
 }
@@ -436,7 +420,7 @@ static void at_rest(void)
         for (const tr_msg *link = actor && actor->extras ? actor->extras->links : NULL; link;
              link = link->next) {
             const core_being *b = core_being_at(link->sender);
-            if (!b || !core_lives(b) || link->ask || !link_to(b, a->address)) {
+            if (!b || !core_lives(b) || link->ask || !core_link_to(b, a->address)) {
                 core_wrong("being %u has half a link to being %u at rest", a->number, b ? b->number : 0);
                 continue;
             }
