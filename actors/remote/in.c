@@ -119,6 +119,10 @@ static void arrive(tr__loop *loop, tr_addr to, tr_msg *msg)
         tr__drop(loop, msg, newest ? TR_DROP_NEWEST : TR_DROP_FULL);
         return;
     }
+    if (!places) { /* of another loop it would wait there, without a bound */
+        tr__drop_nobodys(loop, msg);
+        return;
+    }
     msg->places = (uint16_t)places;
     tr__pass(loop, to, msg);
 }

@@ -28,9 +28,11 @@
 #define TR__RECORDS_COMING_MAX \
     (8u << 20) /* bytes of records on their way to loop 0, a message as 256 at least, likewise */
 #define TR__ANSWERS_HELD_MAX ((size_t)64 << 20) /* bytes of large answers that are held: more fail */
-#define TR__TYPES_MAX        4096               /* types told on one connection */
-#define TR__WATCHING_MAX     65536              /* monitors that one peer has here */
-#define TR__TIES_MAX         65536              /* links between here and one peer */
+#define TR__ANSWERS_LATE_MAX \
+    ((size_t)64 << 20)         /* bytes of answers on their way to loops where none waits for them */
+#define TR__TYPES_MAX    4096  /* types told on one connection */
+#define TR__WATCHING_MAX 65536 /* monitors that one peer has here */
+#define TR__TIES_MAX     65536 /* links between here and one peer */
 
 /* Where messages for a node go; read by any loop. A free one has id 0; its next use has another epoch. */
 typedef struct tr__route {
@@ -41,6 +43,9 @@ typedef struct tr__route {
     _Atomic size_t coming;     /* bytes of large messages that other loops sent, on their way to loop 0 */
     _Atomic size_t
         records; /* what other loops wrote that is on its way to loop 0; see TR__RECORDS_COMING_MAX */
+    /* Of answers to asks that other loops wrote (E4 in records.h): asks that wait, at least; and what is on its way to them. */
+    _Atomic uint64_t asking, answering;
+    _Atomic size_t answering_bytes;
     _Atomic uint64_t message_max; /* bytes of a record that it takes by that; 0: it has none */
     _Atomic uint64_t connection;  /* its number: each has a higher one than those before */
     _Atomic uint32_t may;         /* what the node there lets this one do, as far as it has said: of tr_may */

@@ -22,7 +22,7 @@ tr_msg *tr__records_open(tr__loop *loop, uint64_t from_node, uint64_t to_node)
     tr__records *r = tr__records_of(msg);
     r->from_node = from_node;
     r->to_node = to_node;
-    r->count = r->at = r->end = r->type_count = 0;
+    r->count = r->answers = r->at = r->end = r->type_count = 0;
     return msg;
 }
 

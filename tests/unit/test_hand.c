@@ -98,11 +98,39 @@ static void a_type_that_was_told_by_two_numbers_is_read_by_both(void **state)
     assert_string_equal(o->a.trail, "init 5 6 7 ");
 }
 
+static void end_it(tr_actor *self, void *context)
+{
+    (void)context;
+    tr_exit(self, TR_OK, "enough");
+}
+
+static void what_nobody_gets_waits_for_no_other_loop(void **state)
+{
+    peer_of *o = *state;
+    put_type(o, tr__type_of(&mark_type), 0);
+    put_mark(o, 0, 5);
+    take(o);
+    manual_pump(o->m);
+    manual_do(o->m, o->a.address, end_it, NULL);
+    manual_puppet b = {0}; /* another has its place: so it is that loop's still */
+    manual_spawn(o->m, 1, &b, NULL);
+    manual_pump(o->m);
+    assert_int_equal(b.address.slot, o->a.address.slot);
+    for (uint64_t n = 0; n < 3; n++)
+        put_mark(o, 0, n);
+    take(o);
+    assert_false(waits_for_it(o));
+    assert_int_equal(manual_dropped(o->m, TR_DROP_NO_ACTOR), 3);
+    assert_string_equal(b.trail, "init ");
+    manual_do(o->m, b.address, end_it, NULL); /* it is on this stack */
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, open_peer, close_peer)
         TEST(a_type_that_was_told_by_two_numbers_is_read_by_both),
+        TEST(what_nobody_gets_waits_for_no_other_loop),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
