@@ -135,6 +135,8 @@ void tr__remote_peer_send(tr__remote_peer *p, tr_msg *msg);
  * weighs is to be taken off `answers_held` when it is held no more. (remote/large.c) */
 tr_msg *tr__answer_admit(tr__remote_peer *p, tr_msg *msg);
 size_t tr__answer_weight(const tr_msg *msg);
+/* TR__HELD_MAX are: the connection is cut. */
+void tr__remote_held_too_many(tr__remote_peer *p);
 /* There is credit again. */
 void tr__remote_writable(tr__remote_peer *p);
 /* End the connection and say why, to the log and to the other side; peer_down follows. */
@@ -147,7 +149,9 @@ bool tr__records_send_held(tr__remote_peer *p);
 tr_err tr__records_send_one(tr__remote_peer *p, tr_msg *msg, tr__record *record, tr__pair *pair);
 /* The message as a unit of the bulk lane; `bound` as tr__cbor_bound says. TR_EAGAIN, TR_ETOOBIG, TR_ENOMEM ... */
 tr_err tr__remote_put_large(tr__remote_peer *p, tr__record *record, tr_msg *msg, size_t bound);
-/* Hold it for room on the bulk lane; false: no memory. */
+/* Hold it for room on the bulk lane, behind what its pair has there. */
+void tr__remote_hold_behind(tr__remote_peer *p, tr_msg *msg, tr__pair *pair);
+/* The same, without a pair; false: no memory. */
 bool tr__remote_hold_bulk(tr__remote_peer *p, tr_msg *msg, const tr__record *record);
 /* What came by the bulk lane: as in transport/flow.h. Takes block. */
 void tr__remote_take_bulk(tr__remote_peer *p, uint8_t *block, const uint8_t *bytes, size_t length);

@@ -410,6 +410,29 @@ static void what_was_asked_for_is_no_more_than_that_however_much_it_is(void **st
     assert_int_equal(route->answering_bytes, 0);
 }
 
+/* As answers do, which are sent though the connection is blocked. */
+static void what_waits_behind_the_bulk_lane_is_bounded(void **state)
+{
+    two *t = *state;
+    tell_the_type(t);
+    tr__remote_peer *p = peer_there(t);
+    tr__record pair = {.from_slot = t->here.address.slot,
+                       .from_generation = t->here.address.generation,
+                       .to_slot = t->there.address.slot,
+                       .to_generation = t->there.address.generation};
+    tr__pair_hold(tr__pairs_make(&p->pairs, &pair, 0), 1); /* something large is there */
+    for (int i = 0; i < 3 && p && !p->cut; i++) {
+        p->route->blocked = false;
+        send_unseen(t, 1000000);
+        manual_turn(t->a, 0);
+        p = peer_there(t);
+    }
+    assert_true(!p || p->cut);
+    pass(t);
+    assert_in_range(manual_dropped(t->a, TR_DROP_NO_CONNECTION), 65536, 110000);
+    manual_check(t->a);
+}
+
 static void without_memory_for_a_block_it_goes_as_a_message(void **state)
 {
     two *t = *state;
@@ -443,6 +466,7 @@ int main(void)
         TEST(an_answer_that_came_before_its_connections_end_counts),
         TEST(answers_that_nobody_asked_for_wait_for_no_loop_without_a_bound),
         TEST(what_was_asked_for_is_no_more_than_that_however_much_it_is),
+        TEST(what_waits_behind_the_bulk_lane_is_bounded),
         TEST(without_memory_for_a_block_it_goes_as_a_message),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
