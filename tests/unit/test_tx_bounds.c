@@ -153,7 +153,12 @@ static void whichever_allocation_fails_a_branch_is_there_or_refused(void **state
         n1_is_called(c, 1, "a");
         tr__alloc_fail_at(0);
         tr_tx_id id = id_of(1);
+        const tr__tx_branch *branch = branch_of(c, 1);
         assert_int_equal(branches(c), tr__tx_local_find(c->nodes[1].tx, &id) ? 1 : 0);
+        if (branch)
+            assert_int_equal(1, branch->last_number); /* with its call */
+        else
+            assert_int_equal(1, refusals(c, TR_TX_OVERLOAD, "no memory for "));
         n1_is_called(c, 2, "a");
         assert_non_null(branch_of(c, 2));
         end(c);
