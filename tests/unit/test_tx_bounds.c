@@ -147,7 +147,7 @@ static void one_transaction_has_sixteen_branches_on_a_node_at_most(void **state)
 static void whichever_allocation_fails_a_branch_is_there_or_refused(void **state)
 {
     (void)state;
-    for (uint64_t at = 1; at < 8; at++) {
+    for (uint64_t at = 1; at < 20; at++) {
         cluster *c = setup_cluster(4);
         tr__alloc_fail_at(at);
         n1_is_called(c, 1, "a");
