@@ -168,6 +168,8 @@ bool tr__tx_delivery_done(tr__tx *tx, void *token, const tr_tx_done *done)
     if (!d)
         return false;
     if (done->status == TR_TX_COMMITTED)
+        tr__tx_point_at(tx, TR__TX_POINT_EMIT_DONE);
+    if (done->status == TR_TX_COMMITTED)
         answer_delivery(tx, d, TR__TX_COMMITTED, TR_TX_NONE, "");
     else
         answer_delivery(tx, d, done->status == TR_TX_UNKNOWN ? TR__TX_PENDING : verdict_of(done->reason),

@@ -11,6 +11,7 @@
 
 #include "actors/limits.h"
 #include "actors/remote/letter.h"
+#include "actors/remote/rights.h"
 #include "base/check.h"
 #include "base/err.h"
 #include "base/mem.h"
@@ -242,8 +243,15 @@ static void notice(tr__transactions *t, const tr_msg *msg)
     }
 }
 
+/* Of all transactions, with tickets: not for a peer that may begin none here. */
 static void list(tr__transactions *t, const tr_msg *msg, uint32_t most)
 {
+    tr_error error;
+    tr_err err = tr__node_may(t->node->loops[0], tr_msg_sender(msg).node, TR__RIGHT_TRANSACT, NULL, &error);
+    if (err != TR_OK) {
+        tr_reply_error(t->self, msg, err, "%s", error.text);
+        return;
+    }
     char *json = tr__trail_json(&t->trail, t->node->name, t->tx, most);
     if (json)
         tr_reply(t->self, msg, tr_tx_listing, .json = json);

@@ -12,6 +12,7 @@
 #include <troupe/groups.h>
 
 #include "actors/names/warden.h"
+#include "actors/transactions.h"
 #include "tests/sim/far_kit.h"
 
 static const char *const public_names[] = {"public-*", NULL}, *const only_worker[] = {"work*", NULL};
@@ -335,6 +336,29 @@ static void without_transact_no_transaction_begins_here(void **state)
     assert_int_equal(outcome.status, TR_TX_COMMITTED);
 }
 
+static void ask_list(tr_actor *self, void *context)
+{
+    tr_future f = tr_ask(self, TR__TX_MANAGER_OF(far.at[1].node), TR_SECONDS(5), tr_tx_list, .most = 1);
+    (void)context;
+    tr_then(self, f, far_answered, NULL);
+}
+
+static void without_transact_nobody_hears_of_transactions_and_their_tickets(void **state)
+{
+    (void)state;
+    far_do(0, ask_list, NULL);
+    assert_string_equal(far.heard[0],
+                        "failed:permission:node n0 has no right to transact on node n1: `may` of "
+                        "its entry in the rights there (--allow FILE) doesn't say so ");
+    assert_int_equal(refused(TR__RIGHT_TRANSACT), 1);
+    far_do(2, ask_list, NULL);
+    far_heard(2, "failed:ok: "); /* a tr_tx_listing, which the kit knows nothing of */
+    far.heard[0][0] = '\0';
+    n0_may(TR_MAY_TRANSACT, public_names, NULL);
+    far_do(0, ask_list, NULL);
+    far_heard(0, "failed:ok: ");
+}
+
 /* ---- how fast ------------------------------------------------------------------------------------------ */
 
 TR_MESSAGE(flood, (bytes, data))
@@ -469,6 +493,7 @@ int main(void)
         CASE(without_subscribe_no_topic_is_subscribed_to),
         CASE(without_subscribe_a_confirmed_send_subscribes_to_none_either),
         CASE(without_transact_no_transaction_begins_here),
+        CASE(without_transact_nobody_hears_of_transactions_and_their_tickets),
         CASE(nothing_is_started_without_the_right),
         CASE(no_more_run_for_a_peer_than_it_may_have),
         CASE(a_peer_without_an_entry_may_do_nothing),
