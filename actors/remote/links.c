@@ -1,7 +1,9 @@
 /* Links with actors of one peer, and stops: what comes in, and the ties. Loop 0 only.
  *
  * K4  A tie is there from a LINK that comes or leaves until an UNLINK or an EXIT of the same two comes, an EXIT leaves, or
- *     the UNLINKED that answers our UNLINK comes; unless a LINK left behind that UNLINK.
+ *     the UNLINKED that answers our UNLINK comes; unless a LINK left behind that UNLINK. A LINK that leaves between their
+ *     UNLINK and our UNLINKED was sent before that UNLINK was read, which ended it: so the UNLINKED ends the tie, unless a LINK
+ *     of theirs came meanwhile.
  * K5  So if the connection breaks, each linked actor here has a tie, whose block becomes the signal: that takes no memory. One
  *     too many does no harm: a signal without a link is none (K1, relations.c). */
 #include <stdio.h>
@@ -14,7 +16,7 @@
 
 /* ---- ties ----
  * Of a tie's block: `sender` is the one here, `to` the one there, `ask` that one's as a number, deadline_ns the number of our
- * UNLINK that is under way; 0: they are linked. */
+ * UNLINK that is under way, 0: they are linked; `places` 1: a LINK of theirs came since their last UNLINK. */
 
 static uint64_t key_of(uint32_t slot, uint32_t generation)
 {
@@ -29,7 +31,10 @@ static tr_msg *tie_find(const tr__remote_peer *p, uint32_t slot, uint32_t genera
 static tr_msg *tie_take(tr__remote_peer *p, uint32_t slot, uint32_t generation, uint64_t theirs)
 {
     tr_msg *tie = tr__waits_take(&p->waits, TR__MSG_LINK, theirs, slot, generation);
-    p->ties -= tie != NULL;
+    if (tie) {
+        p->ties--;
+        tie->places = 0;
+    }
     return tie;
 }
 
@@ -44,6 +49,7 @@ bool tr__tie_sent(tr__remote_peer *p, tr_msg *link)
 {
     link->ask = key_of(link->to.slot, link->to.generation);
     link->deadline_ns = 0;
+    link->places = 0;
     tr_msg *tie = tie_find(p, link->sender.slot, link->sender.generation, link->ask);
     if (!tie) {
         p->ties++;
@@ -61,24 +67,28 @@ void tr__tie_leaving(tr__remote_peer *p, const tr_msg *msg)
         return;
     }
     tr_msg *tie = tie_find(p, msg->sender.slot, msg->sender.generation, theirs);
-    if (tie)
+    if (tie && msg->kind == TR__MSG_UNLINK)
         tie->deadline_ns = msg->ask;
+    else if (tie && !tie->deadline_ns && !tie->places)
+        tie_drop(p, msg->sender.slot, msg->sender.generation, theirs);
 }
 
 bool tr__tie_make(tr__remote_peer *p, tr_addr ours, tr_addr theirs)
 {
     uint64_t key = key_of(theirs.slot, theirs.generation);
-    if (tie_find(p, ours.slot, ours.generation, key))
-        return true;
-    tr_msg *tie =
-        p->ties < TR__TIES_MAX && tr__waits_room(&p->waits) ? tr__link_make(p->remote->loop, ours) : NULL;
-    if (!tie)
-        return false;
-    tie->to.slot = theirs.slot;
-    tie->to.generation = theirs.generation;
-    tie->ask = key;
-    tr__waits_put(&p->waits, tie);
-    p->ties++;
+    tr_msg *tie = tie_find(p, ours.slot, ours.generation, key);
+    if (!tie) {
+        bool room = p->ties < TR__TIES_MAX && tr__waits_room(&p->waits);
+        tie = room ? tr__link_make(p->remote->loop, ours) : NULL;
+        if (!tie)
+            return false;
+        tie->to.slot = theirs.slot;
+        tie->to.generation = theirs.generation;
+        tie->ask = key;
+        tr__waits_put(&p->waits, tie);
+        p->ties++;
+    }
+    tie->places = 1;
     return true;
 }
 
@@ -143,8 +153,10 @@ void tr__take_unlink(tr__remote_peer *p, const tr__record *r)
 {
     uint64_t theirs = key_of(r->from_slot, r->from_generation);
     tr_msg *tie = tie_find(p, r->to_slot, r->to_generation, theirs);
-    if (tie && !tie->deadline_ns) /* else the answer to ours is still to come */
+    if (tie && !tie->deadline_ns)
         tie_drop(p, r->to_slot, r->to_generation, theirs);
+    else if (tie) /* the answer to ours is still to come */
+        tie->places = 0;
     tr_msg *msg = block_for(p, r, TR__MSG_UNLINK);
     if (!msg)
         return;

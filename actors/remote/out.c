@@ -215,7 +215,7 @@ static void leaving(tr__remote_peer *p, const tr_msg *msg)
         tr__stream_began(p, msg);
     else if (msg->kind == TR__MSG_DEMAND)
         tr__stream_granted(p, msg);
-    else if (msg->kind == TR__MSG_UNLINK || msg->kind == TR__MSG_EXIT)
+    else if (msg->kind == TR__MSG_UNLINK || msg->kind == TR__MSG_UNLINKED || msg->kind == TR__MSG_EXIT)
         tr__tie_leaving(p, msg);
     else if ((msg->kind == TR__MSG_REPLY || msg->kind == TR__MSG_FAILURE) && msg->flags & TR__MSG_STREAM)
         waiting = tr__waits_take(&p->waits, TR__MSG_CANCEL, msg->ask, msg->to.slot, msg->to.generation);
@@ -533,7 +533,7 @@ static void waits_end(tr__remote_peer *p)
     tr_msg *msg;
     while ((msg = tr__waits_pop(&p->waits))) {
         tr_addr target = {p->peer->id, msg->to.slot, msg->to.generation};
-        msg->places = 0; /* of a stream: what it knew of its items */
+        msg->places = 0; /* what was known of a stream's items, or a tie */
         bool left = msg->kind == TR__MSG_ASK    ? TR_PLANT(ask_left)
                     : msg->kind == TR__MSG_LINK ? TR_PLANT(tie_dropped)
                                                 : TR_PLANT(down_dropped);

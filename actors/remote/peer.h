@@ -194,7 +194,7 @@ void tr__watching_end(tr__remote_peer *p);
 bool tr__tie_make(tr__remote_peer *p, tr_addr ours, tr_addr theirs);
 /* A LINK is about to leave. Its block is the tie, and is to wait; false: there is one already. */
 bool tr__tie_sent(tr__remote_peer *p, tr_msg *link);
-/* An UNLINK, an EXIT leaves. */
+/* An UNLINK, an UNLINKED, an EXIT leaves. */
 void tr__tie_leaving(tr__remote_peer *p, const tr_msg *msg);
 /* Their records. */
 void tr__take_link(tr__remote_peer *p, const tr__record *r);
