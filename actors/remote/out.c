@@ -302,6 +302,13 @@ static void hold(tr__remote_peer *p, tr_msg *msg)
         tr__remote_held_too_many(p);
 }
 
+/* There is no room, or no connection any more: of that the end tells when all that came by it is handed on, and then tells of
+ * what is held. An unlink's end before that would have a LINK that came be one behind it (K2, relations.c). */
+static bool is_to_wait(tr_err err)
+{
+    return err == TR_EAGAIN || err == TR_ENOCONN;
+}
+
 /* As what refused it says. Without memory for its pair all wait behind it. */
 static void hold_for(tr__remote_peer *p, tr_msg *msg, const tr__record *record)
 {
@@ -441,7 +448,7 @@ void tr__remote_peer_send(tr__remote_peer *p, tr_msg *msg)
     }
     tr__record record = record_of(msg);
     tr_err err = send_in_order(p, msg, &record);
-    if (err == TR_EAGAIN) {
+    if (is_to_wait(err)) {
         msg = tr__answer_admit(p, msg);
         if (msg)
             hold_for(p, msg, &record);
@@ -463,15 +470,15 @@ static void send_held(tr__remote_peer *p)
         size_t weight = tr__answer_weight(msg);
         tr__record record = record_of(msg);
         tr_err err = send_in_order(p, msg, &record);
-        if (err == TR_EAGAIN && !(p->bulk_refused && tr__remote_hold_bulk(p, msg, &record)))
+        if (is_to_wait(err) && !(p->bulk_refused && tr__remote_hold_bulk(p, msg, &record)))
             return;
         p->remote->loop->counts.sent += TR_PLANT(held_counted_twice);
         p->held = next;
         if (!next)
             p->held_end = &p->held;
         p->held_count--;
-        p->answers_held -= err != TR_EAGAIN ? weight : 0;
-        if (err != TR_OK && err != TR_EAGAIN)
+        p->answers_held -= is_to_wait(err) ? 0 : weight;
+        if (err != TR_OK && !is_to_wait(err))
             give_up(p, msg, err);
         if (p->cut) /* nothing goes where something before it didn't */
             return;
@@ -487,7 +494,7 @@ static void send_bulk_held(tr__remote_peer *p)
         tr__record record = record_of(msg);
         tr__pair *pair = tr__pairs_find(&p->pairs, &record, 0); /* there: it is held */
         tr_err err = send_now(p, msg, &record, pair);
-        if (err == TR_EAGAIN)
+        if (is_to_wait(err))
             return;
         tr__pair_hold(pair, -1);
         p->bulk_held = next;
