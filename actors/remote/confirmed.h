@@ -83,7 +83,8 @@ typedef struct tr__confirm_peer {
     char name[TR_NAME_MAX]; /* "": it was never connected */
     bool up;
     bool able;        /* its version has a confirmer */
-    bool replaced;    /* another incarnation of it came */
+    bool replaced;    /* a later incarnation of it came */
+    uint64_t met;     /* in which order nodes were met first; 0: not yet */
     uint64_t gone_ns; /* since when it isn't up */
     struct tr__confirm_out *out;
     struct tr__confirm_in *in;
@@ -95,6 +96,7 @@ struct tr__confirmer {
     tr__confirm_peer *peers;
     uint64_t swept_ns;
     uint64_t kept; /* messages that aren't confirmed yet */
+    uint64_t met;  /* nodes that were */
     bool watching;
     bool owes; /* some peer is to be told what became of its messages */
 };

@@ -79,15 +79,14 @@ static void went(tr__confirmer *c, tr__confirm_peer *peer)
     if (!peer->up && peer->replaced)
         tr__confirm_fail(c, peer, TR_ENOACTOR, TR__STARTED_ANEW);
     tr__confirmer_by(c, peer->gone_ns + TR__CONFIRM_FORGET_NS);
-    if (!peer->up && !peer->in && !peer->out)
-        peer_free(c, peer);
 }
 
-/* Another incarnation of that node is there: the last one won't come back. Of its end we may not have heard yet. */
-static void replace(tr__confirmer *c, const tr_node_event *event)
+/* A later incarnation of that node is there: the last one won't come back. Of its end we may not have heard yet; and what an
+ * earlier one had sent before its end may be taken for a connection of it once more, after this one's. */
+static void replace(tr__confirmer *c, const tr__confirm_peer *later)
 {
     for (tr__confirm_peer *p = c->peers; p; p = p->hh.next) {
-        if (p->node == event->node || strcmp(p->name, event->name) != 0)
+        if (p->met >= later->met || strcmp(p->name, later->name) != 0)
             continue;
         p->replaced = true;
         if (!p->up)
@@ -101,12 +100,14 @@ static void node_changed(tr__confirmer *c, const tr_node_event *event)
     if (!peer)
         return;
     snprintf(peer->name, sizeof(peer->name), "%s", event->name);
+    if (!peer->met)
+        peer->met = ++c->met;
     if (!event->up) {
         went(c, peer);
         return;
     }
     look_at(c, peer);
-    replace(c, event);
+    replace(c, peer);
 }
 
 /* ---- time ---------------------------------------------------------------------------------------------- */
