@@ -91,6 +91,12 @@ static void lose(topic *t, subscriber *s, uint64_t count)
     t->lost += count;
 }
 
+static void lose_oldest(tr_actor *self, topic *t, subscriber *s)
+{
+    lose(t, s, weight(oldest(s)->msg));
+    drop_oldest(self, s);
+}
+
 static void forget(tr_actor *self, topic *t, subscriber *s)
 {
     while (s->count)
@@ -169,14 +175,16 @@ static bool keep(tr_actor *self, topic *t, subscriber *s, const tr_msg *msg, kep
         (*made)->msg = tr_msg_take(self, msg);
         (*made)->holders = 1; /* the publication's own */
     }
-    if (!*made || !(*made)->msg || (no_room && s->policy == TR_TOPIC_DROP_NEWEST)) {
+    bool no_memory = !*made || !(*made)->msg;
+    if (no_memory && s->policy != TR_TOPIC_DROP_NEWEST) /* its room with it, or the loss were told of before that (G1) */
+        while (s->count)
+            lose_oldest(self, t, s);
+    if (no_memory || (no_room && s->policy == TR_TOPIC_DROP_NEWEST)) {
         lose(t, s, weight(msg));
         return true;
     }
-    if (no_room) {
-        lose(t, s, weight(oldest(s)->msg));
-        drop_oldest(self, s);
-    }
+    if (no_room)
+        lose_oldest(self, t, s);
     s->ring[(s->first + s->count++) % s->room] = *made;
     (*made)->holders++;
     return true;
