@@ -83,13 +83,24 @@ typedef struct watcher {
     bool heard[NODES]; /* since it was asked */
 } watcher;
 
+/* A topic that has no memory for it says so. */
+static void subscribed(tr_actor *self, void *state, const tr_result *result, void *arg)
+{
+    const watcher *w = state;
+    (void)arg;
+    if (result->err != TR_OK && !tr_addr_is_none(w->topic))
+        tr_exit(self, TR_EAGAIN, "it can't subscribe now");
+}
+
 static void subscribe(tr_actor *self, watcher *w)
 {
     tr_addr topic = tr_whereis(self, "wire");
-    if (!tr_addr_is_none(w->topic) || tr_addr_is_none(topic) ||
-        tr_send(self, topic, tr_subscribe, .room = 8) != TR_OK)
+    if (!tr_addr_is_none(w->topic) || tr_addr_is_none(topic))
         return;
     w->topic_monitor = tr_monitor(self, topic);
+    tr_future future = tr_ask(self, topic, TR_SECONDS(5), tr_subscribe, .room = 8);
+    if (!w->topic_monitor || !future.id || tr_then(self, future, subscribed, NULL) != TR_OK)
+        tr_exit(self, TR_EAGAIN, "it can't ask to subscribe now");
     w->topic = topic;
     memset(w->seen, 0, sizeof(w->seen)); /* a new one may have feeds that begin earlier than this ended */
 }
