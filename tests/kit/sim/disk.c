@@ -124,7 +124,8 @@ void sim_disk_full(sim_node *node, uint64_t until)
 
 void sim_disk_node_died(sim_node *node, bool power)
 {
-    sim_reaches(node->sim, node->disk.snap.seals > 0, "who has a snapshot dies");
+    if (node->disk.snap.seals > 0) /* most of what has no transactions never has one */
+        sim_reaches(node->sim, true, "who has a snapshot dies");
     if (!power)
         return;
     sim_rows_power_cut(node);
