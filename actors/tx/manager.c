@@ -112,7 +112,7 @@ static tr_err io_deliver(void *context, const tr__tx_frame *emit, tr_error *erro
                         emit->actor);
     if (def->transact)
         return TR_EMISMATCH;
-    TR_TRY(tr__peers_reach(t, emit->from, to, error));
+    TR_TRY(tr__peers_may_send(t, emit->from, to, emit->type, error));
     memcpy(&of, emit->id.data, sizeof(of));
     snprintf(id, sizeof(id), "%s/%.*s/%u", tr__tx_id_format(&of, op), TR_NAME_MAX, emit->text, emit->number);
     const tr__letter letter = {.to = to,

@@ -197,6 +197,27 @@ static void without_subscribe_no_topic_is_subscribed_to(void **state)
     far_heard(0, "failed:ok: "); /* tr_subscribed, which the kit knows nothing of */
 }
 
+static void subscribe_confirmed(tr_actor *self, void *context)
+{
+    tr_future f = tr_send_confirmed(self, *(tr_addr *)context, TR_SECONDS(5), tr_subscribe, .room = 4);
+    tr_then(self, f, far_answered, NULL);
+}
+
+static void without_subscribe_a_confirmed_send_subscribes_to_none_either(void **state)
+{
+    (void)state;
+    tr_addr topic;
+    far_do(1, spawn_topic, &topic);
+    far_do(0, subscribe_confirmed, &topic);
+    assert_non_null(strstr(far.heard[0], "failed:permission:"));
+    assert_int_equal(refused(TR__RIGHT_SUBSCRIBE), 1);
+    far.heard[0][0] = '\0';
+    n0_may(TR_MAY_SUBSCRIBE, public_names, NULL);
+    far_do(0, subscribe_confirmed, &topic);
+    assert_null(strstr(far.heard[0], "failed:permission:"));
+    assert_int_equal(refused(TR__RIGHT_SUBSCRIBE), 0);
+}
+
 static void nothing_is_started_without_the_right(void **state)
 {
     (void)state;
@@ -470,6 +491,7 @@ int main(void)
         CASE(without_send_nobody_hears_what_actors_do),
         CASE(who_was_asked_may_answer),
         CASE(without_subscribe_no_topic_is_subscribed_to),
+        CASE(without_subscribe_a_confirmed_send_subscribes_to_none_either),
         CASE(without_transact_no_transaction_begins_here),
         CASE(without_transact_nobody_hears_of_transactions_and_their_tickets),
         CASE(nothing_is_started_without_the_right),
