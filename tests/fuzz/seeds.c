@@ -329,7 +329,7 @@ static void put_how(uint8_t how)
     tr__tx_put_raw(&put_down, &how, 1);
 }
 
-/* Of n1, while something is in doubt there, and something is owed; as it is on the disk. */
+/* Of n1, while something is in doubt there, and something is owed, and later on emitted; as it is on the disk. */
 static void seeds_of_snapshot(cluster *c)
 {
     memory_log *disk = &c->nodes[1].log;
@@ -359,11 +359,13 @@ static void seeds_of_snapshots(void)
     static cluster c;
     cluster_open(&c, 1);
     c.segment = 16384;
+    c.no_ledger = true;
     for (uint32_t i = 0; i < CLUSTER_NODES; i++) {
         cluster_kill(&c, i, false);
         cluster_start(&c, i);
     }
     for (int i = 0; i < 40; i++) {
+        c.emits = i >= 20;
         cluster_transfer_begin(&c, 0, i % 2 ? "n1/a" : "n2/b", i % 2 ? "n2/b" : "n1/a", 10);
         cluster_run(&c, TR_MILLIS(60));
         if (i % 10 == 9) {

@@ -122,7 +122,7 @@ static void of_people(void)
     }
 }
 
-/* Frames of transactions: a call and its commit, prepare and decision, what is asked about it. */
+/* Frames of transactions: a call and its commit, prepare and decision, what is asked about it, what is emitted. */
 static void of_managers(void)
 {
     static const uint8_t calls[] = {0, 1, 0, 0x11, 50, 0, 0, 2, 0, 3,  0, 0x51, 50,
@@ -131,9 +131,13 @@ static void of_managers(void)
                                        0, 1, 0x29, 2,    0,  7, 0,  0, 0, 6, 0,  2,    0,  8,
                                        0, 0, 0,    6,    0,  0, 11, 0, 0, 0, 0,  0};
     static const uint8_t ours[] = {4, 12, 1, 2, 1, 2, 0, 6, 8, 0, 0, 2, 0, 2, 0, 10, 0, 0, 0, 6, 0, 0, 2};
+    static const uint8_t emits[] = {0,  14,   0x08, 0x10, 0, 0, 0, 2,  0,    14,   0x08, 0x10, 0, 0, 0, 0,
+                                    14, 0x88, 0x12, 0,    0, 0, 0, 14, 0x48, 0x14, 0,    0,    0, 2, 4, 1,
+                                    1,  1,    1,    1,    1, 1, 1, 0,  15,   0x40, 0x0a, 0,    6, 0, 2};
     seed_write("tx_frames", calls, sizeof(calls));
     seed_write("tx_frames", prepares, sizeof(prepares));
     seed_write("tx_frames", ours, sizeof(ours));
+    seed_write("tx_frames", emits, sizeof(emits));
 }
 
 static void of_apps(void)

@@ -10,6 +10,9 @@
 
 static const char *const actors[] = {"a", "b", "", "no-such-actor-here-but-a-name-that-is-rather-long"};
 
+/* Of what is emitted: a participant that notes ids, who is none, and accounts. */
+static const char *const receivers[] = {"audit", "ledger", "a", "b"};
+
 /* The parties of a COMMIT or PREPARE: some of the cluster's accounts. */
 static void parties_of(fuzz_bytes *in, tr__tx_buffer *out, uint64_t boot)
 {
@@ -25,6 +28,26 @@ static void parties_of(fuzz_bytes *in, tr__tx_buffer *out, uint64_t boot)
         parties[i].writes = which >> 5 & 3;
     }
     tr__tx_put_parties(out, parties, count);
+}
+
+/* What else an EMIT and an EMITTED say: by its place in the log of who emitted it, to whom. */
+static void be_of_emit(tr__tx_frame *frame, uint8_t which, uint8_t what)
+{
+    frame->actor = receivers[which >> 6];
+    frame->text = "a";
+    frame->ts = what >> 1;
+    frame->number = what & 1;
+    if (frame->kind == TR__TX_EMIT && which >> 6 == 0) {
+        frame->type = CLUSTER_NOTE;
+        frame->body = frame->id;
+    }
+}
+
+/* What the kit's participants take. */
+static bool is_call_of_any(const tr__tx_frame *frame)
+{
+    bool is_call = frame->kind == TR__TX_CALL || frame->kind == TR__TX_EMIT;
+    return !is_call || frame->body.size == (frame->type == CLUSTER_NOTE ? sizeof(tr_tx_id) : sizeof(int64_t));
 }
 
 static void hear(cluster *c, const tr_tx_id *ids, fuzz_bytes *in)
@@ -67,8 +90,9 @@ static void hear(cluster *c, const tr_tx_id *ids, fuzz_bytes *in)
         parties_of(in, &buffer, n->id);
         frame.body = (tr_bytes){buffer.bytes, buffer.length};
     }
-    bool is_call = frame.kind == TR__TX_CALL || frame.kind == TR__TX_EMIT;
-    if (n->tx && !(is_call && frame.body.size != 8)) /* the account takes 8 bytes only */
+    if (frame.kind == TR__TX_EMIT || frame.kind == TR__TX_EMITTED)
+        be_of_emit(&frame, which, what);
+    if (n->tx && is_call_of_any(&frame))
         tr__tx_receive(n->tx, &frame);
     tr__tx_buffer_free(&buffer);
 }

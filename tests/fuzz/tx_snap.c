@@ -50,6 +50,21 @@ static uint64_t hash_of(const void *a, size_t a_size, const void *b, size_t b_si
     return tr__hash_done(hash);
 }
 
+/* Of what is emitted and not delivered, and of its order. */
+static uint64_t digest_of_outbox(const tr__tx *tx)
+{
+    uint64_t sum = tx->emit_count;
+    for (const tr__tx_outlet *outlet = tx->outlets; outlet; outlet = outlet->hh.next) {
+        uint64_t line = 0;
+        for (const tr__emit *emit = outlet->first; emit; emit = emit->next) {
+            line = hash_of(&emit->key, sizeof emit->key, emit->bytes, emit->to_size + 1 + emit->size, line);
+            line = hash_of(&emit->id, sizeof emit->id, emit->actor, strlen(emit->actor), line ^ emit->type);
+        }
+        sum += line;
+    }
+    return sum;
+}
+
 /* Of all that a start has to know; in any order. An outcome that may be forgotten may be there or not. */
 static uint64_t digest(const tr__tx *tx)
 {
@@ -73,7 +88,7 @@ static uint64_t digest(const tr__tx *tx)
     for (uint32_t i = 0; i < tx->life_count; i++)
         if (tx->lives[i].id != tx->id)
             sum += hash_of(&tx->lives[i].lsn, sizeof(uint64_t), NULL, 0, tx->lives[i].id);
-    return sum;
+    return sum + digest_of_outbox(tx);
 }
 
 /* False: it is refused, and says why. Nothing is written: what a start appends is never forced here. */

@@ -250,6 +250,12 @@ static void an_operator_who_knows_goes_on_at_once(void **state)
     carol_says("1", "status 0");
 }
 
+static void assert_fails(const char *command, const char *why)
+{
+    assert_int_equal(1, sh("%s", command));
+    assert_contains(content("err"), why);
+}
+
 /* 256 MiB of log: a snapshot, closed segments behind it, and the one that is written. */
 static void a_snapshot_and_all_segments_behind_it_come_along(void **state)
 {
@@ -257,23 +263,20 @@ static void a_snapshot_and_all_segments_behind_it_come_along(void **state)
 #ifdef TR_PLAIN_POOLS
     skip(); /* it takes minutes there, and is the same code as in the others */
 #endif
-    carol_says("330+", "status 0");
+    carol_says("420+", "status 0");
     for (int i = 0; i < 200 && (sh("test -e a/alice.txsnap -a ! -e a/alice.txlog.2") != 0); i++)
         poll(NULL, 0, 100);
+    assert_fails("trap '' XFSZ; ulimit -f 20000; $T tx backup alice backup", "writing backup/alice.txlog.");
+    assert_int_equal(1, sh("test -e backup")); /* nor the snapshot, which was copied */
     assert_int_equal(0, sh("$T tx backup alice backup && ls backup"));
     assert_contains(content("out"), "alice.txsnap");
     assert_contains(content("out"), "alice.txlog.5");
+    assert_contains(content("out"), "alice.txlog.6");
     end(&alice);
     assert_int_equal(0, sh("$T tx restore backup elsewhere --lose-what-is-missing"));
     start(&alice, "elsewhere");
-    carol_says("0", "x -230 and y 430: status 0 reason 0 sum 200");
+    carol_says("0", "x -320 and y 520: status 0 reason 0 sum 200");
     carol_says("1", "status 0");
-}
-
-static void assert_fails(const char *command, const char *why)
-{
-    assert_int_equal(1, sh("%s", command));
-    assert_contains(content("err"), why);
 }
 
 static void nothing_is_written_over_and_what_is_damaged_is_named(void **state)
@@ -300,6 +303,10 @@ static void nothing_is_written_over_and_what_is_damaged_is_named(void **state)
     assert_int_equal(1, sh("test -e elsewhere"));
     assert_int_equal(2, sh("$T tx backup alice"));
     assert_int_equal(2, sh("$T tx restore backup"));
+    assert_fails("printf x | dd of=a/alice.txlog bs=1 seek=12400 conv=notrunc 2>/dev/null; "
+                 "$T tx backup alice worse",
+                 "alice.txlog"); /* which the node, that has read it, doesn't know */
+    assert_int_equal(1, sh("test -e worse"));
     carol_says("0", "sum 200");
 }
 
@@ -312,6 +319,7 @@ static void when_the_disk_is_full_what_was_made_is_removed_and_the_node_goes_on(
     assert_int_equal(1, sh("test -e backup"));
     carol_says("1", "status 0");
     assert_int_equal(0, sh("$T tx backup alice backup"));
+    assert_string_equal("", content("err")); /* the node holds nothing for the one that failed */
     assert_fails("trap '' XFSZ; ulimit -f 8; $T tx restore backup elsewhere", "alice.txlog: ");
     assert_int_equal(1, sh("test -e elsewhere"));
 }
