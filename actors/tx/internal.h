@@ -187,8 +187,10 @@ void tr__tx_propose_abort(tr__tx *tx, const tr_tx_id *id);
 
 /* NULL: there is no record of it, or it is forgotten. */
 tr__tx_outcome_at *tr__tx_outcome_find(tr__tx *tx, const tr_tx_id *id);
-/* T5. False: no memory. */
-bool tr__tx_outcome_put(tr__tx *tx, const tr_tx_id *id, bool committed, uint64_t ts);
+/* T5. Without memory it is one that was forgotten. */
+void tr__tx_outcome_put(tr__tx *tx, const tr_tx_id *id, bool committed, uint64_t ts);
+/* It may have been decided here, and be forgotten: nothing of it is here. */
+bool tr__tx_may_be_decided(tr__tx *tx, const tr_tx_id *id);
 /* What somebody had asked for. */
 void tr__tx_settled(tr__tx *tx, tr__tx_decision *decision, bool committed, uint64_t ts);
 /* It began so long ago that its outcome need not be kept. */

@@ -25,7 +25,8 @@ static tr_err restore_outcome(tr__tx *tx, tr_bytes id, tr__tx_reader *reader)
     memcpy(&key, id.data, sizeof(key));
     if (tr__tx_outcome_contradicts(tx, &key, committed))
         return TR_EPROTO;
-    return tr__tx_outcome_put(tx, &key, committed, ts) ? TR_OK : TR_ENOMEM;
+    tr__tx_outcome_put(tx, &key, committed, ts);
+    return TR_OK;
 }
 
 static tr_err restore_state(tr__tx *tx, tr_bytes key, tr_bytes value)

@@ -301,8 +301,12 @@ struct tr__tx {
     tr__tx_outcome_at
         *heard;       /* of what was prepared here and decided elsewhere: the last ones, the oldest first */
     uint64_t keep_ms; /* so long after its begin an outcome is kept at least */
-    uint64_t forgotten_ms; /* what is forgotten had begun by then, by its id */
-    uint64_t outcomes_ns;  /* when to look at them */
+    uint32_t outcomes_most;        /* then the oldest go before that */
+    uint64_t outcomes_early;       /* so many did, since the start */
+    uint64_t forgotten_ms;         /* what is forgotten had begun by then, by its id */
+    uint64_t forgotten_told_ms;    /* as the log says */
+    uint64_t outcomes_ns;          /* when to look at them */
+    uint64_t early_told, early_ns; /* so many of those were told of; when the next may be */
     tr__tx_tomb *tombs;
     uint64_t tombs_ns;        /* when to look at them */
     uint64_t tombs_missed_ns; /* until when one counts that couldn't be made */
