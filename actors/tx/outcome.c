@@ -341,36 +341,37 @@ void tr__tx_outcomes_forget_token(tr__tx *tx, const void *token)
     for (tr__tx_decision *decision = tx->decisions; decision; decision = decision->hh.next)
         if (decision->token == token)
             decision->token = NULL;
-}
-
-static bool is_in_doubt(tr__tx *tx, const tr_tx_id *id, const char *actor)
-{
-    const tr__tx_branch *branch = tr__tx_branch_find(tx, id, actor);
-    return branch && branch->state == TR__BRANCH_PREPARED;
+    for (tr__tx_branch *branch = tx->branches; branch; branch = branch->hh.next)
+        if (branch->token == token)
+            branch->token = NULL;
 }
 
 /* The branches of it here that are in doubt; how many there were, and how many still are: what can't be written now stays
- * as it is. */
-static uint32_t finish_here(tr__tx *tx, const tr_tx_id *id, bool commits, uint32_t *left)
+ * as it is. If none is he hears of it with the last one. */
+static uint32_t finish_here(tr__tx *tx, const tr_tx_id *id, bool commits, void *token, uint32_t *left)
 {
     uint32_t count = 0;
-    char actor[TR_NAME_MAX];
-    tr__tx_branch *branch, *next;
+    tr__tx_branch *last = NULL;
     *left = 0;
-    HASH_ITER(hh, tx->branches, branch, next)
-    {
+    for (tr__tx_branch *branch = tx->branches; branch; branch = branch->hh.next) {
         if (branch->state != TR__BRANCH_PREPARED || memcmp(&branch->key.id, id, sizeof(*id)) != 0)
             continue;
         uint64_t ts = ++tx->clock;
-        tr__tx_event(tx, id, branch->at->name, "by hand", commits ? "committed" : "aborted");
-        snprintf(actor, sizeof(actor), "%s", branch->at->name);
-        tr__tx_branch_finish(tx, branch, commits, commits ? ts : 0, true);
-        *left += is_in_doubt(tx, id, actor);
+        if (tr__tx_branch_by_hand(tx, branch, commits, commits ? ts : 0))
+            last = branch;
+        else
+            ++*left;
         count++;
     }
-    if (count)
-        tr__log_force(tx->log, tr__log_last(tx->log));
+    if (last && !*left)
+        last->token = token;
     return count;
+}
+
+void tr__tx_told_by_hand(tr__tx *tx, void *token, bool committed)
+{
+    tell_operator(tx, token, committed ? TR_TX_COMMITTED : TR_TX_ABORTED, committed ? TR_TX_NONE : TR_TX_APP,
+                  "on this node only", 0);
 }
 
 static void decide_at_decider(tr__tx *tx, const tr_tx_id *id, const uint8_t *log, bool commits, void *token)
@@ -409,13 +410,10 @@ static void decide_at_decider(tr__tx *tx, const tr_tx_id *id, const uint8_t *log
 
 static void decide_here(tr__tx *tx, const tr_tx_id *id, bool commits, void *token)
 {
-    uint32_t left, count = finish_here(tx, id, commits, &left);
+    uint32_t left, count = finish_here(tx, id, commits, token, &left);
     if (left)
         tell_operator(tx, token, TR_TX_UNKNOWN, TR_TX_OVERLOAD, unwritten, 0);
-    else if (count)
-        tell_operator(tx, token, commits ? TR_TX_COMMITTED : TR_TX_ABORTED, commits ? TR_TX_NONE : TR_TX_APP,
-                      "on this node only", 0);
-    else
+    else if (!count)
         tell_operator(tx, token, TR_TX_UNKNOWN, TR_TX_NOT_ALLOWED, "nothing of it is in doubt on this node",
                       0);
 }

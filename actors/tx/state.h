@@ -38,6 +38,7 @@ typedef enum tr__tx_branch_state {
     TR__BRANCH_DECIDING,  /* of a transaction that is decided here: that decision's */
     TR__BRANCH_PREPARING, /* its redo is on the way to the disk */
     TR__BRANCH_PREPARED,  /* in doubt: T2 */
+    TR__BRANCH_BY_HAND,   /* its operator has decided it: that is on the way to the disk */
     TR__BRANCH_FINISHING, /* committed and applied; the record isn't durable yet */
     TR__BRANCH_GONE,
     TR__BRANCH_STATES
@@ -97,7 +98,8 @@ struct tr__tx_branch {
     uint64_t silent_ns; /* since when who decides has been asked without an answer; 0: it has answered */
     bool log_lost;      /* it has another log than it had */
     bool alarmed;       /* that it is in doubt for so long was told */
-    uint32_t decided;   /* a verdict that came while preparing; 0: none */
+    uint32_t decided;   /* a verdict that came while preparing, or by hand; 0: none */
+    void *token;        /* BY_HAND: that operator's, of the last branch of its transaction */
 };
 
 /* ---- decisions ----------------------------------------------------------------------------------------- */
