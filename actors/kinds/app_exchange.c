@@ -50,7 +50,9 @@ static void aborted(tr_actor *self, tr__app *app, const tr_tx_done *done)
     if (done->reason == TR_TX_WOUNDED && app->step != TR__APP_RESOLVING)
         tr__app_again(self, app);
     else
-        tr__app_part(self, app, TR_EABORTED, done->text);
+        tr__app_part(self, app, done->reason == TR_TX_LOG_FULL ? TR_EFULL : TR_EABORTED, done->text);
+    if (done->reason == TR_TX_LOG_FULL)
+        tr__app_puts_refuse(self, app, app->backoff_ns);
 }
 
 static void next(tr_actor *self, tr__app *app, tr_future future, tr_then_fn then)

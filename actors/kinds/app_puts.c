@@ -57,6 +57,20 @@ void tr__app_puts_fail(tr_actor *self, tr__app *app)
     }
 }
 
+void tr__app_puts_refuse(tr_actor *self, tr__app *app, uint64_t within_ns)
+{
+    for (tr__put **link = first_waiting(app); *link;) {
+        if (tr_msg_remaining(self, (*link)->ask) > within_ns) {
+            link = &(*link)->next;
+            continue;
+        }
+        tr__put *put = put_pop(app, link);
+        tr_reply_error(self, put->ask, app->error.code, "app %.40s (%s) could not put it in time: %s",
+                       app->name, app->id, app->error.text);
+        put_free(self, app, put);
+    }
+}
+
 void tr__app_puts_sweep(tr_actor *self, tr__app *app)
 {
     for (tr__put **link = first_waiting(app); *link;) {

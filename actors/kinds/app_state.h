@@ -116,6 +116,8 @@ void tr__app_on_put(tr_actor *self, tr__app *app, const tr_msg *msg, const tr_ap
 /* The first `app->batch` of them are committed, numbered from `first`: answer and forget them. */
 void tr__app_puts_done(tr_actor *self, tr__app *app, uint64_t first);
 void tr__app_puts_fail(tr_actor *self, tr__app *app);
+/* None is under way: those whose askers wait no longer than that fail now, with app->error. */
+void tr__app_puts_refuse(tr_actor *self, tr__app *app, uint64_t within_ns);
 void tr__app_put_canceled(tr_actor *self, tr__app *app, const tr_canceled *canceled);
 /* Forget those whose askers no longer wait, but for those that are under way. */
 void tr__app_puts_sweep(tr_actor *self, tr__app *app);

@@ -22,7 +22,8 @@ static const struct {
     [TR__BRANCH_READY] = {"ready", TO(WAITING) | TO(EXECUTING) | TO(DECIDING) | TO(PREPARING) | TO(GONE)},
     [TR__BRANCH_DECIDING] = {"deciding", TO(GONE)},
     [TR__BRANCH_PREPARING] = {"preparing", TO(PREPARED)},
-    [TR__BRANCH_PREPARED] = {"prepared", TO(FINISHING) | TO(GONE)},
+    [TR__BRANCH_PREPARED] = {"prepared", TO(BY_HAND) | TO(FINISHING) | TO(GONE)},
+    [TR__BRANCH_BY_HAND] = {"decided by hand", TO(GONE)},
     [TR__BRANCH_FINISHING] = {"finishing", TO(GONE)},
     [TR__BRANCH_GONE] = {"gone", 0},
 };

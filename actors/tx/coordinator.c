@@ -229,10 +229,8 @@ void tr__tx_decision_won(tr__tx *tx, tr__tx_decision *decision, bool commits, ui
     tr__tx_point_at(tx, TR__TX_POINT_COMMIT_FORCED);
     if (tx->decided_in->shared && !tr__tx_outcome_find(tx, &decision->id))
         record_shared(tx, decision);
-    if (tr__tx_outcome_put(tx, &decision->id, true, decision->ts))
-        committed(tx, decision);
-    else
-        tr__tx_fatal(tx, TR_ENOMEM, "no memory to remember a committed transaction");
+    tr__tx_outcome_put(tx, &decision->id, true, decision->ts);
+    committed(tx, decision);
 }
 
 /* One record: who has to hear of it, and what it does to the participants here. */
@@ -355,6 +353,10 @@ void tr__tx_on_commit(tr__tx *tx, const tr__tx_frame *frame)
     if (tr__tx_decision_find(tx, &id)) {
         tx->late++;
         return; /* it is being decided: the answer will come */
+    }
+    if (tr__tx_may_be_decided(tx, &id)) {
+        tx->late++;
+        return; /* and be forgotten: who asks hears so */
     }
     if (tx->lost) {
         tell_caller(tx, &id, frame->from, TR__TX_ABORTED, TR_TX_LOG_LOST, tx->lost_text, 0);
@@ -555,10 +557,11 @@ tr_err tr__tx_replay_commit(tr__tx *tx, tr__tx_reader *reader)
     if (!tr__tx_read_all(reader))
         return TR_EPROTO;
     tr__tx_clock_heard(tx, decision->ts);
-    bool put = TR_PLANT(outcome_forgotten) || tr__tx_outcome_put(tx, &id, true, decision->ts);
+    if (!TR_PLANT(outcome_forgotten))
+        tr__tx_outcome_put(tx, &id, true, decision->ts);
     if (decision->count == 0)
         tr__tx_decision_forget(tx, decision);
-    return put ? TR_OK : TR_ENOMEM;
+    return TR_OK;
 }
 
 tr_err tr__tx_replay_end(tr__tx *tx, tr__tx_reader *reader)

@@ -244,6 +244,7 @@ tr__tx *tr__tx_open(const char *node, uint64_t id, tr__log_store *store, const t
     tx->forcing_end = &tx->forcing;
     tx->clock = io->wall_ms(context) << 16;
     tr__tx_keep_outcomes(tx, TR__TX_KEEP_NS);
+    tr__tx_outcomes_most(tx, TR__TX_OUTCOMES_MAX);
     tx->store = store;
     tx->decided_in = &tr__decisions_in_log;
     if (store && open_log(tx, options, error) != TR_OK) {
@@ -438,6 +439,8 @@ void tr__tx_figures_of(const tr__tx *tx, tr__tx_figures *figures)
                                 .asked = tx->asked,
                                 .alarms = tx->alarms,
                                 .late = tx->late,
+                                .outcomes = HASH_COUNT(tx->outcomes),
+                                .outcomes_early = tx->outcomes_early,
                                 .committed = tx->committed,
                                 .aborted = tx->aborted,
                                 .forces = tx->log ? tr__log_forces(tx->log) : 0,

@@ -63,6 +63,7 @@
 #define TR__TX_SILENT_NS     TR_SECONDS(2)       /* who decides is silent for so long: others are asked */
 #define TR__TX_ALARM_NS      TR_SECONDS(30)      /* in doubt for so long: somebody is told */
 #define TR__TX_KEEP_NS       TR_MINUTES(24 * 60) /* outcomes, after their transactions began */
+#define TR__TX_OUTCOMES_MAX  4000000u            /* of them: about 110 bytes each */
 #define TR__TX_HOLD_NS       TR_SECONDS(30) /* a copy of the log that nobody goes on with is forgotten after that */
 #define TR__TX_ROOM_NS       TR_SECONDS(1) /* a full disk is asked so often whether it has place again */
 
@@ -134,6 +135,9 @@ typedef struct tr__tx_io {
     void (*undelivered)(void *context, const tr__tx_emitted *emitted);
     /* Our log is an older copy of itself: an operator has to hear of it. NULL: nobody wants to. */
     void (*lost)(void *context, const char *text);
+    /* The oldest outcomes went before their time: so many are there, and who asks for what began longer ago than that hears
+     * EXPIRED. Once a minute at most. NULL: nobody wants to know. */
+    void (*forgets_early)(void *context, uint32_t count, uint64_t kept_ms);
     /* What is on the disk is unknown, or memory for a decided transaction ran out: the process must end itself. May
      * return (in a test): nothing is done any more then. */
     void (*fatal)(void *context, const tr_error *error);
@@ -158,6 +162,8 @@ void tr__tx_decided(tr__tx *tx, const tr_tx_id *id, bool committed, uint64_t ts)
 /* Keep outcomes for so long after their transactions began, instead of TR__TX_KEEP_NS; who asks later hears EXPIRED. To be
  * longer than a transaction lasts and clocks differ, or what is still under way is taken for old. */
 void tr__tx_keep_outcomes(tr__tx *tx, uint64_t duration_ns);
+/* So many at most, instead of TR__TX_OUTCOMES_MAX, and those that can't be forgotten: the oldest go before that time. */
+void tr__tx_outcomes_most(tr__tx *tx, uint32_t most);
 
 /* A frame from the manager of `frame->from`, who is who it says. Borrowed. */
 void tr__tx_receive(tr__tx *tx, const tr__tx_frame *frame);
@@ -272,6 +278,8 @@ typedef struct tr__tx_figures {
     uint64_t records;                               /* in the log, ever */
     uint64_t asked;                  /* by other nodes' participants in doubt, since the start */
     uint64_t alarms;                 /* branches that were in doubt for too long, since the start */
+    uint32_t outcomes;               /* that are remembered */
+    uint64_t outcomes_early;         /* forgotten before their time, since the start */
     uint64_t late;                   /* frames that came twice or when it was over, since the start */
     uint32_t emits;                  /* committed, and not delivered yet */
     uint64_t oldest_emit_ns;         /* since when; 0: none */

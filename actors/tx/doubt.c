@@ -227,7 +227,7 @@ void tr__tx_on_answer_branch(tr__tx *tx, const tr__tx_frame *frame)
         return;
     if (!decides)
         tr__tx_event(tx, &id, frame->actor, "told by", frame->from);
-    tr__tx_branch_finish(tx, branch, frame->status == TR__TX_COMMITTED, frame->ts, false);
+    tr__tx_branch_finish(tx, branch, frame->status == TR__TX_COMMITTED, frame->ts);
 }
 
 /* By the store. */
@@ -239,7 +239,7 @@ void tr__tx_doubts_decided(tr__tx *tx, const tr_tx_id *id, bool committed, uint6
         if (branch->state != TR__BRANCH_PREPARED || memcmp(&branch->key.id, id, sizeof(*id)) != 0)
             continue;
         tr__tx_event(tx, id, branch->at->name, "told by", "the store");
-        tr__tx_branch_finish(tx, branch, committed, ts, false);
+        tr__tx_branch_finish(tx, branch, committed, ts);
     }
 }
 

@@ -134,9 +134,12 @@ void tr__tx_on_call(tr__tx *tx, const tr__tx_frame *frame);
 void tr__tx_on_prepare(tr__tx *tx, const tr__tx_frame *frame);
 void tr__tx_on_decide(tr__tx *tx, const tr__tx_frame *frame);
 void tr__tx_on_drop(tr__tx *tx, const tr__tx_frame *frame);
-/* A prepared branch ends, as somebody said who knows, or (by_hand) an operator. When the log takes no record now, it stays
+/* A prepared branch ends, as somebody said who knows. When the log takes no record now, it stays
  * as it is, and hears of it again. */
-void tr__tx_branch_finish(tr__tx *tx, tr__tx_branch *branch, bool committed, uint64_t ts, bool by_hand);
+void tr__tx_branch_finish(tr__tx *tx, tr__tx_branch *branch, bool committed, uint64_t ts);
+/* As its operator wants it, here only. What waits for its lock, and he, hear of it when it is on the disk; siblings don't: they
+ * are told what was decided, not what somebody thinks. False: it can't be written now, and nothing has changed. */
+bool tr__tx_branch_by_hand(tr__tx *tx, tr__tx_branch *branch, bool committed, uint64_t ts);
 void tr__tx_branches_tick(tr__tx *tx, uint64_t now_ns);
 void tr__tx_branches_node_down(tr__tx *tx, const char *node);
 
@@ -187,8 +190,10 @@ void tr__tx_propose_abort(tr__tx *tx, const tr_tx_id *id);
 
 /* NULL: there is no record of it, or it is forgotten. */
 tr__tx_outcome_at *tr__tx_outcome_find(tr__tx *tx, const tr_tx_id *id);
-/* T5. False: no memory. */
-bool tr__tx_outcome_put(tr__tx *tx, const tr_tx_id *id, bool committed, uint64_t ts);
+/* T5. Without memory it is one that was forgotten. */
+void tr__tx_outcome_put(tr__tx *tx, const tr_tx_id *id, bool committed, uint64_t ts);
+/* It may have been decided here, and be forgotten: nothing of it is here. */
+bool tr__tx_may_be_decided(tr__tx *tx, const tr_tx_id *id);
 /* What somebody had asked for. */
 void tr__tx_settled(tr__tx *tx, tr__tx_decision *decision, bool committed, uint64_t ts);
 /* It began so long ago that its outcome need not be kept. */
@@ -196,6 +201,8 @@ bool tr__tx_is_old(const tr__tx *tx, const tr_tx_id *id);
 /* A record says otherwise than one before it: no such log, or snapshot, was ever written. */
 bool tr__tx_outcome_contradicts(tr__tx *tx, const tr_tx_id *id, bool committed);
 void tr__tx_on_inquire(tr__tx *tx, const tr__tx_frame *frame);
+/* What his token was kept for (NULL: nothing) is on the disk. */
+void tr__tx_told_by_hand(tr__tx *tx, void *token, bool committed);
 void tr__tx_outcomes_forget_token(tr__tx *tx, const void *token);
 void tr__tx_outcomes_tick(tr__tx *tx, uint64_t now_ns);
 tr_err tr__tx_replay_tomb(tr__tx *tx, tr__tx_reader *reader);

@@ -66,7 +66,7 @@ struct tr__log {
     uint64_t need;            /* room that a refused append would have needed */
     uint32_t chain;           /* header CRC of the last record given to the store */
     unsigned slot;            /* the one to write next */
-    bool full;                /* the disk had no place for the last extension */
+    tr_err full;              /* why there was no place for the last extension; TR_OK: there was */
 
     buffer pending, flying;
     size_t flying_at,
@@ -238,7 +238,7 @@ void tr__log_poll(tr__log *log)
         log->next_size = done.next_size;
         if (log->dropping)
             log->oldest = log->keep;
-        log->full = done.grown != TR_OK;
+        log->full = done.grown;
         log->durable = log->flying_last;
         log->settled = log->head.segment;
         log->settled_end = log->written - (log->marked ? MARK_BYTES : 0);
@@ -318,7 +318,9 @@ static tr_err refuse(tr__log *log, bool finishes, size_t stride, tr_error *error
                         log->store->name);
     return tr__fail(error, TR_EFULL, "log-full: the transaction log %s has %llu bytes and %s%s",
                     log->store->name, (unsigned long long)bytes,
-                    is_at_bound(log) ? "may not grow" : "the disk is full",
+                    is_at_bound(log)        ? "may not grow"
+                    : log->full == TR_EFULL ? "no more files can be opened (raise ulimit -n)"
+                                            : "the disk is full",
                     finishes ? ", the reserve is used up" : ": prepared transactions still finish");
 }
 
@@ -456,7 +458,7 @@ static tr_err make_room(tr__log *log, tr__log_found *found, tr_error *error)
     if (code == TR_OK)
         found->size = size;
     else if (code == TR_ENOSPC || code == TR_ETOOBIG)
-        log->full = true;
+        log->full = code;
     else
         return code;
     return TR_OK;

@@ -3,6 +3,7 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -21,17 +22,28 @@ static uint32_t number_of(const char *digits)
     return *end || number < 2 || number >= UINT32_MAX ? 0 : (uint32_t)number;
 }
 
+int tr__log_directory_open(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    char *folder = slash ? tr__strndup(path, (size_t)(slash + 1 - path)) : tr__strdup(".");
+    int fd = folder ? open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
+    tr__free(folder);
+    return fd;
+}
+
 bool tr__log_segments_list(const char *path, uint32_t *second, uint32_t *last)
 {
     const char *slash = strrchr(path, '/'), *base = slash ? slash + 1 : path;
     size_t length = strlen(base);
-    char *folder = slash ? tr__strndup(path, (size_t)(base - path)) : tr__strdup(".");
-    DIR *directory = folder ? opendir(folder) : NULL;
-    tr__free(folder);
+    int fd = tr__log_directory_open(path);
+    DIR *directory = fd >= 0 ? fdopendir(fd) : NULL;
     *second = 0;
     *last = 1;
-    if (!directory)
+    if (!directory) {
+        if (fd >= 0)
+            close(fd);
         return false;
+    }
     for (const struct dirent *entry; (entry = readdir(directory));) {
         uint32_t number = strncmp(entry->d_name, base, length) == 0 && entry->d_name[length] == '.'
                               ? number_of(entry->d_name + length + 1)

@@ -5,6 +5,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+/* The directory that PATH is in, for close(); -1 with errno. */
+int tr__log_directory_open(const char *path);
+
 /* PATH.2, PATH.3 and so on: the lowest number there is (0: none), and the highest (1: none). False with errno. */
 bool tr__log_segments_list(const char *path, uint32_t *second, uint32_t *last);
 

@@ -46,7 +46,7 @@ typedef struct tr__log_batch {
 typedef struct tr__log_done {
     tr_error error; /* TR_OK, or why what is on the disk is unknown now; nothing is tried after an error */
     tr_err
-        grown; /* TR_OK, or TR_ENOSPC, TR_ETOOBIG: no place for what was to be extended, all else was done */
+        grown; /* TR_OK, or TR_ENOSPC, TR_ETOOBIG, TR_EFULL (no descriptor): no place for what was to be extended, all else was done */
     uint64_t size, next_size; /* of both segments now; 0: there is no next one */
 } tr__log_done;
 
@@ -68,7 +68,7 @@ struct tr__log_store {
     uint64_t (*size)(tr__log_store *store, uint32_t segment);
     /* Its name, for errors, into `out`; returns out. */
     char *(*name_of)(const tr__log_store *store, uint32_t segment, char out[TR__LOG_NAME_BYTES]);
-    /* All of the range or an error: TR_EIO, TR_ESHORT behind the end. */
+    /* All of the range or an error: TR_EIO, TR_ESHORT behind the end, TR_EFULL: no descriptor for it now. */
     tr_err (*read)(tr__log_store *store, uint32_t segment, uint64_t offset, void *bytes, size_t length,
                    tr_error *error);
     tr_err (*write)(tr__log_store *store, uint32_t segment, uint64_t offset, const void *bytes, size_t length,

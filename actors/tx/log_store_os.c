@@ -52,6 +52,7 @@ typedef struct os_store {
     char *path, *fresh_path;           /* the second is what a new log is called until it is published */
     char *segment_path, *segment_name; /* room for two, for who has the files */
     int fd;                            /* of the first segment */
+    int directory;                     /* that they are all in */
     bool unpublished;
     segment_file files[2]; /* the thread's, once there is a batch */
     void (*wake)(void *context);
@@ -91,12 +92,12 @@ static char *name_of(const tr__log_store *store, uint32_t segment, char out[TR__
     return out;
 }
 
-/* From errno. A disk that is full stays told as that; whatever else went wrong with bytes is TR_EIO. */
+/* From errno. A disk that is full stays told as that, no descriptor as TR_EFULL; what else went wrong is TR_EIO. */
 static tr_err fail(const os_store *os, uint32_t segment, const char *what, uint64_t offset, tr_error *error)
 {
     char name[TR__LOG_NAME_BYTES];
-    tr_err code = tr__err_from_errno(errno);
-    if (code != TR_ENOSPC && code != TR_ETOOBIG)
+    tr_err code = errno == EMFILE || errno == ENFILE ? TR_EFULL : tr__err_from_errno(errno);
+    if (code != TR_ENOSPC && code != TR_ETOOBIG && code != TR_EFULL)
         code = TR_EIO;
     return tr__fail(error, code, "%s the transaction log %s at offset %llu failed: %s", what,
                     name_of(&os->store, segment, name), (unsigned long long)offset, strerrordesc_np(errno));
@@ -108,21 +109,26 @@ static int open_segment(const os_store *os, uint32_t segment, int flags, char *p
     return open(path_of(os, segment, "", path), flags | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
 }
 
-/* What is open of it, or opened now, in the place of the lowest; -1 with errno. */
+/* In the place of the lowest. */
+static void keep_open(os_store *os, uint32_t segment, int fd)
+{
+    segment_file *file = os->files[0].segment <= os->files[1].segment ? &os->files[0] : &os->files[1];
+    if (file->segment)
+        close(file->fd);
+    *file = (segment_file){segment, fd};
+}
+
+/* What is open of it, or opened now; -1 with errno. */
 static int fd_of(os_store *os, uint32_t segment)
 {
     if (segment == TR__LOG_SEGMENT)
         return os->fd;
-    segment_file *file = os->files[0].segment <= os->files[1].segment ? &os->files[0] : &os->files[1];
     for (int i = 0; i < 2; i++)
         if (os->files[i].segment == segment)
             return os->files[i].fd;
     int fd = open_segment(os, segment, O_RDWR, os->segment_path);
-    if (fd < 0)
-        return -1;
-    if (file->segment)
-        close(file->fd);
-    *file = (segment_file){segment, fd};
+    if (fd >= 0)
+        keep_open(os, segment, fd);
     return fd;
 }
 
@@ -253,21 +259,8 @@ static tr_err random_id(tr__log_store *store, uint8_t id[TR__LOG_ID_BYTES], tr_e
 
 static tr_err force_directory(const os_store *os, tr_error *error)
 {
-    const char *slash = strrchr(os->path, '/');
-    char *dir =
-        slash ? tr__strndup(os->path, slash > os->path ? (size_t)(slash - os->path) : 1) : tr__strdup(".");
-    if (!dir)
-        return tr__fail(error, TR_ENOMEM, "no memory for the transaction log %s", os->store.name);
-    int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    tr__free(dir);
-    if (fd < 0 || fsync(fd) != 0) {
-        fail(os, TR__LOG_SEGMENT, "forcing the directory of", 0, error);
-        if (fd >= 0)
-            close(fd);
-        return TR_EIO;
-    }
-    close(fd);
-    return TR_OK;
+    return fsync(os->directory) == 0 ? TR_OK
+                                     : fail(os, TR__LOG_SEGMENT, "forcing the directory of", 0, error);
 }
 
 static tr_err publish_file(tr__log_store *store, tr_error *error)
@@ -281,7 +274,7 @@ static tr_err publish_file(tr__log_store *store, tr_error *error)
 
 /* ---- segments ------------------------------------------------------------------------------------------ */
 
-/* Zeros, under another name until all of it has its place on the disk. */
+/* Zeros, under another name until all of it has its place. It stays open: who writes it needs no descriptor. */
 static tr_err make_segment(os_store *os, uint32_t segment, uint64_t size, tr_error *error)
 {
     char *path = os->segment_path;
@@ -292,13 +285,14 @@ static tr_err make_segment(os_store *os, uint32_t segment, uint64_t size, tr_err
     tr_err code = extend(os, fd, segment, 0, size, error);
     if (code == TR_OK)
         code = force_fd(os, fd, segment, error);
-    close(fd);
+    if (code == TR_OK && rename(path, path_of(os, segment, "", os->segment_name)) != 0)
+        code = fail(os, segment, "renaming", 0, error);
     if (code != TR_OK) {
+        close(fd);
         unlink(path);
         return code;
     }
-    if (rename(path, path_of(os, segment, "", os->segment_name)) != 0)
-        return fail(os, segment, "renaming", 0, error);
+    keep_open(os, segment, fd);
     return force_directory(os, error);
 }
 
@@ -353,7 +347,7 @@ static void do_batch(os_store *os, const tr__log_batch *batch, tr__log_done *don
     if (write_batch(os, batch, &done->error) != TR_OK)
         return;
     tr_err code = make_room(os, batch, &error);
-    if (code == TR_ENOSPC || code == TR_ETOOBIG)
+    if (code == TR_ENOSPC || code == TR_ETOOBIG || code == TR_EFULL)
         done->grown = code;
     else if (code != TR_OK)
         done->error = error;
@@ -417,6 +411,8 @@ static void drop(os_store *os)
         unlink(os->fresh_path);
     if (os->fd >= 0)
         close(os->fd);
+    if (os->directory >= 0)
+        close(os->directory);
     for (int i = 0; i < 2; i++)
         if (os->files[i].segment)
             close(os->files[i].fd);
@@ -503,12 +499,22 @@ static tr_err find_file(os_store *os, tr_error *error)
                     os->store.name);
 }
 
+/* Those that will be written first: later there may be no descriptor. What can't be opened is told by who reads it. */
+static void open_last(os_store *os)
+{
+    for (uint32_t segment = os->store.last - 1; segment <= os->store.last; segment++)
+        if (segment > TR__LOG_SEGMENT)
+            fd_of(os, segment);
+}
+
 /* Which other segments there are; without the first one none of them is of use. */
 static tr_err find_segments(os_store *os, tr_error *error)
 {
     char name[TR__LOG_NAME_BYTES];
-    if (!tr__log_segments_list(os->path, &os->store.second, &os->store.last))
+    os->directory = tr__log_directory_open(os->path);
+    if (os->directory < 0 || !tr__log_segments_list(os->path, &os->store.second, &os->store.last))
         return fail(os, TR__LOG_SEGMENT, "listing the directory of", 0, error);
+    open_last(os);
     if (!os->store.is_new || os->store.last == TR__LOG_SEGMENT)
         return TR_OK;
     return tr__fail(
@@ -538,7 +544,7 @@ static os_store *make_store(const char *path)
     os_store *os = strlen(path) < PATH_MAX ? tr__zalloc(sizeof *os) : NULL;
     if (!os)
         return NULL;
-    os->fd = -1;
+    os->fd = os->directory = -1;
     pthread_mutex_init(&os->mutex, NULL);
     pthread_cond_init(&os->given, NULL);
     size_t length = strlen(path);

@@ -149,6 +149,15 @@ static void io_lost(void *context, const char *text)
     tr__node_log(t->node, TR_LOG_ERROR, "%s", text);
 }
 
+static void io_forgets_early(void *context, uint32_t count, uint64_t kept_ms)
+{
+    tr__transactions *t = context;
+    tr__node_log(t->node, TR_LOG_WARN,
+                 "node %s remembers what became of %u transactions, and has no place for more: of what began "
+                 "more than %llu s ago the oldest are forgotten, and who asks for one hears \"expired\"",
+                 t->node->name, count, (unsigned long long)(kept_ms / 1000));
+}
+
 static void io_fatal(void *context, const tr_error *error)
 {
     tr__transactions *t = context;
@@ -173,6 +182,7 @@ static const tr__tx_io io = {.now = io_now,
                              .deliver = io_deliver,
                              .undelivered = io_undelivered,
                              .lost = io_lost,
+                             .forgets_early = io_forgets_early,
                              .fatal = io_fatal};
 
 /* ---- being woken by the log ---------------------------------------------------------------------------- */

@@ -8,10 +8,15 @@
  *              anybody else                   settling ─durable─► ABORTED, for ever; EXPIRED, if what was decided then
  *                                             may be forgotten by now; nothing, if its node has no right to begin one here
  *
- * Outcomes are forgotten when their transactions began so long ago (tr__tx_keep_outcomes), by our wall clock. A COMMIT that
- * isn't acknowledged by all is kept whatever its age: so a participant in doubt can always be answered.
+ * Outcomes are forgotten when their transactions began so long ago (tr__tx_keep_outcomes), by our wall clock; the oldest go
+ * sooner when there are too many (tr__tx_outcomes_most), or no memory for one more. A COMMIT that isn't acknowledged by all is
+ * kept whatever its age: so a participant in doubt can always be answered.
  *
- * How it can fail: what can't be settled now, for want of room or memory, is asked for again. */
+ * What of it is still under way may be young then. It is taken for none that was decided while it has a branch here, for
+ * all of them end with the decision (and with ABORT, when it is settled); without one a COMMIT isn't answered at all.
+ *
+ * How it can fail: what can't be settled now, for want of room or memory, is asked for again. An outcome that there is no
+ * memory for is one that was forgotten. */
 #include "actors/tx/internal.h"
 
 #include <stdio.h>
@@ -21,7 +26,9 @@
 #include "base/err.h"
 #include "base/plant.h"
 
-#define SWEEP_NS TR_SECONDS(1)
+#define SWEEP_NS      TR_SECONDS(1)
+#define TELL_NS       TR_MINUTES(1) /* between two words about those that went early */
+#define EARLY_AT_ONCE 8u
 
 /* ---- the table ----------------------------------------------------------------------------------------- */
 
@@ -30,26 +37,6 @@ tr__tx_outcome_at *tr__tx_outcome_find(tr__tx *tx, const tr_tx_id *id)
     tr__tx_outcome_at *outcome;
     HASH_FIND(hh, tx->outcomes, id, sizeof(*id), outcome);
     return outcome;
-}
-
-bool tr__tx_outcome_put(tr__tx *tx, const tr_tx_id *id, bool committed, uint64_t ts)
-{
-    tr__tx_outcome_at *outcome = tr__tx_outcome_find(tx, id);
-    if (outcome) {
-        tr__check(outcome->committed == committed, "T5: a decision never changes");
-        return true;
-    }
-    outcome = tr__zalloc(sizeof(*outcome));
-    if (!outcome)
-        return false;
-    outcome->id = *id;
-    outcome->committed = committed;
-    outcome->ts = ts;
-    HASH_ADD(hh, tx->outcomes, id, sizeof(outcome->id), outcome);
-    if (tr__hash_added(outcome))
-        return true;
-    tr__free(outcome);
-    return false;
 }
 
 bool tr__tx_outcome_contradicts(tr__tx *tx, const tr_tx_id *id, bool committed)
@@ -101,44 +88,137 @@ static bool may_be_forgotten(const tr__tx *tx, const tr_tx_id *id)
     return tr__tx_id_ms(id) <= tx->forgotten_ms || tr__tx_is_old(tx, id);
 }
 
+/* Whether it is kept whatever its age: not all have acknowledged it. */
+static bool is_needed(tr__tx *tx, const tr__tx_outcome_at *outcome)
+{
+    return tr__tx_decision_find(tx, &outcome->id) && !TR_PLANT(unacknowledged_forgotten);
+}
+
+static void is_forgotten(tr__tx *tx, const tr_tx_id *id)
+{
+    if (tr__tx_id_ms(id) > tx->forgotten_ms)
+        tx->forgotten_ms = tr__tx_id_ms(id);
+}
+
+static void forget(tr__tx *tx, tr__tx_outcome_at *outcome)
+{
+    tr__tx_decision *decision = tr__tx_decision_find(tx, &outcome->id);
+    if (decision)
+        tr__tx_decision_forget(tx, decision);
+    is_forgotten(tx, &outcome->id);
+    outcome_forget(tx, outcome);
+}
+
+/* Before their time; none if all are needed, which are as many as can be under way. */
+static void forget_early(tr__tx *tx)
+{
+    tr__tx_outcome_at *outcome, *next;
+    uint32_t count = 0;
+    HASH_ITER(hh, tx->outcomes, outcome, next)
+    {
+        if (count == EARLY_AT_ONCE)
+            break;
+        if (is_needed(tx, outcome))
+            continue;
+        forget(tx, outcome);
+        count++;
+    }
+    tx->outcomes_early += count;
+}
+
 /* So that it is known after the next start, whatever the clock says then. It may get lost with the power: then what was
  * forgotten is in the log as well. */
 static void tell_forgotten(tr__tx *tx)
 {
     tr__tx_buffer record = {0};
     tr__tx_put_number(&record, tx->forgotten_ms);
-    tr__tx_append(tx, TR__RECORD_FORGOT, false, &record, NULL, false, NULL);
+    if (tr__tx_append(tx, TR__RECORD_FORGOT, false, &record, NULL, false, NULL) == TR_OK)
+        tx->forgotten_told_ms = tx->forgotten_ms;
+}
+
+static void tell_early(tr__tx *tx, uint64_t now_ns)
+{
+    uint64_t now_ms = tx->io->wall_ms(tx->context);
+    if (tx->outcomes_early == tx->early_told || now_ns < tx->early_ns)
+        return;
+    tx->early_told = tx->outcomes_early;
+    tx->early_ns = now_ns + TELL_NS;
+    if (tx->io->forgets_early)
+        tx->io->forgets_early(tx->context, HASH_COUNT(tx->outcomes),
+                              now_ms > tx->forgotten_ms ? now_ms - tx->forgotten_ms : 0);
 }
 
 /* They are about in the order in which they began: the first that is young ends it. */
 void tr__tx_outcomes_tick(tr__tx *tx, uint64_t now_ns)
 {
     tr__tx_outcome_at *outcome, *next;
-    uint64_t before = tx->forgotten_ms;
-    if (!tx->outcomes || now_ns < tx->outcomes_ns)
+    if (!tx->log || now_ns < tx->outcomes_ns)
         return;
     tx->outcomes_ns = now_ns + SWEEP_NS;
     HASH_ITER(hh, tx->outcomes, outcome, next)
     {
         if (!tr__tx_is_old(tx, &outcome->id))
             break;
-        tr__tx_decision *decision = tr__tx_decision_find(tx, &outcome->id);
-        if (decision && !TR_PLANT(unacknowledged_forgotten))
-            continue;
-        if (decision)
-            tr__tx_decision_forget(tx, decision);
-        if (tr__tx_id_ms(&outcome->id) > tx->forgotten_ms)
-            tx->forgotten_ms = tr__tx_id_ms(&outcome->id);
-        outcome_forget(tx, outcome);
+        if (!is_needed(tx, outcome))
+            forget(tx, outcome);
     }
-    if (tx->forgotten_ms > before)
+    tell_early(tx, now_ns);
+    if (tx->forgotten_ms > tx->forgotten_told_ms)
         tell_forgotten(tx);
 }
 
 tr_err tr__tx_replay_forgot(tr__tx *tx, tr__tx_reader *reader)
 {
-    tx->forgotten_ms = tr__tx_get_number(reader);
+    uint64_t told_ms = tr__tx_get_number(reader);
+    if (told_ms > tx->forgotten_ms)
+        tx->forgotten_ms = told_ms;
+    tx->forgotten_told_ms = told_ms;
     return tr__tx_read_all(reader) ? TR_OK : TR_EPROTO;
+}
+
+/* ---- remembering --------------------------------------------------------------------------------------- */
+
+static bool add(tr__tx *tx, const tr_tx_id *id, bool committed, uint64_t ts)
+{
+    tr__tx_outcome_at *outcome = tr__zalloc(sizeof(*outcome));
+    if (!outcome)
+        return false;
+    outcome->id = *id;
+    outcome->committed = committed;
+    outcome->ts = ts;
+    HASH_ADD(hh, tx->outcomes, id, sizeof(outcome->id), outcome);
+    if (tr__hash_added(outcome))
+        return true;
+    tr__free(outcome);
+    return false;
+}
+
+void tr__tx_outcomes_most(tr__tx *tx, uint32_t most)
+{
+    tx->outcomes_most = most;
+}
+
+void tr__tx_outcome_put(tr__tx *tx, const tr_tx_id *id, bool committed, uint64_t ts)
+{
+    const tr__tx_outcome_at *outcome = tr__tx_outcome_find(tx, id);
+    if (outcome) {
+        tr__check(outcome->committed == committed, "T5: a decision never changes");
+        return;
+    }
+    if (HASH_COUNT(tx->outcomes) >= tx->outcomes_most)
+        forget_early(tx);
+    if (add(tx, id, committed, ts))
+        return;
+    forget_early(tx); /* which leaves room for one */
+    if (add(tx, id, committed, ts))
+        return;
+    is_forgotten(tx, id);
+    tx->outcomes_early++;
+}
+
+bool tr__tx_may_be_decided(tr__tx *tx, const tr_tx_id *id)
+{
+    return tr__tx_id_ms(id) <= tx->forgotten_ms && !tr__tx_local_find(tx, id);
 }
 
 /* ---- settling ------------------------------------------------------------------------------------------ */
@@ -165,11 +245,9 @@ void tr__tx_settled(tr__tx *tx, tr__tx_decision *decision, bool commits, uint64_
 {
     decision->ts = commits ? ts : 0;
     tr__tx_event(tx, &decision->id, "", "decide", commits ? "committed" : "aborted");
-    if (!tr__tx_outcome_put(tx, &decision->id, commits,
-                            decision->ts)) { /* a COMMIT that comes now would go through */
-        tr__tx_fatal(tx, TR_ENOMEM, "no memory to remember what became of a transaction");
-        return;
-    }
+    tr__tx_outcome_put(tx, &decision->id, commits, decision->ts);
+    if (!commits) /* also when that is forgotten no COMMIT that comes can go through */
+        tr__tx_branches_drop(tx, &decision->id, TR_TX_DEADLINE);
     tx->aborted += !commits;
     tx->committed += commits;
     if (decision->caller[0])
@@ -210,7 +288,8 @@ tr_err tr__tx_replay_tomb(tr__tx *tx, tr__tx_reader *reader)
     tr_tx_id id = tr__tx_get_id(reader);
     if (!tr__tx_read_all(reader) || tr__tx_outcome_contradicts(tx, &id, false))
         return TR_EPROTO;
-    return tr__tx_outcome_put(tx, &id, false, 0) ? TR_OK : TR_ENOMEM;
+    tr__tx_outcome_put(tx, &id, false, 0);
+    return TR_OK;
 }
 
 /* ---- who asks ------------------------------------------------------------------------------------------ */
@@ -262,36 +341,37 @@ void tr__tx_outcomes_forget_token(tr__tx *tx, const void *token)
     for (tr__tx_decision *decision = tx->decisions; decision; decision = decision->hh.next)
         if (decision->token == token)
             decision->token = NULL;
-}
-
-static bool is_in_doubt(tr__tx *tx, const tr_tx_id *id, const char *actor)
-{
-    const tr__tx_branch *branch = tr__tx_branch_find(tx, id, actor);
-    return branch && branch->state == TR__BRANCH_PREPARED;
+    for (tr__tx_branch *branch = tx->branches; branch; branch = branch->hh.next)
+        if (branch->token == token)
+            branch->token = NULL;
 }
 
 /* The branches of it here that are in doubt; how many there were, and how many still are: what can't be written now stays
- * as it is. */
-static uint32_t finish_here(tr__tx *tx, const tr_tx_id *id, bool commits, uint32_t *left)
+ * as it is. If none is he hears of it with the last one. */
+static uint32_t finish_here(tr__tx *tx, const tr_tx_id *id, bool commits, void *token, uint32_t *left)
 {
     uint32_t count = 0;
-    char actor[TR_NAME_MAX];
-    tr__tx_branch *branch, *next;
+    tr__tx_branch *last = NULL;
     *left = 0;
-    HASH_ITER(hh, tx->branches, branch, next)
-    {
+    for (tr__tx_branch *branch = tx->branches; branch; branch = branch->hh.next) {
         if (branch->state != TR__BRANCH_PREPARED || memcmp(&branch->key.id, id, sizeof(*id)) != 0)
             continue;
         uint64_t ts = ++tx->clock;
-        tr__tx_event(tx, id, branch->at->name, "by hand", commits ? "committed" : "aborted");
-        snprintf(actor, sizeof(actor), "%s", branch->at->name);
-        tr__tx_branch_finish(tx, branch, commits, commits ? ts : 0, true);
-        *left += is_in_doubt(tx, id, actor);
+        if (tr__tx_branch_by_hand(tx, branch, commits, commits ? ts : 0))
+            last = branch;
+        else
+            ++*left;
         count++;
     }
-    if (count)
-        tr__log_force(tx->log, tr__log_last(tx->log));
+    if (last && !*left)
+        last->token = token;
     return count;
+}
+
+void tr__tx_told_by_hand(tr__tx *tx, void *token, bool committed)
+{
+    tell_operator(tx, token, committed ? TR_TX_COMMITTED : TR_TX_ABORTED, committed ? TR_TX_NONE : TR_TX_APP,
+                  "on this node only", 0);
 }
 
 static void decide_at_decider(tr__tx *tx, const tr_tx_id *id, const uint8_t *log, bool commits, void *token)
@@ -330,13 +410,10 @@ static void decide_at_decider(tr__tx *tx, const tr_tx_id *id, const uint8_t *log
 
 static void decide_here(tr__tx *tx, const tr_tx_id *id, bool commits, void *token)
 {
-    uint32_t left, count = finish_here(tx, id, commits, &left);
+    uint32_t left, count = finish_here(tx, id, commits, token, &left);
     if (left)
         tell_operator(tx, token, TR_TX_UNKNOWN, TR_TX_OVERLOAD, unwritten, 0);
-    else if (count)
-        tell_operator(tx, token, commits ? TR_TX_COMMITTED : TR_TX_ABORTED, commits ? TR_TX_NONE : TR_TX_APP,
-                      "on this node only", 0);
-    else
+    else if (!count)
         tell_operator(tx, token, TR_TX_UNKNOWN, TR_TX_NOT_ALLOWED, "nothing of it is in doubt on this node",
                       0);
 }

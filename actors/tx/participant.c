@@ -336,7 +336,7 @@ static void on_prepared(tr__tx *tx, tr__tx_force *force)
     tr__tx_event(tx, &branch->key.id, branch->at->name, "force", "prepare");
     tr__tx_point_at(tx, TR__TX_POINT_PREPARE_FORCED);
     if (branch->decided) {
-        tr__tx_branch_finish(tx, branch, branch->decided == TR__TX_COMMITTED, branch->ts, false);
+        tr__tx_branch_finish(tx, branch, branch->decided == TR__TX_COMMITTED, branch->ts);
         return;
     }
     vote(tx, &branch->key.id, branch->decider, branch->at->name, TR__TX_YES, TR_TX_NONE, branch->ts);
@@ -423,23 +423,25 @@ static void on_finished(tr__tx *tx, tr__tx_force *force)
     tr__tx_branch_end(tx, branch);
 }
 
-void tr__tx_branch_finish(tr__tx *tx, tr__tx_branch *branch, bool committed, uint64_t ts, bool by_hand)
+static void put_finish(const tr__tx_branch *branch, bool committed, uint64_t ts, tr__tx_buffer *record)
+{
+    tr__tx_put_id(record, &branch->key.id);
+    tr__tx_put_text(record, branch->at->name);
+    tr__tx_put_number(record, committed);
+    tr__tx_put_number(record, ts);
+}
+
+void tr__tx_branch_finish(tr__tx *tx, tr__tx_branch *branch, bool committed, uint64_t ts)
 {
     tr__tx_buffer record = {0};
-    tr__tx_put_id(&record, &branch->key.id);
-    tr__tx_put_text(&record, branch->at->name);
-    tr__tx_put_number(&record, committed);
-    tr__tx_put_number(&record, ts);
-    if (by_hand)
-        tr__tx_put_number(&record, 1);
+    put_finish(branch, committed, ts, &record);
     branch->force.then = on_finished;
     if (tr__tx_append(tx, TR__RECORD_FINISH, true, &record, committed ? &branch->force : NULL, false, NULL) !=
         TR_OK)
         return;
     branch->lsn = branch->force.lsn;
     tr__tx_event(tx, &branch->key.id, branch->at->name, "decide", committed ? "committed" : "aborted");
-    if (!by_hand) /* siblings are told what was decided, not what somebody thinks */
-        tr__tx_heard_put(tx, &branch->key.id, committed, ts);
+    tr__tx_heard_put(tx, &branch->key.id, committed, ts);
     if (!committed) {
         tr__tx_branch_end(tx, branch);
         return;
@@ -451,6 +453,38 @@ void tr__tx_branch_finish(tr__tx *tx, tr__tx_branch *branch, bool committed, uin
     tr__tx_point_at(tx, TR__TX_POINT_APPLIED);
 }
 
+static void on_by_hand(tr__tx *tx, tr__tx_force *force)
+{
+    tr__tx_branch *branch = TR__TX_OF(tr__tx_branch, force, force);
+    bool committed = branch->decided == TR__TX_COMMITTED;
+    void *token = branch->token;
+    tr__tx_event(tx, &branch->key.id, branch->at->name, "by hand", committed ? "committed" : "aborted");
+    if (committed) {
+        tr__tx_branch_apply(tx, branch);
+        if (tx->dead)
+            return;
+        on_finished(tx, force);
+    } else {
+        tr__tx_branch_end(tx, branch);
+    }
+    tr__tx_told_by_hand(tx, token, committed);
+}
+
+bool tr__tx_branch_by_hand(tr__tx *tx, tr__tx_branch *branch, bool committed, uint64_t ts)
+{
+    tr__tx_buffer record = {0};
+    put_finish(branch, committed, ts, &record);
+    tr__tx_put_number(&record, 1);
+    branch->force.then = on_by_hand;
+    if (tr__tx_append(tx, TR__RECORD_FINISH, true, &record, &branch->force, true, NULL) != TR_OK)
+        return false;
+    branch->lsn = branch->force.lsn;
+    branch->decided = committed ? TR__TX_COMMITTED : TR__TX_ABORTED;
+    branch->ts = ts;
+    tr__tx_branch_go(tx, branch, TR__BRANCH_BY_HAND);
+    return true;
+}
+
 static void decided(tr__tx *tx, tr__tx_branch *branch, const tr__tx_frame *frame)
 {
     bool committed = frame->status == TR__TX_COMMITTED;
@@ -460,7 +494,7 @@ static void decided(tr__tx *tx, tr__tx_branch *branch, const tr__tx_frame *frame
         branch->decided = frame->status; /* aborted, for we haven't voted */
         branch->ts = frame->ts;
     } else if (branch->state == TR__BRANCH_PREPARED && by_decider) {
-        tr__tx_branch_finish(tx, branch, committed, frame->ts, false);
+        tr__tx_branch_finish(tx, branch, committed, frame->ts);
     } else if (branch->state <= TR__BRANCH_READY && !committed) {
         tr__tx_branch_drop(tx, branch, TR_TX_BRANCH_LOST);
     }
@@ -500,7 +534,7 @@ void tr__tx_branches_tick(tr__tx *tx, uint64_t now_ns)
     {
         if (TR_PLANT(prepared_given_up) && branch->state == TR__BRANCH_PREPARED &&
             branch->deadline_ns <= now_ns) {
-            tr__tx_branch_finish(tx, branch, false, 0, false);
+            tr__tx_branch_finish(tx, branch, false, 0);
             continue;
         }
         if (branch->state == TR__BRANCH_PREPARED)

@@ -2,8 +2,8 @@
  * begun when enough segments are closed, after which those go. Taking it is snapshot.c's, on a thread of the seam's. The
  * owner's thread.
  *
- * How it can fail: at start, by name. Later, a disk that is full, no memory, or somebody who looks at the rows, only puts it
- * off, and the log gets longer meanwhile; what is damaged, or unknown, ends the process (io->fatal), as in the log. */
+ * How it can fail: at start, by name. Later, a disk that is full, no memory, no descriptor, or somebody who looks at the
+ * rows, only puts it off, and the log gets longer meanwhile; what is damaged, or unknown, ends the process (io->fatal), as in the log. */
 #include <string.h>
 
 #include "actors/tx/internal.h"
@@ -25,7 +25,8 @@ static tr_err restore_outcome(tr__tx *tx, tr_bytes id, tr__tx_reader *reader)
     memcpy(&key, id.data, sizeof(key));
     if (tr__tx_outcome_contradicts(tx, &key, committed))
         return TR_EPROTO;
-    return tr__tx_outcome_put(tx, &key, committed, ts) ? TR_OK : TR_ENOMEM;
+    tr__tx_outcome_put(tx, &key, committed, ts);
+    return TR_OK;
 }
 
 static tr_err restore_state(tr__tx *tx, tr_bytes key, tr_bytes value)
@@ -136,7 +137,7 @@ static void end(tr__tx *tx)
         tx->snapshots++;
         tx->snapshot_ns = 0;
         tr__log_drop(tx->log, keep);
-    } else if (code != TR_ENOSPC && code != TR_ENOMEM && code != TR_EADDRINUSE) {
+    } else if (code != TR_ENOSPC && code != TR_ENOMEM && code != TR_EADDRINUSE && code != TR_EFULL) {
         tr__tx_fatal(tx, code, "%s", error.text);
     }
 }

@@ -52,6 +52,12 @@ static bool is_full(int system_errno)
     return system_errno == EDQUOT || system_errno == EFBIG || system_errno == ENOSPC;
 }
 
+/* No file can be opened now. */
+static bool lacks_descriptors(int system_errno)
+{
+    return system_errno == EMFILE || system_errno == ENFILE;
+}
+
 /* SQLite knows one way in which a disk is full; what a quota says is with the file that was written. */
 static bool may_not_grow(const os_snap *os)
 {
@@ -70,6 +76,10 @@ static tr_err code_of(const os_snap *os, int code)
         return TR_ENOMEM;
     if (code == SQLITE_IOERR_WRITE && os->db && may_not_grow(os))
         return TR_ENOSPC;
+    if ((code & 0xff) == SQLITE_CANTOPEN && os->db && is_full(sqlite3_system_errno(os->db)))
+        return TR_ENOSPC;
+    if ((code & 0xff) == SQLITE_CANTOPEN && os->db && lacks_descriptors(sqlite3_system_errno(os->db)))
+        return TR_EFULL;
     switch (code & 0xff) {
     case SQLITE_FULL:
         return TR_ENOSPC;
@@ -224,8 +234,11 @@ static tr_err make(os_snap *os, tr_error *error)
 {
     int fd = open(os->path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (fd < 0)
-        return tr__fail(error, is_full(errno) ? TR_ENOSPC : TR_EIO, "making the snapshot %s failed: %s",
-                        os->store.name, strerrordesc_np(errno));
+        return tr__fail(error,
+                        is_full(errno)             ? TR_ENOSPC
+                        : lacks_descriptors(errno) ? TR_EFULL
+                                                   : TR_EIO,
+                        "making the snapshot %s failed: %s", os->store.name, strerrordesc_np(errno));
     close(fd);
     os->made = true;
     return connect_to(os, error);

@@ -38,6 +38,7 @@ typedef enum tr__tx_branch_state {
     TR__BRANCH_DECIDING,  /* of a transaction that is decided here: that decision's */
     TR__BRANCH_PREPARING, /* its redo is on the way to the disk */
     TR__BRANCH_PREPARED,  /* in doubt: T2 */
+    TR__BRANCH_BY_HAND,   /* its operator has decided it: that is on the way to the disk */
     TR__BRANCH_FINISHING, /* committed and applied; the record isn't durable yet */
     TR__BRANCH_GONE,
     TR__BRANCH_STATES
@@ -97,7 +98,8 @@ struct tr__tx_branch {
     uint64_t silent_ns; /* since when who decides has been asked without an answer; 0: it has answered */
     bool log_lost;      /* it has another log than it had */
     bool alarmed;       /* that it is in doubt for so long was told */
-    uint32_t decided;   /* a verdict that came while preparing; 0: none */
+    uint32_t decided;   /* a verdict that came while preparing, or by hand; 0: none */
+    void *token;        /* BY_HAND: that operator's, of the last branch of its transaction */
 };
 
 /* ---- decisions ----------------------------------------------------------------------------------------- */
@@ -301,8 +303,12 @@ struct tr__tx {
     tr__tx_outcome_at
         *heard;       /* of what was prepared here and decided elsewhere: the last ones, the oldest first */
     uint64_t keep_ms; /* so long after its begin an outcome is kept at least */
-    uint64_t forgotten_ms; /* what is forgotten had begun by then, by its id */
-    uint64_t outcomes_ns;  /* when to look at them */
+    uint32_t outcomes_most;        /* then the oldest go before that */
+    uint64_t outcomes_early;       /* so many did, since the start */
+    uint64_t forgotten_ms;         /* what is forgotten had begun by then, by its id */
+    uint64_t forgotten_told_ms;    /* as the log says */
+    uint64_t outcomes_ns;          /* when to look at them */
+    uint64_t early_told, early_ns; /* so many of those were told of; when the next may be */
     tr__tx_tomb *tombs;
     uint64_t tombs_ns;        /* when to look at them */
     uint64_t tombs_missed_ns; /* until when one counts that couldn't be made */

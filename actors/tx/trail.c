@@ -189,6 +189,8 @@ char *tr__trail_json(const tr__tx_trail *trail, const char *node, const tr__tx *
     json_object_update_new(figures, json_pack("{s:i, s:I, s:I, s:I}", "emits", (int)f.emits, "oldest_emit_ns",
                                               (json_int_t)f.oldest_emit_ns, "emitted", (json_int_t)f.emitted,
                                               "emits_refused", (json_int_t)f.emits_refused));
+    json_object_update_new(figures, json_pack("{s:i, s:I}", "outcomes", (int)f.outcomes, "outcomes_early",
+                                              (json_int_t)f.outcomes_early));
     json_t *all = json_pack("{s:s, s:o, s:o, s:o, s:o, s:o}", "node", node, "figures", figures, "in_doubt",
                             doubts_of(tx), "outbox", outbox_of(tx), "versions", versions_of(tx),
                             "transactions", transactions_of(trail, most));

@@ -125,7 +125,7 @@ static void remove_of(json_t *array, const char *node)
             json_array_remove(array, i);
 }
 
-/* Those of its figures that say how long who waits. */
+/* Those of its figures that say how long who waits, and what is kept for who asks. */
 static void replace_figures(json_t *all, const json_t *told, const char *node)
 {
     static const char *const names[][2] = {{"in_doubt", "prepared"},
@@ -133,7 +133,9 @@ static void replace_figures(json_t *all, const json_t *told, const char *node)
                                            {"alarms", "alarms"},
                                            {"emits", "emits"},
                                            {"oldest_emit_ns", "oldest_emit_ns"},
-                                           {"emits_refused", "emits_refused"}};
+                                           {"emits_refused", "emits_refused"},
+                                           {"outcomes", "outcomes"},
+                                           {"outcomes_early", "outcomes_early"}};
     json_t *array = json_object_get(all, "figures");
     const json_t *figures = json_object_get(told, "figures");
     remove_of(array, node);

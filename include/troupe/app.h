@@ -34,7 +34,8 @@ extern const tr_actor_def tr_app;
 TR_MESSAGE(tr_app_opts, (string, name), (string, id), (string, peer))
 
 /* Ask: give an item to the peer. Answered by tr_app_put_done when both have it in their journals. TR_EFULL: too many
- * wait; TR_ETOOBIG; TR_EMISMATCH, TR_EAPP ...: the exchange has ended, the text says why. While the peer is away items
+ * wait, or a node's log is full (it was tried again as long as there was time, and has not come through; the text says
+ * which); TR_ETOOBIG; TR_EMISMATCH, TR_EAPP ...: the exchange has ended, the text says why. While the peer is away items
  * wait, in memory: one that was not yet under way when its ask's deadline passed, or was cancelled, is dropped. An ask
  * that failed otherwise (deadline, TR_ENOACTOR when the app died) may or may not have come through: ask tr_app_query
  * with `together`, `own` tells. */

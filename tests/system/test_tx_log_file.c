@@ -20,6 +20,7 @@
 #include <cmocka.h>
 
 #include "actors/tx/log.h"
+#include "tests/kit/descriptors.h"
 
 #define KILLS   20
 #define WAIT_MS 30000
@@ -44,6 +45,16 @@ static int make_directory(void **state)
     assert_non_null(mkdtemp(directory));
     snprintf(path, sizeof path, "%s/tx.log", directory);
     return 0;
+}
+
+static void remove_segments(void)
+{
+    char name[112];
+    unlink(path);
+    for (unsigned segment = 2; segment < 20; segment++) {
+        snprintf(name, sizeof name, "%s.%u", path, segment);
+        unlink(name);
+    }
 }
 
 static int remove_directory(void **state)
@@ -276,6 +287,53 @@ static void a_file_that_cant_grow_is_log_full_and_not_a_failure(void **state)
     close_user(&u);
 }
 
+/* What `finishes` as well; when no batch is under way. */
+static tr_err append_forced(user *u, bool finishes)
+{
+    static uint8_t bytes[20000];
+    tr__iov iov = {bytes, sizeof bytes};
+    uint64_t lsn;
+    tr_err code;
+    while ((code = tr__log_append(u->log, 1, finishes, &iov, 1, &lsn, &u->error)) == TR_EAGAIN)
+        assert_true(turn(u));
+    if (code == TR_OK)
+        assert_true(force(u, lsn));
+    return code;
+}
+
+/* Whichever it is: what is under way finishes, and all goes on when there are descriptors again. */
+static void a_segment_that_cant_be_opened_is_log_full_and_not_a_failure(void **state)
+{
+    static const tr__log_options small = {.reserve = 65536, .step = 4096, .segment = 200000};
+    (void)state;
+    for (rlim_t opens = 0; opens < 3; opens++) {
+        user u;
+        open_wakes(&u);
+        u.log = tr__log_open(tr__log_store_open_os(path, wake, &u, &u.error), &small, NULL, &upcalls, &u,
+                             &u.error);
+        assert_non_null(u.log);
+        struct rlimit before = descriptors(opens);
+        tr_err code;
+        while ((code = append_forced(&u, false)) == TR_OK)
+            continue;
+        assert_int_equal(code, TR_EFULL);
+        assert_non_null(strstr(u.error.text, "no more files can be opened"));
+        assert_int_equal(append_forced(&u, true), TR_OK);
+        assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+        tr__log_look_for_room(u.log);
+        while (tr__log_is_full(u.log))
+            assert_true(turn(&u));
+        for (int i = 0; i < 30; i++)
+            assert_int_equal(append_forced(&u, false), TR_OK);
+        uint64_t last = tr__log_last(u.log);
+        close_user(&u);
+        assert_true(open_at(&u, path));
+        assert_int_equal(u.replayed, last);
+        close_user(&u);
+        remove_segments();
+    }
+}
+
 /* ---- kill -9 ------------------------------------------------------------------------------------------- */
 
 static double seconds(void)
@@ -387,6 +445,7 @@ int main(void)
         TEST(a_second_maker_is_refused_while_the_first_is_at_it),
         TEST(directories_and_files_that_wont_do_are_refused_by_name),
         TEST(a_file_that_cant_grow_is_log_full_and_not_a_failure),
+        TEST(a_segment_that_cant_be_opened_is_log_full_and_not_a_failure),
         TEST(what_was_told_survives_kill_nine),
         TEST(groups_are_forced_together),
     };

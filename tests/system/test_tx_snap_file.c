@@ -26,6 +26,7 @@
 #include "actors/tx/log_format.h"
 #include "base/hash.h"
 #include "base/mem.h"
+#include "tests/kit/descriptors.h"
 
 #define KEYS    40
 #define SEGMENT (48u * 1024)
@@ -65,12 +66,14 @@ static void wake(void *context)
     (void)put; /* full: it is awake */
 }
 
+static uint64_t later_ns; /* so much has passed that nobody waited for */
+
 static uint64_t io_now(void *context)
 {
     struct timespec now;
     (void)context;
     clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+    return later_ns + (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 }
 
 static uint64_t io_wall(void *context)
@@ -494,6 +497,34 @@ static void a_file_that_may_not_grow_is_a_full_disk(void **state)
     rows->close(rows);
 }
 
+/* ---- no descriptors ------------------------------------------------------------------------------------ */
+
+/* It is put off, and the log gets longer meanwhile. */
+static void a_snapshot_that_cant_be_opened_is_taken_later(void **state)
+{
+    (void)state;
+    for (rlim_t opens = 0; opens < 5; opens++) {
+        machine m;
+        assert_int_equal(over(NULL), 0);
+        assert_int_equal(mkdir(directory, 0700), 0);
+        write_log(COUNT);
+        assert_true(start(&m));
+        struct rlimit before = descriptors(opens);
+        for (int i = 0; i < 1000 && (i == 0 || m.tx->snapshot); i++) {
+            tr__tx_poll(m.tx);
+            poll(NULL, 0, 1);
+        }
+        assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+        assert_string_equal(fatal.text, "");
+        later_ns += TR_SECONDS(11);
+        wait_for_snapshots(&m, 1);
+        stop(&m);
+        assert_true(start(&m));
+        assert_true(has_all(&m, COUNT));
+        stop(&m);
+    }
+}
+
 #define MANY 20000u
 
 static atomic_uint rows_seen;
@@ -551,6 +582,7 @@ int main(void)
         TEST(a_segment_that_is_there_has_its_size_also_without_memory),
         TEST(a_close_ends_a_look_at_all_rows),
         TEST(a_file_that_may_not_grow_is_a_full_disk),
+        TEST(a_snapshot_that_cant_be_opened_is_taken_later),
     };
     return cmocka_run_group_tests_name("tx_snap_file", tests, NULL, NULL);
 }

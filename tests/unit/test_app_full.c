@@ -44,8 +44,10 @@ static tr_err no_place(tr_actor *self, script *s)
     for (int i = 0; i < 1000 && err == TR_OK; i++)
         err =
             tr_await(self, tr_ask(self, a, TR_SECONDS(2), tr_app_put, .data = item), tr_app_put_done, &done);
-    if (err != TR_EDEADLINE)
-        return tr_fail(self, TR_EAPP, "the disk never was full: %s", tr_err_word(err));
+    if (err != TR_EFULL || !strstr(tr_last_error(self)->text, "could not put it in time") ||
+        !strstr(tr_last_error(self)->text, "the disk is full"))
+        return tr_fail(self, TR_EAPP, "the disk never was full: %s: %s", tr_err_word(err),
+                       tr_last_error(self)->text);
     tr_future waits = tr_ask(self, a, TR_MINUTES(1), tr_app_put, .data = item);
     TR_TRY(tr_sleep(self, TR_SECONDS(2)));
     TR_TRY(aborted_so_far(self, &before));

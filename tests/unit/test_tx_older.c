@@ -355,6 +355,34 @@ static void what_is_decided_by_hand_elsewhere_is_not_told_to_siblings(void **sta
     free(c);
 }
 
+/* Nor is its effect seen before: with the power it would be in doubt again, and may be aborted then. */
+static void what_is_decided_by_hand_is_told_and_seen_when_it_is_on_the_disk(void **state)
+{
+    (void)state;
+    for (int commits = 0; commits < 2; commits++) {
+        cluster *c = setup_cluster(55);
+        cluster_transfer *t = killed_at(c, 1, TR__TX_POINT_BEFORE_COMMIT);
+        assert_int_equal(in_doubt(c, 2), 1);
+        c->nodes[2].held = true;
+        tr__tx_decide_by_hand(c->nodes[2].tx, t->ticket, commits, &t->resolve_token);
+        cluster_run(c, TR_SECONDS(1));
+        assert_false(t->is_settled);
+        assert_int_equal(cluster_balance(c, "n2/b"), 1000);
+        assert_int_equal(figures_of(c, 2).branches, 1);
+        cluster_kill(c, 2, true);
+        assert_true(cluster_start(c, 2));
+        assert_int_equal(in_doubt(c, 2), 1);
+        decide_by_hand(c, 2, t, commits);
+        assert_settled(t, commits ? TR_TX_COMMITTED : TR_TX_ABORTED);
+        cluster_kill(c, 2, true);
+        assert_true(cluster_start(c, 2));
+        assert_int_equal(in_doubt(c, 2), 0);
+        assert_int_equal(cluster_balance(c, "n2/b"), commits ? 1040 : 1000);
+        cluster_close(c);
+        free(c);
+    }
+}
+
 static void what_can_not_be_written_is_not_told_to_be_decided_by_hand(void **state)
 {
     (void)state;
@@ -408,6 +436,7 @@ int main(void)
         cmocka_unit_test(what_an_accepted_log_lacks_is_not_aborted),
         cmocka_unit_test(of_a_node_the_last_eight_logs_are_remembered),
         cmocka_unit_test(what_is_decided_by_hand_elsewhere_is_not_told_to_siblings),
+        cmocka_unit_test(what_is_decided_by_hand_is_told_and_seen_when_it_is_on_the_disk),
         cmocka_unit_test(what_can_not_be_written_is_not_told_to_be_decided_by_hand),
         cmocka_unit_test(a_log_that_lacks_nothing_is_neither_accepted_nor_overruled),
     };

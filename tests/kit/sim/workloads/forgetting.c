@@ -1,4 +1,4 @@
-/* A bank whose nodes forget what they decided after two seconds: who asks later may hear that it is too late, and never
+/* A bank whose nodes forget what they decided after two seconds, one of them the oldest of more than eight: who asks later may hear that it is too late, and never
  * anything untrue; and what a participant still needs is kept. */
 #include "actors/node.h"
 #include "actors/tx/manager.h"
@@ -7,6 +7,7 @@
 #include "tests/kit/sim/workloads/tx_load.h"
 
 #define KEEP TR_SECONDS(2)
+#define MOST 8
 
 static void plan(tr_actor *self, tx_record *record)
 {
@@ -26,8 +27,12 @@ static void plan(tr_actor *self, tx_record *record)
 static tr_err start(tr_actor *self, uint32_t index)
 {
     tx_history_now()->may_expire = true;
-    if (sim_counts())
-        tr__tx_keep_outcomes(sim_now_running->nodes[index].node->transactions->tx, KEEP);
+    if (sim_counts()) {
+        tr__tx *tx = sim_now_running->nodes[index].node->transactions->tx;
+        tr__tx_keep_outcomes(tx, KEEP);
+        if (index == 1)
+            tr__tx_outcomes_most(tx, MOST);
+    }
     return tx_load_start(self, index, plan);
 }
 

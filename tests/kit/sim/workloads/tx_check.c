@@ -230,6 +230,8 @@ static void check_rest(uint32_t node)
         tombs = !o->committed;
     sim_reaches(sim_now_running, tombs, "who asked has aborted it for ever");
     sim_reaches(sim_now_running, sim_now_running->nodes[node].disk.made > 0, "a log has grown");
+    if (tx_history_now()->may_expire)
+        sim_reaches(sim_now_running, figures.outcomes_early > 0, "an outcome is forgotten before its time");
     sim_reaches(sim_now_running, figures.snapshots > 0, "a snapshot is taken");
     sim_reaches(sim_now_running, sim_now_running->nodes[node].disk.dropped > 0, "a segment is dropped");
 }
