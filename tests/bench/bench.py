@@ -2,7 +2,7 @@
 
 Stages: peers (troupe beside the peers that are installed), scaling (troupe at more loops), accounting (what the counts
 cost), remote (between two processes), tx (transactions), overload (a receiver that gets ten times what it handles), asyncio (the table of docs/from-asyncio.md).
-Results are kept in build/bench/ as they come: a run that was interrupted goes on; --fresh begins anew. docs/ is written
+Results are kept in build/bench/ as they come: a run that was interrupted goes on; --fresh begins its stages anew. docs/ is written
 once all stages have results; those of a stage that isn't measured now stay, and the page says of which commit they are."""
 import argparse
 import subprocess
@@ -28,7 +28,7 @@ def arguments():
     parser.add_argument("stages", nargs="*", metavar="STAGE", help=f"{', '.join(STAGES)}; none: all")
     parser.add_argument("--quick", action="store_true",
                         help="small, once: to try it out; nothing is written into docs/, but into build/bench/quick/")
-    parser.add_argument("--fresh", action="store_true", help="forget what was measured before")
+    parser.add_argument("--fresh", action="store_true", help="forget what was measured of these stages before")
     parser.add_argument("--only", metavar="TEXT", default="",
                         help="workloads whose name has this in it; nothing is written into docs/")
     options = parser.parse_args()

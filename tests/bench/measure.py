@@ -127,15 +127,16 @@ def machine():
 
 class Results:
     """Lines of JSON: what the run is, then its results, each with the program that gave it. A run with other peers or of
-    another size begins anew; a stage that is measured now forgets what another program gave."""
+    another size begins anew; a stage that is measured now forgets what another program gave, and all if it is to be fresh."""
 
     def __init__(self, path, head, program, fresh, stages):
         self.path, self.program, self.lines = path, program, []
-        old = self.read() if not fresh else []
+        old = self.read()
         same = old and self.identity(old[0]) == self.identity(head)
         if old and not same:
             print("what is in", path.relative_to(ROOT), "was measured otherwise: begun anew")
-        kept = [line for line in old[1:] if line["program"] == program or line["stage"] not in stages] if same else []
+        kept = [line for line in old[1:] if line["stage"] not in stages or
+                (line["program"] == program and not fresh)] if same else []
         self.resumed = sum(line["program"] == program for line in kept)
         self.lines = [old[0] if kept else head] + kept
         path.parent.mkdir(parents=True, exist_ok=True)

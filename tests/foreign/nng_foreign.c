@@ -96,7 +96,7 @@ static void connect_socket(const char *how, const char *url)
         check("listen", nng_listen(sock, url, &listener, 0));
         if (strncmp(url, "tcp:", 4) == 0 &&
             nng_listener_get_int(listener, NNG_OPT_TCP_BOUND_PORT, &port) == 0)
-            printf("ready tcp://127.0.0.1:%d\n", port);
+            printf("ready %.*s:%d\n", (int)(strrchr(url, ':') - url), url, port);
         else
             printf("ready %s\n", url);
     } else {

@@ -20,6 +20,8 @@
 #include <troupe/app.h>
 #include <troupe/node.h>
 
+#include "tests/kit/loopback.h"
+
 #define WINDOW 8 /* puts that a node has outstanding */
 #define LONG   TR_SECONDS(60)
 
@@ -142,13 +144,13 @@ static void start(pair *t, other *o, const char *kill_at)
         if (kill_at)
             setenv("TROUPE_TX_KILL", kill_at, 1);
         execl("/proc/self/exe", "node", "node", o->name, o->id, t->directory,
-              o->address[0] ? o->address : "127.0.0.1:0", o == &t->bob ? t->alice.address : "", o->peer,
+              o->address[0] ? o->address : LISTENS_AGAIN ":0", o == &t->bob ? t->alice.address : "", o->peer,
               items, (char *)NULL);
         _exit(127);
     }
     close(out[1]);
     o->lines = fdopen(out[0], "r");
-    assert_int_equal(0, strncmp(line_of(o), "127.0.0.1:", 10));
+    assert_int_equal(0, strncmp(line_of(o), LISTENS_AGAIN ":", 10));
     snprintf(o->address, sizeof(o->address), "%.60s", o->line);
 }
 

@@ -21,6 +21,8 @@
 #include <cmocka.h>
 #include <troupe/plugin.h>
 
+#include "tests/kit/loopback.h"
+
 /* ---- builds: of then, and of today ------------------------------------------------------------------------ */
 
 typedef struct build {
@@ -159,7 +161,7 @@ static void start(node *n)
     char line[256];
     size_t used = 0;
     if (!n->address[0])
-        strcpy(n->address, "127.0.0.1:0");
+        strcpy(n->address, LISTENS_AGAIN ":0");
     assert_int_equal(0, pipe2(out, O_CLOEXEC));
     n->pid = fork();
     if (n->pid == 0)

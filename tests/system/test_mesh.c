@@ -21,6 +21,8 @@
 #include <troupe/node.h>
 #include <troupe/troupe.h>
 
+#include "tests/kit/loopback.h"
+
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 #define NODES 8 /* such a process is ten times as large, and as slow */
 #else
@@ -101,7 +103,7 @@ static void start(int index)
     m->pid = fork();
     if (m->pid == 0) {
         dup2(out[1], 1);
-        execl("/proc/self/exe", "node", "node", name, m->address[0] ? m->address : "127.0.0.1:0",
+        execl("/proc/self/exe", "node", "node", name, m->address[0] ? m->address : LISTENS_AGAIN ":0",
               index ? members[0].address : "", (char *)NULL);
         _exit(127);
     }

@@ -3,6 +3,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include "tests/kit/loopback.h"
 #include "tests/system/nng_kit.h"
 
 static void echo(tr_actor *self, void *state, const tr_msg *msg)
@@ -48,7 +49,8 @@ static tr_err close_hangs(tr_actor *self, void *arg)
     hang = true;
     tr_addr consumer = tr_spawn(self, &echo_def, NULL);
     tr_addr rep = spawn_socket(
-        self, &(tr_nng_opts){.protocol = "rep", .listen = URLS("tcp://127.0.0.1:0"), .consumer = consumer});
+        self,
+        &(tr_nng_opts){.protocol = "rep", .listen = URLS("tcp://" LISTENS_AGAIN ":0"), .consumer = consumer});
     EXPECT(!tr_addr_is_none(rep), LAST);
     TR_TRY(status_of(self, rep, &status, url));
     monitor = tr_monitor(self, rep);
@@ -78,7 +80,7 @@ static void a_close_that_hangs_holds_up_neither_the_loop_nor_the_address(void **
 
 static tr_err again_and_again(tr_actor *self, void *arg)
 {
-    char url[128] = "tcp://127.0.0.1:0";
+    char url[128] = "tcp://" LISTENS_AGAIN ":0";
     tr_nng_status status;
     (void)arg;
     tr_addr consumer = tr_spawn(self, &echo_def, NULL);

@@ -6,6 +6,7 @@
 
 #include <nng/nng.h>
 
+#include "tests/kit/loopback.h"
 #include "tests/system/nng_kit.h"
 
 static char directory[] = "/tmp/troupe-nng-XXXXXX";
@@ -130,7 +131,7 @@ static tr_err dead_peer(tr_actor *self, void *arg)
     tr_nng_event event;
     tr_nng_status status;
     (void)arg;
-    EXPECT(foreign_run(self, &f, "rep", "listen", "tcp://127.0.0.1:0", "die", "0", NULL), LAST);
+    EXPECT(foreign_run(self, &f, "rep", "listen", "tcp://" LISTENS_AGAIN ":0", "die", "0", NULL), LAST);
     snprintf(url, sizeof(url), "%s", f.url);
     tr_addr req = spawn_socket(self, &(tr_nng_opts){.protocol = "req",
                                                     .dial = URLS(url),
@@ -173,7 +174,7 @@ static tr_err resent(tr_actor *self, void *arg)
     foreign f;
     char url[128];
     (void)arg;
-    EXPECT(foreign_run(self, &f, "rep", "listen", "tcp://127.0.0.1:0", "die", "0", NULL), LAST);
+    EXPECT(foreign_run(self, &f, "rep", "listen", "tcp://" LISTENS_AGAIN ":0", "die", "0", NULL), LAST);
     snprintf(url, sizeof(url), "%s", f.url);
     tr_addr req = spawn_socket(self, &(tr_nng_opts){.protocol = "req",
                                                     .dial = URLS(url),
