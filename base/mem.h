@@ -14,8 +14,8 @@ char *tr__strdup(const char *text);
 char *tr__strndup(const char *text, size_t length); /* at most length bytes, less if a NUL comes first */
 void tr__free(void *block);                         /* NULL is fine */
 
-/* For what may be a large message: as tr__alloc and tr__free, each of which goes with the other; but some blocks from
- * TR__LARGE on are kept, 8 MiB a process at most, for their pages cost more than the message does. */
+/* For what may be a large message, or is received into: as tr__alloc and tr__free, each of which goes with the other; but
+ * some blocks from TR__LARGE on are kept, 8 MiB a process at most, for their pages cost more than the message does. */
 #define TR__LARGE ((size_t)128 << 10)
 void *tr__large_alloc(size_t size);
 void tr__large_free(void *block); /* NULL is fine */

@@ -1,7 +1,8 @@
-/* Messages to CBOR (RFC 8949). Short heads, which is nearly all there is, are written here, the others by libcbor's streaming
- * layer. Pure functions: any thread; nothing here allocates. They call themselves only as deep as types nest.
+/* Messages to CBOR (RFC 8949). Integers and heads are written here, the rest by libcbor's streaming layer. Pure functions: any
+ * thread; nothing here allocates. They call themselves only as deep as types nest.
  *
  * What can fail: the room is too little (0). */
+#include "mailbox/cbor_head.h"
 #include "mailbox/type.h"
 
 #include <cbor.h>
@@ -57,12 +58,15 @@ size_t tr__cbor_bound(const tr_typeinfo *type, const void *body)
 
 enum major { MAJOR_UINT = 0, MAJOR_NEGINT = 1, MAJOR_BYTES = 2, MAJOR_TEXT = 3, MAJOR_ARRAY = 4 };
 
+/* A head of three, five or nine bytes; 0: there is less room. */
 static __attribute__((noinline)) size_t long_head(enum major major, uint64_t value, uint8_t *out, size_t room)
 {
-    size_t used = cbor_encode_uint(value, out, room);
-    if (used)
-        out[0] |= (uint8_t)(major << 5);
-    return used;
+    size_t size = value <= UINT16_MAX ? 2 : value <= UINT32_MAX ? 4 : 8;
+    if (room < 1 + size)
+        return 0;
+    out[0] = (uint8_t)(major << 5 | (size == 2 ? 25 : size == 4 ? 26 : 27));
+    tr__cbor_put_number(out + 1, value, size);
+    return 1 + size;
 }
 
 static inline __attribute__((always_inline)) size_t head(enum major major, uint64_t value, uint8_t *out,

@@ -13,48 +13,21 @@
 
 #define ROOM_MIN (4u << 10) /* with less room behind the last byte a new chunk is begun */
 
-static void pool_release(tr__chunk_pool *pool)
+static tr__chunk *chunk_create(size_t capacity)
 {
-    /* Release, acquire: whoever is the last sees what the others put. */
-    if (pool && atomic_fetch_sub_explicit(&pool->references, 1, memory_order_acq_rel) == 1) {
-        tr__spares_fini(&pool->spares);
-        tr__free(pool);
-    }
-}
-
-/* Without memory for it chunks are freed after their use. */
-static tr__chunk_pool *pool_of(tr__splitter *splitter)
-{
-    if (!splitter->pool && (splitter->pool = tr__zalloc(sizeof *splitter->pool)))
-        atomic_init(&splitter->pool->references, 1);
-    return splitter->pool;
-}
-
-static tr__chunk *chunk_create(tr__splitter *splitter, size_t capacity)
-{
-    tr__chunk_pool *pool = capacity == TR__CHUNK_SIZE ? pool_of(splitter) : NULL;
-    tr__chunk *chunk = pool ? tr__spares_take(&pool->spares) : NULL;
-    if (!chunk && !(chunk = tr__alloc(sizeof *chunk + capacity)))
+    tr__chunk *chunk = tr__large_alloc(sizeof *chunk + capacity);
+    if (!chunk)
         return NULL;
     atomic_init(&chunk->references, 1);
     chunk->capacity = (uint32_t)capacity;
-    chunk->pool = pool;
-    if (pool)
-        atomic_fetch_add_explicit(&pool->references, 1, memory_order_relaxed);
     return chunk;
 }
 
 static void chunk_release(tr__chunk *chunk)
 {
     /* Release what this holder read or wrote; acquire what all the others did before the memory goes. */
-    if (!chunk || atomic_fetch_sub_explicit(&chunk->references, 1, memory_order_acq_rel) != 1)
-        return;
-    tr__chunk_pool *pool = chunk->pool;
-    if (pool)
-        tr__spares_put(&pool->spares, chunk);
-    else
-        tr__free(chunk);
-    pool_release(pool);
+    if (chunk && atomic_fetch_sub_explicit(&chunk->references, 1, memory_order_acq_rel) == 1)
+        tr__large_free(chunk);
 }
 
 void tr__slice_destroy(tr__slice *slice)
@@ -78,7 +51,6 @@ tr__slice *tr__slice_clone(const tr__slice *slice)
 void tr__splitter_fini(tr__splitter *splitter)
 {
     chunk_release(splitter->chunk);
-    pool_release(splitter->pool);
     *splitter = (tr__splitter){0};
 }
 
@@ -128,7 +100,7 @@ tr_err tr__splitter_room(tr__splitter *splitter, size_t frame_max, uint8_t **at,
         size_t normal = next_size(splitter, frame_max), capacity = normal;
         if (needs > normal) /* never more than twice what has arrived, but for the normal size */
             capacity = needs < 2 * pending ? needs : (2 * pending > normal ? 2 * pending : normal);
-        tr__chunk *fresh = chunk_create(splitter, capacity);
+        tr__chunk *fresh = chunk_create(capacity);
         if (!fresh)
             return tr__fail(error, TR_ENOMEM, "no memory to receive a frame of %zu bytes", needs);
         if (pending)

@@ -14,22 +14,14 @@
 
 #include "transport/frame.h"
 #include "transport/mpsc.h"
-#include "transport/spares.h"
 
 #define TR__CHUNK_SIZE (128u << 10)
 #define TR__CHUNK_MOST (512u << 10)
 
-/* Chunks of the normal size that are kept for their next use. It lives as long as the splitter, and each of its chunks that
- * somebody holds. */
-typedef struct tr__chunk_pool {
-    _Atomic uint32_t references;
-    tr__spares spares;
-} tr__chunk_pool;
-
+/* Its memory is kept for the next ones, of any connection (tr__large_alloc). */
 typedef struct tr__chunk {
     _Atomic uint32_t references;
     uint32_t capacity;
-    tr__chunk_pool *pool; /* NULL: freed after its use */
     uint8_t bytes[];
 } tr__chunk;
 
@@ -49,7 +41,6 @@ tr__slice *tr__slice_clone(const tr__slice *slice);
 
 typedef struct tr__splitter {
     tr__chunk *chunk;
-    tr__chunk_pool *pool;         /* from the first chunk of the normal size on */
     size_t begin;                 /* of the first frame that isn't whole yet */
     size_t end;                   /* of what was received */
     size_t normal;                /* bytes of the next chunk */

@@ -164,6 +164,10 @@ size_t tr__wire_number_size(uint64_t number)
 
 size_t tr__wire_resize(uint8_t *out, size_t head, size_t claimed, size_t length)
 {
+    if (__builtin_expect(claimed < 0x80, 1)) { /* a byte holds either */
+        out[head - 1] = (uint8_t)length;
+        return head;
+    }
     size_t before = tr__wire_number_size(claimed), after = tr__wire_number_size(length);
     if (after != before)
         memmove(out + head - before + after, out + head, length);
