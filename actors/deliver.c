@@ -229,6 +229,11 @@ static tr_drop why_nobody(const tr__loop *loop, const tr_msg *msg)
     return tr__is_stopping(loop->node) || loop->stopping ? TR_DROP_SHUTDOWN : TR_DROP_NO_ACTOR;
 }
 
+void tr__drop_nobodys(tr__loop *loop, tr_msg *msg)
+{
+    tr__drop(loop, msg, why_nobody(loop, msg));
+}
+
 /* `actor` is the slot that the message names, or NULL. */
 static inline bool is_for(const tr__loop *loop, const tr_actor *actor, const tr_msg *msg)
 {

@@ -232,6 +232,8 @@ void tr__submit(tr__loop *loop, tr_addr to, tr_msg *msg);
 void tr__pass(tr__loop *loop, tr_addr to, tr_msg *msg);
 /* It can't be delivered: count, report, tell who waits for an answer, free. Takes it. */
 void tr__drop(tr__loop *loop, tr_msg *msg, tr_drop why);
+/* The same of one whose receiver has ended. */
+void tr__drop_nobodys(tr__loop *loop, tr_msg *msg);
 /* The like for a message to an actor of another node. */
 void tr__drop_for(tr__loop *loop, uint64_t node, tr_msg *msg, tr_drop why);
 /* Report one that was dropped: to the log and to who watches. True: the log has a line of it. */

@@ -58,12 +58,27 @@ static tr_addr here(const tr__remote_peer *p, uint32_t slot, uint32_t generation
     return (tr_addr){p->remote->loop->node->id, slot, generation};
 }
 
+/* One that waits on its asker's loop. */
+static void fail_elsewhere(tr__remote_peer *p, const tr__record *r, const tr_error *why)
+{
+    tr__record failure = *r;
+    failure.kind = TR__WIRE_FAILURE;
+    failure.code = why->code;
+    failure.body = (const uint8_t *)why->text;
+    failure.length = strlen(why->text);
+    if (tr__hand_answer(p, &failure))
+        TR__COUNT(p->remote->loop->counts.accepted);
+}
+
 /* An ask of ours hears at once that its answer, or an item, can't be had. */
 static void fail_own_ask(tr__remote_peer *p, const tr__record *r, const tr_error *why)
 {
     tr_msg *wait = tr__waits_find(&p->waits, TR__MSG_ASK, r->ask, r->to_slot, r->to_generation);
-    if (!wait)
+    if (!wait) { /* no stream does that */
+        if (r->kind == TR__WIRE_REPLY)
+            fail_elsewhere(p, r, why);
         return;
+    }
     if (r->kind == TR__WIRE_ITEM) {
         tr__remote_item_lost(p, r, why->code);
         return;

@@ -97,7 +97,8 @@ static tr_err take(tr__confirmer *c, const tr__confirm_peer *peer, const tr__con
     bool follows = data->after && data->after < data->number && is_recent(i, data->after);
     if (follows && !TR_PLANT(confirmed_overtaken) && i->results[data->after % TR__CONFIRM_WINDOW] == TR_EFULL)
         return TR_EFULL; /* V2 */
-    tr_err may = data->skip ? TR_OK : tr__node_reaches(tr__owner(c->self), peer->node, data->to, &error);
+    tr_err may =
+        data->skip ? TR_OK : tr__node_may_send(tr__owner(c->self), peer->node, data->to, data->type, &error);
     if (may == TR_ENOCONN)
         return TR_ENOMEM; /* it came just before its connection went: what it may isn't known any more */
     tr_err err = data->skip || may != TR_OK ? may : tr__confirm_deliver(c, data);

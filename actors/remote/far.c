@@ -17,9 +17,18 @@ typedef struct tr__far {
     uint16_t epoch; /* of the route; all here is of that, and of that node */
     uint64_t node;
     tr__waits waits;   /* asks */
+    int64_t asking;    /* of them, that the route doesn't know of yet; below 0: that it still counts */
     tr_msg *open;      /* NULL: nothing was written since the last one went */
     tr__writer writer; /* likewise */
 } tr__far;
+
+/* Before the asks leave, and when some wait no more. */
+static void tell_asking(tr__far *far, tr__route *route)
+{
+    if (far->asking)
+        atomic_fetch_add_explicit(&route->asking, (uint64_t)far->asking, memory_order_release);
+    far->asking = 0;
+}
 
 /* To the outbox. */
 static void close_open(tr__loop *loop, tr__far *far)
@@ -34,6 +43,7 @@ static void close_open(tr__loop *loop, tr__far *far)
     }
     msg = tr__records_fit(loop, msg);
     tr__route *route = &loop->node->remote->routes[msg->route - 1];
+    tell_asking(far, route);
     atomic_fetch_add_explicit(&route->records, tr__records_cost(msg), memory_order_relaxed);
     loop->counts.passed += tr__records_of(msg)->count - 1;
     tr__to_loop(loop, 0, msg);
@@ -179,7 +189,16 @@ bool tr__far_send(tr__loop *loop, tr__route *route, uint64_t node, tr_msg *msg)
     tr__records_placed(far->open, tr__writer_put_record(at, &record, msg->type, body, room));
     if (!asks || !tr__waits_put(&far->waits, msg))
         tr__msg_free(loop, msg);
+    far->asking += asks;
     return true;
+}
+
+/* An ask's block, out of those that wait. */
+static tr_msg *take_wait(tr__far *far, uint64_t ask, uint32_t slot, uint32_t generation)
+{
+    tr_msg *wait = tr__waits_take(&far->waits, TR__MSG_ASK, ask, slot, generation);
+    far->asking -= wait != NULL;
+    return wait;
 }
 
 void tr__far_close(tr__loop *loop, const tr__route *route, const tr_msg *msg)
@@ -189,9 +208,9 @@ void tr__far_close(tr__loop *loop, const tr__route *route, const tr_msg *msg)
         return;
     if (!TR_PLANT(records_overtaken))
         close_open(loop, far);
-    tr_msg *wait = msg->kind == TR__MSG_CANCEL ? tr__waits_take(&far->waits, TR__MSG_ASK, msg->ask,
-                                                                msg->sender.slot, msg->sender.generation)
-                                               : NULL;
+    tr_msg *wait = msg->kind == TR__MSG_CANCEL
+                       ? take_wait(far, msg->ask, msg->sender.slot, msg->sender.generation)
+                       : NULL;
     if (wait)
         tr__msg_free(loop, wait);
 }
@@ -207,14 +226,27 @@ static tr__far *far_by(const tr__loop *loop, const tr_msg *msg)
 tr_msg *tr__far_wait_take(tr__loop *loop, const tr_msg *records, const tr__record *r)
 {
     tr__far *far = far_by(loop, records);
-    return far ? tr__waits_take(&far->waits, TR__MSG_ASK, r->ask, r->to_slot, r->to_generation) : NULL;
+    return far ? take_wait(far, r->ask, r->to_slot, r->to_generation) : NULL;
+}
+
+void tr__far_taken(tr__loop *loop, const tr_msg *msg, uint32_t answers, size_t bytes)
+{
+    tr__remote *remote = loop->node->remote;
+    tr__far *far = far_by(loop, msg);
+    if (!remote || !answers)
+        return;
+    tr__route *route = &remote->routes[msg->route - 1];
+    atomic_fetch_sub_explicit(&route->answering_bytes, bytes, memory_order_relaxed);
+    atomic_fetch_sub_explicit(&route->answering, answers, memory_order_relaxed);
+    if (far) /* behind that (E4) */
+        tell_asking(far, route);
 }
 
 void tr__far_answered(tr__loop *loop, tr_msg *msg)
 {
     tr__far *far = far_by(loop, msg);
-    tr_msg *wait =
-        far ? tr__waits_take(&far->waits, TR__MSG_ASK, msg->ask, msg->to.slot, msg->to.generation) : NULL;
+    tr_msg *wait = far ? take_wait(far, msg->ask, msg->to.slot, msg->to.generation) : NULL;
+    tr__far_taken(loop, msg, 1, tr__answer_cost(msg));
     if (!wait) { /* it may be of an actor that was started: the connection's loop knows */
         tr__to_loop(loop, 0, msg);
         return;
@@ -229,6 +261,7 @@ void tr__far_answered(tr__loop *loop, tr_msg *msg)
 static void waits_end(tr__loop *loop, tr__far *far)
 {
     tr_msg *msg;
+    far->asking -= (int64_t)far->waits.count;
     while ((msg = tr__waits_pop(&far->waits)))
         if (loop->stopping || TR_PLANT(ask_left))
             tr__msg_free(loop, msg);
@@ -243,9 +276,12 @@ void tr__far_ended(tr__loop *loop)
     for (uint32_t i = 0; loop->fars && i < TR__PEERS_MAX; i++) {
         tr__far *far = loop->fars[i];
         uint16_t epoch;
-        if (far && far->waits.count &&
-            !(remote && tr__route_epoch(&remote->routes[i], far->node, &epoch) && epoch == far->epoch))
-            waits_end(loop, far);
+        if (!far || !far->waits.count ||
+            (remote && tr__route_epoch(&remote->routes[i], far->node, &epoch) && epoch == far->epoch))
+            continue;
+        waits_end(loop, far);
+        if (remote)
+            tell_asking(far, &remote->routes[i]);
     }
 }
 

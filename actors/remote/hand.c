@@ -63,6 +63,29 @@ static bool put(tr__remote_peer *p, tr__loop *owner, const tr_typeinfo *type, ui
     return true;
 }
 
+/* ---- answers (E4) ---- */
+
+/* More of them than can have been asked for, but for those that come late, and the loop doesn't take them: it is cut. */
+static bool answers_too_much(tr__remote_peer *p)
+{
+    tr__route *route = p->route;
+    if (atomic_load_explicit(&route->answering_bytes, memory_order_relaxed) < TR__ANSWERS_LATE_MAX)
+        return false;
+    /* First: what has come is taken off this behind the other. */
+    uint64_t asking = atomic_load_explicit(&route->asking, memory_order_acquire);
+    if (atomic_load_explicit(&route->answering, memory_order_relaxed) <= asking)
+        return false;
+    tr__remote_cut_for(p, TR_EFULL,
+                       "64 MiB of its answers wait that nobody asked for, or that come too late");
+    return true;
+}
+
+static void on_its_way(tr__route *route, uint32_t answers, size_t bytes)
+{
+    atomic_fetch_add_explicit(&route->answering, answers, memory_order_relaxed);
+    atomic_fetch_add_explicit(&route->answering_bytes, bytes, memory_order_relaxed);
+}
+
 /* A small answer of one that waits elsewhere, as it stands. What is started is told of to who has the connection first. */
 static bool hand_reply(tr__remote_peer *p, const tr__record *r, const uint8_t *bytes, size_t used)
 {
@@ -70,9 +93,13 @@ static bool hand_reply(tr__remote_peer *p, const tr__record *r, const uint8_t *b
     tr__loop *owner = other_owner(loop, r);
     const tr_typeinfo *type = owner ? type_of(p, r) : NULL;
     if (!type || type == tr__type_of(&tr_spawned_type) ||
-        tr__waits_find(&p->waits, TR__MSG_ASK, r->ask, r->to_slot, r->to_generation) ||
-        !put(p, owner, type, r->type, bytes, used))
+        tr__waits_find(&p->waits, TR__MSG_ASK, r->ask, r->to_slot, r->to_generation))
         return false;
+    if (answers_too_much(p))
+        return true;
+    if (!put(p, owner, type, r->type, bytes, used))
+        return false;
+    tr__records_of(loop->outboxes[owner->index].open)->answers++;
     loop->counts.received++;
     return true;
 }
@@ -87,7 +114,8 @@ bool tr__hand_on(tr__remote_peer *p, const tr__record *r, const uint8_t *bytes, 
     const tr_typeinfo *type = owner ? type_of(p, r) : NULL;
     tr_addr to = {loop->node->id, r->to_slot, r->to_generation};
     uint32_t places = 1;
-    if (!type || tr__reserve(loop, to, &places) != TR_OK) /* a full mailbox is told of as any */
+    if (!type || tr__reserve(loop, to, &places) != TR_OK ||
+        !places) /* a full mailbox, or nobody: told of as any */
         return false;
     if (!put(p, owner, type, r->type, bytes, used)) {
         tr__unreserve(loop, to, places);
@@ -113,7 +141,9 @@ static void hand_failure(tr__remote_peer *p, tr__loop *owner, const tr__record *
     size_t head = tr__wire_put(at, &short_one);
     if (short_one.length)
         memcpy(at + head, r->body, short_one.length);
-    tr__records_placed(p->remote->loop->outboxes[owner->index].open, head + short_one.length);
+    tr_msg *open = p->remote->loop->outboxes[owner->index].open;
+    tr__records_placed(open, head + short_one.length);
+    tr__records_of(open)->answers++;
 }
 
 /* One that is read here: it is large, or more is to be done. */
@@ -141,6 +171,7 @@ static void hand_reply_read(tr__remote_peer *p, tr__loop *owner, const tr__recor
     msg->routed = true;
     msg->route = (uint16_t)(p->route - p->remote->routes + 1);
     msg->route_epoch = atomic_load_explicit(&p->route->epoch, memory_order_relaxed);
+    on_its_way(p->route, 1, tr__answer_cost(msg));
     tr__to_loop(loop, owner->index, msg);
 }
 
@@ -149,7 +180,9 @@ bool tr__hand_answer(tr__remote_peer *p, const tr__record *r)
     tr__loop *owner = other_owner(p->remote->loop, r);
     if (!owner)
         return false;
-    if (r->kind == TR__WIRE_REPLY)
+    if (answers_too_much(p))
+        p->remote->loop->counts.dropped[TR_DROP_LATE_REPLY]++;
+    else if (r->kind == TR__WIRE_REPLY)
         hand_reply_read(p, owner, r);
     else
         hand_failure(p, owner, r);
@@ -160,6 +193,9 @@ void tr__hand_close(tr__loop *loop, tr__chain *out, uint8_t index)
 {
     tr_msg *msg = tr__records_fit(loop, out->open);
     out->open = NULL;
+    uint32_t answers = tr__records_of(msg)->answers;
+    if (answers)
+        on_its_way(&loop->node->remote->routes[msg->route - 1], answers, tr__records_cost(msg));
     loop->counts.passed += tr__msg_count(msg) - 1;
     tr__to_loop(loop, index, msg);
 }
@@ -237,6 +273,7 @@ void tr__handed_take(tr__loop *loop, tr_msg *msg)
     tr__alike alike = {0};
     const tr_typeinfo *type = NULL;
     uint32_t number = UINT32_MAX;
+    size_t cost = tr__records_cost(msg); /* as it was on its way */
     while (records->count) {
         const uint8_t *bytes = records->bytes + records->at;
         tr__record other;
@@ -258,5 +295,6 @@ void tr__handed_take(tr__loop *loop, tr_msg *msg)
         else
             take_answer(loop, msg, type, r);
     }
+    tr__far_taken(loop, msg, records->answers, cost);
     tr__msg_free(loop, msg);
 }

@@ -3,7 +3,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include <troupe/groups.h>
 #include <troupe/troupe.h>
 
 #include "actors/budget.h"
@@ -120,6 +119,10 @@ static void arrive(tr__loop *loop, tr_addr to, tr_msg *msg)
         tr__drop(loop, msg, newest ? TR_DROP_NEWEST : TR_DROP_FULL);
         return;
     }
+    if (!places) { /* of another loop it would wait there, without a bound */
+        tr__drop_nobodys(loop, msg);
+        return;
+    }
     msg->places = (uint16_t)places;
     tr__pass(loop, to, msg);
 }
@@ -157,10 +160,8 @@ static bool begin_stream(tr__remote_peer *p, const tr__record *r, tr_msg *msg)
 
 static bool is_allowed(tr__remote_peer *p, const tr__record *r, tr_addr to, tr_error *error)
 {
-    const tr_typeinfo *type = tr__heard_type_of(p, r->type), *subscribe = tr__type_of(&tr_subscribe_type);
-    bool subscribes = type && subscribe && type->id == subscribe->id;
-    return tr__peer_reaches(p, to, error) == TR_OK &&
-           (!subscribes || tr__peer_may(p, TR__RIGHT_SUBSCRIBE, NULL, error) == TR_OK);
+    const tr_typeinfo *type = tr__heard_type_of(p, r->type);
+    return tr__peer_may_send(p, to, type ? type->id : 0, error) == TR_OK;
 }
 
 void tr__remote_fill(tr__loop *loop, uint64_t node, tr_msg *msg, const tr__record *r)

@@ -113,11 +113,8 @@ tr_err tr__remote_put_large(tr__remote_peer *p, tr__record *record, tr_msg *msg,
 
 /* ---- what doesn't find room ---------------------------------------------------------------------------- */
 
-bool tr__remote_hold_bulk(tr__remote_peer *p, tr_msg *msg, const tr__record *record)
+void tr__remote_hold_behind(tr__remote_peer *p, tr_msg *msg, tr__pair *pair)
 {
-    tr__pair *pair = tr__pairs_make(&p->pairs, record, tr__endpoint_bulk_taken(p->peer));
-    if (!pair)
-        return false;
     tr__pair_hold(pair, 1);
     msg->next = NULL;
     *p->bulk_held_end = msg;
@@ -126,7 +123,16 @@ bool tr__remote_hold_bulk(tr__remote_peer *p, tr_msg *msg, const tr__record *rec
     atomic_store_explicit(&p->route->bulk_blocked, true, memory_order_relaxed);
     if (p->bulk_held_count >= TR__BULK_HELD_MAX)
         atomic_store_explicit(&p->route->blocked, true, memory_order_relaxed);
-    return true;
+    if (p->bulk_held_count >= TR__HELD_MAX)
+        tr__remote_held_too_many(p);
+}
+
+bool tr__remote_hold_bulk(tr__remote_peer *p, tr_msg *msg, const tr__record *record)
+{
+    tr__pair *pair = tr__pairs_make(&p->pairs, record, tr__endpoint_bulk_taken(p->peer));
+    if (pair)
+        tr__remote_hold_behind(p, msg, pair);
+    return pair != NULL;
 }
 
 /* Who answers isn't held back, as who sends is: an ask asked for it. So what is held of large answers is bounded here, and what

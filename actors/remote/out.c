@@ -284,7 +284,7 @@ static tr_err send_in_order(tr__remote_peer *p, tr_msg *msg, tr__record *record)
     return send_now(p, msg, record, pair);
 }
 
-static void held_too_many(tr__remote_peer *p)
+void tr__remote_held_too_many(tr__remote_peer *p)
 {
     tr_error why;
     tr__fail(&why, TR_EFULL, "it takes nothing, and %d messages are held for it", TR__HELD_MAX);
@@ -299,7 +299,7 @@ static void hold(tr__remote_peer *p, tr_msg *msg)
     atomic_store_explicit(&p->route->blocked, true, memory_order_relaxed);
     p->held_count += tr__msg_count(msg);
     if (p->held_count >= TR__HELD_MAX)
-        held_too_many(p);
+        tr__remote_held_too_many(p);
 }
 
 /* As what refused it says. Without memory for its pair all wait behind it. */
@@ -307,8 +307,6 @@ static void hold_for(tr__remote_peer *p, tr_msg *msg, const tr__record *record)
 {
     if (!p->bulk_refused || !tr__remote_hold_bulk(p, msg, record))
         hold(p, msg);
-    else if (p->bulk_held_count == TR__HELD_MAX)
-        held_too_many(p);
 }
 
 void tr__remote_cut(tr__remote_peer *p, const tr_error *why)

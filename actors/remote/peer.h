@@ -28,9 +28,11 @@
 #define TR__RECORDS_COMING_MAX \
     (8u << 20) /* bytes of records on their way to loop 0, a message as 256 at least, likewise */
 #define TR__ANSWERS_HELD_MAX ((size_t)64 << 20) /* bytes of large answers that are held: more fail */
-#define TR__TYPES_MAX        4096               /* types told on one connection */
-#define TR__WATCHING_MAX     65536              /* monitors that one peer has here */
-#define TR__TIES_MAX         65536              /* links between here and one peer */
+#define TR__ANSWERS_LATE_MAX \
+    ((size_t)64 << 20)         /* bytes of answers on their way to loops where none waits for them */
+#define TR__TYPES_MAX    4096  /* types told on one connection */
+#define TR__WATCHING_MAX 65536 /* monitors that one peer has here */
+#define TR__TIES_MAX     65536 /* links between here and one peer */
 
 /* Where messages for a node go; read by any loop. A free one has id 0; its next use has another epoch. */
 typedef struct tr__route {
@@ -41,6 +43,9 @@ typedef struct tr__route {
     _Atomic size_t coming;     /* bytes of large messages that other loops sent, on their way to loop 0 */
     _Atomic size_t
         records; /* what other loops wrote that is on its way to loop 0; see TR__RECORDS_COMING_MAX */
+    /* Of answers to asks that other loops wrote (E4 in records.h): asks that wait, at least; and what is on its way to them. */
+    _Atomic uint64_t asking, answering;
+    _Atomic size_t answering_bytes;
     _Atomic uint64_t message_max; /* bytes of a record that it takes by that; 0: it has none */
     _Atomic uint64_t connection;  /* its number: each has a higher one than those before */
     _Atomic uint32_t may;         /* what the node there lets this one do, as far as it has said: of tr_may */
@@ -130,6 +135,8 @@ void tr__remote_peer_send(tr__remote_peer *p, tr_msg *msg);
  * weighs is to be taken off `answers_held` when it is held no more. (remote/large.c) */
 tr_msg *tr__answer_admit(tr__remote_peer *p, tr_msg *msg);
 size_t tr__answer_weight(const tr_msg *msg);
+/* TR__HELD_MAX are: the connection is cut. */
+void tr__remote_held_too_many(tr__remote_peer *p);
 /* There is credit again. */
 void tr__remote_writable(tr__remote_peer *p);
 /* End the connection and say why, to the log and to the other side; peer_down follows. */
@@ -142,7 +149,9 @@ bool tr__records_send_held(tr__remote_peer *p);
 tr_err tr__records_send_one(tr__remote_peer *p, tr_msg *msg, tr__record *record, tr__pair *pair);
 /* The message as a unit of the bulk lane; `bound` as tr__cbor_bound says. TR_EAGAIN, TR_ETOOBIG, TR_ENOMEM ... */
 tr_err tr__remote_put_large(tr__remote_peer *p, tr__record *record, tr_msg *msg, size_t bound);
-/* Hold it for room on the bulk lane; false: no memory. */
+/* Hold it for room on the bulk lane, behind what its pair has there. */
+void tr__remote_hold_behind(tr__remote_peer *p, tr_msg *msg, tr__pair *pair);
+/* The same, without a pair; false: no memory. */
 bool tr__remote_hold_bulk(tr__remote_peer *p, tr_msg *msg, const tr__record *record);
 /* What came by the bulk lane: as in transport/flow.h. Takes block. */
 void tr__remote_take_bulk(tr__remote_peer *p, uint8_t *block, const uint8_t *bytes, size_t length);

@@ -22,15 +22,15 @@ tr_msg *tr__records_open(tr__loop *loop, uint64_t from_node, uint64_t to_node)
     tr__records *r = tr__records_of(msg);
     r->from_node = from_node;
     r->to_node = to_node;
-    r->count = r->at = r->end = r->type_count = 0;
+    r->count = r->answers = r->at = r->end = r->type_count = 0;
     return msg;
 }
 
-/* The newest are looked at first. */
-static bool has_type(const tr__records *r, const tr_typeinfo *type)
+/* By its number: a peer may tell a type by two, and several versions are read as one. The newest are looked at first. */
+static bool has_type(const tr__records *r, uint32_t number)
 {
     for (uint32_t i = r->type_count; i-- > 0;)
-        if (r->types[i].type == type)
+        if (r->types[i].number == number)
             return true;
     return false;
 }
@@ -40,7 +40,7 @@ uint8_t *tr__records_place(tr_msg *msg, const tr_typeinfo *type, uint32_t number
     tr__records *r = tr__records_of(msg);
     if (length > TR__RECORDS_BLOCK - HEAD - r->end)
         return NULL;
-    if (__builtin_expect(type && !has_type(r, type), 0)) {
+    if (__builtin_expect(type && !has_type(r, number), 0)) {
         if (r->type_count == TR__RECORDS_TYPES)
             return NULL;
         r->types[r->type_count].type = type;

@@ -10,7 +10,8 @@
  *     where it is taken.
  * E3  The numbers of types in it are those of its route's epoch, and it names the types: it can be read, and dropped, by
  *     whoever has it, when its connection is gone as well.
- * E4  Who hands on has drawn a place for each message, so what waits for a loop is bounded by its actors' mailboxes.
+ * E4  Who hands on has drawn a place for each message, so what waits for a loop is bounded by its actors' mailboxes. Answers have
+ *     none: of those no more are on their way than asks wait, or 64 MiB of what comes too late; else the connection is cut.
  * E5  An ask's block waits where its record was written: on loop 0 beside the connection (waits.h), else beside the loop's part
  *     of the route. Loop 0 hands an answer that nobody waits for there on to its asker's loop, and tells all loops of a
  *     connection's end, behind the answers that came by it. */
@@ -27,6 +28,7 @@
 typedef struct tr__records {
     uint64_t from_node, to_node;
     uint32_t count;   /* messages that are left */
+    uint32_t answers; /* of all of them, to another loop: for E4 */
     uint32_t at, end; /* the bytes that are left */
     uint32_t type_count;
     struct {
@@ -138,8 +140,14 @@ void tr__far_close(tr__loop *loop, const struct tr__route *route, const tr_msg *
 void tr__far_ended(tr__loop *loop);
 /* The block of an ask that waits for that connection's answer, taken out; NULL: there is none. */
 tr_msg *tr__far_wait_take(tr__loop *loop, const tr_msg *records, const tr__record *record);
+/* So many of the answers in msg, which weigh that, have come: none of them is on its way any more. */
+void tr__far_taken(tr__loop *loop, const tr_msg *msg, uint32_t answers, size_t bytes);
 /* An answer became a message on the connection's loop. Takes msg. */
 void tr__far_answered(tr__loop *loop, tr_msg *msg);
+static inline size_t tr__answer_cost(const tr_msg *msg)
+{
+    return sizeof(*msg) + msg->size;
+}
 /* The loop's end: nobody waits. */
 void tr__far_end(tr__loop *loop);
 /* All that was written goes to the outbox: at the end of a turn. */

@@ -40,12 +40,14 @@ static tr_err send_front(tr__remote_peer *p, tr__records *r, tr__record *record,
 }
 
 /* It waits behind what its pair has on the bulk lane. TR_EAGAIN: there is no memory for that, so all wait behind it. */
-static tr_err hold_front(tr__remote_peer *p, tr_msg *msg, const tr__record *record, size_t used)
+static tr_err hold_front(tr__remote_peer *p, tr_msg *msg, const tr__record *record, size_t used,
+                         tr__pair *pair)
 {
-    if (!tr__pairs_make(&p->pairs, record, tr__endpoint_bulk_taken(p->peer)))
-        return TR_EAGAIN;
     tr_msg *one = tr__records_split(p->remote->loop, msg, record, used);
-    return one && tr__remote_hold_bulk(p, one, record) ? TR_OK : TR_EAGAIN;
+    if (!one)
+        return TR_EAGAIN;
+    tr__remote_hold_behind(p, one, pair);
+    return TR_OK;
 }
 
 /* One after the other, for each may have something of its pair before it on the bulk lane, or there is credit for some. */
@@ -61,7 +63,7 @@ static tr_err send_apart(tr__remote_peer *p, tr_msg *msg)
         bool waits = pair && tr__pair_is_held(pair);
         tr_err err = waits ? TR_EAGAIN : send_front(p, r, &record, used, pair);
         if (err == TR_EAGAIN && (waits || p->bulk_refused))
-            err = hold_front(p, msg, &record, used);
+            err = hold_front(p, msg, &record, used, pair);
         if (err != TR_OK)
             return err;
     }

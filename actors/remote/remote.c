@@ -53,8 +53,9 @@ static tr__route *route_add(tr__remote *remote, uint64_t id, uint64_t message_ma
         atomic_store_explicit(&free_one->connection, ++remote->connections, memory_order_relaxed);
         atomic_store_explicit(&free_one->may, TR_MAY_ALL, memory_order_relaxed);
         atomic_store_explicit(&free_one->links, links, memory_order_relaxed);
+        /* Before the epoch: who sees that one sees none of the last connection's numbers (far.c). */
+        atomic_store_explicit(&remote->told[free_one - remote->routes].count, 0, memory_order_relaxed);
         atomic_fetch_add_explicit(&free_one->epoch, 1, memory_order_release); /* see tr__route_epoch */
-        atomic_store_explicit(&remote->told[free_one - remote->routes].count, 0, memory_order_release);
         atomic_store_explicit(&free_one->id, id, memory_order_release);
     }
     return free_one;

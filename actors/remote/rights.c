@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include <troupe/groups.h>
 #include <troupe/troupe.h>
 
 #include "actors/names/warden.h"
@@ -199,9 +200,18 @@ tr_err tr__peer_reaches(tr__remote_peer *p, tr_addr to, tr_error *error)
     return tr__peer_can_reach(p, to) ? TR_OK : refuse(p, TR__RIGHT_SEND, NULL, error);
 }
 
-tr_err tr__node_reaches(tr__loop *loop, uint64_t node, tr_addr to, tr_error *error)
+tr_err tr__peer_may_send(tr__remote_peer *p, tr_addr to, uint64_t type, tr_error *error)
+{
+    const tr_typeinfo *subscribe = tr__type_of(&tr_subscribe_type);
+    tr_err err = tr__peer_reaches(p, to, error);
+    return err == TR_OK && subscribe && type == subscribe->id
+               ? tr__peer_may(p, TR__RIGHT_SUBSCRIBE, NULL, error)
+               : err;
+}
+
+tr_err tr__node_may_send(tr__loop *loop, uint64_t node, tr_addr to, uint64_t type, tr_error *error)
 {
     tr__remote_peer *p = tr__remote_peer_of(loop, node);
-    return p ? tr__peer_reaches(p, to, error)
+    return p ? tr__peer_may_send(p, to, type, error)
              : tr__fail(error, TR_ENOCONN, "the node that sent it isn't connected any more");
 }

@@ -58,8 +58,11 @@ tr_err tr__peer_may(struct tr__remote_peer *p, tr__right right, const char *what
 tr_err tr__peer_reaches(struct tr__remote_peer *p, tr_addr to, tr_error *error);
 /* The same, without a refusal. */
 bool tr__peer_can_reach(struct tr__remote_peer *p, tr_addr to);
+/* Whether it may send it a message of that type (its id; 0: of an unknown one), by whatever way that comes: it reaches it, and
+ * if that subscribes to a topic it may. */
+tr_err tr__peer_may_send(struct tr__remote_peer *p, tr_addr to, uint64_t type, tr_error *error);
 /* The like for actors on loop 0: of the connected node of that id. TR_ENOCONN. */
-tr_err tr__node_reaches(tr__loop *loop, uint64_t node, tr_addr to, tr_error *error);
+tr_err tr__node_may_send(tr__loop *loop, uint64_t node, tr_addr to, uint64_t type, tr_error *error);
 tr_err tr__node_may(tr__loop *loop, uint64_t node, tr__right right, const char *what, tr_error *error);
 /* Whether it is connected and has no such right, which is one of a bit; without a refusal, for what it didn't ask for. */
 bool tr__node_lacks(tr__loop *loop, uint64_t node, tr__right right);

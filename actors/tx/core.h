@@ -80,7 +80,9 @@ typedef struct tr__decision_store tr__decision_store;
     X(ANSWERED, "answered")             /* 9: before COMMIT goes out */      \
     X(APPLIED, "applied")               /* 10: the record isn't durable */   \
     X(BEFORE_ACK, "before-ack")         /* 10: it is, and nobody knows it */ \
-    X(BEFORE_END, "before-end")         /* 11: all have acknowledged */
+    X(BEFORE_END, "before-end")         /* 11: all have acknowledged */      \
+    X(EMIT_DONE, "emit-done")           /* executed, and its node waits */   \
+    X(EMIT_OVER, "emit-over")           /* the record isn't durable */
 #define TR__ENUM(name, word) TR__TX_POINT_##name,
 typedef enum tr__tx_point { TR__TX_POINTS(TR__ENUM) TR__TX_POINT_COUNT } tr__tx_point;
 #undef TR__ENUM

@@ -1,9 +1,11 @@
 /* Where a node's transaction log lies: DIRECTORY/NODE.txlog, and its snapshot beside it, NODE.txsnap. At the node's start;
  * waits for the disk. */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "actors/transactions.h"
 #include "actors/tx/snap_store.h"
@@ -22,6 +24,20 @@ static char *path_of(const char *directory, const char *node, const char *end, t
     return path;
 }
 
+/* The directory's own name is on the disk, or with the power all that its log has would go. False: it can't be said, as in a
+ * directory that we may not read. */
+static bool force_name(const char *directory)
+{
+    tr_error ignored;
+    char *parent = path_of(directory, "..", "", &ignored);
+    int fd = parent ? open(parent, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
+    bool forced = fd >= 0 && fsync(fd) == 0;
+    if (fd >= 0)
+        close(fd);
+    tr__free(parent);
+    return forced;
+}
+
 static tr__log_store *open_both(const char *log, const char *snap, void (*wake)(void *context),
                                 void *wake_context, tr_error *error)
 {
@@ -38,8 +54,14 @@ static tr__log_store *open_both(const char *log, const char *snap, void (*wake)(
 struct tr__log_store *tr__data_open_log(const char *directory, const char *node, void (*wake)(void *context),
                                         void *wake_context, tr_error *error)
 {
-    if (mkdir(directory, 0700) != 0 && errno != EEXIST) {
+    bool made = mkdir(directory, 0700) == 0;
+    if (!made && errno != EEXIST) {
         tr__fail(error, tr__err_from_errno(errno), "%s can't be made: %s", directory, strerror(errno));
+        return NULL;
+    }
+    if (!force_name(directory) && made) { /* if it was there, it was forced when it was made, or isn't ours */
+        tr__fail(error, TR_EIO, "%s was made, but what it is in can't be forced to the disk: %s", directory,
+                 strerror(errno));
         return NULL;
     }
     char *log = path_of(directory, node, ".txlog", error);

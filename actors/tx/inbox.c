@@ -9,6 +9,8 @@
  *     come in order (E4), so one mark a log is enough.
  * I2  EMITTED is said when it is in the mailbox, or committed, or refused by the participant; all else is tried again by who
  *     sent it.
+ * I3  Only the node whose log it is says how far an emit of that log is: else a peer could name another's log, and a number
+ *     far ahead, and what that one emits from then on would be taken for what has come before.
  *
  * A mailbox may get one twice: when its node, or this one, was started anew between the two, or memory for the table of what
  * was put there was missing. */
@@ -166,6 +168,8 @@ bool tr__tx_delivery_done(tr__tx *tx, void *token, const tr_tx_done *done)
     if (!d)
         return false;
     if (done->status == TR_TX_COMMITTED)
+        tr__tx_point_at(tx, TR__TX_POINT_EMIT_DONE);
+    if (done->status == TR_TX_COMMITTED)
         answer_delivery(tx, d, TR__TX_COMMITTED, TR_TX_NONE, "");
     else
         answer_delivery(tx, d, done->status == TR_TX_UNKNOWN ? TR__TX_PENDING : verdict_of(done->reason),
@@ -298,6 +302,11 @@ void tr__tx_on_emit(tr__tx *tx, const tr__tx_frame *frame)
     tr_error error = {0};
     if (frame->log.size != TR__LOG_ID_BYTES || !frame->actor[0])
         return;
+    if (!tr__tx_is_log_of(tx, frame)) { /* I3 */
+        answer(tx, frame, TR__TX_PENDING, TR_TX_NOT_ALLOWED,
+               "its log isn't known as its node's there, or as another node's");
+        return;
+    }
     if (was_seen(tx, frame)) {
         answer(tx, frame, TR__TX_COMMITTED, TR_TX_NONE, "");
         return;

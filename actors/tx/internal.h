@@ -217,6 +217,8 @@ tr_err tr__tx_greet(tr__tx *tx, const char *node, tr_error *error);
 void tr__tx_on_hello(tr__tx *tx, const tr__tx_frame *frame);
 /* Whether a frame that is no HELLO counts: its sender's HELLO has come. Remembers what it says of its log. */
 bool tr__tx_heard(tr__tx *tx, const tr__tx_frame *frame);
+/* Whether the log that the frame names is its sender's, as that has said itself, and no other node before it. */
+bool tr__tx_is_log_of(tr__tx *tx, const tr__tx_frame *frame);
 /* How far that node is told that our log is durable; 0: nothing is said. */
 uint64_t tr__tx_durable_for(const tr__tx *tx, const char *node);
 void tr__tx_peer_down(tr__tx *tx, const char *node);

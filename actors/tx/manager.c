@@ -11,6 +11,7 @@
 
 #include "actors/limits.h"
 #include "actors/remote/letter.h"
+#include "actors/remote/rights.h"
 #include "base/check.h"
 #include "base/err.h"
 #include "base/mem.h"
@@ -111,7 +112,7 @@ static tr_err io_deliver(void *context, const tr__tx_frame *emit, tr_error *erro
                         emit->actor);
     if (def->transact)
         return TR_EMISMATCH;
-    TR_TRY(tr__peers_reach(t, emit->from, to, error));
+    TR_TRY(tr__peers_may_send(t, emit->from, to, emit->type, error));
     memcpy(&of, emit->id.data, sizeof(of));
     snprintf(id, sizeof(id), "%s/%.*s/%u", tr__tx_id_format(&of, op), TR_NAME_MAX, emit->text, emit->number);
     const tr__letter letter = {.to = to,
@@ -242,8 +243,15 @@ static void notice(tr__transactions *t, const tr_msg *msg)
     }
 }
 
+/* Of all transactions, with tickets: not for a peer that may begin none here. */
 static void list(tr__transactions *t, const tr_msg *msg, uint32_t most)
 {
+    tr_error error;
+    tr_err err = tr__node_may(t->node->loops[0], tr_msg_sender(msg).node, TR__RIGHT_TRANSACT, NULL, &error);
+    if (err != TR_OK) {
+        tr_reply_error(t->self, msg, err, "%s", error.text);
+        return;
+    }
     char *json = tr__trail_json(&t->trail, t->node->name, t->tx, most);
     if (json)
         tr_reply(t->self, msg, tr_tx_listing, .json = json);

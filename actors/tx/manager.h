@@ -108,8 +108,8 @@ typedef struct tr__transactions {
 /* As tr__tx_io.may_begin. */
 bool tr__peers_may_begin(void *context, const char *node, bool asks);
 tr_err tr__peers_send(void *context, const char *node, tr__tx_frame *frame, tr_error *error);
-/* Whether that node, which may be ours, may send to an actor here; else as tr__node_reaches. */
-tr_err tr__peers_reach(tr__transactions *t, const char *node, tr_addr to, tr_error *error);
+/* Whether that node, which may be ours, may send such a message to an actor here; else as tr__node_may_send. */
+tr_err tr__peers_may_send(tr__transactions *t, const char *node, tr_addr to, uint64_t type, tr_error *error);
 /* Within the handler of the frame. */
 void tr__peers_frame(tr__transactions *t, const tr_msg *msg, const tr__tx_frame *frame);
 /* Within the handler of the tr_node_event, which stays as long as the node does: no memory is needed to know one. */

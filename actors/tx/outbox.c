@@ -214,6 +214,7 @@ static void end_it(tr__tx *tx, tr__tx_outlet *outlet, tr__emit *emit, const tr__
     tr__tx_put_number(&record, emit->key.index);
     if (tr__tx_append(tx, TR__RECORD_EMITTED, true, &record, NULL, false, NULL) != TR_OK)
         return;
+    tr__tx_point_at(tx, TR__TX_POINT_EMIT_OVER);
     tr__tx_event(tx, &emit->id, emit->actor, refused ? "emit refused" : "emitted", outlet->path);
     tx->emitted += !refused;
     tx->emits_refused += refused;

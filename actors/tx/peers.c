@@ -83,10 +83,10 @@ bool tr__peers_may_begin(void *context, const char *node, bool asks)
                 : !tr__node_lacks(loop, id, TR__RIGHT_TRANSACT);
 }
 
-tr_err tr__peers_reach(tr__transactions *t, const char *node, tr_addr to, tr_error *error)
+tr_err tr__peers_may_send(tr__transactions *t, const char *node, tr_addr to, uint64_t type, tr_error *error)
 {
     uint64_t id = id_of(t, node);
-    return id == t->node->id ? TR_OK : tr__node_reaches(t->node->loops[0], id, to, error);
+    return id == t->node->id ? TR_OK : tr__node_may_send(t->node->loops[0], id, to, type, error);
 }
 
 /* ---- what came ----------------------------------------------------------------------------------------- */

@@ -160,7 +160,8 @@ static bool is_kept(const tr__tx_memory *memory)
 /* Of another life at once (R1: it has been found to agree with what was before), of the same one if it is more. */
 static void note(tr__tx *tx, const tr__tx_peer *peer, uint64_t lsn)
 {
-    tr__tx_memory *memory = peer->has_log && lsn ? memory_of(tx, peer->name, peer->log) : NULL;
+    bool told = peer->has_log && !peer->anothers && lsn;
+    tr__tx_memory *memory = told ? memory_of(tx, peer->name, peer->log) : NULL;
     if (!memory || (memory->life == peer->life && memory->lsn >= lsn))
         return;
     memory->life = peer->life;
@@ -383,6 +384,32 @@ tr_err tr__tx_greet(tr__tx *tx, const char *node, tr_error *error)
     return err;
 }
 
+/* A log is one node's: who says so first is believed, and what our own log remembers was first. */
+static bool is_anothers(const tr__tx *tx, const tr__tx_peer *peer)
+{
+    for (const tr__tx_memory *m = tx->memories; m; m = m->hh.next)
+        if (memcmp(m->key.log, peer->log, TR__LOG_ID_BYTES) == 0 && strcmp(m->key.node, peer->name) != 0)
+            return true;
+    for (const tr__tx_peer *p = tx->peers; p; p = p->hh.next)
+        if (p != peer && p->has_log && !p->anothers && memcmp(p->log, peer->log, TR__LOG_ID_BYTES) == 0)
+            return true;
+    return tx->log && memcmp(tr__tx_log_id(tx), peer->log, TR__LOG_ID_BYTES) == 0;
+}
+
+bool tr__tx_is_log_of(tr__tx *tx, const tr__tx_frame *frame)
+{
+    if (strcmp(frame->from, tx->node) == 0)
+        return tx->log && memcmp(tr__tx_log_id(tx), frame->log.data, TR__LOG_ID_BYTES) == 0;
+    tr__tx_peer *peer = peer_find(tx, frame->from);
+    if (!peer)
+        return false;
+    if (peer->has_log && memcmp(peer->log, frame->log.data, TR__LOG_ID_BYTES) == 0)
+        return !peer->anothers;
+    peer->heard = false; /* what it said of it may be lost: it is asked */
+    tr__tx_heard(tx, frame);
+    return false;
+}
+
 void tr__tx_on_hello(tr__tx *tx, const tr__tx_frame *frame)
 {
     tr__tx_peer *peer = strcmp(frame->from, tx->node) != 0 ? peer_of(tx, frame->from) : NULL;
@@ -393,6 +420,7 @@ void tr__tx_on_hello(tr__tx *tx, const tr__tx_frame *frame)
     peer->has_log = frame->log.size == TR__LOG_ID_BYTES;
     if (peer->has_log)
         memcpy(peer->log, frame->log.data, TR__LOG_ID_BYTES);
+    peer->anothers = peer->has_log && is_anothers(tx, peer);
     /* A node that has no right to begin anything here has none to end it all either. */
     if (tx->log && (!tx->io->may_begin || tx->io->may_begin(tx->context, frame->from, false)))
         compare(tx, frame);

@@ -232,6 +232,7 @@ typedef struct tr__tx_peer {
     bool heard;         /* its has come, and what follows is of it: */
     bool has_log;
     uint8_t log[TR__LOG_ID_BYTES];
+    bool anothers; /* which another node has said is its own: it is believed nothing of it */
     uint64_t life;
     uint64_t ask_ns; /* when its HELLO may be asked for again */
 } tr__tx_peer;

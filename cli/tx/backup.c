@@ -230,6 +230,8 @@ static tr_err take(backup *b, tr_error *error)
         err = tx_verify(b->directory, b->node, b->lsn, error);
     if (err == TR_OK)
         err = write_manifest(b, error);
+    if (err == TR_OK)
+        err = tx_force_name(b->directory, error);
     if (err != TR_OK)
         remove_all(b);
     return err;

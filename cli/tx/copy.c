@@ -120,3 +120,9 @@ tr_err tx_force_directory(const char *path, tr_error *error)
         close(fd);
     return err;
 }
+
+tr_err tx_force_name(const char *directory, tr_error *error)
+{
+    char parent[PATH_MAX];
+    return tx_force_directory(tx_path_of(directory, "..", parent), error);
+}

@@ -28,8 +28,9 @@ tr_err tx_copy(const char *from, const char *to, tx_file *file, uint64_t most, t
                void *context, tr_error *error);
 /* What one has now. */
 tr_err tx_look(const char *directory, tx_file *file, tr_error *error);
-/* The names in a directory are on the disk. */
+/* The names in a directory are on the disk; its own name in the one that it is in. */
 tr_err tx_force_directory(const char *path, tr_error *error);
+tr_err tx_force_name(const char *directory, tr_error *error);
 /* "directory/name", in `out`. */
 const char *tx_path_of(const char *directory, const char *name, char out[PATH_MAX]);
 /* From errno, in words: "what path: why". */

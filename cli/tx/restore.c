@@ -1,5 +1,5 @@
 /* See backup.h. All is copied into a directory of its own beside where it is to be, read as a node would read it, and only
- * then gets its names, the log last: so a node never finds a part of it. */
+ * then gets its names, the log last, when the others are on the disk: so a node never finds a part of it. */
 #include <dirent.h>
 #include <errno.h>
 #include <getopt.h>
@@ -69,6 +69,12 @@ static tr_err read_manifest(restore *r, tr_error *error)
 /* A file in a directory that is this node's. Another value than TR_OK ends it with that. */
 typedef tr_err each_name(const restore *r, const char *name, tr_error *error);
 
+static const char *head_of(const restore *r, char head[TR_NAME_MAX + 16])
+{
+    snprintf(head, TR_NAME_MAX + 16, "%s.txlog", r->node);
+    return head;
+}
+
 /* The log's head last. */
 static tr_err for_each(const restore *r, const char *directory, each_name *fn, tr_error *error)
 {
@@ -77,7 +83,7 @@ static tr_err for_each(const restore *r, const char *directory, each_name *fn, t
     tr_err err = TR_OK;
     bool headed = false;
     int count = scandir(directory, &entries, NULL, alphasort);
-    snprintf(head, sizeof(head), "%s.txlog", r->node);
+    head_of(r, head);
     for (int i = 0; i < count; i++) {
         const char *name = entries[i]->d_name;
         headed = headed || strcmp(name, head) == 0;
@@ -118,7 +124,9 @@ static tr_err copy_in(const restore *r, tr_error *error)
 
 static tr_err put_in_place(const restore *r, const char *name, tr_error *error)
 {
-    char from[PATH_MAX], to[PATH_MAX];
+    char from[PATH_MAX], to[PATH_MAX], head[TR_NAME_MAX + 16];
+    if (strcmp(name, head_of(r, head)) == 0)
+        TR_TRY(tx_force_directory(r->to, error));
     return link(tx_path_of(r->beside, name, from), tx_path_of(r->to, name, to)) == 0
                ? TR_OK
                : tx_fail_errno(error, "making", to);
@@ -177,6 +185,8 @@ static tr_err restore_it(restore *r, tr_error *error)
     TR_TRY(for_each(r, r->to, is_in_the_way, error));
     snprintf(r->beside, sizeof(r->beside), "%.3900s/.restore-XXXXXX", r->to);
     tr_err err = mkdtemp(r->beside) ? put(r, error) : tx_fail_errno(error, "making", r->beside);
+    if (err == TR_OK && made)
+        err = tx_force_name(r->to, error);
     remove_beside(r);
     if (err != TR_OK && made)
         rmdir(r->to);

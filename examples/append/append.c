@@ -52,10 +52,11 @@ static tr_err lists(tr_txview *v, void *state, const tr_msg *msg)
 }
 TR_ACTOR(lists_def, .transact = lists);
 
-static tr_err open_lists(tr_actor *self, const cluster *c)
+static tr_err open_lists(tr_actor *self, const cluster *c, uint32_t node)
 {
     char name[16];
     (void)c;
+    (void)node;
     for (int i = 0; i < LISTS; i++) {
         snprintf(name, sizeof(name), "l%d", i);
         if (tr_addr_is_none(tr_spawn_with(self, &lists_def, NULL, &(tr_spawn_opts){.name = name})))

@@ -66,7 +66,7 @@ static tr_err node_start(tr_actor *self, void *arg)
     (void)arg;
     here.first = tr_self(self);
     snprintf(name, sizeof(name), "n%u", here.index);
-    TR_TRY(here.w->open(self, &here.c));
+    TR_TRY(here.w->open(self, &here.c, here.index));
     TR_TRY(begin_history(self, name));
     printf("%s listens %s\n", name, tr_node_listen(tr_node_of(self)));
     for (uint32_t i = 0; i < here.c.clients; i++)

@@ -27,8 +27,8 @@ typedef struct workload {
     const char *name, *what;
     /* The history's first line. */
     void (*header)(const cluster *c, char *out, size_t room);
-    /* Spawn a node's participants. */
-    tr_err (*open)(tr_actor *self, const cluster *c);
+    /* Spawn the participants of that node. */
+    tr_err (*open)(tr_actor *self, const cluster *c, uint32_t node);
     /* One operation of a client, also when it fails. */
     void (*operate)(tr_actor *self, const cluster *c, operation *op);
     /* By the judge, when no outcome is unknown any more: read all, and say what there is. */

@@ -12,7 +12,7 @@ typedef enum tr_may {
         1, /* to any address: messages, asks, monitors. Without it only to actors with a name of `names` */
     TR_MAY_LINK = 2, /* link themselves to those that they may send to, which ends who doesn't trap exits */
     TR_MAY_STOP = 4, /* tr_stop, of those */
-    TR_MAY_TRANSACT = 8,   /* begin transactions with participants here */
+    TR_MAY_TRANSACT = 8,   /* begin transactions with participants here, and list them */
     TR_MAY_SUBSCRIBE = 16, /* to topics that they may send to */
     TR_MAY_ALL = 31,
 } tr_may;

@@ -120,7 +120,7 @@ TR_MESSAGE(tr_tx_called)
  * here), oldest_prepared_ns (since when; 0: none) and alarms (that were so for 30 s, since the start). in_doubt: what is
  * prepared here and waits for the decision of the node `decider`, with its locks. versions: {"actor","version"} of what is kept
  * here, if it has one, at most 64. `log_lost`, if it is there: its log is an
- * older copy, and what to do. */
+ * older copy, and what to do. Who asks from another node needs the right `transact` there: TR_EPERM. */
 TR_MESSAGE(tr_tx_list, (u32, most))
 TR_MESSAGE(tr_tx_listing, (string, json))
 

@@ -92,7 +92,7 @@ def reached(results, target):
         peak = max(100, *(point[1] for point in points))
         rate, carries = (of(results, f"hot {max(plan.TX_LOADS)}", metric) for metric in ("rate", "capacity"))
         return (worst[0][1] * 100 / peak,
-                f"{figure(rate[0])} a second, {figure(carries[0])} when its callers wait, the peak is {figure(peak)} % of that")
+                f"{figure(rate[0])}/s, when callers wait {figure(carries[0])}/s" + (f", the peak {figure(peak)} % of it" if peak > 100 else ""))
     got = of(results, target.workload, target.metric)
     if not got:
         return None
@@ -102,7 +102,7 @@ def reached(results, target):
     lines = [line["values"] for line in results.find(stage=STAGE, workload=target.workload) if line["run"]]
     lines = [line for line in lines if target.metric in line]
     value = measure.median(line[target.metric] / line[target.of] for line in lines)
-    return value, f"{figure(got[0])} a second, the disk {figure(of(results, target.workload, target.of)[0])}"
+    return value, f"{figure(got[0])}/s, the disk {figure(of(results, target.workload, target.of)[0])}/s"
 
 
 def verdicts(results):

@@ -12,6 +12,7 @@
 #include <troupe/groups.h>
 
 #include "actors/names/warden.h"
+#include "actors/transactions.h"
 #include "tests/sim/far_kit.h"
 
 static const char *const public_names[] = {"public-*", NULL}, *const only_worker[] = {"work*", NULL};
@@ -196,6 +197,27 @@ static void without_subscribe_no_topic_is_subscribed_to(void **state)
     far_heard(0, "failed:ok: "); /* tr_subscribed, which the kit knows nothing of */
 }
 
+static void subscribe_confirmed(tr_actor *self, void *context)
+{
+    tr_future f = tr_send_confirmed(self, *(tr_addr *)context, TR_SECONDS(5), tr_subscribe, .room = 4);
+    tr_then(self, f, far_answered, NULL);
+}
+
+static void without_subscribe_a_confirmed_send_subscribes_to_none_either(void **state)
+{
+    (void)state;
+    tr_addr topic;
+    far_do(1, spawn_topic, &topic);
+    far_do(0, subscribe_confirmed, &topic);
+    assert_non_null(strstr(far.heard[0], "failed:permission:"));
+    assert_int_equal(refused(TR__RIGHT_SUBSCRIBE), 1);
+    far.heard[0][0] = '\0';
+    n0_may(TR_MAY_SUBSCRIBE, public_names, NULL);
+    far_do(0, subscribe_confirmed, &topic);
+    assert_null(strstr(far.heard[0], "failed:permission:"));
+    assert_int_equal(refused(TR__RIGHT_SUBSCRIBE), 0);
+}
+
 static void nothing_is_started_without_the_right(void **state)
 {
     (void)state;
@@ -312,6 +334,29 @@ static void without_transact_no_transaction_begins_here(void **state)
     far_do(2, spawn_transact, NULL);
     tr_sim_step(far.sim, TR_SECONDS(1));
     assert_int_equal(outcome.status, TR_TX_COMMITTED);
+}
+
+static void ask_list(tr_actor *self, void *context)
+{
+    tr_future f = tr_ask(self, TR__TX_MANAGER_OF(far.at[1].node), TR_SECONDS(5), tr_tx_list, .most = 1);
+    (void)context;
+    tr_then(self, f, far_answered, NULL);
+}
+
+static void without_transact_nobody_hears_of_transactions_and_their_tickets(void **state)
+{
+    (void)state;
+    far_do(0, ask_list, NULL);
+    assert_string_equal(far.heard[0],
+                        "failed:permission:node n0 has no right to transact on node n1: `may` of "
+                        "its entry in the rights there (--allow FILE) doesn't say so ");
+    assert_int_equal(refused(TR__RIGHT_TRANSACT), 1);
+    far_do(2, ask_list, NULL);
+    far_heard(2, "failed:ok: "); /* a tr_tx_listing, which the kit knows nothing of */
+    far.heard[0][0] = '\0';
+    n0_may(TR_MAY_TRANSACT, public_names, NULL);
+    far_do(0, ask_list, NULL);
+    far_heard(0, "failed:ok: ");
 }
 
 /* ---- how fast ------------------------------------------------------------------------------------------ */
@@ -446,7 +491,9 @@ int main(void)
         CASE(without_send_nobody_hears_what_actors_do),
         CASE(who_was_asked_may_answer),
         CASE(without_subscribe_no_topic_is_subscribed_to),
+        CASE(without_subscribe_a_confirmed_send_subscribes_to_none_either),
         CASE(without_transact_no_transaction_begins_here),
+        CASE(without_transact_nobody_hears_of_transactions_and_their_tickets),
         CASE(nothing_is_started_without_the_right),
         CASE(no_more_run_for_a_peer_than_it_may_have),
         CASE(a_peer_without_an_entry_may_do_nothing),

@@ -161,13 +161,14 @@ static tr_err start(tr_actor *self, uint32_t index)
         tr_spawn_with(self, &keeper_def, NULL, &(tr_spawn_opts){.name = "keeper"});
         tr_spawn_with(self, &giver_def, NULL, &(tr_spawn_opts){.name = "giver"});
     } else {
-        tr_spawn_with(self, &helper_def, NULL, &(tr_spawn_opts){.name = "helper"});
+        tr_spawn_with(self, &helper_def, NULL,
+                      &(tr_spawn_opts){.name = "helper", .place = TR_PLACE_LOOP, .loop = 1});
     }
     return tr_sleep(self, TR_FOREVER);
 }
 
 static const tr_scenario scenario = {
-    .size = sizeof(tr_scenario), .name = "spool", .nodes = 2, .loops = 1, .start = start};
+    .size = sizeof(tr_scenario), .name = "spool", .nodes = 2, .loops = 2, .start = start};
 
 /* ---- the fixture --------------------------------------------------------------------------------------- */
 
@@ -283,8 +284,7 @@ static void still_works(void)
     holds();
     assert_int_equal(n->n, 21);
     tr_sim_step(sim, TR_MILLIS(100));
-    assert_int_equal(files_of(0) + files_of(1), 0);
-    assert_int_equal(in_memory(1), 0);
+    assert_int_equal(files_of(0) + files_of(1) + in_memory(1), 0);
     sums_add_up(0);
     sums_add_up(1);
 }
@@ -295,8 +295,6 @@ static void until_a_file_is_on(uint32_t node)
         tr_sim_step(sim, TR_MICROS(10));
     assert_int_equal(files_of(node), 1);
 }
-
-/* ---- files --------------------------------------------------------------------------------------------- */
 
 static void a_large_buffer_comes_in_a_file_that_is_gone_with_its_message(void **state)
 {
@@ -439,10 +437,12 @@ static void an_asker_without_room_for_the_answer_hears_it_at_once(void **state)
 {
     (void)state;
     sim_disk_full(&sim->nodes[0], tr_sim_now(sim) + TR_SECONDS(10));
-    assert_int_equal(tr_probe_send(probe, helper, ask_for, .of = giver, .size = 3 * MIB), TR_OK);
-    expect_error(TR_ENOSPC, "its disk is full");
+    for (int i = 0; i < 2; i++) { /* the second one waits on its own loop, for its type has been told */
+        assert_int_equal(tr_probe_send(probe, helper, ask_for, .of = giver, .size = 3 * MIB), TR_OK);
+        expect_error(TR_ENOSPC, "its disk is full");
+    }
     tr_sim_step(sim, TR_MILLIS(100));
-    assert_int_equal(sums_of(1).dropped[TR_DROP_SPOOL], 1); /* the answer */
+    assert_int_equal(sums_of(1).dropped[TR_DROP_SPOOL], 2); /* the answers */
     still_works();
 }
 

@@ -331,6 +331,108 @@ static void an_answer_that_came_before_its_connections_end_counts(void **state)
     assert_int_equal(t->failed[TR_ENOCONN], 0);
 }
 
+/* ---- bounds --------------------------------------------------------------------------------------------- */
+
+static tr__remote_peer *peer_there(const two *t)
+{
+    return tr__remote_peer_of(loop_of(t->a, 0), t->there.address.node);
+}
+
+static uint32_t number_of(const tr__remote_peer *p, const tr_typeinfo *type)
+{
+    for (uint32_t i = 0; i < p->heard_count; i++)
+        if (tr__heard_type_of(p, i) == type)
+            return i;
+    fail_msg("%s wasn't told", type->name);
+    return 0;
+}
+
+/* So many answers as one batch, to an ask that nobody made. */
+static size_t answers_put(const two *t, const tr__remote_peer *p, uint8_t *at, uint32_t count)
+{
+    size_t length = 0;
+    const tr_typeinfo *type = tr__type_of(&mark_type);
+    for (uint32_t i = 0; i < count; i++) {
+        tr__record record = {.kind = TR__WIRE_REPLY,
+                             .to_slot = t->here.address.slot,
+                             .to_generation = t->here.address.generation,
+                             .ask = 7777777,
+                             .type = number_of(p, type)};
+        length += tr__writer_put_record(at + length, &record, type, &(mark){.n = 1}, 16);
+    }
+    return length;
+}
+
+static void answers_that_nobody_asked_for_wait_for_no_loop_without_a_bound(void **state)
+{
+    two *t = *state;
+    static uint8_t batch[200000];
+    ask_of(t, 1, 1); /* the type is told */
+    pass(t);
+    tr__remote_peer *p = peer_there(t);
+    tr__route *route = p->route;
+    size_t length = answers_put(t, p, batch, 1000);
+    uint32_t batches = 0;
+    while (!p->cut && batches < 1000) { /* and the loop whose actor asked doesn't turn */
+        tr__remote_take_batch(p, batch, length);
+        batches++;
+    }
+    assert_true(p->cut);
+    assert_in_range(batches, 250, 280); /* each answer is taken for 256 bytes at least */
+    assert_in_range(route->answering_bytes, TR__ANSWERS_LATE_MAX, TR__ANSWERS_LATE_MAX + 1000000);
+    assert_non_null(strstr(t->a->last_log, "that nobody asked for"));
+    pass(t);
+    assert_int_equal(route->asking, 0);
+    assert_int_equal(route->answering, 0);
+    assert_int_equal(route->answering_bytes, 0);
+    assert_in_range(manual_dropped(t->a, TR_DROP_LATE_REPLY), 250000, 280000);
+    manual_check(t->a);
+}
+
+static void what_was_asked_for_is_no_more_than_that_however_much_it_is(void **state)
+{
+    two *t = *state;
+    ask_of(t, 1, 1);
+    pass(t);
+    tr__route *route = peer_there(t)->route;
+    route->answering_bytes += TR__ANSWERS_LATE_MAX; /* as of answers that are large */
+    ask_of(t, 2, 900);
+    assert_int_equal(route->asking, 900);
+    pass(t);
+    assert_int_equal(t->answered, 901);
+    ask_of(t, LARGE, 1);
+    pass(t);
+    assert_int_equal(t->large, 1);
+    assert_false(peer_there(t)->cut);
+    assert_int_equal(route->asking, 0);
+    assert_int_equal(route->answering, 0);
+    route->answering_bytes -= TR__ANSWERS_LATE_MAX;
+    assert_int_equal(route->answering_bytes, 0);
+}
+
+/* As answers do, which are sent though the connection is blocked. */
+static void what_waits_behind_the_bulk_lane_is_bounded(void **state)
+{
+    two *t = *state;
+    tell_the_type(t);
+    tr__remote_peer *p = peer_there(t);
+    tr__record pair = {.from_slot = t->here.address.slot,
+                       .from_generation = t->here.address.generation,
+                       .to_slot = t->there.address.slot,
+                       .to_generation = t->there.address.generation};
+    tr__pair_hold(tr__pairs_make(&p->pairs, &pair, 0), 1); /* something large is there */
+    for (int i = 0; i < 3 && p && !p->cut; i++) {
+        p->route->blocked = false;
+        send_unseen(t, 1000000);
+        manual_turn(t->a, 0);
+        p = peer_there(t);
+    }
+    assert_true(!p || p->cut);
+    pass(t);
+    assert_in_range(manual_dropped(t->a, TR_DROP_NO_CONNECTION), 65536, 110000);
+    manual_check(t->a);
+}
+
 static void without_memory_for_a_block_it_goes_as_a_message(void **state)
 {
     two *t = *state;
@@ -362,6 +464,9 @@ int main(void)
         TEST(an_ask_that_is_given_up_waits_no_more),
         TEST(asks_that_wait_for_a_connection_that_ends_fail_once),
         TEST(an_answer_that_came_before_its_connections_end_counts),
+        TEST(answers_that_nobody_asked_for_wait_for_no_loop_without_a_bound),
+        TEST(what_was_asked_for_is_no_more_than_that_however_much_it_is),
+        TEST(what_waits_behind_the_bulk_lane_is_bounded),
         TEST(without_memory_for_a_block_it_goes_as_a_message),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

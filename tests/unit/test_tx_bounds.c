@@ -147,13 +147,18 @@ static void one_transaction_has_sixteen_branches_on_a_node_at_most(void **state)
 static void whichever_allocation_fails_a_branch_is_there_or_refused(void **state)
 {
     (void)state;
-    for (uint64_t at = 1; at < 8; at++) {
+    for (uint64_t at = 1; at < 20; at++) {
         cluster *c = setup_cluster(4);
         tr__alloc_fail_at(at);
         n1_is_called(c, 1, "a");
         tr__alloc_fail_at(0);
         tr_tx_id id = id_of(1);
+        const tr__tx_branch *branch = branch_of(c, 1);
         assert_int_equal(branches(c), tr__tx_local_find(c->nodes[1].tx, &id) ? 1 : 0);
+        if (branch)
+            assert_int_equal(1, branch->last_number); /* with its call */
+        else
+            assert_int_equal(1, refusals(c, TR_TX_OVERLOAD, "no memory for "));
         n1_is_called(c, 2, "a");
         assert_non_null(branch_of(c, 2));
         end(c);

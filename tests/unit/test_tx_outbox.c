@@ -304,6 +304,65 @@ static void beyond_the_bound_a_call_is_refused(void **state)
     end(c);
 }
 
+/* As from n1, with n0's log and a number that is far ahead. */
+static void forge(cluster *c, const char *actor)
+{
+    static const tr_tx_id id = {{1}};
+    tr__tx_frame forged = tr__tx_frame_of(TR__TX_EMIT, &id);
+    forged.from = "n1";
+    forged.actor = actor;
+    forged.log = (tr_bytes){tr__tx_log_id(c->nodes[0].tx), TR__LOG_ID_BYTES};
+    forged.ts = UINT64_MAX;
+    forged.type = CLUSTER_NOTE;
+    forged.body = (tr_bytes){&id, sizeof(id)};
+    forged.durable.present = true;
+    forged.durable.value = tr__tx_durable_for(c->nodes[1].tx, "n2");
+    tr__tx_receive(c->nodes[2].tx, &forged);
+    cluster_run(c, TR_SECONDS(1));
+}
+
+/* What n0 emits then isn't taken for what has come before. */
+static void nobody_says_how_far_the_log_of_another_is(void **state)
+{
+    (void)state;
+    cluster *c = setup_cluster(13);
+    pay(c);
+    cluster_run(c, TR_SECONDS(1)); /* all have met */
+    forge(c, "ledger");
+    forge(c, "audit");
+    cluster_transfer *t = pay(c);
+    cluster_run(c, TR_SECONDS(20)); /* n1 is heard again */
+    assert_int_equal(2, cluster_noted(c, &t->begin.id));
+    assert_int_equal(2, t->posted);
+    cluster_check(c, all, 2);
+    end(c);
+}
+
+/* Nor by saying first that it is its own. */
+static void nobody_has_the_log_of_another(void **state)
+{
+    (void)state;
+    cluster *c = setup_cluster(14);
+    pay(c);
+    cluster_run(c, TR_SECONDS(1));
+    tr__tx_frame hello = tr__tx_frame_of(TR__TX_HELLO, &(tr_tx_id){{0}});
+    hello.from = "n1";
+    hello.log = (tr_bytes){tr__tx_log_id(c->nodes[0].tx), TR__LOG_ID_BYTES};
+    hello.boot = c->nodes[1].id;
+    hello.body = (tr_bytes){"", 1}; /* it remembers nothing */
+    tr__tx_receive(c->nodes[2].tx, &hello);
+    forge(c, "ledger");
+    forge(c, "audit");
+    cluster_partition(c, 1, 2); /* it is the true one from then on */
+    cluster_heal(c, 1, 2);
+    cluster_transfer *t = pay(c);
+    cluster_run(c, TR_SECONDS(20));
+    assert_int_equal(2, cluster_noted(c, &t->begin.id));
+    assert_int_equal(2, t->posted);
+    cluster_check(c, all, 2);
+    end(c);
+}
+
 /* 64 of 16 KiB are a MiB and more. */
 static void what_is_emitted_counts_into_what_is_written(void **state)
 {
@@ -360,6 +419,8 @@ int main(void)
         cmocka_unit_test(one_that_is_not_delivered_for_long_is_told_once),
         cmocka_unit_test(what_a_participant_refuses_is_told_and_not_sent_again),
         cmocka_unit_test(beyond_the_bound_a_call_is_refused),
+        cmocka_unit_test(nobody_says_how_far_the_log_of_another_is),
+        cmocka_unit_test(nobody_has_the_log_of_another),
         cmocka_unit_test(what_is_emitted_counts_into_what_is_written),
         cmocka_unit_test(want_of_memory_loses_nothing),
     };

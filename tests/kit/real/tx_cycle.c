@@ -83,6 +83,9 @@ static void ask_judge(tx_cycle *c, char *out)
     int status = c->failed ? 0 : tx_judge(c, out, OUT_BYTES);
     if (status != 0)
         tx_fail(c, "the judge ends with %d: %.400s", status, out);
+    const char *accounts = strstr(out, "none is missing\n");
+    if (accounts)
+        sscanf(accounts, "none is missing\n%u receipts", &c->receipts);
 }
 
 /* A program that knows all of it, if this one here does. */
@@ -166,11 +169,11 @@ static json_t *faults_of(const tx_cycle *c)
 static void report(const tx_cycle *c, uint64_t ms)
 {
     json_t *line = json_pack(
-        "{s:I,s:b,s:s,s:i,s:I,s:o,s:i,s:i,s:i,s:i,s:i,s:I,s:b,s:b}", "seed", (json_int_t)c->plan.seed, "ok",
-        !c->failed, "workload", c->plan.workload, "nodes", (int)c->plan.nodes, "ms", (json_int_t)ms, "faults",
-        faults_of(c), "committed", (int)c->committed, "aborted", (int)c->aborted, "log_full",
-        (int)c->log_full, "unknown", (int)c->unknown, "resolved", (int)c->asked, "doubt_ms",
-        (json_int_t)c->doubt_ms, "netns", (int)c->lan.split, "checked", (int)c->checked);
+        "{s:I,s:b,s:s,s:i,s:I,s:o,s:i,s:i,s:i,s:i,s:i,s:i,s:I,s:b,s:b}", "seed", (json_int_t)c->plan.seed,
+        "ok", !c->failed, "workload", c->plan.workload, "nodes", (int)c->plan.nodes, "ms", (json_int_t)ms,
+        "faults", faults_of(c), "committed", (int)c->committed, "aborted", (int)c->aborted, "log_full",
+        (int)c->log_full, "unknown", (int)c->unknown, "resolved", (int)c->asked, "receipts", (int)c->receipts,
+        "doubt_ms", (json_int_t)c->doubt_ms, "netns", (int)c->lan.split, "checked", (int)c->checked);
     if (c->failed)
         json_object_set_new(line, "why", json_string(c->what));
     char *text = json_dumps(line, JSON_COMPACT);

@@ -83,6 +83,7 @@ typedef struct tx_cycle {
     bool checked;                                /* by `troupe tx check` as well, if there is such a thing */
     uint32_t committed, aborted, unknown, asked; /* operations, and answers about outcomes */
     uint32_t log_full;                           /* of the aborted ones */
+    uint32_t receipts;                           /* emitted by a bank's accounts, and executed once */
     bool failed;
     char what[512]; /* the first thing that didn't hold */
 } tx_cycle;
