@@ -2,6 +2,7 @@
  * (stdout) a line a file that `sha256sum -c` can read, or with --json an object a line. Writing fails
  * silently here; cli_fetch looks at the end whether stdout took it all. */
 #include "cli/fetch.h"
+#include "cli/words.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -99,7 +100,7 @@ static void draw(fetch *f)
     }
     double seconds = (double)(now_ns() - f->view.begun_ns) / 1e9;
     char line[128];
-    snprintf(line, sizeof(line), "%zu of %zu files, %s, %s/s", f->fetched, f->count,
+    snprintf(line, sizeof(line), "%zu of %zu file%s, %s, %s/s", f->fetched, f->count, cli_s(f->count),
              amount((double)bytes, size), amount((double)bytes / (seconds > 0.1 ? seconds : 0.1), speed));
     fprintf(stderr, "%.*s\n", columns - 1, line);
     f->view.drawn++;
@@ -195,11 +196,12 @@ void fetch_view_close(fetch *f, int signal)
                                signal != 0, "elapsed_ms", (json_int_t)(seconds * 1000)));
     else if (signal)
         fprintf(stderr,
-                "troupe fetch: interrupted; %zu of %zu files are there; the same command goes on with what "
-                "is missing\n",
-                f->fetched, f->count);
+                "troupe fetch: interrupted; %zu of %zu file%s there; the same command goes on with what is "
+                "missing\n",
+                f->fetched, f->count, f->count == 1 ? " is" : "s are");
     else if (f->failed)
         fprintf(stderr, "troupe fetch: %zu of %zu failed\n", f->failed, f->count);
     else if (f->view.bars)
-        fprintf(stderr, "%zu files, %s, %.1f s\n", f->count, amount((double)f->bytes, size), seconds);
+        fprintf(stderr, "%zu file%s, %s, %.1f s\n", f->count, cli_s(f->count), amount((double)f->bytes, size),
+                seconds);
 }

@@ -10,6 +10,7 @@
 
 #include "base/err.h"
 #include "base/signals_os.h"
+#include "transport/nng_start.h"
 
 #define HOLES_MOST 64 /* numbers without a descriptor, after which there are no more */
 
@@ -133,7 +134,11 @@ static tr_err open_server(tr__http *http, const tr__http_opts *opts, tr_error *e
 tr_err tr__http_open(tr__http *http, const tr__http_opts *opts, tr_error *error)
 {
     sigset_t before = tr__signals_block(); /* nng starts its threads at the first use */
-    tr_err err = open_server(http, opts, error);
+    tr_err err = tr__nng_may_start(error);
+    if (err == TR_OK)
+        err = open_server(http, opts, error);
+    else
+        released(opts);
     tr__signals_restore(before);
     return err;
 }

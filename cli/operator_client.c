@@ -197,7 +197,8 @@ tr_err operator_request(operator_client *client, const json_t *request, uint64_t
     if (err == TR_OK)
         err = send_all(client, text, length, until, error);
     tr__free(text);
-    if (err == TR_OK)
+    /* One that took no more may have said why: there was no room for us. */
+    if (err == TR_OK || err == TR_ERESET)
         err = receive_text(client, until, &told, error);
     if (err != TR_OK)
         return err;

@@ -14,6 +14,7 @@
 #include "cli/colour.h"
 #include "cli/operator_client.h"
 #include "cli/ps_tree.h"
+#include "cli/words.h"
 
 #define ANSWER_WITHIN TR_SECONDS(3)
 
@@ -63,7 +64,7 @@ static void print_head(const ps *p, const json_t *node)
            p->colour ? "\033[0m" : "", text(node, "cluster"));
     print_uptime(number(node, "uptime_ms"));
     printf(", pid %" JSON_INTEGER_FORMAT ", %" JSON_INTEGER_FORMAT " loop%s, troupe %s\n",
-           number(node, "pid"), loops, loops == 1 ? "" : "s", text(node, "version"));
+           number(node, "pid"), loops, cli_s((uint64_t)loops), text(node, "version"));
     printf("  incarnation %s, ", text(node, "incarnation"));
     if (*text(node, "listen"))
         printf("listens on %s\n", text(node, "listen"));
@@ -94,8 +95,8 @@ static void print_peers(const json_t *loops)
     size_t i;
     json_array_foreach(peers, i, peer)
     {
-        printf("  connected to %s%s%s (%s), messages: %" JSON_INTEGER_FORMAT
-               " out, %" JSON_INTEGER_FORMAT " in\n",
+        printf("  connected to %s%s%s (%s), messages: %" JSON_INTEGER_FORMAT " out, %" JSON_INTEGER_FORMAT
+               " in\n",
                text(peer, "name"), *text(peer, "address") ? " at " : "", text(peer, "address"),
                json_is_true(json_object_get(peer, "dialled")) ? "dialled" : "accepted",
                number(peer, "messages_out"), number(peer, "messages_in"));

@@ -103,7 +103,8 @@ static int run(tap *t, const char *node)
         fetch(t, true, &error);
     operator_close(t->client);
     if (t->lost)
-        fprintf(stderr, "%lld messages were left out: more came than a tap copies\n", (long long)t->lost);
+        fprintf(stderr, "%lld message%s left out: more came than a tap copies\n", (long long)t->lost,
+                t->lost == 1 ? " was" : "s were");
     if (error.code && !(error.code == TR_ERESET && t->number))
         tr__stderr_line("troupe tap", error.text);
     return error.code ? 1 : 0;

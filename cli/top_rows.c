@@ -8,6 +8,7 @@
 
 #include "cli/operator_client.h"
 #include "cli/top.h"
+#include "cli/words.h"
 
 #define ANSWER_WITHIN TR_SECONDS(2)
 #define LEASE         5 /* seconds: more than from one look to the next */
@@ -296,8 +297,9 @@ void top_table(const top *t, size_t rows, size_t columns,
     for (size_t i = 0; i < t->node_count; i++) {
         const top_node *n = &t->nodes[i];
         if (n->loops)
-            snprintf(line, sizeof(line), "%s  %" PRIu64 " loop%s, %" PRIu64 " actors, %s messages/s", n->name,
-                     n->loops, n->loops == 1 ? "" : "s", n->actors, count_text(n->rate, rate));
+            snprintf(line, sizeof(line), "%s  %" PRIu64 " loop%s, %" PRIu64 " actor%s, %s messages/s",
+                     n->name, n->loops, cli_s(n->loops), n->actors, cli_s(n->actors),
+                     count_text(n->rate, rate));
         else
             snprintf(line, sizeof(line), "%s", n->name);
         put(context, line, 1);

@@ -11,6 +11,7 @@
 
 #include "cli/operator_client.h"
 #include "cli/why.h"
+#include "cli/words.h"
 
 #define ANSWER_WITHIN TR_SECONDS(3)
 
@@ -204,9 +205,9 @@ static bool end_by_state(why *w, const json_t *step, bool asked)
                    label, *text(waits, "for") ? text(waits, "for") : "turn", where);
     if (asked && strcmp(place, "queued") == 0 && number(step, "ahead") && strcmp(state, "ready") == 0)
         return end(w, "busy",
-                   "the ask is behind %" JSON_INTEGER_FORMAT " other messages in the mailbox of %s, "
+                   "the ask is behind %" JSON_INTEGER_FORMAT " other message%s in the mailbox of %s, "
                    "which is busy with them",
-                   number(step, "ahead"), label);
+                   number(step, "ahead"), cli_s((uint64_t)number(step, "ahead")), label);
     if (strcmp(state, "ready") == 0 || strcmp(state, "running") == 0)
         return end(w, "busy", "%s is at work: it has its turn soon", label);
     if (asked && strcmp(place, "not here") == 0)
@@ -323,10 +324,10 @@ static void note_full(why *w, const json_t *step)
         return;
     snprintf(w->kind, sizeof(w->kind), "full");
     lead(w,
-         "the mailbox of %s is full (%" JSON_INTEGER_FORMAT " messages, %" JSON_INTEGER_FORMAT
+         "the mailbox of %s is full (%" JSON_INTEGER_FORMAT " message%s, %" JSON_INTEGER_FORMAT
          " of them of %s): ",
-         why_label(step, label, sizeof(label)), number(actor, "mailbox"), number(sender, "count"),
-         text(sender, "address"));
+         why_label(step, label, sizeof(label)), number(actor, "mailbox"),
+         cli_s((uint64_t)number(actor, "mailbox")), number(sender, "count"), text(sender, "address"));
 }
 
 /* What it awaits, as an object with "of"; of an actor with a receive, whose answer it expects while it has nothing else to

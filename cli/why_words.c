@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "cli/why.h"
+#include "cli/words.h"
 
 static const char *text(const json_t *object, const char *key)
 {
@@ -105,13 +106,13 @@ static void print_mail(const json_t *step, size_t depth)
     if (number(step, "kept")) {
         line(depth);
         printf("keeps %" JSON_INTEGER_FORMAT " ask%s that it has not answered\n", number(step, "kept"),
-               number(step, "kept") == 1 ? "" : "s");
+               cli_s((uint64_t)number(step, "kept")));
     }
     if (!number(actor, "mailbox"))
         return;
     line(depth);
     printf("%" JSON_INTEGER_FORMAT " message%s in its mailbox of %" JSON_INTEGER_FORMAT ", the oldest for %s",
-           number(actor, "mailbox"), number(actor, "mailbox") == 1 ? "" : "s", number(actor, "places"),
+           number(actor, "mailbox"), cli_s((uint64_t)number(actor, "mailbox")), number(actor, "places"),
            why_time(number(actor, "oldest_ms"), oldest));
     json_array_foreach(json_object_get(step, "from"), i, sender) printf(
         "%s %" JSON_INTEGER_FORMAT " of %s", i ? "," : ":", number(sender, "count"), text(sender, "address"));

@@ -143,7 +143,8 @@ static void dial(tr__endpoint *e, tr__target *target)
     if (!l) {
         tr__fail(&error, TR_ENOMEM, "no memory to dial %.80s", target->text);
         tr__targets_failed(&e->targets, target, e->now_ns);
-        e->upcalls->dial_failed(e->context, target->text, &error, target->next_ns);
+        e->upcalls->dial_failed(e->context, target->text, &error, tr__target_alike(target, &error),
+                                target->next_ns);
         return;
     }
     l->target = target;

@@ -91,8 +91,9 @@ typedef struct tr__endpoint_upcalls {
      * not known to have arrived. */
     void (*peer_down)(void *context, tr__peer *peer, const tr_error *why, uint64_t unknown);
     /* The control thread: an attempt to reach `address` failed (also: it was refused there, in its words);
-     * again at next_ns. */
-    void (*dial_failed)(void *context, const char *address, const tr_error *why, uint64_t next_ns);
+     * for that reason `alike` times in a row now; again at next_ns. */
+    void (*dial_failed)(void *context, const char *address, const tr_error *why, uint64_t alike,
+                        uint64_t next_ns);
     /* The control thread: somebody connected and never became a peer (strangers' bytes, silence, another
      * cluster, no room ...). Not for the second connection of two nodes that dialled each other. As often as
      * anybody likes. */
@@ -104,6 +105,9 @@ typedef struct tr__endpoint_upcalls {
     tr__unit_way (*bulk_begins)(void *context, tr__peer *peer, uint64_t whole, const uint8_t *bytes,
                                 size_t length);
     bool (*bulk_part)(void *context, tr__peer *peer, const uint8_t *bytes, size_t length, bool last);
+    /* As in flow.h; NULL: none can be refused, so the connection ends. */
+    bool (*bulk_no_memory)(void *context, tr__peer *peer, uint64_t whole, const uint8_t *bytes,
+                           size_t length);
 } tr__endpoint_upcalls;
 
 typedef struct tr__endpoint_counters {

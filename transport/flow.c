@@ -328,16 +328,31 @@ static void choose_way(tr__flow *f, const tr__gathered *unit, bool first)
         f->bulk.way = TR__UNIT_REFUSED;
 }
 
+/* Without memory to gather it the message goes back, and the connection stays. */
+static tr_err gather(tr__flow *f, tr__gathered *unit, bool *gathered, tr_error *error)
+{
+    tr__gathering *g = &f->bulk;
+    size_t headroom = f->channel->config->headroom;
+    *gathered = g->way == TR__UNIT_GATHERED;
+    tr_err err = tr__gathering_take(g, headroom, unit, error);
+    if (err != TR_ENOMEM || !f->upcalls->no_memory(f->context, g->length + unit->left,
+                                                   g->block ? g->block + headroom : unit->bytes,
+                                                   g->block ? g->length : unit->length))
+        return err;
+    tr__gathering_refuse(g);
+    *gathered = false;
+    return tr__gathering_take(g, headroom, unit, error);
+}
+
 static tr_err take_chunk(tr__flow *f, const tr__frame *frame, tr_error *error)
 {
     tr__channel *ch = f->channel;
     const tr__connection_config *config = ch->config;
     tr__gathered unit;
-    bool first;
+    bool first, gathered;
     TR_TRY(tr__gathering_look(&f->bulk, frame, config->message_max, &unit, &first, error));
     choose_way(f, &unit, first);
-    bool gathered = f->bulk.way == TR__UNIT_GATHERED;
-    TR_TRY(tr__gathering_take(&f->bulk, config->headroom, &unit, error));
+    TR_TRY(gather(f, &unit, &gathered, error));
     add(&ch->messages_in, unit.messages);
     add(&ch->batches_in, 1);
     atomic_store_explicit(&ch->bulk_left, f->bulk.left, memory_order_relaxed);

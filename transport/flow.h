@@ -30,6 +30,9 @@ typedef struct tr__flow_upcalls {
     tr__unit_way (*begins)(void *context, uint64_t whole, const uint8_t *bytes, size_t length);
     /* Its next bytes; `last`: it is whole. False: nothing more of it is wanted, it is refused. */
     bool (*part)(void *context, const uint8_t *bytes, size_t length, bool last);
+    /* There is no memory to gather a unit of `whole` bytes that begins with these. True: it is refused. False, it is no message that
+     * can be: that is a fault. */
+    bool (*no_memory)(void *context, uint64_t whole, const uint8_t *bytes, size_t length);
     /* A send that was refused with TR_EAGAIN would be taken now. */
     void (*writable)(void *context);
     /* The first batches since a while wait to be acknowledged: the control half is to see to it. */

@@ -14,6 +14,14 @@ bool tr__gathering_drop(tr__gathering *g)
     return partial;
 }
 
+void tr__gathering_refuse(tr__gathering *g)
+{
+    tr__large_free(g->block);
+    g->block = NULL;
+    g->length = g->room = 0;
+    g->way = TR__UNIT_REFUSED;
+}
+
 /* Room for `more` bytes, of `whole` in all. */
 static bool grow(tr__gathering *g, size_t more, uint64_t whole, size_t headroom)
 {
@@ -55,11 +63,9 @@ tr_err tr__gathering_take(tr__gathering *g, size_t headroom, tr__gathered *unit,
     size_t length = unit->length;
     bool small = !g->left && length == unit->left && unit->left < TR__CHUNK_FRAME_MAX / 2;
     if (g->way == TR__UNIT_GATHERED && !small) { /* bytes of small ones stay where they are */
-        if (!grow(g, length, g->length + unit->left, headroom)) {
-            unit->messages = 0;
+        if (!grow(g, length, g->length + unit->left, headroom))
             return tr__fail(error, TR_ENOMEM, "no memory to receive a message of %llu bytes",
                             (unsigned long long)(g->length + unit->left));
-        }
         memcpy(g->block + headroom + g->length, unit->bytes, length);
         g->length += length;
     }

@@ -4,7 +4,8 @@
  *                     ├──▶ apart    ──each chunk is handed on──▶ empty
  *                     └──▶ refused  ──its bytes are nobody's───▶ empty
  *
- * Which way it goes is said at its first chunk, by whoever takes it; `apart` may become `refused`.
+ * Which way it goes is said at its first chunk, by whoever takes it; `apart` may become `refused`, and `gathered` for want
+ * of memory.
  *
  * N5  The bytes claimed are never allocated: the block has room for twice what has arrived, or TR__GATHERING_FIRST.
  * N6  A chunk goes on exactly where the one before it ended, or the connection is cut; of a refused unit bytes may be left
@@ -43,8 +44,10 @@ typedef struct tr__gathered {
 tr_err tr__gathering_look(const tr__gathering *gathering, const tr__frame *chunk, uint64_t message_max,
                           tr__gathered *unit, bool *first, tr_error *error);
 /* Its bytes, as gathering->way says: gathered, *unit is the whole one at its end; otherwise they are passed over. TR_ENOMEM
- * with a text. */
+ * with a text: nothing was taken, and it may be tried again when the unit is refused. */
 tr_err tr__gathering_take(tr__gathering *gathering, size_t headroom, tr__gathered *unit, tr_error *error);
+/* What came of the unit is let go, and the rest is passed over. */
+void tr__gathering_refuse(tr__gathering *gathering);
 /* Forget a unit that isn't whole; false: there was none. Zeroed is fine. */
 bool tr__gathering_drop(tr__gathering *gathering);
 

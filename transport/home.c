@@ -37,6 +37,14 @@ static bool on_part(void *context, const uint8_t *bytes, size_t length, bool las
     return l->endpoint->upcalls->bulk_part(l->endpoint->context, &l->peer, bytes, length, last);
 }
 
+static bool on_no_memory(void *context, uint64_t whole, const uint8_t *bytes, size_t length)
+{
+    tr__link *l = context;
+    const tr__endpoint_upcalls *upcalls = l->endpoint->upcalls;
+    return upcalls->bulk_no_memory &&
+           upcalls->bulk_no_memory(l->endpoint->context, &l->peer, whole, bytes, length);
+}
+
 static void on_writable(void *context)
 {
     tr__link *l = context;
@@ -63,8 +71,8 @@ static void on_fault(void *context, const tr_error *why)
     tr__push_control(l->endpoint, &l->home_fault_event, TR__EVENT_HOME_FAULT);
 }
 
-const tr__flow_upcalls tr__home_flow_upcalls = {on_batch,    on_bulk,     on_begins,     on_part,
-                                                on_writable, on_owes_ack, on_owes_grant, on_fault};
+const tr__flow_upcalls tr__home_flow_upcalls = {
+    on_batch, on_bulk, on_begins, on_part, on_no_memory, on_writable, on_owes_ack, on_owes_grant, on_fault};
 
 /* What comes ---- */
 

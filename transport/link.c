@@ -297,7 +297,8 @@ void tr__link_dial_ended(tr__link *l, const tr_error *why)
         e->counters.dials_failed++;
         if (target->learned)
             return; /* nobody here has asked for it */
-        e->upcalls->dial_failed(e->context, target->text, why, target->next_ns);
+        e->upcalls->dial_failed(e->context, target->text, why, tr__target_alike(target, why),
+                                target->next_ns);
     }
 }
 

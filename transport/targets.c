@@ -165,9 +165,18 @@ void tr__targets_failed(tr__targets *targets, tr__target *target, uint64_t now_n
         target->forgotten = true;
 }
 
+uint64_t tr__target_alike(tr__target *target, const tr_error *why)
+{
+    if (why->code != target->why.code || strcmp(why->text, target->why.text) != 0)
+        target->alike = 0;
+    target->why = *why;
+    return ++target->alike;
+}
+
 void tr__targets_lost(tr__targets *targets, tr__target *target, uint64_t now_ns, uint64_t up_ns)
 {
     target->failing_ns = 0;
+    target->alike = 0;
     if (up_ns >= targets->backoff_max_ns)
         target->backoff_ns = targets->backoff_min_ns;
     tr__targets_failed(targets, target, now_ns);
@@ -179,6 +188,7 @@ void tr__targets_unsatisfied(tr__targets *targets, uint64_t id, uint64_t now_ns)
         if (target->satisfied_by == id) {
             target->satisfied_by = 0;
             target->failing_ns = 0;
+            target->alike = 0;
             target->backoff_ns = targets->backoff_min_ns;
             schedule(targets, target, now_ns);
         }

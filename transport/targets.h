@@ -19,6 +19,8 @@ typedef struct tr__target {
     uint64_t satisfied_by; /* the id of a peer that is up by another connection; 0 = none */
     uint64_t next_ns;      /* not before; meaningless while busy or satisfied */
     uint64_t backoff_ns;
+    uint64_t alike; /* attempts in a row that failed for that reason; 0: none did since somebody was met */
+    tr_error why;
 } tr__target;
 
 typedef struct tr__targets {
@@ -47,6 +49,8 @@ uint64_t tr__targets_due(const tr__targets *targets); /* the earliest; 0 if one 
 /* An attempt failed: again after the back-off, which doubles. What was learned is forgotten when it has failed for
  * TR__LEARNED_NS. */
 void tr__targets_failed(tr__targets *targets, tr__target *target, uint64_t now_ns);
+/* Note why an attempt failed; how many in a row failed so, this one included. */
+uint64_t tr__target_alike(tr__target *target, const tr_error *why);
 /* The connection it led to ended after up_ns: if that was long, the back-off begins anew. */
 void tr__targets_lost(tr__targets *targets, tr__target *target, uint64_t now_ns, uint64_t up_ns);
 /* That peer is gone: who was satisfied by it dials again. */

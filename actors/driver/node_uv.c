@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
+#include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
 #include <uv.h>
@@ -30,10 +31,12 @@
 #include "base/memory_limit_os.h"
 #include "base/signals_os.h"
 #include "transport/key_os.h"
+#include "transport/nng_start.h"
 #include "transport/nng_stream.h"
 #include "transport/psk.h"
 
 #define BACKTRACE_MS 100 /* within which a loop's thread takes a signal, if it does at all */
+#define STACK_LEAST  (256u << 10)
 
 struct tr__driver_uv {
     tr_node *node;
@@ -371,6 +374,17 @@ static tr_err read_rights(struct tr__driver_uv *all, tr_node_opts *own, tr_error
     return TR_OK;
 }
 
+/* What a process lacks, that otherwise some library ends it for. */
+static tr_err check_limits(const tr_node_opts *opts, tr_error *error)
+{
+    struct rlimit stack;
+    if (getrlimit(RLIMIT_STACK, &stack) == 0 && stack.rlim_cur < STACK_LEAST)
+        return tr__fail(error, TR_EAGAIN,
+                        "threads get stacks of %llu KiB here (ulimit -s), and a node needs %u KiB",
+                        (unsigned long long)stack.rlim_cur / 1024, STACK_LEAST / 1024);
+    return opts->listen || (opts->join && opts->join[0]) ? tr__nng_may_start(error) : TR_OK;
+}
+
 tr_node *tr_node_create(const tr_node_opts *opts, tr_error *error)
 {
     struct tr__driver_uv *all = tr__zalloc(sizeof(*all));
@@ -384,7 +398,7 @@ tr_node *tr_node_create(const tr_node_opts *opts, tr_error *error)
     read_kill_point(all);
     tr__keys keys;
     tr_node_opts own = *opts;
-    if (read_rights(all, &own, error) != TR_OK) {
+    if (check_limits(opts, error) != TR_OK || read_rights(all, &own, error) != TR_OK) {
         all_free(all);
         return NULL;
     }

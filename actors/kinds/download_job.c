@@ -101,6 +101,21 @@ static tr__http_verdict on_data(void *context, const void *data, size_t size)
 
 static void ask_source(tr__dl_job *job);
 
+/* All of what the server wanted to give came: is it the file? It may answer with less than the range asked. */
+static void check_size(tr__dl_job *job)
+{
+    char words[112];
+    if (job->size && job->done != job->size) {
+        snprintf(words, sizeof(words), "%" PRIu64 " bytes came, not the %" PRIu64 " expected", job->done,
+                 job->size);
+        note(job, TR_EMISMATCH, words);
+    } else if (job->total && job->done != job->total) {
+        snprintf(words, sizeof(words), "the body ended at byte %" PRIu64 " of %" PRIu64 "; try again",
+                 job->done, job->total);
+        note(job, job->done < job->total ? TR_ESHORT : TR_EMISMATCH, words);
+    }
+}
+
 static void on_done(void *context, tr_err code, const char *text)
 {
     tr__dl_job *job = context;
@@ -116,12 +131,8 @@ static void on_done(void *context, tr_err code, const char *text)
     }
     if (code != TR_OK)
         note(job, code, text);
-    if (job->error.code == TR_OK && job->size && job->done != job->size) {
-        char words[96];
-        snprintf(words, sizeof(words), "%" PRIu64 " bytes came, not the %" PRIu64 " expected", job->done,
-                 job->size);
-        note(job, TR_EMISMATCH, words);
-    }
+    if (job->error.code == TR_OK)
+        check_size(job);
     if (job->error.code != TR_OK) {
         end(job);
         return;

@@ -234,6 +234,10 @@ tr_err tr__dl_judge(const tr__http_head *head, const tr__dl_wanted *wanted, tr__
         return TR_EAGAIN;
     if (head->status != 200 && head->status != 206)
         return judge_status(head->status, error);
+    if (head->length == TR__HTTP_MALFORMED)
+        return tr__fail(error, TR_EPROTO,
+                        "the server's Content-Length can't be (too large, or two that differ), so nothing "
+                        "tells when the file is whole");
     if (head->status == 206) {
         if (wanted->from == 0)
             return tr__fail(error, TR_EPROTO, "the server answers with a part that nobody asked for");

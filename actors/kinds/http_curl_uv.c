@@ -17,11 +17,13 @@
  * up another one. No proxy, no .netrc, no environment: what is fetched depends on the URL alone. */
 #include "actors/kinds/http_source.h"
 
+#include <ctype.h>
 #include <curl/curl.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <pthread.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <uv.h>
 
 #include "actors/driver/kinds_uv.h"
@@ -84,15 +86,39 @@ static const char *header(CURL *easy, const char *name)
     return curl_easy_header(easy, name, 0, CURLH_HEADER, -1, &found) == CURLHE_OK ? found->value : "";
 }
 
+/* curl takes a Content-Length that is too large for one that isn't there, and of several the last. */
+static bool lengths_agree(CURL *easy)
+{
+    struct curl_header *found;
+    uint64_t first = 0;
+    for (size_t i = 0; curl_easy_header(easy, "Content-Length", i, CURLH_HEADER, -1, &found) == CURLHE_OK;
+         i++) {
+        char *end = found->value;
+        errno = 0;
+        uint64_t length = isdigit((unsigned char)*end) ? strtoull(end, &end, 10) : 0;
+        if (end == found->value || *end != '\0' || errno || length > INT64_MAX || (i > 0 && length != first))
+            return false;
+        first = length;
+    }
+    return true;
+}
+
+static uint64_t body_length(CURL *easy)
+{
+    curl_off_t length = -1;
+    if (!lengths_agree(easy))
+        return TR__HTTP_MALFORMED;
+    curl_easy_getinfo(easy, CURLINFO_CONTENT_LENGTH_DOWNLOAD_T, &length);
+    return length < 0 ? TR__HTTP_UNKNOWN : (uint64_t)length;
+}
+
 static void tell_head(tr__http_get *get)
 {
     long status = 0;
-    curl_off_t length = -1;
     curl_easy_getinfo(get->easy, CURLINFO_RESPONSE_CODE, &status);
-    curl_easy_getinfo(get->easy, CURLINFO_CONTENT_LENGTH_DOWNLOAD_T, &length);
     tr__http_head head = {
         .status = (uint32_t)status,
-        .length = length < 0 ? TR__HTTP_UNKNOWN : (uint64_t)length,
+        .length = body_length(get->easy),
         .content_range = header(get->easy, "Content-Range"),
         .etag = header(get->easy, "ETag"),
         .last_modified = header(get->easy, "Last-Modified"),

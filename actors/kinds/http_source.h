@@ -8,7 +8,8 @@
 
 #include "actors/adapter.h"
 
-#define TR__HTTP_UNKNOWN UINT64_MAX
+#define TR__HTTP_UNKNOWN   UINT64_MAX
+#define TR__HTTP_MALFORMED (UINT64_MAX - 1) /* two lengths that differ, or one that is no count of bytes */
 
 typedef struct tr__http_source tr__http_source;
 typedef struct tr__http_get tr__http_get;
@@ -28,7 +29,7 @@ typedef struct tr__http_request {
 /* The final response's head, redirects followed. Borrowed for the upcall; texts are "" if absent. */
 typedef struct tr__http_head {
     uint32_t status;
-    uint64_t length; /* of the body to come, bytes; TR__HTTP_UNKNOWN */
+    uint64_t length; /* of the body to come, bytes; TR__HTTP_UNKNOWN, TR__HTTP_MALFORMED */
     const char *content_range, *etag, *last_modified;
 } tr__http_head;
 

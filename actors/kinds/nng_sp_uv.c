@@ -25,6 +25,7 @@
 #include "base/err.h"
 #include "base/mem.h"
 #include "transport/nng_err.h"
+#include "transport/nng_start.h"
 
 #define RETRY_MS    20
 #define UNLISTEN_MS 100 /* a loop waits so long at most for nng to stop listening */
@@ -313,6 +314,8 @@ static tr__sp *sp_open(tr__loop *loop, tr_addr owner, const tr__sp_opts *opts, t
 {
     pthread_condattr_t attr;
     int result;
+    if (tr__nng_may_start(error) != TR_OK)
+        return NULL;
     tr__sp *sp = tr__zalloc(sizeof(*sp));
     if (!sp) {
         tr__fail(error, TR_ENOMEM, "no memory for a socket");

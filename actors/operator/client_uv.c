@@ -4,8 +4,8 @@
  *        └──request──► WAITING ──each loop answered, or time is up──► ┘        └──a broken frame's──► closed
  *
  * It has one request at a time: no byte of it is read meanwhile, so what it makes us hold is one frame, one answer and
- * TR__OPERATOR_READ bytes. Clients beyond the bound are turned away. A loop that doesn't answer in time is told as such;
- * its answer, when it comes, is dropped.
+ * TR__OPERATOR_READ bytes. For clients beyond the bound those that are silent have to go; with none of these the new one
+ * is turned away. A loop that doesn't answer in time is told as such; its answer, when it comes, is dropped.
  *
  * Failures: one that breaks the framing hears why and is closed; others are served. */
 #include "actors/operator/socket_uv.h"
@@ -69,6 +69,7 @@ static void on_written(uv_write_t *write, int status)
     tr__operator_client *c = write->data;
     tr__free(c->text);
     c->text = NULL;
+    c->turn_ns = uv_hrtime();
     if (status != 0 || c->last)
         tr__operator_client_close(c);
     else if (!c->closing)
@@ -122,6 +123,7 @@ static void respond(tr__operator_client *c, json_t *value)
     uv_buf_t parts[] = {uv_buf_init((char *)c->head, sizeof(c->head)),
                         uv_buf_init(text, (unsigned)strlen(text))};
     c->write.data = c;
+    c->turn_ns = uv_hrtime();
     if (uv_write(&c->write, (uv_stream_t *)&c->pipe, parts, 2, on_written) != 0)
         tr__operator_client_close(c);
 }
@@ -357,6 +359,30 @@ static tr__operator_client *client_take(tr__operator_socket *s)
     return c;
 }
 
+tr__operator_client *tr__operator_silent(tr__operator_client *clients, uint64_t now_ns)
+{
+    tr__operator_client *oldest = NULL;
+    for (tr__operator_client *c = clients; c; c = c->next)
+        if (!c->closing && !c->peer && !c->number && now_ns - c->turn_ns >= TR__OPERATOR_SILENCE &&
+            (!oldest || c->turn_ns < oldest->turn_ns))
+            oldest = c;
+    return oldest;
+}
+
+/* For the one that was added last. Those that are closing are gone as soon as libuv says so. */
+static bool make_room(tr__operator_socket *s)
+{
+    uint32_t served = 0;
+    for (const tr__operator_client *c = s->clients; c; c = c->next)
+        served += !c->closing;
+    if (served <= TR__OPERATOR_CLIENTS_MAX)
+        return true;
+    tr__operator_client *silent = tr__operator_silent(s->clients, uv_hrtime());
+    if (silent)
+        tr__operator_client_close(silent);
+    return silent != NULL;
+}
+
 void tr__operator_accept(uv_stream_t *listener, int status)
 {
     tr__operator_socket *s = listener->data;
@@ -371,13 +397,14 @@ void tr__operator_accept(uv_stream_t *listener, int status)
     uv_timer_init(&s->control->uv, &c->timer);
     c->pipe.data = c->timer.data = c;
     c->open_handles = 2;
+    c->turn_ns = uv_hrtime();
     c->next = s->clients;
     s->clients = c;
     s->client_count++;
     if (uv_accept(listener, (uv_stream_t *)&c->pipe) != 0 || uv_fileno((uv_handle_t *)&c->pipe, &fd) != 0 ||
         !tr__operator_peer_allowed(fd)) {
         tr__operator_client_close(c);
-    } else if (s->client_count > TR__OPERATOR_CLIENTS_MAX) {
+    } else if (!make_room(s)) {
         tr_error error;
         tr__fail(&error, TR_EFULL, "%d others are connected to this node's operator socket",
                  TR__OPERATOR_CLIENTS_MAX);

@@ -16,7 +16,8 @@
 
 #define TR__OPERATOR_FRAME_MAX   (1u << 20) /* bytes of one request, and of one answer */
 #define TR__OPERATOR_CLIENTS_MAX 32
-#define TR__OPERATOR_ACTORS_MAX  2000 /* that one answer tells of */
+#define TR__OPERATOR_SILENCE     TR_SECONDS(3) /* a client that said nothing for so long gives way to another */
+#define TR__OPERATOR_ACTORS_MAX  2000          /* that one answer tells of */
 #define TR__OPERATOR_TIMEOUT     TR_SECONDS(5)
 #define TR__OPERATOR_LOOP_WAIT   TR_SECONDS(1)   /* for a loop that has nothing to wait for */
 #define TR__OPERATOR_PEER_WAIT   TR_MILLIS(1800) /* for another node, whose loop may be waited for */

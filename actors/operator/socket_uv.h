@@ -22,6 +22,7 @@ typedef struct tr__operator_client {
     uv_write_t write;
     uint8_t open_handles;
     bool closing;
+    uint64_t turn_ns; /* since when it is the client's turn: to ask, or to read its answer */
     tr__operator_reader reader;
     char bytes[TR__OPERATOR_READ];
     size_t at, end; /* of `bytes`: read, not yet looked at */
@@ -66,6 +67,9 @@ typedef struct tr__operator_socket {
     tr__operator_answered *answers, **answers_end;
 } tr__operator_socket;
 
+/* Who gives way to a new client: of those that had their turn for TR__OPERATOR_SILENCE the one that had it longest. A part of a
+ * request doesn't count. NULL: nobody. */
+tr__operator_client *tr__operator_silent(tr__operator_client *clients, uint64_t now_ns);
 /* A connection is there to be accepted (a uv_connection_cb). */
 void tr__operator_accept(uv_stream_t *listener, int status);
 /* A loop's answer to the request of that number; taken, and dropped if nobody waits for it any more. */

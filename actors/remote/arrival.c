@@ -4,7 +4,7 @@
  *   begins ──▶ gathered (transport/gathering.h), as one that nobody has anything to say about
  *         ├──▶ apart: the scan (mailbox/cbor_scan.h) finds its buffers; their bytes to files, all else to memory ──▶ taken
  *         │      └──▶ refused, if the disk has no room
- *         └──▶ refused
+ *         └──▶ refused; also later, if there is no memory to gather it
  *
  * A refused message goes back as a REFUSED record: here it is received and sent, and where it came from it is received, and
  * dropped for the reason that the record has. So it is counted once, at its sender's, who also leaves out what of it hasn't
@@ -212,12 +212,36 @@ static size_t spools_above(const tr__remote_peer *p, const tr__record *r, const 
     return def->spool_above < TR__LIMIT_MIN ? TR__LIMIT_MIN : def->spool_above;
 }
 
+/* The head of a unit's only message; false: it is something else. */
+static bool head_of(const tr__remote_peer *p, uint64_t whole, const uint8_t *bytes, size_t length,
+                    tr__record *r)
+{
+    return !p->cut && tr__wire_get_head(bytes, length, r) && is_message(r) && r->type < p->heard_count &&
+           (uint64_t)(r->body - bytes) + r->length == whole;
+}
+
+static void refuse_for_memory(tr__remote_peer *p, const tr__record *r)
+{
+    tr_error error;
+    tr__fail(&error, TR_ENOMEM, "node %s has no memory to receive a message of %zu bytes",
+             p->remote->loop->node->name, r->length);
+    refuse_unit(p, r, &error);
+}
+
+bool tr__arrival_no_memory(tr__remote_peer *p, uint64_t whole, const uint8_t *bytes, size_t length)
+{
+    tr__record r;
+    if (!head_of(p, whole, bytes, length, &r))
+        return false;
+    refuse_for_memory(p, &r);
+    return true;
+}
+
 tr__unit_way tr__arrival_begins(tr__remote_peer *p, uint64_t whole, const uint8_t *bytes, size_t length)
 {
     tr__record r;
     tr_error error;
-    if (p->cut || !tr__wire_get_head(bytes, length, &r) || !is_message(&r) || r.type >= p->heard_count ||
-        (uint64_t)(r.body - bytes) + r.length != whole)
+    if (!head_of(p, whole, bytes, length, &r))
         return TR__UNIT_GATHERED;
     tr_addr to = here(p, r.to_slot, r.to_generation);
     if (!is_answer(&r) && !tr__peer_can_reach(p, to))
@@ -232,8 +256,7 @@ tr__unit_way tr__arrival_begins(tr__remote_peer *p, uint64_t whole, const uint8_
         return TR__UNIT_GATHERED;
     p->arrival = tr__alloc(sizeof(*p->arrival));
     if (!p->arrival) {
-        tr__fail(&error, TR_ENOMEM, "no memory to receive a message of %zu bytes", r.length);
-        refuse_unit(p, &r, &error);
+        refuse_for_memory(p, &r);
         return TR__UNIT_REFUSED;
     }
     *p->arrival = (arrival){.record = r, .head_left = (size_t)(r.body - bytes)};

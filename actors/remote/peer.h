@@ -214,6 +214,7 @@ void tr__remote_cut_for(tr__remote_peer *p, tr_err code, const char *what);
 /* A large message begins, and goes on: as in transport/flow.h. */
 tr__unit_way tr__arrival_begins(tr__remote_peer *p, uint64_t whole, const uint8_t *bytes, size_t length);
 bool tr__arrival_part(tr__remote_peer *p, const uint8_t *bytes, size_t length, bool last);
+bool tr__arrival_no_memory(tr__remote_peer *p, uint64_t whole, const uint8_t *bytes, size_t length);
 void tr__arrival_end(tr__remote_peer *p);
 /* Whether it is larger than its receiver takes: then it goes back. It has been counted as received. */
 bool tr__arrival_refuse_larger(tr__remote_peer *p, const tr__record *r);

@@ -21,6 +21,8 @@
 #include "base/mem.h"
 #include "base/plant.h"
 
+#define ATTEMPTS_A_MINUTE 16 /* to reach a seed, once its pauses have grown; a power of two */
+
 /* ---- routes: which nodes are connected; any loop reads ------------------------------------------------- */
 
 static tr__route *route_of(tr__remote *remote, uint64_t id)
@@ -247,6 +249,12 @@ static bool on_bulk_part(void *context, tr__peer *peer, const uint8_t *bytes, si
     return peer->user && tr__arrival_part(peer->user, bytes, length, last);
 }
 
+static bool on_no_memory(void *context, tr__peer *peer, uint64_t whole, const uint8_t *bytes, size_t length)
+{
+    (void)context;
+    return peer->user && tr__arrival_no_memory(peer->user, whole, bytes, length);
+}
+
 static void on_writable(void *context, tr__peer *peer)
 {
     (void)context;
@@ -270,12 +278,17 @@ static void on_peer_down(void *context, tr__peer *peer, const tr_error *why, uin
     tr__remote_peer_end(p);
 }
 
-/* The control thread. */
-static void on_dial_failed(void *context, const char *address, const tr_error *why, uint64_t next_ns)
+/* The control thread. At once if the reason is another one; then after a minute, two, four and so on. */
+static void on_dial_failed(void *context, const char *address, const tr_error *why, uint64_t alike,
+                           uint64_t next_ns)
 {
-    tr__remote *remote = context;
+    tr_node *node = ((tr__remote *)context)->loop->node;
     (void)next_ns;
-    tr__node_log(remote->loop->node, TR_LOG_WARN, "--join %s: %s; trying again", address, why->text);
+    if (alike == 1)
+        tr__node_log(node, TR_LOG_WARN, "--join %s: %s; trying again", address, why->text);
+    else if (alike >= ATTEMPTS_A_MINUTE && (alike & (alike - 1)) == 0)
+        tr__node_log(node, TR_LOG_WARN, "--join %s: %s; so it was %llu times now; trying again", address,
+                     why->text, (unsigned long long)alike);
 }
 
 /* The control thread. Whoever reaches the port can cause these lines: one a second at most. */
@@ -314,6 +327,7 @@ static const tr__endpoint_upcalls upcalls = {
     .turned_away = on_turned_away,
     .bulk_begins = on_bulk_begins,
     .bulk_part = on_bulk_part,
+    .bulk_no_memory = on_no_memory,
 };
 
 /* ---- life ---------------------------------------------------------------------------------------------- */

@@ -77,21 +77,28 @@ static bool same_peer(const tr_rights *a, const tr_rights *b)
     return a->peer && b->peer ? strcmp(a->peer, b->peer) == 0 : a->peer == b->peer;
 }
 
+tr_err tr__rights_check_one(const tr_rights *rights, uint32_t i, tr_error *error)
+{
+    const char *peer = rights[i].peer ? rights[i].peer : "default";
+    if (i >= TR__RIGHTS_MAX)
+        return tr__fail(error, TR_EINVAL, "rights: more than %u entries", TR__RIGHTS_MAX);
+    if (rights[i].peer && tr__name_check("node", rights[i].peer, error) != TR_OK)
+        return TR_EINVAL;
+    for (uint32_t j = 0; j < i; j++)
+        if (same_peer(&rights[i], &rights[j]))
+            return tr__fail(error, TR_EINVAL, "rights: a second entry for %s", peer);
+    if (rights[i].spawn_max > TR__SPAWN_MAX)
+        return tr__fail(error, TR_EINVAL, "rights of %s: spawn_max is at most %u", peer, TR__SPAWN_MAX);
+    if (rights[i].rate && rights[i].rate < TR__RATE_MIN)
+        return tr__fail(error, TR_EINVAL, "rights of %s: a rate is %u bytes a second or more", peer,
+                        TR__RATE_MIN);
+    return TR_OK;
+}
+
 tr_err tr__rights_check(const tr_rights *rights, uint32_t count, tr_error *error)
 {
-    for (uint32_t i = 0; i < count; i++) {
-        const char *peer = rights[i].peer ? rights[i].peer : "default";
-        if (rights[i].peer && tr__name_check("node", rights[i].peer, error) != TR_OK)
-            return TR_EINVAL;
-        for (uint32_t j = 0; j < i; j++)
-            if (same_peer(&rights[i], &rights[j]))
-                return tr__fail(error, TR_EINVAL, "rights: a second entry for %s", peer);
-        if (rights[i].spawn_max > TR__SPAWN_MAX)
-            return tr__fail(error, TR_EINVAL, "rights of %s: spawn_max is at most %u", peer, TR__SPAWN_MAX);
-        if (rights[i].rate && rights[i].rate < TR__RATE_MIN)
-            return tr__fail(error, TR_EINVAL, "rights of %s: a rate is %u bytes a second or more", peer,
-                            TR__RATE_MIN);
-    }
+    for (uint32_t i = 0; i < count; i++)
+        TR_TRY(tr__rights_check_one(rights, i, error));
     return TR_OK;
 }
 

@@ -19,6 +19,7 @@
 typedef enum tr__right { TR__RIGHTS(TR__ENUM) TR__RIGHT_COUNT } tr__right;
 #undef TR__ENUM
 #define TR__SPAWN_DEFAULT 100u
+#define TR__RIGHTS_MAX    4000u /* entries: each is compared with all before it */
 #define TR__SPAWN_MAX     3000u /* of all peers: one actor watches them */
 #define TR__RATE_MIN      16384u
 
@@ -29,6 +30,7 @@ bool tr__pattern_fits(const char *pattern, const char *text);
 /* The entry for a peer of that name; never NULL. Any thread: entries don't change. */
 const tr_rights *tr__rights_of(const tr_node *node, const char *peer);
 /* TR_EINVAL: two entries for one name, a spawn_max or a rate that can't be. */
+tr_err tr__rights_check_one(const tr_rights *rights, uint32_t i, tr_error *error);
 tr_err tr__rights_check(const tr_rights *rights, uint32_t count, tr_error *error);
 
 /* What one peer has been refused on its connection. */

@@ -1,18 +1,16 @@
 /* See rights_file_os.h. libyaml makes a document of it; its texts stay there, and the entries point to them. */
 #include "actors/remote/rights_file_os.h"
 
-#include <errno.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <yaml.h>
 
 #include "actors/remote/rights.h"
 #include "base/err.h"
 #include "base/mem.h"
+#include "base/yaml_os.h"
 #include "transport/frame.h"
-
-#define FILE_MAX (1u << 20)
 
 struct tr__rights_file {
     yaml_document_t document;
@@ -38,7 +36,7 @@ static tr_err wrong(const reader *r, yaml_mark_t at, const char *format, ...)
     va_start(args, format);
     vsnprintf(what, sizeof(what), format, args);
     va_end(args);
-    return tr__fail(r->error, TR_EINVAL, "%s:%zu:%zu: %s", r->path, at.line + 1, at.column + 1, what);
+    return tr__yaml_wrong(r->path, at, what, r->error);
 }
 
 static const yaml_node_t *node_of(const reader *r, int number)
@@ -171,9 +169,12 @@ static tr_err take_all(reader *r)
     size_t nodes = (size_t)(r->file->document.nodes.top - r->file->document.nodes.start);
     /* An alias may put one list into many entries. */
     size_t pairs = (size_t)(root->data.mapping.pairs.top - root->data.mapping.pairs.start);
+    if (pairs > TR__RIGHTS_MAX)
+        return wrong(r, node_of(r, root->data.mapping.pairs.start[TR__RIGHTS_MAX].key)->start_mark,
+                     "rights: more than %u entries", TR__RIGHTS_MAX);
     size_t most = (nodes + 3) * (pairs + 1);
     r->file->entries = tr__zalloc((pairs + 1) * sizeof(tr_rights));
-    r->file->words = most <= 64 * FILE_MAX ? tr__alloc(most * sizeof(char *)) : NULL;
+    r->file->words = most <= 64 * TR__YAML_MAX ? tr__alloc(most * sizeof(char *)) : NULL;
     if (!r->file->entries || !r->file->words)
         return tr__fail(r->error, TR_ENOMEM, "%s: no memory to read it", r->path);
     for (size_t i = 0; i < pairs; i++) {
@@ -186,7 +187,7 @@ static tr_err take_all(reader *r)
         tr_rights *entry = &r->file->entries[r->file->count++];
         entry->peer = strcmp(peer, "default") == 0 ? NULL : peer;
         TR_TRY(take_entry(r, node_of(r, pair->value), entry));
-        if (tr__rights_check(r->file->entries, r->file->count, &why) != TR_OK)
+        if (tr__rights_check_one(r->file->entries, r->file->count - 1, &why) != TR_OK)
             return wrong(r, key->start_mark, "%s", why.text);
     }
     return TR_OK;
@@ -196,48 +197,15 @@ static tr_err take_all(reader *r)
 
 static tr_err load(reader *r, const char *bytes, size_t length)
 {
-    yaml_parser_t parser;
-    if (!yaml_parser_initialize(&parser))
-        return tr__fail(r->error, TR_ENOMEM, "%s: no memory to read it", r->path);
-    yaml_parser_set_input_string(&parser, (const unsigned char *)bytes, length);
-    r->file->has_document = yaml_parser_load(&parser, &r->file->document);
-    tr_err err = r->file->has_document
-                     ? TR_OK
-                     : wrong(r, parser.problem_mark, "%s", parser.problem ? parser.problem : "not YAML");
-    yaml_document_t second;
-    if (err == TR_OK && yaml_parser_load(&parser, &second)) {
-        const yaml_node_t *root = yaml_document_get_root_node(&second);
-        if (root)
-            err = wrong(r, root->start_mark, "a second document: only one is read");
-        yaml_document_delete(&second);
-    }
-    yaml_parser_delete(&parser);
-    return err == TR_OK ? take_all(r) : err;
-}
-
-/* The whole file, to be freed; NULL: see *error. */
-static char *read_bytes(const char *path, size_t *length, tr_error *error)
-{
-    FILE *from = fopen(path, "re");
-    char *bytes = from ? tr__alloc(FILE_MAX + 1) : NULL;
-    *length = bytes ? fread(bytes, 1, FILE_MAX + 1, from) : 0;
-    int number = !bytes || ferror(from) ? errno : 0;
-    if (from)
-        fclose(from);
-    if (number == 0 && *length <= FILE_MAX)
-        return bytes;
-    tr__free(bytes);
-    if (number)
-        tr__fail(error, tr__err_from_errno(number), "%s: %s", path, strerror(number));
-    else
-        tr__fail(error, TR_ETOOBIG, "%s: more than %u bytes", path, FILE_MAX);
-    return NULL;
+    TR_TRY(tr__yaml_load(r->path, bytes, length, &r->file->document, r->error));
+    r->file->has_document = true;
+    return take_all(r);
 }
 
 tr__rights_file *tr__rights_file_read(const char *path, tr_error *error)
 {
     size_t length;
-    char *bytes = read_bytes(path, &length, error);
+    char *bytes = tr__yaml_bytes(path, &length, error);
     if (!bytes)
         return NULL;
     reader r = {.file = tr__zalloc(sizeof(tr__rights_file)), .path = path, .error = error};

@@ -11,6 +11,7 @@
 #include "base/stderr_os.h"
 #include "cli/demo/demo.h"
 #include "cli/demo/sums.h"
+#include "cli/words.h"
 
 typedef struct verdict {
     bool digests, image, pipeline, journals, doubt, crash, sums, clean, ok;
@@ -81,10 +82,10 @@ static void print_crash(const demo *d, const verdict *v)
         return;
     printf(" %s bob", demo_screen_mark(d, v->crash));
     if (all->kills)
-        printf(" killed %" PRIu32 " time%s%s", all->kills, all->kills == 1 ? "" : "s", all->cuts ? "," : "");
+        printf(" killed %" PRIu32 " time%s%s", all->kills, cli_s(all->kills), all->cuts ? "," : "");
     if (all->cuts)
-        printf(" cut off %" PRIu32 " time%s", all->cuts, all->cuts == 1 ? "" : "s");
-    printf(", healed %" PRIu32 " time%s; the last after %.0f ms\n", all->healed, all->healed == 1 ? "" : "s",
+        printf(" cut off %" PRIu32 " time%s", all->cuts, cli_s(all->cuts));
+    printf(", healed %" PRIu32 " time%s; the last after %.0f ms\n", all->healed, cli_s(all->healed),
            ms_since_kill(d, d->healed_ns));
     if (d->failed_asks)
         printf("   %" PRIu32 " of %d open asks failed by name, after %.1f ms\n   (%s)\n",
@@ -95,7 +96,8 @@ static void print_crash(const demo *d, const verdict *v)
     else
         printf("   incarnation #%04x, the same as before", (unsigned)(bob->incarnation & 0xffff));
     if (resumed(d))
-        printf("; %" PRIu32 " half done files resumed, %.1f MB", resumed(d), resumed_mb(d));
+        printf("; %" PRIu32 " half done file%s resumed, %.1f MB", resumed(d), cli_s(resumed(d)),
+               resumed_mb(d));
     printf("\n");
 }
 
@@ -125,7 +127,7 @@ static void print_dead_letters(const demo *d)
             total[i] += d->children[k].sums.dropped[i];
         all += total[i];
     }
-    printf("   %" PRIu64 " dead letters, all counted%s\n", all, all ? ":" : "");
+    printf("   %" PRIu64 " dead letter%s, all counted%s\n", all, cli_s(all), all ? ":" : "");
     for (int i = 0; i < TR_DROP_COUNT; i++)
         if (total[i])
             printf("     %" PRIu64 " %s%s\n", total[i], demo_drop_word(i), reasons[i] ? reasons[i] : "");

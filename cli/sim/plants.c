@@ -8,6 +8,7 @@
 
 #include "cli/sim/campaign.h"
 #include "cli/sim/pool.h"
+#include "cli/words.h"
 
 #define APART 1000000 /* between the first seeds of two starts */
 
@@ -141,8 +142,8 @@ int sim_plants_run(const sim_options *options)
     free(h.caught);
     free(h.without);
     if (!options->json)
-        printf("%u of %u caught from each of %u starts, within %llu seeds\n", count - missed, count,
-               options->starts, (unsigned long long)h.count);
+        printf("%u of %u caught from each of %u start%s, within %llu seed%s\n", count - missed, count,
+               options->starts, cli_s(options->starts), (unsigned long long)h.count, cli_s(h.count));
     return missed ? 1 : 0;
 }
 

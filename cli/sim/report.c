@@ -5,6 +5,7 @@
 
 #include "base/buggify.h"
 #include "cli/sim/campaign.h"
+#include "cli/words.h"
 #include "tests/kit/sim/rows.h"
 
 static double seconds_since(uint64_t started)
@@ -30,9 +31,10 @@ void sim_report_progress(sim_campaign *c)
     bool known = ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col;
     wipe(c);
     snprintf(line, sizeof(line),
-             "%llu of %llu seeds, %llu failed, %.0f a second, %.0f virtual seconds a second",
+             "%llu of %llu seed%s, %llu failed, %.0f a second, %.0f virtual seconds a second",
              (unsigned long long)t->seeds, (unsigned long long)(c->options->last - c->options->first + 1),
-             (unsigned long long)t->failed, (double)t->seeds / s, (double)t->virtual_ns / 1e9 / s);
+             cli_s(c->options->last - c->options->first + 1), (unsigned long long)t->failed,
+             (double)t->seeds / s, (double)t->virtual_ns / 1e9 / s);
     /* A line that wraps can't be wiped. */
     fprintf(stderr, "%.*s", known ? size.ws_col - 1 : 79, line);
     c->shown = true;
@@ -124,7 +126,7 @@ static void print_numbers(const sim_campaign *c)
 {
     const sim_tally *t = &c->tally;
     double s = seconds_since(c->started);
-    printf("%llu seeds of", (unsigned long long)t->seeds);
+    printf("%llu seed%s of", (unsigned long long)t->seeds, cli_s(t->seeds));
     for (uint32_t i = 0; i < t->scenario_count; i++)
         printf("%s %s", i ? "," : "", t->scenarios[i]->name);
     printf(": %llu failed%s\n", (unsigned long long)t->failed,
@@ -156,7 +158,7 @@ static void print_first_failure(const sim_campaign *c)
         print_parting(c);
     if (c->shrink_runs) {
         sim_faults_format(job->faults, faults);
-        printf("  shrunk by %u runs to faults: %s", c->shrink_runs, faults);
+        printf("  shrunk by %u run%s to faults: %s", c->shrink_runs, cli_s(c->shrink_runs), faults);
         if (job->run_ns)
             printf("; %.9g s", (double)job->run_ns / 1e9);
         if (c->shrunk.at_s >= 0)

@@ -18,6 +18,7 @@
 #include "cli/operator_client.h"
 #include "cli/tx/copy.h"
 #include "cli/tx/merge.h"
+#include "cli/words.h"
 
 #define ANSWER_NS  TR_SECONDS(10)
 #define RENEW_S    5   /* the node forgets after 30 */
@@ -254,8 +255,8 @@ int tx_backup_command(int argc, char **argv)
     signal(SIGXFSZ, SIG_IGN); /* an error, as a full disk is */
     tr_err err = take(b, &error);
     if (err == TR_OK)
-        printf("%s: node %s up to record %llu, %u files\n", b->directory, b->node, (unsigned long long)b->lsn,
-               b->count);
+        printf("%s: node %s up to record %llu, %u file%s\n", b->directory, b->node,
+               (unsigned long long)b->lsn, b->count, cli_s(b->count));
     else
         fprintf(stderr, "troupe tx backup: %s\n", error.text);
     free(b);

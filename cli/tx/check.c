@@ -12,6 +12,7 @@
 #include "base/printable.h"
 #include "base/stderr_os.h"
 #include "cli/tx/history.h"
+#include "cli/words.h"
 
 /* ---- files --------------------------------------------------------------------------------------------- */
 
@@ -125,18 +126,22 @@ static void find(void *context, const judge_finding *finding)
 static void print_counts(const history_read *read, const judge_counts *c)
 {
     bool append = read->options.workload == JUDGE_APPEND;
-    printf("%" PRIu64 " operations: %" PRIu64 " committed, %" PRIu64 " aborted, %" PRIu64 " unknown; %" PRIu64
-           " answers to who asked again\n",
-           c->operations, c->committed, c->aborted, c->unknown, c->resolved);
+    printf("%" PRIu64 " operation%s: %" PRIu64 " committed, %" PRIu64 " aborted, %" PRIu64
+           " unknown; %" PRIu64 " answer%s to who asked again\n",
+           c->operations, cli_s(c->operations), c->committed, c->aborted, c->unknown, c->resolved,
+           cli_s(c->resolved));
     if (append)
-        printf("%" PRIu64 " values in %" PRIu64 " keys, %" PRIu64 " reads of them; a graph of %" PRIu64
-               " edges\n",
-               c->values, c->keys, c->reads, c->edges);
+        printf("%" PRIu64 " value%s in %" PRIu64 " key%s, %" PRIu64 " read%s of them; a graph of %" PRIu64
+               " edge%s\n",
+               c->values, cli_s(c->values), c->keys, cli_s(c->keys), c->reads, cli_s(c->reads), c->edges,
+               cli_s(c->edges));
     else
-        printf("%" PRIu64 " balances of %" PRIu64 " accounts%s\n", c->reads, c->keys,
+        printf("%" PRIu64 " balance%s of %" PRIu64 " account%s%s\n", c->reads, cli_s(c->reads), c->keys,
+               cli_s(c->keys),
                read->options.has_initial ? ", against the sum and against real time" : ", against the sum");
     if (read->torn)
-        printf("%u files end in a part of a line, which is left out\n", read->torn);
+        printf("%u file%s in a part of a line, which is left out\n", read->torn,
+               read->torn == 1 ? " ends" : "s end");
 }
 
 static void print_verdict(const telling *t, const judge_counts *counts)
@@ -148,7 +153,7 @@ static void print_verdict(const telling *t, const judge_counts *counts)
     uint64_t told = 0;
     for (size_t i = 0; t->kinds[i].kind; i++)
         told += t->kinds[i].told;
-    printf("fails: %" PRIu64 " finding%s", counts->findings, counts->findings == 1 ? "" : "s");
+    printf("fails: %" PRIu64 " finding%s", counts->findings, cli_s(counts->findings));
     if (told < counts->findings)
         printf(", of which %" PRIu64 " are told", told);
     printf("\n");

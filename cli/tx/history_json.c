@@ -7,6 +7,7 @@
 #include "base/mem.h"
 #include "cli/tx/history.h"
 #include "cli/tx/judge_table.h"
+#include "cli/words.h"
 
 /* ---- members ------------------------------------------------------------------------------------------- */
 
@@ -263,8 +264,8 @@ static tr_err balances(judge_history *h, const judge_options *options, history_l
     json_t *balance;
     const char *name;
     if (json_object_size(value) != options->accounts)
-        return tr__fail(error, TR_EPROTO, "a read of %zu accounts, and there are %u", json_object_size(value),
-                        options->accounts);
+        return tr__fail(error, TR_EPROTO, "a read of %zu account%s, and there are %u",
+                        json_object_size(value), cli_s(json_object_size(value)), options->accounts);
     json_object_foreach((json_t *)value, name, balance)
     {
         judge_item item = {.what = JUDGE_BALANCE, .value = json_integer_value(balance)};

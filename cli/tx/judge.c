@@ -195,21 +195,19 @@ static tr_err invoke(judge_history *h, const judge_event *event, uint32_t *proce
 
 /* ---- ok, fail, info -------------------------------------------------------------------------------------- */
 
-/* The same appends in the same order. */
+/* The same calls in the same order; what was read is known only now. */
 static bool calls_the_same(const judge_history *h, const judge_op *op, const judge_event *event)
 {
-    uint32_t i = 0, k = 0;
-    for (;; i++, k++) {
-        while (i < op->items_count && h->items[op->items + i].what != JUDGE_APPENDS)
-            i++;
-        while (k < event->items_count && event->items[k].what != JUDGE_APPENDS)
-            k++;
-        if (i == op->items_count || k == event->items_count)
-            return i == op->items_count && k == event->items_count;
+    if (op->items_count != event->items_count)
+        return false;
+    for (uint32_t i = 0; i < op->items_count; i++) {
         const judge_kept *kept = &h->items[op->items + i];
-        if (kept->key != event->items[k].key || kept->value != event->items[k].value)
+        const judge_item *item = &event->items[i];
+        if (kept->what != item->what || kept->key != item->key ||
+            (item->what == JUDGE_APPENDS && kept->value != item->value))
             return false;
     }
+    return true;
 }
 
 /* An ok says what was read; of a transfer it says nothing new. */
@@ -219,15 +217,15 @@ static tr_err take_answers(judge_history *h, uint32_t number, const judge_event 
     char at[64];
     if (event->f == JUDGE_TRANSFER)
         return TR_OK;
-    if (!calls_the_same(h, op, event))
-        return tr__fail(error, TR_EPROTO, "it doesn't append what its invoke does (%s)",
+    if (event->f == JUDGE_TXN && !calls_the_same(h, op, event))
+        return tr__fail(error, TR_EPROTO, "it doesn't append and read what its invoke does (%s)",
                         judge_at(h, number, at));
-    /* In its old place, if that is so large. */
-    if (event->items_count > op->items_count)
-        op->items = h->items_count;
+    /* Of a txn in their old place; the invoke of a bank's read has none. */
     size_t end = h->items_count;
-    if (event->items_count <= op->items_count)
+    if (op->items_count > 0)
         h->items_count = op->items;
+    else
+        op->items = end;
     op->items_count = event->items_count;
     tr_err err = keep_items(h, event->items, event->items_count, error);
     if (err == TR_OK && h->items_count < end)

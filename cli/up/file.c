@@ -10,15 +10,15 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-#include <yaml.h>
 
 #include "base/err.h"
+#include "base/mem.h"
+#include "base/yaml_os.h"
 #include "transport/address.h"
 #include "transport/frame.h"
 #include "transport/key_os.h"
 #include "transport/psk.h"
 
-#define FILE_MAX  (1 << 20)
 #define PATH_ROOM 8192
 
 /* ---- the schema ---------------------------------------------------------------------------------------- */
@@ -76,8 +76,8 @@ typedef struct reader {
     tr_error *error;
     char first[200]; /* what libcyaml said first, and the first place it named; 0: none */
     unsigned line, column;
-    char field[40]; /* and the member there */
-    bool in_node;
+    char field[40]; /* and the member there, or the list that it is an entry of */
+    bool in_entry, in_node;
 } reader;
 
 static tr_err wrong_at(const reader *r, size_t line, size_t column, const char *format, ...)
@@ -92,50 +92,13 @@ static tr_err wrong_at(const reader *r, size_t line, size_t column, const char *
     return tr__fail(r->error, TR_EINVAL, "%s:%zu:%zu: %s", r->path, line, column, what);
 }
 
-/* The whole file; the caller frees it. */
-static char *read_bytes(const char *path, size_t *length, tr_error *error)
-{
-    FILE *from = fopen(path, "re");
-    char *bytes = from ? malloc(FILE_MAX + 1) : NULL;
-    *length = bytes ? fread(bytes, 1, FILE_MAX + 1, from) : 0;
-    int number = !bytes || ferror(from) ? errno : 0;
-    if (from)
-        fclose(from);
-    if (number == 0 && *length <= FILE_MAX)
-        return bytes;
-    free(bytes);
-    if (number)
-        tr__fail(error, tr__err_from_errno(number), "%s: %s", path, strerror(number));
-    else
-        tr__fail(error, TR_ETOOBIG, "%s: more than %d bytes", path, FILE_MAX);
-    return NULL;
-}
-
 static tr_err read_document(reader *r, const char *bytes, size_t length)
 {
-    yaml_parser_t parser;
-    yaml_document_t second;
-    if (!yaml_parser_initialize(&parser))
-        return tr__fail(r->error, TR_ENOMEM, "%s: no memory to read it", r->path);
-    yaml_parser_set_input_string(&parser, (const unsigned char *)bytes, length);
-    r->has_document = yaml_parser_load(&parser, &r->document);
-    tr_err err = TR_OK;
-    if (!r->has_document) {
-        err = wrong_at(r, parser.problem_mark.line + 1, parser.problem_mark.column + 1, "%s",
-                       parser.problem ? parser.problem : "not YAML");
-    } else if (!yaml_document_get_root_node(&r->document)) {
-        err = wrong_at(r, 1, 1, "nothing is in it: `nodes:` and at least one are needed");
-    } else if (yaml_parser_load(&parser, &second)) {
-        const yaml_node_t *root = yaml_document_get_root_node(&second);
-        if (root)
-            err = wrong_at(r, root->start_mark.line + 1, root->start_mark.column + 1,
-                           "a second document: only one is read");
-        yaml_document_delete(&second);
-    } else {
-        err = wrong_at(r, parser.problem_mark.line + 1, parser.problem_mark.column + 1, "%s", parser.problem);
-    }
-    yaml_parser_delete(&parser);
-    return err;
+    TR_TRY(tr__yaml_load(r->path, bytes, length, &r->document, r->error));
+    r->has_document = true;
+    if (yaml_document_get_root_node(&r->document))
+        return TR_OK;
+    return wrong_at(r, 1, 1, "nothing is in it: `nodes:` and at least one are needed");
 }
 
 /* libcyaml tells what is wrong, then where it was, innermost first. */
@@ -153,10 +116,12 @@ static void on_cyaml_log(cyaml_log_t level, void *context, const char *format, v
     if (place && !r->line && sscanf(place, "(line: %u, column: %u)", &at_line, &at_column) == 2) {
         r->line = at_line;
         r->column = at_column;
-        sscanf(line, "  in mapping field '%39[^']", r->field);
+        r->in_entry = strstr(line, "in sequence entry") != NULL;
     } else if (!place && !r->first[0] && !strstr(line, "Backtrace")) {
         snprintf(r->first, sizeof(r->first), "%s", strncmp(line, "Load: ", 6) == 0 ? line + 6 : line);
     }
+    if (place && !r->field[0])
+        sscanf(line, "  in mapping field '%39[^']", r->field);
 }
 
 /* The place of a key that libcyaml names: it tells where it was before that. */
@@ -192,30 +157,81 @@ static void add_word(char *list, size_t room, const char *word)
     snprintf(list + used, room - used, "%s%s", used ? ", " : "", word);
 }
 
-/* In our words where libcyaml's leave out what would be right. */
+static const cyaml_schema_field_t *field_of(const reader *r)
+{
+    static const cyaml_schema_field_t *const tables[] = {file_fields, node_fields, app_fields};
+    for (size_t i = 0; i < TR_COUNT(tables); i++)
+        for (const cyaml_schema_field_t *f = tables[i]; f->key; f++)
+            if (strcmp(f->key, r->field) == 0)
+                return f;
+    return NULL;
+}
+
+/* What should be where something else is. */
+static tr_err kind_wrong(reader *r, const cyaml_schema_field_t *field)
+{
+    const cyaml_schema_value_t *value = field ? &field->value : &file_schema;
+    value = field && r->in_entry && value->type == CYAML_SEQUENCE ? value->sequence.entry : value;
+    return wrong_at(r, r->line ? r->line : 1, r->column ? r->column : 1, "%s%s%s is needed here", r->field,
+                    field ? ": " : "",
+                    value->type == CYAML_MAPPING    ? "a mapping, `key: value`,"
+                    : value->type == CYAML_SEQUENCE ? "a list"
+                                                    : "a text");
+}
+
+static tr_err enum_wrong(reader *r, const cyaml_schema_field_t *field)
+{
+    char words[160] = "";
+    for (uint32_t i = 0; i < field->value.enumeration.count; i++)
+        add_word(words, sizeof(words), field->value.enumeration.strings[i].str);
+    return wrong_at(r, r->line, r->column, "%s: one of %s", r->field, words);
+}
+
+static tr_err key_wrong(reader *r, const char *key)
+{
+    char words[160] = "";
+    const cyaml_schema_field_t *f = strcmp(r->field, "apps") == 0 ? app_fields
+                                    : r->in_node                  ? node_fields
+                                                                  : file_fields;
+    find_key(r, key);
+    for (; f->key; f++)
+        add_word(words, sizeof(words), f->key);
+    return wrong_at(r, r->line, r->column, "there is no key \"%.40s\" here; known are: %s", key, words);
+}
+
+/* In our words: libcyaml's leave out what would be right. */
 static tr_err schema_wrong(reader *r, cyaml_err_t failed)
 {
+    const cyaml_schema_field_t *field = field_of(r);
     const char *value = strstr(r->first, ": ");
-    char words[160] = "";
+    unsigned line = r->line ? r->line : 1, column = r->column ? r->column : 1;
     value = value ? value + 2 : "";
-    if (failed == CYAML_ERR_INVALID_KEY) {
-        find_key(r, value);
-        for (const cyaml_schema_field_t *f = r->in_node ? node_fields : file_fields; f->key; f++)
-            add_word(words, sizeof(words), f->key);
-        return wrong_at(r, r->line, r->column, "there is no key \"%.40s\" here; known are: %s", value, words);
-    }
     if (strncmp(r->first, "Mapping field already", 21) == 0) {
         find_key(r, value);
         return wrong_at(r, r->line, r->column, "a second \"%.40s\"", value);
     }
-    for (const cyaml_schema_field_t *f = node_fields; f->key; f++)
-        if (f->value.type == CYAML_ENUM && strcmp(f->key, r->field) == 0) {
-            for (uint32_t i = 0; i < f->value.enumeration.count; i++)
-                add_word(words, sizeof(words), f->value.enumeration.strings[i].str);
-            return wrong_at(r, r->line, r->column, "%s: one of %s", r->field, words);
-        }
-    return wrong_at(r, r->line ? r->line : 1, r->column ? r->column : 1, "%s",
-                    r->first[0] ? r->first : cyaml_strerror(failed));
+    if (field && field->value.type == CYAML_ENUM)
+        return enum_wrong(r, field);
+    switch (failed) {
+    case CYAML_ERR_INVALID_KEY:
+        return key_wrong(r, value);
+    case CYAML_ERR_MAPPING_FIELD_MISSING:
+        return wrong_at(r, line, column, "`%.40s:` is missing here", value);
+    case CYAML_ERR_STRING_LENGTH_MIN:
+    case CYAML_ERR_STRING_LENGTH_MAX:
+        return wrong_at(r, line, column, "%s: a text of 1 to 4096 bytes is needed", r->field);
+    case CYAML_ERR_SEQUENCE_ENTRIES_MIN:
+    case CYAML_ERR_SEQUENCE_ENTRIES_MAX:
+        return wrong_at(r, line, column, "%s: a list of 1 to %u is needed", r->field,
+                        field ? field->value.sequence.max : 1);
+    case CYAML_ERR_ALIAS:
+        return wrong_at(r, line, column, "no alias is taken here: write out what it stands for");
+    case CYAML_ERR_UNEXPECTED_EVENT:
+    case CYAML_ERR_INVALID_VALUE:
+        return kind_wrong(r, field);
+    default:
+        return wrong_at(r, line, column, "%s", r->first[0] ? r->first : cyaml_strerror(failed));
+    }
 }
 
 static tr_err read_schema(reader *r, const char *bytes, size_t length, up_file **file)
@@ -424,7 +440,7 @@ up_file *up_file_load(const char *path, tr_error *error)
     reader r = {.path = path, .error = error};
     up_file *file = NULL;
     size_t length;
-    char *bytes = read_bytes(path, &length, error);
+    char *bytes = tr__yaml_bytes(path, &length, error);
     if (!bytes)
         return NULL;
     tr_err err = read_document(&r, bytes, length);
@@ -434,7 +450,7 @@ up_file *up_file_load(const char *path, tr_error *error)
         err = check(&r, file);
     if (r.has_document)
         yaml_document_delete(&r.document);
-    free(bytes);
+    tr__free(bytes);
     if (err == TR_OK)
         return file;
     up_file_free(file);

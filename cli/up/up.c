@@ -23,6 +23,7 @@
 #include "cli/colour.h"
 #include "cli/options.h"
 #include "cli/up/up.h"
+#include "cli/words.h"
 
 #define END_WITHIN  TR_SECONDS(10)
 #define BACKOFF_MIN TR_MILLIS(200)
@@ -293,7 +294,7 @@ static bool begin(up *u, const up_opts *opts, int *signals)
         fprintf(stderr, "troupe up: %s\n", strerror(errno));
         return false;
     }
-    up_say(u, NULL, "%u node%s of cluster %s; `troupe ps` shows them", u->count, u->count == 1 ? "" : "s",
+    up_say(u, NULL, "%u node%s of cluster %s; `troupe ps` shows them", u->count, cli_s(u->count),
            u->file->cluster ? u->file->cluster : "troupe");
     if (opts->page && up_page_open(u, opts->port, &error) != TR_OK) {
         fprintf(stderr, "troupe up: %s; nothing was started%s\n", error.text,
@@ -374,7 +375,7 @@ int cli_up(int argc, char **argv)
         return 2;
     }
     if (opts.check)
-        printf("%s is right: %u node%s\n", u.path, u.file->nodes_count, u.file->nodes_count == 1 ? "" : "s");
+        printf("%s is right: %u node%s\n", u.path, u.file->nodes_count, cli_s(u.file->nodes_count));
     status = opts.check ? 0 : run_file(&u, &opts);
     up_file_free(u.file);
     return status;

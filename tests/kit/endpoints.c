@@ -69,10 +69,12 @@ static void on_peer_down(void *context, tr__peer *peer, const tr_error *why, uin
     node->unknown += unknown;
 }
 
-static void on_dial_failed(void *context, const char *address, const tr_error *why, uint64_t next_ns)
+static void on_dial_failed(void *context, const char *address, const tr_error *why, uint64_t alike,
+                           uint64_t next_ns)
 {
     test_node *node = context;
     (void)address;
+    (void)alike;
     node->dial_failures++;
     node->dial_why = *why;
     node->next_dial_ns = next_ns;

@@ -47,6 +47,23 @@ static void a_file_that_may_not_grow_is_an_error_and_no_signal(void **state)
     assert_contains(content("err"), "File too large");
 }
 
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__) /* they need more of everything */
+static void too_few_threads_and_too_small_stacks_are_told_at_the_start(void **state)
+{
+    (void)state;
+    assert_int_equal(1, sh("(ulimit -s 64 && exec $T node --name ada)"));
+    assert_contains(content("err"), "stacks of 64 KiB here (ulimit -s), and a node needs 256 KiB");
+    /* The bound isn't root's; so as somebody else, if we are root. */
+    const char *as = geteuid() == 0 ? "setpriv --reuid 54321 --clear-groups" : "";
+    int status = sh("chmod 755 . && %s prlimit --nproc=8 $T node --name ada --listen 127.0.0.1:0", as);
+    if (strstr(content("err"), "ermission denied") || strstr(content("err"), "setpriv: "))
+        skip();
+    assert_int_equal(1, status);
+    assert_contains(content("err"), "connections need ");
+    assert_contains(content("err"), "see ulimit -u");
+}
+#endif
+
 static int set_up(void **state)
 {
     (void)state;
@@ -69,6 +86,9 @@ int main(void)
         cmocka_unit_test(a_word_that_a_command_does_not_know_is_named),
         cmocka_unit_test(what_could_not_be_printed_is_no_success),
         cmocka_unit_test(a_file_that_may_not_grow_is_an_error_and_no_signal),
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+        cmocka_unit_test(too_few_threads_and_too_small_stacks_are_told_at_the_start),
+#endif
         cmocka_unit_test(numbers_of_a_bound_are_written_out),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);

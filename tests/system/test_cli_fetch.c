@@ -72,7 +72,7 @@ static void a_terminal_gets_bars_and_what_is_read_by_others_does_not(void **stat
     (void)state;
     assert_int_equal(0, sh("TERM=xterm script -qec \"$T fetch %s/slow/big\" /dev/null </dev/null", web_root));
     assert_contains(content("out"), "###");
-    assert_contains(content("out"), " of 1 files, ");
+    assert_contains(content("out"), " of 1 file, ");
     assert_contains(content("out"), "  big\r\n");
     assert_int_equal(0, sh("TERM=xterm $T fetch %s/slow/big", web_root));
     assert_null(strchr(content("out"), '\033'));

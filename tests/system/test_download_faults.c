@@ -79,11 +79,26 @@ static void serve_part(int fd, const char *request, bool hold)
         wait_for_close(fd);
 }
 
+/* A head with a Content-Length for each of the query's parts: "5&4 " gives two. */
+static void send_lengths(int fd, const char *query)
+{
+    char line[100];
+    send_text(fd, "HTTP/1.1 200 OK\r\nConnection: close\r\n");
+    for (const char *end = query; *end != ' '; query = end + 1) {
+        end = query + strcspn(query, "& ");
+        snprintf(line, sizeof(line), "Content-Length: %.*s\r\n", (int)(end - query), query);
+        send_text(fd, line);
+    }
+    send_text(fd, "\r\nhello");
+}
+
 static void serve(int fd, const char *request)
 {
     if (strstr(request, "GET /short ")) {
         head(fd, "200 OK", 0, 1000);
         send_body(fd, 0, 400);
+    } else if (strstr(request, "GET /lengths?")) {
+        send_lengths(fd, strchr(request, '?') + 1);
     } else if (strstr(request, "GET /chunks ")) {
         send_text(fd, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n");
     } else if (strstr(request, "GET /endless ")) {
@@ -230,6 +245,35 @@ static void a_server_that_falls_silent_ends_in_a_deadline(void **state)
 {
     (void)state;
     run(fetch_from_a_silent_server, NULL);
+}
+
+static tr_err fetch_what_has_no_good_length(tr_actor *self, void *arg)
+{
+    (void)arg;
+    static const char *const bad[] = {"18446744073709551621",
+                                      "9223372036854775808",
+                                      "5&4",
+                                      "4&5",
+                                      "5x",
+                                      "99999999999999999999999999999999999",
+                                      "5&18446744073709551621"};
+    tr_addr dl = tr_spawn(self, &tr_downloader, NULL);
+    for (size_t i = 0; i < TR_COUNT(bad); i++)
+        WANT_ERROR(FETCH(dl, .url = url(self, tr_fmt(self, "/lengths?%s", bad[i])), .into = into_dir),
+                   TR_EPROTO, "Content-Length can't be");
+    WANT_ERROR(FETCH(dl, .url = url(self, "/lengths?-5"), .into = into_dir), TR_EPROTO, "Content-Length");
+    WANT_ERROR(FETCH(dl, .url = url(self, "/lengths?9223372036854775807"), .into = into_dir), TR_ESHORT,
+               "after 5 bytes");
+    WANT(count_files(into_dir) == 0);
+    TR_TRY(tr_await_msg(self, FETCH(dl, .url = url(self, "/lengths?5&5"), .into = into_dir), NULL));
+    WANT(count_files(into_dir) == 1);
+    return TR_OK;
+}
+
+static void a_length_that_cannot_be_is_no_whole_file(void **state)
+{
+    (void)state;
+    run(fetch_what_has_no_good_length, NULL);
 }
 
 /* ---- resume -------------------------------------------------------------------------------------------- */
@@ -509,6 +553,7 @@ int main(int argc, char **argv)
     }
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(each_failure_of_a_server_has_its_name_and_leaves_nothing, fresh),
+        cmocka_unit_test_setup(a_length_that_cannot_be_is_no_whole_file, fresh),
         cmocka_unit_test_setup(a_server_that_falls_silent_ends_in_a_deadline, fresh),
         cmocka_unit_test_setup(what_broke_off_goes_on_at_the_byte_it_had, fresh),
         cmocka_unit_test_setup(a_part_of_an_older_version_is_not_used, fresh),

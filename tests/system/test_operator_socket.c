@@ -362,6 +362,29 @@ static void more_clients_than_are_served_are_turned_away(void **state)
     node_end(&ada, SIGTERM);
 }
 
+static void clients_that_say_nothing_give_way(void **state)
+{
+    part ada;
+    int fds[TR__OPERATOR_CLIENTS_MAX], tries = 0;
+    char byte;
+    (void)state;
+    START(&ada, "--name", "ada");
+    next_line(&ada);
+    for (size_t i = 0; i < TR_COUNT(fds); i++)
+        assert_true((fds[i] = dial("ada")) >= 0);
+    send(fds[0], "\0\0\0\x0b{\"do", 8, MSG_NOSIGNAL); /* a part of a request is nothing said */
+    while (troupe("ps ada") != 0) {
+        assert_printed("others are connected");
+        assert_true(tries++ < 600);
+        poll(NULL, 0, 100);
+    }
+    assert_true(recv(fds[0], &byte, 1, 0) <= 0);                 /* the oldest */
+    assert_int_equal(recv(fds[31], &byte, 1, MSG_DONTWAIT), -1); /* the newest is still there */
+    for (size_t i = 0; i < TR_COUNT(fds); i++)
+        close(fds[i]);
+    node_end(&ada, SIGTERM);
+}
+
 static void another_user_is_refused(void **state)
 {
     part ada;
@@ -405,4 +428,5 @@ OPERATOR_MAIN(start, TEST(without_a_node_ps_says_how_to_start_one),
               TEST(garbage_is_told_and_closed_and_the_node_lives),
               TEST(text_that_is_no_request_is_answered_and_the_connection_stays),
               TEST(a_request_as_large_as_a_frame_may_be_is_answered),
-              TEST(more_clients_than_are_served_are_turned_away), TEST(another_user_is_refused))
+              TEST(more_clients_than_are_served_are_turned_away), TEST(clients_that_say_nothing_give_way),
+              TEST(another_user_is_refused))

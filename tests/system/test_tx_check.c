@@ -84,7 +84,8 @@ static void a_name_moves_no_terminal(void **state)
     (void)state;
     write_text("red",
                "{\"workload\":\"append\"}\n"
-               "{\"index\":0,\"time\":1,\"process\":0,\"type\":\"invoke\",\"f\":\"txn\",\"value\":[]}\n"
+               "{\"index\":0,\"time\":1,\"process\":0,\"type\":\"invoke\",\"f\":\"txn\",\"value\":[[\"r\","
+               "\"\\u001b[31m\\u00e9\",null]]}\n"
                "{\"index\":1,\"time\":2,\"process\":0,\"type\":\"ok\",\"f\":\"txn\",\"value\":[[\"r\","
                "\"\\u001b[31m\\u00e9\",[1]]]}\n");
     assert_int_equal(1, sh("$T tx check red"));

@@ -26,21 +26,41 @@ static int check(const char *text)
     return up_status();
 }
 
+/* libyaml alone would take hours for it. */
+static void a_file_that_is_nested_deep_is_refused_at_once(void **state)
+{
+    size_t length = 1000 * 1000;
+    char *text = malloc(length + 1);
+    (void)state;
+    memset(text, '[', length);
+    text[length] = '\0';
+    assert_int_equal(2, check(text));
+    assert_non_null(strstr(up.text, "up.yaml:1:33: nested too deep"));
+    free(text);
+}
+
 static void a_wrong_file_is_told_with_line_and_column(void **state)
 {
     static const char *const wrong[][2] = {
         {"", "up.yaml:1:1: nothing is in it"},
-        {"- a\n", "up.yaml:1:1: Expecting MAPPING"},
+        {"- a\n", "up.yaml:1:1: a mapping, `key: value`, is needed here"},
         {"nodes: [\n", "up.yaml:2:1: "},
         {"nodes:\n\t- name: a\n", "up.yaml:2:1: "},
-        {"cluster: x\n", "nodes"},
-        {"nodes: []\n", "up.yaml:1:8: "},
+        {"cluster: x\n", "up.yaml:1:10: `nodes:` is missing here"},
+        {"nodes: []\n", "up.yaml:1:8: nodes: a list of 1 to 64 is needed"},
+        {"nodes: 7\n", "up.yaml:1:8: nodes: a list is needed here"},
+        {"nodes: [7]\n", "up.yaml:1:9: nodes: a mapping, `key: value`, is needed here"},
+        {"nodes:\n  - name: [a]\n", "up.yaml:2:11: name: a text is needed here"},
+        {"nodes:\n  - name: \"\"\n", "up.yaml:2:11: name: a text of 1 to 4096 bytes"},
+        {"nodes:\n  - name: a\n    join: [[b]]\n", "up.yaml:3:12: join: a text is needed here"},
+        {"nodes:\n  - name: a\n    apps:\n      - name: x\n        ide: y\n",
+         "up.yaml:5:9: there is no key \"ide\" here; known are: name, id, peer"},
         {"nodes:\n  - name: a\n    isolate: yes\n",
          "up.yaml:3:5: there is no key \"isolate\" here; known are: name, listen"},
         {"nodes:\n  - name: a\nnode: 3\n",
          "up.yaml:3:1: there is no key \"node\" here; known are: cluster, key, nodes"},
         {"nodes:\n  - name: a\n    name: b\n", "up.yaml:3:5: a second \"name\""},
-        {"nodes:\n  - loops: 1\n", "Missing required mapping field: name"},
+        {"nodes:\n  - loops: 1\n", "up.yaml:2:12: `name:` is missing here"},
         {"nodes:\n  - name: a\n    loops: x3\n", "up.yaml:3:12: loops: x3: a number from 1 to 64"},
         {"nodes:\n  - name: a\n    loops: 3.5\n", "up.yaml:3:12: loops: 3.5"},
         {"nodes:\n  - name: a\n    loops: 65\n", "up.yaml:3:12: loops: 65"},
@@ -60,7 +80,7 @@ static void a_wrong_file_is_told_with_line_and_column(void **state)
         {"nodes:\n  - name: a\n    plugins: [up.yaml, no.so]\n", "up.yaml:3:24: plugin no.so: No such file"},
         {"key: no.key\nnodes:\n  - name: a\n", "up.yaml:1:6: "},
         {"key: up.yaml\nnodes:\n  - name: a\n", "up.yaml:1:6: "},
-        {"nodes: &n\n  - name: a\n    join: *n\n", "up.yaml:"},
+        {"nodes: &n\n  - name: a\n    join: *n\n", "up.yaml:3:5: no alias is taken here"},
         {"nodes:\n  - name: a\n---\nnodes:\n  - name: b\n", "up.yaml:4:1: a second document"},
     };
     (void)state;
@@ -260,6 +280,7 @@ int main(void)
     signal(SIGPIPE, SIG_IGN);
     const struct CMUnitTest tests[] = {
         TEST(a_wrong_file_is_told_with_line_and_column),
+        TEST(a_file_that_is_nested_deep_is_refused_at_once),
         TEST(each_key_is_taken),
         TEST(the_sample_comes_up_and_ctrl_c_ends_it_in_reverse_order),
         TEST(a_killed_node_comes_back_where_it_was),

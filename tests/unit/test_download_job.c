@@ -320,6 +320,23 @@ static void fewer_bytes_than_expected_are_a_mismatch_and_not_kept(void **state)
     assert_int_equal(job.error.code, TR_EMISMATCH);
 }
 
+static void a_range_that_ends_early_is_kept_and_no_whole_file(void **state)
+{
+    (void)state;
+    tr__dl_job job = new_job();
+    job.resume = true;
+    tr__dl_job_start(&job);
+    opened(5, "\"v\"", 10);
+    head(206, 3, "bytes 5-7/10", "\"v\"");
+    source.up->data(source.context, "abc", 3);
+    source.up->done(source.context, TR_OK, "");
+    assert_int_equal(sink.finishes, 0);
+    assert_true(sink.kept);
+    closed();
+    assert_int_equal(job.error.code, TR_ESHORT);
+    assert_non_null(strstr(job.error.text, "byte 8 of 10"));
+}
+
 static void a_failing_disk_cancels_the_transfer(void **state)
 {
     (void)state;
@@ -401,6 +418,7 @@ int main(void)
         cmocka_unit_test(a_missing_file_ends_without_being_begun),
         cmocka_unit_test(the_first_error_is_the_one_that_is_told),
         cmocka_unit_test(fewer_bytes_than_expected_are_a_mismatch_and_not_kept),
+        cmocka_unit_test(a_range_that_ends_early_is_kept_and_no_whole_file),
         cmocka_unit_test(a_failing_disk_cancels_the_transfer),
         cmocka_unit_test(a_cut_transfer_is_kept_for_resume),
         cmocka_unit_test(stopping_ends_it_in_each_state),

@@ -169,6 +169,9 @@ static void each_answer_is_judged(void **state)
     } rows[] = {
         {{200, 10, "", "", ""}, {0, 0, "", 0}, TR_OK, 0, 10},
         {{200, TR__HTTP_UNKNOWN, "", "", ""}, {0, 0, "", 7}, TR_OK, 0, 0},
+        {{200, TR__HTTP_MALFORMED, "", "", ""}, {0, 0, "", 0}, TR_EPROTO, 0, 0},
+        {{206, TR__HTTP_MALFORMED, "bytes 5-9/10", "", ""}, {5, 10, "", 0}, TR_EPROTO, 0, 0},
+        {{404, TR__HTTP_MALFORMED, "", "", ""}, {0, 0, "", 0}, TR_ENOTFOUND, 0, 0},
         {{200, 10, "", "", ""}, {0, 0, "", 11}, TR_EMISMATCH, 0, 0},
         {{200, 0, "", "", ""}, {0, 0, "", 11}, TR_EMISMATCH, 0, 0},
         {{200, 10, "", "\"b\"", ""}, {5, 10, "\"a\"", 0}, TR_OK, 0, 10}, /* another version: all of it */

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "actors/operator/operator.h"
+#include "actors/operator/socket_uv.h"
 #include "actors/send.h"
 #include "base/mem.h"
 
@@ -277,6 +278,33 @@ static void an_actor_with_a_thread_of_its_own_is_told_by_loop_0(void **state)
     tr__free(text);
 }
 
+/* ---- who gives way ------------------------------------------------------------------------------------- */
+
+static void the_client_that_is_silent_longest_gives_way(void **state)
+{
+    static tr__operator_client c[4];
+    const uint64_t now = TR_SECONDS(100);
+    (void)state;
+    memset(c, 0, sizeof(c));
+    for (int i = 0; i < 3; i++)
+        c[i].next = &c[i + 1];
+    for (int i = 0; i < 4; i++)
+        c[i].turn_ns = now - TR__OPERATOR_SILENCE + 1;
+    assert_null(tr__operator_silent(c, now));
+    assert_null(tr__operator_silent(NULL, now));
+    c[2].turn_ns -= 1;
+    assert_ptr_equal(tr__operator_silent(c, now), &c[2]);
+    c[1].turn_ns -= 2;
+    assert_ptr_equal(tr__operator_silent(c, now), &c[1]);
+    c[1].number = 7; /* it waits for its answer */
+    assert_ptr_equal(tr__operator_silent(c, now), &c[2]);
+    c[2].closing = true;
+    assert_null(tr__operator_silent(c, now));
+    assert_ptr_equal(tr__operator_silent(c, now + 1), &c[0]);
+    c[0].peer = 3; /* another node's request */
+    assert_ptr_equal(tr__operator_silent(c, now + 1), &c[3]);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -284,6 +312,7 @@ int main(void)
         cmocka_unit_test(a_frame_is_read_in_pieces_of_any_size),
         cmocka_unit_test(absurd_lengths_are_refused_before_anything_is_allocated),
         cmocka_unit_test(a_claimed_length_allocates_by_what_came),
+        cmocka_unit_test(the_client_that_is_silent_longest_gives_way),
         cmocka_unit_test(what_is_no_request_is_refused_with_what_is_known),
         LOOP_TEST(a_message_from_json_is_sent_and_counted),
         LOOP_TEST(an_answer_comes_back_as_json),

@@ -128,6 +128,45 @@ static void what_is_wrong_is_named_with_its_line(void **state)
     }
 }
 
+/* `count` times `before`, and with an `after` the number and that. */
+static char *repeated(const char *before, const char *after, int count)
+{
+    char *text;
+    size_t size;
+    FILE *out = open_memstream(&text, &size);
+    for (int i = 0; i < count; i++) {
+        fputs(before, out);
+        if (after)
+            fprintf(out, "%d%s", i, after);
+    }
+    fclose(out);
+    return text;
+}
+
+static void a_file_that_would_take_long_is_refused_at_once(void **state)
+{
+    static const struct {
+        const char *before, *after;
+        int count;
+        const char *says;
+    } rows[] = {
+        {"[", NULL, 1000 * 1000, ":1:33: nested too deep: 32 lists"},
+        {"- ", NULL, 500 * 1000, ":1:65: nested too deep: 32 lists"},
+        {"? ", NULL, 500 * 1000, ":1:65: nested too deep: 32 lists"},
+        {"- &a", " x\n", 80 * 1000, ":1001:3: too many anchors and aliases"},
+        {"a", ": {}\n", 80 * 1000, ":4001:1: rights: more than 4000 entries"},
+    };
+    (void)state;
+    for (size_t i = 0; i < TR_COUNT(rows); i++) {
+        tr_error error = {0};
+        char *text = repeated(rows[i].before, rows[i].after, rows[i].count);
+        assert_null(read_text(text, &error));
+        if (strncmp(error.text, rows[i].says, strlen(rows[i].says)) != 0)
+            fail_msg("row %zu: %s", i, error.text);
+        free(text);
+    }
+}
+
 static void a_file_that_is_not_there_is_named(void **state)
 {
     (void)state;
@@ -193,6 +232,7 @@ int main(void)
         cmocka_unit_test(a_peer_s_own_entry_counts_then_the_default_s_then_none),
         cmocka_unit_test(a_file_has_an_entry_for_each_peer),
         cmocka_unit_test(what_is_wrong_is_named_with_its_line),
+        cmocka_unit_test(a_file_that_would_take_long_is_refused_at_once),
         cmocka_unit_test(a_file_that_is_not_there_is_named),
         cmocka_unit_test(a_node_reads_its_file_and_refuses_a_bad_one),
         cmocka_unit_test(a_bucket_gives_what_it_has_and_fills_by_its_rate),

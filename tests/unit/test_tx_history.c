@@ -96,12 +96,43 @@ static void accounts_may_have_several_balances_at_first(void **state)
 #define APPEND       "{\"workload\":\"append\"}\n"
 #define CALLS(value) "\"f\":\"txn\",\"value\":" value
 #define AX1          CALLS("[[\"append\",\"x\",1]]")
+#define RX           CALLS("[[\"r\",\"x\",null]]")
+
+typedef struct malformed {
+    const char *text, *says;
+} malformed;
+
+static void expect_malformed(const malformed *rows, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        judged j = judge_text(rows[i].text);
+        if (j.err == TR_OK || strncmp(j.error.text, rows[i].says, strlen(rows[i].says)) != 0)
+            fail_msg("row %zu: expected \"%s\", got \"%s\"", i, rows[i].says, j.error.text);
+    }
+}
+
+static void an_ok_that_calls_what_its_invoke_does_not_is_malformed(void **state)
+{
+    static const malformed rows[] = {
+        {APPEND EVENT(1, 1, 0, invoke, RX) EVENT(2, 2, 0, ok, CALLS("[]")),
+         "a:3: it doesn't append and read"},
+        {APPEND EVENT(1, 1, 0, invoke, RX) EVENT(2, 2, 0, ok, CALLS("[[\"r\",\"y\",[]]]")),
+         "a:3: it doesn't append and read what its invoke does (line 2)"},
+        {APPEND EVENT(1, 1, 0, invoke, AX1)
+             EVENT(2, 2, 0, ok, CALLS("[[\"append\",\"x\",1],[\"r\",\"x\",[1]]]")),
+         "a:3: it doesn't append and read"},
+        {APPEND EVENT(1, 1, 0, invoke, RX) EVENT(2, 2, 0, ok, AX1), "a:3: it doesn't append and read"},
+        {APPEND EVENT(1, 1, 0, invoke, CALLS("[[\"r\",\"x\",null],[\"r\",\"y\",null]]"))
+             EVENT(2, 2, 0, ok, CALLS("[[\"r\",\"y\",[]],[\"r\",\"x\",[]]]")),
+         "a:3: it doesn't append and read"},
+    };
+    (void)state;
+    expect_malformed(rows, sizeof(rows) / sizeof(*rows));
+}
 
 static void what_is_malformed_is_said_with_its_line(void **state)
 {
-    static const struct {
-        const char *text, *says;
-    } rows[] = {
+    static const malformed rows[] = {
         {"", "a:1: empty"},
         {"\n", "a:1: not JSON"},
         {"{\"workload\":\"other\"}\n", "a:1: \"workload\" is \"other\", which is none of its words"},
@@ -127,7 +158,8 @@ static void what_is_malformed_is_said_with_its_line(void **state)
         {APPEND EVENT(1, 2, 0, invoke, AX1) EVENT(2, 1, 0, ok, AX1), "a:3: \"time\" is smaller"},
         {APPEND EVENT(1, 1, 0, invoke, AX1) EVENT(2, 2, 1, invoke, AX1),
          "a:3: 1 is appended to \"x\" a second time"},
-        {APPEND EVENT(1, 1, 0, invoke, AX1) EVENT(2, 2, 0, ok, CALLS("[]")), "a:3: it doesn't append what"},
+        {APPEND EVENT(1, 1, 0, invoke, AX1) EVENT(2, 2, 0, ok, CALLS("[]")),
+         "a:3: it doesn't append and read what"},
         {APPEND EVENT(1, 1, 0, invoke, CALLS("null")), "a:2: \"value\" is no list"},
         {APPEND EVENT(1, 1, 0, invoke, CALLS("[[\"append\",\"x\"]]")), "a:2: a call is neither"},
         {APPEND EVENT(1, 1, 0, invoke, CALLS("[[\"append\",1.5,1]]")),
@@ -151,7 +183,7 @@ static void what_is_malformed_is_said_with_its_line(void **state)
         {BANK EVENT(1, 1, 0, invoke, MOVE(a, b, 1)) EVENT(2, 1, 1, invoke, MOVE(a, c, 1)),
          "a:3: account \"c\": there are 2"},
         {BANK EVENT(1, 1, 0, invoke, READ) EVENT(2, 2, 0, ok, "\"f\":\"read\",\"value\":{\"a\":1}"),
-         "a:3: a read of 1 accounts"},
+         "a:3: a read of 1 account, and there are 2"},
         {BANK EVENT(1, 1, 0, invoke, READ) EVENT(2, 2, 0, ok, SAW("x", 1)),
          "a:3: the balance of \"a\" is no integer"},
         {BANK EVENT(1, 1, 0, invoke, READ) EVENT(2, 2, 0, ok, SAW(100000000001, 1)),
@@ -159,11 +191,7 @@ static void what_is_malformed_is_said_with_its_line(void **state)
         {BANK EVENT(1, 1, 0, invoke, READ) EVENT(2, 2, 0, ok, MOVED), "a:3: its f is another"},
     };
     (void)state;
-    for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
-        judged j = judge_text(rows[i].text);
-        if (j.err == TR_OK || strncmp(j.error.text, rows[i].says, strlen(rows[i].says)) != 0)
-            fail_msg("row %zu: expected \"%s\", got \"%s\"", i, rows[i].says, j.error.text);
-    }
+    expect_malformed(rows, sizeof(rows) / sizeof(*rows));
 }
 
 static void a_line_may_not_be_longer_than_a_mebibyte(void **state)
@@ -305,6 +333,7 @@ int main(void)
         cmocka_unit_test(a_balance_has_what_was_committed_before_the_read),
         cmocka_unit_test(one_that_was_asked_for_counts_from_the_answer_on),
         cmocka_unit_test(accounts_may_have_several_balances_at_first),
+        cmocka_unit_test(an_ok_that_calls_what_its_invoke_does_not_is_malformed),
         cmocka_unit_test(what_is_malformed_is_said_with_its_line),
         cmocka_unit_test(a_line_may_not_be_longer_than_a_mebibyte),
         cmocka_unit_test(what_a_kill_left_of_a_line_is_left_out),

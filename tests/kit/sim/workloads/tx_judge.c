@@ -36,7 +36,7 @@ static void take_journal(uint32_t place)
     }
 }
 
-/* Each call as a read, and an append if it writes; an invoke has the appends only. */
+/* Each call as a read, if it was answered, and an append if it writes; an invoke doesn't know what is read. */
 static uint32_t append_items(const tx_record *record, bool answers, judge_item *items)
 {
     uint32_t count = 0;
@@ -45,9 +45,9 @@ static uint32_t append_items(const tx_record *record, bool answers, judge_item *
         uint32_t before = 0;
         for (uint32_t k = 0; k < i; k++)
             before += record->ops[k].writes && record->ops[k].place == op->place;
-        if (answers && op->answered && op->seen <= judging.lengths[op->place])
+        if (op->answered && op->seen <= judging.lengths[op->place])
             items[count++] = (judge_item){.what = JUDGE_LIST,
-                                          .known = true,
+                                          .known = answers,
                                           .key = judging.keys[op->place],
                                           .list = judging.values[op->place],
                                           .count = op->seen};
@@ -124,13 +124,15 @@ static void add_last(judge_f f, uint64_t end)
     judging.count += 2;
 }
 
-static uint32_t last_items(judge_workload workload, judge_item *items)
+static uint32_t last_items(judge_workload workload, bool answers, judge_item *items)
 {
+    if (workload == JUDGE_BANK && !answers)
+        return 0;
     for (uint32_t place = 0; place < TX_PLACES; place++)
         items[place] =
             workload == JUDGE_APPEND
                 ? (judge_item){.what = JUDGE_LIST,
-                               .known = true,
+                               .known = answers,
                                .key = judging.keys[place],
                                .list = judging.values[place],
                                .count = judging.lengths[place]}
@@ -170,7 +172,7 @@ static void found(void *context, const judge_finding *finding)
 static uint32_t items_of(judge_workload workload, int64_t process, bool answers, judge_item *items)
 {
     if (process == LAST)
-        return answers ? last_items(workload, items) : 0;
+        return last_items(workload, answers, items);
     const tx_record *record = &tx_history_now()->records[process];
     return workload == JUDGE_APPEND ? append_items(record, answers, items)
                                     : bank_items(record, answers, items);
