@@ -207,7 +207,20 @@ static uint64_t accounted(const manual_puppet *puppet)
     return sum;
 }
 
-static void whatever_allocation_fails_each_hears_how_many_it_lost(void **state)
+/* What the trail tells of, from 1 on, each where it is (G1). */
+static void assert_in_order(const char *trail)
+{
+    char copy[sizeof(slow.trail)];
+    uint64_t next = 1;
+    snprintf(copy, sizeof(copy), "%s", trail);
+    for (const char *word = strtok(copy, " "); word; word = strtok(NULL, " "))
+        if (strncmp(word, "lost:", 5) == 0)
+            next += strtoull(word + 5, NULL, 10);
+        else if (word[0] >= '0' && word[0] <= '9')
+            assert_int_equal(strtoull(word, NULL, 10), next++);
+}
+
+static void whatever_allocation_fails_each_hears_how_many_it_lost_and_where(void **state)
 {
     for (int policy = TR_TOPIC_DROP_OLDEST; policy <= TR_TOPIC_DROP_NEWEST; policy++)
         for (uint64_t nth = 1; nth <= 40; nth++) {
@@ -230,6 +243,8 @@ static void whatever_allocation_fails_each_hears_how_many_it_lost(void **state)
             manual_step(m, TR_SECONDS(1));
             assert_int_equal(accounted(&fast), 12);
             assert_int_equal(accounted(&slow), 12);
+            assert_in_order(fast.trail);
+            assert_in_order(slow.trail);
             tear_down(state);
             set_up(state);
         }
@@ -281,7 +296,7 @@ int main(void)
         TEST(who_unsubscribes_gets_nothing_more),
         TEST(a_death_ends_the_subscription_with_all_that_was_kept_for_it),
         TEST(a_wrong_subscription_is_refused),
-        TEST(whatever_allocation_fails_each_hears_how_many_it_lost),
+        TEST(whatever_allocation_fails_each_hears_how_many_it_lost_and_where),
         TEST(a_subscriber_that_was_told_so_stays_one_though_memory_fails_twice),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
