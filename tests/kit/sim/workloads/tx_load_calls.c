@@ -215,7 +215,7 @@ static void resolved(tr_actor *self, tx_record *record, tr_future future)
                     record->number);
     if (tx_history_now()->may_expire)
         tr_sometimes(self, out.reason == TR_TX_EXPIRED, "a ticket can't be resolved: expired");
-    else if (out.reason == TR_TX_EXPIRED)
+    else if (out.reason == TR_TX_EXPIRED && !sim_now_running->result.faults[TR_SIM_MEMORY])
         tr_sim_fail(sim_now_running, "transaction %u: nothing was forgotten, and it is said to be",
                     record->number);
     record->expired = record->expired || out.reason == TR_TX_EXPIRED;
