@@ -8,9 +8,12 @@
  * N1  an aio is posted by its own callback, as the last it does with it (but to cancel), or by the loop's thread when none is under way and the callback
  *     has returned (nng_aio_wait)
  * N2  one receive a socket: else the order is lost
- * N3  nothing closes but threads of its own (the closer, a dial's, the keeper): nng's close may hang
+ * N3  nothing closes but threads of its own (the closer, a dial's, the keeper): nng's close may hang. A dialer's doesn't:
+ *     one whose connection ended is closed as nng tells of it
  * N5  nng_close comes when all of its dialers and listeners are closed: in 1.5 to close both at a time is a use after free
- * N4  the struct is freed by the last who refers to it: the loop's handles, the closer, dials, the keeper */
+ * N4  the struct is freed by the last who refers to it: the loop's handles, the closer, dials, the keeper
+ * N6  a dialer isn't closed while it dials, unless that takes long: closed in the moment in which it connects, nng 1.5
+ *     loses the connection with its descriptor, or the dial never returns */
 #ifndef TR_ACTORS_KINDS_NNG_SP_H
 #define TR_ACTORS_KINDS_NNG_SP_H
 
@@ -61,7 +64,9 @@ typedef struct tr__sp_dial {
     char url[TR__SP_URL_MAX];
     /* Under lock */
     nng_dialer dialer;
-    bool busy, added, removed;
+    bool busy;     /* its thread runs */
+    bool dialling; /* ... and it isn't known yet whether it connects */
+    bool added, removed;
     bool open; /* whoever clears it closes the dialer */
     tr__sp_item up, end;
 } tr__sp_dial;

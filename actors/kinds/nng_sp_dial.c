@@ -1,7 +1,7 @@
 /* Dials and listeners of an nng socket, and the count of its peers. See nng_sp.h.
  *
  * A dial has a thread of its own while it is tried and while it is up: nng 1.5 tells the result of a dial only to who waits
- * for it, and its own redials are silent and, by a bug, half of them at once; so when a connection ends its dialer is closed,
+ * for it, and its own redials are silent and, by a bug, half of them at once; so as a connection ends its dialer is closed,
  * and the owner dials again when it wants to.
  *
  * The keeper looks after listeners on Unix sockets (ipc, abstract): one peer that closes at once makes nng 1.5 accept nobody
@@ -20,17 +20,30 @@
 #include "base/mem.h"
 #include "transport/nng_err.h"
 
-#define NEVER_MS 3600000 /* nng's own redials: we close the dialer before */
-#define KEEP_S   5
-#define PROBE_S  3
+#define NEVER_MS   3600000 /* nng's own redials: we close the dialer before */
+#define DIAL_END_S 1       /* the closer waits so long at most for dials under way, N6 */
+#define KEEP_S     5
+#define PROBE_S    3
 
 /* ---- pipes --------------------------------------------------------------------------------------------- */
 
-/* nng's threads. BEFORE an addition and after a removal come in pairs; of what was refused no addition is told. */
+/* Whoever gets true closes it, not locked; the struct may then be of the next dial already. Locked. */
+static bool take_dialer(tr__sp_dial *dial, nng_dialer *dialer)
+{
+    bool taken = dial->open;
+    dial->open = false;
+    *dialer = dial->dialer;
+    return taken;
+}
+
+/* nng's threads. BEFORE an addition and after a removal come in pairs; of what was refused no addition is told. A dialer
+ * whose pipe was removed is closed here: when this returns nng begins its own redial, half of the times at once. */
 static void on_pipe(nng_pipe pipe, nng_pipe_ev event, void *context)
 {
     tr__sp *sp = context;
     int dialer = nng_dialer_id(nng_pipe_dialer(pipe));
+    nng_dialer over;
+    bool taken = false;
     pthread_mutex_lock(&sp->lock);
     if (event == NNG_PIPE_EV_ADD_PRE)
         sp->peers++;
@@ -42,9 +55,13 @@ static void on_pipe(nng_pipe pipe, nng_pipe_ev event, void *context)
             continue;
         dial->added |= event == NNG_PIPE_EV_ADD_POST;
         dial->removed |= event == NNG_PIPE_EV_REM_POST;
+        if (event == NNG_PIPE_EV_REM_POST)
+            taken = take_dialer(dial, &over);
         pthread_cond_broadcast(&sp->changed);
     }
     pthread_mutex_unlock(&sp->lock);
+    if (taken)
+        nng_dialer_close(over); /* it waits for nothing */
 }
 
 static void notify(tr__sp *sp, nng_pipe_cb callback)
@@ -66,15 +83,23 @@ void tr__sp_unwatch_pipes(tr__sp *sp)
 
 /* ---- dialling ------------------------------------------------------------------------------------------ */
 
+static struct timespec seconds_from_now(int seconds)
+{
+    struct timespec until;
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_sec += seconds;
+    return until;
+}
+
 /* Close it, unless somebody else does. Not locked. */
 static void close_dialer(tr__sp_dial *dial)
 {
+    nng_dialer dialer;
     pthread_mutex_lock(&dial->sp->lock);
-    bool mine = dial->open;
-    dial->open = false;
+    bool taken = take_dialer(dial, &dialer);
     pthread_mutex_unlock(&dial->sp->lock);
-    if (mine)
-        nng_dialer_close(dial->dialer);
+    if (taken)
+        nng_dialer_close(dialer);
 }
 
 /* Make the dialer, and let on_pipe and the closer know it; an error of nng's. */
@@ -117,11 +142,12 @@ static void *run_dial(void *context)
     int result = make_dialer(dial);
     if (!result)
         result = nng_dialer_start(dial->dialer, 0); /* returns when connected, refused, or closed */
-    if (!result) {
-        pthread_mutex_lock(&sp->lock);
+    pthread_mutex_lock(&sp->lock);
+    dial->dialling = false;
+    pthread_cond_broadcast(&sp->changed);
+    if (!result)
         stay_up(dial);
-        pthread_mutex_unlock(&sp->lock);
-    }
+    pthread_mutex_unlock(&sp->lock);
     close_dialer(dial);
     pthread_mutex_lock(&sp->lock);
     dial->busy = false;
@@ -151,7 +177,7 @@ tr_err tr__sp_begin_dial(tr__sp *sp, uint32_t index, const char *url, tr_error *
     if (dial) {
         dial->dialer = (nng_dialer)NNG_DIALER_INITIALIZER;
         dial->added = dial->removed = false;
-        dial->busy = true;
+        dial->busy = dial->dialling = true;
         dial->open = false;
         sp->refs++;
     }
@@ -161,7 +187,7 @@ tr_err tr__sp_begin_dial(tr__sp *sp, uint32_t index, const char *url, tr_error *
     int result = tr__sp_thread(run_dial, dial);
     if (result) {
         pthread_mutex_lock(&sp->lock);
-        dial->busy = false;
+        dial->busy = dial->dialling = false;
         sp->refs--; /* not the last: the loop's handles are open */
         pthread_mutex_unlock(&sp->lock);
         return tr__fail(error, TR_EIO, "no thread to dial: %s; see the limits on threads (ulimit -u)",
@@ -239,11 +265,9 @@ static void look_after(tr__sp *sp, uint32_t index)
 static void *run_keeper(void *context)
 {
     tr__sp *sp = context;
-    struct timespec until;
     pthread_mutex_lock(&sp->lock);
     while (!sp->closed) {
-        clock_gettime(CLOCK_MONOTONIC, &until);
-        until.tv_sec += KEEP_S;
+        struct timespec until = seconds_from_now(KEEP_S);
         while (!sp->closed && pthread_cond_timedwait(&sp->changed, &sp->lock, &until) == 0)
             continue;
         for (uint32_t i = 0; !sp->closed && i < sp->listener_count; i++) {
@@ -275,8 +299,21 @@ void tr__sp_unlisten(tr__sp *sp)
     }
 }
 
+/* N6: most are over in a moment, connected or refused. */
+static void let_dials_end(tr__sp *sp)
+{
+    struct timespec until = seconds_from_now(DIAL_END_S);
+    int timed_out = 0;
+    pthread_mutex_lock(&sp->lock);
+    for (uint32_t i = 0; i < TR_NNG_URLS_MAX; i++)
+        while (sp->dials[i] && sp->dials[i]->dialling && !timed_out)
+            timed_out = pthread_cond_timedwait(&sp->changed, &sp->lock, &until);
+    pthread_mutex_unlock(&sp->lock);
+}
+
 void tr__sp_end_dialling(tr__sp *sp)
 {
+    let_dials_end(sp);
     for (uint32_t i = 0; i < TR_NNG_URLS_MAX; i++)
         if (sp->dials[i])
             close_dialer(sp->dials[i]);

@@ -1,4 +1,5 @@
 /* How an nng socket ends and begins: at once, whatever nng does, and only where it may. */
+#include <dirent.h>
 #include <dlfcn.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -105,6 +106,45 @@ static void one_that_ended_can_listen_again_at_once_with_a_peer_or_without(void 
     real_node_run(2, again_and_again, NULL);
 }
 
+static int descriptors(void)
+{
+    int count = 0;
+    DIR *dir = opendir("/proc/self/fd");
+    while (dir && readdir(dir))
+        count++;
+    closedir(dir);
+    return count;
+}
+
+/* nng has descriptors of its own once it runs, so they are counted after a first connection. */
+static tr_err stop_as_they_connect(tr_actor *self, void *arg)
+{
+    char url[128];
+    tr_nng_status status;
+    (void)arg;
+    tr_addr consumer = tr_spawn(self, &echo_def, NULL);
+    tr_addr rep = spawn_socket(
+        self, &(tr_nng_opts){.protocol = "rep", .listen = URLS("tcp://127.0.0.1:0"), .consumer = consumer});
+    TR_TRY(status_of(self, rep, &status, url));
+    int before = descriptors();
+    for (int i = 0; i < 400; i++) {
+        tr_addr req = spawn_socket(self, &(tr_nng_opts){.protocol = "req", .dial = URLS(url)});
+        EXPECT(!tr_addr_is_none(req), LAST);
+        TR_TRY(tr_sleep(self, TR_MICROS(i % 40 * 10)));
+        TR_TRY(tr_stop(self, req, TR_EXIT_KILLED));
+    }
+    for (int i = 0; descriptors() > before + 2 && i < 100; i++)
+        TR_TRY(tr_sleep(self, TR_MILLIS(100)));
+    EXPECT(descriptors() <= before + 2, kept("%d before, %d now", before, descriptors()));
+    return TR_OK;
+}
+
+static void sockets_stopped_as_they_connect_leave_no_descriptor(void **state)
+{
+    (void)state;
+    real_node_run(2, stop_as_they_connect, NULL);
+}
+
 static tr_err refused(tr_actor *self, void *arg)
 {
     char url[128];
@@ -146,6 +186,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_close_that_hangs_holds_up_neither_the_loop_nor_the_address),
         cmocka_unit_test(one_that_ended_can_listen_again_at_once_with_a_peer_or_without),
+        cmocka_unit_test(sockets_stopped_as_they_connect_leave_no_descriptor),
         cmocka_unit_test(only_loopback_is_listened_on_unless_it_is_meant_and_what_is_taken_is_told),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
