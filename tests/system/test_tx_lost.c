@@ -8,6 +8,7 @@
 #include <troupe/node.h>
 #include <troupe/troupe.h>
 
+#include "tests/kit/loopback.h"
 #include "tests/system/cli_kit.h"
 
 /* ---- nodes --------------------------------------------------------------------------------------------- */
@@ -94,7 +95,7 @@ static void start(other *o)
         dup2(out[1], 1);
         close(out[0]);
         execl("/proc/self/exe", "node", "node", o->name, cli_directory,
-              o->address[0] ? o->address : "127.0.0.1:0", o == &bob ? alice.address : "", (char *)NULL);
+              o->address[0] ? o->address : LISTENS_AGAIN ":0", o == &bob ? alice.address : "", (char *)NULL);
         _exit(127);
     }
     close(out[1]);

@@ -21,6 +21,8 @@
 #include <troupe/node.h>
 #include <troupe/troupe.h>
 
+#include "tests/kit/loopback.h"
+
 /* ---- fixture: a node with an account ------------------------------------------------------------------- */
 
 TR_MESSAGE(debit, TR_WRITES, (i64, amount))
@@ -105,7 +107,7 @@ static void start(cluster *c, other *o, const char *kill_at)
         if (kill_at)
             setenv("TROUPE_TX_KILL", kill_at, 1);
         execl("/proc/self/exe", "node", "node", o->name, c->directory,
-              o->address[0] ? o->address : "127.0.0.1:0", o == &c->bob ? c->alice.address : "", (char *)NULL);
+              o->address[0] ? o->address : LISTENS_AGAIN ":0", o == &c->bob ? c->alice.address : "", (char *)NULL);
         _exit(127);
     }
     close(out[1]);
