@@ -13,8 +13,7 @@
 #include "actors/remote/remote.h"
 #include "base/buggify.h"
 #include "base/plant.h"
-#include "tests/kit/manual.h"
-#include "tests/kit/memory_stream.h"
+#include "tests/kit/manual_net.h"
 #include "transport/connection.h"
 
 #define MESSAGES 300
@@ -59,28 +58,14 @@ static bool one_in_ten(tr__buggify_point point)
 
 /* ---- two nodes ----------------------------------------------------------------------------------------- */
 
-static void woken(void *context)
-{
-    (void)context; /* it is stepped anyway */
-}
-
 static manual *open_node(duo *d, const char *name, uint64_t id, const char *listen, const char *const *join)
 {
-    tr_error error;
-    manual *m = manual_open(2);
-    tr_node *node = m->node;
-    snprintf(node->name, sizeof(node->name), "%s", name);
-    node->id = id;
-    node->seams.net = &d->net.net;
-    node->seams.wake_control = woken;
-    node->opts.listen = listen;
-    node->opts.join = join;
-    if (tr__node_begin(node, &error) != TR_OK)
-        fail_msg("%s", error.text);
+    manual *m = manual_net_open(
+        &d->net, &(manual_net_opts){.loops = 2, .name = name, .id = id, .listen = listen, .join = join});
     tr__connection_config config;
     tr__connection_config_defaults(&config);
     config.window = WINDOW;
-    tr__remote_tune(node->remote, &config);
+    tr__remote_tune(m->node->remote, &config);
     return m;
 }
 
@@ -98,14 +83,9 @@ static void close_node(duo *d, manual *m)
 
 static bool step_node(manual *m)
 {
-    bool more = false;
     for (uint32_t i = 0; i < m->node->loop_count; i++)
         m->busy[i] = manual_turn(m, i);
-    tr__remote_control_step(m->node->remote, m->now_ns);
-    for (uint32_t i = 0; i < m->node->loop_count; i++)
-        more |= m->busy[i] || atomic_load(&m->node->loops[i]->inbox) != NULL;
-    return more || tr__remote_has_news(m->node->remote) ||
-           tr__remote_control_due(m->node->remote) <= m->now_ns;
+    return manual_net_rest(m);
 }
 
 /* Until nothing is left to do now. */

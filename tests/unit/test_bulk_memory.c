@@ -4,8 +4,7 @@
 
 #include "actors/remote/peer.h"
 #include "base/mem.h"
-#include "tests/kit/manual.h"
-#include "tests/kit/memory_stream.h"
+#include "tests/kit/manual_net.h"
 
 #define LARGE (3u << 20) /* its block grows twice */
 
@@ -22,27 +21,6 @@ typedef struct duo {
 
 static char large[LARGE];
 
-static void woken(void *context)
-{
-    (void)context; /* it is stepped anyway */
-}
-
-static manual *open_node(duo *d, const char *name, uint64_t id, const char *listen, const char *const *join)
-{
-    tr_error error;
-    manual *m = manual_open(1);
-    tr_node *node = m->node;
-    snprintf(node->name, sizeof(node->name), "%s", name);
-    node->id = id;
-    node->seams.net = &d->net.net;
-    node->seams.wake_control = woken;
-    node->opts.listen = listen;
-    node->opts.join = join;
-    if (tr__node_begin(node, &error) != TR_OK)
-        fail_msg("%s", error.text);
-    return m;
-}
-
 static bool step_one(duo *d, manual *m)
 {
     bool fails = m == d->b && d->fail_in;
@@ -52,9 +30,7 @@ static bool step_one(duo *d, manual *m)
     if (fails)
         d->fail_in = tr__alloc_fail_left();
     tr__alloc_fail_at(0);
-    tr__remote_control_step(m->node->remote, m->now_ns);
-    return m->busy[0] || tr__remote_has_news(m->node->remote) ||
-           tr__remote_control_due(m->node->remote) <= m->now_ns;
+    return manual_net_rest(m);
 }
 
 static void pass(duo *d, uint64_t duration_ns)
@@ -110,9 +86,10 @@ static duo *duo_open(void)
     static duo d;
     d = (duo){.fail_in = 0};
     memory_net_init(&d.net, 1);
-    d.b = open_node(&d, "b", 1001, "127.0.0.1:0", NULL);
+    d.b = manual_net_open(&d.net, &(manual_net_opts){.name = "b", .id = 1001, .listen = "127.0.0.1:0"});
     snprintf(d.address, sizeof(d.address), "%s", tr__remote_address(d.b->node->remote));
-    d.a = open_node(&d, "a", 1003, NULL, (const char *const[]){d.address, NULL});
+    const char *const seeds[] = {d.address, NULL};
+    d.a = manual_net_open(&d.net, &(manual_net_opts){.name = "a", .id = 1003, .join = seeds});
     d.asker.user = d.answerer.user = &d;
     d.answerer.on = on_asked;
     manual_spawn(d.a, 0, &d.asker, NULL);
@@ -126,12 +103,8 @@ static duo *duo_open(void)
 
 static void duo_close(duo *d)
 {
-    manual *both[] = {d->a, d->b};
-    for (int i = 0; i < 2; i++) {
-        manual_stop(both[i]);
-        tr__remote_free(both[i]->node);
-        manual_close(both[i]);
-    }
+    manual_net_close(d->a);
+    manual_net_close(d->b);
     memory_net_fini(&d->net);
 }
 

@@ -2,42 +2,17 @@
 #include <string.h>
 
 #include "actors/remote/remote.h"
-#include "tests/kit/manual.h"
-#include "tests/kit/memory_stream.h"
+#include "tests/kit/manual_net.h"
 
 typedef struct seeker {
     memory_net net;
     manual *m, *seed; /* the latter: of another cluster, or NULL */
 } seeker;
 
-static void woken(void *context)
+static manual *open_node(seeker *s, const char *const *seeds)
 {
-    (void)context; /* it is stepped anyway */
-}
-
-static manual *open_node(seeker *s, const char *name, const char *cluster, const char *listen,
-                         const char *const *seeds)
-{
-    tr_error error;
-    manual *m = manual_open(1);
-    tr_node *node = m->node;
-    snprintf(node->name, sizeof(node->name), "%s", name);
-    node->id = name[0];
-    node->seams.net = &s->net.net;
-    node->seams.wake_control = woken;
-    snprintf(node->cluster, sizeof(node->cluster), "%s", cluster);
-    node->opts.listen = listen;
-    node->opts.join = seeds;
-    if (tr__node_begin(node, &error) != TR_OK)
-        fail_msg("%s", error.text);
-    return m;
-}
-
-static void close_node(manual *m)
-{
-    manual_stop(m);
-    tr__remote_free(m->node);
-    manual_close(m);
+    return manual_net_open(&s->net,
+                           &(manual_net_opts){.name = "a", .cluster = "ours", .id = 1, .join = seeds});
 }
 
 static bool step_one(manual *m)
@@ -45,9 +20,7 @@ static bool step_one(manual *m)
     if (!m)
         return false;
     m->busy[0] = manual_turn(m, 0);
-    tr__remote_control_step(m->node->remote, m->now_ns);
-    return m->busy[0] || tr__remote_has_news(m->node->remote) ||
-           tr__remote_control_due(m->node->remote) <= m->now_ns;
+    return manual_net_rest(m);
 }
 
 static void pass(seeker *s, uint64_t duration_ns)
@@ -70,7 +43,7 @@ static void a_seed_that_stays_away_is_told_of_once_and_then_ever_more_rarely(voi
     (void)state;
     seeker s = {.seed = NULL};
     memory_net_init(&s.net, 1);
-    s.m = open_node(&s, "a", "ours", NULL, (const char *const[]){"127.0.0.1:7101", NULL});
+    s.m = open_node(&s, (const char *const[]){"127.0.0.1:7101", NULL});
     pass(&s, TR_SECONDS(30));
     assert_int_equal(s.m->logged, 1);
     assert_non_null(strstr(s.m->last_log, "--join 127.0.0.1:7101: "));
@@ -80,7 +53,7 @@ static void a_seed_that_stays_away_is_told_of_once_and_then_ever_more_rarely(voi
     assert_non_null(strstr(s.m->last_log, "so it was 16 times now"));
     pass(&s, TR_SECONDS(3600));
     assert_in_range(s.m->logged, 6, 9);
-    close_node(s.m);
+    manual_net_close(s.m);
     memory_net_fini(&s.net);
 }
 
@@ -89,10 +62,11 @@ static void another_reason_is_told_at_once(void **state)
     (void)state;
     seeker s = {.seed = NULL};
     memory_net_init(&s.net, 1);
-    s.seed = open_node(&s, "b", "others", "127.0.0.1:0", NULL);
+    s.seed = manual_net_open(
+        &s.net, &(manual_net_opts){.name = "b", .cluster = "others", .id = 2, .listen = "127.0.0.1:0"});
     const char *seeds[] = {tr__remote_address(s.seed->node->remote), NULL};
     s.net.refuse_dials = true;
-    s.m = open_node(&s, "a", "ours", NULL, seeds);
+    s.m = open_node(&s, seeds);
     pass(&s, TR_SECONDS(30));
     assert_int_equal(s.m->logged, 1);
     s.net.refuse_dials = false;
@@ -103,8 +77,8 @@ static void another_reason_is_told_at_once(void **state)
     s.net.refuse_dials = true;
     pass(&s, TR_SECONDS(30));
     assert_int_equal(s.m->logged, 3);
-    close_node(s.m);
-    close_node(s.seed);
+    manual_net_close(s.m);
+    manual_net_close(s.seed);
     memory_net_fini(&s.net);
 }
 

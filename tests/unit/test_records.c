@@ -6,8 +6,7 @@
 
 #include "actors/remote/peer.h"
 #include "base/mem.h"
-#include "tests/kit/manual.h"
-#include "tests/kit/memory_stream.h"
+#include "tests/kit/manual_net.h"
 
 typedef struct two {
     memory_net net;
@@ -21,33 +20,11 @@ typedef struct two {
 
 /* ---- the nodes ----------------------------------------------------------------------------------------- */
 
-static void woken(void *context)
-{
-    (void)context; /* it is stepped anyway */
-}
-
-static manual *open_node(two *t, const char *name, uint64_t id, const char *listen, const char *const *join)
-{
-    tr_error error;
-    manual *m = manual_open(2);
-    snprintf(m->node->name, sizeof(m->node->name), "%s", name);
-    m->node->id = id;
-    m->node->seams.net = &t->net.net;
-    m->node->seams.wake_control = woken;
-    m->node->opts.listen = listen;
-    m->node->opts.join = join;
-    if (tr__node_begin(m->node, &error) != TR_OK)
-        fail_msg("%s", error.text);
-    return m;
-}
-
 static bool step_node(manual *m)
 {
-    bool more = false;
     for (uint32_t i = 0; i < 2; i++)
-        more |= manual_turn(m, i);
-    tr__remote_control_step(m->node->remote, m->now_ns);
-    return more || atomic_load(&m->node->loops[0]->inbox) || tr__remote_has_news(m->node->remote);
+        m->busy[i] = manual_turn(m, i);
+    return manual_net_rest(m);
 }
 
 /* For a tenth of a second, in which what there is gets done. */
@@ -92,9 +69,11 @@ static int open_two(void **state)
     t->here.user = t->there.user = t;
     t->there.on = on_there;
     memory_net_init(&t->net, 1);
-    t->b = open_node(t, "b", 1001, "127.0.0.1:0", NULL);
+    t->b = manual_net_open(&t->net,
+                           &(manual_net_opts){.loops = 2, .name = "b", .id = 1001, .listen = "127.0.0.1:0"});
     snprintf(t->address, sizeof(t->address), "%s", tr__remote_address(t->b->node->remote));
-    t->a = open_node(t, "a", 1003, NULL, (const char *const[]){t->address, NULL});
+    const char *const seeds[] = {t->address, NULL};
+    t->a = manual_net_open(&t->net, &(manual_net_opts){.loops = 2, .name = "a", .id = 1003, .join = seeds});
     manual_spawn(t->a, 1, &t->here, NULL);
     manual_spawn(t->b, 1, &t->there, &(tr_spawn_opts){.mailbox_places = 60000});
     pass(t);
@@ -105,12 +84,8 @@ static int open_two(void **state)
 static int close_two(void **state)
 {
     two *t = *state;
-    manual *both[] = {t->a, t->b};
-    for (int i = 0; i < 2; i++) {
-        manual_stop(both[i]);
-        tr__remote_free(both[i]->node); /* before the sums are looked at: what was held is dropped */
-        manual_close(both[i]);
-    }
+    manual_net_close(t->a);
+    manual_net_close(t->b);
     memory_net_fini(&t->net);
     free(t);
     return 0;

@@ -6,8 +6,7 @@
 #include "actors/names/warden.h"
 #include "actors/remote/remote.h"
 #include "base/mem.h"
-#include "tests/kit/manual.h"
-#include "tests/kit/memory_stream.h"
+#include "tests/kit/manual_net.h"
 
 #define BOB   22
 #define CAROL 33
@@ -185,27 +184,6 @@ typedef struct duo {
     uint64_t fail_in; /* this allocation in a turn of b's fails; 0: it has, or none does */
 } duo;
 
-static void woken(void *context)
-{
-    (void)context; /* it is stepped anyway */
-}
-
-static manual *open_one(duo *d, const char *name, uint64_t id, const char *listen, const char *const *join)
-{
-    tr_error error;
-    manual *m = manual_open(1);
-    tr_node *node = m->node;
-    snprintf(node->name, sizeof(node->name), "%s", name);
-    node->id = id;
-    node->seams.net = &d->net.net;
-    node->seams.wake_control = woken;
-    node->opts.listen = listen;
-    node->opts.join = join;
-    if (tr__node_begin(node, &error) != TR_OK)
-        fail_msg("%s", error.text);
-    return m;
-}
-
 static bool step_one(duo *d, manual *m)
 {
     if (m == d->b && d->fail_in) {
@@ -216,9 +194,7 @@ static bool step_one(duo *d, manual *m)
     if (m == d->b && d->fail_in)
         d->fail_in = tr__alloc_fail_left();
     tr__alloc_fail_at(0);
-    tr__remote_control_step(m->node->remote, m->now_ns);
-    return m->busy[0] || tr__remote_has_news(m->node->remote) ||
-           tr__remote_control_due(m->node->remote) <= m->now_ns;
+    return manual_net_rest(m);
 }
 
 static void pass_time(duo *d, uint64_t duration_ns)
@@ -240,9 +216,10 @@ static duo *duo_open(void)
     static duo d;
     d = (duo){.fail_in = 0};
     memory_net_init(&d.net, 1);
-    d.b = open_one(&d, "b", 1001, "127.0.0.1:0", NULL);
+    d.b = manual_net_open(&d.net, &(manual_net_opts){.name = "b", .id = 1001, .listen = "127.0.0.1:0"});
     snprintf(d.address, sizeof(d.address), "%s", tr__remote_address(d.b->node->remote));
-    d.a = open_one(&d, "a", 1003, NULL, (const char *const[]){d.address, NULL});
+    const char *const seeds[] = {d.address, NULL};
+    d.a = manual_net_open(&d.net, &(manual_net_opts){.name = "a", .id = 1003, .join = seeds});
     ear_spawn(d.b, &d.watcher, 0);
     manual_do(d.b, d.watcher.puppet.address, watch, NULL);
     return &d;
@@ -250,12 +227,8 @@ static duo *duo_open(void)
 
 static void duo_close(duo *d)
 {
-    manual *both[] = {d->a, d->b};
-    for (int i = 0; i < 2; i++) {
-        manual_stop(both[i]);
-        tr__remote_free(both[i]->node);
-        manual_close(both[i]);
-    }
+    manual_net_close(d->a);
+    manual_net_close(d->b);
     memory_net_fini(&d->net);
 }
 
