@@ -9,7 +9,7 @@
  *     has returned (nng_aio_wait)
  * N2  one receive a socket: else the order is lost
  * N3  nothing closes but threads of its own (the closer, a dial's, the keeper): nng's close may hang. A dialer's doesn't:
- *     one whose connection ended is closed as nng tells of it
+ *     one whose connection ended is closed by nng's own thread, as it tells of it
  * N5  nng_close comes when all of its dialers and listeners are closed: in 1.5 to close both at a time is a use after free
  * N4  the struct is freed by the last who refers to it: the loop's handles, the closer, dials, the keeper
  * N6  a dialer isn't closed while it dials, unless that takes long: closed in the moment in which it connects, nng 1.5
@@ -91,7 +91,7 @@ struct tr__sp {
     tr__sp_item *borrowed;
     /* Under lock */
     pthread_mutex_t lock;
-    pthread_cond_t changed; /* closed, and of dials */
+    pthread_cond_t changed; /* closed, closing, and of dials */
     uint32_t refs;
     bool closed;
     bool woken; /* a wake is under way, or in the owner's mailbox */
@@ -105,8 +105,9 @@ struct tr__sp {
     tr__sp_dial *dials[TR_NNG_URLS_MAX];
     tr__sp_listener listeners[TR_NNG_URLS_MAX];
     uint32_t listener_count;
-    bool kept;       /* the keeper runs */
-    bool unlistened; /* closing: nothing listens any more */
+    bool kept;        /* the keeper runs */
+    uint32_t closing; /* dialers that on_pipe closes, N5 */
+    bool unlistened;  /* closing: nothing listens any more */
 };
 
 /* nng_sp_uv.c. Those that say "locked" are called with the lock held. */

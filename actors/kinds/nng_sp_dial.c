@@ -27,13 +27,14 @@
 
 /* ---- pipes --------------------------------------------------------------------------------------------- */
 
-/* Whoever gets true closes it, not locked; the struct may then be of the next dial already. Locked. */
-static bool take_dialer(tr__sp_dial *dial, nng_dialer *dialer)
+/* Counted in `closing`. Whoever else closes it: twice does no harm. */
+static void close_removed(tr__sp *sp, nng_dialer dialer)
 {
-    bool taken = dial->open;
-    dial->open = false;
-    *dialer = dial->dialer;
-    return taken;
+    nng_dialer_close(dialer);
+    pthread_mutex_lock(&sp->lock);
+    sp->closing--;
+    pthread_cond_broadcast(&sp->changed);
+    pthread_mutex_unlock(&sp->lock);
 }
 
 /* nng's threads. BEFORE an addition and after a removal come in pairs; of what was refused no addition is told. A dialer
@@ -43,25 +44,33 @@ static void on_pipe(nng_pipe pipe, nng_pipe_ev event, void *context)
     tr__sp *sp = context;
     int dialer = nng_dialer_id(nng_pipe_dialer(pipe));
     nng_dialer over;
-    bool taken = false;
+    bool refused = false, removed = false;
     pthread_mutex_lock(&sp->lock);
-    if (event == NNG_PIPE_EV_ADD_PRE)
+    if (event == NNG_PIPE_EV_ADD_PRE) {
         sp->peers++;
-    else if (event == NNG_PIPE_EV_REM_POST)
+        refused = sp->closed; /* it would have what still waits sent, or lose what it sends */
+    } else if (event == NNG_PIPE_EV_REM_POST) {
         sp->peers--;
+    }
     for (uint32_t i = 0; dialer > 0 && i < TR_NNG_URLS_MAX; i++) {
         tr__sp_dial *dial = sp->dials[i];
         if (!dial || !dial->busy || nng_dialer_id(dial->dialer) != dialer)
             continue;
         dial->added |= event == NNG_PIPE_EV_ADD_POST;
         dial->removed |= event == NNG_PIPE_EV_REM_POST;
-        if (event == NNG_PIPE_EV_REM_POST)
-            taken = take_dialer(dial, &over);
+        if (event == NNG_PIPE_EV_REM_POST) {
+            removed = true;
+            over = dial->dialer; /* the struct may soon be of the next dial */
+            dial->open = false;
+            sp->closing++;
+        }
         pthread_cond_broadcast(&sp->changed);
     }
     pthread_mutex_unlock(&sp->lock);
-    if (taken)
-        nng_dialer_close(over); /* it waits for nothing */
+    if (refused)
+        nng_pipe_close(pipe);
+    if (removed)
+        close_removed(sp, over);
 }
 
 static void notify(tr__sp *sp, nng_pipe_cb callback)
@@ -94,11 +103,12 @@ static struct timespec seconds_from_now(int seconds)
 /* Close it, unless somebody else does. Not locked. */
 static void close_dialer(tr__sp_dial *dial)
 {
-    nng_dialer dialer;
     pthread_mutex_lock(&dial->sp->lock);
-    bool taken = take_dialer(dial, &dialer);
+    bool mine = dial->open;
+    nng_dialer dialer = dial->dialer;
+    dial->open = false;
     pthread_mutex_unlock(&dial->sp->lock);
-    if (taken)
+    if (mine)
         nng_dialer_close(dialer);
 }
 
@@ -321,7 +331,7 @@ void tr__sp_end_dialling(tr__sp *sp)
     for (uint32_t i = 0; i < TR_NNG_URLS_MAX; i++)
         while (sp->dials[i] && sp->dials[i]->busy)
             pthread_cond_wait(&sp->changed, &sp->lock);
-    while (sp->kept)
+    while (sp->kept || sp->closing)
         pthread_cond_wait(&sp->changed, &sp->lock);
     pthread_mutex_unlock(&sp->lock);
 }
