@@ -43,7 +43,7 @@ static void on_pipe(nng_pipe pipe, nng_pipe_ev event, void *context)
 {
     tr__sp *sp = context;
     int dialer = nng_dialer_id(nng_pipe_dialer(pipe));
-    nng_dialer over;
+    nng_dialer over = NNG_DIALER_INITIALIZER;
     bool refused = false, removed = false;
     pthread_mutex_lock(&sp->lock);
     if (event == NNG_PIPE_EV_ADD_PRE) {
