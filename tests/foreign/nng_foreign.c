@@ -7,7 +7,7 @@
  *   echo     answer what comes by "re:" and that
  *   die      take one message, and end at once
  *   ask      ask "question 0", "question 1" ..., and print each answer
- *   survey   ask "survey 0" ..., and print all answers within 300 ms
+ *   survey   ask "survey 0" ..., and print all answers within two seconds
  *   send     when somebody is connected: "message 0" ..., padded by '.' to SIZE bytes
  *   recv     print what comes, cut to 40 bytes
  *   count    take what comes, check that it is numbered as sent, and print only the end */
@@ -169,7 +169,7 @@ static void do_survey(long i)
     size_t size;
     snprintf(question, sizeof(question), "survey %ld", i);
     wait_for_peer();
-    nng_socket_set_ms(sock, NNG_OPT_SURVEYOR_SURVEYTIME, 300);
+    nng_socket_set_ms(sock, NNG_OPT_SURVEYOR_SURVEYTIME, 2000);
     send_text(question, strlen(question));
     while ((text = receive_text(&size)))
         print_text(text, "got ");

@@ -28,7 +28,7 @@
 typedef struct part {
     pid_t pid;
     int in, out;
-    char line[256];
+    char line[1024];
 } part;
 
 static char directory[64];
@@ -50,15 +50,17 @@ static inline int teardown(void **state)
     return system(command);
 }
 
-/* The next line that the process prints. */
+/* The next line that the process prints, but for what its watchdog says of a busy machine. */
 static inline const char *next_line(part *p)
 {
-    size_t used = 0;
     struct pollfd ready = {.fd = p->out, .events = POLLIN};
-    while (used < sizeof(p->line) - 1 && poll(&ready, 1, WITHIN_MS) == 1 &&
-           read(p->out, p->line + used, 1) == 1 && p->line[used] != '\n')
-        used++;
-    p->line[used] = '\0';
+    do {
+        size_t used = 0;
+        while (used < sizeof(p->line) - 1 && poll(&ready, 1, WITHIN_MS) == 1 &&
+               read(p->out, p->line + used, 1) == 1 && p->line[used] != '\n')
+            used++;
+        p->line[used] = '\0';
+    } while (strncmp(p->line, "warn: loop ", 11) == 0);
     return p->line;
 }
 

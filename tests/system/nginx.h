@@ -40,6 +40,17 @@ static inline int listen_somewhere(int *port)
     return fd;
 }
 
+/* It stays bound, so that nobody else gets the port, and nobody listens there. */
+static inline void reserve_free_port(void)
+{
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t length = sizeof(address);
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(bind(fd, (struct sockaddr *)&address, sizeof(address)), 0);
+    assert_int_equal(getsockname(fd, (struct sockaddr *)&address, &length), 0);
+    free_port = ntohs(address.sin_port);
+}
+
 static inline void start_nginx(const char *program)
 {
     char path[ROOM], text[2048], inherited[32];
@@ -59,8 +70,7 @@ static inline void start_nginx(const char *program)
         _exit(127);
     }
     close(fd);
-    fd = listen_somewhere(&free_port);
-    close(fd);
+    reserve_free_port();
 }
 
 static inline void stop_nginx(void)

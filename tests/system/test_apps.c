@@ -399,6 +399,39 @@ static void a_put_whose_outcome_is_unknown_is_answered_once_with_its_number(void
     assert_string_equal("put 1 as 1", line_of(&t->alice));
 }
 
+/* Whether alice waits for nothing that bob has decided, or is to: without his log she would for ever. */
+static tr_err settles_without_bob(tr_actor *self, void *arg)
+{
+    pair *t = arg;
+    const tr_app_status *s = NULL;
+    const tr_tx_listing *listing;
+    tr_addr app, manager;
+    TR_TRY(find(self, "alice/app", &app));
+    for (int i = 0; i < 200 && (!s || (strcmp(s->state, "apart") != 0 && strcmp(s->state, "resolving") != 0));
+         i++) {
+        TR_TRY(tr_sleep(self, TR_MILLIS(10)));
+        TR_TRY(tr_await(self, tr_ask(self, app, LONG, tr_app_query), tr_app_status, &s));
+    }
+    t->settled = strcmp(s->state, "apart") == 0;
+    TR_TRY(find(self, "alice/tx", &manager));
+    TR_TRY(tr_await(self, tr_ask(self, manager, LONG, tr_tx_list, .most = 1), tr_tx_listing, &listing));
+    t->settled = t->settled && strstr(listing->json, "\"in_doubt\":[]");
+    return TR_OK;
+}
+
+/* Kill bob in a moment in which she does, and has told of so many puts at least. */
+static void end_bob_settled(pair *t, unsigned until)
+{
+    for (; !t->settled; until += 10) {
+        assert_true(until < t->items);
+        if (!t->bob.pid)
+            start(t, &t->bob, NULL);
+        wait_for_put(&t->alice, until);
+        end(&t->bob);
+        as_carol(t, settles_without_bob);
+    }
+}
+
 static tr_err alice_is_apart(tr_actor *self, void *arg)
 {
     const tr_app_status *s;
@@ -412,8 +445,7 @@ static void a_put_waits_while_the_peer_is_away_and_comes_through(void **state)
 {
     pair *t = *state;
     start_both(t);
-    wait_for_put(&t->alice, 50);
-    end(&t->bob);
+    end_bob_settled(t, 50);
     as_carol(t, alice_is_apart);
     start(t, &t->bob, NULL);
     both_finish_alike(t);
@@ -438,39 +470,12 @@ static tr_err both_are_stopped(tr_actor *self, void *arg)
     return TR_OK;
 }
 
-/* Whether alice waits for nothing that bob has decided, or is to: without his log she would for ever. */
-static tr_err settles_without_bob(tr_actor *self, void *arg)
-{
-    pair *t = arg;
-    const tr_app_status *s = NULL;
-    const tr_tx_listing *listing;
-    tr_addr app, manager;
-    TR_TRY(find(self, "alice/app", &app));
-    for (int i = 0; i < 200 && (!s || (strcmp(s->state, "apart") != 0 && strcmp(s->state, "resolving") != 0));
-         i++) {
-        TR_TRY(tr_sleep(self, TR_MILLIS(10)));
-        TR_TRY(tr_await(self, tr_ask(self, app, LONG, tr_app_query), tr_app_status, &s));
-    }
-    t->settled = strcmp(s->state, "apart") == 0;
-    TR_TRY(find(self, "alice/tx", &manager));
-    TR_TRY(tr_await(self, tr_ask(self, manager, LONG, tr_tx_list, .most = 1), tr_tx_listing, &listing));
-    t->settled = t->settled && strstr(listing->json, "\"in_doubt\":[]");
-    return TR_OK;
-}
-
 static void a_log_that_was_replaced_ends_the_exchange_by_name_on_both_sides(void **state)
 {
     pair *t = *state;
     char path[128];
     start_both(t);
-    for (unsigned until = 20; !t->settled; until += 10) {
-        assert_true(until < t->items);
-        if (!t->bob.pid)
-            start(t, &t->bob, NULL);
-        wait_for_put(&t->alice, until);
-        end(&t->bob);
-        as_carol(t, settles_without_bob);
-    }
+    end_bob_settled(t, 20);
     snprintf(path, sizeof(path), "rm -rf %s/bob.txlog*", t->directory);
     assert_int_equal(0, system(path));
     start(t, &t->bob, NULL);

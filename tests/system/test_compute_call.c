@@ -36,7 +36,7 @@ static tr_err queue_full(tr_actor *self, void *arg)
 {
     (void)arg;
     tr_addr compute = tr_spawn(self, &tr_compute, &(tr_compute_opts){.parallel = 1, .queue = 2});
-    tr_future a = tr_ask(self, compute, LONG, tr_run, SHELL("sleep 0.2"));
+    tr_future a = tr_ask(self, compute, LONG, tr_run, SHELL("sleep 2"));
     tr_future b = tr_ask(self, compute, LONG, tr_run, SHELL("echo b >>order"), .directory = directory);
     tr_future c = tr_ask(self, compute, LONG, tr_run, SHELL("echo c >>order"), .directory = directory);
     tr_future d = tr_ask(self, compute, LONG, tr_run, SHELL("true"));

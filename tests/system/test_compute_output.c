@@ -239,7 +239,7 @@ static void what_ignores_sigterm_is_killed_after_the_grace(void **state)
 static tr_err polite(tr_actor *self, void *arg)
 {
     (void)arg;
-    tr_addr compute = tr_spawn(self, &tr_compute, NULL);
+    tr_addr compute = tr_spawn(self, &tr_compute, &(tr_compute_opts){.grace_ns = TR_SECONDS(8)});
     char path[100];
     snprintf(path, sizeof(path), "%s/said", directory);
     tr_future job =

@@ -176,7 +176,7 @@ static void run_with(other *o, uint32_t loops, tr_err (*start)(tr_actor *self, v
 static tr_err find(tr_actor *self, const char *path, tr_addr *address)
 {
     const tr_found *found;
-    TR_TRY(tr_await(self, tr_lookup(self, path, TR_SECONDS(5)), tr_found, &found));
+    TR_TRY(tr_await(self, tr_lookup(self, path, TR_SECONDS(20)), tr_found, &found));
     *address = found->actor;
     return TR_OK;
 }

@@ -153,7 +153,7 @@ static void holds_with_real_processes(void **state)
 
 /* Who is killed is missed, and this scenario says that nobody is. */
 static file wrong = {.name = "wrong",
-                     .text = (char *)"scenario calm\nnodes 3\nrun 2s\nat 1s kill n1\nat 1500ms start n1\n"};
+                     .text = (char *)"scenario calm\nnodes 3\nrun 3s\nat 2s kill n1\nat 2500ms start n1\n"};
 
 static void what_doesnt_hold_fails_in_both_worlds(void **state)
 {

@@ -62,7 +62,7 @@ static void web(tr_actor *self, void *state, const tr_msg *msg)
 {
     (void)state;
     if (tr_match(msg, tr_shutdown))
-        tr_then(self, tr_ask(self, tr_whereis(self, "db"), TR_SECONDS(1), query), asked, NULL);
+        tr_then(self, tr_ask(self, tr_whereis(self, "db"), TR_SECONDS(4), query), asked, NULL);
 }
 TR_ACTOR(web_def, .init = web_init, .receive = web);
 
@@ -194,7 +194,7 @@ static void a_signal_stops_it_in_order_while_replies_flow(void **state)
     (void)state;
     for (int i = 0; i < 2; i++) {
         part p;
-        START(&p, "--log", "warn");
+        START(&p, "--log", "warn", "--watchdog", "0");
         kill(p.pid, numbers[i]);
         node_ended(&p, 0);
         assert_string_equal(p.said, "up\nweb was answered\ndb stops\nstart ends\n");

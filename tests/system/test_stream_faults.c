@@ -291,10 +291,10 @@ static tr_err too_late(tr_actor *self, void *arg)
 {
     raw_server *raw = arg;
     tr_addr client = stream_spawn_http(self, raw->address, 1, 2);
-    tr_future f = tr_ask(self, client, TR_MILLIS(50), tr_http_request, .method = "GET", .path = "/late");
+    tr_future f = tr_ask(self, client, TR_SECONDS(1), tr_http_request, .method = "GET", .path = "/late");
     tr_future second = stream_ask(self, client, "GET", 1);
     tr_future queued =
-        tr_ask(self, client, TR_MILLIS(50), tr_http_request, .method = "GET", .path = "/queued");
+        tr_ask(self, client, TR_SECONDS(1), tr_http_request, .method = "GET", .path = "/queued");
     EXPECT(tr_await_msg(self, f, NULL) == TR_EDEADLINE, LAST);
     EXPECT(tr_await_msg(self, queued, NULL) == TR_EDEADLINE, LAST);
     TR_TRY(stream_until_seen(self, raw, 2));

@@ -170,10 +170,16 @@ static void a_tap_ends_with_its_actor_or_at_ctrl_c(void **state)
     part ada;
     (void)state;
     node_up(&ada);
-    assert_int_equal(0, troupe("tap ada/tx 2>&1 & pid=$!; sleep 1; kill -INT $pid; wait $pid"));
+    assert_int_equal(0,
+                     troupe("tap ada/tx >$XDG_RUNTIME_DIR/tap 2>&1 & pid=$!; "
+                            "until grep -q open $XDG_RUNTIME_DIR/tap || ! kill -0 $pid; do sleep 0.1; done; "
+                            "kill -INT $pid; wait $pid; s=$?; cat $XDG_RUNTIME_DIR/tap; (exit $s)"));
     assert_printed("tap of tx open");
-    assert_int_equal(0, troupe("tap ada/worker 2>&1 >/dev/null & pid=$!; sleep 1; "
-                               "\"$TROUPE_BIN\" send ada/worker '{\"end\":{}}'; wait $pid"));
+    assert_int_equal(0,
+                     troupe("tap ada/worker 2>$XDG_RUNTIME_DIR/tap >/dev/null & pid=$!; "
+                            "until grep -q open $XDG_RUNTIME_DIR/tap || ! kill -0 $pid; do sleep 0.1; done; "
+                            "\"$TROUPE_BIN\" send ada/worker '{\"end\":{}}'; wait $pid; s=$?; "
+                            "cat $XDG_RUNTIME_DIR/tap; (exit $s)"));
     assert_printed("the actor has ended");
     node_end(&ada, SIGTERM);
 }

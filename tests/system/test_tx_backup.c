@@ -207,7 +207,7 @@ static void a_backup_under_load_is_one_moment_and_what_came_after_it_is_log_lost
     (void)state;
     carol_says("3", "status 0");
     snprintf(kept, sizeof(kept), "%s", ticket());
-    assert_int_equal(0, carol("4000", "& echo $! >load"));
+    assert_int_equal(0, carol("400000", "& echo $! >load"));
     for (int i = 0; i < 5; i++) {
         poll(NULL, 0, 50);
         assert_int_equal(0, sh("rm -rf backup; $T tx backup alice backup"));

@@ -24,7 +24,6 @@
 #include "tests/kit/loopback.h"
 
 /* ---- fixture: a node with an account ------------------------------------------------------------------- */
-
 TR_MESSAGE(debit, TR_WRITES, (i64, amount))
 TR_MESSAGE(credit, TR_WRITES, (i64, amount))
 TR_MESSAGE(get_balance)
@@ -106,8 +105,9 @@ static void start(cluster *c, other *o, const char *kill_at)
         close(out[0]);
         if (kill_at)
             setenv("TROUPE_TX_KILL", kill_at, 1);
-        execl("/proc/self/exe", "node", "node", o->name, c->directory,
-              o->address[0] ? o->address : LISTENS_AGAIN ":0", o == &c->bob ? c->alice.address : "", (char *)NULL);
+        const char *listen = o->address[0] ? o->address : LISTENS_AGAIN ":0";
+        execl("/proc/self/exe", "node", "node", o->name, c->directory, listen,
+              o == &c->bob ? c->alice.address : "", (char *)NULL);
         _exit(127);
     }
     close(out[1]);
@@ -190,7 +190,7 @@ static void as_carol(cluster *c, tr_err (*run)(tr_actor *self, void *arg))
 
 /* ---- what carol does ----------------------------------------------------------------------------------- */
 
-static const tr_tx_opts hasty = {.deadline_ns = TR_SECONDS(2), .lock_wait_ns = TR_MILLIS(300)};
+static const tr_tx_opts hasty = {.deadline_ns = TR_SECONDS(10), .lock_wait_ns = TR_MILLIS(300)};
 
 typedef struct transfer {
     const char *from, *to;
@@ -329,7 +329,7 @@ static tr_err both_are_started_anew(tr_actor *self, void *arg)
     start_both(c, NULL, NULL);
     TR_TRY(expect_balances(self, 60, 40));
     tr_tx_outcome out = {.status = TR_TX_ABORTED};
-    for (int i = 0; i < 20 && out.status == TR_TX_ABORTED; i++)
+    for (int i = 0; i < 2000 && out.status == TR_TX_ABORTED; i++) /* until they are connected again */
         out = move(self, "bob/account", "alice/account", 40);
     EXPECT(self, out.status == TR_TX_COMMITTED, "%s", out.text);
     return expect_balances(self, 100, 0);
@@ -482,7 +482,7 @@ static void row_10_a_participant_that_ends_before_it_acknowledged(void **state)
 static void a_vote_leaves_when_its_voter_ends_a_while_later(void **state)
 {
     cluster *c = *state;
-    start_both(c, NULL, "voted:1:200000");
+    start_both(c, NULL, "voted:1:1000000");
     as_carol(c, bob_ends_when_it_is_decided);
 }
 

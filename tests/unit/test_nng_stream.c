@@ -240,7 +240,7 @@ static void a_peer_that_is_gone_is_down_at_once(void **state)
     uint64_t before = now_ns();
     tr__endpoint_destroy(bob.endpoint);
     STEP_UNTIL(alice.downs == 1, &alice);
-    assert_true(now_ns() - before < SECONDS);
+    assert_true(now_ns() - before < 3 * SECONDS); /* silence would be noticed later than that */
     assert_int_equal(alice.down_why.code, TR_ERESET);
     STEP_UNTIL(alice.dial_failures > 0, &alice);
     assert_int_equal(alice.dial_why.code, TR_EREFUSED);
