@@ -275,8 +275,7 @@ static const tr_actor_def straight_def = {.name = "straight", .run = straight, .
 static tr_err keeper(tr_actor *self, void *arg)
 {
     uint64_t until = tr_now(self) + *(uint64_t *)arg;
-    while (tr_now(self) < until || storm.begun <= 1000 || !storm.downs ||
-           !storm.answers) { /* a slow machine */
+    while (tr_now(self) < until) {
         for (int i = 0; i < 20 && atomic_load(&storm.alive) < POPULATION / 2; i++)
             remember(self, tr_spawn_with(self, &wild_def, NULL, &(tr_spawn_opts){.place = TR_PLACE_SPREAD}));
         for (int i = 0; i < 200; i++)
