@@ -10,8 +10,8 @@
  * N2  one receive a socket: else the order is lost
  * N3  nothing closes but threads of its own (the closer, a dial's, the keeper): nng's close may hang. A dialer's doesn't:
  *     one whose connection ended is closed by nng's own thread, as it tells of it
- * N5  nng_close comes when all of its dialers and listeners are closed: in 1.5 to close both at a time is a use after free
  * N4  the struct is freed by the last who refers to it: the loop's handles, the closer, dials, the keeper
+ * N5  nng_close comes when all of its dialers and listeners are closed: in 1.5 to close both at a time is a use after free
  * N6  a dialer isn't closed while it dials, unless that takes long: closed in the moment in which it connects, nng 1.5
  *     loses the connection with its descriptor, or the dial never returns */
 #ifndef TR_ACTORS_KINDS_NNG_SP_H

@@ -27,34 +27,23 @@ static const char config[] =
     "  location /slow/ { alias %s/files/; limit_rate 2m; }\n"
     " } }\n";
 
-/* A socket that listens on a port of its own; nginx inherits it, so there is no moment without a server. */
-static inline int listen_somewhere(int *port)
+/* A socket with a port of its own, on which nobody listens yet. */
+static inline int bind_somewhere(int *port)
 {
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     socklen_t length = sizeof(address);
     int fd = socket(AF_INET, SOCK_STREAM, 0);
     assert_int_equal(bind(fd, (struct sockaddr *)&address, sizeof(address)), 0);
-    assert_int_equal(listen(fd, 64), 0);
     assert_int_equal(getsockname(fd, (struct sockaddr *)&address, &length), 0);
     *port = ntohs(address.sin_port);
     return fd;
 }
 
-/* It stays bound, so that nobody else gets the port, and nobody listens there. */
-static inline void reserve_free_port(void)
-{
-    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    socklen_t length = sizeof(address);
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    assert_int_equal(bind(fd, (struct sockaddr *)&address, sizeof(address)), 0);
-    assert_int_equal(getsockname(fd, (struct sockaddr *)&address, &length), 0);
-    free_port = ntohs(address.sin_port);
-}
-
 static inline void start_nginx(const char *program)
 {
     char path[ROOM], text[2048], inherited[32];
-    int port, fd = listen_somewhere(&port);
+    int port, fd = bind_somewhere(&port);
+    assert_int_equal(listen(fd, 64), 0); /* nginx inherits it, so there is no moment without a server */
     snprintf(path, sizeof(path), "%s/nginx.conf", work_dir);
     FILE *file = fopen(path, "w");
     snprintf(text, sizeof(text), config, port, work_dir, work_dir);
@@ -70,7 +59,7 @@ static inline void start_nginx(const char *program)
         _exit(127);
     }
     close(fd);
-    reserve_free_port();
+    bind_somewhere(&free_port); /* it stays so, and nobody else gets the port */
 }
 
 static inline void stop_nginx(void)

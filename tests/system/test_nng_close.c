@@ -114,7 +114,8 @@ static int descriptors(void)
     return count;
 }
 
-/* nng has descriptors of its own once it runs, so they are counted after a first connection. */
+/* Counted when nng runs, which has descriptors of its own. Two more: the last connection may still be at its end, on both
+ * sides. */
 static tr_err stop_as_they_connect(tr_actor *self, void *arg)
 {
     char url[128];
